@@ -1,0 +1,146 @@
+"""How the compiled part of rnncore is built. Everything else is in pyproject.toml.
+
+Environment variables, all off by default:
+
+RNNCORE_DEBUG=1      bounds checks and assertions, -O1 -g
+RNNCORE_SANITIZE=1   address and undefined-behaviour sanitizers (implies RNNCORE_DEBUG);
+                     `make sanitize` also preloads the runtime they need
+RNNCORE_ANNOTATE=1   Cython's HTML annotations beside the generated C, in build/cython
+"""
+
+import contextlib
+import io
+import os
+import sys
+from glob import glob
+from pathlib import Path
+
+from Cython.Build import cythonize
+from Cython.Compiler import Options
+from setuptools import Extension, find_packages, setup
+
+KERNELS, ENGINE = "src/kernels", "src/engine"
+
+
+def switched_on(name):
+    return os.environ.get(name, "0") not in ("", "0")
+
+
+SANITIZE = switched_on("RNNCORE_SANITIZE")
+DEBUG = SANITIZE or switched_on("RNNCORE_DEBUG")
+ANNOTATE = switched_on("RNNCORE_ANNOTATE")
+
+# Debug and release each have their own generated C: a change of directives alone does not
+# make Cython write it again.
+GENERATED = "build/cython-debug" if DEBUG else "build/cython"
+
+# ---------------------------------------------------------------------------------- flags
+# The one place for flags. Instruction sets are not chosen here: every src/kernels/isa_*.c
+# sets its own target and guards itself by architecture, so all are always compiled.
+# Never -ffast-math: it deletes the rounding trick in exp. -ffp-contract=off leaves fused
+# multiply-add to where the kernels ask for it, so that instruction sets agree to the bit.
+COMPILE = [
+    "-std=gnu11",
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+    "-pthread",
+]
+LINK = ["-pthread"]
+MACROS = []
+
+if DEBUG:
+    COMPILE += ["-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG"]
+    MACROS += [("RNNCORE_DEBUG", "1")]
+if SANITIZE:
+    COMPILE += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    LINK += ["-fsanitize=address,undefined"]
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "initializedcheck": DEBUG,
+    "cdivision": True,
+}
+
+
+# ----------------------------------------------------------------------------- extensions
+def flags_stamp():
+    """A file that changes when the flags or the compiler do, so that objects are rebuilt."""
+    names = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")
+    text = repr((COMPILE, LINK, MACROS, DIRECTIVES, [os.environ.get(n) for n in names]))
+    stamp = Path("build/flags.txt")
+    if not stamp.exists() or stamp.read_text() != text:
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(text)
+    return str(stamp)
+
+
+def extension(name, c_sources=()):
+    """``rnncore.<name>`` from src/engine/<name>.pyx and the C sources it links."""
+    headers = (
+        glob(f"{KERNELS}/*.h")
+        + glob(f"{ENGINE}/*.h")
+        + glob(f"{ENGINE}/*.pxd")
+        + glob(f"{ENGINE}/*.pxi")
+    )
+    return Extension(
+        f"rnncore.{name}",
+        [f"{ENGINE}/{name}.pyx", *c_sources],
+        include_dirs=[KERNELS, ENGINE],
+        define_macros=MACROS,
+        extra_compile_args=COMPILE,
+        extra_link_args=LINK,
+        depends=sorted(headers) + [flags_stamp()],
+    )
+
+
+def extensions():
+    found = [extension("_engine", sorted(glob(f"{KERNELS}/*.c")))]
+    if os.path.exists(f"{ENGINE}/_lattice.pyx"):
+        found.append(extension("_lattice"))
+    return found
+
+
+def cythonize_strictly(modules):
+    """Run Cython with its warnings and performance hints as errors.
+
+    Cython's own switch makes errors of warnings only. A hint (a call that takes the GIL to
+    look for an exception, say) is exactly what a time loop must not have, so hints are read
+    from what Cython prints, and the generated C is removed so that the next build says it again.
+    """
+    Options.warning_errors = True
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            modules = cythonize(
+                modules,
+                build_dir=GENERATED,
+                include_path=[ENGINE],
+                annotate=ANNOTATE,
+                force=ANNOTATE,
+                compiler_directives=DIRECTIVES,
+            )
+    finally:
+        sys.stderr.write(printed.getvalue())
+    if "performance hint:" in printed.getvalue():
+        for generated in Path(GENERATED).rglob("*.c"):
+            generated.unlink()
+        sys.exit("setup.py: Cython gave performance hints (above), which count as errors here.")
+    return modules
+
+
+# ------------------------------------------------------------------------------- packages
+# viz/ stands at the top of the repository and is installed as rnncore.viz.
+PACKAGES = find_packages(include=["rnncore", "rnncore.*"]) + [
+    f"rnncore.{name}" for name in find_packages(include=["viz", "viz.*"])
+]
+
+setup(
+    packages=PACKAGES,
+    package_dir={"rnncore": "rnncore", "rnncore.viz": "viz"},
+    ext_modules=cythonize_strictly(extensions()),
+)

@@ -1,0 +1,66 @@
+"""Sequence models on one interface: which memory does your data need?
+
+======================= ===================================================
+`AutoRegressive`        a fixed window of real values, linear
+`Markov`                a fixed window of symbols, counted
+`HiddenMarkov`          a hidden state that summarises the past
+`SwitchingAutoRegression`  a hidden state and a window together
+`Recurrent`             a recurrent net, text or real values
+`SequenceClassifier`    a sequence of any length to one label or number
+======================= ===================================================
+
+All but the last share `SequenceModelBase` (see ``base.py``): ``fit``,
+``log_prob``, ``predict``, ``sample``, ``perplexity``, ``score``. Sequences are
+described in ``sequences.py``, files in ``storage.py``.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOMES = {
+    "AutoRegressive": "autoregressive",
+    "Markov": "markov",
+    "HiddenMarkov": "hidden_markov",
+    "SwitchingAutoRegression": "hidden_markov",
+    "Recurrent": "recurrent",
+    "SequenceClassifier": "classifier",
+    "SequenceModelBase": "base",
+    "Gaussian": "base",
+    "NotFittedError": "base",
+}
+
+__all__ = [*_HOMES, "load"]
+
+
+def __getattr__(name):  # a model's module is imported when it is first asked for
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)
+
+
+def load(path):
+    """Read any saved model; its class is in the file.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    the model, of the class that wrote the file
+    """
+    from .storage import load_model
+
+    kind, params, state = load_model(path)
+    if kind not in _HOMES:
+        raise ValueError(f"path: {str(path)!r} holds a {kind}, expected one of {sorted(_HOMES)}")
+    model = __getattr__(kind)(**params)
+    model._set_state(state)
+    return model

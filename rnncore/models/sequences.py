@@ -1,0 +1,287 @@
+"""What may be given to a model as a sequence, checked once, at the door.
+
+Three kinds of sequence exist:
+
+``"text"``
+    a ``str``; every character is a symbol
+``"ids"``
+    a 1-D array (or list) of integers ``0 .. n - 1``
+``"real"``
+    a ``(T, F)`` array of real numbers; ``(T,)`` is read as ``F = 1``
+
+A list of sequences may be ragged and may hold sequences of length 0. One
+sequence given alone is read as a list of one: a ``str``, a list of numbers, a
+1-D array and, for real values, a 2-D array ``(T, F)``.
+"""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+
+KINDS = ("text", "ids", "real")
+MISSING = ("refuse", "mask")
+
+
+def as_list(sequences, *, real=False, name="sequences"):
+    """Split what the user gave into a list of single sequences.
+
+    Parameters
+    ----------
+    sequences : str, array or iterable of sequences
+    real : bool
+        How a 2-D array is read: as one ``(T, F)`` sequence (True) or as one
+        sequence of symbols a row (False).
+    name : str
+        The argument's name, for errors.
+
+    Returns
+    -------
+    list
+
+    Examples
+    --------
+    >>> as_list("abc")
+    ['abc']
+    >>> len(as_list(np.zeros((5, 2)), real=True)), len(as_list(np.zeros((5, 2), int)))
+    (1, 5)
+    """
+    if isinstance(sequences, str):
+        return [sequences]
+    if hasattr(sequences, "to_numpy"):  # a pandas frame or series is one sequence
+        sequences = sequences.to_numpy()
+    if isinstance(sequences, np.ndarray) and sequences.dtype != object:
+        whole = 2 if real else 1
+        if sequences.ndim == whole or sequences.ndim == 1:
+            return [sequences]
+        if sequences.ndim == whole + 1:
+            return list(sequences)
+        raise ValueError(
+            f"{name}: got an array of shape {sequences.shape}, expected a list of sequences, "
+            + ("(T,), (T, F) or (N, T, F)" if real else "(T,) or (N, T)")
+        )
+    if sequences is None or isinstance(sequences, (dict, set, bytes, numbers.Number)):
+        raise TypeError(
+            f"{name}: got {type(sequences).__name__}, expected a list of strings, of integer "
+            "arrays or of (T, F) real arrays"
+        )
+    items = list(sequences)
+    scalars = sum(isinstance(item, numbers.Number) for item in items)
+    if scalars and scalars == len(items):
+        return [np.asarray(items)]
+    if scalars:
+        raise TypeError(f"{name}: got numbers mixed with sequences, expected only sequences; "
+                        "put a single number into a list of its own")
+    return items
+
+
+def guess_kind(sequences, *, name="sequences"):
+    """The kind of a list of sequences: ``"text"``, ``"ids"`` or ``"real"``.
+
+    Examples
+    --------
+    >>> guess_kind(["ab", ""]), guess_kind([[0, 1], []]), guess_kind([[0.5, 1.0]])
+    ('text', 'ids', 'real')
+    """
+    kinds = {_kind_of(s) for s in sequences} - {None}
+    if not kinds:  # nothing but empty lists
+        return "ids"
+    if kinds == {"ids", "real"}:
+        return "real"
+    if len(kinds) > 1:
+        raise TypeError(f"{name}: got sequences of kinds {sorted(kinds)}, expected one kind")
+    return kinds.pop()
+
+
+def _kind_of(sequence):
+    if isinstance(sequence, str):
+        return "text"
+    array = np.asarray(sequence)
+    if array.size == 0 and array.ndim < 2:
+        return None
+    return "ids" if array.dtype.kind in "iu" and array.ndim == 1 else "real"
+
+
+def as_real(sequence, n_features=None, *, missing="refuse", name="sequence"):
+    """A ``(T, F)`` float64 array from one real sequence.
+
+    Parameters
+    ----------
+    sequence : array-like, ``(T,)`` or ``(T, F)``
+    n_features : int, optional
+        The F that is expected; None takes any.
+    missing : {"refuse", "mask"}
+        Whether NaN is an error or marks a missing value.
+    name : str
+
+    Returns
+    -------
+    ndarray, ``(T, F)``, C order; never written to by the models
+
+    Examples
+    --------
+    >>> as_real([1, 2, 3]).shape
+    (3, 1)
+    """
+    if isinstance(sequence, str):
+        raise TypeError(f"{name}: got a string, expected a (T, F) array of real numbers")
+    array = np.asarray(sequence)
+    if array.size == 0 and array.ndim < 2:
+        return np.empty((0, n_features or 1))
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: got dtype {array.dtype}, expected real numbers")
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise ValueError(f"{name}: got shape {array.shape}, expected (T, F) or (T,)")
+    if n_features is not None and array.shape[1] != n_features:
+        raise ValueError(f"{name}: got {array.shape[1]} features, expected {n_features}, "
+                         "as in fit")
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    if np.isinf(array).any():
+        step, feature = np.argwhere(np.isinf(array))[0]
+        raise ValueError(f"{name}: got an infinite value at step {step}, feature {feature}, "
+                         "expected finite numbers")
+    if missing != "mask" and np.isnan(array).any():
+        step, feature = np.argwhere(np.isnan(array))[0]
+        raise ValueError(f"{name}: got NaN at step {step}, feature {feature}, expected finite "
+                         "numbers; a model made with missing='mask' reads NaN as missing")
+    return array
+
+
+class Alphabet:
+    """The symbols of a model: the characters of a text, or the integers below `size`.
+
+    Parameters
+    ----------
+    symbols : str or int
+        The characters, each once, or the number of integer symbols.
+
+    Attributes
+    ----------
+    size : int
+    text : str or None
+        The characters in order of their codes; None for integers.
+
+    Examples
+    --------
+    >>> letters = Alphabet("cab")
+    >>> letters.encode("abba"), letters.decode([2, 0])
+    (array([0, 1, 1, 0]), 'ca')
+    >>> Alphabet(3).encode([2, 0])
+    array([2, 0])
+    """
+
+    def __init__(self, symbols):
+        if isinstance(symbols, str):
+            self._codes = np.unique(_code_points(symbols))
+            self.size = len(self._codes)
+            self.text = _from_code_points(self._codes)
+        elif isinstance(symbols, numbers.Integral) and not isinstance(symbols, bool) and symbols > 0:
+            self.size, self.text = int(symbols), None
+        else:
+            raise ValueError(f"alphabet: got {symbols!r}, expected a string of characters or the "
+                             "number (> 0) of integer symbols")
+        if self.size == 0:
+            raise ValueError("alphabet: got no symbol, expected at least one; the training "
+                             "sequences are all empty")
+
+    @classmethod
+    def learn(cls, sequences, alphabet=None, *, name="sequences"):
+        """The alphabet of training sequences, or the given one.
+
+        Examples
+        --------
+        >>> Alphabet.learn(["ab", "ca"]).text, Alphabet.learn([[0, 4], []]).size
+        ('abc', 5)
+        """
+        if alphabet is not None:
+            return cls(alphabet)
+        if guess_kind(sequences, name=name) == "text":
+            return cls("".join(set().union(*map(set, sequences))))
+        top = max((int(ids.max()) for ids in (_as_ids(s, name) for s in sequences) if ids.size),
+                  default=-1)
+        if top < 0:
+            raise ValueError(f"{name}: got no symbol at all, expected at least one; all "
+                             f"{len(sequences)} sequences are empty")
+        return cls(top + 1)
+
+    @property
+    def symbols(self):
+        """What makes this alphabet again: ``Alphabet(a.symbols)`` equals ``a``."""
+        return self.size if self.text is None else self.text
+
+    def encode(self, sequence, *, name="sequence"):
+        """Integer codes ``(T,)`` int64 of one sequence; unknown symbols are refused."""
+        if self.text is None:
+            ids = _as_ids(sequence, name)
+            if ids.size and ids.max() >= self.size:
+                step = int(np.argmax(ids >= self.size))
+                raise ValueError(f"{name}: got symbol {ids[step]} at step {step}, expected "
+                                 f"0 .. {self.size - 1}; give the model alphabet={ids.max() + 1} "
+                                 "to allow more")
+            return ids
+        if not isinstance(sequence, str):
+            if len(sequence) == 0:
+                return np.empty(0, np.int64)
+            raise TypeError(f"{name}: got {type(sequence).__name__}, expected a string, "
+                            "as in fit")
+        points = _code_points(sequence)
+        ids = np.minimum(np.searchsorted(self._codes, points), self.size - 1)
+        unknown = self._codes[ids] != points
+        if unknown.any():
+            step = int(np.argmax(unknown))
+            raise ValueError(f"{name}: got {sequence[step]!r} at step {step}, expected one of the "
+                             f"{self.size} characters {_short(self.text)}; give the model "
+                             "alphabet= with every character it may meet")
+        return ids.astype(np.int64)
+
+    def decode(self, ids):
+        """The user's form of integer codes: a string, or the integers themselves."""
+        ids = np.asarray(ids, dtype=np.int64)
+        return ids if self.text is None else _from_code_points(self._codes[ids])
+
+    def __eq__(self, other):
+        return isinstance(other, Alphabet) and self.symbols == other.symbols
+
+    def __hash__(self):
+        return hash(self.symbols)
+
+    def __len__(self):
+        return self.size
+
+    def __repr__(self):
+        return f"Alphabet({self.symbols!r})"
+
+
+def _as_ids(sequence, name):
+    if isinstance(sequence, str):
+        raise TypeError(f"{name}: got a string, expected integers, as in fit")
+    array = np.asarray(sequence)
+    if array.size == 0:
+        return np.empty(0, np.int64)
+    if array.ndim != 1:
+        raise ValueError(f"{name}: got shape {array.shape}, expected one integer a step, (T,)")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ValueError(f"{name}: got NaN at step {int(np.argmax(np.isnan(array)))}, expected "
+                         "integer symbols; drop the missing steps or cut the sequence there")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: got dtype {array.dtype}, expected integers or a string")
+    ids = array.astype(np.int64, copy=False)
+    if (ids < 0).any():
+        step = int(np.argmax(ids < 0))
+        raise ValueError(f"{name}: got {array[step]} at step {step}, expected integers >= 0")
+    return ids
+
+
+def _code_points(text):
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _from_code_points(points):
+    return points.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def _short(text, limit=40):
+    return repr(text if len(text) <= limit else text[:limit] + "…")

@@ -1,0 +1,334 @@
+"""The engine's plain twin: numpy, float64, one step at a time, one equation a line.
+
+Nothing here is fast and nothing is shared with the engine. Every cell has three functions side by side: `step`
+(the equations), `tangent` (forward derivative, gives explicit Jacobians) and `adjoint` (backward derivative, gives
+BPTT). Tangent and adjoint are written apart, so each checks the other; torch checks both (tests/parity).
+
+Shapes: x (T, B, I), states (layers·directions, B, H), cotangents may have one more leading axis K.
+Weights: torch's names, rows i f g o for LSTM, r z n for GRU. All GRUs are h = (1−z)·n + z·h₋₁.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def sigmoid(a):
+    e = np.exp(-np.abs(a))
+    return np.where(a >= 0, 1 / (1 + e), e / (1 + e))
+
+
+CURVES = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": sigmoid}
+SLOPES = {"tanh": lambda h: 1 - h * h, "relu": lambda h: (h > 0) * 1.0, "sigmoid": lambda h: h * (1 - h)}
+
+
+@dataclass
+class Weights:
+    """One layer's, one direction's; biases are zeros where the layer has none."""
+
+    ih: np.ndarray  # (G·H, I)
+    hh: np.ndarray  # (G·H, H)
+    b_ih: np.ndarray  # (G·H,)
+    b_hh: np.ndarray
+
+    def gates(self, n):
+        return [np.split(a, n) for a in (self.ih, self.hh, self.b_ih, self.b_hh)]
+
+
+class RNNCell:
+    """h' = φ(W x + b + U h + d)"""
+
+    gate_names = ()
+
+    def __init__(self, nonlinearity="tanh"):
+        self.curve, self.slope = CURVES[nonlinearity], SLOPES[nonlinearity]
+
+    def step(self, w, x, s):
+        (h0,) = s
+        h = self.curve(x @ w.ih.T + w.b_ih + h0 @ w.hh.T + w.b_hh)
+        return (h,), {"h": h}
+
+    def tangent(self, w, x, s, v, dx, ds):
+        return (self.slope(v["h"])[..., None] * (w.ih @ dx + w.hh @ ds[0]),)
+
+    def adjoint(self, w, x, s, v, ds):
+        da = ds[0] * self.slope(v["h"])
+        return da @ w.ih, (da @ w.hh,), {}, (da, x, da, s[0])
+
+
+class LSTMCell:
+    """c' = f·c + i·g,  h' = o·tanh(c')"""
+
+    gate_names = ("i", "f", "g", "o")
+
+    def step(self, w, x, s):
+        h0, c0 = s
+        i, f, g, o = np.split(x @ w.ih.T + w.b_ih + h0 @ w.hh.T + w.b_hh, 4, axis=-1)
+        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+        c = f * c0 + i * g
+        h = o * np.tanh(c)
+        return (h, c), {"h": h, "c": c, "i": i, "f": f, "g": g, "o": o}
+
+    def tangent(self, w, x, s, v, dx, ds):
+        dh0, dc0 = ds
+        i, f, g, o, c, c0 = (a[..., None] for a in (v["i"], v["f"], v["g"], v["o"], v["c"], s[1]))
+        di, df, dg, do = np.split(w.ih @ dx + w.hh @ dh0, 4, axis=-2)
+        dc = f * dc0 + c0 * (f * (1 - f) * df) + g * (i * (1 - i) * di) + i * ((1 - g * g) * dg)
+        dh = np.tanh(c) * (o * (1 - o) * do) + o * (1 - np.tanh(c) ** 2) * dc
+        return dh, dc
+
+    def adjoint(self, w, x, s, v, ds):
+        dh, dc = ds
+        i, f, g, o, tc = v["i"], v["f"], v["g"], v["o"], np.tanh(v["c"])
+        dc = dc + dh * o * (1 - tc * tc)  # total: through c' and through h'
+        gates = {
+            "i": dc * g * i * (1 - i),
+            "f": dc * s[1] * f * (1 - f),
+            "g": dc * i * (1 - g * g),
+            "o": dh * tc * o * (1 - o),
+        }
+        da = np.concatenate(list(gates.values()), axis=-1)
+        return da @ w.ih, (da @ w.hh, dc * f), {**gates, "c": dc}, (da, x, da, s[0])
+
+
+class GRUCell:
+    """r, z = σ(…),  n = tanh(W x + b + r·(U h + d)) or, reset before, tanh(W x + b + U (r·h) + d)"""
+
+    gate_names = ("r", "z", "n", "hn")
+
+    def __init__(self, reset_after=True):
+        self.reset_after = reset_after
+
+    def step(self, w, x, s):
+        (h0,) = s
+        (wr, wz, wn), (ur, uz, un), (br, bz, bn), (dr, dz, dn) = w.gates(3)
+        r = sigmoid(x @ wr.T + br + h0 @ ur.T + dr)
+        z = sigmoid(x @ wz.T + bz + h0 @ uz.T + dz)
+        if self.reset_after:
+            hn = h0 @ un.T + dn
+            n = np.tanh(x @ wn.T + bn + r * hn)
+        else:
+            hn = (r * h0) @ un.T + dn
+            n = np.tanh(x @ wn.T + bn + hn)
+        h = (1 - z) * n + z * h0
+        return (h,), {"h": h, "r": r, "z": z, "n": n, "hn": hn}
+
+    def tangent(self, w, x, s, v, dx, ds):
+        (wr, wz, wn), (ur, uz, un), _, _ = w.gates(3)
+        (dh0,) = ds
+        r, z, n, hn, h0 = (a[..., None] for a in (v["r"], v["z"], v["n"], v["hn"], s[0]))
+        dr = r * (1 - r) * (wr @ dx + ur @ dh0)
+        dz = z * (1 - z) * (wz @ dx + uz @ dh0)
+        dhn = r * (un @ dh0) + dr * hn if self.reset_after else un @ (dr * h0 + r * dh0)
+        dn = (1 - n * n) * (wn @ dx + dhn)
+        return ((1 - z) * dn - dz * n + dz * h0 + z * dh0,)
+
+    def adjoint(self, w, x, s, v, ds):
+        (dh,) = ds
+        (h0,) = s
+        r, z, n, hn = (v[k] for k in self.gate_names)
+        un = w.gates(3)[1][2]
+        an = dh * (1 - z) * (1 - n * n)
+        az = dh * (h0 - n) * z * (1 - z)
+        ahn = an * r if self.reset_after else an
+        back = ahn @ un  # cotangent of h0, or of r·h0 when reset comes before
+        ar = (an * hn if self.reset_after else back * h0) * r * (1 - r)
+        da_x = np.concatenate([ar, az, an], axis=-1)
+        da_h = np.concatenate([ar, az, ahn], axis=-1)
+        H = h0.shape[-1]
+        dh0 = dh * z + da_h[..., : 2 * H] @ w.hh[: 2 * H] + (back if self.reset_after else back * r)
+        seen = h0 if self.reset_after else (h0, r * h0)
+        return da_x @ w.ih, (dh0,), {"r": ar, "z": az, "n": an, "hn": ahn}, (da_x, x, da_h, seen)
+
+
+def make_cell(mode, nonlinearity="tanh", reset_after=True):
+    return {"RNN": lambda: RNNCell(nonlinearity), "GRU": lambda: GRUCell(reset_after), "LSTM": LSTMCell}[mode]()
+
+
+def weight_products(da_x, x, da_h, seen):
+    """One step's untied gradients (..., G·H, I), (..., G·H, H), (..., G·H) twice."""
+    grad_ih = np.einsum("...bg,bi->...gi", da_x, x)
+    if isinstance(seen, tuple):  # GRU, reset before: the candidate's rows saw r·h
+        H = seen[0].shape[-1]
+        parts = [
+            np.einsum("...bg,bh->...gh", da_h[..., : 2 * H], seen[0]),
+            np.einsum("...bg,bh->...gh", da_h[..., 2 * H :], seen[1]),
+        ]
+        grad_hh = np.concatenate(parts, axis=-2)
+    else:
+        grad_hh = np.einsum("...bg,bh->...gh", da_h, seen)
+    return grad_ih, grad_hh, da_x.sum(-2), da_h.sum(-2)
+
+
+@dataclass
+class Scan:
+    """One layer in one direction: what its steps saw and gave, step by step in input time."""
+
+    w: Weights
+    order: list  # input times in the order they were walked
+    steps: dict  # t -> (x, s, values)
+    h: np.ndarray  # (T, B, H), zeros past a row's end
+    final: tuple
+
+
+@dataclass
+class Run:
+    """A recorded pass: `values["l0.reverse.f"]` (T, B, H), `valid` (T, B), output and state as torch's."""
+
+    output: np.ndarray
+    state: tuple
+    values: dict
+    valid: np.ndarray
+    scans: list  # [layer][direction]
+    masks: dict
+
+
+@dataclass
+class Grads:
+    input: np.ndarray
+    state: tuple
+    parameters: dict
+    values: dict
+
+
+class Twin:
+    """A stack of layers. `parameters` by torch's names; missing biases are zeros."""
+
+    def __init__(self, mode, parameters, num_layers=1, bidirectional=False, nonlinearity="tanh", reset_after=True):
+        self.cell = make_cell(mode, nonlinearity, reset_after)
+        self.parts = 2 if mode == "LSTM" else 1
+        self.num_layers, self.directions = num_layers, 2 if bidirectional else 1
+        self.parameters = {k: np.asarray(v, np.float64) for k, v in parameters.items()}
+        self.hidden_size = self.parameters["weight_hh_l0"].shape[1]
+
+    @classmethod
+    def of(cls, layer):
+        """The twin of an rnncore layer, from its public attributes and its state_dict."""
+        extra = {k: getattr(layer, k) for k in ("nonlinearity", "reset_after") if hasattr(layer, k)}
+        return cls(layer.mode, layer.state_dict(), layer.num_layers, layer.bidirectional, **extra)
+
+    def weights(self, layer, direction):
+        end = f"_l{layer}" + "_reverse" * direction
+        ih, hh = self.parameters["weight_ih" + end], self.parameters["weight_hh" + end]
+        none = np.zeros(len(ih))
+        return Weights(ih, hh, self.parameters.get("bias_ih" + end, none), self.parameters.get("bias_hh" + end, none))
+
+    def prefix(self, layer, direction):
+        return f"l{layer}." + "reverse." * direction
+
+    def zeros(self, B):
+        return tuple(np.zeros((self.num_layers * self.directions, B, self.hidden_size)) for _ in range(self.parts))
+
+    def forward(self, x, state=None, lengths=None, masks=None):
+        """masks: layer -> (T, B, D·H), what that layer's input is multiplied by (dropout)."""
+        x = np.asarray(x, np.float64)
+        T, B, _ = x.shape
+        state = self.zeros(B) if state is None else tuple(np.asarray(s, np.float64) for s in state)
+        lengths = np.full(B, T) if lengths is None else np.asarray(lengths)
+        valid = np.arange(T)[:, None] < lengths
+        masks = masks or {}
+        values, scans, finals = {}, [], []
+        inp = np.where(valid[..., None], x, 0)
+        for layer in range(self.num_layers):
+            inp = inp * masks.get(layer, 1)
+            scans.append([])
+            for d in range(self.directions):
+                s0 = tuple(s[layer * self.directions + d] for s in state)
+                scan = self._scan(self.weights(layer, d), inp, s0, valid, reverse=d)
+                scans[-1].append(scan)
+                finals.append(scan.final)
+                names = ("h", "c", *self.cell.gate_names) if self.parts == 2 else ("h", *self.cell.gate_names)
+                for name in names:
+                    rows = [scan.steps[t][2][name] for t in range(T)]
+                    values[self.prefix(layer, d) + name] = np.array(rows).reshape(T, B, self.hidden_size)
+            inp = np.concatenate([scan.h for scan in scans[-1]], axis=-1)
+        final = tuple(np.stack([f[p] for f in finals]) for p in range(self.parts))
+        return Run(inp, final, values, valid, scans, masks)
+
+    def _scan(self, w, x, s, valid, reverse):
+        T, B, _ = x.shape
+        order = list(range(T))[::-1] if reverse else list(range(T))
+        steps, h = {}, np.zeros((T, B, self.hidden_size))
+        for t in order:
+            new, values = self.cell.step(w, x[t], s)
+            steps[t] = (x[t], s, values)
+            row = valid[t][:, None]
+            s = tuple(np.where(row, b, a) for a, b in zip(s, new, strict=True))
+            h[t] = np.where(row, new[0], 0)
+        return Scan(w, order, steps, h, s)
+
+    def backward(self, run, grad_output=None, grad_state=None):
+        T, B, _ = run.output.shape
+        given = [np.asarray(g, np.float64) for g in (grad_output, *(grad_state or ())) if g is not None]
+        K = given[0].shape[:-3]
+        L, D, H = self.num_layers, self.directions, self.hidden_size
+        grad_out = np.zeros((*K, T, B, D * H)) if grad_output is None else np.asarray(grad_output, np.float64)
+        if grad_state is None:
+            grad_state = tuple(np.zeros((*K, L * D, B, H)) for _ in range(self.parts))
+        initial = [None] * (L * D)
+        parameters, values = {}, {}
+        for layer in reversed(range(L)):
+            grad_in = 0
+            for d in range(D):
+                scan, pos = run.scans[layer][d], layer * D + d
+                ds = tuple(np.asarray(g, np.float64)[..., pos, :, :] for g in grad_state)
+                part = grad_out[..., d * H : (d + 1) * H]
+                dx, initial[pos], named, untied = self._scan_back(scan, part, ds, run.valid)
+                grad_in = grad_in + dx
+                values |= {self.prefix(layer, d) + k: v for k, v in named.items()}
+                parameters |= self._named(layer, d, scan.w, untied, K)
+            grad_out = grad_in * run.masks.get(layer, 1)
+        state = tuple(np.stack([s[p] for s in initial], axis=-3) for p in range(self.parts))
+        return Grads(grad_out, state, {k: parameters[k] for k in self.parameters}, values)
+
+    def _scan_back(self, scan, grad_h, ds, valid):
+        T, B, H = scan.h.shape
+        K = grad_h.shape[:-3]
+        dx = np.zeros((*K, T, B, scan.w.ih.shape[1]))
+        names = ("h", *(("c",) if self.parts == 2 else ()), *self.cell.gate_names)
+        named = {k: np.zeros((*K, T, B, H)) for k in names}
+        untied = []
+        for t in reversed(scan.order):
+            row = valid[t][:, None]
+            x, s, values = scan.steps[t]
+            total = (np.where(row, ds[0] + grad_h[..., t, :, :], 0), *(np.where(row, d, 0) for d in ds[1:]))
+            dx_t, ds_prev, gates, products = self.cell.adjoint(scan.w, x, s, values, total)
+            dx[..., t, :, :] = dx_t
+            for name, g in {"h": total[0], **gates}.items():
+                named[name][..., t, :, :] = g
+            untied.append(weight_products(*products))
+            ds = tuple(np.where(row, b, a) for a, b in zip(ds, ds_prev, strict=True))
+        return dx, ds, named, untied
+
+    def _named(self, layer, d, w, untied, K):
+        shapes = [a.shape for a in (w.ih, w.hh, w.b_ih, w.b_hh)]
+        sums = [sum((u[i] for u in untied), np.zeros((*K, *shapes[i]))) for i in range(4)]
+        end = f"_l{layer}" + "_reverse" * d
+        return dict(zip([n + end for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")], sums, strict=True))
+
+    def jacobians(self, run, direction=0):
+        """(T, B, S, S): ∂s_t/∂s_{t-1} of one direction's whole stack, in the order of its walk.
+
+        s = [h of every layer, then c of every layer]. Where a row does not step the Jacobian is the identity.
+        """
+        L, H, parts = self.num_layers, self.hidden_size, self.parts
+        T, B, _ = run.output.shape
+        S = L * H * parts
+        out = np.zeros((T, B, S, S))
+        here = slice(direction * H, (direction + 1) * H)  # this direction's columns of the next layer's input
+        for pos, t in enumerate(run.scans[0][direction].order):
+            eye = np.broadcast_to(np.eye(S), (B, S, S)).reshape(B, parts, L, H, S)
+            new, below = np.empty((B, parts, L, H, S)), None
+            for layer in range(L):
+                scan = run.scans[layer][direction]
+                x, s, values = scan.steps[t]
+                dx = np.zeros((B, x.shape[1], S))
+                if below is not None:
+                    mask = run.masks[layer][t][:, here, None] if layer in run.masks else 1
+                    dx[:, here] = below * mask
+                ds = self.cell.tangent(scan.w, x, s, values, dx, tuple(eye[:, p, layer] for p in range(parts)))
+                for p in range(parts):
+                    new[:, p, layer] = ds[p]
+                below = ds[0]
+            out[pos] = np.where(run.valid[t][:, None, None], new.reshape(B, S, S), np.eye(S))
+        return out

@@ -94,7 +94,7 @@ def extension(name, c_sources=()):
         define_macros=MACROS,
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
-        depends=sorted(headers) + [flags_stamp()],
+        depends=[*sorted(headers), flags_stamp()],
     )
 
 

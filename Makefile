@@ -1,0 +1,137 @@
+# Everything one does with a checkout. `make help` lists it; nothing needs to be set up first.
+#
+# Environments and stamps live in .venv; a target runs only what its inputs made stale, so
+# `make test` twice installs once, and a change in src/ is compiled before the tests run.
+
+PYTHON ?= python3
+VENV   ?= .venv
+# What `make demo` reads (empty: the documentation topics that come with Python).
+TEXT   ?=
+# Processes that run tests side by side.
+JOBS   ?= 2
+# More arguments: make test ARGS="-k lstm", make peers ARGS=..., make bench ARGS="--bench time_".
+ARGS   ?=
+# make compare: the slowdown from A to B that counts as a regression.
+A      ?= HEAD~1
+B      ?= HEAD
+FACTOR ?= 1.1
+# make arm64: cross compiler and emulator.
+ARM64_CC   ?= aarch64-linux-gnu-gcc
+ARM64_QEMU ?= $(or $(shell command -v qemu-aarch64),$(shell command -v qemu-aarch64-static))
+
+BIN := $(VENV)/bin
+S   := $(VENV)/stamps
+COMPILED_FROM := setup.py pyproject.toml $(wildcard src/kernels/*.[ch] src/engine/*.p[yx][xdi])
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# The processes that run tests share the cores; libraries beside us must not each take all.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test quick bench peers compare docs gallery lint annotate sanitize arm64 \
+        build wheel clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ------------------------------------------------------------------------- environments
+
+$(S)/venv:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"rnncore needs Python 3.11 or newer, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(S) && touch $@
+
+# Build tools stay in the environment: compiling again needs no network.
+$(S)/tools: pyproject.toml | $(S)/venv
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' > $(S)/tools.txt
+	$(BIN)/pip install -q -r $(S)/tools.txt
+	@touch $@
+
+$(S)/project: $(COMPILED_FROM) $(S)/tools
+	$(BIN)/pip install -q --no-build-isolation -e .
+	@touch $@
+
+# The requirements of one extra, without the project itself.
+$(S)/extra-%: pyproject.toml | $(S)/venv
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$*"], sep="\n")' > $(S)/extra-$*.txt
+	$(BIN)/pip install -q -r $(S)/extra-$*.txt
+	@touch $@
+
+# ---------------------------------------------------------------------------- the two
+
+demo: $(S)/project  ## from a text to the pictures: TEXT=path, or Python's own documentation
+	$(BIN)/rnncore debug $(if $(TEXT),"$(TEXT)") --out demo $(ARGS)
+
+# Tests marked `alone` measure time or memory and run first, with nothing beside them.
+# pytest's exit status 5 says that no test was chosen: fine for one of the two, not for both.
+test: $(S)/project $(S)/extra-test  ## all tests; ARGS="-k lstm" chooses
+	@alone=0; $(BIN)/pytest -m alone $(ARGS) || alone=$$?; \
+	rest=0; $(ONE_THREAD) $(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not alone" $(ARGS) || rest=$$?; \
+	case $$alone/$$rest in 0/0 | 0/5 | 5/0) ;; *) exit 1 ;; esac
+
+quick: $(S)/project $(S)/extra-test  ## the tests that take seconds
+	$(ONE_THREAD) $(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not slow and not alone" $(ARGS)
+
+# --------------------------------------------------------------------------- measuring
+
+bench: $(S)/project $(S)/extra-bench  ## asv on this commit, published as pages
+	$(BIN)/asv machine --yes
+	$(BIN)/asv run --python=same --quick --set-commit-hash $$(git rev-parse HEAD) $(ARGS)
+	$(BIN)/asv publish
+	@$(BIN)/python -c 'from pathlib import Path; from asv.config import Config; print("open", Path(Config.load().html_dir).resolve() / "index.html")'
+
+compare: $(S)/extra-bench  ## A=commit B=commit: fails where B is slower by more than FACTOR
+	$(BIN)/asv machine --yes
+	$(BIN)/asv continuous --factor $(FACTOR) --interleave-rounds $(ARGS) $(A) $(B)
+
+peers: $(S)/project $(S)/extra-bench  ## the side-by-side table against torch, ONNX Runtime, JAX
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
+# -------------------------------------------------------------------------------- docs
+
+docs: gallery  ## the book in docs/, its pictures drawn anew
+
+gallery: $(S)/project  ## every picture of the debugger, drawn into docs/img
+	$(BIN)/python docs/gallery.py $(ARGS)
+
+# ---------------------------------------------------------------------------- checking
+
+lint: $(S)/project $(S)/extra-dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+annotate: $(S)/tools  ## where the time loops still touch Python, by Cython's annotations
+	$(BIN)/python tools/annotate.py $(ARGS)
+
+# A separate build on PYTHONPATH in front of the installed one. Python itself is not built with
+# the sanitizers, so their runtime is preloaded and leaks (Python's own) are not counted.
+sanitize: $(S)/project $(S)/extra-test  ## tests on a build with address and undefined sanitizers
+	CC=gcc RNNCORE_SANITIZE=1 $(BIN)/python setup.py -q build \
+	    --build-base build/sanitize --build-lib build/sanitize/lib
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+	PYTHONPATH=build/sanitize/lib $(ONE_THREAD) \
+	    $(BIN)/pytest -m "not slow and not alone" $(ARGS)
+
+arm64:  ## the kernels cross-compiled for arm64 and checked under an emulator
+	@command -v $(ARM64_CC) > /dev/null || { echo "make arm64: no $(ARM64_CC): apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross"; exit 2; }
+	@test -n "$(ARM64_QEMU)" || { echo "make arm64: no qemu-aarch64: apt-get install qemu-user-static"; exit 2; }
+	@mkdir -p build/arm64
+	$(ARM64_CC) $(FLAGS) -Wall -static -Isrc/kernels tests/kernels/check.c src/kernels/*.c \
+	    -lm -o build/arm64/check
+	$(ARM64_QEMU) build/arm64/check
+
+# setup.py is the one place for flags; this reads its list.
+FLAGS = $(or $(shell sed -n '/^COMPILE = \[/,/^\]/s/^ *"\(-.*\)",/\1/p' setup.py),$(error no flags found in setup.py))
+
+# ------------------------------------------------------------------------------- build
+
+build: $(S)/project  ## compile what changed, into .venv's editable install
+
+wheel: $(S)/extra-dev  ## sdist, and from it the wheel, into dist/
+	$(BIN)/python -m build
+
+clean:  ## all that was built, and .venv
+	rm -rf build dist demo rnncore.egg-info $(VENV)
+	find rnncore -name '*.so' -delete

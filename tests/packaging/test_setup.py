@@ -1,0 +1,92 @@
+"""setup.py on a tiny engine: what is an error, and what is compiled again."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+# Builds are shared, so all of these go to one process.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+HEADER = "static inline int answer(void) { return 41; }\n"
+PXD = 'cdef extern from "answer.h" nogil:\n    int answer() noexcept\n'
+PYX = "from answer cimport answer\n\ndef ask():\n    return answer()\n"
+# Without noexcept, Cython takes the GIL after each call to look for an exception.
+HINTED = """
+cdef int step(int x) except? -1 nogil:
+    return x + 1
+
+cdef void walk() nogil:
+    step(1)
+
+def ask():
+    with nogil:
+        walk()
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for folder in ("rnncore", "viz", "src/kernels", "src/engine"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "rnncore/__init__.py").touch()
+    (tmp_path / "viz/__init__.py").touch()
+    (tmp_path / "src/kernels/answer.h").write_text(HEADER)
+    (tmp_path / "src/engine/answer.pxd").write_text(PXD)
+    (tmp_path / "src/engine/_engine.pyx").write_text(PYX)
+    return tmp_path
+
+
+@pytest.fixture
+def compile(commands):
+    def compile(folder, **environment):
+        return commands(
+            sys.executable, "setup.py", "build_ext", "--inplace", cwd=folder, **environment
+        )
+
+    return compile
+
+
+def ask(folder, commands):
+    code = "import rnncore._engine as e; print(e.ask())"
+    return int(commands(sys.executable, "-c", code, cwd=folder))
+
+
+def test_only_what_changed_is_compiled_again(tiny, compile, commands):
+    assert "-c src/" not in compile(tiny)  # no kernels here, so only the generated C
+    assert ask(tiny, commands) == 41
+    assert "building" not in compile(tiny)
+    (tiny / "src/kernels/answer.h").write_text(HEADER.replace("41", "42"))
+    assert "building" in compile(tiny)
+    assert ask(tiny, commands) == 42
+
+
+def test_debug_build_has_its_own_flags_and_generated_c(tiny, compile):
+    release = compile(tiny)
+    assert "-O3" in release
+    assert "-ffast-math" not in release
+    debug = compile(tiny, RNNCORE_DEBUG="1")
+    assert "building" in debug  # the flags changed, nothing else did
+    assert "-O1 -g" in debug
+    assert {p.parts[-4] for p in tiny.rglob("_engine.c")} == {"cython", "cython-debug"}
+
+
+def test_performance_hints_are_errors_until_mended(tiny, compile):
+    engine = tiny / "src/engine/_engine.pyx"
+    engine.write_text(HINTED)
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="performance hints"):
+            compile(tiny)
+    engine.write_text(HINTED.replace("walk() nogil", "walk() noexcept nogil"))
+    compile(tiny)
+
+
+def test_cython_warnings_are_errors(tiny, compile):
+    (tiny / "src/engine/_engine.pyx").write_text("def ask():\n    return 1\n    return 2\n")
+    with pytest.raises(AssertionError, match="Unreachable code"):
+        compile(tiny)

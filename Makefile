@@ -24,8 +24,9 @@ S   := $(VENV)/stamps
 COMPILED_FROM := setup.py pyproject.toml $(wildcard src/kernels/*.[ch] src/engine/*.p[yx][xdi])
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-# The processes that run tests share the cores; libraries beside us must not each take all.
+# Processes that run tests share the cores; libraries beside us must not each take all of them.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadgroup
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -63,15 +64,15 @@ $(S)/extra-%: pyproject.toml | $(S)/venv
 demo: $(S)/project  ## from a text to the pictures: TEXT=path, or Python's own documentation
 	$(BIN)/rnncore debug $(if $(TEXT),"$(TEXT)") --out demo $(ARGS)
 
-# Tests marked `alone` measure time or memory and run first, with nothing beside them.
+# Tests marked `timing` run first, with nothing beside them.
 # pytest's exit status 5 says that no test was chosen: fine for one of the two, not for both.
 test: $(S)/project $(S)/extra-test  ## all tests; ARGS="-k lstm" chooses
-	@alone=0; $(BIN)/pytest -m alone $(ARGS) || alone=$$?; \
-	rest=0; $(ONE_THREAD) $(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not alone" $(ARGS) || rest=$$?; \
-	case $$alone/$$rest in 0/0 | 0/5 | 5/0) ;; *) exit 1 ;; esac
+	@timing=0; $(BIN)/pytest -m timing $(ARGS) || timing=$$?; \
+	rest=0; $(ONE_THREAD) $(PYTEST_N) -m "not timing" $(ARGS) || rest=$$?; \
+	case $$timing/$$rest in 0/0 | 0/5 | 5/0) ;; *) exit 1 ;; esac
 
 quick: $(S)/project $(S)/extra-test  ## the tests that take seconds
-	$(ONE_THREAD) $(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not slow and not alone" $(ARGS)
+	$(ONE_THREAD) $(PYTEST_N) -m "not slow and not timing" $(ARGS)
 
 # --------------------------------------------------------------------------- measuring
 
@@ -112,7 +113,7 @@ sanitize: $(S)/project $(S)/extra-test  ## tests on a build with address and und
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
 	PYTHONPATH=build/sanitize/lib $(ONE_THREAD) \
-	    $(BIN)/pytest -m "not slow and not alone" $(ARGS)
+	    $(BIN)/pytest -m "not slow and not timing" $(ARGS)
 
 arm64:  ## the kernels cross-compiled for arm64 and checked under an emulator
 	@command -v $(ARM64_CC) > /dev/null || { echo "make arm64: no $(ARM64_CC): apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross"; exit 2; }

@@ -5,7 +5,7 @@ Environment variables, all off by default:
 RNNCORE_DEBUG=1      bounds checks and assertions, -O1 -g
 RNNCORE_SANITIZE=1   address and undefined-behaviour sanitizers (implies RNNCORE_DEBUG);
                      `make sanitize` also preloads the runtime they need
-RNNCORE_ANNOTATE=1   Cython's HTML annotations beside the generated C, in build/cython
+RNNCORE_ANNOTATE=1   Cython's HTML annotations, in build/annotated (`make annotate` reads them)
 """
 
 import contextlib
@@ -30,9 +30,9 @@ SANITIZE = switched_on("RNNCORE_SANITIZE")
 DEBUG = SANITIZE or switched_on("RNNCORE_DEBUG")
 ANNOTATE = switched_on("RNNCORE_ANNOTATE")
 
-# Debug and release each have their own generated C: a change of directives alone does not
-# make Cython write it again.
-GENERATED = "build/cython-debug" if DEBUG else "build/cython"
+# Each kind of build has its own generated C: a change of options alone does not make Cython
+# write it again.
+GENERATED = "build/" + ("annotated" if ANNOTATE else "cython-debug" if DEBUG else "cython")
 
 # ---------------------------------------------------------------------------------- flags
 # The one place for flags. Instruction sets are not chosen here: every src/kernels/isa_*.c
@@ -121,7 +121,6 @@ def cythonize_strictly(modules):
                 build_dir=GENERATED,
                 include_path=[ENGINE],
                 annotate=ANNOTATE,
-                force=ANNOTATE,
                 compiler_directives=DIRECTIVES,
             )
     finally:

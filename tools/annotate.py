@@ -1,0 +1,76 @@
+"""Where the code without the GIL still touches Python, by Cython's own annotations.
+
+Cython scores every line by the Python calls in the C it makes of it: 0 is plain C. The time
+loops are what runs in a `with nogil:` block or in a function declared `nogil`; a line there with
+a score above 0 is printed, and the exit status is 1 if there is one. The pages with the C behind
+every line stay in build/annotated.
+
+    python tools/annotate.py
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ROOT / "build/annotated/src/engine"
+
+SCORED = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>.*?<span class="">(\d+)</span>')
+DECLARED = re.compile(r"\bnogil\s*:\s*(#.*)?$")
+
+
+def indent(line):
+    return len(line) - len(line.lstrip())
+
+
+def lines_without_gil(source):
+    """Numbers of the lines in `with nogil:` blocks and in bodies of functions declared nogil.
+
+    >>> lines_without_gil("cdef f() noexcept nogil:\\n    g()\\n\\ndef h():\\n    f()\\n")
+    [2]
+    """
+    found, opened = [], []
+    for number, line in enumerate(source.splitlines(), 1):
+        code = line.split("#")[0].strip()
+        if not code:
+            continue
+        while opened and indent(line) <= opened[-1]:
+            opened.pop()
+        if opened:
+            found.append(number)
+        if DECLARED.search(line) and not code.startswith("cdef extern"):
+            opened.append(indent(line))
+    return found
+
+
+def scores(page):
+    return {int(line): int(score) for score, line in SCORED.findall(page.read_text())}
+
+
+def main():
+    subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "--version"],
+        cwd=ROOT,
+        env=os.environ | {"RNNCORE_ANNOTATE": "1"},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    touching = 0
+    for pyx in sorted((ROOT / "src/engine").glob("*.pyx")):
+        source = pyx.read_text()
+        score = scores(PAGES / f"{pyx.stem}.html")
+        loops = lines_without_gil(source)
+        for number in loops:
+            if score.get(number, 0):
+                touching += 1
+                line = source.splitlines()[number - 1].strip()
+                print(f"{pyx.relative_to(ROOT)}:{number}: score {score[number]}: {line}")
+        print(f"{pyx.relative_to(ROOT)}: {len(loops)} lines without the GIL")
+    print(f"{touching} of them touch Python; pages: {PAGES.relative_to(ROOT)}/*.html")
+    sys.exit(touching > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -211,22 +211,27 @@ class SequenceModelBase(Estimator):
         raise NotImplementedError
 
     # -- shared --------------------------------------------------------------
-    def perplexity(self, sequences):
+    def perplexity(self, sequences, **inputs):
         """``exp`` of minus the mean log probability per element, over all elements.
 
         For symbols 1 is certain and `n_symbols` is a blind guess. For real
         values it is the same formula on densities and so depends on the unit of
         the data; `mean_error` is usually what is wanted there.
         """
-        return float(np.exp(-self.score(sequences)))
+        return float(np.exp(-self.score(sequences, **inputs)))
 
-    def score(self, sequences, y=None):
-        """Mean log probability per element in nats, over all elements; higher is better."""
+    def score(self, sequences, y=None, **inputs):
+        """Mean log probability per element in nats, over all elements; higher is better.
+
+        `inputs` are further arguments of `log_prob`, each a list with one item a
+        sequence (``exog=[...]`` of `AutoRegressive`).
+        """
         sequences = self._list(sequences)
         steps = sum(len(s) for s in sequences)
         if steps == 0:
             raise ValueError("sequences: got no element at all, expected at least one")
-        return sum(self.log_prob(s) for s in sequences) / steps
+        pairs = zip(sequences, _each(inputs, len(sequences)), strict=True)
+        return sum(self.log_prob(s, **each) for s, each in pairs) / steps
 
     def one_step(self, sequence):
         """`predict` at every step of a sequence from its own past.
@@ -244,7 +249,7 @@ class SequenceModelBase(Estimator):
                             np.stack([p.variance for p in steps]) if steps else empty)
         return np.stack(steps) if steps else np.empty((0, self._alphabet.size))
 
-    def mean_error(self, sequences):
+    def mean_error(self, sequences, **inputs):
         """Mean squared error of the one-step predictions of real values.
 
         Over all sequences, steps and features; missing values are left out.
@@ -253,7 +258,9 @@ class SequenceModelBase(Estimator):
         if not self._real:
             raise TypeError(f"{type(self).__name__}.mean_error: fitted on symbols, expected real "
                             "values; perplexity is the measure for symbols")
-        errors = np.concatenate([(s - self.one_step(s).mean).ravel() for s in sequences])
+        pairs = zip(sequences, _each(inputs, len(sequences)), strict=True)
+        errors = [(s - self.one_step(s, **each).mean).ravel() for s, each in pairs]
+        errors = np.concatenate([np.empty(0), *errors])
         errors = errors[~np.isnan(errors)]
         if errors.size == 0:
             raise ValueError("sequences: got no value at all, expected at least one")
@@ -339,6 +346,16 @@ def check_length(length, name="length"):
 def generator(seed):
     """A numpy Generator (PCG64) from a seed, or the Generator itself."""
     return np.random.default_rng(seed)
+
+
+def _each(inputs, count):
+    """Further arguments, each a list over sequences, as one dict a sequence."""
+    given = {name: as_list(value, real=True, name=name) for name, value in inputs.items()
+             if value is not None}
+    for name, items in given.items():
+        if len(items) != count:
+            raise ValueError(f"{name}: got {len(items)} items, expected {count}, one a sequence")
+    return [{name: items[i] for name, items in given.items()} for i in range(count)]
 
 
 def _same(a, b):

@@ -178,7 +178,7 @@ class Alphabet:
             self._codes = np.unique(_code_points(symbols))
             self.size = len(self._codes)
             self.text = _from_code_points(self._codes)
-        elif isinstance(symbols, numbers.Integral) and not isinstance(symbols, bool) and symbols > 0:
+        elif isinstance(symbols, numbers.Integral) and symbols is not True and symbols > 0:
             self.size, self.text = int(symbols), None
         else:
             raise ValueError(f"alphabet: got {symbols!r}, expected a string of characters or the "

@@ -1,0 +1,212 @@
+"""What a hidden state emits: symbols or Gaussian vectors. See `em` for the protocol.
+
+Each is made from its parameters, never changed, and gives the parameters that
+maximise the posterior of the next EM step (`maximise`). Priors and their
+defaults are hmmlearn's (Huang, Acero and Hon, Spoken Language Processing, 2001,
+p. 443-445).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnncore import _lattice
+
+TINY = np.finfo(float).tiny
+
+
+def padded(n):
+    """States padded to whole vectors."""
+    return (n + 3) // 4 * 4
+
+
+class Categorical:
+    """Symbols: ``emissionprob`` (n, V). Rows are int64 (N,), negative is missing."""
+
+    exact = True
+
+    def __init__(self, emissionprob):
+        self.emissionprob = emissionprob
+        n, symbols = emissionprob.shape
+        self.width = padded(n)
+        # a row a symbol, and as the last row the one that index -1 finds: missing
+        self._table = np.zeros((symbols + 1, self.width))
+        self._table[:-1, :n] = emissionprob.T
+        self._table[-1, :n] = 1
+        best = self._table.max(axis=1)
+        with np.errstate(divide="ignore"):
+            self._log_table = np.log(self._table)
+            self._top = np.where(best > 0, np.log(best), 0)
+        self._table /= np.where(best > 0, best, 1)[:, None]
+
+    def likelihood(self, x, out, top):
+        np.take(self._table, x, axis=0, out=out, mode="wrap")
+        np.take(self._top, x, out=top, mode="wrap")
+
+    def log_likelihood(self, x):
+        return self._log_table[x]
+
+    def new_sums(self):
+        return np.zeros((self._table.shape[0] - 1, self.width))
+
+    def add(self, x, gamma, sums):
+        _lattice.counts(x, gamma, sums)
+
+    def maximise(self, sums, prior):
+        """Expected counts `sums` (V, width) to an emissionprob (n, V)."""
+        n = len(self.emissionprob)
+        counts = np.maximum(prior - 1 + sums[:, :n].T, 0)
+        return normalised(counts, self.emissionprob)
+
+    def predict(self, weights):
+        """Mixture of the states: weights (…, n) to (…, V)."""
+        return weights @ self.emissionprob
+
+    def sample(self, states, rng):
+        cdf = np.cumsum(self.emissionprob, axis=1)
+        below = rng.random(len(states))[:, None] * cdf[states, -1:] >= cdf[states]
+        return below.sum(axis=1)
+
+
+class Gaussian:
+    """Vectors: ``means`` (n, F), ``covars`` (n, F) or (n, F, F). A row with a NaN is missing."""
+
+    exact = False
+
+    def __init__(self, means, covars):
+        self.means, self.covars = means, covars
+        n, F = means.shape
+        self.full = covars.ndim == 3
+        self.width = padded(n)
+        whiten, log_det = _whitening(covars)  # (n, rows), (n,)
+        self._mean = self._pad(means.T)
+        self._whiten = self._pad(whiten.T)
+        self._constant = np.full(self.width, -np.inf)
+        self._constant[:n] = -0.5 * (F * np.log(2 * np.pi) + log_det)
+
+    def _pad(self, rows):
+        out = np.zeros((len(rows), self.width))
+        out[:, : rows.shape[1]] = rows
+        return out
+
+    def likelihood(self, x, out, top):
+        _lattice.gaussian(x, self._mean, self._whiten, self._constant, self.full, out, top)
+        with np.errstate(under="ignore"):
+            np.exp(out, out=out)
+
+    def log_likelihood(self, x):
+        out, top = np.empty((len(x), self.width)), np.empty(len(x))
+        _lattice.gaussian(x, self._mean, self._whiten, self._constant, self.full, out, top)
+        return out + top[:, None]
+
+    def new_sums(self):
+        F = self.means.shape[1]
+        return np.zeros((1 + F + (F * (F + 1) // 2 if self.full else F), self.width))
+
+    def add(self, x, gamma, sums):
+        _lattice.outer(moments(x, self.full), gamma, sums)
+
+    def maximise(self, sums, means_prior, means_weight, covars_prior, covars_weight):
+        """Moments `sums` to (means, covars); what a state has no evidence for stays."""
+        n, F = self.means.shape
+        post, first, second = np.split(sums[:, :n].T, [1, 1 + F], axis=1)
+        known = means_weight + post > 0
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = (means_weight * means_prior + first) / (means_weight + post)
+        means = np.where(known, means, self.means)
+        shift = means - means_prior
+        if not self.full:
+            spread = second - 2 * means * first + means**2 * post
+            weight = max(covars_weight - 1, 0) + post
+            return means, (covars_prior + means_weight * shift**2 + spread) / np.maximum(
+                weight, 1e-5)
+        cross = means[:, :, None] * first[:, None, :]
+        spread = (symmetric(second, F) - cross - cross.transpose(0, 2, 1)
+                  + outer(means) * post[:, :, None])
+        weight = max(covars_weight - F, 0) + post[:, :, None]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            covars = (covars_prior + means_weight * outer(shift) + spread) / weight
+        return means, np.where(weight > 0, covars, self.covars)
+
+    def predict(self, weights):
+        """Mixture of the states: weights (…, n) to mean and variance (…, F)."""
+        variances = np.diagonal(self.covars, axis1=1, axis2=2) if self.full else self.covars
+        mean = weights @ self.means
+        # sum_i w_i (v_i + (m_i - mean)^2): no difference of large squares
+        apart = (self.means - mean[..., None, :]) ** 2 + variances
+        return mean, np.einsum("...n,...nf->...f", weights, apart)
+
+    def sample(self, states, rng):
+        noise = rng.standard_normal((len(states), self.means.shape[1]))
+        if not self.full:
+            return self.means[states] + noise * np.sqrt(self.covars)[states]
+        return self.means[states] + np.einsum("tij,tj->ti", cholesky(self.covars)[states], noise)
+
+
+# ------------------------------------------------------------------------------- arithmetic
+def normalised(counts, otherwise):
+    """Rows that sum to 1; a row without counts keeps what it was."""
+    total = counts.sum(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return np.where(total > 0, counts / np.where(total > 0, total, 1), otherwise)
+
+
+def outer(v):
+    """v v' of every row."""
+    return v[:, :, None] * v[:, None, :]
+
+
+def moments(x, full):
+    """1, x, and x² or the lower triangle of x x', a row a step; zeros where x has a NaN."""
+    N, F = x.shape
+    pairs = np.tril_indices(F) if full else (np.arange(F),) * 2
+    out = np.empty((N, 1 + F + len(pairs[0])))
+    out[:, 0] = 1
+    out[:, 1 : 1 + F] = x
+    for k, (i, j) in enumerate(zip(*pairs, strict=True), 1 + F):
+        np.multiply(x[:, i], x[:, j], out=out[:, k])
+    if np.isnan(out[:, 1 + F :].sum()):
+        out[np.isnan(x).any(axis=1)] = 0
+    return out
+
+
+def symmetric(lower, F):
+    """Symmetric matrices (n, F, F) from lower triangles (n, F (F + 1) / 2)."""
+    out = np.empty((len(lower), F, F))
+    i, j = np.tril_indices(F)
+    out[:, i, j] = lower
+    out[:, j, i] = lower
+    return out
+
+
+def cholesky(covars):
+    """Lower factors; one that fails is tried once more with 1e-7 on the diagonal, as hmmlearn."""
+    try:
+        return np.linalg.cholesky(covars)
+    except np.linalg.LinAlgError:
+        pass
+    factors = np.empty_like(covars)
+    for state, covar in enumerate(covars):
+        for extra in (0, 1e-7):
+            try:
+                factors[state] = np.linalg.cholesky(covar + extra * np.eye(len(covar)))
+                break
+            except np.linalg.LinAlgError:
+                if extra:
+                    raise ValueError(
+                        f"covars_: that of state {state} is not positive definite, as a state "
+                        "with too little data gets; use fewer states, covariance_type='diag', or "
+                        "a larger covars_prior (for full: a positive definite matrix)") from None
+    return factors
+
+
+def _whitening(covars):
+    """W with W' W the inverse covariance, by rows of its lower triangle, and log determinants."""
+    if covars.ndim == 2:
+        covars = np.maximum(covars, TINY)
+        return 1 / np.sqrt(covars), np.log(covars).sum(axis=1)
+    F = covars.shape[1]
+    factors = cholesky(covars)
+    inverse = np.linalg.solve(factors, np.broadcast_to(np.eye(F), factors.shape))
+    i, j = np.tril_indices(F)
+    return inverse[:, i, j], 2 * np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)

@@ -21,7 +21,7 @@ ARM64_QEMU ?= $(or $(shell command -v qemu-aarch64),$(shell command -v qemu-aarc
 
 BIN := $(VENV)/bin
 S   := $(VENV)/stamps
-COMPILED_FROM := setup.py pyproject.toml $(wildcard src/kernels/*.[ch] src/engine/*.p[yx][xdi])
+COMPILED_FROM := setup.py pyproject.toml $(wildcard src/kernels/*.[ch] src/engine/*.h src/engine/*.p[yx][xdi])
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Processes that run tests share the cores; libraries beside us must not each take all of them.
@@ -115,13 +115,15 @@ sanitize: $(S)/project $(S)/extra-test  ## tests on a build with address and und
 	PYTHONPATH=build/sanitize/lib $(ONE_THREAD) \
 	    $(BIN)/pytest -m "not slow and not timing" $(ARGS)
 
-arm64:  ## the kernels cross-compiled for arm64 and checked under an emulator
+# tests/kernels/check.c runs every kernel on random numbers, here and there, and compares.
+arm64:  ## the kernels cross-compiled for arm64, run by an emulator, compared with this machine's
 	@command -v $(ARM64_CC) > /dev/null || { echo "make arm64: no $(ARM64_CC): apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross"; exit 2; }
 	@test -n "$(ARM64_QEMU)" || { echo "make arm64: no qemu-aarch64: apt-get install qemu-user-static"; exit 2; }
 	@mkdir -p build/arm64
-	$(ARM64_CC) $(FLAGS) -Wall -static -Isrc/kernels tests/kernels/check.c src/kernels/*.c \
-	    -lm -o build/arm64/check
-	$(ARM64_QEMU) build/arm64/check
+	$(CC) $(FLAGS) -Isrc/kernels tests/kernels/check.c src/kernels/*.c -lm -o build/arm64/here
+	$(ARM64_CC) $(FLAGS) -static -Isrc/kernels tests/kernels/check.c src/kernels/*.c -lm -o build/arm64/there
+	build/arm64/here > build/arm64/here.txt
+	$(ARM64_QEMU) build/arm64/there build/arm64/here.txt
 
 # setup.py is the one place for flags; this reads its list.
 FLAGS = $(or $(shell sed -n '/^COMPILE = \[/,/^\]/s/^ *"\(-.*\)",/\1/p' setup.py),$(error no flags found in setup.py))

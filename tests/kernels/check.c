@@ -1,0 +1,227 @@
+/* The kernels of one architecture against those of another, without Python.
+ *
+ *     check > here.txt            every kernel on random numbers, results as hexadecimal floats
+ *     check here.txt              the same again, compared with a file from another build
+ *
+ * RNNCORE_ISA=base|v3|v4 chooses among those that the architecture has.
+ *
+ * pytest judges the kernels on the machine it runs on; this carries that verdict to an instruction
+ * set that only an emulator has (`make arm64`). AVX2, AVX-512 and NEON round alike, so results are
+ * equal to the bit between them. The base instruction set of x86-64 has no fused multiply-add;
+ * against it an array may differ by the rounding of its longest sum, relative to its largest value. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "kernels.h"
+
+enum { B = 7, I = 5, LONG = 1200 };
+static const rnn_idx HIDDEN[] = {1, 13, 37, 64};        /* parts of a vector, whole ones, several panels */
+
+static const rnn_kernels *K;
+static FILE *reference;
+static int fused;                       /* both sides have fused multiply-add */
+static int arrays, unequal, failed;
+
+/* ---- arrays of the type of K ------------------------------------------------------------------ */
+
+static double get(const void *a, rnn_idx i) { return K->bits == 32 ? ((const float *)a)[i] : ((const double *)a)[i]; }
+
+static void set(void *a, rnn_idx i, double x)
+{
+    if (K->bits == 32) ((float *)a)[i] = (float)x;
+    else ((double *)a)[i] = x;
+}
+
+/* uniform in (-2, 2), multiples of 2^-20: exact in both types, the same on every machine */
+static double uniform(void)
+{
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    return ((double)(state >> 42) - 2097152.0) / 1048576.0;
+}
+
+static void *zeros(rnn_idx n)
+{
+    void *a = aligned_alloc(64, (size_t)(n * K->bits / 8 + 127) / 64 * 64);
+    if (!a) abort();
+    return memset(a, 0, (size_t)n * K->bits / 8);
+}
+
+static void *random_array(rnn_idx n)
+{
+    void *a = zeros(n);
+    for (rnn_idx i = 0; i < n; i++) set(a, i, uniform());
+    return a;
+}
+
+/* Print an array, or compare it with the same one of the reference. */
+static void result(const char *what, const char *of, rnn_idx h_size, const void *a, rnn_idx n, rnn_idx sum)
+{
+    char name[96], expected_name[96];
+    snprintf(name, sizeof name, "f%d/%s/%s/%d", K->bits, of, what, (int)h_size);
+    arrays++;
+    if (!reference) {
+        printf("%s %td\n", name, n);
+        for (rnn_idx i = 0; i < n; i++) printf("%a\n", get(a, i));
+        return;
+    }
+    rnn_idx expected_n;
+    if (fscanf(reference, "%95s %td", expected_name, &expected_n) != 2 || strcmp(name, expected_name) || n != expected_n) {
+        fprintf(stderr, "check: %s is not what the reference has next: of another version?\n", name);
+        exit(2);
+    }
+    double largest = 0, difference = 0;
+    for (rnn_idx i = 0; i < n; i++) {
+        double x;
+        if (fscanf(reference, "%la", &x) != 1) exit(2);
+        const double d = fabs(x - get(a, i));
+        if (!(d <= difference)) difference = d;         /* NaN too */
+        if (fabs(x) > largest) largest = fabs(x);
+    }
+    if (difference == 0) return;
+    unequal++;
+    const double epsilon = K->bits == 32 ? 0x1p-23 : 0x1p-52;
+    if (!fused && difference <= (double)(sum + 16) * epsilon * largest) return;
+    failed++;
+    fprintf(stderr, "check: %s differs by %g, largest value %g\n", name, difference, largest);
+}
+
+/* ---- kernels ---------------------------------------------------------------------------------- */
+
+static rnn_pack packed(rnn_idx n, rnn_idx k, int groups)
+{
+    rnn_pack p = {.w = zeros(K->pack_size(n, k, groups)), .n = n, .k = k, .groups = groups};
+    return p;
+}
+
+static rnn_idx panels(const rnn_pack *p)
+{
+    const rnn_idx units = (p->groups > 1 ? 1 : RNN_PLAIN) * K->lanes;
+    return (p->n + units - 1) / units;
+}
+
+/* Rows are shared out to the threads of the pool, with a barrier before and after. */
+typedef struct {
+    const rnn_product *product;
+    rnn_barrier barrier;
+} shared_product;
+
+static void multiply(void *context, int thread, int threads)
+{
+    shared_product *s = context;
+    rnn_barrier_wait(&s->barrier, threads);
+    K->product(s->product, B * thread / threads, B * (thread + 1) / threads, 0, panels(s->product->pack));
+    rnn_barrier_wait(&s->barrier, threads);
+}
+
+static void check_products(rnn_idx n, rnn_idx k)
+{
+    for (int groups = 1; groups <= RNN_MAX_SLOTS; groups++) {
+        rnn_pack p = packed(n, k, groups);
+        const void *blocks[RNN_MAX_SLOTS];
+        for (int g = 0; g < groups; g++) blocks[g] = random_array(n * k);
+        K->pack(&p, blocks, k);
+        rnn_product product = {.pack = &p, .a = random_array(B * k), .lda = k, .c = zeros(B * groups * n),
+                               .ldc = groups * n, .gc = n};
+        product.start[0] = random_array(n);     /* a bias: row stride 0; the other groups start from 0 */
+        shared_product s = {.product = &product};
+        for (int threads = 1; threads <= 3; threads++) {
+            char name[32];
+            snprintf(name, sizeof name, "%d_groups_on_%d_threads", groups, threads);
+            memset(product.c, 0, (size_t)(B * groups * n) * K->bits / 8);
+            rnn_pool_run(multiply, &s, threads);
+            result(name, "product", n, product.c, B * groups * n, k);
+        }
+    }
+}
+
+static void check_gradients(rnn_idx n, rnn_idx k)
+{
+    rnn_pack p = packed(n, k, 1);
+    K->pack_rows(&p, 0, k / 2, random_array(k * n), n);
+    K->pack_rows(&p, k / 2, k - k / 2, random_array(k * n), n);
+    const rnn_idx m = 11;
+    rnn_outer outer = {.d = random_array(k * m), .ldd = m, .pack = &p, .c = random_array(m * n), .ldc = n};
+    K->outer(&outer, 0, 4);
+    K->outer(&outer, 4, m);
+    result("outer", "gradient", n, outer.c, m * n, k);
+    void *sums = random_array(m);
+    K->column_sums(sums, outer.d, m, k, 0, m);
+    result("sums", "gradient", n, sums, m, k);
+}
+
+static void check_activations(void)
+{
+    enum { N = 2001 };
+    void *x = zeros(N), *out = zeros(N);
+    for (rnn_idx i = 0; i < N; i++) set(x, i, (double)(i - N / 2) / 8 + uniform() / 64);
+    K->activation(0, x, out, N);
+    result("sigmoid", "activation", N, out, N, 8);
+    K->activation(1, x, out, N);
+    result("tanh", "activation", N, out, N, 8);
+}
+
+/* One step forward and one backward, every array random: equations need no sensible state. */
+static void check_cell(const rnn_cell *cell, rnn_idx H)
+{
+    static const rnn_idx lengths[B] = {3, 9, 2, 3, 0, 4, 3};
+    const rnn_idx wide = cell->slots * H;
+    rnn_step s = {.h_size = H, .tape_rows = B, .lengths = lengths, .t = 2, .reverse = 1, .keep = cell->keep,
+                  .gates = random_array(B * wide), .ldgates = wide, .prev = random_array(B * H),
+                  .first = random_array(B * H), .ldprev = H, .h = random_array(B * H), .c = random_array(B * H),
+                  .h_out = zeros(B * H), .ldout = H, .c_out = zeros(B * H), .aux = zeros(B * H)};
+    for (int i = 0; i < cell->stages; i++) cell->stage[i].forward(&s, 0, B, 0, H);
+    if (cell->keep) result("gates", cell->name, H, s.gates, B * wide, 8);
+    result("h", cell->name, H, s.h, B * H, 8);
+    result("h_out", cell->name, H, s.h_out, B * H, 8);
+    if (cell->states == 2) result("c_out", cell->name, H, s.c_out, B * H, 8);
+
+    s.state = cell->states == 2 ? s.c_out : s.h_out, s.ldstate = H;
+    s.grad_out = random_array(B * H), s.ldgout = H;
+    s.dh = random_array(B * H), s.dc = random_array(B * H), s.daux = random_array(B * H);
+    s.delta = zeros(B * wide), s.lddelta = wide;
+    s.total_h = zeros(B * H), s.total_c = zeros(B * H), s.aux_out = zeros(B * H);
+    for (int i = cell->stages; i-- > 0;) cell->stage[i].backward(&s, 0, B, 0, H);
+    result("delta", cell->name, H, s.delta, B * wide, 8);
+    result("dh", cell->name, H, s.dh, B * H, 8);
+    result("total_h", cell->name, H, s.total_h, B * H, 8);
+    if (cell->states == 2) result("dc", cell->name, H, s.dc, B * H, 8);
+    if (cell->stages == 2) result("aux_out", cell->name, H, s.aux_out, B * H, 8);
+}
+
+int main(int argc, char **argv)
+{
+    const char *isa = getenv("RNNCORE_ISA") ? getenv("RNNCORE_ISA") : rnn_best_isa();
+    char other[16] = "";
+    if (!rnn_kernels_for(isa, 32)) {
+        fprintf(stderr, "check: this CPU or this build has no %s\n", isa);
+        return 2;
+    }
+    if (argc > 1) {
+        reference = fopen(argv[1], "r");
+        if (!reference || fscanf(reference, "%15s", other) != 1) {
+            fprintf(stderr, "check: no reference in %s: write one with `check > %s`\n", argv[1], argv[1]);
+            return 2;
+        }
+        fused = strcmp(isa, "base") && strcmp(other, "base");
+    } else printf("%s\n", isa);
+
+    for (int bits = 32; bits <= 64; bits += 32) {
+        K = rnn_kernels_for(isa, bits);
+        check_activations();
+        for (size_t i = 0; i < sizeof HIDDEN / sizeof *HIDDEN; i++) {
+            const rnn_idx H = HIDDEN[i];
+            check_products(H, H);
+            check_products(H, I);
+            check_gradients(H, 29);
+            for (const rnn_cell *cell = K->cells; cell->name; cell++) check_cell(cell, H);
+        }
+        check_products(13, LONG);               /* k in blocks */
+    }
+    if (!reference) return 0;
+    printf("%s against %s: %d arrays, %d equal to the bit, %d differ too much\n", isa, other, arrays,
+           arrays - unequal, failed);
+    return failed > 0;
+}

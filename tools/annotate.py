@@ -63,9 +63,8 @@ def main():
         loops = lines_without_gil("\n".join(lines))
         touching = [number for number in loops if score.get(number, 0)]
         for number in touching:
-            print(
-                f"{path.relative_to(ROOT)}:{number}: {score[number]}: {lines[number - 1].strip()}"
-            )
+            line = lines[number - 1].strip()
+            print(f"{path.relative_to(ROOT)}:{number}: {score[number]}: {line}")
         print(f"{path.relative_to(ROOT)}: {len(touching)} of {len(loops)} lines")
     print(f"the C behind every line: {PAGES.relative_to(ROOT)}/*.html")
 

@@ -1,4 +1,4 @@
-"""What all rooms share: `import twin` and `import support` work from any folder of tests, and the markers' names."""
+"""What all rooms share: `import twin` and `import support` work from any folder; markers."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "timing: measures time; run it alone (-m timing) when a machine is busy")
+    config.addinivalue_line(
+        "markers", "timing: measures time; run it alone (-m timing) when a machine is busy"
+    )
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """The engine's plain twin: numpy, float64, one step at a time, one equation a line.
 
-Nothing here is fast and nothing is shared with the engine. Every cell has three functions side by side: `step`
-(the equations), `tangent` (forward derivative, gives explicit Jacobians) and `adjoint` (backward derivative, gives
-BPTT). Tangent and adjoint are written apart, so each checks the other; torch checks both (tests/parity).
+Nothing here is fast and nothing is shared with the engine. Every cell has three functions side by
+side: `step` (the equations), `tangent` (forward derivative, gives explicit Jacobians) and `adjoint`
+(backward derivative, gives BPTT). Tangent and adjoint are written apart, so each checks the other;
+torch checks both (tests/parity).
 
 Shapes: x (T, B, I), states (layers·directions, B, H), cotangents may have one more leading axis K.
 Weights: torch's names, rows i f g o for LSTM, r z n for GRU. All GRUs are h = (1−z)·n + z·h₋₁.
@@ -19,7 +20,11 @@ def sigmoid(a):
 
 
 CURVES = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": sigmoid}
-SLOPES = {"tanh": lambda h: 1 - h * h, "relu": lambda h: (h > 0) * 1.0, "sigmoid": lambda h: h * (1 - h)}
+SLOPES = {
+    "tanh": lambda h: 1 - h * h,
+    "relu": lambda h: (h > 0) * 1.0,
+    "sigmoid": lambda h: h * (1 - h),
+}
 
 
 @dataclass
@@ -92,7 +97,7 @@ class LSTMCell:
 
 
 class GRUCell:
-    """r, z = σ(…),  n = tanh(W x + b + r·(U h + d)) or, reset before, tanh(W x + b + U (r·h) + d)"""
+    """r, z = σ(…),  n = tanh(W x + b + r·(U h + d)); reset before: tanh(W x + b + U (r·h) + d)"""
 
     gate_names = ("r", "z", "n", "hn")
 
@@ -142,7 +147,11 @@ class GRUCell:
 
 
 def make_cell(mode, nonlinearity="tanh", reset_after=True):
-    return {"RNN": lambda: RNNCell(nonlinearity), "GRU": lambda: GRUCell(reset_after), "LSTM": LSTMCell}[mode]()
+    return {
+        "RNN": lambda: RNNCell(nonlinearity),
+        "GRU": lambda: GRUCell(reset_after),
+        "LSTM": LSTMCell,
+    }[mode]()
 
 
 def weight_products(da_x, x, da_h, seen):
@@ -173,7 +182,7 @@ class Scan:
 
 @dataclass
 class Run:
-    """A recorded pass: `values["l0.reverse.f"]` (T, B, H), `valid` (T, B), output and state as torch's."""
+    """A recorded pass: `values["l0.reverse.f"]` (T, B, H), `valid` (T, B), output and state."""
 
     output: np.ndarray
     state: tuple
@@ -194,7 +203,15 @@ class Grads:
 class Twin:
     """A stack of layers. `parameters` by torch's names; missing biases are zeros."""
 
-    def __init__(self, mode, parameters, num_layers=1, bidirectional=False, nonlinearity="tanh", reset_after=True):
+    def __init__(
+        self,
+        mode,
+        parameters,
+        num_layers=1,
+        bidirectional=False,
+        nonlinearity="tanh",
+        reset_after=True,
+    ):
         self.cell = make_cell(mode, nonlinearity, reset_after)
         self.parts = 2 if mode == "LSTM" else 1
         self.num_layers, self.directions = num_layers, 2 if bidirectional else 1
@@ -211,13 +228,21 @@ class Twin:
         end = f"_l{layer}" + "_reverse" * direction
         ih, hh = self.parameters["weight_ih" + end], self.parameters["weight_hh" + end]
         none = np.zeros(len(ih))
-        return Weights(ih, hh, self.parameters.get("bias_ih" + end, none), self.parameters.get("bias_hh" + end, none))
+        return Weights(
+            ih,
+            hh,
+            self.parameters.get("bias_ih" + end, none),
+            self.parameters.get("bias_hh" + end, none),
+        )
 
     def prefix(self, layer, direction):
         return f"l{layer}." + "reverse." * direction
 
     def zeros(self, B):
-        return tuple(np.zeros((self.num_layers * self.directions, B, self.hidden_size)) for _ in range(self.parts))
+        return tuple(
+            np.zeros((self.num_layers * self.directions, B, self.hidden_size))
+            for _ in range(self.parts)
+        )
 
     def forward(self, x, state=None, lengths=None, masks=None):
         """masks: layer -> (T, B, D·H), what that layer's input is multiplied by (dropout)."""
@@ -237,10 +262,16 @@ class Twin:
                 scan = self._scan(self.weights(layer, d), inp, s0, valid, reverse=d)
                 scans[-1].append(scan)
                 finals.append(scan.final)
-                names = ("h", "c", *self.cell.gate_names) if self.parts == 2 else ("h", *self.cell.gate_names)
+                names = (
+                    ("h", "c", *self.cell.gate_names)
+                    if self.parts == 2
+                    else ("h", *self.cell.gate_names)
+                )
                 for name in names:
                     rows = [scan.steps[t][2][name] for t in range(T)]
-                    values[self.prefix(layer, d) + name] = np.array(rows).reshape(T, B, self.hidden_size)
+                    values[self.prefix(layer, d) + name] = np.array(rows).reshape(
+                        T, B, self.hidden_size
+                    )
             inp = np.concatenate([scan.h for scan in scans[-1]], axis=-1)
         final = tuple(np.stack([f[p] for f in finals]) for p in range(self.parts))
         return Run(inp, final, values, valid, scans, masks)
@@ -259,10 +290,16 @@ class Twin:
 
     def backward(self, run, grad_output=None, grad_state=None):
         T, B, _ = run.output.shape
-        given = [np.asarray(g, np.float64) for g in (grad_output, *(grad_state or ())) if g is not None]
+        given = [
+            np.asarray(g, np.float64) for g in (grad_output, *(grad_state or ())) if g is not None
+        ]
         K = given[0].shape[:-3]
         L, D, H = self.num_layers, self.directions, self.hidden_size
-        grad_out = np.zeros((*K, T, B, D * H)) if grad_output is None else np.asarray(grad_output, np.float64)
+        grad_out = (
+            np.zeros((*K, T, B, D * H))
+            if grad_output is None
+            else np.asarray(grad_output, np.float64)
+        )
         if grad_state is None:
             grad_state = tuple(np.zeros((*K, L * D, B, H)) for _ in range(self.parts))
         initial = [None] * (L * D)
@@ -291,7 +328,10 @@ class Twin:
         for t in reversed(scan.order):
             row = valid[t][:, None]
             x, s, values = scan.steps[t]
-            total = (np.where(row, ds[0] + grad_h[..., t, :, :], 0), *(np.where(row, d, 0) for d in ds[1:]))
+            total = (
+                np.where(row, ds[0] + grad_h[..., t, :, :], 0),
+                *(np.where(row, d, 0) for d in ds[1:]),
+            )
             dx_t, ds_prev, gates, products = self.cell.adjoint(scan.w, x, s, values, total)
             dx[..., t, :, :] = dx_t
             for name, g in {"h": total[0], **gates}.items():
@@ -304,18 +344,26 @@ class Twin:
         shapes = [a.shape for a in (w.ih, w.hh, w.b_ih, w.b_hh)]
         sums = [sum((u[i] for u in untied), np.zeros((*K, *shapes[i]))) for i in range(4)]
         end = f"_l{layer}" + "_reverse" * d
-        return dict(zip([n + end for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")], sums, strict=True))
+        return dict(
+            zip(
+                [n + end for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")],
+                sums,
+                strict=True,
+            )
+        )
 
     def jacobians(self, run, direction=0):
         """(T, B, S, S): ∂s_t/∂s_{t-1} of one direction's whole stack, in the order of its walk.
 
-        s = [h of every layer, then c of every layer]. Where a row does not step the Jacobian is the identity.
+        s = [h of every layer, then c of every layer]. Where a row does not step: the identity.
         """
         L, H, parts = self.num_layers, self.hidden_size, self.parts
         T, B, _ = run.output.shape
         S = L * H * parts
         out = np.zeros((T, B, S, S))
-        here = slice(direction * H, (direction + 1) * H)  # this direction's columns of the next layer's input
+        here = slice(
+            direction * H, (direction + 1) * H
+        )  # this direction's columns of the next layer's input
         for pos, t in enumerate(run.scans[0][direction].order):
             eye = np.broadcast_to(np.eye(S), (B, S, S)).reshape(B, parts, L, H, S)
             new, below = np.empty((B, parts, L, H, S)), None
@@ -326,7 +374,9 @@ class Twin:
                 if below is not None:
                     mask = run.masks[layer][t][:, here, None] if layer in run.masks else 1
                     dx[:, here] = below * mask
-                ds = self.cell.tangent(scan.w, x, s, values, dx, tuple(eye[:, p, layer] for p in range(parts)))
+                ds = self.cell.tangent(
+                    scan.w, x, s, values, dx, tuple(eye[:, p, layer] for p in range(parts))
+                )
                 for p in range(parts):
                     new[:, p, layer] = ds[p]
                 below = ds[0]

@@ -1,0 +1,130 @@
+"""What the engine's tests share: cells to try, random data, what "equal" means."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import rnncore as rc
+
+# Every cell there is, with the options that change its equations.
+CELLS = {
+    "rnn-tanh": ("RNN", {"nonlinearity": "tanh"}),
+    "rnn-relu": ("RNN", {"nonlinearity": "relu"}),
+    "rnn-sigmoid": ("RNN", {"nonlinearity": "sigmoid"}),
+    "gru": ("GRU", {"reset_after": True}),
+    "gru-before": ("GRU", {"reset_after": False}),
+    "lstm": ("LSTM", {}),
+}
+# The numbers the project promises: max|a−b| ≤ TOLERANCE·max|b| per array, b in float64.
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+
+def make(cell, input_size, hidden_size, num_layers=1, **options):
+    """A layer with random weights, biases included; `seed` makes them differ."""
+    mode, own = CELLS[cell]
+    return getattr(rc, mode)(input_size, hidden_size, num_layers, **({"seed": 7} | options), **own)
+
+
+def parts(state):
+    """(h,) or (h, c), whatever the layer's state is."""
+    return state if isinstance(state, tuple) else (state,)
+
+
+def whole(layer, arrays):
+    """The other way: what the layer's call and backward take."""
+    return tuple(arrays) if layer.mode == "LSTM" else arrays[0]
+
+
+def state_shape(layer, B):
+    return layer.num_layers * (1 + layer.bidirectional), B, layer.hidden_size
+
+
+def random_state(layer, B, rng, K=()):
+    shape = (*K, *state_shape(layer, B))
+    n = 2 if layer.mode == "LSTM" else 1
+    return whole(layer, [rng.normal(size=shape).astype(layer.dtype) for _ in range(n)])
+
+
+def random_input(layer, T, B, rng):
+    return rng.normal(size=(T, B, layer.input_size)).astype(layer.dtype)
+
+
+def random_cotangents(layer, T, B, rng, K=()):
+    """Of the output, and of the final state."""
+    width = layer.hidden_size * (1 + layer.bidirectional)
+    g = rng.normal(size=(*K, T, B, width)).astype(layer.dtype)
+    return g, random_state(layer, B, rng, K)
+
+
+def close(a, b, tol):
+    """max|a−b| ≤ tol·max|b|; `tol` a number or the name of a dtype."""
+    a, b = np.asarray(a), np.asarray(b, np.float64)
+    tol = TOLERANCE.get(str(tol), tol)
+    assert a.shape == b.shape, f"shape {a.shape}, expected {b.shape}"
+    if not b.size:
+        return
+    assert np.isfinite(b).all(), "the reference itself is not finite"
+    error, bound = np.abs(a - b).max(), float(tol) * np.abs(b).max()
+    assert error <= bound, f"error {error:.3g} above {bound:.3g}"
+
+
+def all_close(got, expected, tol):
+    """The same for dicts and for states."""
+    if isinstance(expected, dict):
+        assert set(got) == set(expected)
+        for k in expected:
+            try:
+                close(got[k], expected[k], tol)
+            except AssertionError as e:
+                raise AssertionError(f"{k}: {e}") from None
+    else:
+        for a, b in zip(parts(got), parts(expected), strict=True):
+            close(a, b, tol)
+
+
+def same_bits(a, b, what=""):
+    """Same shape, type and bytes (so −0 differs from 0, and NaN equals NaN)."""
+    if isinstance(a, dict):
+        assert list(a) == list(b)
+        for k in a:
+            same_bits(a[k], b[k], k)
+        return
+    if isinstance(a, tuple):
+        for x, y in zip(a, b, strict=True):
+            same_bits(x, y, what)
+        return
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    assert (a.shape, a.dtype) == (b.shape, b.dtype), what
+    if a.tobytes() != b.tobytes():
+        different = np.argwhere(a.view(f"u{a.itemsize}") != b.view(f"u{a.itemsize}"))
+        at = tuple(different[0])
+        raise AssertionError(f"{what}: {len(different)} differ, first {at}: {a[at]} and {b[at]}")
+
+
+def weights_of(grads):
+    """The weights' gradients; none where their products were off."""
+    return dict(grads.parameters or {})
+
+
+def everything(tape, grads):
+    """All numbers of a recorded and differentiated pass, by name."""
+    out = {"output": tape.output, "input": grads.input} | weights_of(grads)
+    out |= {f"state{i}": a for i, a in enumerate(parts(tape.state))}
+    out |= {f"grad_state{i}": a for i, a in enumerate(parts(grads.state))}
+    out |= {f"value {n}": tape[n] for n in tape.names("*")}
+    return out | {f"grad {n}": tape.grad[n] for n in tape.names("*")}
+
+
+def run_python(code, timeout=120, check=True, **env):
+    """Run `code` in a fresh interpreter that meets the same rnncore and the same tests folder."""
+    roots = [str(Path(rc.__file__).parents[1]), str(Path(__file__).parent)]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(roots)} | env
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, timeout=timeout, capture_output=True, text=True
+    )
+    if check and done.returncode:
+        raise AssertionError(f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done

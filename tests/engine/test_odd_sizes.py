@@ -1,0 +1,65 @@
+"""Sizes that are multiples of nothing: units, inputs and rows, against the twin."""
+
+import pytest
+from support import (
+    CELLS,
+    all_close,
+    close,
+    make,
+    parts,
+    random_cotangents,
+    random_input,
+    random_state,
+)
+from twin import Twin
+
+HIDDEN = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 40, 63, 65, 100, 129]
+INPUTS = [1, 3, 7, 8, 17]
+ROWS = [1, 2, 3, 4, 5, 6, 7, 13, 37]
+
+
+def judge(cell, I, H, B, dtype, rng, T=3, **options):
+    layer = make(cell, I, H, dtype=dtype, **options)
+    x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
+    cot = random_cotangents(layer, T, B, rng)
+    twin = Twin.of(layer)
+    run = twin.forward(x, parts(s0))
+    expected = twin.backward(run, cot[0], parts(cot[1]))
+    y, s = layer(x, s0)
+    close(y, run.output, dtype)
+    all_close(s, run.state, dtype)
+    grads = layer.record(x, s0).backward(*cot)
+    close(grads.input, expected.input, dtype)
+    all_close(grads.state, expected.state, dtype)
+    all_close(grads.parameters, expected.parameters, dtype)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("H", HIDDEN)
+def test_hidden(cell, H, rng):
+    for k, dtype in enumerate(["float32", "float64"]):
+        place = HIDDEN.index(H) + k
+        judge(cell, INPUTS[place % 5], H, ROWS[place % 9], dtype, rng)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("B", ROWS)
+def test_rows(cell, B, rng):
+    place = ROWS.index(B)
+    for I in INPUTS:
+        judge(cell, I, HIDDEN[place], B, "float32", rng, T=2)
+        judge(cell, I, HIDDEN[place + 4], B, "float64", rng, T=2)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("I", "H", "B"), [(300, 5, 2), (2, 257, 3), (130, 70, 65), (33, 129, 1)])
+def test_large(cell, I, H, B, rng):
+    """Above one tile and one block in every direction."""
+    judge(cell, I, H, B, "float32", rng, T=2)
+    judge(cell, I, H, B, "float64", rng, T=2)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("T", [1, 2, 63, 130])
+def test_lengths_of_time(cell, T, rng):
+    judge(cell, 3, 5, 3, "float64", rng, T=T)

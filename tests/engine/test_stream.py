@@ -1,0 +1,180 @@
+"""Streaming: one step a call, same bits as the whole sequence, own state, rows that start anew."""
+
+import numpy as np
+import pytest
+from support import CELLS, make, parts, random_input, same_bits
+
+REFUSED = (ValueError, TypeError)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    ("I", "H", "B", "layers"), [(3, 5, 1, 1), (8, 32, 1, 2), (17, 33, 7, 3), (1, 100, 37, 1)]
+)
+def test_same_bits_as_the_sequence(cell, I, H, B, layers, dtype, rng):
+    layer = make(cell, I, H, layers, dtype=dtype)
+    x = random_input(layer, 9, B, rng)
+    y, s = layer(x)
+    stream = layer.stream(batch_size=B)
+    out = np.empty((B, H), dtype)
+    for t in range(9):
+        got = stream.step(x[t]) if t % 2 else stream.step(x[t], out=out)
+        same_bits(got, y[t], f"step {t}")
+        assert (got is out) == (t % 2 == 0)
+    same_bits(stream.state, s)
+
+
+def test_batch_size_is_one_unless_said(rng):
+    layer = make("gru", 3, 5)
+    assert layer.stream().step(np.ones((1, 3))).shape == (1, 5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_outputs_are_fresh(cell, rng):
+    layer = make(cell, 3, 5)
+    x = random_input(layer, 3, 2, rng)
+    stream = layer.stream(2)
+    outs = [stream.step(a) for a in x]
+    same_bits(np.array(outs), layer(x)[0])
+    outs[-1][:] = 99  # what was given out is not the state
+    same_bits(stream.step(x[0]), layer(np.concatenate([x, x[:1]]))[0][-1])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_out_is_not_the_state(cell, rng):
+    layer = make(cell, 3, 5)
+    x = random_input(layer, 2, 2, rng)
+    stream, out = layer.stream(2), np.empty((2, 5), np.float32)
+    stream.step(x[0], out=out)
+    out[:] = 99
+    same_bits(stream.step(x[1], out=out), layer(x)[0][1])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_state_is_the_layers(cell, rng):
+    """In torch's shape; a call goes on from there; it does not change under our feet."""
+    layer = make(cell, 3, 5, 2)
+    x = random_input(layer, 8, 3, rng)
+    y, s = layer(x)
+    stream = layer.stream(3)
+    assert all(a.shape == (2, 3, 5) and not a.any() for a in parts(stream.state))
+    for t in range(5):
+        stream.step(x[t])
+    mid = stream.state
+    assert isinstance(mid, tuple) == (cell == "lstm")
+    kept = [a.copy() for a in parts(mid)]
+    rest, end = layer(x[5:], mid)
+    same_bits(rest, y[5:])
+    same_bits(end, s)
+    stream.step(x[5])
+    same_bits(tuple(parts(mid)), tuple(kept))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_reset(cell, rng):
+    layer = make(cell, 3, 5, 2)
+    x = random_input(layer, 6, 4, rng)
+    y, _ = layer(x)
+    stream = layer.stream(4)
+    for t in range(3):
+        stream.step(x[t])
+    stream.reset()
+    same_bits(stream.step(x[0]), y[0])
+    stream.step(x[1])
+    stream.reset(rows=[1, 3])
+    got = stream.step(x[2])
+    anew, _ = layer(x[2:3])
+    same_bits(got[[0, 2]], y[2][[0, 2]])
+    same_bits(got[[1, 3]], anew[0][[1, 3]])
+    stream.reset(rows=np.array([True, False, False, False]))
+    assert not any(a[:, 0].any() for a in parts(stream.state))
+    assert all(a[:, 1].any() for a in parts(stream.state))
+
+
+@pytest.mark.parametrize("rows", [[4], [-5], [0.5], ["a"], [True, False]])
+def test_rows_that_are_not_there(rows):
+    stream = make("gru", 3, 5).stream(4)
+    with pytest.raises((*REFUSED, IndexError), match="rows"):
+        stream.reset(rows=rows)
+
+
+def test_two_streams_do_not_meet(rng):
+    layer = make("lstm", 3, 5)
+    x = random_input(layer, 4, 2, rng)
+    a, b = layer.stream(2), layer.stream(2)
+    a.step(x[3])
+    same_bits(np.array([b.step(v) for v in x]), layer(x)[0])
+
+
+def test_both_directions_cannot_stream():
+    with pytest.raises(
+        (ValueError, RuntimeError, NotImplementedError, TypeError), match=r"(?i)bidirectional"
+    ):
+        make("gru", 3, 5, bidirectional=True).stream()
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "2", None])
+def test_batch_size_that_is_none(size):
+    if size == 0:  # an empty stream is as good as B = 0 elsewhere, or refused: both are clear
+        try:
+            stream = make("gru", 3, 5).stream(0)
+        except ValueError as e:
+            assert "batch_size" in str(e)  # noqa: PT017
+        else:
+            assert stream.step(np.ones((0, 3))).shape == (0, 5)
+        return
+    with pytest.raises(REFUSED, match="batch_size"):
+        make("gru", 3, 5).stream(size)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 4), (3,), (1, 2, 3)])
+def test_shape_of_x_t(shape):
+    with pytest.raises(REFUSED) as e:
+        make("gru", 3, 5).stream(2).step(np.ones(shape))
+    assert all(text in str(e.value) for text in ("x_t", str(shape), "(2, 3)"))
+
+
+def test_type_of_x_t(rng):
+    layer = make("gru", 3, 5)
+    x = rng.integers(0, 5, size=(2, 3))
+    expected = layer(x[None])[0][0]
+    for kind in ("int64", "float64", "float16", "uint8"):
+        same_bits(layer.stream(2).step(x.astype(kind)), expected)
+    same_bits(layer.stream(2).step(np.asfortranarray(x.astype("float32"))), expected)
+    for kind in ("complex64", "object"):
+        with pytest.raises(REFUSED, match=kind):
+            layer.stream(2).step(x.astype(kind))
+
+
+def bad_outs():
+    frozen = np.zeros((2, 5), np.float32)
+    frozen.flags.writeable = False
+    yield "shape", np.zeros((2, 6), np.float32)
+    yield "rows", np.zeros((1, 5), np.float32)
+    yield "type", np.zeros((2, 5))
+    yield "read-only", frozen
+    yield "list", [[0.0] * 5] * 2
+
+
+@pytest.mark.parametrize("kind", [k for k, _ in bad_outs()])
+def test_out_that_cannot_be_written(kind):
+    stream = make("gru", 3, 5).stream(2)
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(REFUSED, match="out"):
+        stream.step(x, out=dict(bad_outs())[kind])
+    same_bits(stream.step(x), make("gru", 3, 5)(x[None])[0][0])  # the refused step was no step
+
+
+def test_out_with_strides(rng):
+    """Written in place or refused, never silently lost."""
+    layer = make("gru", 3, 5)
+    x = random_input(layer, 1, 2, rng)
+    wide = np.zeros((2, 10), np.float32)
+    try:
+        layer.stream(2).step(x[0], out=wide[:, ::2])
+    except ValueError as e:
+        assert "out" in str(e)  # noqa: PT017
+    else:
+        same_bits(wide[:, ::2], layer(x)[0][0])
+        assert not wide[:, 1::2].any()

@@ -1,0 +1,222 @@
+"""One setting for threads; nothing spins, nothing hangs, forks work, layers can be shared."""
+
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+from support import make, random_input, run_python, same_bits
+
+import rnncore as rc
+
+
+@pytest.fixture(autouse=True)
+def _setting_is_put_back():
+    before = rc.num_threads()
+    yield
+    rc.set_num_threads(before)
+
+
+def test_setting():
+    rc.set_num_threads(1)
+    assert rc.num_threads() == 1
+    rc.set_num_threads(2)
+    assert rc.num_threads() == 2
+    with rc.threads(1):
+        assert rc.num_threads() == 1
+        with rc.threads(2):
+            assert rc.num_threads() == 2
+        assert rc.num_threads() == 1
+    assert rc.num_threads() == 2
+    with pytest.raises(ZeroDivisionError), rc.threads(1):
+        1 / 0
+    assert rc.num_threads() == 2
+    assert rc.build_info()["threads"] == 2
+
+
+FOLLOWERS = """
+import rnncore as rc, threadpoolctl
+def pools():
+    return {p["filepath"]: p["num_threads"] for p in threadpoolctl.threadpool_info()}
+rc.set_num_threads(1); one = pools()
+rc.set_num_threads(2); two = pools()
+"""
+
+
+def test_threadpoolctl_sees_the_setting():
+    pytest.importorskip("threadpoolctl")
+    run_python(FOLLOWERS + "assert any(one[k] == 1 and two[k] == 2 for k in one), (one, two)")
+
+
+def test_threadpoolctl_controls_it():
+    pytest.importorskip("threadpoolctl")
+    run_python(
+        FOLLOWERS
+        + "with threadpoolctl.threadpool_limits(1):\n    assert rc.num_threads() == 1\n"
+        + "assert rc.num_threads() == 2, rc.num_threads()"
+    )
+
+
+def test_threadpoolctl_with_torch_loaded():
+    """Another library's pool beside ours: still ours is seen and controlled."""
+    pytest.importorskip("threadpoolctl")
+    pytest.importorskip("torch")
+    code = "import torch\n" + FOLLOWERS
+    code += "assert any(one[k] == 1 and two[k] == 2 for k in one), (one, two)\n"
+    code += "with threadpoolctl.threadpool_limits(1): assert rc.num_threads() == 1"
+    run_python(code)
+
+
+def test_nothing_spins_after_return():
+    """Processor time of the whole process while it sleeps for half a second."""
+    run_python(
+        """
+import time, numpy as np, rnncore as rc
+rc.set_num_threads(2)
+layer = rc.LSTM(64, 256, seed=1)
+x = np.random.default_rng(0).normal(size=(30, 32, 64))
+for _ in range(3):
+    tape = layer.record(x)
+    tape.backward(np.ones_like(tape.output))
+    layer(x)
+time.sleep(0.05)  # the end of a call may take a moment
+before = time.process_time(); time.sleep(0.5); spent = time.process_time() - before
+assert spent < 0.02, f"{spent:.3f} s of processor time in 0.5 s of sleep"
+"""
+    )
+
+
+FORK = """
+import os, sys, signal, numpy as np, rnncore as rc
+rc.set_num_threads(2)
+layer = rc.{mode}(32, 256, 2, seed=1)
+x = np.random.default_rng(0).normal(size=(20, 32, 32))
+def work():
+    tape = layer.record(x)
+    g = tape.backward(np.ones_like(tape.output))
+    return tape.output.tobytes() + g.parameters["weight_hh_l0"].tobytes()
+before = work()
+for _ in range(3):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(60)
+        ok = work() == before
+        rc.set_num_threads(2)
+        ok = ok and work() == before
+        grandchild = os.fork()
+        if grandchild == 0:
+            signal.alarm(60)
+            os._exit(0 if work() == before else 3)
+        ok = ok and os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]) == 0
+        os._exit(0 if ok else 4)
+    assert work() == before  # the parent goes on meanwhile
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == 0, f"child ended with {status} (-14: it hung)"
+"""
+
+
+@pytest.mark.parametrize("mode", ["GRU", "LSTM"])
+def test_a_forked_child_works(mode):
+    run_python(FORK.replace("{mode}", mode), timeout=150)
+
+
+def test_multiprocessing_by_fork():
+    run_python(
+        """
+import multiprocessing as mp, numpy as np, rnncore as rc
+rc.set_num_threads(2)
+layer = rc.GRU(32, 256, seed=1)
+x = np.random.default_rng(0).normal(size=(10, 32, 32))
+def work(_): return layer(x)[0].tobytes()
+mine = work(0)
+with mp.get_context("fork").Pool(2) as pool:
+    assert all(r == mine for r in pool.map_async(work, range(4)).get(timeout=60))
+""",
+        timeout=90,
+    )
+
+
+def test_the_interpreter_ends():
+    """Also after a call on many threads, or with a Python thread still inside one."""
+    code = """
+import threading, numpy as np, rnncore as rc
+rc.set_num_threads(2)
+layer = rc.LSTM(64, 256, seed=1)
+x = np.zeros((50, 32, 64), np.float32)
+t = threading.Thread(target=lambda: [layer(x) for _ in range(20)], daemon=True)
+t.start(); layer(x)
+"""
+    try:
+        assert run_python(code, timeout=60).returncode == 0
+    except subprocess.TimeoutExpired:
+        pytest.fail("hangs at exit")
+
+
+def crowd(n, work):
+    """`work(i)` on n Python threads that start together; the first error is raised."""
+    gate, errors = threading.Barrier(n), []
+
+    def body(i):
+        try:
+            gate.wait(20)
+            work(i)
+        except BaseException as e:
+            errors.append(e)
+
+    crew = [threading.Thread(target=body, args=(i,)) for i in range(n)]
+    for t in crew:
+        t.start()
+    for t in crew:
+        t.join(60)
+        assert not t.is_alive(), "hangs"
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_layer_from_many_python_threads(threads, rng):
+    """Also the first calls after new weights, when the pack is being made."""
+    rc.set_num_threads(threads)
+    layer, fresh = make("lstm", 8, 64, 2), make("lstm", 8, 64, 2)
+    x = [random_input(layer, 10, b, rng) for b in (1, 2, 8, 33)]
+    for round_ in range(5):
+        new = {k: rng.normal(size=v.shape) * 0.1 for k, v in layer.state_dict().items()}
+        fresh.load_state_dict(new)
+        expected = [fresh(a)[0] for a in x]
+        layer.load_state_dict(new)
+
+        def work(i, expected=expected):
+            for _ in range(5):
+                tape = layer.record(x[i])
+                same_bits(tape.output, expected[i])
+                same_bits(layer(x[i])[0], expected[i])
+                tape.backward(np.ones_like(tape.output))
+
+        crowd(4, work)
+        assert round_ >= 0
+
+
+def test_setting_changes_while_others_work(rng):
+    layer = make("gru", 8, 128)
+    x = random_input(layer, 20, 32, rng)
+    expected, _ = layer(x)
+
+    def work(i):
+        for k in range(20):
+            if i == 0:
+                rc.set_num_threads(1 + k % 2)
+            else:
+                same_bits(layer(x)[0], expected)
+
+    crowd(3, work)
+
+
+def test_more_threads_than_processors(rng):
+    layer = make("lstm", 8, 96)
+    x = random_input(layer, 5, 40, rng)
+    expected, _ = layer(x)
+    for n in (3, 8, 17):
+        with rc.threads(n):
+            assert rc.num_threads() == n
+            same_bits(layer(x)[0], expected)
+            same_bits(layer(x[:, :1])[0], expected[:, :1])

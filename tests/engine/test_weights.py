@@ -1,0 +1,300 @@
+"""Weights: torch's names and shapes, where they start, one door to change them, no stale pack."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from support import CELLS, close, make, parts, random_input, random_state, same_bits
+from twin import Twin
+
+import rnncore as rc
+
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+
+
+@pytest.mark.parametrize("mode", GATES)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("both", [True, False])
+def test_names_and_shapes(mode, bias, both):
+    layer = getattr(rc, mode)(3, 5, 2, bias=bias, bidirectional=both)
+    G = GATES[mode] * 5
+    expected = {}
+    for k in range(2):
+        for end in ("", "_reverse")[: 1 + both]:
+            expected[f"weight_ih_l{k}{end}"] = (G, 3 if k == 0 else 5 * (1 + both))
+            expected[f"weight_hh_l{k}{end}"] = (G, 5)
+            if bias:
+                expected[f"bias_ih_l{k}{end}"] = expected[f"bias_hh_l{k}{end}"] = (G,)
+    assert {k: v.shape for k, v in layer.state_dict().items()} == expected
+    assert list(layer.state_dict()) == list(expected), "torch's order"
+    assert list(layer.parameters) == list(expected)
+
+
+@pytest.mark.parametrize("mode", GATES)
+def test_where_they_start(mode):
+    """U(±1/√H): inside the bound, filling it, with its mean and variance (5 standard errors)."""
+    p = getattr(rc, mode)(40, 64, 2, bidirectional=True, seed=3, dtype="float64").state_dict()
+    bound = 1 / 8
+    for name, w in p.items():
+        assert np.abs(w).max() <= bound, name
+        n = w.size
+        assert abs(w.mean()) <= 5 * bound / np.sqrt(3 * n), name
+        assert abs((w**2).mean() / (bound**2 / 3) - 1) <= 5 * np.sqrt(0.8 / n), name
+        if n > 1000:
+            assert np.abs(w).max() > 0.99 * bound, name
+    flat = np.concatenate([w.ravel() for w in p.values()])
+    assert len(np.unique(flat)) == len(flat)
+
+
+@pytest.mark.parametrize("mode", GATES)
+def test_seed(mode):
+    new = lambda seed, **k: getattr(rc, mode)(3, 5, seed=seed, **k).state_dict()  # noqa: E731
+    same_bits(new(1), new(1))
+    assert not np.array_equal(new(1)["weight_ih_l0"], new(2)["weight_ih_l0"])
+    assert not np.array_equal(new(None)["weight_ih_l0"], new(None)["weight_ih_l0"])
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    new(None)
+    after = np.random.get_state()[1]  # noqa: NPY002
+    assert np.array_equal(after, before), "numpy's global generator is not ours"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_state_dict_is_a_copy(cell, rng):
+    layer = make(cell, 3, 5)
+    x = random_input(layer, 4, 2, rng)
+    y, _ = layer(x)
+    for w in layer.state_dict().values():
+        assert w.flags.writeable
+        w[:] = 9
+    same_bits(layer(x)[0], y)
+
+
+def test_load_copies(rng):
+    layer = make("gru", 3, 5)
+    d = {k: rng.normal(size=v.shape).astype("float32") for k, v in layer.state_dict().items()}
+    layer.load_state_dict(d)
+    same_bits(layer.state_dict(), {k: d[k] for k in layer.state_dict()})
+    x = random_input(layer, 4, 2, rng)
+    y, _ = layer(x)
+    for w in d.values():
+        w[:] = 9
+    same_bits(layer(x)[0], y)
+
+
+def test_load_converts_real_types_and_layouts(rng):
+    layer = make("lstm", 3, 5)
+    d = {k: rng.normal(size=v.shape) for k, v in layer.state_dict().items()}
+    layer.load_state_dict({k: np.asfortranarray(v) for k, v in d.items()})
+    for k, w in layer.state_dict().items():
+        same_bits(w, d[k].astype("float32"), k)
+
+
+def other(layer, change):
+    d = layer.state_dict()
+    change(d)
+    return d
+
+
+@pytest.mark.parametrize("mode", GATES)
+def test_wrong_keys_are_named(mode):
+    layer = getattr(rc, mode)(3, 5, 2)
+    before = layer.state_dict()
+    cases = [
+        (lambda d: d.pop("weight_hh_l1"), ["weight_hh_l1", "missing"]),
+        (lambda d: d.update(weight_hh_l2=d["weight_hh_l1"]), ["weight_hh_l2"]),
+        (
+            lambda d: d.update(bias_ih_l0=np.ones(3)),
+            ["bias_ih_l0", "(3,)", str((GATES[mode] * 5,))],
+        ),
+        (lambda d: d.update(weight_ih_l0=d["weight_ih_l0"].T), ["weight_ih_l0", "(3, "]),
+        (lambda d: d.update(weight_ih_l0=d["weight_ih_l0"] * 1j), ["weight_ih_l0", "complex"]),
+        (
+            lambda d: d.update(weight_ih_l0=d["weight_ih_l0"].astype(object)),
+            ["weight_ih_l0", "object"],
+        ),
+        (lambda d: [d.pop("bias_ih_l0"), d.pop("bias_hh_l0")], ["bias_ih_l0", "bias_hh_l0"]),
+    ]
+    for change, said in cases:
+        with pytest.raises((ValueError, KeyError, TypeError)) as e:
+            layer.load_state_dict(other(layer, change))
+        assert all(text.lower() in str(e.value).lower() for text in said), (said, str(e.value))
+        same_bits(layer.state_dict(), before)  # all or nothing
+
+
+def test_missing_and_extra_are_told_apart():
+    layer = rc.GRU(3, 5)
+    d = layer.state_dict()
+    d["weight_hx_l0"] = d.pop("weight_hh_l0")
+    with pytest.raises((ValueError, KeyError)) as e:
+        layer.load_state_dict(d)
+    assert "weight_hx_l0" in str(e.value)
+    assert "weight_hh_l0" in str(e.value)
+
+
+def test_torch_tensors_are_taken(rng):
+    torch = pytest.importorskip("torch")
+    layer = make("lstm", 3, 5)
+    d = {k: rng.normal(size=v.shape) for k, v in layer.state_dict().items()}
+    tensors = {k: torch.nn.Parameter(torch.tensor(v)) for k, v in d.items()}
+    layer.load_state_dict(tensors)
+    same_bits(layer.state_dict(), {k: v.astype("float32") for k, v in d.items()})
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_parameters_are_live_and_read_only(cell):
+    layer = make(cell, 3, 5)
+    for name, w in layer.parameters.items():
+        with pytest.raises(ValueError, match="read-only"):
+            w[...] = 0
+        with pytest.raises(ValueError, match=r"WRITEABLE|writeable"):
+            w.flags.writeable = True
+        with layer.writable() as p:
+            p[name][...] = 0.25
+        assert (w == 0.25).all(), "the view is live"
+        assert w is layer.parameters[name] or np.shares_memory(w, layer.parameters[name])
+
+
+def test_other_arrays_are_not_taken_in_silence(rng):
+    """`p[name] = array` is refused or written; outside the door it changes nothing."""
+    layer = make("gru", 3, 5, dtype="float64")
+    new = rng.normal(size=(15, 3))
+    with layer.writable() as p:
+        try:
+            p["weight_ih_l0"] = new
+        except TypeError:
+            new = layer.state_dict()["weight_ih_l0"]
+    same_bits(layer.state_dict()["weight_ih_l0"], new)
+    before = layer.state_dict()
+    with contextlib.suppress(TypeError):
+        layer.parameters["weight_ih_l0"] = 2 * new
+    same_bits(layer.state_dict(), before)
+    judge(layer, rng)
+
+
+def judge(layer, rng):
+    """Call, record, backward and stream all use the weights there are now."""
+    x, s0 = random_input(layer, 5, 3, rng), random_state(layer, 3, rng)
+    run = Twin.of(layer).forward(x, parts(s0))
+    g = rng.normal(size=run.output.shape).astype(layer.dtype)
+    expected = Twin.of(layer).backward(run, g)
+    close(layer(x, s0)[0], run.output, layer.dtype)
+    tape = layer.record(x, s0)
+    close(tape.output, run.output, layer.dtype)
+    close(tape.backward(g).input, expected.input, layer.dtype)
+    stream, zero = layer.stream(3), Twin.of(layer).forward(x).output
+    close(np.array([stream.step(a) for a in x]), zero, layer.dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_old_pack_is_ever_used(cell, dtype, rng):
+    layer = make(cell, 3, 9, 2, dtype=dtype)
+    judge(layer, rng)
+    for name in layer.parameters:  # each weight alone
+        with layer.writable() as p:
+            p[name] *= -1.5
+        judge(layer, rng)
+    layer.load_state_dict({k: v * 0.5 for k, v in layer.state_dict().items()})
+    judge(layer, rng)
+    with pytest.raises(ZeroDivisionError), layer.writable() as p:  # noqa: PT012
+        p["weight_hh_l0"] += 0.1
+        1 / 0
+    judge(layer, rng)
+
+
+def test_calls_inside_the_door(rng):
+    """Between two writes in one `with`, the layer is used: the second write must be seen too."""
+    layer = make("lstm", 3, 9, dtype="float64")
+    with layer.writable() as p:
+        for _ in range(3):
+            p["weight_hh_l0"] *= 1.3
+            p["weight_ih_l0"] += 0.1
+            judge(layer, rng)
+    judge(layer, rng)
+
+
+def test_arrays_kept_from_the_door(rng):
+    """After the door has closed, writing to what it gave is refused, or seen."""
+    layer = make("gru", 3, 9, dtype="float64")
+    judge(layer, rng)
+    with layer.writable() as p:
+        kept = dict(p)
+        view = p["weight_ih_l0"][:2]
+    judge(layer, rng)
+    for a in (*kept.values(), view):
+        try:
+            a[...] = 0.3
+        except ValueError:
+            continue
+        judge(layer, rng)
+
+
+def test_version_rises():
+    layer = make("gru", 3, 5)
+    seen = [layer.version]
+    with layer.writable() as p:
+        p["weight_ih_l0"] += 1
+    seen.append(layer.version)
+    layer.load_state_dict(layer.state_dict())
+    seen.append(layer.version)
+    with pytest.raises(ZeroDivisionError), layer.writable():
+        1 / 0
+    seen.append(layer.version)
+    assert seen == sorted(set(seen))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("checkpoint_every", [None, 2])
+def test_backward_refuses_changed_weights(cell, checkpoint_every, rng):
+    layer = make(cell, 3, 5)
+    x, options = random_input(layer, 5, 2, rng), {}
+    if checkpoint_every:
+        options["checkpoint_every"] = checkpoint_every
+
+    def by_loading():
+        layer.load_state_dict({k: 2 * v for k, v in layer.state_dict().items()})
+
+    def by_the_door():
+        with layer.writable() as p:
+            p["bias_hh_l0"] += 0.5
+
+    for change in (by_loading, by_the_door):
+        tape = layer.record(x, **options)
+        g = np.ones_like(tape.output)
+        tape.backward(g)
+        walk = tape.pullback()
+        change()
+        for call in (lambda: tape.backward(g), lambda: next(tape.pullback()), lambda: next(walk)):  # noqa: B023
+            with pytest.raises((RuntimeError, ValueError), match=r"(?i)weights|parameters") as e:
+                call()
+            assert "record" in str(e.value), "the way out"
+        layer.record(x, **options).backward(g)
+
+
+def test_stream_after_the_weights_changed(rng):
+    """An open stream goes on with the new weights, or refuses. It never uses the old pack."""
+    layer = make("lstm", 3, 9, dtype="float64")
+    x = random_input(layer, 6, 2, rng)
+    stream = layer.stream(2)
+    for t in range(3):
+        stream.step(x[t])
+    state = tuple(a.copy() for a in stream.state)
+    with layer.writable() as p:
+        p["weight_hh_l0"] *= -2
+    expected = Twin.of(layer).forward(x[3:], state).output[0]
+    try:
+        y = stream.step(x[3])
+    except (RuntimeError, ValueError) as e:
+        assert "weights" in str(e)  # noqa: PT017
+    else:
+        close(y, expected, "float64")
+
+
+def test_two_layers_do_not_share(rng):
+    a, b = make("gru", 3, 5, seed=1), make("gru", 3, 5, seed=2)
+    b.load_state_dict(a.state_dict())
+    x = random_input(a, 4, 2, rng)
+    y, _ = a(x)
+    with b.writable() as p:
+        p["weight_ih_l0"][:] = 0
+    same_bits(a(x)[0], y)

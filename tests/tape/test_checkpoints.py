@@ -1,0 +1,80 @@
+"""checkpoint_every=k keeps every k-th state and recomputes: the same bits, names when asked for."""
+
+import numpy as np
+import pytest
+from support import (
+    CELLS,
+    everything,
+    make,
+    random_cotangents,
+    random_input,
+    random_state,
+    same_bits,
+    weights_of,
+)
+
+import rnncore as rc
+
+T, B = 11, 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("every", [1, 2, 3, 5, 11, 100])
+def test_same_bits(cell, every, dtype, rng):
+    layer = make(cell, 3, 9, 2, dtype=dtype)
+    x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
+    cot = random_cotangents(layer, T, B, rng)
+    full, sparse = layer.record(x, s0), layer.record(x, s0, checkpoint_every=every)
+    same_bits(sparse.output, full.output)
+    same_bits(everything(sparse, sparse.backward(*cot)), everything(full, full.backward(*cot)))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("lengths", [None, [11, 0, 4, 7]])
+def test_with_everything_else(cell, lengths, rng):
+    """Both directions, ragged rows, dropout, many cotangents, two threads."""
+    results = []
+    x, seed = rng.normal(size=(T, B, 3)), int(rng.integers(99))
+    for options, threads in [({}, 1), ({"checkpoint_every": 4}, 1), ({"checkpoint_every": 3}, 2)]:
+        layer = make(cell, 3, 9, 3, bidirectional=True, dropout=0.5)
+        cot = random_cotangents(layer, T, B, np.random.default_rng(seed), (3,))
+        with rc.threads(threads):
+            tape = layer.record(x, lengths=lengths, train=True, **options)
+            grads = tape.backward(*cot, parameters=True)
+        results.append((tape.output, tape.state, grads.input, grads.state, weights_of(grads)))
+    for r in results[1:]:
+        same_bits(r, results[0])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_names_before_and_after_backward(cell, rng):
+    layer = make(cell, 3, 9, 2, bidirectional=True)
+    x = random_input(layer, T, B, rng)
+    full, sparse = layer.record(x), layer.record(x, checkpoint_every=4)
+    assert list(sparse.names("*")) == list(full.names("*"))
+    for name in full.names("*"):
+        assert name in sparse
+        same_bits(sparse[name], full[name], name)
+        assert not sparse[name].flags.writeable
+    g, _ = random_cotangents(layer, T, B, rng)
+    same_bits(sparse.backward(g).input, full.backward(g).input)
+    for name in reversed(full.names("*")):
+        same_bits(sparse[name], full[name], name)
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, "2", np.nan])
+def test_what_is_no_number_of_steps(every, rng):
+    layer = make("gru", 3, 5)
+    with pytest.raises((ValueError, TypeError)) as e:
+        layer.record(np.ones((T, B, 3)), checkpoint_every=every)
+    assert "checkpoint_every" in str(e.value)
+    assert str(every) in str(e.value)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("steps", "rows"), [(0, 3), (3, 0)])
+def test_empty(cell, steps, rows, rng):
+    layer = make(cell, 3, 5)
+    tape = layer.record(random_input(layer, steps, rows, rng), checkpoint_every=2)
+    assert tape.backward(tape.output).input.shape == (steps, rows, 3)

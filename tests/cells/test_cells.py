@@ -1,0 +1,197 @@
+"""rc.RNNCell, GRUCell, LSTMCell: one step, torch's names, a layer's bits, record and backward."""
+
+import itertools
+
+import numpy as np
+import pytest
+from support import CELLS, all_close, close, parts, same_bits
+from twin import Twin
+
+import rnncore as rc
+
+H, I, B = 7, 3, 4
+
+
+def make_cell(kind, dtype="float32", **options):
+    mode, own = CELLS[kind]
+    return getattr(rc, mode + "Cell")(I, H, dtype=dtype, **({"seed": 5} | options), **own)
+
+
+def make_layer(kind, cell, bias=True):
+    """The layer with the cell's weights."""
+    mode, own = CELLS[kind]
+    layer = getattr(rc, mode)(I, H, dtype=str(cell.dtype), bias=bias, **own)
+    layer.load_state_dict({k + "_l0": v for k, v in cell.state_dict().items()})
+    return layer
+
+
+def data(kind, dtype, rng):
+    x = rng.normal(size=(B, I)).astype(dtype)
+    s = [rng.normal(size=(B, H)).astype(dtype) for _ in range(1 + (kind == "lstm"))]
+    return x, tuple(s) if kind == "lstm" else s[0]
+
+
+def deep(s):
+    """A cell's state as its layer's."""
+    return tuple(a[None] for a in s) if isinstance(s, tuple) else s[None]
+
+
+def flat(s):
+    return tuple(a[0] for a in s) if isinstance(s, tuple) else s[0]
+
+
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_names_and_shapes(kind, bias):
+    G = {"RNN": 1, "GRU": 3, "LSTM": 4}[CELLS[kind][0]] * H
+    expected = {"weight_ih": (G, I), "weight_hh": (G, H)} | (
+        {"bias_ih": (G,), "bias_hh": (G,)} if bias else {}
+    )
+    cell = make_cell(kind, bias=bias)
+    assert {k: v.shape for k, v in cell.state_dict().items()} == expected
+    assert list(cell.parameters) == list(expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("kind", "bias"), itertools.product(CELLS, [True, False]))
+def test_a_step_is_the_layers(kind, bias, dtype, rng):
+    cell = make_cell(kind, dtype, bias=bias)
+    layer = make_layer(kind, cell, bias)
+    x, s = data(kind, dtype, rng)
+    new = cell(x, s)
+    assert isinstance(new, tuple) == (kind == "lstm")
+    y, expected = layer(x[None], deep(s))
+    same_bits(new, flat(expected))
+    same_bits(parts(new)[0], y[0])
+    run = Twin.of(layer).forward(x[None], parts(deep(s)))
+    for a, b in zip(parts(new), run.state, strict=True):
+        close(a, b[0], dtype)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_state_defaults_to_zeros(kind, rng):
+    cell = make_cell(kind)
+    x, s = data(kind, "float32", rng)
+    zeros = tuple(np.zeros_like(a) for a in parts(s))
+    same_bits(cell(x), cell(x, zeros if kind == "lstm" else zeros[0]))
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_one_row_without_a_batch(kind, rng):
+    cell = make_cell(kind)
+    x, s = data(kind, "float32", rng)
+    one = cell(x[0], tuple(a[0] for a in s) if kind == "lstm" else s[0])
+    for a, b in zip(parts(one), parts(cell(x, s)), strict=True):
+        same_bits(a, b[0])
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_loop_of_cells_is_the_layer(kind, rng):
+    cell = make_cell(kind)
+    layer = make_layer(kind, cell)
+    x = rng.normal(size=(6, B, I)).astype("float32")
+    _, s = data(kind, "float32", rng)
+    y, end = layer(x, deep(s))
+    for t in range(6):
+        s = cell(x[t], s)
+        same_bits(parts(s)[0], y[t])
+    same_bits(s, flat(end))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", CELLS)
+def test_record_and_backward(kind, dtype, rng):
+    """By the twin of one step: cotangents of the new state, gradients of all that went in."""
+    cell = make_cell(kind, dtype)
+    layer = make_layer(kind, cell)
+    x, s = data(kind, dtype, rng)
+    _, g = data(kind, dtype, rng)
+    twin = Twin.of(layer)
+    run = twin.forward(x[None], parts(deep(s)))
+    expected = twin.backward(run, None, parts(deep(g)))
+    tape = cell.record(x, s)
+    same_bits(tape.state, cell(x, s))
+    grads = tape.backward(grad_state=g)
+    close(grads.input, expected.input[0], dtype)
+    all_close(
+        grads.state, flat(tuple(expected.state)) if kind == "lstm" else expected.state[0][0], dtype
+    )
+    all_close(
+        grads.parameters, {k.removesuffix("_l0"): v for k, v in expected.parameters.items()}, dtype
+    )
+    by_output = tape.backward(parts(g)[0])
+    close(by_output.input, twin.backward(run, parts(g)[0][None]).input[0], dtype)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_backward_is_the_layers_bits(kind, rng):
+    cell = make_cell(kind)
+    layer = make_layer(kind, cell)
+    x, s = data(kind, "float32", rng)
+    _, g = data(kind, "float32", rng)
+    mine = cell.record(x, s).backward(grad_state=g)
+    theirs = layer.record(x[None], deep(s)).backward(grad_state=deep(g))
+    same_bits(mine.input, theirs.input[0])
+    same_bits(mine.state, flat(theirs.state))
+    for k, v in mine.parameters.items():
+        same_bits(v, theirs.parameters[k + "_l0"], k)
+
+
+@pytest.mark.parametrize("kind", ["rnn-tanh", "rnn-relu", "gru", "lstm"])
+def test_equals_torch(kind, rng):
+    torch = pytest.importorskip("torch")
+    mode, own = CELLS[kind]
+    own = {k: v for k, v in own.items() if k == "nonlinearity"}
+    cell = make_cell(kind)
+    theirs = getattr(torch.nn, mode + "Cell")(I, H, dtype=torch.float64, **own)
+    theirs.load_state_dict({k: torch.tensor(v) for k, v in cell.state_dict().items()})
+    x, s = data(kind, "float32", rng)
+    tensors = [torch.tensor(a, dtype=torch.float64) for a in parts(s)]
+    expected = theirs(
+        torch.tensor(x, dtype=torch.float64), tuple(tensors) if kind == "lstm" else tensors[0]
+    )
+    for a, b in zip(parts(cell(x, s)), parts(expected), strict=True):
+        close(a, b.detach().numpy(), "float32")
+    cell.load_state_dict(theirs.state_dict())
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_no_rows(kind):
+    cell = make_cell(kind)
+    new = cell(np.zeros((0, I)))
+    assert all(a.shape == (0, H) for a in parts(new))
+
+
+@pytest.mark.parametrize("kind", ["rnn-relu", "gru", "lstm"])
+def test_errors(kind, rng):
+    cell = make_cell(kind)
+    x, s = data(kind, "float32", rng)
+    pair = lambda a: (a, a) if kind == "lstm" else a  # noqa: E731
+    cases = [
+        (lambda: cell(np.ones((B, I + 1))), ["x", "(4, 4)", "3"]),
+        (lambda: cell(np.ones((2, B, I))), ["x", "(2, 4, 3)"]),
+        (lambda: cell(x * 1j), ["x", "complex"]),
+        (lambda: cell(x, pair(np.ones((B, H + 1)))), ["(4, 8)", "(4, 7)"]),
+        (lambda: cell(x, pair(np.ones((B + 1, H)))), ["(5, 7)", "(4, 7)"]),
+        (lambda: cell.load_state_dict({"weight_ih": np.ones(3)}), ["weight_hh"]),
+        (lambda: getattr(rc, CELLS[kind][0] + "Cell")(I, 0), ["hidden_size", "0"]),
+    ]
+    for call, said in cases:
+        with pytest.raises((ValueError, TypeError, KeyError)) as e:
+            call()
+        assert all(text in str(e.value) for text in said), (said, str(e.value))
+    assert parts(s)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_new_weights_are_used(kind, rng):
+    cell = make_cell(kind)
+    x, s = data(kind, "float32", rng)
+    tape = cell.record(x, s)
+    with cell.writable() as p:
+        for a in p.values():
+            a *= -1.5
+    y, _ = make_layer(kind, cell)(x[None], deep(s))
+    same_bits(parts(cell(x, s))[0], y[0])
+    with pytest.raises((RuntimeError, ValueError), match="record"):
+        tape.backward(grad_state=s)

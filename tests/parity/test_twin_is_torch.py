@@ -1,4 +1,4 @@
-"""The twin that judges the engine is itself judged: by torch, by finite differences, and tangent against adjoint."""
+"""The judge is judged: the twin by torch, by differences, and its tangent by its adjoint."""
 
 import itertools
 
@@ -18,7 +18,7 @@ def close(a, b, tol=ULPS):
 
 
 @pytest.mark.parametrize("mode", TORCH)
-@pytest.mark.parametrize("layers, both", itertools.product([1, 3], [False, True]))
+@pytest.mark.parametrize(("layers", "both"), itertools.product([1, 3], [False, True]))
 def test_forward_and_gradients(mode, layers, both, rng):
     torch.manual_seed(layers)
     net = TORCH[mode](3, 4, layers, bidirectional=both, dtype=torch.float64)
@@ -45,7 +45,9 @@ def test_forward_and_gradients(mode, layers, both, rng):
     for name, p in net.named_parameters():
         close(grads.parameters[name], p.grad)
 
-    many = twin.backward(run, np.stack([cot[0], 2 * cot[0]]), [np.stack([c, 2 * c]) for c in cot[1:]])
+    many = twin.backward(
+        run, np.stack([cot[0], 2 * cot[0]]), [np.stack([c, 2 * c]) for c in cot[1:]]
+    )
     close(many.input[1], 2 * grads.input)
     close(many.parameters["weight_hh_l0"][1], 2 * grads.parameters["weight_hh_l0"])
 
@@ -65,12 +67,17 @@ def random_twin(mode, options, rng, layers=2, both=False, inputs=2, hidden=3):
     p = {}
     for layer, end in itertools.product(range(layers), ["", "_reverse"][: 1 + both]):
         width = inputs if layer == 0 else hidden * (1 + both)
-        shapes = {"weight_ih": (gates, width), "weight_hh": (gates, hidden), "bias_ih": gates, "bias_hh": gates}
+        shapes = {
+            "weight_ih": (gates, width),
+            "weight_hh": (gates, hidden),
+            "bias_ih": gates,
+            "bias_hh": gates,
+        }
         p |= {f"{k}_l{layer}{end}": rng.normal(size=s) for k, s in shapes.items()}
     return Twin(mode, p, layers, both, **options)
 
 
-@pytest.mark.parametrize("mode, options", OPTIONS)
+@pytest.mark.parametrize(("mode", "options"), OPTIONS)
 def test_gradients_by_central_differences(mode, options, rng):
     twin = random_twin(mode, options, rng, both=True)
     lengths, eps = [5, 0, 3], 1e-6
@@ -81,7 +88,9 @@ def test_gradients_by_central_differences(mode, options, rng):
     def loss(x, s0, p):
         other = Twin(mode, p, 2, True, **options)
         run = other.forward(x, s0, lengths, masks)
-        return (run.output * cot[0]).sum() + sum((a * c).sum() for a, c in zip(run.state, cot[1:], strict=True))
+        return (run.output * cot[0]).sum() + sum(
+            (a * c).sum() for a, c in zip(run.state, cot[1:], strict=True)
+        )
 
     grads = twin.backward(twin.forward(x, s0, lengths, masks), cot[0], cot[1:])
     values = [x, *s0, *twin.parameters.values()]
@@ -95,11 +104,13 @@ def test_gradients_by_central_differences(mode, options, rng):
             ends.append(loss(moved[0], moved[1 : 1 + len(s0)], p))
         # error: ε²·L‴ ≈ 1e-12 and rounding 1e-16·|L|/ε ≈ 1e-9
         expected = (slopes[k] * d).sum()
-        assert abs((ends[0] - ends[1]) / (2 * eps) - expected) <= 3e-8 * max(1, np.abs(slopes[k]).sum())
+        assert abs((ends[0] - ends[1]) / (2 * eps) - expected) <= 3e-8 * max(
+            1, np.abs(slopes[k]).sum()
+        )
 
 
 @pytest.mark.parametrize("direction", [0, 1])
-@pytest.mark.parametrize("mode, options", OPTIONS)
+@pytest.mark.parametrize(("mode", "options"), OPTIONS)
 def test_tangent_is_the_transpose_of_adjoint(mode, options, direction, rng):
     """The product of explicit Jacobians, transposed, is what BPTT brings to the initial state."""
     twin = random_twin(mode, options, rng, layers=2, both=direction == 1)

@@ -1,0 +1,70 @@
+"""ONNX Runtime, a second judge of forward: gate orders, sigmoid RNN, GRU with reset before."""
+
+import numpy as np
+import pytest
+from support import CELLS, close, make, parts, whole
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+# Where ONNX's rows come from in ours: LSTM i o f c from i f g o, GRU z r h from r z n.
+ROWS = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}
+CURVE = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
+
+
+def session(layer):
+    """A model of one node, for a layer of one level."""
+    D, H, G = 1 + layer.bidirectional, layer.hidden_size, len(ROWS[layer.mode])
+    p = layer.state_dict()
+
+    def stacked(name, axis_shape):
+        each = [p[f"{name}_l0{end}"].reshape(G, H, *axis_shape) for end in ("", "_reverse")[:D]]
+        return np.stack([a[ROWS[layer.mode]].reshape(G * H, *axis_shape) for a in each]).astype(
+            "float32"
+        )
+
+    constants = {
+        "W": stacked("weight_ih", (layer.input_size,)),
+        "R": stacked("weight_hh", (H,)),
+        "B": np.concatenate([stacked("bias_ih", ()), stacked("bias_hh", ())], axis=1),
+    }
+    options = {"hidden_size": H, "direction": "bidirectional" if D == 2 else "forward"}
+    if layer.mode == "RNN":
+        options["activations"] = [CURVE[layer.nonlinearity]] * D
+    if layer.mode == "GRU":
+        options["linear_before_reset"] = int(layer.reset_after)
+    states = ["h", "c"] if layer.mode == "LSTM" else ["h"]
+    inputs = ["x", "W", "R", "B", "lengths", *(f"{s}0" for s in states)]
+    outputs = ["y", *states]
+    info = lambda n, kind: helper.make_tensor_value_info(n, kind, None)  # noqa: E731
+    graph = helper.make_graph(
+        [helper.make_node(layer.mode, inputs, outputs, **options)],
+        "one",
+        [info("lengths", TensorProto.INT32)]
+        + [info(n, TensorProto.FLOAT) for n in ("x", *inputs[5:])],
+        [info(n, TensorProto.FLOAT) for n in outputs],
+        [numpy_helper.from_array(a, n) for n, a in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    one = ort.SessionOptions()
+    one.intra_op_num_threads = one.inter_op_num_threads = 1
+    return ort.InferenceSession(model.SerializeToString(), one, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_forward(cell, both, ragged, rng):
+    T, B, I, H = 9, 4, 5, 12
+    layer = make(cell, I, H, bidirectional=both)
+    x = rng.normal(size=(T, B, I)).astype("float32")
+    s0 = [rng.normal(size=(1 + both, B, H)).astype("float32") for _ in range(1 + (cell == "lstm"))]
+    lengths = np.array([4, 9, 1, 7] if ragged else [T] * B, np.int32)
+    feed = {"x": x, "lengths": lengths} | {f"{n}0": a for n, a in zip("hc", s0, strict=False)}
+    y, *state = session(layer).run(None, feed)  # y (T, D, B, H)
+    out, own = layer(x, whole(layer, s0), lengths=lengths)
+    # both in float32, and ONNX Runtime's curves are good to some 1e-6
+    close(out, y.transpose(0, 2, 1, 3).reshape(T, B, -1), 1e-5)
+    for a, b in zip(parts(own), state, strict=True):
+        close(a, b, 1e-5)

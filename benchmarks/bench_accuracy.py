@@ -1,0 +1,58 @@
+"""Accuracy in ulp against the numpy twin in extended precision.
+
+An array's error is max|a − b| over the spacing of floats at max|b|: one ulp of its largest
+value. That norm is the one the tests state bounds in; it does not blow up where a gradient
+happens to be near zero.
+"""
+
+import numpy as np
+
+from . import twin
+from .cases import CELLS, Case
+from .peers.with_rnncore import Peer
+from .suite import DTYPES, FLAG, ISAS, rnncore_with
+
+SHAPES = ("30,3,7,37", "200,2,16,64")  # T,B,I,H: sizes that are multiples of nothing, and long
+
+
+def ulps(got: np.ndarray, exact: np.ndarray) -> float:
+    """max|a − b| in units of the last place of max|b|.
+
+    Examples
+    --------
+    >>> ulps(np.array([1 + 2**-23], np.float32), np.array([1.0]))
+    1.0
+    """
+    largest = np.abs(exact).max().astype(got.dtype)
+    return float(np.abs(got - exact).max() / np.spacing(largest))
+
+
+class Accuracy:
+    params = (CELLS, SHAPES, DTYPES, ISAS)
+    param_names = ("cell", "shape", "dtype", "isa")
+    unit = "ulp"
+
+    def setup(self, cell, shape, dtype, isa):
+        rnncore_with(isa)
+        case = Case.parse(cell, shape + FLAG[dtype])
+        call, read = Peer(threads=1).prepare(case, "training")
+        got, exact = read(call()), twin.numbers(case, "training", dtype=np.longdouble)
+        self.errors = {name: ulps(got[name], exact[name]) for name in exact}
+
+    def worst(self, prefix):
+        return max(value for name, value in self.errors.items() if name.startswith(prefix))
+
+    def track_output(self, *parameters):
+        return self.worst("output")
+
+    def track_state(self, *parameters):
+        return self.worst("state")
+
+    def track_grad_input(self, *parameters):
+        return self.worst("grad.input")
+
+    def track_grad_state(self, *parameters):
+        return self.worst("grad.state")
+
+    def track_grad_parameters(self, *parameters):
+        return max(self.worst("grad.weight"), self.worst("grad.bias"))

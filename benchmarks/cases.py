@@ -1,0 +1,145 @@
+"""What is measured: a cell and its sizes, arrays drawn from a seed, operations counted.
+
+Everybody who is timed gets the arrays of the same :class:`Case`, so they can be
+asked for the same numbers first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+CELLS = ("LSTM", "GRU", "RNN")
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+MODES = ("forward", "training")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cell at one size.
+
+    Parameters
+    ----------
+    cell : {"LSTM", "GRU", "RNN"}
+        RNN is the tanh one; GRU resets after the product, as torch's.
+    T, B, I, H : int
+        Steps, batch, input and hidden size.
+    layers : int
+    bidirectional : bool
+    dtype : {"float32", "float64"}
+
+    Examples
+    --------
+    >>> case = Case.parse("LSTM", "100,4,16,32,x2,f64")
+    >>> case.layers, case.dtype, case.label
+    (2, 'float64', '100,4,16,32,x2,f64')
+    >>> Case("RNN", T=10, B=2, I=3, H=5).flops("forward")    # 2·10·2·1·5·(3 + 5)
+    1600
+    """
+
+    cell: str
+    T: int
+    B: int
+    I: int
+    H: int
+    layers: int = 1
+    bidirectional: bool = False
+    dtype: str = "float32"
+
+    @classmethod
+    def parse(cls, cell: str, text: str) -> Case:
+        """Read ``T,B,I,H`` followed by any of ``x2`` (layers), ``bi``, ``f64``."""
+        how = "write T,B,I,H and then any of xN (layers), bi, f64, as in 100,16,128,128,x2"
+        if cell not in CELLS:
+            raise ValueError(f"cell is {cell!r}; expected one of {', '.join(CELLS)}")
+        parts = [part.strip() for part in text.split(",")]
+        try:
+            sizes = [int(part) for part in parts[:4]]
+        except ValueError:
+            raise ValueError(f"shape is {text!r}; {how}") from None
+        if len(sizes) < 4 or min(sizes) < 1:
+            raise ValueError(f"shape is {text!r}; expected four positive sizes: {how}")
+        case = cls(cell, *sizes)
+        for part in parts[4:]:
+            if part == "bi":
+                case = replace(case, bidirectional=True)
+            elif part == "f64":
+                case = replace(case, dtype="float64")
+            elif part[:1] == "x" and part[1:].isdigit() and int(part[1:]) > 0:
+                case = replace(case, layers=int(part[1:]))
+            else:
+                raise ValueError(f"shape is {text!r}, with {part!r} in it; {how}")
+        return case
+
+    @property
+    def label(self) -> str:
+        """The text that :meth:`parse` reads."""
+        parts = [self.T, self.B, self.I, self.H]
+        parts += [f"x{self.layers}"] if self.layers > 1 else []
+        parts += ["bi"] if self.bidirectional else []
+        parts += ["f64"] if self.dtype == "float64" else []
+        return ",".join(map(str, parts))
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def suffixes(self) -> list[str]:
+        """Parameter suffixes as torch's, in its order: l0, l0_reverse, l1, ..."""
+        ends = ("", "_reverse")[: self.directions]
+        return [f"l{layer}{end}" for layer in range(self.layers) for end in ends]
+
+    def flops(self, mode: str) -> int:
+        """Floating-point operations of the matrix products; activations are not counted.
+
+        forward: 2·T·B·G·H·(I + H) for each layer and direction, where G is 4, 3, 1 for
+        LSTM, GRU, RNN and the I of a later layer is the width of the one before.
+        training: three times that (each product again for the carry and for the weights).
+        """
+        total = 0
+        for layer in range(self.layers):
+            width = self.I if layer == 0 else self.H * self.directions
+            total += self.directions * GATES[self.cell] * self.H * (width + self.H)
+        return 2 * self.T * self.B * total * (3 if mode == "training" else 1)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The numbers of one case, time-major, torch's names and gate order.
+
+    ``state`` has h, and c for an LSTM, each (layers·directions, B, H).
+    """
+
+    x: np.ndarray  # (T, B, I)
+    state: tuple[np.ndarray, ...]
+    parameters: dict[str, np.ndarray]
+    grad_output: np.ndarray  # (T, B, directions·H)
+
+    @classmethod
+    def draw(cls, case: Case, seed: int = 4) -> Arrays:
+        """Weights are U(±1/√H) as torch's; x and the cotangent are normal, states small."""
+        rng = np.random.Generator(np.random.PCG64(seed))
+        dtype, H, D = np.dtype(case.dtype), case.H, case.directions
+
+        def normal(*shape: int, scale: float = 1.0) -> np.ndarray:
+            return (scale * rng.standard_normal(shape, dtype=np.float32)).astype(dtype)
+
+        def uniform(*shape: int) -> np.ndarray:
+            return ((2 * rng.random(shape, dtype=np.float32) - 1) / H**0.5).astype(dtype)
+
+        rows, parameters = GATES[case.cell] * H, {}
+        for index, suffix in enumerate(case.suffixes):
+            width = case.I if index < D else H * D
+            parameters[f"weight_ih_{suffix}"] = uniform(rows, width)
+            parameters[f"weight_hh_{suffix}"] = uniform(rows, H)
+            parameters[f"bias_ih_{suffix}"] = uniform(rows)
+            parameters[f"bias_hh_{suffix}"] = uniform(rows)
+        carries = 2 if case.cell == "LSTM" else 1
+        return cls(
+            x=normal(case.T, case.B, case.I),
+            state=tuple(normal(case.layers * D, case.B, H, scale=0.5) for _ in range(carries)),
+            parameters=parameters,
+            grad_output=normal(case.T, case.B, D * H),
+        )

@@ -1,0 +1,98 @@
+"""This machine: its name, its cores, and processes held to some of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+
+def cpu_name() -> str:
+    """The processor's name as the system tells it.
+
+    Examples
+    --------
+    >>> bool(cpu_name())
+    True
+    """
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    if platform.system() == "Darwin":
+        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def allowed_cpus() -> list[int]:
+    """The logical CPUs this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def pick_cpus(n: int) -> list[int]:
+    """``n`` logical CPUs, each on a core of its own as long as there are cores."""
+    first, siblings, seen = [], [], set()
+    for cpu in allowed_cpus():
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        core = path.read_text().strip() if path.exists() else str(cpu)
+        (siblings if core in seen else first).append(cpu)
+        seen.add(core)
+    if n > len(first + siblings):
+        raise ValueError(f"threads is {n}; this process may use {len(first + siblings)} CPUs")
+    return (first + siblings)[:n]
+
+
+def thread_environment(n: int) -> dict[str, str]:
+    """Variables that must be set before a library is imported to hold it to ``n`` threads."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+    return dict.fromkeys(names, str(n))
+
+
+def pin(n: int) -> None:
+    """Hold this process, and every thread it will start, to ``n`` cores."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, pick_cpus(n))
+
+
+def running_threads(pid: int) -> int:
+    """How many threads of a process are on a CPU or wait for one (Linux; else 0)."""
+    count = 0
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError, IndexError):  # the thread ended while we looked
+            count += stat.read_text().rpartition(")")[2].split()[0] == "R"
+    return count
+
+
+def wait_until_asleep(pid: int, at_most: float = 0.25) -> float:
+    """Wait until no thread of ``pid`` runs, so that its spinning does not slow the next one.
+
+    Returns the seconds it took; ``at_most`` says the process was still spinning.
+    """
+    if not Path(f"/proc/{pid}").exists():
+        time.sleep(0.02)
+    start = time.perf_counter()
+    while running_threads(pid):
+        if time.perf_counter() - start > at_most:
+            return at_most
+        time.sleep(0.0005)
+    return time.perf_counter() - start
+
+
+def revision(root: Path) -> str:
+    """The commit of a checkout, with ``+`` when files differ from it; empty without git."""
+
+    def git(*arguments: str) -> str:
+        asked = ["git", "-C", str(root), *arguments]
+        return subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "--short", "HEAD")
+        return commit + ("+" if commit and git("status", "--porcelain", "-uno") else "")
+    except OSError:
+        return ""

@@ -1,0 +1,126 @@
+"""The command: ``python -m benchmarks.peers --help``."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .. import machine, twin
+from ..cases import CELLS, MODES, Arrays, Case
+from . import NAMES
+from .coordinator import ROOT
+from .run import Bench, Plan, Point
+from .table import as_json, markdown
+
+SHAPES = (
+    *("1000,1,8,32", "100,1,64,64", "100,1,256,256", "100,1,512,512", "100,4,128,128"),
+    *("100,16,128,128", "100,32,256,256", "50,64,512,512", "784,64,1,128"),
+    *("25,128,1024,1024", "2000,8,40,100", "30,1,1024,1024"),
+    *("100,16,128,128,x2", "100,16,128,128,bi", "100,1,64,64,f64", "100,16,128,128,f64"),
+)
+TORCH_SHAPES = (
+    *("100,1,64,64", "100,1,256,256", "100,16,128,128", "100,32,256,256", "50,64,512,512"),
+)
+QUICK_SHAPES = ("50,1,8,32", "20,4,30,30,f64")
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers",
+        description="rnncore beside torch, ONNX Runtime and JAX, interleaved in one run.",
+        epilog="Ctrl-C, or --time-limit, ends the run with a table of what was measured.",
+    )
+    add = made.add_argument
+    add("--cells", nargs="+", choices=CELLS, default=list(CELLS))
+    add("--shapes", nargs="+", metavar="T,B,I,H[,xN][,bi][,f64]", help="others than the listed")
+    add("--modes", nargs="+", choices=MODES, default=list(MODES))
+    add("--threads", nargs="+", type=int, metavar="N", help="1 2, as far as there are cores")
+    add("--peers", nargs="+", choices=NAMES[1:], default=list(NAMES[1:]))
+    add("--isas", nargs="+", metavar="ISA", default=[], help="more columns: base v3 v4 neon")
+    add("--torch-only", action="store_true", help="five points beside torch, nobody else")
+    add("--quick", action="store_true", help="tiny shapes, three rounds: does it work?")
+    add("--samples", type=int, default=20, help="interleaved rounds a point (%(default)s)")
+    add("--time-limit", type=float, metavar="MINUTES", help="start no point after so long")
+    add("--out", type=Path, help="write the Markdown table here as well")
+    add("--json", type=Path, help="write every sample here")
+    return made
+
+
+def points(options: argparse.Namespace) -> list[Point]:
+    """Every point of the run; those of one case and mode follow each other."""
+    default = TORCH_SHAPES if options.torch_only else QUICK_SHAPES if options.quick else SHAPES
+    cases = [
+        Case.parse(cell, shape)
+        for shape, cell in itertools.product(options.shapes or default, options.cells)
+    ]
+    return [
+        Point(case, mode, threads)
+        for case, mode, threads in itertools.product(cases, options.modes, options.threads)
+    ]
+
+
+def run(bench: Bench, todo: list[Point], plan: Plan, limit: float) -> bool:
+    """Measure the points in order; False when the time or the user's patience was over."""
+    start, cached, expected = time.monotonic(), None, {}
+    bar = tqdm(todo, unit="point", file=sys.stderr)
+    try:
+        for point in bar:
+            if time.monotonic() - start > 60 * limit:
+                return False
+            bar.set_description(f"{point.case.cell} {point.case.label} {point.mode}")
+            if cached != (point.case, point.mode):
+                cached = point.case, point.mode
+                expected = twin.numbers(point.case, point.mode, Arrays.draw(point.case))
+            bench.measure(point, plan, expected)
+    except KeyboardInterrupt:
+        return False
+    finally:
+        bar.close()
+    return True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    made = parser()
+    options = made.parse_args(arguments)
+    cpus = len(machine.allowed_cpus())
+    options.threads = options.threads or sorted({1, min(2, cpus)})
+    if min(options.threads) < 1 or max(options.threads) > cpus:
+        made.error(f"--threads is {options.threads}; this process may use 1 to {cpus} CPUs")
+    try:
+        todo = points(options)
+    except ValueError as error:
+        made.error(f"--shapes: {error}")
+    peers = ["torch"] if options.torch_only else options.peers
+    names = ["rnncore", *(f"rnncore@{isa}" for isa in options.isas), *peers]
+    quick = Plan(samples=3, least=0.002, warm=0.001)
+    plan = quick if options.quick else Plan(samples=options.samples)
+    with Bench(names, options.threads) as bench:
+        complete = run(bench, todo, plan, options.time_limit or float("inf"))
+        about = {
+            "date": time.strftime("%Y-%m-%d"),
+            "cpu": machine.cpu_name(),
+            "commit": machine.revision(ROOT),
+            "command": " ".join(["python -m benchmarks.peers", *(arguments or sys.argv[1:])]),
+            "names": names,
+            "versions": bench.versions,
+            "missing": bench.missing,
+            "slowest_to_sleep": bench.slowest_to_sleep,
+            "complete": complete,
+        }
+    page = markdown(todo, about)
+    print(page)
+    if options.out:
+        options.out.write_text(page, encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(as_json(todo, about), indent=1), encoding="utf-8")
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Processes that hold one library each, and the asking of them, one at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .. import machine
+from . import Unsupported
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The checkout comes last on the path: it must not shadow an installed rnncore.
+START = (
+    f"import sys; sys.path.append({str(ROOT)!r}); from {__package__} import worker; worker.main()"
+)
+
+
+class Died(RuntimeError):
+    """A worker ended without answering; its text has the last lines it wrote."""
+
+
+class Worker:
+    """A library in a process of its own.
+
+    Parameters
+    ----------
+    name : str
+        What the table calls it. ``rnncore@v3`` is rnncore with ``RNNCORE_ISA=v3``.
+    threads : int
+        It is held to as many cores, and told to use as many threads.
+    environment : dict, optional
+        More variables, set before its Python starts.
+    """
+
+    def __init__(self, name: str, threads: int, environment: dict[str, str] | None = None):
+        self.name, self.threads = name, threads
+        library, _, isa = name.partition("@")
+        module = ".matmul" if library == "matmul" else f".with_{library}"
+        variables = {**os.environ, **machine.thread_environment(threads), **(environment or {})}
+        if isa:
+            variables["RNNCORE_ISA"] = isa
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", START, str(theirs.fileno()), module, str(threads)],
+            env=variables,
+            pass_fds=[theirs.fileno()],
+            stdout=subprocess.DEVNULL,
+            stderr=self.errors,
+            start_new_session=True,  # Ctrl-C is for the coordinator
+        )
+        theirs.close()
+
+    def ask(self, command: str, *arguments: Any) -> Any:
+        """The worker's answer; raises Unsupported, Died, or RuntimeError with what it raised."""
+        try:
+            self.pipe.send((command, *arguments))
+            status, answer = self.pipe.recv()
+        except (EOFError, OSError):
+            self.errors.seek(0)
+            last = self.errors.read().decode(errors="replace").strip().splitlines()[-3:]
+            code = self.process.wait()
+            raise Died(f"its process ended with status {code}: {' / '.join(last)}") from None
+        if status == "unsupported":
+            raise Unsupported(answer)
+        if status == "error":
+            raise RuntimeError(answer)
+        return answer
+
+    def wait_until_asleep(self) -> float:
+        """Wait for its threads to stop spinning; the seconds that took."""
+        return machine.wait_until_asleep(self.process.pid)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.pipe.close()
+        self.errors.close()

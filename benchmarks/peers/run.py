@@ -1,0 +1,189 @@
+"""One run: for every point everybody is checked, then timed in turn, round after round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+
+from .. import twin
+from ..cases import Case
+from . import Unsupported
+from .coordinator import Died, Worker
+from .matmul import FLOPS
+
+# Largest |a − b| of an array against max|b| of the f64 twin before a library's numbers count
+# as wrong. f32 sums of up to T·B = 16,000 terms in any order, with each library's own tanh:
+# 1e-6 is usual, a wrong gate or a missing bias is 1e-2 and more.
+TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
+
+
+@dataclass
+class Point:
+    """What was measured of one case, mode and number of threads."""
+
+    case: Case
+    mode: str
+    threads: int
+    samples: dict[str, list[float]] = field(default_factory=dict)  # seconds a call, by library
+    absent: dict[str, str] = field(default_factory=dict)  # why a library has no number here
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Median seconds a call, of those with numbers."""
+        return {name: median(times) for name, times in self.samples.items() if times}
+
+    def gflops(self, name: str) -> float:
+        """Operations (see :meth:`Case.flops`) a nanosecond."""
+        return self.case.flops(self.mode) / self.seconds[name] / 1e9
+
+    @property
+    def peak(self) -> float:
+        """GF/s of the matrix product, timed in the same rounds."""
+        return FLOPS / self.seconds["matmul"] / 1e9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure.
+
+    Parameters
+    ----------
+    samples : int
+        Interleaved rounds a point; fewer only where a point would exceed ``seconds``.
+    least : float
+        Seconds that one sample lasts at least; short calls are repeated to fill it.
+    warm : float
+        Seconds of calls before each sample that are not counted.
+    seconds : float
+        A point's budget; at least five rounds are made all the same.
+    """
+
+    samples: int = 20
+    least: float = 0.02
+    warm: float = 0.01
+    seconds: float = 180.0
+
+
+class Bench:
+    """The workers of one run, and the measuring of points with them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Libraries; ``rnncore@v3`` forces an instruction set.
+    threads : sequence of int
+    environments : dict, optional
+        More variables for a worker, by its name.
+    """
+
+    def __init__(
+        self,
+        names: list[str],
+        threads: list[int],
+        environments: dict[str, dict[str, str]] | None = None,
+    ):
+        self.workers: dict[int, dict[str, Worker]] = {n: {} for n in threads}
+        self.versions: dict[str, str] = {}
+        self.missing: dict[str, str] = {}
+        self.slowest_to_sleep: dict[str, float] = {}
+        for n in threads:
+            for name in [*names, "matmul"]:
+                self.start(Worker(name, n, (environments or {}).get(name)))
+
+    def start(self, worker: Worker) -> None:
+        name = worker.name
+        try:
+            self.versions[name] = worker.ask("version")
+            self.workers[worker.threads][name] = worker
+        except (Unsupported, Died, RuntimeError) as error:
+            self.missing[name] = str(error)
+            worker.close()
+
+    def close(self) -> None:
+        for workers in self.workers.values():
+            for worker in workers.values():
+                worker.close()
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def measure(self, point: Point, plan: Plan, expected: twin.Numbers) -> None:
+        """Fill ``point``; what is there already when interrupted stays."""
+        point.absent.update(self.missing)
+        ready = {}
+        for name, worker in list(self.workers[point.threads].items()):
+            with self.excused(point, name):
+                got = worker.ask("prepare", point.case, point.mode)
+                if name != "matmul":
+                    check(got, expected, TOLERANCE[point.case.dtype])
+                ready[name] = worker.ask("calibrate", plan.least)
+                self.settle(worker)
+        self.rounds(point, plan, ready)
+        for name, worker in list(self.workers[point.threads].items()):
+            with self.excused(point, name):
+                worker.ask("drop")
+
+    def rounds(self, point: Point, plan: Plan, ready: dict[str, int]) -> None:
+        point.samples.update({name: [] for name in ready})
+        start = time.perf_counter()
+        for number in range(plan.samples):
+            if number >= 5 and time.perf_counter() - start > plan.seconds:
+                break
+            names = list(ready)
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                if name not in point.samples:  # it failed in an earlier round
+                    continue
+                with self.excused(point, name):
+                    worker = self.workers[point.threads][name]
+                    took = worker.ask("sample", plan.warm, ready[name])
+                    point.samples[name].append(took)
+                    self.settle(worker)
+
+    def settle(self, worker: Worker) -> None:
+        took = worker.wait_until_asleep()
+        self.slowest_to_sleep[worker.name] = max(took, self.slowest_to_sleep.get(worker.name, 0))
+
+    @contextmanager
+    def excused(self, point: Point, name: str) -> Iterator[None]:
+        """A library that cannot, errs or dies is left out of this point, and it says why."""
+        try:
+            yield
+        except Died as error:
+            point.absent[name] = self.missing[name] = str(error)
+            point.samples.pop(name, None)
+            self.workers[point.threads].pop(name).close()
+        except (Unsupported, RuntimeError) as error:
+            point.absent[name] = str(error)
+            point.samples.pop(name, None)
+
+
+def check(got: twin.Numbers, expected: twin.Numbers, tolerance: float) -> None:
+    """Refuse numbers that are not the twin's: names, shapes, max|a − b| ≤ tolerance·max|b|.
+
+    Examples
+    --------
+    >>> check({"output": np.ones(3)}, {"output": np.ones(3) * 1.1}, 1e-4)
+    Traceback (most recent call last):
+        ...
+    RuntimeError: wrong numbers, not timed: output is off by 0.091 of its largest value
+    """
+    if missing := sorted(set(expected) ^ set(got)):
+        raise RuntimeError(f"wrong numbers, not timed: {', '.join(missing)} on one side only")
+    for name, want in expected.items():
+        if got[name].shape != want.shape:
+            raise RuntimeError(
+                f"wrong numbers, not timed: {name} has shape {got[name].shape}, not {want.shape}"
+            )
+        off = np.abs(got[name] - want).max() / max(np.abs(want).max(), 1e-300)
+        if not off <= tolerance:
+            raise RuntimeError(
+                f"wrong numbers, not timed: {name} is off by {off:.2g} of its largest value"
+            )

@@ -1,0 +1,224 @@
+"""From measured points to Markdown: speeds, shares of the peak, ratios, means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import exp, log
+from typing import Any
+
+from ..cases import CELLS, MODES
+from .run import Point
+
+NOISE = 0.97  # a ratio below it is called behind
+NEAR_PEAK = 0.80  # a peer above this share of the peak leaves nothing but parity
+TITLES = {"onnxruntime": "ONNX Runtime", "jax": "JAX"}
+
+
+def ours(names: Iterable[str]) -> list[str]:
+    """The rnncore columns, the one that ratios are made with first."""
+    return sorted((name for name in names if name.startswith("rnncore")), key=len)
+
+
+def best_peer(point: Point) -> str | None:
+    """The fastest of the others, or None when nobody else has a number."""
+    others = {k: v for k, v in point.seconds.items() if k != "matmul" and k not in ours([k])}
+    return min(others, key=others.__getitem__, default=None)
+
+
+def ratio(point: Point) -> float | None:
+    """How many times faster than the best peer; None when one of the two is absent."""
+    mine, peer = ours(point.seconds)[:1], best_peer(point)
+    return point.seconds[peer] / point.seconds[mine[0]] if mine and peer else None
+
+
+def share(point: Point, name: str) -> float | None:
+    """Speed over that of the matrix product in the same rounds."""
+    return point.gflops(name) / point.peak if "matmul" in point.seconds else None
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    """exp of the mean logarithm; nan for none.
+
+    Examples
+    --------
+    >>> round(geometric_mean([1.0, 4.0]), 12)
+    2.0
+    """
+    logs = [log(value) for value in values]
+    return exp(sum(logs) / len(logs)) if logs else float("nan")
+
+
+def grid(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table: first column to the left, the others to the right."""
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+
+
+def where(point: Point) -> str:
+    threads = "1 thread" if point.threads == 1 else f"{point.threads} threads"
+    return f"{point.case.cell} {point.case.label} {point.mode}, {threads}"
+
+
+def means(points: list[Point]) -> str:
+    """Geometric means of the ratio, a row for each cell, a column for each mode and count."""
+    counts = sorted({point.threads for point in points})
+    columns = [(mode, n) for mode in MODES for n in [*counts, None]]
+    rows = []
+    for cell in CELLS:
+        row = [cell]
+        for mode, n in columns:
+            found = [
+                value
+                for point in points
+                if point.case.cell == cell and point.mode == mode and n in (None, point.threads)
+                if (value := ratio(point)) is not None
+            ]
+            text = f"{geometric_mean(found):.2f} (least {min(found):.2f})" if found else "–"
+            row.append(text)
+        rows.append(row)
+    header = [f"{mode}, {f'threads {n}' if n else 'all'}" for mode, n in columns]
+    return grid(["cell", *header], rows)
+
+
+def behind(points: list[Point]) -> list[str]:
+    """Points below the noise bound, worst first."""
+    found = [(value, point) for point in points if (value := ratio(point)) is not None]
+    found = sorted((pair for pair in found if pair[0] < NOISE), key=lambda pair: pair[0])
+    return [f"{where(p)}: {value:.2f} of {title(best_peer(p))}" for value, p in found]
+
+
+def near_peak(points: list[Point]) -> list[str]:
+    """Points where the best peer is close to the machine's limit."""
+    lines = []
+    for point in points:
+        peer = best_peer(point)
+        part = share(point, peer) if peer else None
+        if part is not None and part > NEAR_PEAK:
+            value = ratio(point)
+            end = "" if value is None else f", ratio {value:.2f}"
+            lines.append(f"{where(point)}: {title(peer)} at {part:.0%} of the peak{end}")
+    return lines
+
+
+def speeds(points: list[Point], names: list[str]) -> str:
+    """GF/s of everybody, our share of the peak, the ratio; one row a point."""
+    mine = ours(names)
+    header = ["cell", "T,B,I,H", "threads", "peak", *map(title, names), "best peer", "ratio"]
+    rows = []
+    for point in points:
+        row = [point.case.cell, point.case.label, str(point.threads)]
+        row.append(f"{point.peak:.0f}" if "matmul" in point.seconds else "–")
+        for name in names:
+            text = f"{point.gflops(name):.3g}" if name in point.seconds else "–"
+            part = share(point, name) if name in mine and name in point.seconds else None
+            row.append(text if part is None else f"{text} ({part:.0%})")
+        peer, value = best_peer(point), ratio(point)
+        row.append(title(peer) if peer else "–")
+        bold = "**" if value is not None and value < NOISE else ""
+        row.append("–" if value is None else f"{bold}{value:.2f}{bold}")
+        rows.append(row)
+    return grid(header, rows)
+
+
+def title(name: str | None) -> str:
+    return TITLES.get(name or "–", name or "–")
+
+
+def against_the_best(points: list[Point]) -> list[str]:
+    """What the ratios come to."""
+    return [
+        "## Against the best peer\n\nGeometric means of the ratio.",
+        means(points),
+        f"Behind the best peer (ratio under {NOISE}):",
+        bullets(behind(points)),
+        f"Where the best peer is above {NEAR_PEAK:.0%} of the peak, so that parity is the limit:",
+        bullets(near_peak(points)),
+    ]
+
+
+def rounds(points: list[Point]) -> str:
+    counts = {len(times) for point in points for times in point.samples.values()}
+    return "–".join(map(str, sorted({min(counts), max(counts)})))
+
+
+def bullets(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines) if lines else "None."
+
+
+def absences(points: list[Point]) -> list[str]:
+    """Every reason for an empty field, once, with how many points it stands for."""
+    reasons: dict[tuple[str, str], int] = {}
+    for point in points:
+        for name, why in point.absent.items():
+            reasons[name, why] = reasons.get((name, why), 0) + 1
+    return [f"{title(name)} at {count}: {why}" for (name, why), count in reasons.items()]
+
+
+def markdown(points: list[Point], about: dict[str, Any]) -> str:
+    """The whole page.
+
+    Parameters
+    ----------
+    points : list of Point
+        Those without any sample are left out.
+    about : dict
+        date, cpu, command, commit, names, versions {name: version}, missing {name: why},
+        complete (bool).
+    """
+    points = [point for point in points if point.seconds]
+    names = about["names"]
+    versions = [f"{title(k)} {about['versions'][k]}" for k in names if k in about["versions"]]
+    parts = [
+        "# rnncore beside its peers",
+        f"{about['date']}, {about['cpu']}, commit {about['commit'] or 'unknown'}: "
+        f"{', '.join(versions) or 'nobody'}.",
+        f"Made by `{about['command']}`.",
+    ]
+    if not about["complete"]:
+        parts.append(f"**Stopped early: {len(points)} points were measured.**")
+    parts += [f"**{title(name)} is missing:** {why}" for name, why in about["missing"].items()]
+    if not points:
+        return "\n\n".join([*parts, "Nothing was measured."]) + "\n"
+    parts += [
+        f"Medians of {rounds(points)} interleaved rounds. Each library runs in a process of its "
+        "own, held to as many cores as it has threads, and only one runs at a time. "
+        "Each was first checked against a plain numpy twin in float64. Numbers are GF/s: "
+        "2·T·B·G·H·(I + H) operations forward with G = 4, 3, 1 for LSTM, GRU, RNN, summed over "
+        "layers and directions, and three times that in training (forward and all gradients). "
+        f"The peak is a square product of 1024 by {about['versions'].get('matmul', 'nobody')} in "
+        "the same rounds; the percentage is our share of it. The ratio is the best peer's time "
+        f"over ours; below {NOISE} it is bold.",
+    ]
+    if any(ratio(point) is not None for point in points):
+        parts += against_the_best(points)
+    for mode in MODES:
+        of_mode = [point for point in points if point.mode == mode]
+        if of_mode:
+            parts += [f"## {mode.capitalize()}", speeds(of_mode, names)]
+    parts += [
+        "## Empty fields\n\nHow many points a library has no number at, and why.",
+        bullets(absences(points)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(points: list[Point], about: dict[str, Any]) -> dict[str, Any]:
+    """Everything that was measured, for a program."""
+    return {
+        **about,
+        "points": [
+            {
+                "cell": point.case.cell,
+                "shape": point.case.label,
+                "mode": point.mode,
+                "threads": point.threads,
+                "flops": point.case.flops(point.mode),
+                "seconds": point.seconds,
+                "samples": point.samples,
+                "absent": point.absent,
+                "ratio": ratio(point),
+            }
+            for point in points
+            if point.seconds
+        ],
+    }

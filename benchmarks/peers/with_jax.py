@@ -1,0 +1,147 @@
+"""JAX: a jitted ``lax.scan`` over time, and its vector-Jacobian product for training.
+
+Threads: XLA's CPU client sizes its pool when it starts, from ``NPROC`` and the CPUs the
+process may use. Both are set before the import (see ``benchmarks/machine.py``).
+
+The scan has several forms: the input projection as one product before the loop or inside
+every step, the loop rolled or (where a step is short) unrolled. Which is fastest depends on
+the size, up to 3× either way, so all are compiled and the fastest is timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ..cases import Arrays, Case
+from ..twin import Numbers
+
+UNROLL = {"forward": 8, "training": 4}  # longer ones take XLA ten seconds and gain little
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+SHORT_STEP = 2_000_000  # operations; above it unrolling was never faster and compiles for long
+
+
+class Peer:
+    """One process's JAX."""
+
+    def __init__(self, threads: int):
+        import jax
+
+        self.jax, self.version = jax, jax.__version__
+
+    def prepare(self, case: Case, mode: str) -> tuple[Callable, Callable]:
+        """A call to time, and a function that names the numbers it returns."""
+        jax = self.jax
+        jax.config.update("jax_enable_x64", case.dtype == "float64")
+        arrays = Arrays.draw(case)
+        inputs = jax.device_put((arrays.x, arrays.state, arrays.parameters))
+        grad_output = jax.device_put(arrays.grad_output)
+
+        def compiled(hoist: bool, unroll: int) -> Callable:
+            def forward(x: Any, state: tuple, parameters: dict) -> tuple:
+                return stack(jax, case, hoist, unroll, x, state, parameters)
+
+            def training(grad_output: Any, *inputs: Any) -> tuple:
+                output, back, final = jax.vjp(forward, *inputs, has_aux=True)
+                return (output, final), back(grad_output)
+
+            if mode == "forward":
+                call = jax.jit(forward)
+                return lambda: jax.block_until_ready(call(*inputs))
+            call = jax.jit(training)
+            return lambda: jax.block_until_ready(call(grad_output, *inputs))
+
+        short = case.flops("forward") / case.T < SHORT_STEP
+        unrolls = (1, UNROLL[mode]) if short else (1,)
+        forms = [compiled(hoist, unroll) for unroll in unrolls for hoist in (True, False)]
+        return min(forms, key=best_of_three), by_name(mode)
+
+
+def best_of_three(call: Callable) -> float:
+    call()
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def stack(jax: Any, case: Case, hoist: bool, unroll: int, x: Any, state: tuple, p: dict) -> tuple:
+    """All layers and directions: (T, B, I) → output (T, B, D·H), final states."""
+    jnp, finals, D = jax.numpy, [], case.directions
+    scan = partial(scanned, jax, STEPS[case.cell], hoist, unroll)
+    for layer in range(case.layers):
+        halves = []
+        for index in range(layer * D, layer * D + D):
+            suffix = case.suffixes[index]
+            weights = tuple(p[f"{name}_{suffix}"] for name in WEIGHTS)
+            carry = tuple(part[index] for part in state)
+            carry, half = scan(x, carry, weights, suffix.endswith("_reverse"))
+            halves.append(half)
+            finals.append(carry)
+        x = jnp.concatenate(halves, axis=2) if D == 2 else halves[0]
+    return x, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
+
+
+def scanned(
+    jax: Any,
+    step: Callable,
+    hoist: bool,
+    unroll: int,
+    x: Any,
+    carry: tuple,
+    weights: tuple,
+    reverse: bool,
+) -> tuple:
+    """One layer in one direction: final carry, outputs (T, B, H)."""
+    W, U, b, d = weights
+
+    def project(x: Any) -> Any:
+        return x @ W.T + b
+
+    def body(carry: tuple, x_t: Any) -> tuple:
+        xW = x_t if hoist else project(x_t)
+        carry = step(jax, xW, carry[0] @ U.T + d, carry)
+        return carry, carry[0]
+
+    steps = project(x) if hoist else x
+    return jax.lax.scan(body, carry, steps, reverse=reverse, unroll=unroll)
+
+
+def lstm(jax: Any, xW: Any, hU: Any, carry: tuple) -> tuple:
+    i, f, g, o = jax.numpy.split(xW + hU, 4, axis=1)
+    sigmoid, tanh = jax.nn.sigmoid, jax.numpy.tanh
+    c = sigmoid(f) * carry[1] + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c
+
+
+def gru(jax: Any, xW: Any, hU: Any, carry: tuple) -> tuple:
+    xr, xz, xn = jax.numpy.split(xW, 3, axis=1)
+    hr, hz, hn = jax.numpy.split(hU, 3, axis=1)
+    r, z = jax.nn.sigmoid(xr + hr), jax.nn.sigmoid(xz + hz)
+    n = jax.numpy.tanh(xn + r * hn)
+    return ((1 - z) * n + z * carry[0],)
+
+
+def rnn(jax: Any, xW: Any, hU: Any, carry: tuple) -> tuple:
+    return (jax.numpy.tanh(xW + hU),)
+
+
+STEPS = {"LSTM": lstm, "GRU": gru, "RNN": rnn}
+
+
+def by_name(mode: str) -> Callable[[Any], Numbers]:
+    def read(result: Any) -> Numbers:
+        (output, final), grads = (result, None) if mode == "forward" else result
+        named = {"output": output, **{f"state.{k}": v for k, v in zip("hc", final, strict=False)}}
+        if grads is not None:
+            grad_x, grad_state, grad_parameters = grads
+            named["grad.input"] = grad_x
+            named.update({f"grad.state.{k}": v for k, v in zip("hc", grad_state, strict=False)})
+            named.update({f"grad.{k}": v for k, v in grad_parameters.items()})
+        return named
+
+    return read

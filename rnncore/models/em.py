@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -58,20 +57,56 @@ class Expectation(NamedTuple):
     sums: np.ndarray  # what the emission adds up
 
 
-@contextmanager
-def workers():
-    """The ``map`` to use: over `rnncore.num_threads` threads, results in order."""
-    try:
-        from rnncore import num_threads
+class Workers:
+    """The threads of one call, `rnncore.num_threads` of them, this one included.
 
-        threads = num_threads()
-    except ImportError:
-        threads = 1
-    if threads < 2:
-        yield map
-    else:
-        with ThreadPoolExecutor(threads, thread_name_prefix="rnncore-em") as pool:
-            yield pool.map
+    Use as a context manager: no thread outlives it.
+    """
+
+    def __init__(self):
+        try:
+            from rnncore import num_threads
+
+            self.threads = num_threads()
+        except ImportError:
+            self.threads = 1
+        self._pool = None
+
+    def __enter__(self):
+        if self.threads > 1:
+            self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="rnncore-em")
+        return self
+
+    def __exit__(self, *error):
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def run(self, task, items, take):
+        """``take(task(item))`` of every item, taken one at a time and in the items' order."""
+        if self._pool is None or len(items) < 2:
+            for item in items:
+                take(task(item))
+            return
+        lock, todo, done, turn = threading.Lock(), iter(enumerate(items)), {}, 0
+
+        def work():
+            nonlocal turn
+            while True:
+                with lock:
+                    i, item = next(todo, (None, None))
+                if i is None:
+                    return
+                result = task(item)
+                with lock:
+                    done[i] = result
+                    while turn in done:
+                        take(done.pop(turn))
+                        turn += 1
+
+        helpers = [self._pool.submit(work) for _ in range(min(self.threads, len(items)) - 1)]
+        work()
+        for helper in helpers:
+            helper.result()
 
 
 class Space(threading.local):
@@ -89,18 +124,21 @@ class Space(threading.local):
                 *(a[:rows] for a in narrow))
 
 
-def expect(chain, emission, rows, *, map=map, space=None):
+def expect(chain, emission, rows, workers, space):
     """The E-step: an `Expectation`. A sequence that is impossible has log probability -inf."""
-    space = space or Space()
-    blocks = rows.blocks(chain.width)
     n = chain.n_states
     starts, pairs, sums = np.zeros(n), np.zeros((n, n)), emission.new_sums()
     log_prob = []
-    for block in map(lambda b: _smooth(chain, emission, rows, *b, space)[0], blocks):
+
+    def add(block):
+        nonlocal starts, pairs, sums
         log_prob.append(block.log_prob)
         starts += block.starts
         pairs += block.pairs
         sums += block.sums
+
+    workers.run(lambda block: _smooth(chain, emission, rows, *block, space)[0],
+                rows.blocks(chain.width), add)
     return Expectation(np.concatenate(log_prob), starts, pairs, sums)
 
 
@@ -116,7 +154,7 @@ def _smooth(chain, emission, rows, first, last, space):
     x, offsets = rows.values[low:high], rows.offsets[first : last + 1] - low
     n, width = chain.n_states, chain.width
     b, u, gamma, norm, top = space.get(high - low, width)
-    starts, pairs, sums = np.zeros(width), np.zeros((width, width)), emission.new_sums()
+    starts, pairs, sums = np.empty(width), np.empty((width, width)), emission.new_sums()
     log_prob, lost = np.empty(last - first), np.empty(last - first, np.uint8)
     emission.likelihood(x, b, top)
     chain.smooth(offsets, b, u, norm, top, gamma, pairs, starts, log_prob, lost, emission.exact)
@@ -132,14 +170,17 @@ def _smooth(chain, emission, rows, first, last, space):
     return Expectation(log_prob, starts[:n], pairs[:n, :n], sums), gamma
 
 
-def filtered(chain, emission, rows, *, map=map):
+def filtered(chain, emission, rows):
     """Log p(x_t | x_<t) of every row and p(state | x_≤t), lists with an item a sequence."""
-    space = Space()
-    logs, alphas = [], []
-    for block in map(lambda b: _filter(chain, emission, rows, *b, space),
-                     rows.blocks(chain.width)):
-        logs += block[0]
-        alphas += block[1]
+    space, logs, alphas = Space(), [], []
+
+    def take(block):
+        logs.extend(block[0])
+        alphas.extend(block[1])
+
+    with Workers() as workers:
+        workers.run(lambda block: _filter(chain, emission, rows, *block, space),
+                    rows.blocks(chain.width), take)
     return logs, alphas
 
 

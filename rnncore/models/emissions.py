@@ -20,7 +20,7 @@ def padded(n):
     return (n + 3) // 4 * 4
 
 
-class Categorical:
+class CategoricalEmission:
     """Symbols: ``emissionprob`` (n, V). Rows are int64 (N,), negative is missing."""
 
     exact = True
@@ -68,7 +68,7 @@ class Categorical:
         return below.sum(axis=1)
 
 
-class Gaussian:
+class GaussianEmission:
     """Vectors: ``means`` (n, F), ``covars`` (n, F) or (n, F, F). A row with a NaN is missing."""
 
     exact = False
@@ -78,6 +78,8 @@ class Gaussian:
         n, F = means.shape
         self.full = covars.ndim == 3
         self.width = padded(n)
+        self._n_moments = 1 + F + (F * (F + 1) // 2 if self.full else F)
+        self._centre = means.mean(axis=0)  # moments are taken about it, not about a far 0
         whiten, log_det = _whitening(covars)  # (n, rows), (n,)
         self._mean = self._pad(means.T)
         self._whiten = self._pad(whiten.T)
@@ -90,43 +92,44 @@ class Gaussian:
         return out
 
     def likelihood(self, x, out, top):
-        _lattice.gaussian(x, self._mean, self._whiten, self._constant, self.full, out, top)
+        _lattice.gaussian(x, self._mean, self._whiten, self._constant, out, top)
         with np.errstate(under="ignore"):
             np.exp(out, out=out)
 
     def log_likelihood(self, x):
         out, top = np.empty((len(x), self.width)), np.empty(len(x))
-        _lattice.gaussian(x, self._mean, self._whiten, self._constant, self.full, out, top)
+        _lattice.gaussian(x, self._mean, self._whiten, self._constant, out, top)
         return out + top[:, None]
 
     def new_sums(self):
-        F = self.means.shape[1]
-        return np.zeros((1 + F + (F * (F + 1) // 2 if self.full else F), self.width))
+        return np.zeros((self._n_moments, self.width))
 
     def add(self, x, gamma, sums):
-        _lattice.outer(moments(x, self.full), gamma, sums)
+        moments = np.empty((len(x), self._n_moments))
+        _lattice.moments(x, self._centre, self.full, moments)
+        _lattice.outer(moments, gamma, sums)
 
     def maximise(self, sums, means_prior, means_weight, covars_prior, covars_weight):
         """Moments `sums` to (means, covars); what a state has no evidence for stays."""
         n, F = self.means.shape
         post, first, second = np.split(sums[:, :n].T, [1, 1 + F], axis=1)
-        known = means_weight + post > 0
+        prior = means_prior - self._centre
         with np.errstate(invalid="ignore", divide="ignore"):
-            means = (means_weight * means_prior + first) / (means_weight + post)
-        means = np.where(known, means, self.means)
-        shift = means - means_prior
+            means = (means_weight * prior + first) / (means_weight + post)
+        means = np.where(means_weight + post > 0, means, self.means - self._centre)
+        shift = means - prior
         if not self.full:
             spread = second - 2 * means * first + means**2 * post
             weight = max(covars_weight - 1, 0) + post
-            return means, (covars_prior + means_weight * shift**2 + spread) / np.maximum(
-                weight, 1e-5)
+            covars = (covars_prior + means_weight * shift**2 + spread) / np.maximum(weight, 1e-5)
+            return means + self._centre, covars
         cross = means[:, :, None] * first[:, None, :]
         spread = (symmetric(second, F) - cross - cross.transpose(0, 2, 1)
                   + outer(means) * post[:, :, None])
         weight = max(covars_weight - F, 0) + post[:, :, None]
         with np.errstate(invalid="ignore", divide="ignore"):
             covars = (covars_prior + means_weight * outer(shift) + spread) / weight
-        return means, np.where(weight > 0, covars, self.covars)
+        return means + self._centre, np.where(weight > 0, covars, self.covars)
 
     def predict(self, weights):
         """Mixture of the states: weights (…, n) to mean and variance (…, F)."""
@@ -154,20 +157,6 @@ def normalised(counts, otherwise):
 def outer(v):
     """v v' of every row."""
     return v[:, :, None] * v[:, None, :]
-
-
-def moments(x, full):
-    """1, x, and x² or the lower triangle of x x', a row a step; zeros where x has a NaN."""
-    N, F = x.shape
-    pairs = np.tril_indices(F) if full else (np.arange(F),) * 2
-    out = np.empty((N, 1 + F + len(pairs[0])))
-    out[:, 0] = 1
-    out[:, 1 : 1 + F] = x
-    for k, (i, j) in enumerate(zip(*pairs, strict=True), 1 + F):
-        np.multiply(x[:, i], x[:, j], out=out[:, k])
-    if np.isnan(out[:, 1 + F :].sum()):
-        out[np.isnan(x).any(axis=1)] = 0
-    return out
 
 
 def symmetric(lower, F):

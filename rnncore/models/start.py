@@ -1,0 +1,38 @@
+"""Where to start: k-means++ and a few of Lloyd's steps (Arthur & Vassilvitskii 2007)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SAMPLE = 10_000  # rows looked at; a start need not be better than that
+
+
+def centres(x, k, rng, steps=20):
+    """`k` cluster centres (k, F) of the rows of `x` (N, F).
+
+    Examples
+    --------
+    >>> x = np.array([[0.0], [0.1], [5.0], [5.1]])
+    >>> np.sort(centres(x, 2, np.random.default_rng(0)), axis=0).ravel().round(2)
+    array([0.05, 5.05])
+    """
+    if len(x) > SAMPLE:
+        x = x[np.sort(rng.choice(len(x), SAMPLE, replace=False))]
+    found = np.empty((k, x.shape[1]))
+    found[0] = x[rng.integers(len(x))]
+    nearest = np.full(len(x), np.inf)
+    for c in range(1, k):
+        nearest = np.minimum(nearest, ((x - found[c - 1]) ** 2).sum(axis=1))
+        total = nearest.sum()
+        chosen = rng.choice(len(x), p=nearest / total) if total > 0 else rng.integers(len(x))
+        found[c] = x[chosen]
+    for _ in range(steps):
+        distance = np.stack([((x - c) ** 2).sum(axis=1) for c in found])
+        label = distance.argmin(axis=0)
+        counts = np.bincount(label, minlength=k)
+        sums = np.stack([np.bincount(label, column, k) for column in x.T], axis=1)
+        moved = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], found)
+        if np.array_equal(moved, found):
+            break
+        found = moved
+    return found

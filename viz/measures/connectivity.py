@@ -1,0 +1,75 @@
+"""Connectivity: which input a prediction rests on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._common import Loss, as_output, norm, output_gradient, valid_steps
+from ._layer import record_again
+
+__all__ = ["connectivity"]
+
+BYTES = 64e6  # of the gradients that are held at a time
+
+
+def connectivity(tape, logit: Loss, scaled: bool = True) -> np.ndarray:
+    """‖∂logit_s/∂x_t‖₂ for every step s that is read out and every input step t.
+
+    Madsen (2019, Distill). Unlike `dependency_map` it ends at the input, and goes through all
+    layers and both directions of a bidirectional net.
+
+    Parameters
+    ----------
+    tape : Tape
+        `backward` need not have been called, and `tape.grad` is left as it is.
+    logit : ndarray, or callable
+        ∂logit_{s,target}/∂y_s for every s, laid out like `tape.output` (for a linear readout
+        ``weight[target]``), or a function of `tape.output` that returns it, alone or as (value,
+        gradient).
+    scaled : bool
+        Divide every row by its own maximum.
+
+    Returns
+    -------
+    ndarray (T, T, B), float64
+        ``[s, t, b]``. NaN past a row's end, and for t > s unless the layer is bidirectional.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> lstm = rc.LSTM(2, 3, seed=0)
+    >>> weight, target = np.eye(3), np.array([0, 2, 1, 1])
+    >>> map = viz.connectivity(lstm.record(np.ones((4, 1, 2))), weight[target][:, None])
+    >>> map.shape, float(np.nanmax(map[3]))
+    ((4, 4, 1), 1.0)
+    """
+    g = output_gradient(tape, logit, "logit")
+    T, B, _ = g.shape
+    valid = valid_steps(tape)
+    out = np.full((T, T, B), np.nan)
+    if not T or not B:
+        return out
+    own = record_again(tape)  # backward overwrites the gradients of its tape
+    width = len(tape.names("*")) * tape.layer.hidden_size + tape.layer.input_size
+    chunk = max(1, int(BYTES / (T * B * width * tape.dtype.itemsize)))
+    for first in range(0, T, chunk):
+        steps = np.arange(first, min(first + chunk, T))
+        cotangents = np.zeros((len(steps), *g.shape), tape.dtype)
+        cotangents[np.arange(len(steps)), steps] = g[steps]
+        grads = own.backward(as_output(tape, cotangents), parameters=False)
+        out[steps] = norm(_input_rows(tape, grads.input))
+    if not tape.layer.bidirectional:
+        out[np.triu_indices(T, 1)] = np.nan
+    out[~(valid[:, None] & valid[None])] = np.nan
+    if scaled:
+        largest = np.fmax.reduce(out, axis=1, initial=0.0)[:, None]
+        out = out / np.where(largest > 0, largest, 1.0)
+    return out
+
+
+def _input_rows(tape, grad):
+    """(K, T, B, I) from gradients in the layout of the input."""
+    if np.ndim(tape.output) == 2:
+        return grad[:, :, None]
+    return grad.swapaxes(1, 2) if tape.layer.batch_first else grad

@@ -1,0 +1,69 @@
+"""Context cut: how much worse the prediction gets when the past is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ._layer import rows_of
+
+__all__ = ["context_cut"]
+
+
+def context_cut(
+    layer, x, loss: Callable[[np.ndarray], np.ndarray], contexts=None, *, state=None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Loss with only the last k inputs kept, less the loss with all of them.
+
+    Khandelwal et al. (2018). Cut sequences start from the zero state.
+
+    Parameters
+    ----------
+    layer : RNN, GRU or LSTM
+    x : ndarray
+        Input in the layer's layout: rows are independent windows, each judged at its last step.
+    loss : callable
+        Takes the output of the last step, (B, D·H), and returns the loss of every row, (B,).
+    contexts : sequence of int, optional
+        How many of the last inputs are kept; 1, 2, 4, … and all by default.
+    state : optional
+        Initial state of the uncut sequence, as for the layer.
+
+    Returns
+    -------
+    contexts : ndarray (N,), int
+    change : ndarray (N, B), float64
+        In the loss's unit; it goes to 0 at the context that the network uses.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> contexts, change = viz.context_cut(
+    ...     rc.GRU(1, 4, seed=0), np.ones((6, 2, 1)), lambda y: (y**2).sum(-1))
+    >>> contexts.tolist(), change[-1].tolist()
+    ([1, 2, 4, 6], [0.0, 0.0])
+    """
+    x = rows_of(layer, x)
+    T, B, _ = x.shape
+    if not T:
+        raise ValueError("x: got no steps, expected at least one")
+    if contexts is None:
+        contexts = sorted({2**i for i in range(T.bit_length())} | {T})
+    contexts = np.asarray(contexts, int)
+    if contexts.ndim != 1 or not contexts.size or contexts.min() < 1 or contexts.max() > T:
+        raise ValueError(f"contexts: got {contexts.tolist()}, expected numbers from 1 to {T}")
+
+    def at_end(rows, state=None):
+        y, _ = layer(rows.swapaxes(0, 1) if layer.batch_first else rows, state)
+        value = np.asarray(loss(y[:, -1] if layer.batch_first else y[-1]), np.float64)
+        if value.shape != (B,):
+            raise ValueError(
+                f"loss: got a value of shape {value.shape}, expected ({B},), one loss for every row"
+            )
+        return value
+
+    full = at_end(x, state)
+    kept = [at_end(x[T - k :], state if k == T else None) for k in contexts]
+    return contexts, np.array(kept) - full

@@ -1,0 +1,73 @@
+"""Dependency map: which step's loss feels which step's state."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._common import Loss, check_direction, norm, output_gradient, valid_steps
+
+__all__ = ["dependency_map"]
+
+
+def dependency_map(tape, loss: Loss, direction: str = "forward") -> np.ndarray:
+    """‖∂L_s/∂s_t‖ for every loss step s and every source step t ≤ s.
+
+    For a loss that is a sum over steps, L = Σ_s L_s(y_s): what the state after step t (the whole
+    carry, [h; c] of all layers) does to the loss at step s.
+
+    Parameters
+    ----------
+    tape : Tape
+        `backward` need not have been called, and `tape.grad` is left as it is.
+    loss : ndarray, or callable
+        ∂L_s/∂y_s for every s, laid out like `tape.output`, or a function of `tape.output` that
+        returns it, alone or as (value, gradient) like the losses in `rnncore.nn`.
+    direction : {"forward", "reverse"}
+        Of a bidirectional layer; the reverse one carries from later to earlier steps, so t ≥ s.
+
+    Returns
+    -------
+    ndarray (T, T, B), float64
+        ``[s, t, b]``. NaN where s cannot feel t and past a row's end.
+
+    Notes
+    -----
+    One batched walk back of T cotangents: row s is set when the walk reaches step s.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> tape = rc.LSTM(2, 3, seed=0).record(np.ones((4, 1, 2)))
+    >>> viz.dependency_map(tape, np.ones((4, 1, 3)))[:, :, 0].round(2).shape
+    (4, 4)
+    """
+    reverse = bool(check_direction(tape, direction))
+    g = output_gradient(tape, loss)
+    layer, T, B = tape.layer, tape.T, tape.B
+    H, top = layer.hidden_size, layer.num_layers - 1
+    width = H * layer.num_layers * (2 if tape.mode == "LSTM" else 1)
+    g = g[:, :, H:] if reverse else g[:, :, :H]
+    slot = slice(top * H, (top + 1) * H)  # the top layer's h within the carry
+    valid = valid_steps(tape)
+    out = np.full((T, T, B), np.nan)
+    order = range(T) if reverse else range(T - 1, -1, -1)
+    if not T:
+        return out
+
+    def set_row(value, t):
+        value[t][:, slot] = np.where(valid[t][:, None], g[t], 0)
+        out[t, t] = np.where(valid[t], norm(value[t]), np.nan)
+
+    v = np.zeros((T, B, width), tape.dtype)
+    set_row(v, order[0])
+    walk = tape.pullback(v, direction=direction)
+    for k, carry in zip(range(1, T), walk, strict=False):
+        t = order[k]
+        rows = slice(None, t) if reverse else slice(t + 1, None)  # losses met already
+        with np.errstate(over="ignore", under="ignore"):
+            size = norm(carry.value[rows]) * np.exp(carry.log_scale[rows])
+        out[rows, t] = np.where(valid[rows] & valid[t], size, np.nan)
+        carry.log_scale[t] = 0
+        set_row(carry.value, t)
+    return out

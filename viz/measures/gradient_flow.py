@@ -1,0 +1,40 @@
+"""Gradient flow: how large the loss's gradient is at every step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._common import check_backward, norm
+
+__all__ = ["gradient_flow"]
+
+
+def gradient_flow(tape) -> dict[str, np.ndarray]:
+    """‖∂L/∂h_t‖ and ‖∂L/∂c_t‖ at every step, after `tape.backward`.
+
+    Hochreiter (1991), Bengio, Simard & Frasconi (1994). The derivatives are total: what step t
+    does to the loss through all later steps, for c also through h of the same step.
+
+    Parameters
+    ----------
+    tape : Tape
+        One that `backward` was called on with one cotangent.
+
+    Returns
+    -------
+    dict of str to ndarray (T, B), float64
+        "l0.h", for LSTM also "l0.c", then "l1.h", …, "l0.reverse.h" for the other direction; time
+        is input time for both. 0 past a row's end.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> tape = rc.LSTM(2, 3, seed=0).record(np.ones((5, 1, 2)))
+    >>> grads = tape.backward(np.ones((5, 1, 3)))
+    >>> {name: flow.shape for name, flow in viz.gradient_flow(tape).items()}
+    {'l0.h': (5, 1), 'l0.c': (5, 1)}
+    """
+    check_backward(tape)
+    names = [n for n in tape.names("*") if n.endswith((".h", ".c"))]
+    return {name: norm(tape.grad[name]) for name in names}

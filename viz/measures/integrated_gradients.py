@@ -1,0 +1,137 @@
+"""Integrated gradients over time: each step's part in what the network said."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._common import Loss
+from ._layer import output_of, record, repeat_state, rows_of
+
+__all__ = ["Attribution", "integrated_gradients"]
+
+ROWS = 256  # rows of one recorded pass
+
+
+class Attribution(NamedTuple):
+    """``value`` (T, B, I) adds up to F(x) − F(x′) but for ``residual`` (B,)."""
+
+    value: np.ndarray
+    residual: np.ndarray
+
+    @property
+    def per_step(self) -> np.ndarray:
+        """(T, B): summed over the input's features."""
+        return self.value.sum(-1)
+
+
+def integrated_gradients(
+    layer, x, readout: Loss, baseline=None, points: int = 32, *, state=None, lengths=None
+) -> Attribution:
+    """(x_t − x′_t)·∫₀¹ ∂F/∂x_t(x′ + α(x − x′)) dα for every input.
+
+    Sundararajan, Taly & Yan (2017). Completeness: the sum over all inputs is F(x) − F(x′); what the
+    quadrature misses of it is returned and belongs on the picture.
+
+    Parameters
+    ----------
+    layer : RNN, GRU or LSTM
+    x : ndarray
+        Input in the layer's layout.
+    readout : ndarray, or callable
+        F, one number for every row. An array v like the output is the linear one, F = Σ v·y; a
+        function takes y (T, B, D·H), time-major, and returns F (B,) and ∂F/∂y like y.
+    baseline : ndarray, optional
+        x′, anything that broadcasts to x; zeros by default.
+    points : int
+        Of the Gauss–Legendre rule. For a smooth F the residual falls exponentially with it.
+    state, lengths : optional
+        As for the layer.
+
+    Returns
+    -------
+    Attribution
+        ``.value`` (T, B, I), ``.residual`` (B,), ``.per_step`` (T, B), float64.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> x = np.linspace(-1, 1, 10).reshape(5, 1, 2)
+    >>> v = np.zeros((5, 1, 3)); v[-1] = 1  # F: the last output, summed
+    >>> parts = viz.integrated_gradients(rc.GRU(2, 3, seed=0, dtype="float64"), x, v)
+    >>> parts.per_step.shape, bool(abs(parts.residual[0]) < 1e-9)
+    ((5, 1), True)
+    """
+    if points < 1:
+        raise ValueError(f"points: got {points}, expected at least 1")
+    x = rows_of(layer, x).astype(np.float64)
+    T, B, _ = x.shape
+    base = np.zeros_like(x)
+    if baseline is not None:
+        baseline = np.asarray(baseline, np.float64)
+        if baseline.ndim == 3 and layer.batch_first:
+            baseline = baseline.swapaxes(0, 1)
+        if baseline.ndim == 2 and baseline.shape == (T, layer.input_size):
+            baseline = baseline[:, None]
+        base = np.broadcast_to(baseline, x.shape)
+    if not callable(readout):
+        readout = _linear(layer, readout, T, B)
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    nodes, weights = (nodes + 1) / 2, weights / 2
+
+    mean = np.zeros_like(x)
+    at_a_time = max(1, ROWS // max(B, 1))
+    for first in range(0, points, at_a_time):
+        alpha = nodes[first : first + at_a_time]
+        K = len(alpha)
+        path = base[:, None] + alpha[:, None, None] * (x - base)[:, None]  # (T, K, B, I)
+        _, grad = _differentiate(layer, path, readout, state, lengths)
+        mean += np.einsum("k,tkbi->tbi", weights[first : first + K], grad)
+    ends, _ = _differentiate(layer, np.stack([base, x], axis=1), readout, state, lengths)
+    value = (x - base) * mean
+    if lengths is not None:
+        value[np.arange(T)[:, None] >= np.asarray(lengths)] = 0
+    return Attribution(value, ends[1] - ends[0] - value.sum((0, 2)))
+
+
+def _linear(layer, v, T, B):
+    """F = Σ v·y for v laid out like the output."""
+    v = np.asarray(v, np.float64)
+    width = layer.hidden_size * (2 if layer.bidirectional else 1)
+    if v.ndim == 2:
+        v = v[:, None]
+    elif v.ndim == 3 and layer.batch_first:
+        v = v.swapaxes(0, 1)
+    if v.shape != (T, B, width):
+        raise ValueError(
+            f"readout: got shape {v.shape}, expected {(T, B, width)} (time, batch, output), the "
+            "weight of every output in F"
+        )
+    return lambda y: ((v * y).sum((0, 2)), v)
+
+
+def _differentiate(layer, x, readout, state, lengths):
+    """F (K, B) and ∂F/∂x (T, K, B, I) for K copies of a batch, x (T, K, B, I)."""
+    T, K, B, features = x.shape
+    state = repeat_state(layer, state, K)
+    lengths = None if lengths is None else np.tile(np.asarray(lengths), K)
+    tape = record(layer, x.reshape(T, K * B, features), state, lengths)
+    y = output_of(tape).reshape(T, K, B, -1)
+    value, cotangent = np.empty((K, B)), np.empty_like(y)
+    for k in range(K):
+        answer = readout(y[:, k])
+        if not isinstance(answer, tuple) or np.shape(answer[1]) != y[:, k].shape:
+            raise ValueError(
+                f"readout: expected a function output -> (F, ∂F/∂y), shapes ({B},) and "
+                f"{y[:, k].shape}, got {type(answer).__name__}"
+            )
+        value[k], cotangent[:, k] = answer
+    cotangent = cotangent.reshape(T, K * B, -1)
+    if layer.batch_first:
+        cotangent = cotangent.swapaxes(0, 1)
+    grad = tape.backward(cotangent, parameters=False).input
+    if layer.batch_first:
+        grad = grad.swapaxes(0, 1)
+    return value, grad.reshape(x.shape)

@@ -1,0 +1,178 @@
+"""Mean field: does a random net of this variance forget, explode, or sit at the edge."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._common import layer_input, layer_names, previous, valid_steps
+
+__all__ = ["MeanField", "mean_field", "mean_field_theory"]
+
+
+class MeanField(NamedTuple):
+    """chi: growth of the squared gradient per step; xi = −1/ln chi: steps per factor e of it.
+
+    sigma_w, sigma_b: standard deviation of √H·W and of all that is added to W·h (bias and input);
+    q: second moment of the pre-activations. All three are NaN for gated cells, which have one of
+    each for every gate.
+    """
+
+    chi: np.ndarray
+    xi: np.ndarray
+    sigma_w: np.ndarray
+    sigma_b: np.ndarray
+    q: np.ndarray
+
+
+def mean_field(tape) -> dict[str, MeanField]:
+    """χ = σ_w²·E[φ′²] of every layer, with the moments that the tape saw.
+
+    Chen, Pennington & Schoenholz (2018): χ is the mean squared singular value of one step's
+    Jacobian. Under 1 gradients vanish, above 1 they explode, χ = 1 is the edge; the largest
+    Lyapunov exponent goes to ½·ln χ in wide random nets.
+
+    Parameters
+    ----------
+    tape : Tape
+
+    Returns
+    -------
+    dict of str to MeanField
+        "l0", "l1", …, "l0.reverse". For LSTM of ∂c_t/∂c_{t-1} (through h_{t-1} too), for GRU of
+        ∂h_t/∂h_{t-1}, with the weights of each gate taken as independent:
+        χ = E[f²] + Σ_gates σ_gate²·E[(∂c_t/∂a_gate)²]·E[(∂h/∂c)²], and the like for z.
+
+    Examples
+    --------
+    Positive ReLU states have φ′ = 1, so that χ = σ_w², and the identity is at the edge:
+
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> rnn = rc.RNN(1, 2, nonlinearity="relu", bias=False)
+    >>> rnn.load_state_dict({"weight_ih_l0": np.ones((2, 1)), "weight_hh_l0": np.eye(2)})
+    >>> float(viz.mean_field(rnn.record(np.ones((5, 1, 1))))["l0"].chi)
+    1.0
+    """
+    measure = {"RNN": _rnn, "LSTM": _lstm, "GRU": _gru}[tape.mode]
+    valid = valid_steps(tape)
+    return {name: measure(tape, name, valid) for name in layer_names(tape)}
+
+
+def mean_field_theory(sigma_w, sigma_b=0.0, nonlinearity: str = "tanh") -> MeanField:
+    """The fixed point of wide random RNNs: q = σ_w²·E[φ(√q·z)²] + σ_b², then χ and ξ there.
+
+    Parameters
+    ----------
+    sigma_w, sigma_b : array_like
+        Broadcast together. W has variance σ_w²/H, all that is added to W·h has variance σ_b².
+    nonlinearity : {"tanh", "relu", "sigmoid"}
+
+    Returns
+    -------
+    MeanField
+        q is inf for a ReLU with σ_w² ≥ 2.
+
+    Examples
+    --------
+    Without bias, tanh has its edge at σ_w = 1:
+
+    >>> from rnncore import viz
+    >>> viz.mean_field_theory([0.5, 1.0], 0.0).chi.round(2).tolist()
+    [0.25, 1.0]
+    """
+    if nonlinearity not in ("tanh", "relu", "sigmoid"):
+        raise ValueError(
+            f"nonlinearity: got {nonlinearity!r}, expected 'tanh', 'relu' or 'sigmoid'"
+        )
+    w, b = np.broadcast_arrays(np.asarray(sigma_w, float), np.asarray(sigma_b, float))
+    if nonlinearity == "relu":
+        chi = w**2 / 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            q = np.where(chi < 1, b**2 / (1 - chi), np.inf)
+        return MeanField(chi, _xi(chi), w, b, q)
+    z, p = np.polynomial.hermite_e.hermegauss(80)
+    p = p / p.sum()
+    phi = np.tanh if nonlinearity == "tanh" else _sigmoid
+    q = np.ones(w.shape)
+    for _ in range(20_000):  # slow only near the edge, where q falls as 1/iteration
+        new = w**2 * (phi(np.sqrt(q)[..., None] * z) ** 2 @ p) + b**2
+        done = np.abs(new - q).max(initial=0.0) <= 1e-12
+        q = new
+        if done:
+            break
+    y = phi(np.sqrt(q)[..., None] * z)
+    slope = 1 - y**2 if nonlinearity == "tanh" else y * (1 - y)
+    chi = w**2 * (slope**2 @ p)
+    return MeanField(chi, _xi(chi), w, b, q)
+
+
+def _xi(chi):
+    with np.errstate(divide="ignore"):
+        return -1 / np.log(chi)
+
+
+def _sigmoid(a):
+    return 0.5 + 0.5 * np.tanh(a / 2)
+
+
+def _weight(tape, kind, name):
+    number, *reverse = name.split(".")
+    end = f"_{number}" + ("_reverse" if reverse else "")
+    return np.asarray(tape.layer.parameters[kind + end], np.float64)
+
+
+def _variances(tape, name, gates):
+    """σ_w² of every gate: H·mean W²."""
+    W = _weight(tape, "weight_hh", name)
+    return np.square(W).reshape(gates, -1).mean(1) * W.shape[1]
+
+
+def _rnn(tape, name, valid):
+    h = np.asarray(tape[f"{name}.h"], np.float64)[valid]
+    kind = tape.layer.nonlinearity
+    slope = {"tanh": 1 - h * h, "relu": (h > 0) * 1.0, "sigmoid": h * (1 - h)}[kind]
+    (variance,) = _variances(tape, name, 1)
+    chi = variance * np.mean(slope**2)
+    recurrent = previous(tape, name)[valid].astype(np.float64) @ _weight(tape, "weight_hh", name).T
+    added = layer_input(tape, name)[valid].astype(np.float64) @ _weight(tape, "weight_ih", name).T
+    if tape.layer.bias:
+        added += _weight(tape, "bias_ih", name) + _weight(tape, "bias_hh", name)
+    rms = [np.sqrt(variance), np.sqrt(np.mean(added**2)), np.mean((added + recurrent) ** 2)]
+    return MeanField(*map(np.float64, (chi, _xi(chi), *rms)))
+
+
+def _gated(chi):
+    return MeanField(np.float64(chi), np.float64(_xi(chi)), *[np.float64(np.nan)] * 3)
+
+
+def _square(*factors):
+    product = 1.0
+    for factor in factors:
+        product = product * factor
+    return np.mean(np.square(product))
+
+
+def _lstm(tape, name, valid):
+    i, f, g, o, c = (np.asarray(tape[f"{name}.{k}"], np.float64)[valid] for k in "ifgoc")
+    c0 = previous(tape, name, "c")[valid].astype(np.float64)
+    wi, wf, wg, _ = _variances(tape, name, 4)
+    own = wf * _square(c0, f, 1 - f) + wi * _square(g, i, 1 - i) + wg * _square(i, 1 - g * g)
+    # o and c of the step itself stand for those of the step before: same distribution
+    return _gated(_square(f) + own * _square(o, 1 - np.tanh(c) ** 2))
+
+
+def _gru(tape, name, valid):
+    r, z, n, hn = (
+        np.asarray(tape[f"{name}.{k}"], np.float64)[valid] for k in ("r", "z", "n", "hn")
+    )
+    h0 = previous(tape, name)[valid].astype(np.float64)
+    wr, wz, wn = _variances(tape, name, 3)
+    slope = (1 - z) * (1 - n * n)
+    chi = _square(z) + wz * _square(h0 - n, z, 1 - z)
+    if tape.layer.reset_after:
+        chi += wn * _square(slope, r) + wr * _square(slope, hn, r, 1 - r)
+    else:
+        chi += wn * _square(slope) * (_square(r) + wr * _square(h0, r, 1 - r))
+    return _gated(chi)

@@ -1,0 +1,123 @@
+"""Norm preservation: does a step keep the size of the gradient that passes it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._common import check_backward, check_direction, norm, valid_steps
+
+__all__ = ["norm_preservation", "omega"]
+
+
+def norm_preservation(tape, grad_state=None, direction: str = "forward") -> np.ndarray:
+    """‖δ_{t+1}·J_{t+1}‖ / ‖δ_{t+1}‖ of every step: 1 is ideal.
+
+    δ_t = ∂L/∂s_t is the loss's gradient for the whole carry ([h; c] of all layers), and J_{t+1} the
+    Jacobian of the step that follows. Pascanu, Mikolov & Bengio (2013), section 3.3.
+
+    Parameters
+    ----------
+    tape : Tape
+        One that `backward` was called on with one cotangent.
+    grad_state : ndarray or tuple of ndarray, optional
+        What was passed to `backward` as `grad_state`, if anything was.
+    direction : {"forward", "reverse"}
+        Of a bidirectional layer.
+
+    Returns
+    -------
+    ndarray (T, B), float64
+        Of the step at input time t. NaN where no gradient arrives (0/0) and past a row's end.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> rnn = rc.RNN(1, 3, nonlinearity="relu", bias=False)
+    >>> rnn.load_state_dict({"weight_ih_l0": np.ones((3, 1)), "weight_hh_l0": 0.5 * np.eye(3)})
+    >>> tape = rnn.record(np.ones((4, 1, 1)))
+    >>> grads = tape.backward(grad_state=np.ones((1, 1, 3)))
+    >>> viz.norm_preservation(tape, grad_state=np.ones((1, 1, 3))).ravel().tolist()
+    [0.5, 0.5, 0.5, 0.5]
+    """
+    prefix = check_direction(tape, direction)
+    check_backward(tape)
+    layer, T, B = tape.layer, tape.T, tape.B
+    H, top = layer.hidden_size, layer.num_layers - 1
+    slot = slice(top * H, (top + 1) * H)
+    # The loss enters the carry at the top layer's h only (lower ones feel it through the walk), and
+    # there tape.grad is all that arrives.
+    grad_h = tape.grad[f"l{top}.{prefix}h"]
+    valid = valid_steps(tape)
+    order = range(T) if prefix else range(T - 1, -1, -1)
+    out = np.full((T, B), np.nan)
+    if not T:
+        return out
+    v = _final(tape, grad_state, bool(prefix))[None]
+
+    def enter(value, log_scale, t):
+        """The gradient of the loss at step t joins; the row's scale is taken out first."""
+        if np.any(log_scale):
+            value *= np.exp(log_scale)[..., None].astype(value.dtype)
+            log_scale[...] = 0
+        value[0][:, slot] = np.where(valid[t][:, None], grad_h[t], value[0][:, slot])
+
+    enter(v, np.zeros((1, B)), order[0])
+    before = norm(v[0])
+    for t, carry in zip(order, tape.pullback(v, direction=direction), strict=False):
+        after = norm(carry.value[0]) * np.exp(carry.log_scale[0])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            out[t] = np.where(valid[t], after / before, np.nan)
+        k = order.index(t) + 1
+        if k < T:
+            enter(carry.value, carry.log_scale, order[k])
+            before = norm(carry.value[0])
+    out[np.isinf(out)] = np.nan
+    return out
+
+
+def omega(tape, grad_state=None, direction: str = "forward") -> np.ndarray:
+    """Ω = Σ_t (‖δ_{t+1}·J_{t+1}‖/‖δ_{t+1}‖ − 1)²: 0 where every step preserves the gradient's norm.
+
+    Pascanu, Mikolov & Bengio (2013), eq. 9. The arguments are those of `norm_preservation`; steps
+    that no gradient reaches do not count.
+
+    Returns
+    -------
+    ndarray (B,), float64
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> rnn = rc.RNN(1, 3, nonlinearity="relu", bias=False)
+    >>> rnn.load_state_dict({"weight_ih_l0": np.ones((3, 1)), "weight_hh_l0": np.eye(3)})
+    >>> tape = rnn.record(np.ones((4, 1, 1)))
+    >>> grads = tape.backward(np.ones((4, 1, 3)))
+    >>> viz.omega(tape).tolist()
+    [0.0]
+    """
+    ratio = norm_preservation(tape, grad_state, direction)
+    return np.nansum((ratio - 1) ** 2, axis=0)
+
+
+def _final(tape, grad_state, reverse: bool) -> np.ndarray:
+    """(B, S): the gradient for the final carry, as far as `grad_state` gives it."""
+    layer = tape.layer
+    parts = 2 if tape.mode == "LSTM" else 1
+    v = np.zeros((tape.B, layer.num_layers * parts * layer.hidden_size), tape.dtype)
+    if grad_state is None:
+        return v
+    arrays = grad_state if isinstance(grad_state, tuple) else (grad_state,)
+    directions = 2 if layer.bidirectional else 1
+    shape = (layer.num_layers * directions, tape.B, layer.hidden_size)
+    arrays = [np.asarray(a) for a in arrays]
+    if np.ndim(tape.output) == 2:
+        arrays = [a[:, None] if a.ndim == 2 else a for a in arrays]
+    if len(arrays) != parts or any(a.shape != shape for a in arrays):
+        raise ValueError(
+            f"grad_state: got shapes {[a.shape for a in arrays]}, expected {parts} of {shape}, as "
+            "passed to tape.backward"
+        )
+    mine = [a[int(reverse) :: directions] for a in arrays]
+    return np.concatenate([h for part in mine for h in part], axis=-1).astype(tape.dtype)

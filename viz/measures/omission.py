@@ -1,0 +1,66 @@
+"""Omission: how much the final state would differ without one of the inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._layer import carry_of, repeat_state, rows_of
+
+__all__ = ["omission"]
+
+ROWS = 256  # rows of one pass
+
+
+def omission(layer, x, *, state=None, lengths=None) -> np.ndarray:
+    """1 − cos(s(S), s(S∖i)) for every step i of a sequence S.
+
+    Kádár, Chrupała & Alishahi (2017), on the whole final state (h of all layers and directions, for
+    LSTM also c): 0 where leaving the step out changes nothing, 1 where the states are orthogonal.
+
+    Parameters
+    ----------
+    layer : RNN, GRU or LSTM
+    x : ndarray
+        Input in the layer's layout.
+    state, lengths : optional
+        As for the layer.
+
+    Returns
+    -------
+    ndarray (T, B), float64
+        NaN past a row's end, and where a state is exactly 0.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> x = np.zeros((6, 1, 2)); x[4] = 3.0
+    >>> int(np.argmax(viz.omission(rc.LSTM(2, 8, seed=0), x)[:, 0]))
+    4
+    """
+    x = rows_of(layer, x)
+    T, B, _ = x.shape
+    lengths = np.full(B, T) if lengths is None else np.asarray(lengths)
+    full = _final(layer, x, state, lengths)
+    out = np.full((T, B), np.nan)
+    at_a_time = max(1, ROWS // max(B, 1))
+    for first in range(0, T, at_a_time):
+        steps = np.arange(first, min(first + at_a_time, T))
+        without = np.stack([np.delete(x, i, axis=0) for i in steps], axis=1)  # (T−1, K, B, I)
+        shorter = np.maximum(lengths - (steps[:, None] < lengths), 0)
+        without = without.reshape(T - 1, -1, x.shape[2])
+        final = _final(layer, without, repeat_state(layer, state, len(steps)), shorter.ravel())
+        final = final.reshape(len(steps), B, -1)
+        out[steps] = 1 - _cosine(final, full)
+    out[np.arange(T)[:, None] >= lengths] = np.nan
+    return out
+
+
+def _final(layer, x, state, lengths):
+    _, final = layer(x.swapaxes(0, 1) if layer.batch_first else x, state, lengths=lengths)
+    return carry_of(layer, final)
+
+
+def _cosine(a, b):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))

@@ -1,0 +1,68 @@
+"""The leading singular values of the products of Jacobians."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._common import check_direction
+from .jacobian_norms import products
+
+__all__ = ["singular_values"]
+
+
+def singular_values(
+    tape, n: int = 8, every: int = 1, direction: str = "forward"
+) -> tuple[np.ndarray, np.ndarray]:
+    """σ₁ ≥ … ≥ σ_n of ∂s_T/∂s_{T-k}: how many directions of the state are remembered.
+
+    Parameters
+    ----------
+    tape : Tape
+    n : int
+        How many; at most the width S of the state.
+    every : int
+        Lags 0, every, 2·every, …: a full SVD each, 5 ms for S = 256.
+    direction : {"forward", "reverse"}
+        As in `jacobian_norms`.
+
+    Returns
+    -------
+    lags : ndarray (N,), int
+    sigma : ndarray (N, B, n), float64
+        ``sigma[:, :, 0]`` is `jacobian_norms` at these lags. NaN beyond a row's start. Values below
+        the layer's rounding, eps·σ₁, are noise: the product is formed in the layer's dtype.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> lags, sigma = viz.singular_values(rc.GRU(2, 4, seed=0).record(np.ones((6, 1, 2))), n=3)
+    >>> lags.tolist(), sigma.shape
+    ([0, 1, 2, 3, 4, 5], (6, 1, 3))
+    """
+    check_direction(tape, direction)
+    if every < 1:
+        raise ValueError(f"every: got {every}, expected at least 1")
+    if n < 1:
+        raise ValueError(f"n: got {n}, expected at least 1")
+    lengths = np.asarray(tape.lengths)
+    lags = np.arange(0, tape.T, every)
+    sigma = None
+    before = np.zeros(tape.B, int)
+    for carry in tape.pullback(direction=direction):
+        if sigma is None:
+            n = min(n, carry.value.shape[-1])
+            sigma = np.full((len(lags), tape.B, n), np.nan)
+            sigma[0, lengths > 0] = 1.0
+        lag = np.array(carry.lag)
+        rows = np.flatnonzero((lag > before) & (lag < lengths) & (lag % every == 0))
+        before = lag
+        if not rows.size:
+            continue
+        product, scale = products(carry, rows)
+        values = np.full((len(rows), n), np.nan)
+        finite = np.isfinite(product).all((1, 2))
+        values[finite] = np.linalg.svd(product[finite], compute_uv=False)[:, :n]
+        with np.errstate(over="ignore", under="ignore"):
+            sigma[lag[rows] // every, rows] = values * np.exp(scale)[:, None]
+    return lags, np.empty((0, tape.B, n)) if sigma is None else sigma

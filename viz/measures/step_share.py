@@ -1,0 +1,73 @@
+"""Step share: how much of the weights' gradient comes from which step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._common import check_backward, layer_input, layer_names, norm, previous, valid_steps
+
+__all__ = ["step_share"]
+
+
+def step_share(tape) -> dict[str, np.ndarray]:
+    """‖δ_t‖·‖x_t‖ of every step, as a share of the sum over all steps.
+
+    Weights are shared over time, but steps are not equal: ∂L/∂W = Σ_t δ_t·x_tᵀ, with δ_t the
+    gradient for the pre-activations of the gates, and one step's term has the norm ‖δ_t‖·‖x_t‖.
+
+    Parameters
+    ----------
+    tape : Tape
+        One that `backward` was called on with one cotangent. One recorded with dropout counts the
+        inputs of upper layers before they were dropped.
+
+    Returns
+    -------
+    dict of str to ndarray (T, B), float64
+        By the weights' names, "weight_ih_l0", "weight_hh_l0", …; for weight_hh x_t is what it is
+        multiplied by, the state before. Sums to 1 over the steps of a row (0 where no gradient is).
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> tape = rc.LSTM(2, 3, seed=0).record(np.ones((5, 1, 2)))
+    >>> grads = tape.backward(np.ones((5, 1, 3)))
+    >>> share = viz.step_share(tape)
+    >>> sorted(share), share["weight_ih_l0"].sum(0).round(12).tolist()
+    (['weight_hh_l0', 'weight_ih_l0'], [1.0])
+    """
+    check_backward(tape)
+    valid = valid_steps(tape)
+    out = {}
+    for name in layer_names(tape):
+        number = name.split(".")[0]
+        below = layer_input(tape, name)
+        before = previous(tape, name)
+        delta_x, delta_h = _deltas(tape, name)
+        end = f"_{number}" + ("_reverse" if name.endswith("reverse") else "")
+        terms = {"weight_ih": delta_x * norm(below)[None]}
+        recurrent = np.stack([norm(before)] * len(delta_h))
+        if tape.mode == "GRU" and not tape.layer.reset_after:
+            recurrent[2] = norm(before * tape[f"{name}.r"])
+        terms["weight_hh"] = delta_h * recurrent
+        for weight, term in terms.items():
+            size = np.where(valid, norm(term, axis=0), 0.0)
+            total = size.sum(0)
+            out[weight + end] = size / np.where(total > 0, total, 1.0)
+    return out
+
+
+def _deltas(tape, name):
+    """(gates, T, B): ‖∂L/∂pre-activation‖ of every gate, on the way to W_ih and to W_hh."""
+    grad = tape.grad
+    if tape.mode == "LSTM":
+        delta = np.stack([norm(grad[f"{name}.{gate}"]) for gate in "ifgo"])
+        return delta, delta
+    if tape.mode == "GRU":
+        r, z, n, hn = (norm(grad[f"{name}.{gate}"]) for gate in ("r", "z", "n", "hn"))
+        return np.stack([r, z, n]), np.stack([r, z, hn])
+    h = np.asarray(tape[f"{name}.h"])
+    slope = {"tanh": 1 - h * h, "relu": (h > 0).astype(h.dtype), "sigmoid": h * (1 - h)}
+    delta = norm(grad[f"{name}.h"] * slope[tape.layer.nonlinearity])[None]
+    return delta, delta

@@ -1,0 +1,57 @@
+"""rnncore: recurrent sequence models on a CPU, and what their memory does.
+
+    numpy array → layer (checks once, picks dtype once) → typed Cython time loop (no GIL) → vector kernel
+                                                            ↓ writes
+                                                           tape → viz.measures → viz.plots
+
+layers, cells      RNN, GRU, LSTM: parameters, shapes, errors
+tape, pullback     one recorded pass by name, and the ways back through it
+nn, optim, train   the few other parts that training a sequence model needs
+models             autoregressive, Markov, hidden Markov, recurrent: one interface
+data, tasks        text and series in; the classic memory tasks
+viz                the visual debugger
+
+The rooms below the layers are imported when they are first asked for.
+"""
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent
+
+try:
+    from . import _engine
+except ImportError as error:
+    if "RNNCORE_ISA" in str(error) or list(_ROOT.glob("_engine.*.so")) + list(_ROOT.glob("_engine.*.pyd")):
+        raise
+    raise ImportError(
+        f"rnncore is not compiled in {_ROOT}. Run `pip install -e .` in {_ROOT.parent}, "
+        "or start Python in another folder to use an installed rnncore.") from error
+
+if not (_ROOT / "viz").is_dir():        # a checkout: viz/ stands beside this package
+    __path__.append(str(_ROOT.parent))
+
+try:
+    __version__ = version("rnncore")
+except PackageNotFoundError:            # built in place, never installed
+    __version__ = "0+unknown"
+
+from .cells import GRUCell, LSTMCell, RNNCell
+from .layers import GRU, LSTM, RNN
+from .threads import build_info, num_threads, set_num_threads, threads
+
+_ROOMS = ("data", "debug", "init", "io", "models", "nn", "optim", "tasks", "train", "viz")
+
+__all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell", "build_info", "num_threads",
+           "set_num_threads", "threads", "__version__", *_ROOMS]
+
+
+def __getattr__(name):
+    if name in _ROOMS:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,78 @@
+"""Checks at the door: every message says the argument, what was got, what was expected, the way out."""
+
+import numbers
+
+import numpy as np
+
+REAL_KINDS = "fiub"
+
+
+def as_dtype(dtype, name="dtype"):
+    """float32 or float64 as numpy's dtype."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (np.dtype("float32"), np.dtype("float64")):
+        raise ValueError(f"{name}: got {dtype!r}, expected 'float32' or 'float64'")
+    return found
+
+
+def as_size(value, name, least=1):
+    """A whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"{name}: got {value!r}, expected a whole number >= {least}")
+    return int(value)
+
+
+def as_flag(value, name):
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: got {value!r}, expected True or False")
+    return bool(value)
+
+
+def as_probability(value, name):
+    """A number in [0, 1)."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= value < 1:
+        raise ValueError(f"{name}: got {value!r}, expected a number in [0, 1)")
+    return float(value)
+
+
+def as_real(value, name, dtype):
+    """An array of real numbers in `dtype`; the same memory where it is already one."""
+    array = np.asarray(value)
+    if array.dtype.kind not in REAL_KINDS:
+        raise TypeError(f"{name}: got {array.dtype} values, expected real numbers "
+                        f"(converted to {dtype}); take .real of complex values, or make a float array")
+    return array.astype(dtype, copy=False)
+
+
+def as_rows(value, name, dtype):
+    """As `as_real`, with a last axis that the kernels can walk."""
+    array = as_real(value, name, dtype)
+    rows_fit = array.ndim and (array.shape[-1] <= 1 or array.strides[-1] == array.itemsize)
+    if not rows_fit or not array.flags.aligned or any(s % array.itemsize for s in array.strides):
+        array = np.ascontiguousarray(array)
+    return array
+
+
+def as_lengths(lengths, steps, batch):
+    """Lengths of a ragged batch as intp, or None where every row is full."""
+    if lengths is None:
+        return None
+    if hasattr(lengths, "detach"):
+        lengths = lengths.detach().cpu().numpy()
+    found = np.asarray(lengths)
+    expected = f"{batch} whole numbers from 0 to {steps}, one per row"
+    if found.shape != (batch,) and not (batch == 1 and found.ndim == 0):
+        raise ValueError(f"lengths: got shape {found.shape}, expected ({batch},): {expected}")
+    if found.dtype.kind not in "iuf":
+        raise TypeError(f"lengths: got {found.dtype} values, expected {expected}")
+    wrong = ~((found >= 0) & (found <= steps) & (found == np.floor(found)))     # NaN is wrong too
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ValueError(f"lengths: got {found.reshape(-1)[row]} in row {row}, expected {expected}; "
+                         "pad x to the longest row")
+    found = np.ascontiguousarray(found.reshape(batch), dtype=np.intp)
+    return None if (found == steps).all() else found

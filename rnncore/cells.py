@@ -1,0 +1,192 @@
+"""One step of a recurrent net, with torch's names for a cell's weights."""
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from .layers import GRU, LSTM, RNN
+from .module import Module
+from .tape import Gradients
+
+
+class Cell(Module):
+    """What the three cells share: a layer of one step."""
+
+    def __init__(self, layer):
+        super().__init__(layer.dtype)
+        self._layer = layer
+        self.input_size, self.hidden_size, self.bias = layer.input_size, layer.hidden_size, layer.bias
+        self.mode = layer.mode
+        self._parameters = {name.removesuffix("_l0"): array for name, array in layer._parameters.items()}
+
+    @contextmanager
+    def writable(self):
+        """As `Module.writable`."""
+        with self._layer.writable(), super().writable() as weights:
+            yield weights
+
+    def __call__(self, x, state=None):
+        """One step.
+
+        Parameters
+        ----------
+        x : array_like, (B, I) or (I,)
+        state : array_like or tuple, optional
+            h of (B, H) or (H,), or the pair (h, c) for an LSTM; zeros when left out.
+
+        Returns
+        -------
+        h : ndarray, or the pair (h, c) for an LSTM
+        """
+        _, state = self._layer(self._sequence(x), self._stacked(state))
+        return _first(state)
+
+    def record(self, x, state=None):
+        """One step that can be walked back.
+
+        Returns
+        -------
+        CellTape
+        """
+        return CellTape(self._layer.record(self._sequence(x), self._stacked(state)))
+
+    def _sequence(self, x):
+        x = np.asarray(x)
+        if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
+            raise ValueError(f"x: got shape {x.shape}, expected (B, I), or (I,) for one row, "
+                             f"with I = input_size = {self.input_size}")
+        return x[None]
+
+    def _stacked(self, state):
+        if state is None:
+            return None
+        if self.mode == "LSTM":
+            if not isinstance(state, tuple | list) or len(state) != 2:
+                raise ValueError(f"state: got {type(state).__name__}, expected the pair (h, c)")
+            return tuple(None if part is None else np.asarray(part)[None] for part in state)
+        return np.asarray(state)[None]
+
+
+class CellTape:
+    """A recorded step: names as in `Tape` without the layer ("h", "c", "f"), arrays without the time axis."""
+
+    def __init__(self, tape):
+        self._tape = tape
+
+    @property
+    def output(self):
+        return self._tape.output[0]
+
+    @property
+    def state(self):
+        return _first(self._tape.state)
+
+    def __getitem__(self, name):
+        return self._tape[f"l0.{name}"][0]
+
+    def names(self, pattern="*"):
+        """As `Tape.names`."""
+        return [name.removeprefix("l0.") for name in self._tape.names(f"l0.{pattern}")]
+
+    def backward(self, grad_output=None, grad_state=None, *, parameters=None):
+        """As `Tape.backward`, for one step.
+
+        Parameters
+        ----------
+        grad_output : array_like, (B, H), optional
+            ∂L/∂h.
+        grad_state : array_like or tuple, optional
+            ∂L/∂h again, or the pair (∂L/∂h, ∂L/∂c) for an LSTM.
+        parameters : bool, optional
+
+        Returns
+        -------
+        Gradients
+        """
+        many = self._has_many(grad_output, grad_state)
+        axis = 1 if many else 0
+
+        def stacked(a):
+            return None if a is None else np.expand_dims(np.asarray(a), axis)
+
+        if isinstance(grad_state, tuple | list):
+            grad_state = tuple(map(stacked, grad_state))
+        else:
+            grad_state = stacked(grad_state)
+        grads = self._tape.backward(stacked(grad_output), grad_state, parameters=parameters)
+
+        def single(a):
+            return np.take(a, 0, axis=axis)
+
+        state = tuple(map(single, grads.state)) if isinstance(grads.state, tuple) else single(grads.state)
+        named = {name.removesuffix("_l0"): array for name, array in grads.parameters.items()}
+        return Gradients(single(grads.input), state, named)
+
+    def _has_many(self, grad_output, grad_state):
+        parts = [grad_output, *(grad_state if isinstance(grad_state, tuple | list) else (grad_state,))]
+        return any(a is not None and np.ndim(a) > self.output.ndim for a in parts)
+
+
+def _first(state):
+    return tuple(part[0] for part in state) if isinstance(state, tuple) else state[0]
+
+
+class RNNCell(Cell):
+    """One step of `RNN`; weights weight_ih, weight_hh, bias_ih, bias_hh.
+
+    Parameters
+    ----------
+    input_size, hidden_size, bias, nonlinearity, dtype, seed
+        As in `RNN`.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> cell = rc.RNNCell(3, 4, seed=0)
+    >>> cell(np.ones((2, 3))).shape
+    (2, 4)
+    """
+
+    def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", *, dtype="float32", seed=None):
+        super().__init__(RNN(input_size, hidden_size, bias=bias, nonlinearity=nonlinearity, dtype=dtype, seed=seed))
+
+
+class GRUCell(Cell):
+    """One step of `GRU`; weights weight_ih, weight_hh, bias_ih, bias_hh.
+
+    Parameters
+    ----------
+    input_size, hidden_size, bias, reset_after, dtype, seed
+        As in `GRU`.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> cell = rc.GRUCell(3, 4, seed=0)
+    >>> cell(np.ones((2, 3)), np.zeros((2, 4))).shape
+    (2, 4)
+    """
+
+    def __init__(self, input_size, hidden_size, bias=True, *, reset_after=True, dtype="float32", seed=None):
+        super().__init__(GRU(input_size, hidden_size, bias=bias, reset_after=reset_after, dtype=dtype, seed=seed))
+
+
+class LSTMCell(Cell):
+    """One step of `LSTM`; weights weight_ih, weight_hh, bias_ih, bias_hh.
+
+    Parameters
+    ----------
+    input_size, hidden_size, bias, dtype, seed
+        As in `LSTM`.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> cell = rc.LSTMCell(3, 4, seed=0)
+    >>> h, c = cell(np.ones((2, 3)))
+    >>> h.shape, c.shape
+    ((2, 4), (2, 4))
+    """
+
+    def __init__(self, input_size, hidden_size, bias=True, *, dtype="float32", seed=None):
+        super().__init__(LSTM(input_size, hidden_size, bias=bias, dtype=dtype, seed=seed))

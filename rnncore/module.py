@@ -1,0 +1,116 @@
+"""What owns weights: one dictionary of arrays, and one door to change them."""
+
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from ._checks import as_dtype, as_real
+
+
+class Module:
+    """A thing with named weights.
+
+    Parameters are numpy arrays under torch's names. They are read through `parameters` (read-only) and
+    changed through one door, `writable` (and `load_state_dict`, which goes through it), which counts a
+    new `version`: a layer's packed copies of older weights are never used, and a tape refuses to go
+    back through weights that are no longer those it recorded.
+    """
+
+    def __init__(self, dtype="float32"):
+        self.dtype = as_dtype(dtype)
+        self._parameters = {}
+        self._modules = {}
+        self._version = 0
+
+    @property
+    def version(self):
+        """How often the weights were opened for change, submodules included."""
+        return self._version + sum(m.version for m in self._modules.values())
+
+    @property
+    def parameters(self):
+        """Read-only live views of the weights, by name."""
+        found = {}
+        for name, array in self._parameters.items():
+            view = array.view()
+            view.flags.writeable = False
+            found[name] = view
+        for prefix, module in self._modules.items():
+            found |= {f"{prefix}.{name}": view for name, view in module.parameters.items()}
+        return found
+
+    @contextmanager
+    def writable(self):
+        """Open the weights for change in place.
+
+        Yields
+        ------
+        dict of ndarray
+            Writable views, by name; read-only again when the block ends.
+
+        Examples
+        --------
+        >>> import rnncore as rc
+        >>> layer = rc.GRU(2, 3, seed=0)
+        >>> with layer.writable() as weights:
+        ...     weights["bias_hh_l0"][:] = 0.5
+        >>> float(layer.parameters["bias_hh_l0"][0])
+        0.5
+        """
+        views = {name: array.view() for name, array in self._parameters.items()}
+        opened = dict(views)
+        with ExitStack() as stack:
+            for prefix, module in self._modules.items():
+                inner = stack.enter_context(module.writable())
+                opened |= {f"{prefix}.{name}": view for name, view in inner.items()}
+            self._version += 1
+            try:
+                yield opened
+            finally:
+                self._version += 1
+                for view in views.values():
+                    view.flags.writeable = False
+
+    def state_dict(self):
+        """Copies of the weights, by torch's names.
+
+        Returns
+        -------
+        dict of ndarray
+        """
+        return {name: array.copy() for name, array in self.parameters.items()}
+
+    def load_state_dict(self, state):
+        """Set all weights; nothing changes unless every name and shape fits.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            As from `state_dict`. Values may be torch tensors.
+
+        Raises
+        ------
+        KeyError
+            Names that are missing or unknown, all of them.
+        ValueError, TypeError
+            A value of the wrong shape or type, by name.
+        """
+        own = self.parameters
+        missing = [name for name in own if name not in state]
+        unknown = [name for name in state if name not in own]
+        if missing or unknown:
+            told = "; ".join(f"{what}: {', '.join(map(repr, names))}"
+                             for what, names in (("missing", missing), ("unexpected", unknown)) if names)
+            raise KeyError(f"state_dict: {told}; expected exactly {', '.join(own)}")
+        values = {}
+        for name, array in own.items():
+            value = state[name]
+            if hasattr(value, "detach"):        # a torch tensor
+                value = value.detach().cpu().numpy()
+            value = as_real(value, f"state_dict[{name!r}]", array.dtype)
+            if value.shape != array.shape:
+                raise ValueError(f"state_dict[{name!r}]: got shape {value.shape}, expected {array.shape}")
+            values[name] = value
+        with self.writable() as weights:
+            for name, value in values.items():
+                weights[name][...] = value

@@ -1,0 +1,486 @@
+"""The tape: the buffers of one recorded pass, by name.
+
+Training reads it, the debugger reads it, nothing is copied and nothing is computed twice. A tape holds one
+`Run` per layer and direction: views of what the time loop wrote, and after `backward` of what BPTT wrote.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from . import _engine
+from ._checks import as_flag, as_real, as_rows
+from .pullback import pullback
+
+SLOTS = {"LSTM": {"i": 0, "f": 1, "g": 2, "o": 3}, "GRU": {"r": 1, "z": 2, "n": 0, "hn": 3}, "RNN": {}}
+
+
+@dataclass
+class Gradients:
+    """What a backward pass gives; the arrays are the caller's own.
+
+    Attributes
+    ----------
+    input : ndarray
+        ∂L/∂x, laid out as x was.
+    state : ndarray or tuple
+        ∂L/∂h0, or the pair (∂L/∂h0, ∂L/∂c0), laid out as the initial state.
+    parameters : dict of ndarray
+        By the names of ``state_dict()``; empty where they were not asked for.
+    """
+
+    input: np.ndarray
+    state: np.ndarray | tuple
+    parameters: dict
+
+
+class Run:
+    """One layer and direction of a recorded pass, in time-major arrays."""
+
+    def __init__(self, layer, index, direction, x, out, h0, c0, lengths, mask):
+        self.layer, self.index, self.direction = layer, index, direction
+        self.x, self.out, self.h0, self.c0 = x, out, h0, c0
+        self.lengths = lengths
+        self.mask = mask                    # dropout's, that x was multiplied by
+        self.gates = self.c = None
+        self.checkpoints = None             # [(start, stop, h, c)], in the order of the pass
+        self.delta = self.total_h = self.total_c = None
+
+    @property
+    def name(self):
+        """l0, l0.reverse, ..."""
+        return f"l{self.index}" + (".reverse" if self.direction else "")
+
+    def _buffers(self, steps, rows, mode_rows=None):
+        """Empty gates and c for some steps."""
+        layer = self.layer
+        info, H = layer._info, layer.hidden_size
+        gates = np.empty((steps, rows, info["slots"], H), layer.dtype) if info["keep"] else None
+        c = np.empty((steps, rows, H), layer.dtype) if info["states"] == 2 else None
+        return gates, c
+
+    def forward(self, h, c, checkpoint_every):
+        """Run, and keep the gates, or the state at every k-th step. h and c are left at the final state."""
+        T, B = self.x.shape[:2]
+        if checkpoint_every is None:
+            self.gates, self.c = self._buffers(T, B)
+            self._step_through(0, T, h, c, self.out, self.gates, self.c)
+            return
+        self.checkpoints = []
+        starts = range(0, T, checkpoint_every)
+        for start in reversed(starts) if self.direction else starts:
+            stop = min(T, start + checkpoint_every)
+            self.checkpoints.append((start, stop, h.copy(), None if c is None else c.copy()))
+            self._step_through(start, stop, h, c, self.out[start:stop], None, None)
+
+    def _step_through(self, start, stop, h, c, out, gates, c_out):
+        # without gates to keep, a cell is still recorded: RNN needs its outputs alone
+        _engine.forward(self.layer._packs(self.index, self.direction), self.x[start:stop], out, h, c,
+                        gates=gates, c_out=c_out, lengths=self._lengths_from(start), reverse=self.direction == 1)
+
+    def _lengths_from(self, start):
+        return None if self.lengths is None else np.maximum(self.lengths - start, 0)
+
+    def windows(self):
+        """(start, stop, h, c, gates, c_tape) from the end of the pass to its start: all, or one checkpoint each."""
+        T, B = self.x.shape[:2]
+        if self.checkpoints is None:
+            yield 0, T, self.h0, self.c0, self.gates, self.c
+            return
+        longest = max((stop - start for start, stop, *_ in self.checkpoints), default=0)
+        gates, c_tape = self._buffers(longest, B)
+        out = np.empty((longest, B, self.layer.hidden_size), self.layer.dtype)
+        for start, stop, h, c in reversed(self.checkpoints):
+            n = stop - start
+            part = None if gates is None else gates[:n], None if c_tape is None else c_tape[:n]
+            self._step_through(start, stop, h.copy(), None if c is None else c.copy(), out[:n], *part)
+            yield start, stop, h, c, *part
+
+    def window(self, start, stop):
+        """The same for any steps of a pass without checkpoints."""
+        before, beyond = (stop, self.x.shape[0]) if self.direction else (start - 1, -1)
+        h, c = self.h0, self.c0
+        if before != beyond:
+            h, c = self._state_at(before, self.out, self.h0), self._state_at(before, self.c, self.c0)
+        return h, c, None if self.gates is None else self.gates[start:stop], None if self.c is None else self.c[start:stop]
+
+    def _state_at(self, t, tape, initial):
+        """The state after step t, for a window's start; a reversed row that has not begun is in its initial state."""
+        if tape is None:
+            return None
+        if self.direction and self.lengths is not None:
+            return np.ascontiguousarray(np.where((self.lengths > t)[:, None], tape[t], initial))
+        return np.ascontiguousarray(tape[t])
+
+    def backward(self, start, stop, state, dh, dc, *, delta=None, total_h=None, total_c=None, **options):
+        """BPTT over some steps. `state` is what `windows` or `window` gave: (h0, c0, gates, c)."""
+        h0, c0, gates, c = state
+        _engine.backward(
+            self.layer._packs(self.index, self.direction, backward=True), x=self.x[start:stop],
+            h=self.out[start:stop], h0=h0, c0=c0, gates=gates, c=c, dh=dh, dc=dc, delta=delta,
+            total_h=total_h, total_c=total_c, lengths=self._lengths_from(start),
+            reverse=self.direction == 1, **options)
+
+    def keep_gradients(self, R):
+        """Room for the gradients of every step, R rows each, used again by the next backward."""
+        T, H, info, dtype = self.x.shape[0], self.layer.hidden_size, self.layer._info, self.layer.dtype
+        if self.total_h is None or self.total_h.shape[:2] != (T, R):
+            self.delta = np.empty((T, R, info["slots"], H), dtype)
+            self.total_h = np.empty((T, R, H), dtype)
+            self.total_c = np.empty((T, R, H), dtype) if info["states"] == 2 else None
+
+
+class Named(Mapping):
+    """Arrays by name, made when asked for: read-only views."""
+
+    def __init__(self, names, get, why_empty=None):
+        self._names, self._get, self._why_empty = names, get, why_empty
+
+    def __getitem__(self, name):
+        if self._why_empty:
+            raise KeyError(f"{name}: {self._why_empty}")
+        if name not in self._names:
+            raise KeyError(f"tape: got {name!r}, expected one of {', '.join(self._names)}")
+        view = self._get(name)
+        view.flags.writeable = False
+        return view
+
+    def __iter__(self):
+        return iter(() if self._why_empty else self._names)
+
+    def __len__(self):
+        return 0 if self._why_empty else len(self._names)
+
+
+class Tape:
+    """One recorded pass: states and gates by name, and the way back.
+
+    ``tape["l0.h"]``, ``tape["l0.f"]``, ``tape["l1.reverse.c"]`` are (T, B, H) by input time, also for
+    the reverse direction, 0 past a row's end. Gates are values after their nonlinearity: i f g o for an LSTM;
+    r z n for a GRU, and hn, the recurrent part of its candidate. After `backward`, ``tape.grad`` has the same
+    names: total derivatives for h and c, derivatives of the pre-activation for gates.
+
+    Attributes
+    ----------
+    layer : Recurrent
+    mode : {"LSTM", "GRU", "RNN"}
+    T, B : int
+    lengths : ndarray of int, (B,)
+    input : ndarray, (T, B, I)
+    output, state, initial
+        What the call would have returned, and the state it started from.
+    grad : mapping of str to ndarray
+    """
+
+    def __init__(self, layer, runs, lengths, batched, initial, final, output, shape):
+        self.layer = layer
+        self.mode = layer.mode
+        self.dtype = layer.dtype
+        self.T, self.B = runs[0].x.shape[:2]
+        self.lengths = np.full(self.B, self.T) if lengths is None else lengths.copy()
+        self.lengths.flags.writeable = False
+        self._runs = runs
+        self._ragged = lengths is not None
+        self._batched = batched
+        self._shape = shape
+        self._version = layer.version
+        self._raw_output = output
+        self._initial, self._final = initial, final
+        self._slots = SLOTS[self.mode]
+        parts = ("h", "c", *self._slots) if self.mode == "LSTM" else ("h", *self._slots)
+        self._where = {f"{run.name}.{part}": (run, part) for run in runs for part in parts}
+        self._cotangents = None
+        self._many = None                   # K of the last backward, None without an axis for it
+        self.grad = Named(self._where, self._gradient, "no gradient yet; call tape.backward(grad_output) first")
+
+    # ---- what was recorded ----------------------------------------------------------------------
+
+    @property
+    def input(self):
+        return _locked(self._runs[0].x)
+
+    @property
+    def output(self):
+        return _locked(self.layer._output(self._raw_output, self._batched))
+
+    @property
+    def state(self):
+        return self._user_state(*self._final)
+
+    @property
+    def initial(self):
+        return self._user_state(*self._initial)
+
+    def _user_state(self, h, c):
+        state = self.layer._state(h, c, self._batched)
+        return tuple(map(_locked, state)) if isinstance(state, tuple) else _locked(state)
+
+    def names(self, pattern="*"):
+        """Names that match a shell pattern ("*.f", "l1.*"), in the order of the layers.
+
+        Parameters
+        ----------
+        pattern : str
+
+        Returns
+        -------
+        list of str
+        """
+        return [name for name in self._where if fnmatchcase(name, pattern)]
+
+    def __contains__(self, name):
+        return name in self._where
+
+    def __getitem__(self, name):
+        return Named(self._where, self._value)[name]
+
+    def _value(self, name):
+        run, part = self._where[name]
+        if part == "h":
+            return run.out.view()
+        if run.checkpoints is None:
+            return run.c.view() if part == "c" else run.gates[:, :, self._slots[part]]
+        self._check_version()
+        whole = np.zeros(run.out.shape, self.dtype)
+        for start, stop, _h, _c, gates, c in run.windows():
+            whole[start:stop] = c if part == "c" else gates[:, :, self._slots[part]]
+        return whole
+
+    @property
+    def nbytes(self):
+        """Bytes that the recorded pass holds, gradients not counted."""
+        arrays = [self._raw_output, *(a for pair in (self._initial, self._final) for a in pair)]
+        for run in self._runs:
+            arrays += [run.x, run.out, run.gates, run.c, run.mask]
+            arrays += [a for *_, h, c in run.checkpoints or () for a in (h, c)]
+        owners = {id(a if a.base is None else a.base): (a if a.base is None else a.base)
+                  for a in arrays if a is not None}
+        return sum(a.nbytes for a in owners.values())
+
+    # ---- the way back ---------------------------------------------------------------------------
+
+    def backward(self, grad_output=None, grad_state=None, *, parameters=None):
+        """Back-propagate through time, and fill in ``tape.grad``.
+
+        Parameters
+        ----------
+        grad_output : array_like, optional
+            ∂L/∂output, shaped as ``tape.output``, or with a leading axis of K cotangents, which every result
+            then has too. Ignored past a row's end, even if NaN. Zeros when left out.
+        grad_state : array_like or tuple, optional
+            ∂L/∂(final state), shaped as ``tape.state``, with the same leading axis if any.
+        parameters : bool, optional
+            Whether to form the weights' gradients. By default True, and False for K cotangents at once.
+
+        Returns
+        -------
+        Gradients
+
+        Raises
+        ------
+        RuntimeError
+            The weights changed since the pass was recorded.
+        ValueError
+            Neither gradient given, or a wrong shape.
+        """
+        self._check_version()
+        grad_output, dh, dc, many = self._check_cotangents(grad_output, grad_state)
+        if parameters is None:
+            parameters = many is None
+        as_flag(parameters, "parameters")
+        wanted = self._zeros_like_parameters() if parameters and many is None else {}
+        for run in self._runs:
+            if run.checkpoints is None:
+                run.keep_gradients(dh.shape[1])
+        self._cotangents = grad_output, dh.copy(), None if dc is None else dc.copy()
+        grad_x = self._walk(grad_output, dh, dc, wanted)
+        self._many = many
+        self.grad._why_empty = None
+        found = self._as_given(grad_x, dh, dc, many)
+        if parameters and many is not None:
+            found.parameters = self._parameters_one_by_one(many)
+        elif wanted:
+            found.parameters = wanted
+        return found
+
+    def pullback(self, v=None, *, every=1, direction="forward"):
+        """Walk a block of cotangents on the final state back in time.
+
+        Parameters
+        ----------
+        v : array_like, (K, B, S), optional
+            Cotangents on s = [h of every layer; for an LSTM, c of every layer], S wide; by default the identity.
+        every : int
+            Steps between two stops.
+        direction : {"forward", "reverse"}
+            Of a bidirectional layer; the other direction's part of a lower layer's output is held fixed.
+
+        Yields
+        ------
+        Carry
+            Its arrays may be changed in place: what they hold is what is walked further.
+        """
+        self._check_version()
+        return pullback(self, v, every, direction)
+
+    def _walk(self, grad_out, dh, dc, wanted, keep=True):
+        """BPTT, layer by layer from the top. grad_out (T, R, F) or None; dh, dc (layers·directions, R, H) in and out."""
+        layer = self.layer
+        R = dh.shape[1]
+        grad_x = None
+        for index in reversed(range(layer.num_layers)):
+            runs = self._runs[index * layer.directions:(index + 1) * layer.directions]
+            grad_x = np.empty((self.T, R, runs[0].x.shape[-1]), self.dtype)
+            for run in runs:
+                i = index * layer.directions + run.direction
+                half = None if grad_out is None else layer._half(grad_out, run.direction)
+                options, sums = self._weight_buffers(run, wanted)
+                for start, stop, *state in run.windows():
+                    some = slice(start, stop)
+                    if keep and run.total_h is not None:
+                        options |= {"delta": run.delta[some], "total_h": run.total_h[some],
+                                    "total_c": None if run.total_c is None else run.total_c[some]}
+                    run.backward(start, stop, state, dh[i], None if dc is None else dc[i],
+                                 grad_out=None if half is None else half[some], grad_x=grad_x[some],
+                                 accumulate=run.direction == 1, **options)
+                self._share_sums(run, wanted, sums)
+            if runs[0].mask is not None:
+                _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= runs[0].mask[:, None]
+            grad_out = grad_x
+        return grad_x
+
+    def _weight_buffers(self, run, wanted):
+        if not wanted:
+            return {}, None
+        end = f"_l{run.index}" + ("_reverse" if run.direction else "")
+        sums = np.zeros((self.layer._info["slots"], self.layer.hidden_size), self.dtype)
+        return {"w_ih": wanted["weight_ih" + end], "w_hh": wanted["weight_hh" + end], "slot_sums": sums}, sums
+
+    def _share_sums(self, run, wanted, sums):
+        """The slots' sums are the biases' gradients."""
+        if sums is None or not self.layer.bias:
+            return
+        info = self.layer._info
+        end = f"_l{run.index}" + ("_reverse" if run.direction else "")
+        b_ih = wanted["bias_ih" + end].reshape(info["gates"], -1)
+        b_hh = wanted["bias_hh" + end].reshape(info["gates"], -1)
+        for i, block in enumerate(info["x_order"]):
+            b_ih[block] = sums[info["x_slot"] + i]
+        for slot, block in zip(info["h_slot"], info["h_order"], strict=True):
+            b_hh[block] = sums[slot]
+
+    def _zeros_like_parameters(self):
+        return {name: np.zeros_like(array) for name, array in self.layer._parameters.items()}
+
+    def _parameters_one_by_one(self, many):
+        """Weight gradients of each of K cotangents: the bits of K calls."""
+        grad_output, dh, dc = self._cotangents
+        found = {name: np.zeros((many, *a.shape), a.dtype) for name, a in self.layer._parameters.items()}
+        for k in range(many):
+            rows = slice(k * self.B, (k + 1) * self.B)
+            one = [None if a is None else np.ascontiguousarray(a[:, rows]) for a in (grad_output, dh, dc)]
+            self._walk(*one, {name: array[k] for name, array in found.items()}, keep=False)
+        return found
+
+    def _gradient(self, name):
+        run, part = self._where[name]
+        if run.checkpoints is not None:
+            return self._gradient_again(run, part)
+        return self._select(run, part)
+
+    def _select(self, run, part):
+        found = {"h": run.total_h, "c": run.total_c}.get(part)
+        if found is None:
+            found = run.delta[:, :, self._slots[part]]
+        if self._many is None:
+            return found.view()
+        return _by_rows(found, self._many, self.B).swapaxes(0, 1)
+
+    def _gradient_again(self, run, part):
+        """Under checkpoints the gradients of the steps are computed when asked for."""
+        self._check_version()
+        grad_output, dh, dc = self._cotangents
+        run.keep_gradients(dh.shape[1])
+        self._walk(grad_output, dh.copy(), None if dc is None else dc.copy(), {})
+        found = self._select(run, part).copy()
+        run.delta = run.total_h = run.total_c = None
+        return found
+
+    # ---- shapes ---------------------------------------------------------------------------------
+
+    def _check_version(self):
+        if self.layer.version != self._version:
+            raise RuntimeError("tape: the layer's weights changed since this pass was recorded; record it again")
+
+    def _check_cotangents(self, grad_output, grad_state):
+        """Time-major (T, K*B, F) or None, (layers·directions, K*B, H) twice, and K or None."""
+        if grad_output is None and grad_state is None:
+            raise ValueError("backward: got neither grad_output nor grad_state, expected at least one")
+        state = self.state if isinstance(self.state, tuple) else (self.state,)
+        names = ("grad_state[0] (h)", "grad_state[1] (c)") if len(state) == 2 else ("grad_state",)
+        given = []
+        if grad_output is not None:
+            given.append(("grad_output", as_rows(grad_output, "grad_output", self.dtype), self.output.shape))
+        if grad_state is not None:
+            parts = grad_state if len(state) == 2 else (grad_state,)
+            if not isinstance(parts, tuple | list) or len(parts) != len(state):
+                raise ValueError(f"grad_state: got {type(grad_state).__name__}, expected the pair (grad_h, grad_c)")
+            given += [(name, as_real(part, name, self.dtype), like.shape)
+                      for name, part, like in zip(names, parts, state, strict=True) if part is not None]
+        leading = set()
+        for name, array, shape in given:
+            if array.shape == shape:
+                leading.add(None)
+            elif array.ndim == len(shape) + 1 and array.shape[1:] == shape:
+                leading.add(array.shape[0])
+            else:
+                raise ValueError(f"{name}: got shape {array.shape}, expected {shape}, or (K, *{shape}) for K cotangents")
+        if len(leading) > 1:
+            raise ValueError(f"grad_output, grad_state: got leading axes {leading}, expected one K for all or none")
+        many = leading.pop() if leading else None
+        found = {name: array for name, array, _ in given}
+        rows = (1 if many is None else many) * self.B
+        carries = []
+        for name, like in zip(names, state, strict=True):
+            carry = np.zeros((self._initial[0].shape[0], rows, self.layer.hidden_size), self.dtype)
+            if name in found:
+                part = found[name].reshape(-1, carry.shape[0], self.B, carry.shape[2])
+                carry.reshape(carry.shape[0], -1, self.B, carry.shape[2])[...] = part.swapaxes(0, 1)
+            carries.append(carry)
+        dh, dc = carries[0], carries[1] if len(carries) == 2 else None
+        return self._time_major(found.get("grad_output"), many), dh, dc, many
+
+    def _time_major(self, grad, many):
+        if grad is None:
+            return None
+        if not self._batched:
+            grad = grad[..., None, :]
+        elif self.layer.batch_first:
+            grad = grad.swapaxes(-3, -2)
+        if many is None:
+            return grad
+        return np.ascontiguousarray(grad.swapaxes(0, 1)).reshape(self.T, many * self.B, grad.shape[-1])
+
+    def _as_given(self, grad_x, dh, dc, many):
+        """Results in the layout of the arguments."""
+        if many is not None:
+            grad_x = _by_rows(grad_x, many, self.B).swapaxes(0, 1)
+            dh, dc = (None if d is None else _by_rows(d, many, self.B).swapaxes(0, 1) for d in (dh, dc))
+        if not self._batched:
+            grad_x, dh, dc = (None if d is None else d[..., 0, :] for d in (grad_x, dh, dc))
+        elif self.layer.batch_first:
+            grad_x = grad_x.swapaxes(-3, -2)
+        return Gradients(grad_x, dh if dc is None else (dh, dc), {})
+
+
+def _by_rows(array, many, batch):
+    """(T, K*B, ...) as (T, K, B, ...)."""
+    return array.reshape(array.shape[0], many, batch, *array.shape[2:])
+
+
+def _locked(array):
+    view = array.view()
+    view.flags.writeable = False
+    return view

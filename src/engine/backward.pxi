@@ -1,0 +1,260 @@
+# Back-propagation through time.
+#
+# Chunks of steps, walked from the end: first the steps (gradients of the gates, and of the state before),
+# then, over the whole chunk at once, the input's gradient and the weights' gradients.  Sums over time and
+# batch run in the order of the walk, rows descending (ascending for a reversed layer), one accumulator an
+# element: neither threads, nor chunks, nor windows of a checkpointed pass change a bit.
+
+
+cdef struct Backward:
+    const rnn_kernels *k
+    const rnn_cell *cell
+    const rnn_pack *xt_pack
+    const rnn_pack *ht_pack
+    idx T, B, R, I, H, item     # R = K * B rows of cotangents
+    Array x, h, gates, c, grad_out, delta, total_h, total_c, grad_x
+    char *h0
+    char *c0
+    char *dh
+    char *dc
+    char *daux
+    char *aux                   # r * h of the chunk, where the second stage's weight gradient needs it
+    const idx *lengths
+    int reverse, accumulate, keep
+    char *w_ih
+    char *w_hh
+    char *sum_x                 # [slots][H]: sums of the slots' gradients, for the biases
+    rnn_pack packed_x, packed_h
+    Plan plan
+    rnn_barrier barrier
+
+
+def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, grad_out=None, delta=None,
+             total_h=None, total_c=None, grad_x=None, bint accumulate=False, w_ih=None, w_hh=None,
+             slot_sums=None, lengths=None, bint reverse=False):
+    """Walk one layer and direction back through time; `w.pack_backward` came first.
+
+    Parameters
+    ----------
+    x : (T, B, I); h : (T, B, H), the outputs; gates : (T, B, slots, H) or None (RNN); c : (T, B, H), LSTM
+    h0, c0 : (B, H), the initial state
+    dh, dc : (R, H) with R = K*B, contiguous: gradients on the state, in at the end and out at the start
+    grad_out : (T, R, H), last axis contiguous, or None
+    delta : (T, R, slots, H), total_h, total_c : (T, R, H), contiguous: filled in; None: not kept
+    grad_x : (T, R, I), rows evenly spaced: filled in, or added to with `accumulate`; None: not wanted
+    w_ih : (gates*H, I), w_hh : (gates*H, H), slot_sums : (slots, H): added to; None: not wanted; K must be 1
+    """
+    cdef Backward job
+    cdef Array a
+    cdef idx T = x.shape[0], B = x.shape[1], R = dh.shape[0], H = w.hidden_size, rows, item = w.item
+    cdef size_t need, at_delta, at_x, at_h, at_aux
+    cdef char *scratch
+    if T == 0 or R == 0:
+        return
+    job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
+    job.T, job.B, job.R, job.I, job.H, job.item = T, B, R, w.input_size, H, item
+    job.reverse, job.accumulate, job.keep = reverse, accumulate, delta is not None
+    take(x, &job.x, 2)
+    take(h, &job.h, 2)
+    take(gates, &job.gates, 2)
+    take(c, &job.c, 2)
+    take(grad_out, &job.grad_out, 2)
+    take(delta, &job.delta, 2)
+    take(total_h, &job.total_h, 1)
+    take(total_c, &job.total_c, 1)
+    take(grad_x, &job.grad_x, 2)
+    take(h0, &a, 0)
+    job.h0 = a.p
+    take(c0, &a, 0)
+    job.c0 = a.p
+    take(dh, &a, 0)
+    job.dh = a.p
+    take(dc, &a, 0)
+    job.dc = a.p
+    take(lengths, &a, 0)
+    job.lengths = <const idx *>a.p
+    take(w_ih, &a, 0)
+    job.w_ih = a.p
+    take(w_hh, &a, 0)
+    job.w_hh = a.p
+    take(slot_sums, &a, 0)
+    job.sum_x = a.p
+
+    job.plan = make_plan(w, T, R, 3 if job.w_ih != NULL else 2)
+    # enough rows a chunk that a weight gradient is read and written seldom
+    job.plan.chunk = max(1, min(T, (256 + R - 1) // R))
+    rows = job.plan.chunk * R
+    job.packed_x = w.shape(job.I, rows, 1)
+    job.packed_h = w.shape(H, rows, 1)
+    at_delta = rounded(R * H * item)
+    at_x = at_delta + (0 if job.keep else rounded(rows * job.cell.slots * H * item))
+    at_h = at_x + (w.bytes_of(&job.packed_x) if job.w_ih != NULL else 0)
+    at_aux = at_h + (w.bytes_of(&job.packed_h) if job.w_ih != NULL else 0)
+    need = at_aux + (rounded(rows * H * item) if job.cell.stages > 1 and job.w_ih != NULL else 0)
+    scratch = w.scratch.borrow(need)
+    job.daux = scratch
+    job.aux = scratch + at_aux if job.cell.stages > 1 and job.w_ih != NULL else NULL
+    job.packed_x.w, job.packed_h.w = scratch + at_x, scratch + at_h
+    if not job.keep:
+        job.delta.p = scratch + at_delta
+        job.delta.ld[1] = job.cell.slots * H * item
+        job.delta.ld[0] = R * job.delta.ld[1]
+    job.barrier.count = job.barrier.phase = 0
+    with nogil:
+        rnn_pool_run(backward_thread, &job, job.plan.threads)
+    w.scratch.give_back(scratch)
+
+
+cdef inline char *delta_at(const Backward *j, idx t, idx chunk_start) noexcept nogil:
+    return j.delta.p + (t if j.keep else t - chunk_start) * j.delta.ld[0]
+
+
+cdef void backward_thread(void *context, int thread, int threads) noexcept nogil:
+    cdef Backward *j = <Backward *>context
+    cdef idx R = j.R, H = j.H, T = j.T, s0, s1, low, high, row0 = 0, row1 = R, unit0 = 0, unit1 = H
+    cdef bint by_units = j.plan.by_units and threads > 1
+    if by_units:
+        share(H, 4 * j.k.lanes, thread, threads, &unit0, &unit1)
+    else:
+        share(R, 1, thread, threads, &row0, &row1)
+    s1 = 0
+    while s1 < T:
+        s0, s1 = s1, min(T, s1 + j.plan.chunk)
+        low = s0 if j.reverse else T - s1
+        high = low + s1 - s0
+        walk(j, low, high, row0, row1, unit0, unit1, threads if by_units else 1)
+        rnn_barrier_wait(&j.barrier, threads)
+        if j.grad_x.p != NULL:
+            input_gradient(j, low, high, thread, threads)
+        if j.w_ih != NULL:
+            pack_chunk(j, low, high, thread, threads)
+            rnn_barrier_wait(&j.barrier, threads)
+            weight_gradients(j, low, high, thread, threads)
+        rnn_barrier_wait(&j.barrier, threads)
+
+
+cdef void walk(Backward *j, idx low, idx high, idx row0, idx row1, idx unit0, idx unit1, int meeting) noexcept nogil:
+    """Steps high-1 .. low (low .. high-1 reversed): every stage's equations, then its product."""
+    cdef const rnn_cell *cell = j.cell
+    cdef const rnn_stage *stage
+    cdef idx H = j.H, B = j.B, item = j.item, n, t, before
+    cdef idx panel0 = unit0 // (4 * j.k.lanes), panel1 = (unit1 + 4 * j.k.lanes - 1) // (4 * j.k.lanes)
+    cdef Array *prev = &j.c if cell.states == 2 else &j.h
+    cdef char *first = j.c0 if cell.states == 2 else j.h0
+    cdef Array *state = &j.c if cell.states == 2 else &j.h
+    cdef rnn_step step
+    cdef rnn_product p
+    cdef int s, g
+    memset(&step, 0, sizeof(step))
+    step.h_size, step.tape_rows = H, B
+    step.lengths, step.reverse = j.lengths, j.reverse
+    step.ldgates, step.lddelta = cell.slots * H, cell.slots * H
+    step.first, step.ldstate = first, state.ld[1] // item
+    step.dh, step.dc, step.daux = j.dh, j.dc, j.daux
+    step.ldgout = j.grad_out.ld[1] // item if j.grad_out.p != NULL else 0
+    for n in range(high - low):
+        t = low + n if j.reverse else high - 1 - n
+        before = t + 1 if j.reverse else t - 1
+        step.t = t
+        step.gates = j.gates.p + t * j.gates.ld[0] if j.gates.p != NULL else NULL
+        if 0 <= before < j.T:
+            step.prev, step.ldprev = prev.p + before * prev.ld[0], prev.ld[1] // item
+        else:
+            step.prev, step.ldprev = first, H
+        step.state = state.p + t * state.ld[0]
+        step.grad_out = j.grad_out.p + t * j.grad_out.ld[0] if j.grad_out.p != NULL else NULL
+        step.delta = delta_at(j, t, low)
+        step.total_h = j.total_h.p + t * j.total_h.ld[0] if j.total_h.p != NULL else NULL
+        step.total_c = j.total_c.p + t * j.total_c.ld[0] if j.total_c.p != NULL else NULL
+        step.aux_out = j.aux + (t - low) * j.R * H * item if j.aux != NULL else NULL
+        for s in range(cell.stages - 1, -1, -1):
+            stage = &cell.stage[s]
+            stage.backward(&step, row0, row1, unit0, unit1)
+            rnn_barrier_wait(&j.barrier, meeting)
+            p.pack = &j.ht_pack[s]
+            p.a, p.lda = <char *>step.delta + stage.slot * H * item, step.lddelta
+            p.c, p.ldc, p.gc = (j.daux if stage.from_aux else j.dh), H, 0
+            for g in range(4):
+                p.start[g] = NULL
+            if not stage.from_aux:              # adds to what goes straight to the state
+                p.start[0], p.ldstart[0] = j.dh, H
+            j.k.product(&p, row0, row1, panel0, panel1)
+
+
+cdef void input_gradient(Backward *j, idx low, idx high, int thread, int threads) noexcept nogil:
+    cdef rnn_product p
+    cdef idx row0, row1, rows = (high - low) * j.R
+    cdef int g
+    share(rows, j.k.tile_rows, thread, threads, &row0, &row1)
+    p.pack = j.xt_pack
+    p.a = delta_at(j, low, low) + j.cell.x_slot * j.H * j.item
+    p.lda = j.cell.slots * j.H
+    p.c, p.ldc, p.gc = j.grad_x.p + low * j.grad_x.ld[0], j.grad_x.ld[1] // j.item, 0
+    for g in range(4):
+        p.start[g] = NULL
+    if j.accumulate:
+        p.start[0], p.ldstart[0] = p.c, p.ldc
+    j.k.product(&p, row0, row1, 0, (j.I + 4 * j.k.lanes - 1) // (4 * j.k.lanes))
+
+
+cdef void pack_chunk(Backward *j, idx low, idx high, int thread, int threads) noexcept nogil:
+    """x and the h before each step, in the order of the walk; each thread packs its steps."""
+    cdef idx B = j.B, H = j.H, item = j.item, n, n0, n1, t, before, b, row
+    cdef idx sign = 1 if j.reverse else -1, ldx = j.x.ld[1] // item, ldh = j.h.ld[1] // item
+    cdef idx top = 0 if j.reverse else B - 1            # the first row of a step in this order
+    cdef char *src
+    j.packed_x.k = j.packed_h.k = (high - low) * B
+    share(high - low, 1, thread, threads, &n0, &n1)
+    for n in range(n0, n1):
+        t = low + n if j.reverse else high - 1 - n
+        before = t + sign
+        j.k.pack_rows(&j.packed_x, n * B, B, j.x.p + t * j.x.ld[0] + top * j.x.ld[1], sign * ldx)
+        if before < 0 or before >= j.T:
+            j.k.pack_rows(&j.packed_h, n * B, B, j.h0 + top * H * item, sign * H)
+        elif j.reverse and j.lengths != NULL:           # every row starts at its own end
+            for b in range(B):
+                src = j.h0 + b * H * item
+                if t + 1 < j.lengths[b]:
+                    src = j.h.p + before * j.h.ld[0] + b * j.h.ld[1]
+                j.k.pack_rows(&j.packed_h, n * B + b, 1, src, H)
+        else:
+            j.k.pack_rows(&j.packed_h, n * B, B, j.h.p + before * j.h.ld[0] + top * j.h.ld[1], sign * ldh)
+
+
+cdef void weight_gradients(Backward *j, idx low, idx high, int thread, int threads) noexcept nogil:
+    """Each thread's rows of every block of both matrices, and the sums for the biases."""
+    cdef const rnn_cell *cell = j.cell
+    cdef idx H = j.H, item = j.item, slots = cell.slots, rows = (high - low) * j.B, m0, m1
+    cdef idx first = 0 if j.reverse else rows - 1
+    cdef char *d = delta_at(j, low, low) + first * slots * H * item
+    cdef rnn_outer o
+    cdef int s, g, block = 0
+    share(H, j.k.lanes, thread, threads, &m0, &m1)
+    o.ldd = slots * H if j.reverse else -slots * H
+    o.pack, o.ldc = &j.packed_x, j.I
+    for g in range(cell.gates):
+        o.d = d + (cell.x_slot + g) * H * item
+        o.c = j.w_ih + cell.x_order[g] * H * j.I * item
+        j.k.outer(&o, m0, m1)
+    for g in range(slots):
+        j.k.column_sums(j.sum_x + g * H * item, d + g * H * item, o.ldd, rows, m0, m1)
+    o.ldc = H
+    for s in range(cell.stages):
+        if cell.stage[s].from_aux:
+            pack_aux(j, rows, thread, threads)
+        o.pack = &j.packed_h
+        for g in range(cell.stage[s].groups):
+            o.d = d + (cell.stage[s].slot + g) * H * item
+            o.c = j.w_hh + cell.h_order[block] * H * H * item
+            j.k.outer(&o, m0, m1)
+            block += 1
+
+
+cdef void pack_aux(Backward *j, idx rows, int thread, int threads) noexcept nogil:
+    """The second stage's input, r * h, takes the place of h; all threads are done with h first."""
+    cdef idx n0, n1, H = j.H, first
+    rnn_barrier_wait(&j.barrier, threads)
+    share(rows, 1, thread, threads, &n0, &n1)
+    first = n0 if j.reverse else rows - 1 - n0
+    j.k.pack_rows(&j.packed_h, n0, n1 - n0, j.aux + first * H * j.item, H if j.reverse else -H)
+    rnn_barrier_wait(&j.barrier, threads)

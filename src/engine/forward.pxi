@@ -1,0 +1,177 @@
+# Forward through time.
+
+
+cdef struct Forward:
+    const rnn_kernels *k
+    const rnn_cell *cell
+    const rnn_pack *x_pack
+    const rnn_pack *h_pack
+    char *bias
+    idx T, B, H, item
+    Array x, out, gates, c_out  # gates: the tape's, or one chunk of scratch
+    const idx *lengths
+    int reverse, keep
+    char *h[2]                  # carried h, this step's and the next
+    char *c
+    char *aux
+    Plan plan
+    rnn_barrier barrier
+
+
+def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=None, bint reverse=False):
+    """Run one layer and direction over time.
+
+    Parameters
+    ----------
+    w : Weights
+    x : (T, B, I), last axis contiguous
+    out : (T, B, H), last axis contiguous: the outputs are written here
+    h, c : (B, H), contiguous: the state, in and out
+    gates : (T, B, slots, H), contiguous, or None: not kept
+    c_out : (T, B, H), contiguous, or None
+    lengths : (B,) of Py_ssize_t, or None
+    """
+    cdef Forward job
+    cdef idx B, T
+    cdef size_t state, chunk, need
+    cdef char *scratch
+    T, B = x.shape[0], x.shape[1]
+    if T == 0 or B == 0:
+        return
+    job.k, job.cell, job.x_pack, job.h_pack, job.bias = w.k, w.cell, &w.x, w.h, w.bias
+    job.T, job.B, job.H, job.item = T, B, w.hidden_size, w.item
+    job.reverse = reverse
+    job.keep = gates is not None
+    job.plan = make_plan(w, T, B, 1)
+    take(x, &job.x, 2)
+    take(out, &job.out, 2)
+    take(gates, &job.gates, 2)
+    take(c_out, &job.c_out, 2)
+    cdef Array a
+    take(h, &a, 0)
+    job.h[0] = a.p
+    take(c, &a, 0)
+    job.c = a.p
+    take(lengths, &a, 0)
+    job.lengths = <const idx *>a.p
+
+    state = rounded(B * job.H * job.item)
+    chunk = rounded(job.plan.chunk * B * job.cell.slots * job.H * job.item)
+    need = 2 * state + (0 if job.keep else chunk)
+    scratch = w.scratch.borrow(need)
+    job.h[1], job.aux = scratch, scratch + state
+    if not job.keep:
+        job.gates.p = scratch + 2 * state
+        job.gates.ld[1] = job.cell.slots * job.H * job.item
+        job.gates.ld[0] = B * job.gates.ld[1]
+    job.barrier.count = job.barrier.phase = 0
+    with nogil:
+        rnn_pool_run(forward_thread, &job, job.plan.threads)
+    w.scratch.give_back(scratch)
+
+
+cdef inline char *gates_at(const Forward *j, idx t, idx chunk_start) noexcept nogil:
+    return j.gates.p + (t if j.keep else t - chunk_start) * j.gates.ld[0]
+
+
+cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
+    """One thread's rows or units, from the first step to the last."""
+    cdef Forward *j = <Forward *>context
+    cdef const rnn_cell *cell = j.cell
+    cdef idx B = j.B, H = j.H, T = j.T, item = j.item, lanes = j.k.lanes
+    cdef idx row0 = 0, row1 = B, unit0 = 0, unit1 = H
+    cdef idx s, s0, s1, t, low, high
+    cdef int now = 0
+    cdef bint by_units = j.plan.by_units and threads > 1
+    cdef rnn_step step
+    if by_units:
+        share(H, 4 * lanes, thread, threads, &unit0, &unit1)
+    else:
+        share(B, 1, thread, threads, &row0, &row1)
+    memset(&step, 0, sizeof(step))
+    step.h_size, step.tape_rows = H, B
+    step.lengths, step.reverse, step.keep = j.lengths, j.reverse, j.keep
+    step.ldgates, step.ldprev, step.ldout = cell.slots * H, H, j.out.ld[1] // item
+    step.c, step.aux = j.c, j.aux
+
+    s1 = 0
+    while s1 < T:
+        s0, s1 = s1, min(T, s1 + j.plan.chunk)
+        low = T - s1 if j.reverse else s0
+        high = low + s1 - s0
+        project(j, low, high, row0, row1, unit0, unit1)
+        for s in range(s0, s1):
+            t = T - 1 - s if j.reverse else s
+            step.t = t
+            step.gates = gates_at(j, t, low)
+            step.prev, step.h = j.h[now], j.h[1 - now]
+            step.h_out = j.out.p + t * j.out.ld[0]
+            step.c_out = j.c_out.p + t * j.c_out.ld[0] if j.c_out.p != NULL else NULL
+            recur(j, &step, row0, row1, unit0, unit1, threads if by_units else 1)
+            now = 1 - now
+    if now == 1:
+        for s in range(row0, row1):
+            memcpy(j.h[0] + (s * H + unit0) * item, j.h[1] + (s * H + unit0) * item, (unit1 - unit0) * item)
+
+
+cdef void project(Forward *j, idx low, idx high, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil:
+    """Steps low .. high of W_ih x + bias, into the slots that the input feeds."""
+    cdef rnn_product p
+    cdef idx item = j.item, lanes = j.k.lanes, panel0, panel1, panel, t, ld
+    cdef int g, gates = j.cell.gates
+    cdef char *c = gates_at(j, low, low) + j.cell.x_slot * j.H * item
+    cdef idx width = lanes if gates > 1 else 4 * lanes
+    panel0, panel1 = unit0 // width, (unit1 + width - 1) // width
+    ld = j.gates.ld[1] // item
+    p.pack = j.x_pack
+    p.lda = j.x.ld[1] // item
+    p.ldc, p.gc = ld, j.H
+    for g in range(4):
+        p.start[g] = j.bias + (j.cell.x_slot + g) * j.H * item if g < gates else NULL
+        p.ldstart[g] = 0
+    if row0 == 0 and row1 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):
+        # rows of all steps lie evenly: one product
+        if j.B == 1:
+            p.lda = j.x.ld[0] // item
+        p.a, p.c = j.x.p + low * j.x.ld[0], c
+        j.k.product(&p, 0, (high - low) * j.B, panel0, panel1)
+        return
+    for panel in range(panel0, panel1):         # a panel stays in L1 over the steps
+        for t in range(low, high):
+            p.a, p.c = j.x.p + t * j.x.ld[0], c + (t - low) * j.gates.ld[0]
+            j.k.product(&p, row0, row1, panel, panel + 1)
+
+
+cdef void recur(Forward *j, rnn_step *step, idx row0, idx row1, idx unit0, idx unit1, int meeting) noexcept nogil:
+    """One step: each stage's product, and its equations on the panels while they are in cache.
+
+    `meeting` threads share the units, and meet after each stage.
+    """
+    cdef const rnn_stage *stage
+    cdef rnn_product p
+    cdef idx H = j.H, item = j.item, width, block, u, stop
+    cdef int s, g, slot
+    for s in range(j.cell.stages):
+        stage = &j.cell.stage[s]
+        width = j.k.lanes if stage.groups > 1 else 4 * j.k.lanes
+        p.pack = &j.h_pack[s]
+        p.a, p.lda = (step.aux if stage.from_aux else <const void *>step.prev), H
+        p.ldc, p.gc = step.ldgates, H
+        p.c = <char *>step.gates + stage.slot * H * item
+        for g in range(4):
+            slot = stage.slot + g
+            p.start[g], p.ldstart[g] = NULL, 0
+            if g < stage.groups:
+                if slot < j.cell.x_slot + j.cell.gates:         # the projection is there already
+                    p.start[g], p.ldstart[g] = <char *>p.c + g * H * item, p.ldc
+                else:
+                    p.start[g] = j.bias + slot * H * item
+        # as many panels as leave the pre-activations in L1
+        block = max(1, 16384 // (max(1, row1 - row0) * width * stage.groups * item)) * width
+        u = unit0
+        while u < unit1:
+            stop = min(unit1, u + block)
+            j.k.product(&p, row0, row1, u // width, (stop + width - 1) // width)
+            stage.forward(step, row0, row1, u, stop)
+            u = stop
+        rnn_barrier_wait(&j.barrier, meeting)

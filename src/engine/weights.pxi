@@ -1,0 +1,201 @@
+# Arrays from Python, scratch memory, and weights packed for the kernels.
+
+
+cdef struct Array:
+    char *p                     # NULL: not given
+    idx ld[3]                   # byte strides of the leading axes
+
+
+cdef int take(object a, Array *out, int axes) except -1:
+    """Address and leading strides of an array that the caller keeps alive. None gives NULL."""
+    cdef Py_buffer b
+    cdef int i
+    out.p = NULL
+    if a is None:
+        return 0
+    PyObject_GetBuffer(a, &b, PyBUF_STRIDED_RO)
+    out.p = <char *>b.buf
+    for i in range(axes):
+        out.ld[i] = b.strides[i]
+    PyBuffer_Release(&b)
+    return 0
+
+
+cdef class Scratch:
+    """Memory that a call borrows; it only grows, and a second caller at the same time gets its own."""
+    cdef char *p
+    cdef size_t size
+    cdef bint lent
+
+    def __dealloc__(self):
+        free(self.p)
+
+    cdef char *borrow(self, size_t size) except NULL:
+        cdef void *fresh = NULL
+        if not self.lent and size <= self.size:
+            self.lent = True
+            return self.p
+        if posix_memalign(&fresh, 64, size + 64):
+            raise MemoryError(f"{size} bytes of scratch")
+        if not self.lent:
+            free(self.p)
+            self.p, self.size, self.lent = <char *>fresh, size, True
+        return <char *>fresh
+
+    cdef void give_back(self, char *p) noexcept:
+        if p == self.p:
+            self.lent = False
+        else:
+            free(p)
+
+
+cdef inline size_t rounded(size_t bytes) noexcept nogil:
+    return (bytes + 63) // 64 * 64
+
+
+cdef const rnn_cell *find_cell(const rnn_kernels *k, bytes name) except NULL:
+    cdef const rnn_cell *cell = k.cells
+    while cell.name != NULL:
+        if cell.name == name:
+            return cell
+        cell += 1
+    raise ValueError(f"cell: got {name.decode()!r}, expected one of the kernels' table")
+
+
+cdef class Weights:
+    """The weights of one layer and direction, packed once per change.
+
+    `pack` serves forward; `pack_backward` adds the transposes, made when a tape first goes backward.
+    """
+    cdef const rnn_kernels *k
+    cdef const rnn_cell *cell
+    cdef readonly Py_ssize_t input_size, hidden_size
+    cdef idx item
+    cdef rnn_pack x, xt
+    cdef rnn_pack h[2]
+    cdef rnn_pack ht[2]
+    cdef char *bias             # [slots][H]: what each slot starts from
+    cdef char *memory
+    cdef char *memory_t
+    cdef Scratch scratch
+
+    def __cinit__(self, str cell, int bits, Py_ssize_t input_size, Py_ssize_t hidden_size):
+        cdef const rnn_stage *stage
+        cdef int s
+        cdef size_t size, at
+        cdef void *memory = NULL
+        self.k = rnn_kernels_for(chosen_isa, bits)
+        self.cell = find_cell(self.k, cell.encode())
+        self.item = bits // 8
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.scratch = Scratch()
+        self.x = self.shape(hidden_size, input_size, self.cell.gates)
+        self.xt = self.shape(input_size, hidden_size * self.cell.gates, 1)
+        for s in range(self.cell.stages):
+            stage = &self.cell.stage[s]
+            self.h[s] = self.shape(hidden_size, hidden_size, stage.groups)
+            self.ht[s] = self.shape(hidden_size, hidden_size * stage.groups, 1)
+        size = self.bytes_of(&self.x) + rounded(self.cell.slots * hidden_size * self.item)
+        for s in range(self.cell.stages):
+            size += self.bytes_of(&self.h[s])
+        if posix_memalign(&memory, 64, size + 64):
+            raise MemoryError(f"{size} bytes of packed weights")
+        self.memory = <char *>memory
+        self.x.w = self.memory
+        at = self.bytes_of(&self.x)
+        for s in range(self.cell.stages):
+            self.h[s].w = self.memory + at
+            at += self.bytes_of(&self.h[s])
+        self.bias = self.memory + at
+
+    def __dealloc__(self):
+        free(self.memory)
+        free(self.memory_t)
+
+    cdef rnn_pack shape(self, idx n, idx k, int groups) noexcept:
+        cdef rnn_pack p
+        p.n, p.k, p.groups, p.w = n, k, groups, NULL
+        return p
+
+    cdef size_t bytes_of(self, const rnn_pack *p) noexcept:
+        return rounded(self.k.pack_size(p.n, p.k, p.groups) * self.item)
+
+    @property
+    def nbytes(self):
+        """Bytes that the packed copies hold."""
+        cdef size_t size = rounded(self.cell.slots * self.hidden_size * self.item) + self.bytes_of(&self.x)
+        cdef int s
+        for s in range(self.cell.stages):
+            size += self.bytes_of(&self.h[s])
+        return size * (2 if self.memory_t != NULL else 1)
+
+    def pack(self, w_ih, w_hh, bias):
+        """Pack for forward: torch's weight_ih, weight_hh, and bias as [slots, H] (see `layers`)."""
+        cdef Array a
+        cdef const void *src[4]
+        cdef idx H = self.hidden_size
+        cdef int s, g, block = 0
+        take(bias, &a, 0)
+        memcpy(self.bias, a.p, self.cell.slots * H * self.item)
+        take(w_ih, &a, 0)
+        for g in range(self.cell.gates):
+            src[g] = a.p + self.cell.x_order[g] * H * self.input_size * self.item
+        self.k.pack(&self.x, src, self.input_size)
+        take(w_hh, &a, 0)
+        for s in range(self.cell.stages):
+            for g in range(self.cell.stage[s].groups):
+                src[g] = a.p + self.cell.h_order[block] * H * H * self.item
+                block += 1
+            self.k.pack(&self.h[s], src, H)
+
+    def pack_backward(self, w_ih, w_hh):
+        """Pack the transposes, in the slots' order."""
+        cdef Array a
+        cdef idx H = self.hidden_size, I = self.input_size
+        cdef int s, g, block = 0
+        cdef size_t size = self.bytes_of(&self.xt), at = size
+        cdef void *memory = NULL
+        if self.memory_t == NULL:
+            for s in range(self.cell.stages):
+                size += self.bytes_of(&self.ht[s])
+            if posix_memalign(&memory, 64, size + 64):
+                raise MemoryError(f"{size} bytes of packed weights")
+            self.memory_t = <char *>memory
+            self.xt.w = self.memory_t
+            for s in range(self.cell.stages):
+                self.ht[s].w = self.memory_t + at
+                at += self.bytes_of(&self.ht[s])
+        take(w_ih, &a, 0)
+        for g in range(self.cell.gates):
+            self.k.pack_rows(&self.xt, g * H, H, a.p + self.cell.x_order[g] * H * I * self.item, I)
+        take(w_hh, &a, 0)
+        for s in range(self.cell.stages):
+            for g in range(self.cell.stage[s].groups):
+                self.k.pack_rows(&self.ht[s], g * H, H, a.p + self.cell.h_order[block] * H * H * self.item, H)
+                block += 1
+
+
+def cell_info(str name):
+    """What the kernels' table says of a cell: gates, slots, states, and the order of blocks by slot."""
+    cdef const rnn_cell *c = find_cell(rnn_kernels_for(chosen_isa, 32), name.encode())
+    return {
+        "gates": c.gates, "slots": c.slots, "keep": bool(c.keep), "states": c.states, "x_slot": c.x_slot,
+        "x_order": [c.x_order[g] for g in range(c.gates)],
+        "h_order": [c.h_order[g] for g in range(c.gates)],
+        "h_slot": [c.stage[s].slot + g for s in range(c.stages) for g in range(c.stage[s].groups)],
+        "split_bias": bool(c.split_bias),
+    }
+
+
+def activation(str name, x, out):
+    """The kernels' "sigmoid" or "tanh" of a contiguous array, for the accuracy tests."""
+    cdef Array a, b
+    cdef Py_buffer view
+    cdef const rnn_kernels *k
+    PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    cdef idx n = view.len // view.itemsize
+    k = rnn_kernels_for(chosen_isa, <int>view.itemsize * 8)
+    PyBuffer_Release(&view)
+    take(x, &a, 0)
+    take(out, &b, 0)
+    k.activation(name == "tanh", a.p, b.p, n)

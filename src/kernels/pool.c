@@ -1,0 +1,136 @@
+/* A small pool of threads for one parallel call at a time.
+ *
+ * Inside a call the threads spin at barriers (a step can be a microsecond); outside they sleep on a
+ * condition, so nothing spins after the call returns.  Our own because libgomp's and libomp's threads
+ * spin on after a region (about 1 ms and more) and hang in a forked child that uses them again: here a
+ * child starts with no workers and makes its own when it needs them.
+ *
+ * Contract: `rnn_pool_run` may be called from any thread.  While another call has the pool, or where a
+ * worker can't be made, f runs on the caller alone; f must give the same bits on any number of threads. */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include "kernels.h"
+
+#if defined(__x86_64__)
+#define RELAX() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define RELAX() __asm__ __volatile__("yield")
+#else
+#define RELAX() ((void)0)
+#endif
+enum { MAX_WORKERS = 255, SPINS = 4000 };
+
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    unsigned long call;         /* the number of the call that the worker is to serve */
+} worker_t;
+
+/* The one setting for threads.  Exported, so that threadpoolctl can see and control it. */
+#define EXPORT __attribute__((visibility("default")))
+static atomic_int num_threads = 1;
+EXPORT int rnncore_get_num_threads(void) { return atomic_load(&num_threads); }
+EXPORT void rnncore_set_num_threads(int n)
+{
+    atomic_store(&num_threads, n < 1 ? 1 : n > MAX_WORKERS + 1 ? MAX_WORKERS + 1 : n);
+}
+
+static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
+static worker_t *workers[MAX_WORKERS];
+static int worker_count;
+static struct {
+    rnn_pool_fn f;
+    void *context;
+    int threads;
+    atomic_int running;
+} call;
+
+/* Spin for a while, then let others have the core (more threads than cores). */
+static void spin(int *spins)
+{
+    if (++*spins < SPINS) RELAX();
+    else sched_yield();
+}
+
+static void *work(void *arg)
+{
+    const int me = (int)(intptr_t)arg;
+    worker_t *w = workers[me];
+    unsigned long seen = 0;
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        while (w->call == seen) pthread_cond_wait(&w->wake, &w->lock);
+        seen = w->call;
+        pthread_mutex_unlock(&w->lock);
+        call.f(call.context, me + 1, call.threads);
+        atomic_fetch_sub_explicit(&call.running, 1, memory_order_release);
+    }
+    return NULL;
+}
+
+static void forget_workers(void)
+{
+    pthread_mutex_init(&busy, NULL);
+    worker_count = 0;           /* the parent's threads don't exist here; their few bytes stay */
+}
+
+static int grow(int wanted)
+{
+    static int registered;
+    if (!registered) {
+        pthread_atfork(NULL, NULL, forget_workers);
+        registered = 1;
+    }
+    if (wanted > MAX_WORKERS) wanted = MAX_WORKERS;
+    while (worker_count < wanted) {
+        worker_t *w = calloc(1, sizeof *w);
+        pthread_t thread;
+        if (!w) break;
+        pthread_mutex_init(&w->lock, NULL);
+        pthread_cond_init(&w->wake, NULL);
+        workers[worker_count] = w;
+        if (pthread_create(&thread, NULL, work, (void *)(intptr_t)worker_count)) {
+            free(w);
+            break;
+        }
+        pthread_detach(thread);
+        worker_count++;
+    }
+    return worker_count < wanted ? worker_count : wanted;
+}
+
+void rnn_pool_run(rnn_pool_fn f, void *context, int threads)
+{
+    if (threads <= 1 || pthread_mutex_trylock(&busy)) {
+        f(context, 0, 1);
+        return;
+    }
+    const int helpers = grow(threads - 1);
+    call.f = f;
+    call.context = context;
+    call.threads = helpers + 1;
+    atomic_store_explicit(&call.running, helpers, memory_order_relaxed);
+    for (int i = 0; i < helpers; i++) {
+        pthread_mutex_lock(&workers[i]->lock);
+        workers[i]->call++;
+        pthread_cond_signal(&workers[i]->wake);
+        pthread_mutex_unlock(&workers[i]->lock);
+    }
+    f(context, 0, helpers + 1);
+    for (int spins = 0; atomic_load_explicit(&call.running, memory_order_acquire) > 0;) spin(&spins);
+    pthread_mutex_unlock(&busy);
+}
+
+void rnn_barrier_wait(rnn_barrier *b, int threads)
+{
+    if (threads <= 1) return;
+    const int phase = __atomic_load_n(&b->phase, __ATOMIC_RELAXED);
+    if (__atomic_add_fetch(&b->count, 1, __ATOMIC_ACQ_REL) == threads) {
+        __atomic_store_n(&b->count, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&b->phase, phase + 1, __ATOMIC_RELEASE);
+    } else {
+        for (int spins = 0; __atomic_load_n(&b->phase, __ATOMIC_ACQUIRE) == phase;) spin(&spins);
+    }
+}

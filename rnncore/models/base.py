@@ -9,25 +9,29 @@ answers the same five questions::
                        perplexity(sequences)  how surprised are you, per element?
                        score(sequences)       mean log probability per element
 
-A model writes `fit`, `log_prob`, `predict` and `sample`; the rest is here.
-Settings are what `__init__` takes, kept under the same names and never changed
-by `fit`; what is learnt ends in an underscore. That is scikit-learn's
-convention, so `sklearn.base.clone` and its searches work, without depending on
-it.
+A model writes `fit`, `log_prob`, `predict` and `sample`; the rest is here, and
+in ``estimator.py`` what is not about sequences.
 """
 
 from __future__ import annotations
 
-import inspect
 from typing import NamedTuple
 
 import numpy as np
 
+from .estimator import (
+    Estimator,
+    NotFittedError,
+    check_fitted,
+    check_length,
+    check_option,
+    generator,
+    progress_bar,
+)
 from .sequences import MISSING, Alphabet, as_list, as_real, guess_kind
-from .storage import load_model, save_model
 
-__all__ = ["Gaussian", "NotFittedError", "SequenceModelBase", "check_fitted", "check_option",
-           "progress_bar"]
+__all__ = ["Gaussian", "NotFittedError", "SequenceModelBase", "SequenceReader", "check_fitted",
+           "check_length", "check_option", "generator", "progress_bar"]
 
 
 class Gaussian(NamedTuple):
@@ -37,136 +41,88 @@ class Gaussian(NamedTuple):
     variance: np.ndarray
 
 
-class NotFittedError(ValueError, AttributeError):
-    """A model was used before `fit`. With scikit-learn installed, also its NotFittedError."""
+class SequenceReader(Estimator):
+    """What a model knows of the sequences it was fitted on, and checks of the next ones.
 
-
-def check_fitted(model, attribute):
-    """Raise `NotFittedError` unless `model` has the learnt `attribute`."""
-    if hasattr(model, attribute):
-        return
-    kind = type(model).__name__
-    try:  # only now: importing scikit-learn takes longer than importing all of rnncore
-        from sklearn.exceptions import NotFittedError as theirs
-        error = type("NotFittedError", (NotFittedError, theirs), {"__module__": __name__})
-    except ImportError:
-        error = NotFittedError
-    raise error(f"{kind}: not fitted yet, it has no {attribute}; call fit(sequences) first, "
-                f"or {kind}.load(path)")
-
-
-def check_option(name, value, options):
-    """Refuse a setting that is none of `options`, by name."""
-    if value not in options:
-        raise ValueError(f"{name}: got {value!r}, expected one of "
-                         + ", ".join(map(repr, options)))
-    return value
-
-
-class progress_bar:
-    """``with progress_bar(progress, total, label) as bar: bar.update(1, loss=0.3)``
-
-    Parameters
+    Attributes
     ----------
-    progress : bool or callable
-        True shows a tqdm bar; a callable is called as
-        ``progress(done, total, info)`` after every update; False does nothing.
-    total : int
-    label : str
+    kind_ : {"text", "ids", "real"}
+    alphabet_ : str or int
+        The characters, or the number of integer symbols.
+    n_features_ : int
+        F of real values.
     """
 
-    def __init__(self, progress, total, label):
-        self.total, self.done, self._bar = total, 0, None
-        self._call = progress if callable(progress) else None
-        if progress and self._call is None:
-            from tqdm.auto import tqdm
-            self._bar = tqdm(total=total, desc=label)
+    @property
+    def _real(self):
+        check_fitted(self, "kind_")
+        return self.kind_ == "real"
 
-    def update(self, steps=1, **info):
-        self.done += steps
-        if self._call is not None:
-            self._call(self.done, self.total, info)
-        if self._bar is not None:
-            self._bar.set_postfix(info, refresh=False)
-            self._bar.update(steps)
+    @property
+    def _alphabet(self):
+        """The `Alphabet` of a model of symbols (made anew after `load`)."""
+        check_fitted(self, "alphabet_")
+        cached = self.__dict__.get("_alphabet_cache")
+        if cached is None or cached.symbols != self.alphabet_:
+            cached = self.__dict__["_alphabet_cache"] = Alphabet(self.alphabet_)
+        return cached
 
-    def __enter__(self):
-        return self
+    def _read(self, sequences, kinds=("text", "ids", "real")):
+        """Check training sequences; sets `kind_` and `alphabet_` or `n_features_`.
 
-    def __exit__(self, *error):
-        if self._bar is not None:
-            self._bar.close()
-
-
-class Estimator:
-    """Settings as scikit-learn keeps them, and files without pickle."""
-
-    _estimator_type = None
-
-    @classmethod
-    def _param_names(cls):
-        return sorted(p.name for p in inspect.signature(cls.__init__).parameters.values()
-                      if p.name != "self")
-
-    def get_params(self, deep=True):
-        """The settings, by name, as `__init__` takes them."""
-        return {name: getattr(self, name) for name in self._param_names()}
-
-    def set_params(self, **params):
-        """Change settings by name; returns self. Takes effect at the next `fit`."""
-        known = self._param_names()
-        for name, value in params.items():
-            if name not in known:
-                raise ValueError(f"set_params: got {name!r}, expected one of {known}")
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self):
-        signature = inspect.signature(type(self).__init__).parameters
-        shown = [f"{name}={getattr(self, name)!r}" for name, p in signature.items()
-                 if name != "self" and not _same(getattr(self, name), p.default)]
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def __sklearn_tags__(self):
-        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
-        kind = self._estimator_type
-        return Tags(estimator_type=kind, target_tags=TargetTags(required=kind is not None),
-                    classifier_tags=ClassifierTags() if kind == "classifier" else None,
-                    regressor_tags=RegressorTags() if kind == "regressor" else None,
-                    input_tags=InputTags(two_d_array=False, three_d_array=True, string=True))
-
-    def __sklearn_is_fitted__(self):
-        return any(name.endswith("_") and not name.startswith("_") for name in vars(self))
-
-    # -- files ------------------------------------------------------------
-    def _get_state(self):
-        """What was learnt: a dict of arrays, numbers, strings and lists of them."""
-        return {name: value for name, value in vars(self).items()
-                if name.endswith("_") and not name.startswith("_")}
-
-    def _set_state(self, state):
-        """The inverse of `_get_state`, called on a model made with the same settings."""
-        for name, value in state.items():
-            setattr(self, name, value)
-
-    def save(self, path):
-        """Write settings and learnt values to one safetensors file (no pickle).
-
-        The file is written under a temporary name and renamed, so an old file
-        stays whole until the new one is.
+        Returns the list of int64 ``(T,)`` or float64 ``(T, F)`` arrays. Subclasses
+        name the `kinds` they take. Settings ``alphabet`` and ``missing`` are
+        read from self when the model has them.
         """
-        save_model(path, type(self).__name__, self.get_params(), self._get_state())
+        missing = check_option("missing", getattr(self, "missing", "refuse"), MISSING)
+        symbols_only = "real" not in kinds
+        whole_numbers = isinstance(sequences, np.ndarray) and sequences.dtype.kind in "iu"
+        items = as_list(sequences, real=kinds == ("real",) or not (symbols_only or whole_numbers))
+        if not items:
+            raise ValueError("sequences: got an empty list, expected at least one sequence")
+        kind = "real" if kinds == ("real",) else guess_kind(items)
+        if kind not in kinds and not (symbols_only and kind == "real"):
+            raise TypeError(f"{type(self).__name__}.fit: got {kind} sequences, expected "
+                            + " or ".join(kinds))
+        if kind == "real" and not symbols_only:
+            features = {np.shape(s)[1] if np.ndim(s) == 2 else 1 for s in items
+                        if np.ndim(s) == 2 or len(s)}
+            if len(features) > 1:
+                raise ValueError(f"sequences: got {sorted(features)} features, expected the same "
+                                 "number F in every (T, F) sequence")
+            width = features.pop() if features else 1
+            arrays = [as_real(s, width, missing=missing, name=f"sequences[{i}]")
+                      for i, s in enumerate(items)]
+            self.kind_, self.n_features_ = "real", width
+            self.__dict__.pop("alphabet_", None)
+            return arrays
+        alphabet = Alphabet.learn(items, getattr(self, "alphabet", None))
+        arrays = [alphabet.encode(s, name=f"sequences[{i}]") for i, s in enumerate(items)]
+        self.kind_ = "ids" if alphabet.text is None else "text"
+        self.alphabet_ = alphabet.symbols
+        self.__dict__.pop("n_features_", None)
+        return arrays
 
-    @classmethod
-    def load(cls, path):
-        """Read what `save` wrote; a damaged file, or another class's, is refused."""
-        params, state = load_model(path, cls.__name__)
-        model = cls(**params)
-        model._set_state(state)
-        return model
+    def _list(self, sequences, name="sequences"):
+        """Split into single sequences, as this fitted model reads them."""
+        return as_list(sequences, real=self._real, name=name)
+
+    def _check(self, sequence, name="sequence"):
+        """One sequence (None: empty) as this fitted model's int64 or float64 array."""
+        if self._real:
+            return as_real([] if sequence is None else sequence, self.n_features_,
+                           missing=getattr(self, "missing", "refuse"), name=name)
+        if sequence is None:
+            return np.empty(0, np.int64)
+        return self._alphabet.encode(sequence, name=name)
+
+    @property
+    def n_symbols_(self):
+        """The number of symbols a model of text or integers knows."""
+        return self._alphabet.size
 
 
-class SequenceModelBase(Estimator):
+class SequenceModelBase(SequenceReader):
     """Base of the sequence models: what they share, written once.
 
     A subclass defines `fit`, `log_prob`, `predict` and `sample`, calls
@@ -266,87 +222,6 @@ class SequenceModelBase(Estimator):
             raise ValueError("sequences: got no value at all, expected at least one")
         return float(np.mean(errors**2))
 
-    # -- checking, for subclasses ----------------------------------------------
-    @property
-    def _real(self):
-        check_fitted(self, "kind_")
-        return self.kind_ == "real"
-
-    @property
-    def _alphabet(self):
-        """The `Alphabet` of a model of symbols (made anew after `load`)."""
-        check_fitted(self, "alphabet_")
-        cached = self.__dict__.get("_alphabet_cache")
-        if cached is None or cached.symbols != self.alphabet_:
-            cached = self.__dict__["_alphabet_cache"] = Alphabet(self.alphabet_)
-        return cached
-
-    def _read(self, sequences, kinds=("text", "ids", "real")):
-        """Check training sequences; sets `kind_` and `alphabet_` or `n_features_`.
-
-        Returns the list of int64 ``(T,)`` or float64 ``(T, F)`` arrays. Subclasses
-        name the `kinds` they take. Settings ``alphabet`` and ``missing`` are
-        read from self when the model has them.
-        """
-        missing = check_option("missing", getattr(self, "missing", "refuse"), MISSING)
-        symbols_only = "real" not in kinds
-        whole_numbers = isinstance(sequences, np.ndarray) and sequences.dtype.kind in "iu"
-        items = as_list(sequences, real=kinds == ("real",) or not (symbols_only or whole_numbers))
-        if not items:
-            raise ValueError("sequences: got an empty list, expected at least one sequence")
-        kind = "real" if kinds == ("real",) else guess_kind(items)
-        if kind not in kinds and not (symbols_only and kind == "real"):
-            raise TypeError(f"{type(self).__name__}.fit: got {kind} sequences, expected "
-                            + " or ".join(kinds))
-        if kind == "real" and not symbols_only:
-            features = {np.shape(s)[1] if np.ndim(s) == 2 else 1 for s in items
-                        if np.ndim(s) == 2 or len(s)}
-            if len(features) > 1:
-                raise ValueError(f"sequences: got {sorted(features)} features, expected the same "
-                                 "number F in every (T, F) sequence")
-            width = features.pop() if features else 1
-            arrays = [as_real(s, width, missing=missing, name=f"sequences[{i}]")
-                      for i, s in enumerate(items)]
-            self.kind_, self.n_features_ = "real", width
-            self.__dict__.pop("alphabet_", None)
-            return arrays
-        alphabet = Alphabet.learn(items, getattr(self, "alphabet", None))
-        arrays = [alphabet.encode(s, name=f"sequences[{i}]") for i, s in enumerate(items)]
-        self.kind_ = "ids" if alphabet.text is None else "text"
-        self.alphabet_ = alphabet.symbols
-        self.__dict__.pop("n_features_", None)
-        return arrays
-
-    def _list(self, sequences, name="sequences"):
-        """Split into single sequences, as this fitted model reads them."""
-        return as_list(sequences, real=self._real, name=name)
-
-    def _check(self, sequence, name="sequence"):
-        """One sequence (None: empty) as this fitted model's int64 or float64 array."""
-        if self._real:
-            return as_real([] if sequence is None else sequence, self.n_features_,
-                           missing=getattr(self, "missing", "refuse"), name=name)
-        if sequence is None:
-            return np.empty(0, np.int64)
-        return self._alphabet.encode(sequence, name=name)
-
-    @property
-    def n_symbols_(self):
-        """The number of symbols a model of text or integers knows."""
-        return self._alphabet.size
-
-
-def check_length(length, name="length"):
-    """A sample's length as int, refused unless it is an integer >= 0."""
-    if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
-        raise ValueError(f"{name}: got {length!r}, expected an integer >= 0")
-    return int(length)
-
-
-def generator(seed):
-    """A numpy Generator (PCG64) from a seed, or the Generator itself."""
-    return np.random.default_rng(seed)
-
 
 def _each(inputs, count):
     """Further arguments, each a list over sequences, as one dict a sequence."""
@@ -356,10 +231,3 @@ def _each(inputs, count):
         if len(items) != count:
             raise ValueError(f"{name}: got {len(items)} items, expected {count}, one a sequence")
     return [{name: items[i] for name, items in given.items()} for i in range(count)]
-
-
-def _same(a, b):
-    try:
-        return a is b or bool(a == b)
-    except ValueError:  # arrays
-        return False

@@ -1,0 +1,226 @@
+"""The breakpoint on NaN and infinity: one cheap look at every batch, the search only when it fires.
+
+The look
+    A NaN cannot hide. A gate that is NaN makes c or h NaN at its own step, so the states alone show
+    what went wrong on the way forward. A gate's gradient enters the bias gradient, which is a plain
+    sum over steps and rows, so the parameter gradients show every gate at once, and the gradients
+    of h and c what flowed between them. That leaves to add up: the states, their gradients, the
+    weights and the weights' gradients, and the input, whose infinities the gates' curves swallow. A
+    sum is finite unless a term is not, or finite terms overflow; the search that follows tells the
+    two apart.
+The search
+    goes through every named array in the order in which the pass computed them and returns the
+    first bad value.
+"""
+
+import math
+
+import numpy as np
+
+from .moment import Hit, gradient, layers, lead_up, numbers, states, valid, where
+from .watches import Watch
+
+# The order within one step.
+_FORWARD = {"LSTM": "i f g o c h", "GRU": "r z hn n h", "RNN": "h"}
+_BACKWARD = {"LSTM": "h o c g f i", "GRU": "h n hn z r", "RNN": "h"}
+
+
+class NaN(Watch):
+    """Stop at the first NaN or infinity: in the input, a weight, a gate, a state or a gradient.
+
+    The hit names the tensor, layer, gate, step, row and unit that were computed first, and shows
+    the steps before. Forward values come before gradients, and gradients in the order of the walk
+    back.
+
+    Parameters
+    ----------
+    every : int, default 1
+        Look at every n-th batch only.
+    action : optional
+        As in `Debugger`; its own for this watch.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> x = np.zeros((5, 2, 3), "float32")
+    >>> x[3, 1, 0] = np.nan
+    >>> tape = rc.LSTM(3, 4, seed=0).record(x)
+    >>> hit = viz.NaN().look(tape)
+    >>> hit.tensor, hit.step, hit.row, hit.unit
+    ('input', 3, 1, 0)
+    """
+
+    def check(self, moment):
+        with np.errstate(all="ignore"):
+            if all(math.isfinite(np.add.reduce(a, axis=None)) for a in _looked_at(moment)):
+                return None
+        return locate(moment)
+
+
+def _looked_at(moment):
+    """The few arrays in which any NaN or infinity of a pass must show."""
+    tape = moment.tape
+    ragged = tape.T and (np.asarray(tape.lengths) < tape.T).any()
+    yield tape.input[valid(tape)] if ragged else tape.input  # padding may hold anything
+    for layer, gates in layers(tape).items():
+        for gate in ("h", "c", "hn"):  # hn: its infinity is lost in tanh
+            if gate in gates:
+                yield tape[f"{layer}.{gate}"]
+        for gate in ("h", "c") if moment.grads else gates:
+            if gate in gates and (grad := gradient(tape, f"{layer}.{gate}")) is not None:
+                yield grad
+    yield from (moment.grads or {}).values()
+    yield from moment.parameters.values()
+    if moment.loss is not None:
+        yield np.float64(moment.loss)
+
+
+def locate(moment):
+    """The first NaN or infinity of a moment in the order of computation, as a Hit, or None."""
+    return (
+        _in_arrays("", moment.parameters, moment)
+        or _in_initial(moment)
+        or _first(_forward(moment.tape), moment)
+        or _in_output(moment)
+        or _first(_backward(moment.tape), moment)
+        or _in_arrays("grad ", moment.grads or {}, moment)
+    )
+
+
+def _in_initial(moment):
+    """A state that was bad before the first step."""
+    for name, state in zip("hc", states(moment.tape), strict=False):
+        bad = np.argwhere(~np.isfinite(state))
+        if len(bad):
+            number, row, unit = (int(i) for i in bad[0])
+            layer = list(layers(moment.tape))[number]
+            value = float(state[number, row, unit])
+            sentence = f"the initial {name} of {layer} is {value} in row {row}, unit {unit}"
+            return Hit("NaN", moment.update, f"initial {layer}.{name}", sentence, layer, name,
+                       None, row, unit, value)  # fmt: skip
+    return None
+
+
+def _in_output(moment):
+    """A loss that is not finite though the tape is: the prediction, or the loss itself."""
+    if moment.loss is None or math.isfinite(moment.loss):
+        return None
+    sentence = f"the loss is {moment.loss}, and all values of the tape are finite"
+    bad = np.argwhere(~np.isfinite(moment.output)) if moment.output is not None else []
+    if len(bad):
+        place = ", ".join(map(str, bad[0]))
+        sentence += f"; the prediction is {moment.output[tuple(bad[0])]} at [{place}]"
+    return Hit("NaN", moment.update, "loss", sentence, value=float(moment.loss))
+
+
+def _forward(tape):
+    """[(key, name, array, backwards in time?)]: the smallest key is what was computed first."""
+    two_way = any(layer.endswith(".reverse") for layer in layers(tape))
+    order = _FORWARD[tape.mode].split()
+    entries = [(_key(two_way, -1, -1), "input", tape.input, False)]
+    for depth, (layer, gates) in enumerate(layers(tape).items()):
+        for gate in gates:
+            place = order.index(gate)
+            entries.append(
+                (
+                    _key(two_way, depth, place),
+                    f"{layer}.{gate}",
+                    tape[f"{layer}.{gate}"],
+                    layer.endswith(".reverse"),
+                )
+            )
+    return entries
+
+
+def _backward(tape):
+    two_way = any(layer.endswith(".reverse") for layer in layers(tape))
+    order = _BACKWARD[tape.mode].split()
+    entries = []
+    for depth, (layer, gates) in enumerate(reversed(layers(tape).items())):
+        for gate in gates:
+            grad = gradient(tape, f"{layer}.{gate}")
+            if grad is not None:
+                grad = grad.reshape(-1, *grad.shape[-3:]) if grad.ndim > 3 else grad[None]
+                first = np.argmax(~np.isfinite(grad).all(axis=(1, 2, 3)))  # cotangent with one
+                key = _key(two_way, depth, order.index(gate))
+                down = not layer.endswith(".reverse")
+                entries.append((key, f"grad {layer}.{gate}", grad[first], down))
+    return entries
+
+
+def _key(two_way, depth, place):
+    """One way: all layers of a step, then the next step. Two ways: layer by layer."""
+    return (lambda t: (depth, t, place)) if two_way else (lambda t: (t, depth, place))
+
+
+def _first(entries, moment):
+    """The entry whose bad value was computed first, as a Hit."""
+    tape, best = moment.tape, None
+    inside = valid(tape)[..., None]
+    for key, name, array, descending in entries:
+        bad = ~np.isfinite(array) & inside
+        steps = np.flatnonzero(bad.any(axis=(1, 2)))
+        if not len(steps):
+            continue
+        t = int(steps[-1] if descending else steps[0])
+        rank = key(tape.T - 1 - t if descending else t)
+        if best is None or rank < best[0]:
+            best = rank, name, array, bad[t], t, descending
+    if best is None:
+        return None
+    _, name, array, bad, t, descending = best
+    row, unit = (int(i) for i in np.argwhere(bad)[0])
+    before = lead_up(array, t, row, unit, descending)
+    value = float(array[t, row, unit])
+    sentence = (
+        f"{where(name, t, row, unit)} {'is' if name == 'input' else 'became'} {value} "
+        f"({int(bad.any(1).sum())} of {bad.shape[0]} rows, "
+        f"{int(bad.any(0).sum())} of {bad.shape[1]} units)"
+    )
+    if len(before):
+        sentence += f"; just before it: {numbers(before)}"
+    layer, _, gate = name.removeprefix("grad ").rpartition(".")
+    return Hit(
+        "NaN",
+        moment.update,
+        name,
+        sentence,
+        layer or None,
+        gate if layer else None,
+        t,
+        row,
+        unit,
+        value,
+        before,
+    )
+
+
+def _in_arrays(prefix, arrays, moment):
+    """The first bad value of weights or their gradients, as a Hit."""
+    for name, array in arrays.items():
+        bad = ~np.isfinite(array)
+        if bad.any():
+            index = tuple(int(i) for i in np.argwhere(bad)[0])
+            gate, unit = _gate_of(name, index, array.shape, moment.tape)
+            value = float(array[index])
+            what = f"{prefix}{name}[{', '.join(map(str, index[-2:]))}]"
+            words = f" (gate {gate}, unit {unit})" if gate else ""
+            sentence = (
+                f"{what}{words} is {value}; {int(bad.sum())} of {bad.size} values are not finite"
+            )
+            return Hit(
+                "NaN", moment.update, prefix + name, sentence, gate=gate, unit=unit, value=value
+            )
+    return None
+
+
+def _gate_of(name, index, shape, tape):
+    """(gate, unit) of a row of a recurrent layer's weight or bias, or (None, None)."""
+    name = name.rpartition(".")[2]
+    if not name.startswith(("weight_ih", "weight_hh", "bias_ih", "bias_hh")):
+        return None, None
+    axis = -1 if name.startswith("bias") else -2
+    gates = {"LSTM": "ifgo", "GRU": "rzn", "RNN": "h"}[tape.mode]
+    size = shape[axis] // len(gates)
+    return gates[index[axis] // size], index[axis] % size

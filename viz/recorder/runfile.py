@@ -1,0 +1,191 @@
+"""The run file: what a recorder writes while a network trains, and how it is read back.
+
+    file    = magic (64 bytes), frame, frame, …
+    frame   = head (28 bytes), JSON (padded to 64), arrays (each at a multiple of 64)
+    head    = b"FRM\\n", length of the JSON, length of the arrays, checksums (CRC-32) of the JSON,
+              of the arrays and of the head itself; little endian
+
+Frames are only ever appended, so a run that was killed is whole up to its last frame: an unfinished
+one at the end is left out and said (`run.truncated`). Whatever else does not fit its checksum is
+refused. Opening reads the heads; the arrays stay in the file, mapped into memory, and are checked
+when one of their frame is first asked for. Nothing in a file is executed: there is no pickle.
+"""
+
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ...io.safetensors import DamagedFileError
+from .frame import Frame, series
+
+_ALIGN = 64
+MAGIC = b"rnncore run 1".ljust(_ALIGN, b"\0")
+_HEAD = struct.Struct("<4sIQIII")
+_MARK = b"FRM\n"
+_DTYPES = ("bool", "float32", "float64", "int64")
+
+
+def pack(header, arrays):
+    """One frame, as a list of buffers.
+
+    Parameters
+    ----------
+    header : dict
+        Anything that JSON can say.
+    arrays : dict of str to numpy.ndarray
+    """
+    index, parts, offset, checksum = [], [], 0, 0
+    for name, array in arrays.items():
+        if array.dtype.name not in _DTYPES:
+            raise TypeError(
+                f"{name}: got dtype {array.dtype}, expected one of {', '.join(_DTYPES)}"
+            )
+        index.append([name, array.dtype.name, list(array.shape), offset])
+        padding = bytes(-array.nbytes % _ALIGN)
+        for part in (np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, padding):
+            checksum = zlib.crc32(part, checksum)
+            parts.append(part)
+            offset += len(part)
+    text = json.dumps({**header, "arrays": index}).encode()
+    text += b" " * (-(_HEAD.size + len(text)) % _ALIGN)
+    head = _HEAD.pack(_MARK, len(text), offset, zlib.crc32(text), checksum, 0)[:-4]
+    return [head + struct.pack("<I", zlib.crc32(head)), text, *parts]
+
+
+class Run:
+    """A run file, read lazily: a sequence of `Frame`, one for every recorded update.
+
+    Parameters
+    ----------
+    path : path
+    upto_damage : bool, default False
+        Read a damaged file up to the damage instead of refusing it.
+
+    Attributes
+    ----------
+    truncated : bool
+        The last frame was not finished (the run was killed while writing) and is left out.
+
+    Raises
+    ------
+    DamagedFileError
+        The file is not a run file, or does not hold what was written.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib, rnncore as rc, tempfile
+    >>> from rnncore import viz
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.run"
+    >>> lstm = rc.LSTM(2, 4, seed=0)
+    >>> with viz.Recorder(path, every=1, names="*.f") as recorder:
+    ...     recorder.record(lstm.record(np.ones((20, 3, 2), "float32")), loss=0.5)
+    >>> run = viz.Run(path)
+    >>> len(run), run[0].names(), run[0]["l0.f"].shape
+    (1, ['l0.f'], (20, 3, 4))
+    >>> run.series("loss")
+    (array([1]), array([0.5]))
+    """
+
+    def __init__(self, path, *, upto_damage=False):
+        self.path = Path(path)
+        size = self.path.stat().st_size
+        self._map = np.memmap(self.path, np.uint8, mode="r") if size else np.empty(0, np.uint8)
+        if self._map[: len(MAGIC)].tobytes() != MAGIC:
+            raise DamagedFileError(
+                f"path: got {str(self.path)!r} of {size} bytes, which does not start as a run file"
+            )
+        self.truncated = False
+        self.places = []  # (offset, length) of every frame
+        self._headers, self._checked = [], set()
+        try:
+            self._scan()
+        except DamagedFileError:
+            if not upto_damage:
+                raise
+
+    def _scan(self):
+        offset, end = len(MAGIC), len(self._map)
+        while offset < end:
+            head = self._bytes(offset, _HEAD.size)
+            if len(head) < _HEAD.size:
+                break
+            mark, text_length, body_length, text_sum, _, head_sum = _HEAD.unpack(head)
+            if mark != _MARK or zlib.crc32(head[:-4]) != head_sum:
+                raise self._damaged(offset, "no whole frame starts where one should")
+            length = _HEAD.size + text_length + body_length
+            if offset + length > end:
+                break
+            text = self._bytes(offset + _HEAD.size, text_length)
+            if zlib.crc32(text) != text_sum:
+                raise self._damaged(offset, "a frame's index does not fit its checksum")
+            self.places.append((offset, length))
+            self._headers.append(json.loads(text))
+            offset += length
+        self.truncated = offset < end
+
+    def _bytes(self, offset, length):
+        return self._map[offset : offset + length].tobytes()
+
+    def _damaged(self, offset, what):
+        return DamagedFileError(
+            f"{self.path} is damaged at byte {offset:,}, frame {len(self.places)}: {what}; "
+            "Run(path, upto_damage=True) reads what lies before"
+        )
+
+    def _read(self, number, k):
+        if number not in self._checked:
+            self.verify(number)
+        offset, length = self.places[number]
+        text_length = _HEAD.unpack(self._bytes(offset, _HEAD.size))[1]
+        body = self._map[offset + _HEAD.size + text_length : offset + length]
+        name, dtype, shape, start = self._headers[number]["arrays"][k]
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if dtype not in _DTYPES or not 0 <= start <= start + size <= len(body):
+            raise DamagedFileError(f"{self.path}: {name!r} of frame {number} is not inside it")
+        return np.asarray(body[start : start + size]).view(dtype).reshape(shape)
+
+    def verify(self, number=None):
+        """Check the arrays of one frame, or of all, against their checksums."""
+        for n in range(len(self)) if number is None else [number]:
+            offset, length = self.places[n]
+            _, text_length, _, _, checksum, _ = _HEAD.unpack(self._bytes(offset, _HEAD.size))
+            body = self._map[offset + _HEAD.size + text_length : offset + length]
+            if zlib.crc32(body) != checksum:
+                raise DamagedFileError(
+                    f"{self.path} is damaged: the arrays of frame {n} (update "
+                    f"{self._headers[n].get('update')}, byte {offset:,}) do not fit their "
+                    "checksum; the other frames can be read"
+                )
+            self._checked.add(n)
+
+    def __len__(self):
+        return len(self._headers)
+
+    def __getitem__(self, number):
+        number = range(len(self))[number]
+        return Frame(self._headers[number], lambda k: self._read(number, k))
+
+    def __iter__(self):
+        return (self[n] for n in range(len(self)))
+
+    @property
+    def frames(self):
+        """The frames that hold arrays, without those that hold measures alone."""
+        return [frame for frame in self if frame.header["arrays"]]
+
+    def series(self, name):
+        """(updates, values) of "loss" or of a measure that was taken along the way."""
+        return series(self._headers, name)
+
+    def close(self):
+        """Let go of the file; arrays that were handed out stay valid."""
+        self._map, self._headers, self.places = np.empty(0, np.uint8), [], []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

@@ -1,0 +1,151 @@
+"""SequenceClassifier: one label or number for a sequence of any length."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.datasets import load_digits
+from sklearn.model_selection import cross_val_score
+
+from rnncore import models
+from rnncore.models import NotFittedError, SequenceClassifier
+
+RNG = np.random.default_rng(0)
+WORDS = ["ab" * k for k in range(1, 25)] + ["ba" * k for k in range(1, 25)]
+FIRST = [word[0] for word in WORDS]
+
+
+@pytest.fixture(scope="module")
+def words():
+    return SequenceClassifier("gru", 16, epochs=60, lr=0.02, patience=60, seed=0).fit(WORDS, FIRST)
+
+
+@pytest.fixture(scope="module")
+def sums():
+    x = [RNG.normal(size=(n, 2)) + 1 for n in RNG.integers(1, 9, size=300)]
+    y = np.array([a[:, 0].sum() for a in x])
+    return SequenceClassifier("gru", 32, epochs=60, lr=0.01, seed=0).fit(x, y), x, y
+
+
+def test_it_learns_what_was_read_first(words):
+    assert words.score(WORDS, FIRST) == 1.0
+    assert words.task_ == "label"
+    assert words.classes_.tolist() == ["a", "b"]
+    assert set(words.predict(["", "a", "ba" * 40])) <= {"a", "b"}
+    p = words.predict_proba(["a", "baba"])
+    np.testing.assert_allclose(p.sum(axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(words.classes_[p.argmax(axis=1)], words.predict(["a", "baba"]))
+
+
+def test_numbers_are_answered_in_their_unit(sums):
+    model, x, y = sums
+    assert model.task_ == "number"
+    assert model.score(x, y) > 0.9
+    assert model.predict(x).shape == (300,)
+    with pytest.raises(TypeError, match="predict_proba: fitted on numbers"):
+        model.predict_proba(x)
+
+
+@pytest.mark.parametrize("readout", ["last", "mean"])
+def test_a_row_does_not_depend_on_its_batch(readout):
+    x = [RNG.normal(size=(n, 3)) for n in (0, 1, 2, 50, 7)]
+    model = SequenceClassifier("lstm", 8, num_layers=2, epochs=2, readout=readout, seed=0,
+                               dtype="float64").fit(x * 4, [0, 1, 2, 0, 1] * 4)
+    alone = np.concatenate([model.predict_proba([a]) for a in x])
+    # the last product's sums may be taken in another order
+    np.testing.assert_allclose(model.predict_proba(x), alone, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("readout", ["last", "mean"])
+@pytest.mark.parametrize("symbols", [True, False])
+def test_gradients_equal_finite_differences(cell, readout, symbols):
+    rng = np.random.default_rng(5)
+    lengths = (1, 4, 6, 2)
+    x = [rng.integers(0, 3, size=n) if symbols else rng.normal(size=(n, 2)) for n in lengths]
+    y = np.array([0, 2, 1, 1])
+    model = SequenceClassifier(cell, 5, num_layers=2, epochs=1, valid_fraction=0, readout=readout,
+                               dtype="float64", seed=0).fit(x, y)
+    network = model.network_
+    output, backward = model._record(x)
+    grads = backward(model._loss_of(output, y)[1])
+    assert grads.keys() == network.parameters.keys()
+    h = 1e-5  # truncation h², rounding 1e-16/h
+    for name, grad in grads.items():
+        at = np.unravel_index(np.abs(grad).argmax(), grad.shape)
+        losses = []
+        for step in (h, -h):
+            with network.writable() as weights:
+                weights[name][at] += step
+            losses.append(model._loss_of(model._answers(x), y)[0])
+            with network.writable() as weights:
+                weights[name][at] -= step
+        assert (losses[0] - losses[1]) / (2 * h) == pytest.approx(grad[at], abs=1e-8)
+
+
+def test_digits_read_as_64_pixels_in_a_row():
+    images, labels = load_digits(return_X_y=True)
+    model = SequenceClassifier("gru", 48, epochs=12, lr=0.01, seed=0).fit(images[:1300],
+                                                                         labels[:1300])
+    assert model.score(images[1300:], labels[1300:]) > 0.7  # a blind guess is right in 0.1
+    assert model.history_["valid"][-1] < model.history_["valid"][0]
+
+
+def test_scikit_learns_tools_work():
+    model = SequenceClassifier("gru", 8, epochs=8, lr=0.02, seed=0)
+    assert is_classifier(model)
+    assert not is_classifier(SequenceClassifier(task="number"))
+    assert clone(model).get_params() == model.get_params()
+    x = RNG.normal(size=(60, 5)) + np.repeat([0, 2], 30)[:, None]
+    scores = cross_val_score(model, x, np.repeat(["low", "high"], 30), cv=2)
+    assert scores.min() > 0.8
+    with pytest.raises(NotFittedError, match="call fit"):
+        model.predict(x)
+
+
+def test_a_seed_fixes_every_bit_and_files_keep_them(words, sums, tmp_path):
+    again = clone(words).fit(WORDS, FIRST)
+    for name, weight in words.network_.parameters.items():
+        np.testing.assert_array_equal(weight, again.network_.parameters[name])
+    path = tmp_path / "m.safetensors"
+    words.save(path)
+    for read in (SequenceClassifier.load(path), models.load(path)):
+        np.testing.assert_array_equal(read.predict_proba(WORDS), words.predict_proba(WORDS))
+        np.testing.assert_array_equal(read.predict(WORDS), words.predict(WORDS))
+        assert read.classes_.dtype == words.classes_.dtype
+    model, x, _ = sums
+    model.save(path)
+    np.testing.assert_array_equal(models.load(path).predict(x), model.predict(x))
+
+
+def test_missing_values_are_masked_or_refused():
+    x = RNG.normal(size=(40, 6))
+    y = (x[:, 0] > 0).astype(int)
+    x[::3, 2] = np.nan
+    with pytest.raises(ValueError, match=r"sequences\[0\]: got NaN"):
+        SequenceClassifier(epochs=1).fit(x, y)
+    model = SequenceClassifier("gru", 8, epochs=2, missing="mask", seed=0).fit(x, y)
+    assert np.isfinite(model.predict_proba(x)).all()
+
+
+@pytest.mark.parametrize(("x", "y", "message"), [
+    (["a", "b"], [0], "y: got shape"), (["a", "b"], [1, 1], "y: got the label"),
+    (["a", "b"], [1.0, np.nan], "y: got nan at 1"), (["a", [1]], [0, 1], "kinds"),
+    ([], [], "empty list"), (np.zeros((2, 3, 4, 5)), [0, 1], "X: got shape"),
+])
+def test_wrong_data_are_refused_by_name(x, y, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        SequenceClassifier("rnn", 4, epochs=1).fit(x, y)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("task", "regress"), ("readout", "first"), ("cell", "mlp"), ("hidden_size", -1),
+    ("missing", True), ("valid_fraction", -0.5), ("valid_fraction", 0.9),
+])
+def test_wrong_settings_are_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"{name}: got"):
+        SequenceClassifier(epochs=1, **{name: value}).fit(["a", "b", "aa", "bb"], [0, 1, 0, 1])
+
+
+def test_strings_as_numbers_are_refused():
+    with pytest.raises(TypeError, match="y: got dtype"):
+        SequenceClassifier(task="number").fit(["a", "b"], ["x", "y"])

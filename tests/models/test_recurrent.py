@@ -16,7 +16,7 @@ RAGGED = [np.arange(n) % 4 for n in (0, 1, 2, 3, 40, 0, 7, 25)]
 
 @pytest.fixture(scope="module")
 def text():
-    return Recurrent("gru", 24, epochs=60, lr=0.01, window=32, batch_size=8, seed=0).fit([TEXT])
+    return Recurrent("gru", 24, epochs=80, lr=0.01, window=48, batch_size=8, seed=0).fit([TEXT])
 
 
 @pytest.fixture(scope="module")

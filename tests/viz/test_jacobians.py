@@ -8,7 +8,7 @@ from viz_twin import Explicit
 
 from rnncore import viz
 
-# Products of at most 9 float64 matrices of at most 16×16: rounding stays far under what is promised.
+# Products of at most 9 float64 matrices, 16×16 at most: rounding stays far under the promise.
 TIGHT = {"rtol": 1e-9, "atol": 0}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ._common import check_direction
 from ._layer import in_float64, record, rows_of
+from ._orthonormal import orthonormalise_rows
 
 __all__ = [
     "entropy_rate",
@@ -14,9 +15,10 @@ __all__ = [
     "lyapunov_spectrum",
 ]
 
-# A QR is made when the exponents have spread the rows by e^23 = 1e10 (R's smallest diagonal element
-# keeps 6 digits then), at the latest after 4 steps: those of a spread under e^3 a step keep 11.
-BUDGET, LONGEST = 23.0, 4
+# Up to WIDE directions a QR costs less than the step before it, and is made every step. Beyond,
+# when the exponents have spread the rows by about e^23 = 1e10 (R's smallest diagonal elements keep
+# some 5 digits then, the leading ones all), at the latest after 4 steps.
+WIDE, BUDGET, LONGEST = 128, 23.0, 4
 
 
 def lyapunov_spectrum(
@@ -52,8 +54,9 @@ def lyapunov_spectrum(
     -----
     Q_{t-1}·R_t = J_tᵀ·Q_t, backward in time with the adjoint steps of the tape: the transposed
     product has the same exponents. λ_i is the mean of ln R_ii. The walk is made in float64 whatever
-    the layer's dtype, and Q is orthogonalised every 1 to 4 steps, before float64 cannot tell the
-    rows apart. The directions are random at first, always the same ones.
+    the layer's dtype, and Q is orthogonalised every step, for more than 128 directions every 1 to 4
+    steps, before float64 cannot tell the rows apart. The directions are random at first, always the
+    same ones.
 
     Examples
     --------
@@ -177,22 +180,22 @@ def _growth(layer, x, warmup, n, state, direction):
             break
         with np.errstate(invalid="ignore"):
             spread = np.ptp(growth, axis=0).max() / (walked - last)
-        last, due = walked, walked + _interval(spread)
+        last, due = walked, walked + _interval(n, spread)
     return np.array(steps), np.array(sums)
 
 
 def _orthonormalise(carry) -> np.ndarray:
     """The carry's rows become orthonormal; (n, B): ln of what that took out."""
-    Q, R = np.linalg.qr(carry.value.transpose(1, 2, 0))
-    with np.errstate(divide="ignore"):
-        growth = np.log(np.abs(np.diagonal(R, axis1=1, axis2=2))).T + carry.log_scale
-    carry.value[...] = Q.transpose(2, 0, 1)
+    growth = np.array(carry.log_scale)
+    for b in range(growth.shape[1]):
+        with np.errstate(divide="ignore"):
+            growth[:, b] += np.log(orthonormalise_rows(carry.value[:, b]))
     carry.log_scale[...] = 0
     return growth
 
 
-def _interval(spread: float) -> int:
-    """Steps until the next QR, from the spread of the exponents per step."""
-    if not np.isfinite(spread):
+def _interval(n: int, spread: float) -> int:
+    """Steps until the next QR of n rows, from the spread of the exponents per step."""
+    if n <= WIDE or not np.isfinite(spread):
         return 1
     return int(np.clip(BUDGET / max(spread, 1e-9), 1, LONGEST))

@@ -1,0 +1,357 @@
+"""Every other measure equals a plain numpy twin, for every cell, one and two layers."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support import CELLS, make, parts, random_input, random_state
+from twin import Twin
+from viz_twin import Explicit
+
+import rnncore as rc
+from rnncore import viz
+
+# float64 sums over at most a few hundred terms
+TIGHT = {"rtol": 1e-11, "atol": 1e-14}
+ALL = pytest.mark.parametrize(("cell", "layers"), [(c, n) for c in CELLS for n in (1, 2)])
+
+
+def recorded(cell, layers, rng, T=7, B=3, H=4, lengths=(7, 4, 1), **options):
+    layer = make(cell, 3, H, layers, dtype="float64", **options)
+    x, state = random_input(layer, T, B, rng), random_state(layer, B, rng)
+    lengths = np.array(lengths)
+    run = Twin.of(layer).forward(x, parts(state), lengths)
+    return layer, x, state, lengths, layer.record(x, state, lengths=lengths), run
+
+
+def steps_of(run, name):
+    """(steps, H): the values of all valid steps."""
+    return run.values[name][run.valid]
+
+
+@ALL
+def test_gradient_flow(cell, layers, rng):
+    layer, _, _, _, tape, run = recorded(cell, layers, rng, bidirectional=layers == 2)
+    g = rng.normal(size=run.output.shape)
+    tape.backward(g)
+    expected = Twin.of(layer).backward(run, g).values
+    flow = viz.gradient_flow(tape)
+    assert set(flow) == {n for n in expected if n.endswith((".h", ".c"))}
+    for name, size in flow.items():
+        np.testing.assert_allclose(size, np.linalg.norm(expected[name], axis=-1), **TIGHT)
+
+
+def test_gradient_flow_does_not_underflow():
+    tape = make("rnn-tanh", 2, 4, dtype="float64").record(np.ones((1, 1, 2)))
+    tape.backward(np.full((1, 1, 4), 1e-200))
+    assert viz.gradient_flow(tape)["l0.h"][0, 0] == pytest.approx(2e-200, rel=1e-12)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize(("cell", "gate"), [("lstm", "f"), ("gru", "z"), ("gru-before", "z")])
+def test_timescales(cell, gate, layers, rng):
+    _, _, _, _, tape, run = recorded(cell, layers, rng, bidirectional=layers == 2)
+    scales = viz.timescales(tape)
+    directions = [""] if layers == 1 else ["", ".reverse"]
+    assert list(scales) == [f"l{i}{d}" for i in range(layers) for d in directions]
+    for name, tau in scales.items():
+        expected = -1 / np.log(steps_of(run, f"{name}.{gate}")).mean(0)
+        np.testing.assert_allclose(tau, expected, **TIGHT)
+
+
+@ALL
+def test_saturation(cell, layers, rng):
+    _, _, _, _, tape, run = recorded(cell, layers, rng)
+    shares = viz.saturation(tape, 0.4, 0.6)
+    gates = {"lstm": "ifo", "gru": "rz", "gru-before": "rz"}.get(cell, "")
+    assert list(shares) == [f"l{i}.{g}" for i in range(layers) for g in gates]
+    for name, share in shares.items():
+        values = steps_of(run, name)
+        np.testing.assert_allclose(share.low, (values < 0.4).mean(0), **TIGHT)
+        np.testing.assert_allclose(share.high, (values > 0.6).mean(0), **TIGHT)
+        assert (share.low + share.high > 0).any()
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@ALL
+def test_step_share(cell, layers, bidirectional, rng):
+    """One step's term of ∂L/∂W is what `backward` gives when only that step's weights count."""
+    layer, _, _, lengths, tape, run = recorded(cell, layers, rng, bidirectional=bidirectional)
+    g = rng.normal(size=run.output.shape)
+    tape.backward(g)
+    share = viz.step_share(tape)
+    twin = Twin.of(layer)
+    assert set(share) == {n for n in layer.state_dict() if n.startswith("weight")}
+    expected = untied_norms(twin, run, g)
+    for name, size in expected.items():
+        size = size / np.where(size.sum(0) > 0, size.sum(0), 1)
+        np.testing.assert_allclose(share[name], size, rtol=1e-9, atol=1e-14)
+    assert lengths.min() == 1
+
+
+def untied_norms(twin, run, g):
+    """weight -> (T, B): the Frobenius norm of every step's and row's own term of ∂L/∂W."""
+    T, B, _ = run.output.shape
+    found = {}
+    for b in range(B):
+        for t in range(T):
+            total = collect(twin, run, g, b, t)
+            for name, term in total.items():
+                found.setdefault(name, np.zeros((T, B)))[t, b] = np.linalg.norm(term)
+    return found
+
+
+def collect(twin, run, g, b, t):
+    """The terms of one step and row, by zeroing what all the others contribute."""
+    import twin as module
+
+    def only(scan):
+        """weight_products sees one step at a time: keep this one's row b, zero the rest."""
+        seen = iter(reversed(scan.order))
+
+        def products(da_x, x, da_h, s):
+            keep = np.zeros((len(x), 1))
+            keep[b] = next(seen) == t
+            return original(da_x * keep, x, da_h * keep, s)
+
+        return products
+
+    original, scan_back = module.weight_products, twin._scan_back
+
+    def watched(scan, *rest):
+        module.weight_products = only(scan)
+        return scan_back(scan, *rest)
+
+    twin._scan_back = watched
+    try:
+        grads = twin.backward(run, g).parameters
+    finally:
+        module.weight_products, twin._scan_back = original, scan_back
+    return {n: a for n, a in grads.items() if n.startswith("weight")}
+
+
+@ALL
+def test_connectivity_is_what_finite_differences_see(cell, layers, rng):
+    layer, x, state, lengths, tape, _ = recorded(cell, layers, rng, bidirectional=layers == 2)
+    v = rng.normal(size=tape.output.shape)
+    tape.backward(v)
+    before = tape.grad["l0.h"].copy()
+    found = viz.connectivity(tape, v, scaled=False)
+    np.testing.assert_array_equal(tape.grad["l0.h"], before)
+
+    def logits(x):  # (T, B)
+        return (layer(x, state, lengths=lengths)[0] * v).sum(-1)
+
+    step, expected = 1e-6, np.zeros((7, 7, 3))
+    for t in range(7):
+        for i in range(3):
+            dx = np.zeros_like(x)
+            dx[t, :, i] = step
+            expected[:, t] += ((logits(x + dx) - logits(x - dx)) / (2 * step)) ** 2
+    expected = np.sqrt(expected)
+    valid = np.arange(7)[:, None] < lengths
+    seen = valid[:, None] & valid[None]
+    if layers == 1:
+        seen &= np.tril(np.ones((7, 7), bool))[:, :, None]
+    np.testing.assert_array_equal(np.isnan(found), ~seen)
+    # central differences: error h² of the third derivative and eps/h of rounding
+    np.testing.assert_allclose(found[seen], expected[seen], atol=1e-8)
+    scaled, largest = viz.connectivity(tape, v), np.nan_to_num(found).max(1)
+    np.testing.assert_allclose(
+        scaled[seen], (found / np.where(largest > 0, largest, 1)[:, None])[seen], rtol=1e-12
+    )
+
+
+def test_connectivity_refuses_a_tape_that_is_out_of_date(rng):
+    layer, *_, tape, _ = recorded("gru", 1, rng)
+    weights = layer.state_dict()
+    weights["bias_hh_l0"] += 0.5
+    layer.load_state_dict(weights)
+    with pytest.raises(ValueError, match="record again"):
+        viz.connectivity(tape, np.ones(tape.output.shape))
+
+
+@ALL
+def test_integrated_gradients_are_complete_and_equal_a_midpoint_sum(cell, layers, rng):
+    layer, x, state, lengths, *_ = recorded(cell, layers, rng)
+    base, v = rng.normal(size=x.shape) / 4, rng.normal(size=(7, 3, 4))
+
+    def F(y):
+        return (v * y**2).sum((0, 2)), 2 * v * y
+
+    found = viz.integrated_gradients(layer, x, F, base, 24, state=state, lengths=lengths)
+    valid = (np.arange(7)[:, None] < lengths)[..., None]
+    difference = (
+        F(layer(x, state, lengths=lengths)[0])[0] - F(layer(base, state, lengths=lengths)[0])[0]
+    )
+    np.testing.assert_allclose(found.value.sum((0, 2)) + found.residual, difference, **TIGHT)
+    # smooth cells: Gauss–Legendre of 24 points; a ReLU's path has kinks, each an error of 1/points²
+    assert np.abs(found.residual).max() < (0.05 if cell == "rnn-relu" else 1e-7)
+    twin, points, mean = Twin.of(layer), 400, 0
+    for k in range(points):
+        run = twin.forward(base + (k + 0.5) / points * (x - base), parts(state), lengths)
+        mean = mean + twin.backward(run, F(run.output)[1]).input / points
+    expected = np.where(valid, (x - base) * mean, 0)
+    # the midpoint rule's own error is curvature/(24·points²); for kinks 1/points of the jump
+    tol = 2e-2 if cell == "rnn-relu" else 1e-4
+    np.testing.assert_allclose(found.value, expected, atol=tol)
+    np.testing.assert_array_equal(found.per_step, found.value.sum(-1))
+
+
+def test_integrated_gradients_of_a_linear_readout_and_layouts(rng):
+    layer = make("lstm", 3, 4, dtype="float64", batch_first=True, bidirectional=True)
+    x, v = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5, 8))
+    found = viz.integrated_gradients(layer, x, v)
+    assert found.value.shape == (5, 2, 3)
+    ends = ((layer(a)[0] * v).sum((1, 2)) for a in (x, 0 * x))
+    np.testing.assert_allclose(found.value.sum((0, 2)), next(ends) - next(ends), rtol=1e-8)
+    with pytest.raises(ValueError, match="readout: got shape"):
+        viz.integrated_gradients(layer, x, v[:, :2])
+
+
+@ALL
+def test_omission(cell, layers, rng):
+    layer, x, state, lengths, *_ = recorded(cell, layers, rng)
+    found, twin = viz.omission(layer, x, state=state, lengths=lengths), Twin.of(layer)
+
+    def final(x, b):
+        own = tuple(s[:, b : b + 1] for s in parts(state))
+        return np.concatenate([s[:, 0].ravel() for s in twin.forward(x[:, b : b + 1], own).state])
+
+    for b, n in enumerate(lengths):
+        full = final(x[:n], b)
+        for i in range(n):
+            other = final(np.delete(x[:n], i, axis=0), b)
+            lengths_of_both = np.linalg.norm(full) * np.linalg.norm(other)
+            cosine = full @ other / lengths_of_both if lengths_of_both else np.nan
+            assert found[i, b] == pytest.approx(1 - cosine, abs=1e-13, nan_ok=True)
+        assert np.isnan(found[n:, b]).all()
+
+
+@ALL
+def test_context_cut(cell, layers, rng):
+    layer, x, state, _, *_ = recorded(cell, layers, rng)
+    target = rng.normal(size=(3, 4))
+
+    def loss(y):
+        return ((y - target) ** 2).sum(-1)
+
+    contexts, change = viz.context_cut(layer, x, loss, state=state)
+    assert contexts.tolist() == [1, 2, 4, 7]
+    twin = Twin.of(layer)
+    full = loss(twin.forward(x, parts(state)).output[-1])
+    for k, found in zip(contexts[:-1], change, strict=False):
+        np.testing.assert_allclose(found, loss(twin.forward(x[-k:]).output[-1]) - full, **TIGHT)
+    assert (change[-1] == 0).all()
+    with pytest.raises(ValueError, match="numbers from 1 to 7"):
+        viz.context_cut(layer, x, loss, [0, 3])
+    with pytest.raises(ValueError, match="one loss for every row"):
+        viz.context_cut(layer, x, lambda y: y)
+
+
+@ALL
+def test_memory_curve(cell, layers, rng):
+    layer = make(cell, 2, 3, layers, dtype="float64")
+    found = viz.memory_curve(layer, 5, steps=60, washout=10, ridge=1e-6, seed=3)
+    u = np.random.default_rng(3).uniform(-1, 1, 130)
+    values = Twin.of(layer).forward(np.stack([u, u], -1)[:, None]).values
+    names = [f"l{i}.{p}" for p in ("h", "c") for i in range(layers) if f"l{i}.{p}" in values]
+    S = np.concatenate([values[n][:, 0] for n in names], -1)[10:]
+    A = S[:60] - S[:60].mean(0)
+    penalty = 1e-6 * (A**2).sum() / A.shape[1]
+    for k in range(5):
+        want = u[10 - k : 130 - k]
+        w = np.linalg.solve(
+            A.T @ A + penalty * np.eye(A.shape[1]), A.T @ (want[:60] - want[:60].mean())
+        )
+        r = np.corrcoef(S[60:] @ w, want[60:])[0, 1]
+        assert found[k] == pytest.approx(r**2, abs=1e-7)  # the normal equations' own rounding
+    with pytest.raises(ValueError, match="knows the future"):
+        viz.memory_curve(make(cell, 1, 3, bidirectional=True))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", ["rnn-tanh", "rnn-sigmoid", "gru", "gru-before", "lstm"])
+def test_lyapunov_spectrum(cell, layers, rng):
+    layer = make(cell, 3, 4, layers, dtype="float64")
+    x, state = random_input(layer, 60, 2, rng), random_state(layer, 2, rng)
+    expected = Explicit(layer, x, state).lyapunov(warmup=12)
+    found = viz.lyapunov_spectrum(layer, x, 12, state=state)
+    # R's smallest diagonal element keeps 6 digits between two of our QRs
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
+    steps, running = viz.lyapunov_convergence(layer, x, 12, state=state)
+    assert steps[-1] == 36
+    np.testing.assert_array_equal(running[-1], found)
+    single = make(cell, 3, 4, layers)
+    single.load_state_dict(layer.state_dict())
+    weights_rounded = viz.lyapunov_spectrum(single, x, 12, state=state)
+    np.testing.assert_allclose(weights_rounded, found, atol=1e-4)
+
+
+@pytest.mark.parametrize(("H", "tol"), [(40, 1e-9), (70, 1e-3)])
+def test_lyapunov_spectrum_of_a_wide_layer(H, tol, rng):
+    """Past the width at which panels replace Householder's QR, and past that of a QR every step."""
+    layer = make("lstm", 3, H, dtype="float64")
+    x = random_input(layer, 30, 1, rng)
+    found, expected = viz.lyapunov_spectrum(layer, x), Explicit(layer, x).lyapunov()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tol)
+    np.testing.assert_allclose(found[:H], expected[:H], rtol=0, atol=1e-9)
+
+
+def test_lyapunov_spectrum_of_dead_units(rng):
+    """A ReLU unit that is never on loses its direction at once."""
+    layer = rc.RNN(1, 2, nonlinearity="relu", bias=False)
+    layer.load_state_dict({"weight_ih_l0": [[1.0], [-1.0]], "weight_hh_l0": np.eye(2) / 2})
+    spectrum = viz.lyapunov_spectrum(layer, np.ones((20, 1, 1)), warmup=5)
+    np.testing.assert_allclose(spectrum, [np.log(0.5), -np.inf])
+    with pytest.raises(ValueError, match="expected 0 <= warmup < steps"):
+        viz.lyapunov_spectrum(layer, np.ones((5, 1, 1)), warmup=5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_mean_field(cell, rng):
+    """χ is the mean squared singular value: of random weights within their scatter, RNN's exactly
+    where units are exchangeable."""
+    H, T = 150, 12
+    layer = make(cell, 4, H, dtype="float64")
+    weights = layer.state_dict()
+    weights["weight_hh_l0"] = rng.normal(size=weights["weight_hh_l0"].shape) * 0.8 / H**0.5
+    layer.load_state_dict(weights)
+    x = random_input(layer, T, 1, rng)
+    found = viz.mean_field(layer.record(x))["l0"]
+    explicit = Explicit(layer, x)
+    J = explicit.J[2:, 0]
+    if cell == "lstm":  # ∂c_t/∂c_{t-1}, with h_{t-1} = o·tanh(c_{t-1}) at a fixed o
+        v = explicit.run.values
+        slope = v["l0.o"][1:-1, 0] * (1 - np.tanh(v["l0.c"][1:-1, 0]) ** 2)
+        J = J[:, H:, H:] + J[:, H:, :H] * slope[:, None, :]
+    expected = np.square(J).sum((1, 2)).mean() / H
+    # a mean over H² weights times H units: relative scatter of a few /√H/√T; the first 2 of 12
+    # steps are not in the twin's mean
+    assert found.chi == pytest.approx(expected, rel=0.12)
+    assert found.xi == pytest.approx(-1 / np.log(found.chi), rel=1e-12)
+    if cell.startswith("rnn"):
+        W = weights["weight_hh_l0"]
+        assert found.sigma_w == pytest.approx(np.linalg.norm(W) / H**0.5, rel=1e-12)
+        a = {"tanh": np.arctanh, "sigmoid": lambda h: np.log(h / (1 - h))}.get(cell[4:])
+        if a:
+            h = explicit.run.values["l0.h"][:, 0]
+            assert found.q == pytest.approx(np.square(a(h)).mean(), rel=1e-9)
+
+
+@pytest.mark.parametrize("bad", [viz.timescales, viz.gradient_flow, viz.step_share])
+def test_a_tape_that_does_not_have_it(bad):
+    with pytest.raises(ValueError, match="expected"):
+        bad(make("rnn-tanh", 3, 4).record(np.ones((5, 1, 3))))
+
+
+def test_numbers_need_no_matplotlib():
+    code = (
+        "import sys, numpy as np, rnncore as rc\n"
+        "from rnncore import viz\n"
+        "tape = rc.LSTM(2, 3).record(np.ones((5, 1, 2)))\n"
+        "viz.jacobian_norms(tape), viz.saturation(tape), dir(viz)\n"
+        "assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,29 @@
+"""The few layers and losses that training a sequence model needs besides the recurrent layer.
+
+There is no autograd. Every module is called like a function (nothing is kept), or recorded:
+``record(x)`` returns an object with ``.output`` and ``.backward(grad_output)``, whose answer has
+``.input`` and ``.parameters``, as the tape of a recurrent layer has.
+
+    tokens ─ Embedding ─ RNN | GRU | LSTM ─ (Dropout) ─ Linear ─ logits ─ cross_entropy
+             └────────────────────── SequenceModel ─────────────────────┘
+"""
+
+from rnncore.nn.layers import Dropout, Embedding, Linear
+from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
+from rnncore.nn.record import Record
+from rnncore.nn.sequence import CELLS, SequenceModel, make_layer, sequence_model
+
+__all__ = [
+    "CELLS",
+    "Dropout",
+    "Embedding",
+    "Linear",
+    "Record",
+    "SequenceModel",
+    "cross_entropy",
+    "length_mask",
+    "make_layer",
+    "mse",
+    "sequence_model",
+    "token_nll",
+]

@@ -1,0 +1,245 @@
+"""A whole sequence model: (embedding) → recurrent layer → (dropout) → linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rnncore.init import forget_bias
+from rnncore.layers import GRU, LSTM, RNN
+from rnncore.module import Module
+from rnncore.nn.layers import Dropout, Embedding, Linear
+from rnncore.nn.losses import cross_entropy, length_mask, mse
+from rnncore.tape import Gradients
+
+# The five cells that runs are made of, by the name the command line and checkpoints use.
+CELLS: dict[str, tuple[type, dict]] = {
+    "rnn-sigmoid": (RNN, {"nonlinearity": "sigmoid"}),
+    "rnn-tanh": (RNN, {"nonlinearity": "tanh"}),
+    "rnn-relu": (RNN, {"nonlinearity": "relu"}),
+    "gru": (GRU, {}),
+    "lstm": (LSTM, {}),
+}
+LOSSES: dict[str, Callable] = {"cross_entropy": cross_entropy, "mse": mse}
+
+
+class SequenceModel(Module):
+    """Tokens or real vectors in, one prediction a step out; the state is the caller's to carry.
+
+    Parameters
+    ----------
+    embedding : Embedding or None
+        None: the input is real, (T, B, I), and goes into the layer as it is.
+    layer : RNN, GRU or LSTM
+        Its layout is the model's: (T, B) tokens, or (B, T) if it is ``batch_first``.
+    head : Linear
+    dropout : Dropout, optional
+        Between layer and head, in training.
+    loss : {"cross_entropy", "mse"}
+
+    Notes
+    -----
+    Parameters are flattened as torch flattens a module with these three attributes:
+    ``embedding.weight``, ``layer.weight_ih_l0`` …, ``head.weight``, ``head.bias``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore.nn import sequence_model
+    >>> model = sequence_model("gru", 10, hidden_size=8, embedding_size=4, seed=0)
+    >>> tokens = np.arange(6).reshape(3, 2)
+    >>> logits, state = model(tokens)
+    >>> logits.shape, state.shape
+    ((3, 2, 10), (1, 2, 8))
+    >>> loss, grads, state = model.loss_and_grads(tokens, tokens + 1, state)
+    >>> grads.keys() == model.parameters.keys()
+    True
+    """
+
+    def __init__(
+        self,
+        embedding: Embedding | None,
+        layer,
+        head: Linear,
+        *,
+        dropout: Dropout | None = None,
+        loss: str = "cross_entropy",
+    ):
+        super().__init__(layer.dtype)
+        features = layer.hidden_size * layer.directions
+        if head.in_features != features:
+            raise ValueError(
+                f"head: got in_features={head.in_features}, expected {features}, the layer's output"
+            )
+        if embedding is not None and embedding.embedding_dim != layer.input_size:
+            raise ValueError(
+                f"embedding: got embedding_dim={embedding.embedding_dim}, expected "
+                f"{layer.input_size}, the layer's input_size"
+            )
+        if loss not in LOSSES:
+            raise ValueError(f"loss: got {loss!r}, expected one of {sorted(LOSSES)}")
+        self.embedding, self.layer, self.dropout, self.head = embedding, layer, dropout, head
+        self.loss_name = loss
+        modules = {"embedding": embedding, "layer": layer, "dropout": dropout, "head": head}
+        self._modules = {name: module for name, module in modules.items() if module is not None}
+
+    def __call__(self, x, state=None, lengths=None):
+        """``(prediction, state)``; nothing is kept."""
+        if self.embedding is not None:
+            x = self.embedding(x)
+        y, state = self.layer(x, state, lengths=lengths)
+        return self.head(y), state
+
+    forward = __call__
+
+    def record(self, x, state=None, lengths=None, *, train: bool = False) -> SequenceRecord:
+        """As a call, keeping what the way back needs; ``train=True`` applies dropout."""
+        embedded = None
+        if self.embedding is not None:
+            embedded = self.embedding.record(x)
+            x = embedded.output
+        tape = self.layer.record(x, state, lengths=lengths, train=train)
+        kept = None if self.dropout is None else self.dropout.record(tape.output, train=train)
+        predicted = self.head.record(tape.output if kept is None else kept.output)
+        return SequenceRecord(embedded, tape, kept, predicted)
+
+    def loss(self, prediction, targets, lengths=None) -> tuple[float, np.ndarray]:
+        """The loss and ∂loss/∂prediction, over the steps inside `lengths`."""
+        mask = None
+        if lengths is not None:
+            axis = 1 if self.layer.batch_first else 0
+            mask = length_mask(lengths, prediction.shape[axis], batch_first=self.layer.batch_first)
+        return LOSSES[self.loss_name](prediction, targets, mask=mask)
+
+    def loss_and_grads(self, x, targets, state=None, lengths=None, *, train: bool = True):
+        """One window of truncated BPTT.
+
+        Returns
+        -------
+        loss : float
+        grads : dict of str to ndarray
+            By the names of ``parameters``.
+        state : the layer's state after the window, to be passed to the next one
+        """
+        record = self.record(x, state, lengths, train=train)
+        loss, grad = self.loss(record.output, targets, lengths)
+        return loss, record.backward(grad).parameters, record.state
+
+    @property
+    def config(self) -> dict:
+        """What `from_config` needs to build this model again; plain JSON values."""
+        layer = self.layer
+        options = {
+            name: getattr(layer, name)
+            for name in (
+                "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout",
+                "bidirectional", "nonlinearity", "reset_after",
+            )
+            if hasattr(layer, name)
+        }  # fmt: skip
+        return {
+            "cell": layer.mode,
+            "layer": options,
+            "dtype": layer.dtype.name,
+            "num_embeddings": None if self.embedding is None else self.embedding.num_embeddings,
+            "outputs": self.head.out_features,
+            "head_bias": self.head.bias,
+            "dropout": None if self.dropout is None else self.dropout.p,
+            "loss": self.loss_name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, *, dtype=None) -> SequenceModel:
+        """A model of this shape, with fresh weights; `dtype` overrides the one it had."""
+        dtype = dtype or config["dtype"]
+        layer = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}[config["cell"]](
+            **config["layer"], dtype=dtype, seed=0
+        )
+        rows, dropout = config["num_embeddings"], config["dropout"]
+        features = layer.hidden_size * layer.directions
+        return cls(
+            None if rows is None else Embedding(rows, layer.input_size, dtype=dtype, seed=0),
+            layer,
+            Linear(features, config["outputs"], config["head_bias"], dtype=dtype, seed=0),
+            dropout=None if dropout is None else Dropout(dropout, seed=0),
+            loss=config["loss"],
+        )
+
+    def astype(self, dtype) -> SequenceModel:
+        """A copy in another precision: f64 is there to look at what f32 learned."""
+        copy = self.from_config(self.config, dtype=dtype)
+        copy.load_state_dict(self.state_dict())
+        return copy
+
+
+class SequenceRecord:
+    """One recorded pass of a `SequenceModel`; `tape` is the recurrent layer's."""
+
+    def __init__(self, embedded, tape, kept, predicted):
+        self.tape, self.output, self.state = tape, predicted.output, tape.state
+        self._embedded, self._kept, self._predicted = embedded, kept, predicted
+
+    def backward(self, grad_output) -> Gradients:
+        """∂L/∂prediction in; every parameter's gradient, the initial state's and the input's out.
+
+        ``.input`` is None for tokens.
+        """
+        head = self._predicted.backward(grad_output)
+        grad = head.input if self._kept is None else self._kept.backward(head.input).input
+        layer = self.tape.backward(grad)
+        parameters = _prefixed("layer", layer.parameters) | _prefixed("head", head.parameters)
+        if self._embedded is None:
+            return Gradients(layer.input, layer.state, parameters)
+        embedding = self._embedded.backward(layer.input)
+        parameters = _prefixed("embedding", embedding.parameters) | parameters
+        return Gradients(None, layer.state, parameters)
+
+
+def make_layer(cell: str, input_size: int, hidden_size: int, **options):
+    """A recurrent layer by the name of its cell (see `CELLS`); the bias of a gate that keeps is 1.
+
+    That gate is the LSTM's f and the GRU's z; a bias of 1 there (Gers 2000, Jozefowicz 2015) is
+    what `rnncore.init.forget_bias` sets.
+
+    Examples
+    --------
+    >>> from rnncore.nn import make_layer
+    >>> layer = make_layer("lstm", 3, 2, seed=0)
+    >>> layer.parameters["bias_ih_l0"][2:4].tolist()
+    [1.0, 1.0]
+    """
+    if cell not in CELLS:
+        raise ValueError(f"cell: got {cell!r}, expected one of {', '.join(CELLS)}")
+    kind, extra = CELLS[cell]
+    layer = kind(input_size, hidden_size, **extra, **options)
+    return forget_bias(layer, 1.0) if cell in ("gru", "lstm") and layer.bias else layer
+
+
+def sequence_model(
+    cell: str,
+    tokens: int,
+    *,
+    hidden_size: int = 128,
+    embedding_size: int = 64,
+    num_layers: int = 1,
+    dropout: float = 0.0,
+    dtype="float32",
+    seed: int | None = None,
+) -> SequenceModel:
+    """A model of the next token: embedding → `cell` → linear, each with its own seed."""
+    seeds = np.random.SeedSequence(seed).generate_state(4, np.uint64).tolist()
+    between = dropout if num_layers > 1 else 0.0
+    return SequenceModel(
+        Embedding(tokens, embedding_size, dtype=dtype, seed=seeds[0]),
+        make_layer(
+            cell, embedding_size, hidden_size, num_layers=num_layers, dropout=between, dtype=dtype,
+            seed=seeds[1],
+        ),
+        Linear(hidden_size, tokens, dtype=dtype, seed=seeds[2]),
+        dropout=Dropout(dropout, seed=seeds[3]) if dropout else None,
+    )  # fmt: skip
+
+
+def _prefixed(prefix: str, arrays: dict) -> dict:
+    return {f"{prefix}.{name}": values for name, values in arrays.items()}

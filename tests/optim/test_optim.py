@@ -1,0 +1,151 @@
+"""Optimisers step by step beside torch's, in both precisions; clipping; state."""
+
+import numpy as np
+import pytest
+import torch
+from support import close, same_bits
+
+from rnncore.nn import Linear
+from rnncore.optim import SGD, Adam, AdamW, clip_grad_norm
+
+# Relative to the largest weight, after 20 steps. A step rounds each weight a few times: 20 × 4 ulp
+# of f32 would be 5e-6; what is promised is 1e-6 and 1e-12.
+TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+CASES = [
+    (SGD, torch.optim.SGD, {"lr": 0.1}),
+    (SGD, torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.1}),
+    (SGD, torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
+    (SGD, torch.optim.SGD, {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    (Adam, torch.optim.Adam, {}),
+    (Adam, torch.optim.Adam, {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+    (AdamW, torch.optim.AdamW, {}),
+    (AdamW, torch.optim.AdamW, {"lr": 0.05, "betas": (0.7, 0.9), "weight_decay": 0.3}),
+]
+
+
+def gradients(module, rng):
+    return {k: rng.normal(size=v.shape).astype(v.dtype) for k, v in module.parameters.items()}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("ours", "theirs", "options"), CASES)
+def test_twenty_steps_are_torchs(rng, ours, theirs, options, dtype):
+    """torch runs in the same precision: the formula and its order, not only its limit."""
+    linear = Linear(9, 8, dtype=dtype, seed=2)
+    peer = {k: torch.tensor(v, requires_grad=True) for k, v in linear.state_dict().items()}
+    optimiser, other = ours(linear, **options), theirs(peer.values(), **options, foreach=False)
+    for _ in range(20):
+        grads = gradients(linear, rng)
+        kept = {k: g.copy() for k, g in grads.items()}
+        for name, value in peer.items():
+            value.grad = torch.tensor(grads[name])
+        optimiser.step(grads)
+        other.step()
+        same_bits(grads, kept)  # gradients are read, not written
+    for name, value in peer.items():
+        assert linear.parameters[name].dtype == dtype
+        close(linear.parameters[name], value.detach().double(), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(("ours", "theirs", "options"), CASES)
+def test_state_dict_goes_on_where_it_was(rng, ours, theirs, options):
+    whole, half = Linear(5, 4, seed=2), Linear(5, 4, seed=2)
+    all_grads = [gradients(whole, rng) for _ in range(6)]
+    optimiser = ours(whole, **options)
+    for grads in all_grads:
+        optimiser.step(grads)
+    first = ours(half, **options)
+    for grads in all_grads[:3]:
+        first.step(grads)
+    kept = first.state_dict()
+    first.step(all_grads[0])  # what was kept is a copy
+    resumed = Linear(5, 4, seed=9)
+    replay = ours(resumed, lr=123.0, **{k: v for k, v in options.items() if k != "lr"})
+    replay.load_state_dict(kept)
+    start = Linear(5, 4, seed=2)
+    again = ours(start, **options)
+    for grads in all_grads[:3]:
+        again.step(grads)
+    resumed.load_state_dict(start.state_dict())
+    for grads in all_grads[3:]:
+        replay.step(grads)
+    same_bits(resumed.state_dict(), whole.state_dict())
+    assert replay.lr == optimiser.lr
+
+
+def test_a_step_makes_packed_weights_stale(rng):
+    linear = Linear(3, 2, seed=0)
+    before = linear.version
+    record = linear.record(np.ones((1, 3)))
+    SGD(linear, lr=0.1).step(gradients(linear, rng))
+    assert linear.version != before
+    with pytest.raises(RuntimeError, match="changed after record"):
+        record.backward(np.ones((1, 2)))
+
+
+def test_lr_can_follow_a_schedule():
+    linear = Linear(1, 1, bias=False, dtype="float64", seed=0)
+    optimiser = SGD(linear, lr=0.5)
+    before = linear.parameters["weight"].item()
+    optimiser.lr = 0.25
+    optimiser.step({"weight": np.ones((1, 1))})
+    assert linear.parameters["weight"].item() == before - 0.25
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("max_norm", [0.0, 0.1, 3.0, 1e3])
+def test_clipping_is_torchs(rng, dtype, max_norm):
+    shapes = [(4, 3), (5,), (2, 2)]
+    grads = {str(i): rng.normal(size=shape).astype(dtype) for i, shape in enumerate(shapes)}
+    peer = [torch.zeros(shape, requires_grad=True) for shape in shapes]
+    peer = [torch.tensor(g.astype(float), requires_grad=True) for g in grads.values()]
+    for value, grad in zip(peer, grads.values(), strict=True):
+        value.grad = torch.tensor(grad.astype(float))
+    norm = torch.nn.utils.clip_grad_norm_(peer, max_norm)
+    before = {k: g.copy() for k, g in grads.items()}
+    assert clip_grad_norm(grads, max_norm) == pytest.approx(norm.item(), rel=1e-6)
+    for value, grad in zip(peer, grads.values(), strict=True):
+        close(grad, value.grad, TOLERANCE[dtype])
+    if norm < max_norm:
+        same_bits(grads, before)
+
+
+def test_clipping_leaves_what_is_not_finite_and_reports_it():
+    for bad in (np.nan, np.inf):
+        grads = {"a": np.array([3.0, bad]), "b": np.array([4.0])}
+        assert not np.isfinite(clip_grad_norm(grads, 1.0))
+        assert grads["b"].item() == 4.0
+    assert np.isfinite(clip_grad_norm({"a": np.array([1e30], np.float32)}, 1.0))  # 1e60 fits f64
+
+
+LINEAR = Linear(2, 2, seed=0)
+GRADS = {"weight": np.ones((2, 2)), "bias": np.ones(2)}
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: SGD(LINEAR, lr=-1), ValueError, "lr: got -1, expected a finite number"),
+        (lambda: SGD(LINEAR, lr=np.nan), ValueError, "lr: got nan"),
+        (lambda: SGD(LINEAR, nesterov=True), ValueError, "nesterov: got True without momentum"),
+        (lambda: Adam(LINEAR, betas=(0.9, 1.0)), ValueError, "betas: got"),
+        (lambda: SGD(LINEAR).step({"weight": GRADS["weight"]}), KeyError, r"missing \['bias'\]"),
+        (lambda: SGD(LINEAR).step(GRADS | {"x": 1}), KeyError, r"unexpected \['x'\]"),
+        (
+            lambda: SGD(LINEAR).step(GRADS | {"bias": np.ones(3)}),
+            ValueError,
+            r"grads: got bias of shape \(3,\), expected \(2,\)",
+        ),
+        (
+            lambda: Adam(LINEAR).load_state_dict(SGD(LINEAR).state_dict()),
+            ValueError,
+            "state: got options .*, expected .* of Adam",
+        ),
+        (lambda: clip_grad_norm(GRADS, -1), ValueError, "max_norm: got -1"),
+    ],
+)
+def test_errors_say_what_was_got_and_expected(call, error, message):
+    before = LINEAR.state_dict()
+    with pytest.raises(error, match=message):
+        call()
+    same_bits(LINEAR.state_dict(), before)

@@ -136,8 +136,8 @@ def _memory(tape, steps) -> Iterator[Finding]:
     if np.max(tape.lengths, initial=0) < 4:
         return
     norms = jacobian_norms(some_rows(tape, _ROWS))
-    rate = float(np.nanmedian(decay_rate(norms)))
-    reach = float(np.nanmedian(horizon(norms)))
+    rate = median(decay_rate(norms))
+    reach = median(horizon(norms))
     longest = int(np.nanmax(np.isfinite(norms).sum(0))) - 1
     numbers = {"rate": rate, "horizon": reach, "lags": longest, "norms": norms}
     if not (norms[1:] > 0).any() or math.isnan(rate):
@@ -168,6 +168,12 @@ def _memory(tape, steps) -> Iterator[Finding]:
             "holds", "ok", f"the state of the first step is still felt after all {longest} steps",
             "", numbers,
         )  # fmt: skip
+
+
+def median(values):
+    """Of the rows that have a number; NaN where none has."""
+    values = values[~np.isnan(values)]
+    return float(np.median(values)) if len(values) else math.nan
 
 
 def _to_hold(tape, steps):

@@ -6,7 +6,7 @@ passes of it: one row of 100 steps at H 128 takes a tenth of a second, sixteen r
 
 import numpy as np
 
-from ..debugger.moment import record_rows
+from ..debugger.moment import record_rows, states
 from ..measures import horizon, lyapunov_spectrum, saturation
 
 
@@ -21,8 +21,9 @@ def some_rows(tape, most):
 def leading_exponent(tape):
     """λ₁ in nats per step, without the first quarter of the steps; under 0 small changes die."""
     x = np.swapaxes(tape.input, 0, 1) if tape.layer.batch_first else tape.input
-    spectrum = lyapunov_spectrum(tape.layer, x, tape.T // 4, n=1, state=tape.initial)
-    return spectrum[0]
+    state = states(tape)
+    state = state if tape.mode == "LSTM" else state[0]
+    return lyapunov_spectrum(tape.layer, x, tape.T // 4, n=1, state=state)[0]
 
 
 def saturated(tape):

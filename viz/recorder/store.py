@@ -35,7 +35,7 @@ class Store:
         self.limit, self.full = limit, full
         self.headers, self.sizes = [], []
         self.thinned = 0  #: how often every second frame was dropped
-        self.refused = 0  #: how many frames full="stop" did not take
+        self.refused = 0  #: how many frames were not taken
 
     def append(self, header, arrays):
         """Take one frame; True unless it was refused."""
@@ -47,29 +47,32 @@ class Store:
                     "record fewer names, rows, units or steps, or raise limit"
                 )
             while sum(self.sizes) + size > self.limit:
-                if self.full == "stop":
+                if self.full == "stop" or not self._give_way(size, header):
                     self.refused += 1
                     return False
-                self._give_way(size)
         self._put(header, arrays)
         self.headers.append(header)
         self.sizes.append(size)
         return True
 
-    def _give_way(self, size):
+    def _give_way(self, size, header):
+        """Drop some frames; True where the new one may still come."""
+        wanted = True
         if self.full == "ring":
             room, first = self._ring_room(size), len(self.sizes)
             while first and (room := room - self.sizes[first - 1]) >= 0:
                 first -= 1
             kept = list(range(max(first, 1), len(self.sizes)))
         else:
-            heavy = [k for k, header in enumerate(self.headers) if not header.get("measured")]
+            heavy = [k for k, old in enumerate(self.headers) if not old.get("measured")]
             thinned = heavy if len(heavy) > 1 else list(range(len(self.sizes)))
             kept = sorted(set(range(len(self.sizes))) - set(thinned[1::2] or thinned))
+            wanted = bool(header.get("measured")) or len(heavy) % 2 == 0  # the next in the row
             self.thinned += 1
         self._keep(kept)
         self.headers = [self.headers[k] for k in kept]
         self.sizes = [self.sizes[k] for k in kept]
+        return wanted
 
     def series(self, name):
         """(updates, values) of "loss" or of a measure."""

@@ -1,0 +1,221 @@
+"""The diagnosis: every sentence on a network made for it, with the numbers it must have."""
+
+import math
+
+import numpy as np
+import pytest
+
+import rnncore as rc
+from rnncore import viz
+
+
+def zeroed(layer, **values):
+    """The layer with all weights 0 but some biases of l0, by gate."""
+    gates = {"LSTM": "ifgo", "GRU": "rzn", "RNN": "h"}[layer.mode]
+    H = layer.hidden_size
+    with layer.writable() as p:
+        for name in p:
+            p[name][...] = 0
+        for gate, value in values.items():
+            k = gates.index(gate)
+            p["bias_ih_l0"][k * H : (k + 1) * H] = value
+    return layer
+
+
+def relu_times(factor, steps=60):
+    rnn = rc.init.identity(rc.RNN(1, 3, nonlinearity="relu", dtype="float64", seed=0), factor)
+    with rnn.writable() as p:
+        p["weight_ih_l0"][...] = 1
+    return rnn.record(np.ones((steps, 2, 1)))
+
+
+def test_vanishes_with_its_numbers():
+    found = viz.diagnose(relu_times(0.8))["vanishes"]
+    assert found.severity == "warning"
+    assert found.numbers["rate"] == pytest.approx(math.log(0.8), rel=1e-9)
+    assert found.numbers["half_life"] == pytest.approx(math.log(2) / -math.log(0.8), rel=1e-9)
+    # the largest k with 0.8^(k−1) ≥ 1/100
+    assert found.numbers["horizon"] == 1 + math.floor(math.log(0.01) / math.log(0.8))
+    assert found.sentence == (
+        "the gradient halves every 3.1 steps: dependencies beyond 21 steps cannot be learnt"
+    )
+    assert "identity" in found.advice
+
+
+def test_advice_for_an_lstm_names_the_bias():
+    lstm = zeroed(rc.LSTM(1, 4, dtype="float64"), f=1.0)
+    found = viz.diagnose(lstm.record(np.zeros((100, 1, 1))))["vanishes"]
+    assert "forget bias ln(T−1) = 4.6 would hold 100" in found.advice
+    # and it does
+    rc.init.forget_bias(lstm, math.log(99))
+    assert viz.diagnose(lstm.record(np.zeros((100, 1, 1)))).names[0] != "vanishes"
+
+
+def test_the_length_to_hold_can_be_given():
+    lstm = zeroed(rc.LSTM(1, 4), f=1.0)
+    found = viz.diagnose(lstm.record(np.zeros((30, 1, 1))), steps=1000)["vanishes"]
+    assert "= 6.9 would hold 1000" in found.advice
+
+
+def test_advice_for_a_gru():
+    gru = zeroed(rc.GRU(1, 4), z=1.0)
+    found = viz.diagnose(gru.record(np.zeros((100, 1, 1))))["vanishes"]
+    assert "update-gate bias ln(T−1) = 4.6" in found.advice
+
+
+@pytest.mark.parametrize(("curve", "advice"), [("sigmoid", "quarter"), ("tanh", "orthogonal")])
+def test_advice_for_an_rnn(rng, curve, advice):
+    rnn = rc.RNN(2, 6, nonlinearity=curve, seed=0)
+    found = viz.diagnose(rnn.record(rng.standard_normal((60, 1, 2))))
+    assert advice in found["vanishes"].advice
+
+
+def test_explodes_with_its_numbers():
+    found = viz.diagnose(relu_times(1.25))["explodes"]
+    assert found.severity == "error"  # 1.25⁵⁹ is 5e5
+    assert found.sentence == "the gradient doubles every 3.1 steps: 5e05 times over 59 steps"
+    assert "scale weight_hh by 0.80 (its spectral radius is 1.25)" in found.advice
+
+
+def test_holds():
+    found = viz.diagnose(relu_times(1.0))
+    assert found["holds"].severity == "ok"
+    assert "still felt after all 59 steps" in found["holds"].sentence
+    assert found["healthy"].sentence == "nothing stands out"
+
+
+def test_no_gradient_at_all():
+    rnn = zeroed(rc.RNN(1, 4, nonlinearity="relu"))
+    found = viz.diagnose(rnn.record(np.ones((20, 1, 1))))
+    assert found[0].severity == "error"
+    assert "it is 0" in found["vanishes"].sentence
+    assert "are dead: 0 on every step" in found["dead"].sentence
+
+
+@pytest.mark.parametrize(
+    ("cell", "gate", "bias", "says"),
+    [
+        (rc.LSTM, "f", 9, "never forget: f > 0.99 on 100 % of steps"),
+        (rc.LSTM, "f", -9, "forget at once: f < 0.01 on 100 % of steps"),
+        (rc.LSTM, "i", -9, "never take anything in: i < 0.01"),
+        (rc.LSTM, "o", -9, "never show what they hold: o < 0.01"),
+        (rc.GRU, "z", 9, "never take anything in: z > 0.99"),
+        (rc.GRU, "z", -9, "keep nothing: z < 0.01"),
+        (rc.GRU, "r", -9, "ignore the past in what they take in: r < 0.01"),
+    ],
+)
+def test_saturated_gates_by_unit(rng, cell, gate, bias, says):
+    layer = cell(2, 8, seed=0)
+    gates = "ifgo" if cell is rc.LSTM else "rzn"
+    with layer.writable() as p:
+        for unit in (3, 5):
+            p["bias_ih_l0"][gates.index(gate) * 8 + unit] = bias
+    found = viz.diagnose(layer.record(rng.standard_normal((50, 2, 2))))["saturated"]
+    assert found.sentence.startswith(f"units 3, 5 of l0 {says}")
+    assert found.numbers["units"] == [3, 5]
+    assert found.severity == "note"  # two of eight may be meant
+
+
+def test_share_of_steps_is_the_least_of_the_units():
+    lstm = zeroed(rc.LSTM(1, 4), f=9)
+    x = np.zeros((100, 1, 1))
+    x[:2] = 1
+    with lstm.writable() as p:
+        p["weight_ih_l0"][4] = -9
+    found = viz.diagnose(lstm.record(x))["saturated"]
+    assert "never forget: f > 0.99 on 98 % of steps" in found.sentence
+    assert found.severity == "warning"
+
+
+def test_many_units_are_cut_short():
+    lstm = zeroed(rc.LSTM(1, 20), o=-9)
+    found = viz.diagnose(lstm.record(np.zeros((30, 1, 1))))["saturated"]
+    assert found.sentence.startswith("units 0, 1, 2, 3, 4, 5 … (20 of 20) of l0 never show")
+
+
+def test_saturated_states_of_a_tanh_rnn():
+    rnn = zeroed(rc.RNN(1, 4), h=9)
+    found = viz.diagnose(rnn.record(np.zeros((30, 1, 1))))
+    assert "|h| at its end on 100 % of steps" in found["saturated"].sentence
+
+
+def test_timescales():
+    lstm = zeroed(rc.LSTM(1, 4, dtype="float64"), f=1.0)
+    found = viz.diagnose(lstm.record(np.zeros((50, 1, 1))))["timescales"]
+    assert found.sentence == "the gates of l0 keep for 3.2 steps (median), 3.2 at most"
+
+
+def test_large_input(rng):
+    tape = rc.GRU(2, 4, seed=0).record(100 * rng.standard_normal((30, 2, 2)))
+    found = viz.diagnose(tape)["input"]
+    assert found.numbers["rms"] == pytest.approx(np.sqrt(np.square(tape.input).mean()))
+
+
+def test_nonfinite_is_all_there_is_to_say(rng):
+    x = rng.standard_normal((30, 2, 2))
+    x[7, 1, 0] = np.inf
+    found = viz.diagnose(rc.GRU(2, 4, seed=0).record(x))
+    assert found.names == ["nonfinite"]
+    assert "input at step 7, row 1, unit 0 is inf" in found[0].sentence
+
+
+def test_underflow_after_backward(rng):
+    rnn = rc.RNN(2, 4, nonlinearity="sigmoid", seed=0)
+    tape = rnn.record(rng.standard_normal((200, 1, 2)))
+    assert "underflow" not in viz.diagnose(tape).names
+    grad = np.zeros_like(tape.output)
+    grad[-1] = 1
+    tape.backward(grad)
+    found = viz.diagnose(tape)["underflow"]
+    zero = (tape.grad["l0.h"] == 0).all((1, 2))
+    assert zero[0]
+    np.testing.assert_array_equal(found.numbers["steps"], np.flatnonzero(zero))
+    assert f"exactly 0 on {zero.sum()} of 200 steps" in found.sentence
+    assert "float64" in found.advice
+
+
+def test_no_underflow_where_no_loss_lies_after(rng):
+    tape = rc.GRU(2, 4, seed=0).record(rng.standard_normal((50, 1, 2)))
+    grad = np.zeros_like(tape.output)
+    grad[10] = 1
+    tape.backward(grad)
+    assert "underflow" not in viz.diagnose(tape).names
+
+
+def test_step_share():
+    tape = relu_times(0.5)
+    grad = np.zeros_like(tape.output)
+    grad[-1] = 1
+    tape.backward(grad)
+    # 1 + ½ + ¼ + ⅛ are 94 % of the sum, three of them 87.5 %
+    found = viz.diagnose(tape)["step share"]
+    assert found.sentence == "90 % of the gradient of weight_hh_l0 comes from 4 of 60 steps"
+
+
+@pytest.mark.parametrize("cell", [rc.RNN, rc.GRU, rc.LSTM])
+@pytest.mark.parametrize(
+    "options", [{"num_layers": 2}, {"bidirectional": True}, {"batch_first": True}]
+)
+def test_all_kinds_of_tapes(rng, cell, options):
+    layer = cell(2, 4, seed=0, **options)
+    ragged = [3, 0, 1, 6, 2, 5]
+    cases = (((12, 7, 2), None), ((12, 6, 2), ragged), ((12, 2), None), ((0, 2, 2), None))
+    for x, lengths in cases:
+        if options.get("batch_first") and lengths:
+            x = (6, 12, 2)
+        tape = layer.record(rng.standard_normal(x), lengths=lengths)
+        found = viz.diagnose(tape)
+        assert str(found)
+        if tape.T:
+            tape.backward(np.ones_like(tape.output))
+            assert str(viz.diagnose(tape))
+
+
+def test_reads_as_lines_gravest_first():
+    found = viz.diagnose(relu_times(1.25))
+    assert str(found).splitlines()[0].startswith("error: the gradient doubles every 3.1 steps")
+    assert " → clip the gradient's norm" in str(found)
+    order = [viz.diagnosis.SEVERITIES.index(f.severity) for f in found]
+    assert order == sorted(order)
+    with pytest.raises(KeyError, match="no finding 'vanishes'; there are explodes"):
+        found["vanishes"]

@@ -1,0 +1,204 @@
+"""One HTML page of some runs, to open from disk with the network off.
+
+Pictures are PNG data inside the page and there is no script. All text is escaped, and the page's
+own security policy forbids whatever is not in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from ..io.safetensors import write_bytes
+from .diagnosis import diagnose, median
+from .measures import centroid, decay_rate, half_life, horizon, jacobian_norms
+from .recorder.measured import some_rows
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem; max-width: 62rem; }
+h1, h2, h3 { line-height: 1.2; }
+section { border-top: 1px solid #8886; margin-top: 2rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { padding: .2rem .8rem; border-bottom: 1px solid #8884; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+img { max-width: 100%; background: #fff; }
+figure { margin: 1rem 0; }
+.error::before { content: "✖ "; } .warning::before { content: "▲ "; }
+.note::before { content: "· "; } .ok::before { content: "✔ "; }
+.error, .warning { font-weight: 600; }
+.advice { font-weight: 400; opacity: .8; }
+"""
+_ROWS = 4  # rows of a tape that are walked back
+
+
+def report(runs, path, *, title: str = "rnncore report") -> Path:
+    """Write a page about some tapes or recorded runs, and compare them.
+
+    Parameters
+    ----------
+    runs : Tape, Recorder, Run, or a mapping of names to them
+        Tapes get their diagnosis, a table and pictures; recorders and run files the series they
+        hold. Two tapes or more are compared in one table and one picture first.
+    path : path
+        Of the page; written aside and renamed.
+    title : str
+
+    Returns
+    -------
+    pathlib.Path
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib, rnncore as rc, tempfile
+    >>> from rnncore import viz
+    >>> x = np.random.default_rng(0).standard_normal((30, 1, 2))
+    >>> tapes = {"GRU": rc.GRU(2, 4, seed=0).record(x), "LSTM": rc.LSTM(2, 4, seed=0).record(x)}
+    >>> page = viz.report(tapes, pathlib.Path(tempfile.mkdtemp()) / "report.html")
+    >>> "http" in page.read_text(encoding="utf-8")
+    False
+    """
+    runs = dict(runs) if isinstance(runs, Mapping) else {"run": runs}
+    if not runs:
+        raise ValueError("runs: got none, expected at least one tape or recorded run")
+    runs = {str(name): run for name, run in runs.items()}
+    for name, run in runs.items():
+        if not (_is_tape(run) or hasattr(run, "series_names")):
+            raise TypeError(
+                f"runs: got {type(run).__name__} for {name!r}, expected a Tape, a Recorder or a Run"
+            )
+    tapes = {name: run for name, run in runs.items() if _is_tape(run)}
+    norms = {name: jacobian_norms(some_rows(tape, _ROWS)) for name, tape in tapes.items()}
+    parts = [_comparison(tapes, norms)] if len(tapes) > 1 else []
+    for name, run in runs.items():
+        parts.append(_tape(name, run, norms[name]) if name in tapes else _recorded(name, run))
+    path = Path(path)
+    write_bytes(path, _page(title, "\n".join(parts)).encode())
+    return path
+
+
+def _is_tape(run):
+    return hasattr(run, "pullback")
+
+
+def _page(title, body):
+    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width">
+<title>{escape(title)}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>{escape(title)}</h1>
+{body}
+</body>
+</html>
+"""
+
+
+# ---------------------------------------------------------------- sections
+
+
+def _comparison(tapes, norms):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, values in norms.items():
+        axes.plot(np.nanmedian(values, axis=1), label=name)
+    axes.set(yscale="log", xlabel="lag k (steps back)", ylabel="‖∂s_T/∂s_{T−k}‖",
+             title="How much of a state is left k steps later")  # fmt: skip
+    axes.legend()
+    columns = [[*_facts(tape), *_numbers(norms[name])] for name, tape in tapes.items()]
+    lines = ([row[0][0], *(value for _, value in row)] for row in zip(*columns, strict=True))
+    rows = [["", *tapes], *lines]
+    return _section(
+        "Compared", _table(rows), _image(figure, "Jacobian norm against lag of every run")
+    )
+
+
+def _tape(name, tape, norms):
+    from . import overview
+
+    found = diagnose(tape)
+    items = "".join(
+        f'<li class="{escape(f.severity)}">{escape(f.sentence)}'
+        + (f' <span class="advice">→ {escape(f.advice)}</span>' if f.advice else "")
+        + "</li>"
+        for f in found
+    )
+    figure = overview(tape)
+    image = _image(figure, f"Overview of {name}")
+    return _section(name, _table([*_facts(tape), *_numbers(norms)]), f"<ul>{items}</ul>", image)
+
+
+def _recorded(name, run):
+    from matplotlib.figure import Figure
+
+    names = run.series_names
+    if not names:
+        return _section(name, "<p>no series recorded</p>")
+    figure = Figure(figsize=(8, 1.8 * len(names)), layout="constrained")
+    axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    rows = [["", "first", "last", "update"]]
+    for key, ax in zip(names, axes, strict=True):
+        updates, values = run.series(key)
+        ax.plot(updates, values, ".-")
+        ax.set_ylabel(key)
+        rows.append([key, f"{values[0]:.4g}", f"{values[-1]:.4g}", str(updates[-1])])
+    axes[-1].set_xlabel("update")
+    return _section(name, _table(rows), _image(figure, f"Series of {name}"))
+
+
+def _facts(tape):
+    layer = tape.layer
+    return [
+        ("cell", tape.mode + (f" {layer.nonlinearity}" if tape.mode == "RNN" else "")),
+        ("layers × units", f"{layer.num_layers} × {layer.hidden_size}"),
+        ("steps × rows", f"{tape.T} × {tape.B}"),
+        ("dtype", np.dtype(tape.dtype).name),
+    ]
+
+
+def _numbers(norms):
+    rate = median(decay_rate(norms))
+    every = np.log(2) / abs(rate) if rate else np.inf
+    return [
+        ("half-life (steps)", f"{median(half_life(norms)):.3g}"),
+        ("horizon (steps)", f"{median(horizon(norms)):.3g}"),
+        ("centroid (steps)", f"{median(centroid(norms)):.3g}"),
+        ("halves (−) or doubles (+) every", f"{'−' if rate < 0 else '+'}{every:.3g} steps"),
+    ]
+
+
+# ---------------------------------------------------------------- HTML
+
+
+def _section(title, *parts):
+    return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+
+
+def _table(rows):
+    cells = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+
+
+def _image(figure, alt):
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=120)
+    encoded = base64.b64encode(data.getvalue()).decode()
+    return f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{encoded}"></figure>'

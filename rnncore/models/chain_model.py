@@ -153,7 +153,8 @@ class ChainModel(SequenceModelBase):
         log_prob : float
             Joint log probability of path and sequence; ``-inf`` if it is impossible.
         path : ndarray (T,) int64
-            Of equally probable paths the one with the lowest states, from the last on.
+            Of equally probable paths hmmlearn's: the lowest last state, and from there
+            back the highest.
         """
         chain, emission = self._build(self._ready())
         log_b = emission.log_likelihood(self._rows(self._check(sequence)))

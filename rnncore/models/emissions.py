@@ -78,8 +78,6 @@ class GaussianEmission:
         n, F = means.shape
         self.full = covars.ndim == 3
         self.width = padded(n)
-        self._n_moments = 1 + F + (F * (F + 1) // 2 if self.full else F)
-        self._centre = means.mean(axis=0)  # moments are taken about it, not about a far 0
         whiten, log_det = _whitening(covars)  # (n, rows), (n,)
         self._mean = self._pad(means.T)
         self._whiten = self._pad(whiten.T)
@@ -102,34 +100,34 @@ class GaussianEmission:
         return out + top[:, None]
 
     def new_sums(self):
-        return np.zeros((self._n_moments, self.width))
+        F = self.means.shape[1]
+        return np.zeros((1 + F + (F * (F + 1) // 2 if self.full else F), self.width))
 
     def add(self, x, gamma, sums):
-        moments = np.empty((len(x), self._n_moments))
-        _lattice.moments(x, self._centre, self.full, moments)
-        _lattice.outer(moments, gamma, sums)
+        _lattice.moments(x, self._mean, gamma, self.full, sums)
 
     def maximise(self, sums, means_prior, means_weight, covars_prior, covars_weight):
-        """Moments `sums` to (means, covars); what a state has no evidence for stays."""
+        """Moments `sums` about the present means to new (means, covars).
+
+        A state with no evidence keeps what it has.
+        """
         n, F = self.means.shape
         post, first, second = np.split(sums[:, :n].T, [1, 1 + F], axis=1)
-        prior = means_prior - self._centre
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = (means_weight * prior + first) / (means_weight + post)
-        means = np.where(means_weight + post > 0, means, self.means - self._centre)
-        shift = means - prior
+        weight = means_weight + post
+        step = means_weight * (means_prior - self.means) + first
+        step = np.where(weight > 0, step / np.where(weight > 0, weight, 1), 0)
+        means = self.means + step
+        shift = means - means_prior
         if not self.full:
-            spread = second - 2 * means * first + means**2 * post
-            weight = max(covars_weight - 1, 0) + post
-            covars = (covars_prior + means_weight * shift**2 + spread) / np.maximum(weight, 1e-5)
-            return means + self._centre, covars
-        cross = means[:, :, None] * first[:, None, :]
+            spread = second - 2 * step * first + step**2 * post + means_weight * shift**2
+            weight = np.maximum(max(covars_weight - 1, 0) + post, 1e-5)
+            return means, np.maximum((covars_prior + spread) / weight, TINY)
+        cross = step[:, :, None] * first[:, None, :]
         spread = (symmetric(second, F) - cross - cross.transpose(0, 2, 1)
-                  + outer(means) * post[:, :, None])
+                  + outer(step) * post[:, :, None] + means_weight * outer(shift))
         weight = max(covars_weight - F, 0) + post[:, :, None]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            covars = (covars_prior + means_weight * outer(shift) + spread) / weight
-        return means + self._centre, np.where(weight > 0, covars, self.covars)
+        covars = (covars_prior + spread) / np.maximum(weight, 1e-5)
+        return means, np.where(weight >= 1e-5, covars, self.covars)
 
     def predict(self, weights):
         """Mixture of the states: weights (…, n) to mean and variance (…, F)."""

@@ -31,6 +31,8 @@ cdef extern from "lattice.h" nogil:
                          Py_ssize_t n, double *next) noexcept
     void lattice_outer(Py_ssize_t steps, const double *x, Py_ssize_t ldx, Py_ssize_t p,
                        const double *y, Py_ssize_t n, double *sums) noexcept
+    void lattice_moments(const double *x, const double *mean, const double *gamma,
+                         Py_ssize_t features, int full, Py_ssize_t n, double *sums) noexcept
     double lattice_gaussian(const double *x, const double *mean, const double *whiten,
                             const double *constant, Py_ssize_t features, int full, Py_ssize_t n,
                             double *density) noexcept
@@ -77,9 +79,8 @@ cdef class Chain:
         start[:n] = startprob
         trans = np.zeros((self.width, self.width))
         trans[:n, :n] = transmat
-        with np.errstate(divide="ignore"):
-            self.log_start = np.log(start)
-            self.log_trans = np.log(trans)
+        self.log_start = logs(start[None])[0]
+        self.log_trans = logs(trans)
         self.start = start
         self.trans = trans
         self.trans_t = np.ascontiguousarray(trans.T)
@@ -162,7 +163,8 @@ cdef class Chain:
         """The most probable path of one sequence, and its log probability (0 for no step).
 
         `log_b` (rows, width) with -inf in padded states; `v` (rows, width) is working space. Of
-        paths that are equally probable, the one with the lowest last, then earlier states.
+        equally probable paths the one hmmlearn takes: the lowest last state, and from there back
+        the highest.
         """
         cdef Py_ssize_t t, j, rows = log_b.shape[0], n = self.width
         check_shape("log_b", log_b.shape[0], log_b.shape[1], rows, n)
@@ -330,43 +332,6 @@ cdef class Chain:
 
 
 # --------------------------------------------------------------------------- rows of many steps
-def outer(const double[:, ::1] x, const double[:, ::1] y, double[:, ::1] sums):
-    """sums (p, width) += x' y for x (rows, p), y (rows, width), in the order of the rows."""
-    cdef Py_ssize_t rows = x.shape[0], p = x.shape[1], n = y.shape[1]
-    check_shape("y", y.shape[0], n % 4, rows, 0)
-    check_shape("sums", sums.shape[0], sums.shape[1], p, n)
-    if rows and p and n:
-        with nogil:
-            lattice_outer(rows, &x[0, 0], p, p, &y[0, 0], n, &sums[0, 0])
-
-
-def moments(const double[:, ::1] x, const double[::1] centre, bint full, double[:, ::1] out):
-    """1, d and d² (or the lower triangle of d d') of d = x - centre, a row a step.
-
-    `x` (rows, F), `out` (rows, 1 + F + F) or (rows, 1 + F + F (F + 1) / 2). A row with a NaN
-    is missing: zeros.
-    """
-    cdef Py_ssize_t t, f, g, k, rows = x.shape[0], F = x.shape[1]
-    cdef double known
-    check_shape("centre", centre.shape[0], 1, F, 1)
-    check_shape("out", out.shape[0], out.shape[1], rows,
-                1 + F + (F * (F + 1) // 2 if full else F))
-    with nogil:
-        for t in range(rows):
-            known = 0
-            out[t, 0] = 1
-            for f in range(F):
-                out[t, 1 + f] = x[t, f] - centre[f]
-                known += out[t, 1 + f]
-            k = 1 + F
-            for f in range(F):
-                for g in range(0 if full else f, f + 1):
-                    out[t, k] = out[t, 1 + f] * out[t, 1 + g]
-                    k += 1
-            if known != known:
-                out[t, :] = 0
-
-
 def counts(const int64_t[::1] symbols, const double[:, ::1] gamma, double[:, ::1] sums):
     """sums (symbols, width)[x_t] += gamma_t in order; negative symbols are missing."""
     cdef Py_ssize_t t, j, rows = symbols.shape[0], n = gamma.shape[1]
@@ -381,6 +346,26 @@ def counts(const int64_t[::1] symbols, const double[:, ::1] gamma, double[:, ::1
                     sums[symbol, j] += gamma[t, j]
 
 
+def moments(const double[:, ::1] x, const double[:, ::1] mean, const double[:, ::1] gamma,
+            bint full, double[:, ::1] sums):
+    """Moments of x (rows, F) about every state's mean (F, width), weighted by gamma.
+
+    ``sums`` (1 + F + F, width), or (1 + F + F (F + 1) / 2, width) when full, are added to, in the
+    order of the rows: gamma, gamma d, and gamma d² or the lower triangle of gamma d d', with
+    d = x - mean. Rows with a NaN are missing and left out.
+    """
+    cdef Py_ssize_t t, rows = x.shape[0], F = x.shape[1], n = gamma.shape[1]
+    check_shape("gamma", gamma.shape[0], n % 4, rows, 0)
+    check_shape("mean", mean.shape[0], mean.shape[1], F, n)
+    check_shape("sums", sums.shape[0], sums.shape[1],
+                1 + F + (F * (F + 1) // 2 if full else F), n)
+    check_positive(F, n)
+    with nogil:
+        for t in range(rows):
+            if is_known(&x[t, 0], F):
+                lattice_moments(&x[t, 0], &mean[0, 0], &gamma[t, 0], F, full, n, &sums[0, 0])
+
+
 def gaussian(const double[:, ::1] x, const double[:, ::1] mean, const double[:, ::1] whiten,
              const double[::1] constant, double[:, ::1] density, double[::1] top):
     """Log densities of x (rows, F) in every state less the row's largest, which goes to `top`.
@@ -389,20 +374,16 @@ def gaussian(const double[:, ::1] x, const double[:, ::1] mean, const double[:, 
     with |W (x - mean)|^2 the squared distance; `constant` (width,), -inf in padded states. A row
     with a NaN is missing: equally likely in every state, `top` 0.
     """
-    cdef Py_ssize_t t, j, f, rows = x.shape[0], F = x.shape[1], n = constant.shape[0]
-    cdef bint known, full = whiten.shape[0] != F
+    cdef Py_ssize_t t, j, rows = x.shape[0], F = x.shape[1], n = constant.shape[0]
+    cdef bint full = whiten.shape[0] != F
     check_shape("mean", mean.shape[0], mean.shape[1], F, n)
     check_shape("whiten", whiten.shape[0], whiten.shape[1], F * (F + 1) // 2 if full else F, n)
     check_shape("density", density.shape[0], density.shape[1], rows, n)
     check_shape("top", top.shape[0], n % 4, rows, 0)
-    if F == 0 or n == 0:
-        raise ValueError(f"gaussian: got {F} features and {n} states, expected at least one")
+    check_positive(F, n)
     with nogil:
         for t in range(rows):
-            known = True
-            for f in range(F):
-                known = known and x[t, f] == x[t, f]
-            if known:
+            if is_known(&x[t, 0], F):
                 top[t] = lattice_gaussian(&x[t, 0], &mean[0, 0], &whiten[0, 0], &constant[0], F,
                                           full, n, &density[t, 0])
             else:
@@ -412,6 +393,25 @@ def gaussian(const double[:, ::1] x, const double[:, ::1] mean, const double[:, 
 
 
 # ------------------------------------------------------------------------------------- helpers
+cdef bint is_known(const double *x, Py_ssize_t n) noexcept nogil:
+    """Whether no element is NaN."""
+    cdef Py_ssize_t i
+    cdef double total = 0
+    for i in range(n):
+        total += x[i]
+    return total == total
+
+
+cdef logs(const double[:, ::1] x):
+    """The C library's log, -inf of 0. numpy's has other last bits, which decide between equals."""
+    cdef Py_ssize_t i, j
+    cdef double[:, ::1] out = np.empty((x.shape[0], x.shape[1]))
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = log(x[i, j])
+    return out
+
+
 cdef double sum_of_logs(const double *x, Py_ssize_t n) noexcept nogil:
     """sum(log(x)) for x in [1e-100, 1]: one log for many factors."""
     cdef double product = 1, total = 0
@@ -426,12 +426,13 @@ cdef double sum_of_logs(const double *x, Py_ssize_t n) noexcept nogil:
 
 cdef Py_ssize_t best_state(const double *v, const double *arrow, Py_ssize_t stride,
                            Py_ssize_t n) noexcept nogil:
+    """The lowest of the largest v; with `arrow` the highest of the largest v + arrow."""
     cdef Py_ssize_t i, best = 0
-    cdef double s, most = -INFINITY
-    for i in range(n):
-        s = v[i] if arrow == NULL else v[i] + arrow[i * stride]
-        if s > most:
-            most = s
+    for i in range(1, n):
+        if arrow == NULL:
+            if v[i] > v[best]:
+                best = i
+        elif v[i] + arrow[i * stride] >= v[best] + arrow[best * stride]:
             best = i
     return best
 
@@ -465,6 +466,12 @@ cdef Py_ssize_t check_rows(const int64_t[::1] offsets, Py_ssize_t rows) except -
         raise ValueError(f"offsets: got {offsets[offsets.shape[0] - 1]} at the end, expected the "
                          f"number of rows, {rows}")
     return rows
+
+
+cdef int check_positive(Py_ssize_t features, Py_ssize_t states) except -1:
+    if features < 1 or states < 1:
+        raise ValueError(f"got {features} features and {states} states, expected at least one")
+    return 0
 
 
 cdef int check_shape(name, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t want_rows,

@@ -118,6 +118,24 @@ LATTICE_KERNEL void lattice_outer(ptrdiff_t steps, const double *x, ptrdiff_t ld
         }
 }
 
+/* sums (rows, n) += g, g d_f, and g d_f² or g d_f d_e for e <= f, with d = x - mean_j and g =
+ * gamma[j]: 1 + features rows, then for every feature f its products. */
+LATTICE_KERNEL void lattice_moments(const double *x, const double *mean, const double *gamma,
+                                    ptrdiff_t features, int full, ptrdiff_t n, double *sums)
+{
+    for (ptrdiff_t j = 0; j < n; j += 4) {
+        const lattice_v4 g = CV4(gamma + j);
+        double *first = sums + j, *second = sums + (1 + features) * n + j;
+        V4(first) += g;
+        for (ptrdiff_t f = 0; f < features; f++) {
+            lattice_v4 d = g * (x[f] - CV4(mean + f * n + j));
+            V4(first += n) += d;
+            for (ptrdiff_t e = full ? 0 : f; e <= f; e++, second += n)
+                V4(second) += d * (x[e] - CV4(mean + e * n + j));
+        }
+    }
+}
+
 /* density[j] = constant[j] - |W_j (x - mean_j)|^2 / 2, less the largest of them, which is returned.
  * mean (features, n); whiten: for every feature f its row of W, (0 .. f) when full, else (f, f). */
 LATTICE_KERNEL double lattice_gaussian(const double *x, const double *mean, const double *whiten,

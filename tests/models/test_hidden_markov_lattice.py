@@ -1,0 +1,225 @@
+"""The lattice against enumeration, against logarithms, and where probabilities underflow."""
+
+import numpy as np
+import pytest
+from chain_twin import by_enumeration, gaussian_log_density, in_logs
+from hmmlearn import _hmmc
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnncore import _lattice
+from rnncore.models import em
+from rnncore.models.emissions import CategoricalEmission, GaussianEmission
+
+# Every sum has positive terms, so an error is at most eps times the operations on one path
+# through the lattice: below 10 a step and state, 1e3 · 2e-16 here.
+TIGHT = 1e-12
+
+
+def smooth(chain, emission, arrays):
+    """`Expectation`, and the posteriors of each sequence."""
+    rows = em.Rows.pack(arrays)
+    with em.Workers() as workers:
+        found = em.expect(chain, emission, rows, workers, em.Space())
+    return found, [em.posteriors(chain, emission, a)[0] for a in arrays]
+
+
+def random_model(rng, n, symbols, zeros=0.0):
+    """start, transitions, emissions; a share `zeros` of them is 0, but every row sums to 1."""
+    tables = [rng.dirichlet(np.ones(k), size=n) for k in (n, n, symbols)]
+    for table in tables:
+        table[rng.random(table.shape) < zeros] = 0
+        table[:, 0] += table.sum(axis=1) == 0
+        table /= table.sum(axis=1, keepdims=True)
+    return tables[0][0], tables[1], tables[2]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 5), st.sampled_from([0, 0.4]))
+def test_equals_enumeration(seed, n, T, zeros):
+    rng = np.random.default_rng(seed)
+    startprob, transmat, emissionprob = random_model(rng, n, 3, zeros)
+    x = rng.integers(0, 3, T)
+    chain, emission = _lattice.Chain(startprob, transmat), CategoricalEmission(emissionprob)
+    total, gamma, pairs, paths = by_enumeration(startprob, transmat, emissionprob.T[x])
+    found, (ours,) = smooth(chain, emission, [x])
+    log_b, our_path = emission.log_likelihood(x), np.empty(T, np.int64)
+    our_best = chain.viterbi(log_b, np.empty_like(log_b), our_path)
+    if total == 0:
+        assert found.log_prob[0] == our_best == -np.inf
+        return
+    np.testing.assert_allclose(found.log_prob[0], np.log(total), rtol=TIGHT, atol=TIGHT)
+    np.testing.assert_allclose(ours, gamma, atol=TIGHT)
+    np.testing.assert_allclose(found.starts, gamma[0], atol=TIGHT)
+    np.testing.assert_allclose(found.pairs, pairs, atol=TIGHT)
+    counts = np.stack([gamma[x == symbol].sum(axis=0) for symbol in range(3)])
+    np.testing.assert_allclose(found.sums[:, :n], counts, atol=TIGHT)
+    best = max(paths.values())  # more than one path may have it
+    np.testing.assert_allclose(our_best, np.log(best), rtol=TIGHT, atol=TIGHT)
+    np.testing.assert_allclose(paths[tuple(our_path.tolist())], best, rtol=TIGHT)
+
+
+def test_of_equal_paths_the_one_hmmlearn_takes():
+    chain = _lattice.Chain(np.full(3, 1 / 3), np.full((3, 3), 1 / 3))
+    log_b, path = np.full((4, 4), -np.inf), np.empty(4, np.int64)
+    log_b[:, :3] = 0
+    log_b[1, 0] = -1  # the second step rather not in 0
+    chain.viterbi(log_b, np.empty((4, 4)), path)
+    _, expected = _hmmc.viterbi(np.full(3, 1 / 3), np.full((3, 3), 1 / 3), log_b[:, :3].copy())
+    np.testing.assert_array_equal(path, expected)
+    assert path.tolist() == [2, 2, 2, 0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 5, 8, 13])
+def test_roads_in_probabilities_and_logarithms_agree(rng, n):
+    startprob, transmat, emissionprob = random_model(rng, n, 6)
+    x = rng.integers(0, 6, 300)
+    chain, emission = _lattice.Chain(startprob, transmat), CategoricalEmission(emissionprob)
+    found, (gamma,) = smooth(chain, emission, [x])
+    log_gamma, pairs = np.empty((300, chain.width)), np.zeros((chain.width, chain.width))
+    log_norm = np.empty(300)
+    assert chain.smooth_log(emission.log_likelihood(x), np.empty_like(log_gamma), log_gamma, pairs,
+                            log_norm)
+    steps, twin_gamma, twin_pairs = in_logs(startprob, transmat, np.log(emissionprob.T[x]))
+    for ours in (gamma, log_gamma[:, :n]):
+        np.testing.assert_allclose(ours, twin_gamma, atol=1e-11)  # logs near 600: 600 eps each
+    for ours in (found.pairs, pairs[:n, :n]):
+        np.testing.assert_allclose(ours, twin_pairs, atol=1e-9)
+    np.testing.assert_allclose(log_norm, steps, atol=1e-10)
+    np.testing.assert_allclose(found.log_prob[0], steps.sum(), rtol=TIGHT)
+    assert not log_gamma[:, n:].any()
+    assert not pairs[n:].any()
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("F", [1, 2, 5])
+def test_gaussian_densities_and_moments(rng, full, F):
+    n, T = 6, 40
+    means, x = 3 * rng.normal(size=(n, F)), 4 * rng.normal(size=(T, F)) + 100
+    means += 100
+    if full:
+        root = rng.normal(size=(n, F, F)) + 2 * np.eye(F)
+        covars = root @ root.transpose(0, 2, 1)
+    else:
+        covars = rng.uniform(0.5, 3, (n, F))
+    emission = GaussianEmission(means, covars)
+    log_b = emission.log_likelihood(x)
+    expected = gaussian_log_density(x, means, covars)
+    np.testing.assert_allclose(log_b[:, :n], expected, rtol=1e-9)  # condition of covars · eps
+    assert (log_b[:, n:] == -np.inf).all()
+    out, top = np.empty_like(log_b), np.empty(T)
+    emission.likelihood(x, out, top)
+    np.testing.assert_allclose(top, expected.max(axis=1), rtol=1e-9)
+    np.testing.assert_allclose(out[:, :n], np.exp(expected - top[:, None]), atol=1e-9)
+
+    gamma = np.zeros((T, emission.width))
+    gamma[:, :n] = rng.dirichlet(np.ones(n), T)
+    sums = emission.new_sums()
+    emission.add(x, gamma, sums)
+    d = x[:, None] - means
+    second = np.einsum("ti,tif,tig->ifg", gamma[:, :n], d, d)
+    i, j = np.tril_indices(F) if full else (np.arange(F),) * 2
+    np.testing.assert_allclose(sums[0], gamma.sum(axis=0), atol=TIGHT)
+    np.testing.assert_allclose(sums[1 : 1 + F, :n].T, np.einsum("ti,tif->if", gamma[:, :n], d),
+                               atol=1e-10)
+    np.testing.assert_allclose(sums[1 + F :, :n].T, second[:, i, j], rtol=1e-10, atol=1e-10)
+
+
+# -- where probabilities underflow --------------------------------------------------------
+LEFT_RIGHT = np.array([[0.9, 0.1, 0], [0, 0.9, 0.1], [0, 0, 1.0]])
+
+
+def check_against_logs(startprob, transmat, means, x, variance=1.0):
+    means = np.asarray(means, float)[:, None]
+    emission = GaussianEmission(means, np.full_like(means, variance))
+    chain = _lattice.Chain(startprob, transmat)
+    found, (gamma,) = smooth(chain, emission, [x])
+    log_b = gaussian_log_density(x, means, np.full_like(means, variance))
+    steps, twin_gamma, twin_pairs = in_logs(startprob, transmat, log_b)
+    scale = np.abs(log_b).sum()  # logs of this size are rounded: eps · scale
+    np.testing.assert_allclose(found.log_prob[0], steps.sum(), rtol=1e-12)
+    np.testing.assert_allclose(gamma, twin_gamma, atol=1e-15 * scale)
+    np.testing.assert_allclose(found.pairs, twin_pairs, atol=1e-15 * scale * len(x))
+    (log_norm,), (alpha,) = em.filtered(chain, emission, em.Rows.pack([x]))
+    np.testing.assert_allclose(log_norm, steps, rtol=1e-10, atol=1e-15 * scale)
+    np.testing.assert_allclose(alpha.sum(axis=1), 1, atol=1e-12)
+
+
+def test_a_state_once_hopeless_wins_in_the_end():
+    # After 60 steps at 8, staying in the first state has probability e^-1900; then 120 steps
+    # at 0 make it the best by far, for there is no way back to it.
+    x = np.concatenate([np.full(60, 8.0), np.full(120, 0.0)])[:, None]
+    check_against_logs([1.0, 0, 0], LEFT_RIGHT, [0.0, 8.0, 9.0], x)
+    emission = GaussianEmission(np.array([[0.0], [8.0], [9.0]]), np.ones((3, 1)))
+    _, (gamma,) = smooth(_lattice.Chain([1.0, 0, 0], LEFT_RIGHT), emission, [x])
+    assert gamma[30, 0] > 0.99
+
+
+def test_left_to_right_with_far_states():
+    rng = np.random.default_rng(1)
+    x = np.concatenate([rng.normal(m, 1, 50) for m in (0, 60, 120)])[:, None]
+    check_against_logs([1.0, 0, 0], LEFT_RIGHT, [0.0, 60.0, 120.0], x)
+
+
+def test_the_only_reachable_state_is_the_worst():
+    check_against_logs([1.0, 0], np.eye(2), [0.0, 100.0], np.full((20, 1), 100.0))
+
+
+def test_an_unreachable_state_that_fits_better_every_step():
+    check_against_logs([1.0, 0], np.array([[1.0, 0], [0.5, 0.5]]), [0.0, 3.0],
+                       np.full((500, 1), 3.0))
+
+
+def test_an_outlier_far_from_every_state():
+    x = np.zeros((20, 1))
+    x[10] = 1e6
+    check_against_logs([0.5, 0.5], np.array([[0.9, 0.1], [0.2, 0.8]]), [0.0, 1.0], x)
+
+
+def test_tiny_transitions():
+    transmat = np.array([[1 - 1e-200, 1e-200], [1e-120, 1.0]])
+    x = np.repeat([0.0, 40.0, 0.0], 20)[:, None]
+    check_against_logs([1.0, 0.0], transmat, [0.0, 40.0], x)
+
+
+def test_a_million_steps(rng):
+    startprob, transmat, emissionprob = random_model(rng, 3, 4)
+    x = rng.integers(0, 4, 1_000_000)
+    chain, emission = _lattice.Chain(startprob, transmat), CategoricalEmission(emissionprob)
+    gamma, log_prob = em.posteriors(chain, emission, x)
+    np.testing.assert_allclose(gamma.sum(axis=1), 1, atol=TIGHT)
+    (steps,), _ = em.filtered(chain, emission, em.Rows.pack([x]))
+    # a sum of 1e6 logs: 1e6 · eps · |log_prob| at the very worst, far less by chance
+    np.testing.assert_allclose(log_prob, steps.sum(), rtol=1e-11)
+
+
+# -- blocks and shapes ----------------------------------------------------------------------
+def test_blocks_do_not_change_sequences(rng, monkeypatch):
+    startprob, transmat, emissionprob = random_model(rng, 5, 4)
+    arrays = [rng.integers(0, 4, k) for k in (0, 1, 30, 2, 0, 17, 64, 1)]
+    chain, emission = _lattice.Chain(startprob, transmat), CategoricalEmission(emissionprob)
+    found = []
+    for cells in (1, 300, 1 << 16):
+        monkeypatch.setattr(em, "BLOCK_CELLS", cells)
+        found.append(smooth(chain, emission, arrays)[0])
+    assert len(em.Rows.pack(arrays).blocks(chain.width)) == 1
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.log_prob, found[0].log_prob)
+        for ours, theirs in zip(other[1:], found[0][1:], strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=TIGHT)
+    assert found[0].log_prob[0] == found[0].log_prob[4] == 0
+
+
+def test_wrong_shapes_are_refused(rng):
+    chain = _lattice.Chain(np.array([0.5, 0.5]), np.full((2, 2), 0.5))
+    rows, width = 5, 4
+    b, u = np.ones((rows, width)), np.ones((rows, width))
+    norm, lost = np.ones(rows), np.ones(1, np.uint8)
+    with pytest.raises(ValueError, match=r"b: got \(5, 3\), expected \(5, 4\)"):
+        chain.forward(np.array([0, rows]), np.ones((rows, 3)), u, norm, lost, True)
+    with pytest.raises(ValueError, match="offsets: got 4 at the end"):
+        chain.forward(np.array([0, 4]), b, u, norm, lost, True)
+    with pytest.raises(ValueError, match="offsets: got 2 after 3"):
+        chain.forward(np.array([0, 3, 2, rows]), b, u, norm, np.ones(3, "u1"), True)
+    with pytest.raises(ValueError, match="sums: got"):
+        _lattice.moments(np.ones((5, 3)), np.ones((3, 4)), np.ones((5, 4)), True, np.ones((7, 4)))

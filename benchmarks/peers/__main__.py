@@ -79,6 +79,8 @@ def run(bench: Bench, todo: list[Point], plan: Plan, limit: float) -> bool:
                 expected = twin.numbers(point.case, point.mode, Arrays.draw(point.case))
             bench.measure(point, plan, expected)
     except KeyboardInterrupt:
+        if min(map(len, point.samples.values()), default=0) < 3:
+            point.samples.clear()
         return False
     finally:
         bar.close()

@@ -143,7 +143,9 @@ class Bench:
                     continue
                 with self.excused(point, name):
                     worker = self.workers[point.threads][name]
-                    took = worker.ask("sample", plan.warm, ready[name])
+                    # one call that fills the sample needs no others before it
+                    warm = plan.warm if ready[name] > 1 else 0.0
+                    took = worker.ask("sample", ready[name], warm)
                     point.samples[name].append(took)
                     self.settle(worker)
 

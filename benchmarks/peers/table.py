@@ -137,7 +137,7 @@ def against_the_best(points: list[Point]) -> list[str]:
 
 
 def rounds(points: list[Point]) -> str:
-    counts = {len(times) for point in points for times in point.samples.values()}
+    counts = {len(times) for point in points for times in point.samples.values() if times}
     return "–".join(map(str, sorted({min(counts), max(counts)})))
 
 

@@ -2,7 +2,7 @@
 
     prepare(case, mode)     → the numbers it computes, by name
     calibrate(seconds)      → calls that fill so much time
-    sample(warm, loops)     → seconds for one call, the mean of ``loops`` of them
+    sample(loops, warm)     → mean seconds of so many calls, after calls for ``warm`` seconds
     drop()                  → lets the case go
 
 Started by :class:`benchmarks.peers.coordinator.Worker`, never by hand.
@@ -11,16 +11,14 @@ Started by :class:`benchmarks.peers.coordinator.Worker`, never by hand.
 from __future__ import annotations
 
 import gc
-import math
 import sys
-import time
 from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
-from .. import machine
+from .. import machine, timing
 from . import Unsupported
 
 
@@ -31,7 +29,6 @@ class Station:
         machine.pin(threads)  # before the import: libraries size their pools when they start
         self.peer = import_module(module, __package__).Peer(threads)
         self.call: Any = None
-        self.is_long = False
 
     def version(self) -> str:
         return self.peer.version
@@ -41,28 +38,13 @@ class Station:
         return {name: np.array(value) for name, value in read(self.call()).items()}
 
     def calibrate(self, seconds: float) -> int:
-        loops, took = 1, self.sample(0.0, 1)
-        while loops * took < seconds / 2:
-            loops = math.ceil(min(seconds / took, 10 * loops))
-            took = self.sample(0.0, loops)
-        self.is_long = took > 0.1
-        return max(1, math.ceil(seconds / took))
+        return timing.calibrate(self.call, seconds)
 
-    def sample(self, warm: float, loops: int) -> float:
-        """Call for ``warm`` seconds, then time ``loops`` calls; a long call warms itself."""
-        call, start = self.call, time.perf_counter()
-        while not self.is_long and time.perf_counter() - start < warm:
-            call()
-        gc.disable()
-        start = time.perf_counter()
-        for _ in range(loops):
-            call()
-        took = time.perf_counter() - start
-        gc.enable()
-        return took / loops
+    def sample(self, loops: int, warm: float) -> float:
+        return timing.sample(self.call, loops, warm)
 
     def drop(self) -> None:
-        self.call, self.is_long = None, False
+        self.call = None
         gc.collect()
 
 

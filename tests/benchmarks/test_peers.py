@@ -1,0 +1,136 @@
+"""Workers for real, on tiny shapes: same numbers, and honest about who cannot."""
+
+import argparse
+
+import numpy as np
+import pytest
+from benchmarks import twin
+from benchmarks.cases import CELLS, MODES, Case
+from benchmarks.peers import NAMES, Unsupported, __main__, run
+from benchmarks.peers.coordinator import Died, Worker
+
+TINY = run.Plan(samples=3, least=0.0, warm=0.0)
+
+
+def bench_of(name):
+    pytest.importorskip(name)
+    return run.Bench([name], [1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_everybody_computes_the_twins_numbers(name):
+    with bench_of(name) as bench:
+        assert name in bench.versions, bench.missing
+        for cell in CELLS:
+            for mode in MODES:
+                for shape in ("5,3,4,6,x2,bi", "5,3,4,6,f64"):
+                    point = run.Point(Case.parse(cell, shape), mode, 1)
+                    bench.measure(point, TINY, twin.numbers(point.case, mode))
+                    if name == "onnxruntime" and (mode == "training" or shape.endswith("f64")):
+                        assert name in point.absent
+                        assert name not in point.seconds
+                    else:
+                        assert len(point.samples[name]) == 3, point.absent
+                        assert point.peak > 0
+
+
+def test_wrong_numbers_are_not_timed():
+    point = run.Point(Case.parse("LSTM", "5,3,4,6"), "forward", 1)
+    with bench_of("torch") as bench:
+        wrong = twin.numbers(point.case, "forward")
+        wrong["state.h"], wrong["state.c"] = wrong["state.c"], wrong["state.h"]
+        bench.measure(point, TINY, wrong)
+    assert "state.h is off by" in point.absent["torch"]
+    assert "torch" not in point.seconds
+    assert len(point.samples["matmul"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("got", "says"),
+    [
+        ({"a": np.array([1.0, np.nan])}, "off by nan"),
+        ({"a": np.ones(3)}, "shape"),
+        ({"b": np.ones(2)}, "a, b on one side only"),
+    ],
+)
+def test_check_refuses(got, says):
+    with pytest.raises(RuntimeError, match=says):
+        run.check(got, {"a": np.ones(2)}, 1e-4)
+
+
+def test_a_missing_library_is_said_to_be_missing(tmp_path):
+    (tmp_path / "jax.py").write_text("raise ImportError(\"No module named 'jax'\")")
+    with run.Bench(["jax"], [1], {"jax": {"PYTHONPATH": str(tmp_path)}}) as bench:
+        point = run.Point(Case.parse("RNN", "5,3,4,6"), "forward", 1)
+        bench.measure(point, TINY, {})
+    assert bench.missing == {"jax": "No module named 'jax'"}
+    assert point.absent["jax"] == "No module named 'jax'"
+
+
+def test_a_worker_that_dies_says_its_last_words(tmp_path):
+    code = "import os, sys; print('out of luck', file=sys.stderr, flush=True); os._exit(3)"
+    (tmp_path / "jax.py").write_text(code)
+    worker = Worker("jax", 1, {"PYTHONPATH": str(tmp_path)})
+    with pytest.raises(Died, match="status 3: out of luck"):
+        worker.ask("version")
+    worker.close()
+
+
+def test_a_library_that_cannot_says_why():
+    pytest.importorskip("onnxruntime")
+    worker = Worker("onnxruntime", 1)
+    try:
+        worker.ask("version")
+        with pytest.raises(Unsupported, match="does not train"):
+            worker.ask("prepare", Case.parse("RNN", "5,3,4,6"), "training")
+    finally:
+        worker.close()
+
+
+class Impatient:
+    """A bench whose user presses Ctrl-C in the second point."""
+
+    def __init__(self):
+        self.measured = 0
+
+    def measure(self, point, plan, expected):
+        self.measured += 1
+        point.samples["torch"] = [1.0]
+        if self.measured == 2:
+            raise KeyboardInterrupt
+        point.samples["torch"] *= 3
+
+
+def todo():
+    options = argparse.Namespace(
+        shapes=["2,1,2,3"], cells=["RNN"], modes=MODES, threads=[1, 2], quick=True, torch_only=False
+    )
+    return __main__.points(options)
+
+
+def test_an_interrupted_run_keeps_what_is_whole(capsys):
+    points = todo()
+    assert __main__.run(Impatient(), points, TINY, limit=1.0) is False
+    assert [bool(point.seconds) for point in points] == [True, False, False, False]
+
+
+def test_a_run_out_of_time_stops_between_points(capsys):
+    points, bench = todo(), Impatient()
+    assert __main__.run(bench, points, TINY, limit=0.0) is False
+    assert bench.measured == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--shapes", "1,2,3"], "four positive sizes"),
+        (["--threads", "100000"], "100000"),
+        (["--cells", "lstm"], "lstm"),
+    ],
+)
+def test_bad_options_end_with_status_2(arguments, says, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main(arguments)
+    assert stopped.value.code == 2
+    assert says in capsys.readouterr().err

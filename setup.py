@@ -12,12 +12,14 @@ import contextlib
 import io
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from pathlib import Path
 
 from Cython.Build import cythonize
 from Cython.Compiler import Options
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 KERNELS, ENGINE = "src/kernels", "src/engine"
 
@@ -64,6 +66,7 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": DEBUG,
     "cdivision": True,
+    "show_performance_hints": not DEBUG,  # the bounds checks are asked for
 }
 
 
@@ -132,6 +135,25 @@ def cythonize_strictly(modules):
     return modules
 
 
+class BuildInParallel(build_ext):
+    """Compiles the C sources of an extension side by side, where setuptools goes one by one."""
+
+    def build_extensions(self):
+        compiler, pending = self.compiler, []
+        compile_all, compile_one = compiler.compile, compiler._compile
+
+        def compile(*args, **options):
+            objects = compile_all(*args, **options)
+            while pending:
+                pending.pop().result()  # raises what the compiler said
+            return objects
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            compiler.compile = compile
+            compiler._compile = lambda *args: pending.append(pool.submit(compile_one, *args))
+            super().build_extensions()
+
+
 # ------------------------------------------------------------------------------- packages
 # viz/ stands at the top of the repository and is installed as rnncore.viz.
 PACKAGES = find_packages(include=["rnncore", "rnncore.*"]) + [
@@ -142,4 +164,5 @@ setup(
     packages=PACKAGES,
     package_dir={"rnncore": "rnncore", "rnncore.viz": "viz"},
     ext_modules=cythonize_strictly(extensions()),
+    cmdclass={"build_ext": BuildInParallel},
 )

@@ -90,3 +90,9 @@ def test_cython_warnings_are_errors(tiny, compile):
     (tiny / "src/engine/_engine.pyx").write_text("def ask():\n    return 1\n    return 2\n")
     with pytest.raises(AssertionError, match="Unreachable code"):
         compile(tiny)
+
+
+def test_a_compiler_error_ends_the_build(tiny, compile):
+    (tiny / "src/kernels/broken.c").write_text("int broken(void) { return undeclared; }\n")
+    with pytest.raises(AssertionError, match="undeclared"):
+        compile(tiny)

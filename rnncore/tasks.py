@@ -1,0 +1,410 @@
+"""The classic tasks of memory: generated in batches from a seed, with known baselines.
+
+=============== ==================================== ====================== =================
+task            input, a step                        asked                  without memory
+=============== ==================================== ====================== =================
+`Adding`        a number, and a mark on two of them  their sum, at the end  1/6 (MSE)
+`CopyMemory`    10 symbols, then blanks, a go        the 10 symbols         10·ln 8 / (T + 20)
+`TemporalOrder` two of A, B among distractors        which two, in order    ln 4
+`DelayedXOR`    a random bit                         XOR of two past bits   ln 2
+`Dyck`          brackets of k kinds, a close sign    the kind it closes     ln k
+=============== ==================================== ====================== =================
+
+A task is a stream of batches: batch `n` of a seed is always the same, whatever was
+drawn before it. Arrays are time first. ``mask`` says at which steps something is
+asked; elsewhere the target is 0 and does not count.
+
+    task = Adding(200)
+    network = task.network("lstm", 64, seed=0)
+    curve = learn(task, network, updates=2000)
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Adding", "Batch", "CopyMemory", "Curve", "DelayedXOR", "Dyck", "TemporalOrder",
+           "learn"]
+
+
+class Batch(NamedTuple):
+    """One batch of a task.
+
+    ``x`` is ``(T, B, I)`` real, or ``(T, B)`` symbols; ``target`` is ``(T, B, 1)`` real or
+    ``(T, B)`` classes; ``mask`` is ``(T, B)``, True where something is asked.
+    """
+
+    x: np.ndarray
+    target: np.ndarray
+    mask: np.ndarray
+
+
+class Task:
+    """What the tasks share.
+
+    Attributes
+    ----------
+    steps : int
+        Length of the input.
+    symbols : int
+        Number of input symbols; 0 where the input is real.
+    features : int
+        Width of a real input; 0 where the input is symbols.
+    outputs : int
+        Number of classes; 1 where the target is real.
+    baseline : float
+        Expected loss of the best answer that ignores the input's past.
+    """
+
+    symbols = features = 0
+
+    def batch(self, batch_size, number=0):
+        """Batch `number` of the stream.
+
+        Parameters
+        ----------
+        batch_size : int
+        number : int
+
+        Returns
+        -------
+        Batch
+        """
+        size, number = whole(batch_size, "batch_size"), whole(number, "number", least=0)
+        return self._draw(np.random.default_rng([self.seed, number]), size)
+
+    def batches(self, batch_size, count, start=0):
+        """Yields batches `start` … ``start + count - 1``."""
+        for number in range(start, start + count):
+            yield self.batch(batch_size, number)
+
+    def loss(self, output, batch):
+        """The loss of a network's output ``(T, B, outputs)`` and its gradient.
+
+        Cross-entropy in nats, or mean squared error, over the steps that are asked.
+        """
+        from rnncore.nn import cross_entropy, mse
+
+        loss = mse if self.outputs == 1 else cross_entropy
+        return loss(output, batch.target, mask=batch.mask)
+
+    def network(self, cell, hidden_size, *, embedding_size=None, seed=None, dtype="float32"):
+        """A `SequenceModel` with this task's input and output.
+
+        Parameters
+        ----------
+        cell : {"rnn-tanh", "rnn-relu", "rnn-sigmoid", "gru", "lstm"}
+        hidden_size : int
+        embedding_size : int, optional
+            By default the number of symbols.
+        """
+        from rnncore.nn import Embedding, Linear, SequenceModel, make_layer
+
+        seeds = np.random.SeedSequence(seed).generate_state(3, np.uint64).tolist()
+        width = (embedding_size or self.symbols) if self.symbols else self.features
+        return SequenceModel(
+            Embedding(self.symbols, width, dtype=dtype, seed=seeds[0]) if self.symbols else None,
+            make_layer(cell, width, hidden_size, dtype=dtype, seed=seeds[1]),
+            Linear(hidden_size, self.outputs, dtype=dtype, seed=seeds[2]),
+            loss="mse" if self.outputs == 1 else "cross_entropy")
+
+    def __repr__(self):
+        told = {name: value for name, value in vars(self).items()
+                if name in ("steps", "delay", "kinds", "depth", "seed")}
+        if isinstance(self, CopyMemory):
+            del told["steps"]  # follow from the delay
+        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in told.items())})"
+
+
+class Adding(Task):
+    """Add the two numbers that are marked (Hochreiter & Schmidhuber 1997).
+
+    Each step has a number, U(0, 1), and a mark, which is 1 at one step of the first half
+    and one of the second. The sum is asked after the last step. Its variance is 2/12, so the
+    constant answer 1 has a mean squared error of 1/6.
+
+    Parameters
+    ----------
+    steps : int
+        T, at least 2.
+    seed : int
+
+    Examples
+    --------
+    >>> x, target, mask = Adding(6, seed=0).batch(2)
+    >>> x.shape, mask.sum(axis=0)
+    ((6, 2, 2), array([1, 1]))
+    >>> bool(np.allclose((x[..., 0] * x[..., 1]).sum(axis=0), target[-1, :, 0]))
+    True
+    """
+
+    features, outputs = 2, 1
+    baseline = 1 / 6
+
+    def __init__(self, steps=200, *, seed=0):
+        self.steps, self.seed = whole(steps, "steps", least=2), whole(seed, "seed", least=0)
+
+    def _draw(self, rng, size):
+        half, rows = self.steps // 2, np.arange(size)
+        x = np.zeros((self.steps, size, 2), np.float32)
+        x[..., 0] = rng.random((self.steps, size))
+        first, second = rng.integers(half, size=size), rng.integers(half, self.steps, size=size)
+        x[first, rows, 1] = x[second, rows, 1] = 1.0
+        target, mask = np.zeros((self.steps, size, 1), np.float32), _at_the_end(self.steps, size)
+        target[-1, :, 0] = x[first, rows, 0] + x[second, rows, 0]
+        return Batch(x, target, mask)
+
+
+class CopyMemory(Task):
+    """Repeat 10 symbols after T steps (Hochreiter & Schmidhuber 1997; Arjovsky 2016).
+
+    The input is 10 of 8 symbols (1 … 8), T − 1 blanks (0), a go sign (9) and 10 blanks; the
+    target is blank until the go sign is read, and then the 10 symbols. Every step is asked.
+    Blanks and a guess among 8 cost 10·ln 8 / (T + 20) nats a step.
+
+    Parameters
+    ----------
+    delay : int
+        T, at least 1.
+    seed : int
+
+    Examples
+    --------
+    >>> x, target, mask = CopyMemory(3, seed=0).batch(1)
+    >>> x[:13, 0]
+    array([7, 6, 5, 3, 3, 1, 1, 1, 2, 7, 0, 0, 9])
+    >>> target[-10:, 0]
+    array([7, 6, 5, 3, 3, 1, 1, 1, 2, 7])
+    """
+
+    symbols, outputs = 10, 9
+    length, kinds = 10, 8
+
+    def __init__(self, delay=100, *, seed=0):
+        self.delay, self.seed = whole(delay, "delay"), whole(seed, "seed", least=0)
+        self.steps = self.delay + 2 * self.length
+        self.baseline = self.length * math.log(self.kinds) / self.steps
+
+    def _draw(self, rng, size):
+        x, target = np.zeros((2, self.steps, size), np.int64)
+        x[: self.length] = target[-self.length :] = rng.integers(
+            1, self.kinds + 1, size=(self.length, size))
+        x[self.length + self.delay - 1] = self.kinds + 1
+        return Batch(x, target, np.ones((self.steps, size), bool))
+
+
+class TemporalOrder(Task):
+    """In which order came the two that matter? (Hochreiter & Schmidhuber 1997, experiment 6a)
+
+    A step in [T/10, 2T/10) and one in [5T/10, 6T/10) show A or B (0, 1); all others one of four
+    distractors (2 … 5). The class, 2·first + second, is asked after the last step: ln 4.
+
+    Parameters
+    ----------
+    steps : int
+        T, at least 10.
+    seed : int
+
+    Examples
+    --------
+    >>> x, target, mask = TemporalOrder(20, seed=0).batch(3)
+    >>> [x[x[:, b] < 2, b].tolist() for b in range(3)], target[-1]
+    ([[1, 0], [1, 1], [1, 0]], array([2, 3, 2]))
+    """
+
+    symbols, outputs = 6, 4
+    baseline = math.log(4)
+
+    def __init__(self, steps=100, *, seed=0):
+        self.steps, self.seed = whole(steps, "steps", least=10), whole(seed, "seed", least=0)
+
+    def _draw(self, rng, size):
+        rows = np.arange(size)
+        x = rng.integers(2, 6, size=(self.steps, size))
+        first, second = rng.integers(2, size=(2, size))
+        for shown, tenth in ((first, 1), (second, 5)):
+            begin, end = tenth * self.steps // 10, (tenth + 1) * self.steps // 10
+            x[rng.integers(begin, end, size=size), rows] = shown
+        target, mask = np.zeros_like(x), _at_the_end(self.steps, size)
+        target[-1] = 2 * first + second
+        return Batch(x, target, mask)
+
+
+class DelayedXOR(Task):
+    """The XOR of the bits `delay` and ``delay + 1`` steps ago, asked at every step.
+
+    Neither bit alone says anything, and all in between have to be kept: ln 2.
+
+    Parameters
+    ----------
+    steps : int
+        T, more than ``delay + 1``.
+    delay : int
+        At least 0.
+    seed : int
+
+    Examples
+    --------
+    >>> x, target, mask = DelayedXOR(7, delay=2, seed=1).batch(1)
+    >>> x[:, 0], target[3:, 0], mask[:, 0].astype(int)
+    (array([0, 1, 1, 1, 0, 0, 1]), array([1, 0, 0, 1]), array([0, 0, 0, 1, 1, 1, 1]))
+    """
+
+    symbols = outputs = 2
+    baseline = math.log(2)
+
+    def __init__(self, steps=100, delay=5, *, seed=0):
+        self.delay = whole(delay, "delay", least=0)
+        self.steps = whole(steps, "steps", least=self.delay + 2)
+        self.seed = whole(seed, "seed", least=0)
+
+    def _draw(self, rng, size):
+        x = rng.integers(2, size=(self.steps, size))
+        target, mask = np.zeros_like(x), np.zeros(x.shape, bool)
+        first = self.delay + 1
+        target[first:] = x[: self.steps - first] ^ x[1 : self.steps - first + 1]
+        mask[first:] = True
+        return Batch(x, target, mask)
+
+
+class Dyck(Task):
+    """Which bracket does this one close? Balanced words of `kinds` brackets.
+
+    Opening brackets are 0 … k − 1; k says that a bracket closes, but not which. Where it
+    does, its kind is asked: the top of a stack of up to `depth`. A guess costs ln k.
+    Where both are possible, a bracket opens or closes with equal probability.
+
+    Parameters
+    ----------
+    steps : int
+        T, even: the words are complete.
+    kinds : int
+        k, at least 2.
+    depth : int
+        The deepest nesting, at least 1.
+    seed : int
+
+    Examples
+    --------
+    >>> task = Dyck(12, seed=0)
+    >>> x, target, mask = task.batch(1)
+    >>> task.write(x[:, 0], target[:, 0])
+    '[[[(()())]]]'
+    """
+
+    def __init__(self, steps=40, kinds=2, depth=8, *, seed=0):
+        self.steps, self.kinds = whole(steps, "steps", least=2), whole(kinds, "kinds", least=2)
+        self.depth, self.seed = whole(depth, "depth"), whole(seed, "seed", least=0)
+        if self.steps % 2:
+            raise ValueError(f"steps: got {steps}, expected an even number: what opens, closes")
+        self.symbols, self.outputs = self.kinds + 1, self.kinds
+        self.baseline = math.log(self.kinds)
+
+    def _draw(self, rng, size):
+        x = rng.integers(self.kinds, size=(self.steps, size))
+        closes, coins = np.zeros(x.shape, bool), rng.random(x.shape) < 0.5
+        target, rows = np.zeros_like(x), np.arange(size)
+        stack, high = np.zeros((self.depth + 1, size), np.int64), np.zeros(size, np.int64)
+        for t in range(self.steps):
+            must = (high == self.steps - t) | (high == self.depth)
+            close = closes[t] = (high > 0) & (must | coins[t])
+            target[t, close] = stack[high[close] - 1, rows[close]]
+            stack[high[~close], rows[~close]] = x[t, ~close]
+            high += np.where(close, -1, 1)
+        return Batch(np.where(closes, self.kinds, x), target, closes)
+
+    def write(self, x, target):
+        """One word, its symbols and what is asked, as text: up to four kinds of brackets."""
+        return "".join(")]}>"[kind] if symbol == self.kinds else "([{<"[symbol]
+                       for symbol, kind in zip(x, target, strict=True))
+
+
+# -- learning --------------------------------------------------------------------------
+@dataclass
+class Curve:
+    """How a network learnt: loss on fresh batches, by updates and by seconds of training."""
+
+    updates: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    reached: bool = False
+
+    @property
+    def best(self):
+        """The lowest loss."""
+        return min(self.losses, default=math.inf)
+
+
+def learn(task, network, *, updates=None, seconds=None, goal=None, batch_size=32, lr=1e-3,
+          max_norm=1.0, every=100, tested=512, progress=False):
+    """Train on fresh batches of a task until a goal or the end of the budget.
+
+    Parameters
+    ----------
+    task : Task
+    network : SequenceModel
+    updates, seconds : int, float, optional
+        The budget; at least one of them. Seconds are of training, without the tests.
+    goal : float, optional
+        A test loss below it ends the training.
+    batch_size : int
+    lr, max_norm : float
+        Of Adam, and of gradient clipping.
+    every : int
+        Updates between two tests.
+    tested : int
+        Sequences of a test, of a stream of their own, the same every time.
+    progress : bool or callable
+        Updated once a test.
+
+    Returns
+    -------
+    Curve
+    """
+    from rnncore.models.estimator import progress_bar
+    from rnncore.models.networks import descend
+    from rnncore.optim import Adam
+
+    if updates is None and seconds is None:
+        raise ValueError("updates, seconds: got neither, expected a budget")
+    optimiser, curve = Adam(network, lr), Curve()
+    test = task.batch(tested, 2**62)  # far from what is trained on
+    done, spent = 0, 0.0
+    with progress_bar(progress, updates or 0, repr(task)) as bar:
+        while (updates is None or done < updates) and (seconds is None or spent < seconds):
+            start, begun = done, time.perf_counter()
+            while done < start + every and (updates is None or done < updates):
+                batch = task.batch(batch_size, done)
+                record = network.record(batch.x, train=True)
+                loss, grad = task.loss(record.output, batch)
+                descend(optimiser, loss, record.backward(grad).parameters, max_norm)
+                done += 1
+                if seconds is not None and spent + time.perf_counter() - begun >= seconds:
+                    break
+            spent += time.perf_counter() - begun
+            curve.updates.append(done)
+            curve.seconds.append(spent)
+            curve.losses.append(task.loss(network(test.x)[0], test)[0])
+            bar.update(done - start, loss=f"{curve.losses[-1]:.4f}")
+            if goal is not None and curve.losses[-1] < goal:
+                curve.reached = True
+                break
+    return curve
+
+
+def whole(value, name, least=1):
+    """An integer of at least `least`, or an error by name."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name}: got {value!r}, expected an integer >= {least}")
+    return int(value)
+
+
+def _at_the_end(steps, size):
+    mask = np.zeros((steps, size), bool)
+    mask[-1] = True
+    return mask

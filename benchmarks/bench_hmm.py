@@ -1,0 +1,114 @@
+"""Hidden Markov models: 8 states, 100 sequences of 1,000 steps, per EM step.
+
+``track_ratio_*`` runs beside hmmlearn in one process, turn by turn, so that a busy machine
+slows both; it is skipped where hmmlearn is missing.
+"""
+
+import time
+
+import numpy as np
+
+from .suite import THREADS, rnncore_with
+
+EMISSIONS = ("categorical", "gaussian")
+N, SEQUENCES, STEPS, SYMBOLS, FEATURES = 8, 100, 1000, 20, 3
+EM_STEPS = 20
+
+
+def problem(emission):
+    """Sequences end to end, and the parameters to start from."""
+    rng = np.random.default_rng(8)
+    values = {"startprob_": rng.dirichlet(np.ones(N)),
+              "transmat_": rng.dirichlet(np.ones(N), N)}
+    if emission == "categorical":
+        return rng.integers(0, SYMBOLS, SEQUENCES * STEPS), values | {
+            "emissionprob_": rng.dirichlet(np.ones(SYMBOLS), N)}
+    return rng.normal(size=(SEQUENCES * STEPS, FEATURES)), values | {
+        "means_": rng.normal(size=(N, FEATURES)), "covars_": np.ones((N, FEATURES))}
+
+
+def start(model, values):
+    for name, value in values.items():
+        setattr(model, name, value.copy())
+    return model
+
+
+class EM:
+    params = (EMISSIONS, THREADS)
+    param_names = ("emission", "threads")
+    timeout = 300
+
+    def setup(self, emission, threads):
+        self.models = rnncore_with(threads=threads).models
+        self.emission = emission
+        data, self.values = problem(emission)
+        self.data = data
+        self.sequences = np.split(data, SEQUENCES)
+        self.fit()
+
+    def fit(self):
+        return start(self.models.HiddenMarkov(N, self.emission, n_iter=EM_STEPS, tol=-np.inf),
+                     self.values).fit(self.sequences)
+
+    def fit_hmmlearn(self):
+        try:
+            from hmmlearn import hmm
+        except ImportError:
+            raise NotImplementedError("hmmlearn is not installed") from None
+        options = {"n_iter": EM_STEPS, "tol": -np.inf, "init_params": "",
+                   "implementation": "scaling"}  # the faster of its two
+        lengths = [STEPS] * SEQUENCES
+        if self.emission == "categorical":
+            model = start(hmm.CategoricalHMM(N, n_features=SYMBOLS, **options), self.values)
+            return model.fit(self.data[:, None], lengths)
+        return start(hmm.GaussianHMM(N, **options), self.values).fit(self.data, lengths)
+
+    def time_20_steps(self, emission, threads):
+        self.fit()
+
+    def track_ratio_to_hmmlearn(self, emission, threads):
+        took = np.array([[seconds(self.fit_hmmlearn), seconds(self.fit)] for _ in range(3)])
+        return float(np.divide(*np.median(took, axis=0)))
+
+    track_ratio_to_hmmlearn.unit = "times faster"
+
+    def track_difference_to_hmmlearn(self, emission, threads):
+        ours, theirs = self.fit(), self.fit_hmmlearn()
+        theirs.covars_rows = getattr(theirs, "_covars_", None)  # what it hands out is full
+        return max(float(np.abs(getattr(ours, name) - (
+            theirs.covars_rows if name == "covars_" else getattr(theirs, name))).max())
+            for name in self.values)
+
+    track_difference_to_hmmlearn.unit = "largest absolute difference"
+
+
+class Inference:
+    params = (EMISSIONS, THREADS)
+    param_names = ("emission", "threads")
+
+    def setup(self, emission, threads):
+        models = rnncore_with(threads=threads).models
+        data, values = problem(emission)
+        self.model = start(models.HiddenMarkov(N, emission), values)
+        self.sequences = np.split(data, SEQUENCES)
+        self.long = data
+
+    def time_score_100_sequences(self, emission, threads):
+        self.model.score(self.sequences)
+
+    def time_posteriors_100_000_steps(self, emission, threads):
+        self.model.posteriors(self.long)
+
+    def time_decode_100_000_steps(self, emission, threads):
+        self.model.decode(self.long)
+
+    def time_filter_1000_steps(self, emission, threads):
+        f = self.model.filter()
+        for x in self.long[:1000]:
+            f.step(x)
+
+
+def seconds(call):
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin

@@ -98,9 +98,12 @@ gallery: $(S)/project  ## every picture of the debugger, drawn into docs/img
 
 # ---------------------------------------------------------------------------- checking
 
+# mypy reads the package as it is installed, with viz in its place.
 lint: $(S)/project $(S)/extra-dev  ## ruff and mypy
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	@rm -rf build/lint
+	@$(BIN)/python setup.py -q build_py --build-lib build/lint
+	cd build/lint && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml
 
 annotate: $(S)/tools  ## where the time loops still touch Python, by Cython's annotations
 	$(BIN)/python tools/annotate.py $(ARGS)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from benchmarks import twin
 from benchmarks.cases import CELLS, Arrays, Case
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from benchmarks.cases import CELLS, Arrays, Case
 
 

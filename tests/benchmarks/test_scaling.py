@@ -1,6 +1,7 @@
 """Slopes are fitted, shown, and refused when too steep."""
 
 import pytest
+
 from benchmarks import scaling
 
 

@@ -1,6 +1,7 @@
 """The table from numbers made by hand."""
 
 import pytest
+
 from benchmarks.cases import Case
 from benchmarks.peers import table
 from benchmarks.peers.matmul import FLOPS

@@ -6,6 +6,7 @@ import numpy as np
 
 from rnncore._checks import as_flag, as_probability, as_real, as_size
 from rnncore.module import Module
+from rnncore.nn.product import outer, rows_times
 from rnncore.nn.record import Record, as_indices
 from rnncore.tape import Gradients
 
@@ -129,16 +130,17 @@ class Linear(Module):
 
         def adjoint(grad_output):
             rows = grad_output.reshape(-1, self.out_features)
-            parameters = {"weight": rows.T @ x.reshape(-1, self.in_features)}
+            parameters = {"weight": outer(rows, x.reshape(-1, self.in_features))}
             if self.bias:
                 parameters["bias"] = rows.sum(axis=0)
-            grad_x = rows @ self._parameters["weight"]
+            grad_x = rows_times(rows, self._parameters["weight"])
             return Gradients(grad_x.reshape(x.shape), None, parameters)
 
         return Record(self, self._forward(x), adjoint)
 
     def _forward(self, x: np.ndarray) -> np.ndarray:
-        y = x.reshape(-1, self.in_features) @ self._parameters["weight"].T
+        columns = np.ascontiguousarray(self._parameters["weight"].T)
+        y = rows_times(x.reshape(-1, self.in_features), columns)
         if self.bias:
             y += self._parameters["bias"]
         return y.reshape(*x.shape[:-1], self.out_features)

@@ -6,7 +6,7 @@ from . import _engine
 from ._checks import as_flag, as_lengths, as_probability, as_real, as_rows, as_size
 from .module import Module
 from .stream import Stream
-from .tape import Run, Tape
+from .tape import Run, Tape, carve, kept_shapes
 
 
 class Recurrent(Module):
@@ -28,6 +28,7 @@ class Recurrent(Module):
         self._cell = cell
         self._info = _engine.cell_info(cell)
         self._packed = {}               # (layer, direction) -> [version, version of the transposes, Weights]
+        self._arena = _engine.Arena()
         self._mask_seed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
         self._calls = 0                 # recorded with dropout so far
         self._initialise(np.random.Generator(np.random.PCG64(seed)))
@@ -84,7 +85,11 @@ class Recurrent(Module):
         return start
 
     def __getstate__(self):
-        return {**self.__dict__, "_packed": {}}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_packed", "_arena")}
+
+    def __setstate__(self, state):
+        self.__dict__ |= state
+        self._packed, self._arena = {}, _engine.Arena()
 
     def __repr__(self):
         told = [f"{self.input_size}, {self.hidden_size}"]
@@ -170,7 +175,10 @@ class Recurrent(Module):
         lengths = as_lengths(lengths, T, B)
         h, c = self._check_state(state, B, batched)
         initial = h.copy(), None if c is None else c.copy()
-        x = np.array(given, order="C")          # the tape's own: x may change before backward
+        count = self.num_layers * self.directions
+        kept = kept_shapes(self, T, B) if checkpoint_every is None else (None, None)
+        x, *kept = carve(self, [given.shape, *kept * count])
+        x[...] = given                          # the tape's own: x may change before backward
         if lengths is not None:
             x[past_end(lengths, T)] = 0
         runs, call = [], None
@@ -186,7 +194,8 @@ class Recurrent(Module):
             for direction in range(self.directions):
                 i = layer * self.directions + direction
                 run = Run(self, layer, direction, x, self._half(out, direction),
-                          initial[0][i], None if c is None else initial[1][i], lengths, mask)
+                          initial[0][i], None if c is None else initial[1][i],
+                          kept[2 * i], kept[2 * i + 1], lengths, mask)
                 run.forward(h[i], None if c is None else c[i], checkpoint_every)
                 runs.append(run)
             x = out

@@ -7,6 +7,7 @@ Training reads it, the debugger reads it, nothing is copied and nothing is compu
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import prod
 
 import numpy as np
 
@@ -31,20 +32,39 @@ class Gradients:
         By the names of ``state_dict()``; empty where they were not asked for.
     """
 
-    input: np.ndarray
-    state: np.ndarray | tuple
+    input: np.ndarray | None
+    state: np.ndarray | tuple | None
     parameters: dict
+
+
+def carve(layer, shapes):
+    """Arrays of these shapes (None: no array) on one block of the layer's arena, each on its own cache lines."""
+    item = layer.dtype.itemsize
+    offsets, size = [], 0
+    for shape in shapes:
+        offsets.append(size)
+        size += -(-(prod(shape) * item if shape else 0) // 64) * 64
+    block = layer._arena.take(size)
+    return [None if shape is None else np.ndarray(shape, layer.dtype, block, at)
+            for shape, at in zip(shapes, offsets, strict=True)]
+
+
+def kept_shapes(layer, steps, rows):
+    """What BPTT needs of some steps besides the outputs: gates and c, None where a cell has none."""
+    info, H = layer._info, layer.hidden_size
+    return ((steps, rows, info["slots"], H) if info["keep"] else None,
+            (steps, rows, H) if info["states"] == 2 else None)
 
 
 class Run:
     """One layer and direction of a recorded pass, in time-major arrays."""
 
-    def __init__(self, layer, index, direction, x, out, h0, c0, lengths, mask):
+    def __init__(self, layer, index, direction, x, out, h0, c0, gates, c, lengths, mask):
         self.layer, self.index, self.direction = layer, index, direction
         self.x, self.out, self.h0, self.c0 = x, out, h0, c0
+        self.gates, self.c = gates, c       # None: the cell has none, or only checkpoints are kept
         self.lengths = lengths
         self.mask = mask                    # dropout's, that x was multiplied by
-        self.gates = self.c = None
         self.checkpoints = None             # [(start, stop, h, c)], in the order of the pass
         self.delta = self.total_h = self.total_c = None
 
@@ -53,19 +73,10 @@ class Run:
         """l0, l0.reverse, ..."""
         return f"l{self.index}" + (".reverse" if self.direction else "")
 
-    def _buffers(self, steps, rows, mode_rows=None):
-        """Empty gates and c for some steps."""
-        layer = self.layer
-        info, H = layer._info, layer.hidden_size
-        gates = np.empty((steps, rows, info["slots"], H), layer.dtype) if info["keep"] else None
-        c = np.empty((steps, rows, H), layer.dtype) if info["states"] == 2 else None
-        return gates, c
-
     def forward(self, h, c, checkpoint_every):
         """Run, and keep the gates, or the state at every k-th step. h and c are left at the final state."""
         T, B = self.x.shape[:2]
         if checkpoint_every is None:
-            self.gates, self.c = self._buffers(T, B)
             self._step_through(0, T, h, c, self.out, self.gates, self.c)
             return
         self.checkpoints = []
@@ -90,8 +101,8 @@ class Run:
             yield 0, T, self.h0, self.c0, self.gates, self.c
             return
         longest = max((stop - start for start, stop, *_ in self.checkpoints), default=0)
-        gates, c_tape = self._buffers(longest, B)
-        out = np.empty((longest, B, self.layer.hidden_size), self.layer.dtype)
+        gates, c_tape, out = carve(self.layer, [*kept_shapes(self.layer, longest, B),
+                                                (longest, B, self.layer.hidden_size)])
         for start, stop, h, c in reversed(self.checkpoints):
             n = stop - start
             part = None if gates is None else gates[:n], None if c_tape is None else c_tape[:n]
@@ -122,14 +133,6 @@ class Run:
             h=self.out[start:stop], h0=h0, c0=c0, gates=gates, c=c, dh=dh, dc=dc, delta=delta,
             total_h=total_h, total_c=total_c, lengths=self._lengths_from(start),
             reverse=self.direction == 1, **options)
-
-    def keep_gradients(self, R):
-        """Room for the gradients of every step, R rows each, used again by the next backward."""
-        T, H, info, dtype = self.x.shape[0], self.layer.hidden_size, self.layer._info, self.layer.dtype
-        if self.total_h is None or self.total_h.shape[:2] != (T, R):
-            self.delta = np.empty((T, R, info["slots"], H), dtype)
-            self.total_h = np.empty((T, R, H), dtype)
-            self.total_c = np.empty((T, R, H), dtype) if info["states"] == 2 else None
 
 
 class Named(Mapping):
@@ -193,7 +196,7 @@ class Tape:
         self._where = {f"{run.name}.{part}": (run, part) for run in runs for part in parts}
         self._cotangents = None
         self._many = None                   # K of the last backward, None without an axis for it
-        self.grad = Named(self._where, self._gradient, "no gradient yet; call tape.backward(grad_output) first")
+        self._went_back = False
 
     # ---- what was recorded ----------------------------------------------------------------------
 
@@ -216,6 +219,11 @@ class Tape:
     def _user_state(self, h, c):
         state = self.layer._state(h, c, self._batched)
         return tuple(map(_locked, state)) if isinstance(state, tuple) else _locked(state)
+
+    @property
+    def grad(self):
+        why = None if self._went_back else "no gradient yet; call tape.backward(grad_output) first"
+        return Named(self._where, self._gradient, why)      # made here: a tape must not refer to itself
 
     def names(self, pattern="*"):
         """Names that match a shell pattern ("*.f", "l1.*"), in the order of the layers.
@@ -291,13 +299,12 @@ class Tape:
             parameters = many is None
         as_flag(parameters, "parameters")
         wanted = self._zeros_like_parameters() if parameters and many is None else {}
-        for run in self._runs:
-            if run.checkpoints is None:
-                run.keep_gradients(dh.shape[1])
+        if self._runs[0].checkpoints is None:
+            self._keep_gradients(dh.shape[1])
         self._cotangents = grad_output, dh.copy(), None if dc is None else dc.copy()
         grad_x = self._walk(grad_output, dh, dc, wanted)
         self._many = many
-        self.grad._why_empty = None
+        self._went_back = True
         found = self._as_given(grad_x, dh, dc, many)
         if parameters and many is not None:
             found.parameters = self._parameters_one_by_one(many)
@@ -324,6 +331,18 @@ class Tape:
         """
         self._check_version()
         return pullback(self, v, every, direction)
+
+    def _keep_gradients(self, R):
+        """Room for the gradients of every step, R rows each, used again by the next backward."""
+        layer, first = self.layer, self._runs[0]
+        if first.total_h is not None and first.total_h.shape[1] == R:
+            return
+        state = (self.T, R, layer.hidden_size)
+        shapes = ((self.T, R, layer._info["slots"], layer.hidden_size), state,
+                  state if layer._info["states"] == 2 else None)
+        arrays = carve(layer, shapes * len(self._runs))
+        for i, run in enumerate(self._runs):
+            run.delta, run.total_h, run.total_c = arrays[3 * i:3 * i + 3]
 
     def _walk(self, grad_out, dh, dc, wanted, keep=True):
         """BPTT, layer by layer from the top. grad_out (T, R, F) or None; dh, dc (layers·directions, R, H) in and out."""
@@ -402,10 +421,11 @@ class Tape:
         """Under checkpoints the gradients of the steps are computed when asked for."""
         self._check_version()
         grad_output, dh, dc = self._cotangents
-        run.keep_gradients(dh.shape[1])
+        self._keep_gradients(dh.shape[1])
         self._walk(grad_output, dh.copy(), None if dc is None else dc.copy(), {})
         found = self._select(run, part).copy()
-        run.delta = run.total_h = run.total_c = None
+        for other in self._runs:
+            other.delta = other.total_h = other.total_c = None
         return found
 
     # ---- shapes ---------------------------------------------------------------------------------

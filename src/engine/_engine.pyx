@@ -10,10 +10,11 @@ part of the module is one included file:
     backward.pxi   cotangents on h_t -> gradients of everything
     stream.pxi     one step at a time with buffers bound once
 """
+from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+    PyBuffer_FillInfo, PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 
 from kernels cimport *
 

@@ -4,7 +4,7 @@
 `AutoRegressive`        a fixed window of real values, linear
 `Markov`                a fixed window of symbols, counted
 `HiddenMarkov`          a hidden state that summarises the past
-`SwitchingAutoRegression`  a hidden state and a window together
+`SwitchingAutoRegressive`  a hidden state and a window together
 `Recurrent`             a recurrent net, text or real values
 `SequenceClassifier`    a sequence of any length to one label or number
 ======================= ===================================================
@@ -22,7 +22,7 @@ _HOMES = {
     "AutoRegressive": "autoregressive",
     "Markov": "markov",
     "HiddenMarkov": "hidden_markov",
-    "SwitchingAutoRegression": "hidden_markov",
+    "SwitchingAutoRegressive": "switching",
     "Recurrent": "recurrent",
     "SequenceClassifier": "classifier",
     "SequenceModelBase": "base",

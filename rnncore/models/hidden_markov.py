@@ -80,7 +80,7 @@ class HiddenMarkov(ChainModel):
 
     Examples
     --------
-    The two urns: hidden weather, seen only through what somebody does that day.
+    Hidden weather, seen only through what somebody does that day.
 
     >>> model = HiddenMarkov(2)
     >>> model.startprob_ = [0.6, 0.4]
@@ -90,7 +90,7 @@ class HiddenMarkov(ChainModel):
     >>> float(np.exp(log_prob).round(5)), path
     (0.01344, array([1, 0, 0]))
     >>> model.posteriors([0, 1, 2])[-1].round(3)
-    array([0.868, 0.132])
+    array([0.864, 0.136])
     """
 
     startprob_ = Parameter()

@@ -1,0 +1,280 @@
+"""Regressions that a hidden regime switches: densities, and the M-step from weighted sums.
+
+A *setting* of the chain is what the present element depends on: the regime now and, where
+the past enters as deviations from its own regime's mean, those of the last `order` steps
+
+    τ = (s_t, s_{t-1}, …, s_{t-d+1}),      d = order + 1, or d = 1
+
+numbered with s_t slowest. A row is z_t = [y_t, y_{t-1}, …, y_{t-order}]. In every
+setting the residual is linear in it,
+
+    r = y_t − Σ_k Φ_{s_t,k} y_{t-k} − c_τ
+    c_τ = ν_{s_t}                               intercept form
+    c_τ = μ_{s_t} − Σ_k Φ_{s_t,k} μ_{s_{t-k}}   mean form
+
+so the sums G_τ = Σ_t γ_t(τ) [1 z_t] [1 z_t]' are all that the M-step needs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnncore import _lattice
+
+from .emissions import cholesky, padded, symmetric
+
+
+class Settings:
+    """The settings of K regimes at depth d: their digits, transitions and start."""
+
+    def __init__(self, n_states, depth):
+        self.K, self.depth, self.n = n_states, depth, n_states**depth
+        # (n, d): the regime now, a step before, …
+        self.digits = np.indices((n_states,) * depth).reshape(depth, -1).T
+        self.now = self.digits[:, 0]
+
+    def transitions(self, transmat):
+        """(n, n): the newest digit moves by `transmat`, the others are shifted."""
+        shifted = (self.digits[:, None, :-1] == self.digits[None, :, 1:]).all(axis=2)
+        return shifted * transmat[self.now[:, None], self.now[None, :]]
+
+    def start(self, transmat):
+        """(n,): the chain in its steady state."""
+        p = steady_state(transmat)[self.digits[:, -1]]
+        for k in range(self.depth - 1, 0, -1):
+            p = p * transmat[self.digits[:, k], self.digits[:, k - 1]]
+        return p
+
+    def moves(self, pairs, starts):
+        """Expected moves between regimes (K, K), those within the first setting included, and
+        the posterior of the oldest regime (K,) that the steady state answers for."""
+        moves = np.zeros((self.K, self.K))
+        np.add.at(moves, (self.now[:, None], self.now[None, :]), pairs)
+        for k in range(self.depth - 1):
+            np.add.at(moves, (self.digits[:, k + 1], self.digits[:, k]), starts)
+        return moves, np.bincount(self.digits[:, -1], starts, self.K)
+
+
+def steady_state(transmat):
+    """π with π A = π and sum 1, by least squares; of several the one of least norm.
+
+    Examples
+    --------
+    >>> steady_state(np.array([[0.9, 0.1], [0.3, 0.7]])).round(3)
+    array([0.75, 0.25])
+    """
+    K = len(transmat)
+    left = np.concatenate([np.eye(K) - transmat.T, np.ones((1, K))])
+    found = np.linalg.lstsq(left, np.eye(K + 1)[K], rcond=None)[0]
+    found = np.maximum(found, 0)
+    return found / found.sum()
+
+
+class RegimeEmission:
+    """Rows z (N, (order + 1) F) in every setting; see `em` for what an emission is.
+
+    Parameters
+    ----------
+    settings : Settings
+    level : ndarray (K, F)
+        μ, or ν when `settings.depth` is 1 and ``mean_form`` is False.
+    coef : ndarray (K, order, F, F)
+    covars : ndarray (K, F, F)
+    mean_form : bool
+    centre : ndarray (F,)
+        Where the data lies; sums are taken about it, so that they keep their digits.
+    """
+
+    exact = False
+
+    def __init__(self, settings, level, coef, covars, mean_form, centre):
+        self.centre = centre
+        self.settings, self.level, self.coef, self.covars = settings, level, coef, covars
+        self.mean_form, self.width = mean_form, padded(settings.n)
+        self.constants = constants(settings, level, coef, mean_form)
+        K, order, F, _ = coef.shape
+        # r + c_τ = z @ lags[s], (D, F) of every regime
+        self.lags = np.concatenate([np.tile(np.eye(F), (K, 1, 1)),
+                                    -coef.transpose(0, 1, 3, 2).reshape(K, order * F, F)], axis=1)
+        factors = cholesky(covars)
+        self._whiten = np.linalg.inv(factors).transpose(0, 2, 1)
+        self._constant = (-0.5 * F * np.log(2 * np.pi)
+                          - np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1))
+
+    def log_likelihood(self, z):
+        out = np.full((len(z), self.width), -np.inf)
+        each = self.settings.n // self.settings.K  # settings with the same regime now
+        for s, (lags, whiten) in enumerate(zip(self.lags, self._whiten, strict=True)):
+            here = slice(s * each, (s + 1) * each)
+            level = self.constants[here] @ whiten
+            seen = z @ lags @ whiten
+            square = sum((seen[:, f, None] - level[:, f]) ** 2 for f in range(level.shape[1]))
+            out[:, here] = self._constant[s] - 0.5 * square
+        gaps = np.isnan(out[:, 0])
+        out[gaps, : self.settings.n] = 0
+        return out
+
+    def likelihood(self, z, out, top):
+        out[:] = self.log_likelihood(z)
+        out.max(axis=1, out=top)
+        out -= top[:, None]
+        with np.errstate(under="ignore"):
+            np.exp(out, out=out)
+
+    def new_sums(self):
+        D = self.lags.shape[1]
+        return np.zeros((1 + D + D * (D + 1) // 2, self.width))
+
+    def add(self, z, gamma, sums):
+        centre = np.tile(self.centre, z.shape[1] // len(self.centre))
+        about = np.repeat(centre[:, None], self.width, axis=1)
+        _lattice.moments(z, about, gamma, True, sums)
+
+
+def constants(settings, level, coef, mean_form):
+    """c_τ of every setting, (n, F)."""
+    now = settings.now
+    if not mean_form:
+        return level[now]
+    out = level[now].copy()
+    for k in range(coef.shape[1]):
+        past = settings.digits[:, min(k + 1, settings.depth - 1)]  # depth 1: all means are equal
+        out -= np.einsum("nij,nj->ni", coef[now, k], level[past])
+    return out
+
+
+# --------------------------------------------------------------------------------- the M-step
+def grams(sums, n):
+    """G_τ (n, 1 + D, 1 + D) from what `RegimeEmission.add` summed up."""
+    rows = len(sums)
+    D = round((np.sqrt(8 * rows + 1) - 3) / 2)
+    sums = sums[:, :n].T
+    out = np.empty((n, 1 + D, 1 + D))
+    out[:, 0, 0] = sums[:, 0]
+    out[:, 0, 1:] = out[:, 1:, 0] = sums[:, 1 : 1 + D]
+    out[:, 1:, 1:] = symmetric(sums[:, 1 + D :], D)
+    return out
+
+
+def maximise(emission, G, switching):
+    """New (level, coef, covars), none of them less likely: one after the other in the mean form.
+
+    `switching` says which of "mean", "ar", "variance" a regime has for itself.
+    """
+    settings, coef, covars = emission.settings, emission.coef, emission.covars
+    level = emission.level - _shift(emission, coef)  # as if the centre were 0
+    if emission.mean_form:
+        level = _levels(settings, level, coef, covars, G, switching["mean"])
+        coef = _coefs(settings, level, coef, covars, G, switching["ar"])
+    else:
+        level, coef = _lines(settings, level, coef, covars, G, switching)
+    residual = residual_maps(settings, level, coef, emission.mean_form)
+    squares = sum_by(settings, residual @ G @ residual.transpose(0, 2, 1))
+    weight = np.bincount(settings.now, G[:, 0, 0], settings.K)
+    if not switching["variance"]:
+        squares, weight = squares.sum(axis=0, keepdims=True), weight.sum(keepdims=True)
+    known = weight > 1e-5  # a regime with less data keeps its variance
+    found = squares / np.where(known, weight, 1)[:, None, None]
+    return level + _shift(emission, coef), coef, np.where(known[:, None, None], found, covars)
+
+
+def _shift(emission, coef):
+    """What the centre adds to the levels, (F,) or (K, F)."""
+    if emission.mean_form:
+        return emission.centre
+    return emission.centre - np.einsum("skfg,g->sf", coef, emission.centre)
+
+
+def residual_maps(settings, level, coef, mean_form):
+    """L_τ (n, F, 1 + D) with r = L_τ [1 z]."""
+    _, order, F, _ = coef.shape
+    lags = coef[settings.now].transpose(0, 2, 1, 3).reshape(settings.n, F, order * F)
+    level = constants(settings, level, coef, mean_form)[:, :, None]
+    return np.concatenate([-level, np.tile(np.eye(F), (settings.n, 1, 1)), -lags], axis=2)
+
+
+def sum_by(settings, values):
+    """Sums of `values` (n, …) over the settings with the same regime now, (K, …)."""
+    return values.reshape(settings.K, -1, *values.shape[1:]).sum(axis=1)
+
+
+def _levels(settings, level, coef, covars, G, switching):
+    """μ given Φ and Σ: the residual is e − D_τ μ with e = y − Σ Φ y_{t-k}, linear in μ."""
+    K, order, F, _ = coef.shape
+    D = np.zeros((settings.n, F, K, F))
+    every, now = np.arange(settings.n), settings.now
+    D[every, :, now] += np.eye(F)
+    for k in range(order):
+        past = settings.digits[:, min(k + 1, settings.depth - 1)]
+        D[every, :, past] -= coef[now, k]
+    D = D.reshape(settings.n, F, K * F) if switching else D.sum(axis=2)
+    precision = np.linalg.inv(covars)[now]
+    e = residual_maps(settings, np.zeros_like(level), coef, True) @ G[:, :, 0, None]
+    left = np.einsum("nai,nab,nbj,n->ij", D, precision, D, G[:, 0, 0])
+    right = np.einsum("nai,nab,nbc->ic", D, precision, e)
+    return np.broadcast_to(_solve(left, right).reshape(-1, F), (K, F)).copy()
+
+
+def _coefs(settings, level, coef, covars, G, switching):
+    """Φ given μ and Σ: the deviations from their means, without an intercept."""
+    K, order, F, _ = coef.shape
+    if order == 0:
+        return coef
+    D = (order + 1) * F
+    shift = np.tile(np.eye(1 + D)[1:], (settings.n, 1, 1))
+    for k in range(order + 1):
+        past = settings.digits[:, min(k, settings.depth - 1)]
+        shift[:, k * F : (k + 1) * F, 0] = -level[past]
+    G = sum_by(settings, shift @ G @ shift.transpose(0, 2, 1))
+    pick = _pick(K, order * F, switching)
+    return _regress(G[:, F:, F:], G[:, F:, :F], covars, pick, coef)
+
+
+def _lines(settings, level, coef, covars, G, switching):
+    """ν and Φ at once: one regression with the column of ones in it."""
+    K, order, F, _ = coef.shape
+    G = sum_by(settings, G)
+    keep = np.r_[0, 1 + F : G.shape[1]]  # 1 and the lags
+    ones, lags = _pick(K, 1, switching["mean"]), _pick(K, order * F, switching["ar"])
+    pick = np.zeros((K, 1 + order * F, ones.shape[2] + lags.shape[2]))
+    pick[:, :1, : ones.shape[2]], pick[:, 1:, ones.shape[2] :] = ones, lags
+    found = _solve_regressions(G[:, keep[:, None], keep], G[:, keep, 1 : 1 + F], covars, pick)
+    return found[:, 0].copy(), _as_coef(found[:, 1:], coef)
+
+
+def _pick(K, width, switching):
+    """(K, width, unknowns): which of all unknowns are this regime's."""
+    if not switching:
+        return np.tile(np.eye(width), (K, 1, 1))
+    return np.eye(K * width).reshape(K, width, K * width)
+
+
+def _regress(M, N, covars, pick, coef):
+    return _as_coef(_solve_regressions(M, N, covars, pick), coef)
+
+
+def _as_coef(B, coef):
+    K, order, F, _ = coef.shape
+    return np.ascontiguousarray(B.reshape(K, order, F, F).transpose(0, 1, 3, 2))
+
+
+def _solve_regressions(M, N, covars, pick):
+    """Generalised least squares of all regimes at once, (K, rows, F).
+
+    Regime s has the coefficients B_s = pick_s C; C solves
+    Σ_s pick_s' M_s pick_s C Σ_s⁻¹ = Σ_s pick_s' N_s Σ_s⁻¹.
+    """
+    unknowns, F = pick.shape[2], N.shape[2]
+    precision = np.linalg.inv(covars)
+    left = np.einsum("sab,skl->akbl", precision, np.einsum("sik,sij,sjl->skl", pick, M, pick))
+    right = np.einsum("sik,sia,sab->bk", pick, N, precision)
+    size = F * unknowns
+    C = _solve(left.reshape(size, size), right.reshape(size, 1)).reshape(F, unknowns).T
+    return pick @ C
+
+
+def _solve(left, right):
+    """Symmetric equations of any scale; of unknowns without evidence the smallest."""
+    scale = np.sqrt(np.diagonal(left))
+    scale = np.where(scale > 0, scale, 1)[:, None]
+    return np.linalg.lstsq(left / scale / scale.T, right / scale, rcond=1e-13)[0] / scale

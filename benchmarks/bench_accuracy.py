@@ -39,20 +39,14 @@ class Accuracy:
         got, exact = read(call()), twin.numbers(case, "training", dtype=np.longdouble)
         self.errors = {name: ulps(got[name], exact[name]) for name in exact}
 
-    def worst(self, prefix):
-        return max(value for name, value in self.errors.items() if name.startswith(prefix))
+    def worst(self, *prefixes):
+        return max(value for name, value in self.errors.items() if name.startswith(prefixes))
 
-    def track_output(self, *parameters):
-        return self.worst("output")
+    def track_outputs(self, *parameters):
+        return self.worst("output", "state")
 
-    def track_state(self, *parameters):
-        return self.worst("state")
-
-    def track_grad_input(self, *parameters):
-        return self.worst("grad.input")
-
-    def track_grad_state(self, *parameters):
-        return self.worst("grad.state")
+    def track_grad_inputs(self, *parameters):
+        return self.worst("grad.input", "grad.state")
 
     def track_grad_parameters(self, *parameters):
-        return max(self.worst("grad.weight"), self.worst("grad.bias"))
+        return self.worst("grad.weight", "grad.bias")

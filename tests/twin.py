@@ -1,4 +1,4 @@
-"""The engine's plain twin: numpy, float64, one step at a time, one equation a line.
+"""The engine's plain twin: numpy, one step at a time, one equation a line, in float64.
 
 Nothing here is fast and nothing is shared with the engine. Every cell has three functions side by
 side: `step` (the equations), `tangent` (forward derivative, gives explicit Jacobians) and `adjoint`
@@ -211,18 +211,21 @@ class Twin:
         bidirectional=False,
         nonlinearity="tanh",
         reset_after=True,
+        rounding=None,
     ):
+        self.rounding = rounding  # a function on every value a step makes, to see what it costs
         self.cell = make_cell(mode, nonlinearity, reset_after)
         self.parts = 2 if mode == "LSTM" else 1
         self.num_layers, self.directions = num_layers, 2 if bidirectional else 1
-        self.parameters = {k: np.asarray(v, np.float64) for k, v in parameters.items()}
+        self.parameters = {k: self.array(v) for k, v in parameters.items()}
         self.hidden_size = self.parameters["weight_hh_l0"].shape[1]
 
     @classmethod
-    def of(cls, layer):
+    def of(cls, layer, **options):
         """The twin of an rnncore layer, from its public attributes and its state_dict."""
         extra = {k: getattr(layer, k) for k in ("nonlinearity", "reset_after") if hasattr(layer, k)}
-        return cls(layer.mode, layer.state_dict(), layer.num_layers, layer.bidirectional, **extra)
+        options |= extra
+        return cls(layer.mode, layer.state_dict(), layer.num_layers, layer.bidirectional, **options)
 
     def weights(self, layer, direction):
         end = f"_l{layer}" + "_reverse" * direction
@@ -239,16 +242,18 @@ class Twin:
         return f"l{layer}." + "reverse." * direction
 
     def zeros(self, B):
-        return tuple(
-            np.zeros((self.num_layers * self.directions, B, self.hidden_size))
-            for _ in range(self.parts)
-        )
+        shape = self.num_layers * self.directions, B, self.hidden_size
+        return tuple(np.zeros(shape) for _ in range(self.parts))
+
+    @staticmethod
+    def array(a):
+        return np.asarray(a, np.float64)
 
     def forward(self, x, state=None, lengths=None, masks=None):
         """masks: layer -> (T, B, D·H), what that layer's input is multiplied by (dropout)."""
-        x = np.asarray(x, np.float64)
+        x = self.array(x)
         T, B, _ = x.shape
-        state = self.zeros(B) if state is None else tuple(np.asarray(s, np.float64) for s in state)
+        state = self.zeros(B) if state is None else tuple(self.array(s) for s in state)
         lengths = np.full(B, T) if lengths is None else np.asarray(lengths)
         valid = np.arange(T)[:, None] < lengths
         masks = masks or {}
@@ -282,6 +287,9 @@ class Twin:
         steps, h = {}, np.zeros((T, B, self.hidden_size))
         for t in order:
             new, values = self.cell.step(w, x[t], s)
+            if self.rounding:
+                values = {k: self.rounding(v) for k, v in values.items()}
+                new = tuple(values[k] for k in "hc"[: self.parts])
             steps[t] = (x[t], s, values)
             row = valid[t][:, None]
             s = tuple(np.where(row, b, a) for a, b in zip(s, new, strict=True))
@@ -290,16 +298,10 @@ class Twin:
 
     def backward(self, run, grad_output=None, grad_state=None):
         T, B, _ = run.output.shape
-        given = [
-            np.asarray(g, np.float64) for g in (grad_output, *(grad_state or ())) if g is not None
-        ]
+        given = [self.array(g) for g in (grad_output, *(grad_state or ())) if g is not None]
         K = given[0].shape[:-3]
         L, D, H = self.num_layers, self.directions, self.hidden_size
-        grad_out = (
-            np.zeros((*K, T, B, D * H))
-            if grad_output is None
-            else np.asarray(grad_output, np.float64)
-        )
+        grad_out = np.zeros((*K, T, B, D * H)) if grad_output is None else self.array(grad_output)
         if grad_state is None:
             grad_state = tuple(np.zeros((*K, L * D, B, H)) for _ in range(self.parts))
         initial = [None] * (L * D)
@@ -308,7 +310,7 @@ class Twin:
             grad_in = 0
             for d in range(D):
                 scan, pos = run.scans[layer][d], layer * D + d
-                ds = tuple(np.asarray(g, np.float64)[..., pos, :, :] for g in grad_state)
+                ds = tuple(self.array(g)[..., pos, :, :] for g in grad_state)
                 part = grad_out[..., d * H : (d + 1) * H]
                 dx, initial[pos], named, untied = self._scan_back(scan, part, ds, run.valid)
                 grad_in = grad_in + dx

@@ -99,7 +99,7 @@ def test_two_layers_on_two_python_threads(cell, train, rng):
 
     with rc.threads(1):
         best, machine = 0, 0
-        for _ in range(6):
+        for _ in range(3):
             best = max(best, gain(*map(job, layers)))
             if best >= 1.6:
                 return

@@ -55,7 +55,11 @@ def test_type_of_every_argument(layer, kind, rng):
     name = (np.dtype(kind).name, str(np.dtype(kind)))
     for call in (layer, layer.record):
         refused(lambda call=call: call(bad(x)), "x", name)
-        refused(lambda call=call: call(x, whole(layer, [bad(a) for a in parts(s0)])), "state", name)
+        refused(
+            lambda call=call: call(x, whole(layer, [bad(a) for a in parts(s0)])),
+            ("state", "h0"),
+            name,
+        )
         refused(lambda call=call: call(x, lengths=np.zeros(B, kind)), "lengths", name)
     tape = layer.record(x)
     refused(lambda: tape.backward(bad(g)), "grad_output", name)
@@ -77,7 +81,9 @@ def test_shape_of_state(layer, shape, rng):
     good = np.zeros((2, B, H))
     bad = np.zeros(shape)
     assert state_shape(layer, B) == good.shape
-    refused(lambda: layer(x, whole(layer, [bad, bad])), "state", str(shape), str(good.shape))
+    refused(
+        lambda: layer(x, whole(layer, [bad, bad])), ("state", "h0"), str(shape), str(good.shape)
+    )
     if layer.mode == "LSTM":
         refused(lambda: layer(x, (good, bad)), ("state", "c0"), str(shape), str(good.shape))
         refused(lambda: layer(x, (bad, good)), ("state", "h0"), str(shape), str(good.shape))
@@ -90,17 +96,20 @@ def test_state_of_the_wrong_kind(rng):
     refused(lambda: lstm(x, good), "state", ("pair", "tuple", "(h, c)", "(h0, c0)"))
     refused(lambda: lstm(x, (good,)), "state", ("pair", "tuple", "(h, c)", "(h0, c0)"))
     refused(lambda: lstm(x, (good, good, good)), "state", ("pair", "tuple", "(h, c)", "(h0, c0)"))
-    refused(lambda: gru(x, (good, good)), "state")
+    refused(lambda: gru(x, (good, good)), ("state", "h0"))
 
 
 def test_unbatched_state_for_a_batch_and_back(layer):
     flat, full = np.zeros((2, H)), np.zeros((2, 1, H))
     refused(
-        lambda: layer(np.ones((T, I)), whole(layer, [full, full])), "state", "(2, 1, 5)", "(2, 5)"
+        lambda: layer(np.ones((T, I)), whole(layer, [full, full])),
+        ("state", "h0"),
+        "(2, 1, 5)",
+        "(2, 5)",
     )
     refused(
         lambda: layer(np.ones((T, 1, I)), whole(layer, [flat, flat])),
-        "state",
+        ("state", "h0"),
         "(2, 5)",
         "(2, 1, 5)",
     )
@@ -196,7 +205,9 @@ def test_dropout(mode, value):
     refused(lambda: getattr(rc, mode)(I, H, 2, dropout=value), "dropout", str(value))
 
 
-@pytest.mark.parametrize("value", ["float16", "int32", "complex64", "float", object, "nonsense"])
+@pytest.mark.parametrize(
+    "value", ["float16", "int32", "complex64", "float", object, "nonsense", None]
+)
 @pytest.mark.parametrize("mode", ["RNN", "GRU", "LSTM"])
 def test_dtype(mode, value):
     if value == "float":  # numpy's name of float64

@@ -33,8 +33,11 @@ def test_nan_in_x_goes_on_and_stays_in_its_row(cell, H, B, dtype, rng):
     assert np.isnan(y[2:, 1]).all()
     assert all(np.isnan(a[:, 1]).all() for a in parts(s))
     for name in tape.names("*"):
-        assert np.isnan(tape[name][2:, 1]).all(), name
-        assert not np.isnan(tape[name][:2]).any(), name
+        first = (
+            3 if name.endswith("hn") and cell == "gru" else 2
+        )  # the part that sees the state before
+        assert np.isnan(tape[name][first:, 1]).all(), name
+        assert not np.isnan(tape[name][:first]).any(), name
     others = [b for b in range(B) if b != 1]
     same_bits(y[:, others], clean[:, others])
     same_bits(y[:2], clean[:2])
@@ -128,7 +131,9 @@ def test_huge_inputs_saturate(cell, dtype, rng):
         limits = {"rnn-tanh": "h", "rnn-sigmoid": "h", "lstm": "ifgo"}.get(cell, "rz")
         if size >= 1e6:
             for gate in limits:
-                assert np.isin(tape[f"l0.{gate}"], [-1, 0, 1]).all(), (gate, size)
+                a = tape[f"l0.{gate}"]  # 0 may be the smallest number there is
+                near = np.minimum(np.abs(a), np.abs(np.abs(a) - 1))
+                assert (near <= 2 * np.finfo(dtype).tiny).all(), (gate, size)
         if np.isfinite(size):
             grads = tape.backward(np.ones_like(tape.output))
             assert np.isfinite(grads.input).all(), size

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import (
     CELLS,
-    all_close,
     close,
+    judge_pass,
     make,
     parts,
     random_cotangents,
@@ -14,7 +14,6 @@ from support import (
     random_state,
     same_bits,
 )
-from twin import Twin
 
 import rnncore as rc
 
@@ -48,16 +47,7 @@ def passes(draw, dtype=None):
 @given(passes())
 def test_equals_the_twin(case):
     layer, x, s0, lengths, cot, _ = case
-    twin = Twin.of(layer)
-    run = twin.forward(x, s0 if s0 is None else parts(s0), lengths)
-    expected = twin.backward(run, cot[0], parts(cot[1]))
-    tape = layer.record(x, s0, lengths=lengths)
-    grads = tape.backward(*cot)
-    close(tape.output, run.output, layer.dtype)
-    all_close(tape.state, run.state, layer.dtype)
-    close(grads.input, expected.input, layer.dtype)
-    all_close(grads.state, expected.state, layer.dtype)
-    all_close(grads.parameters, expected.parameters, layer.dtype)
+    judge_pass(layer, x, s0, lengths, cot)
 
 
 @QUICK

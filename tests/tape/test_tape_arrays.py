@@ -102,8 +102,6 @@ def test_arrays_are_read_only_views(cell, rng):
         assert not a.flags.writeable, name
         with pytest.raises(ValueError, match="read-only"):
             a[...] = 0
-        with pytest.raises(ValueError, match=r"(?i)writeable"):
-            a.flags.writeable = True
     for n in tape.names("*"):
         assert np.shares_memory(tape[n], tape[n]), "asking twice copies nothing"
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ._decay import norms_by_lag
 
-__all__ = ["decay_rate"]
+__all__ = ["Decay", "decay_fit", "decay_rate"]
+
+
+class Decay(NamedTuple):
+    """ln‖∂s_T/∂s_{T-k}‖ ≈ level + rate·k; both (B,), nats."""
+
+    rate: np.ndarray
+    level: np.ndarray
 
 
 def decay_rate(tape, direction: str = "forward") -> np.ndarray:
@@ -33,12 +42,27 @@ def decay_rate(tape, direction: str = "forward") -> np.ndarray:
     >>> np.exp(viz.decay_rate(0.7 ** np.arange(10.0)[:, None])).round(9).tolist()
     [0.7]
     """
+    return decay_fit(tape, direction).rate
+
+
+def decay_fit(tape, direction: str = "forward") -> Decay:
+    """The line that `decay_rate` is the slope of. The arguments are its.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore import viz
+    >>> fit = viz.decay_fit(np.exp(2 - 0.5 * np.arange(10.0))[:, None])
+    >>> fit.rate.round(9).tolist(), fit.level.round(9).tolist()
+    ([-0.5], [2.0])
+    """
     norms = norms_by_lag(tape, direction)
-    rate = np.full(norms.shape[1], np.nan)
+    rate, level = np.full((2, norms.shape[1]), np.nan)
     for b, row in enumerate(norms.T):
         lag = np.flatnonzero(np.isfinite(row) & (row > 0))
         lag = lag[lag >= 1]
         if lag.size >= 2:
-            x = lag - lag.mean()
-            rate[b] = x @ np.log(row[lag]) / (x @ x)
-    return rate
+            x, y = lag - lag.mean(), np.log(row[lag])
+            rate[b] = x @ y / (x @ x)
+            level[b] = y.mean() - rate[b] * lag.mean()
+    return Decay(rate, level)

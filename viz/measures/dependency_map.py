@@ -6,7 +6,7 @@ import numpy as np
 
 from ._common import Loss, check_direction, norm, output_gradient, valid_steps
 
-__all__ = ["dependency_map"]
+__all__ = ["dependency_map", "dependency_reach"]
 
 
 def dependency_map(tape, loss: Loss, direction: str = "forward") -> np.ndarray:
@@ -71,3 +71,34 @@ def dependency_map(tape, loss: Loss, direction: str = "forward") -> np.ndarray:
         carry.log_scale[t] = 0
         set_row(carry.value, t)
     return out
+
+
+def dependency_reach(sizes, eps: float = 0.01) -> np.ndarray:
+    """How far each loss reaches: the largest |s − t| with ‖∂L_s/∂s_t‖ ≥ eps·‖∂L_s/∂s_s‖.
+
+    Parameters
+    ----------
+    sizes : ndarray (T, T, B)
+        What `dependency_map` returned.
+    eps : float
+
+    Returns
+    -------
+    ndarray (T, B), float64
+        Steps; NaN for a step without a loss.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore import viz
+    >>> lag = np.subtract.outer(np.arange(4), np.arange(4))
+    >>> viz.dependency_reach(np.where(lag < 0, np.nan, 0.1**lag)[:, :, None], 0.05).ravel().tolist()
+    [0.0, 1.0, 1.0, 1.0]
+    """
+    sizes = np.asarray(sizes, np.float64)
+    T = len(sizes)
+    own = sizes[np.arange(T), np.arange(T)]  # (T, B)
+    lag = np.abs(np.subtract.outer(np.arange(T), np.arange(T)))[:, :, None]
+    with np.errstate(invalid="ignore"):
+        felt = (sizes >= eps * own[:, None]) & (sizes > 0)
+    return np.where(own > 0, np.where(felt, lag, 0).max(1, initial=0), np.nan)

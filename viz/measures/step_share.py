@@ -6,7 +6,7 @@ import numpy as np
 
 from ._common import check_backward, layer_input, layer_names, norm, previous, valid_steps
 
-__all__ = ["step_share"]
+__all__ = ["step_share", "steps_for_half"]
 
 
 def step_share(tape) -> dict[str, np.ndarray]:
@@ -71,3 +71,28 @@ def _deltas(tape, name):
     slope = {"tanh": 1 - h * h, "relu": (h > 0).astype(h.dtype), "sigmoid": h * (1 - h)}
     delta = norm(grad[f"{name}.h"] * slope[tape.layer.nonlinearity])[None]
     return delta, delta
+
+
+def steps_for_half(share) -> np.ndarray:
+    """The fewest steps that make up half of the gradient; T/2 where all are equal.
+
+    Parameters
+    ----------
+    share : ndarray (T, B)
+        One of the arrays that `step_share` returned.
+
+    Returns
+    -------
+    ndarray (B,), int
+        0 for a row without gradient.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore import viz
+    >>> viz.steps_for_half(np.array([[0.1], [0.4], [0.2], [0.3]])).tolist()
+    [2]
+    """
+    share = np.sort(np.asarray(share, np.float64), axis=0)[::-1]
+    sums = np.cumsum(share, axis=0)
+    return np.where(sums[-1] > 0, (sums < sums[-1] / 2).sum(0) + 1, 0)

@@ -1,0 +1,49 @@
+"""An order of the units in which those that behave alike stand beside each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._common import valid_steps
+from .timescales import KEEPS, timescales
+
+__all__ = ["unit_order"]
+
+
+def unit_order(tape, layer: str = "l0", by: str | None = None) -> np.ndarray:
+    """The units of a layer, sorted for a picture.
+
+    Parameters
+    ----------
+    tape : Tape
+    layer : str
+        "l0", "l1", "l0.reverse", …
+    by : {"timescale", "likeness"}, optional
+        "timescale": from the slowest to the fastest, see `timescales`; the default where there is a
+        gate. "likeness": by the angle of a unit's loadings on the two leading principal components
+        of h, so that neighbours rise and fall together.
+
+    Returns
+    -------
+    ndarray (H,), int
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> tape = rc.RNN(2, 6, seed=0).record(np.random.default_rng(0).normal(size=(20, 1, 2)))
+    >>> sorted(viz.unit_order(tape).tolist())
+    [0, 1, 2, 3, 4, 5]
+    """
+    if by is None:
+        by = "timescale" if tape.mode in KEEPS else "likeness"
+    if by == "timescale":
+        return np.argsort(-timescales(tape)[layer], kind="stable")
+    if by != "likeness":
+        raise ValueError(f"by: got {by!r}, expected 'timescale' or 'likeness'")
+    h = np.asarray(tape[f"{layer}.h"], np.float64)[valid_steps(tape)]
+    if len(h) < 2 or h.shape[1] < 3:
+        return np.arange(h.shape[1])
+    h = h - h.mean(0)
+    _, _, V = np.linalg.svd(h / np.maximum(h.std(0), 1e-300), full_matrices=False)
+    return np.argsort(np.arctan2(V[1], V[0]), kind="stable")

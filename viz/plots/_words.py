@@ -1,0 +1,42 @@
+"""Numbers in words, for titles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def number(value: float) -> str:
+    """Two significant digits without an exponent where that is short."""
+    if not np.isfinite(value):
+        return {np.inf: "∞", -np.inf: "−∞"}.get(value, "?")
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e4 or size < 1e-2:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}·10" + superscript(int(exponent))
+    if size >= 10:
+        return f"{value:.0f}".replace("-", "−")
+    return f"{value:.2g}".replace("-", "−")
+
+
+def superscript(n: int) -> str:
+    return str(n).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def pace(rate: float) -> str:
+    """nats per step -> "halves every 3.1 steps"."""
+    if np.isnan(rate):
+        return "is exactly 0"
+    if abs(rate) < 1e-4:
+        return "neither fades nor grows"
+    steps = np.log(2) / abs(rate)
+    verb = "halves" if rate < 0 else "doubles"
+    if steps < 1:
+        factor = np.exp(abs(rate))
+        return f"{'shrinks' if rate < 0 else 'grows'} {number(factor)}-fold a step"
+    return f"{verb} every {number(steps)} steps"
+
+
+def steps(count: float) -> str:
+    return f"{number(count)} step" + ("" if count == 1 else "s")

@@ -1,0 +1,98 @@
+"""The cell as a conveyor belt, with its live values at one step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..measures._common import layer_names, previous
+from ._belts import BELTS, Belt
+from ._draw import axes, visible
+
+__all__ = ["plot_cell"]
+
+
+def plot_cell(
+    tape,
+    step: int,
+    ax=None,
+    *,
+    layer: str = "l0",
+    row: int = 0,
+    unit: int | None = None,
+    token=None,
+):
+    """What one cell did at one step: the state on its belt, the gates that act on it.
+
+    Parameters
+    ----------
+    tape : Tape
+    step : int
+        By input time.
+    ax : matplotlib Axes, optional
+        Its frame and ticks are taken off.
+    layer : str
+        "l0", "l1", "l0.reverse", …
+    row : int
+        Of the batch.
+    unit : int, optional
+        One unit's values. By default every box has a strip of all units and their mean.
+    token : str, optional
+        What the step's input was.
+
+    Returns
+    -------
+    matplotlib Axes
+        After `backward` the gradients are on it too: they run right to left.
+    """
+    ax = axes(ax)
+    if layer not in layer_names(tape):
+        raise ValueError(f"layer: got {layer!r}, expected one of {layer_names(tape)}")
+    length = int(tape.lengths[row])
+    if not -length <= step < length:
+        raise ValueError(f"step: got {step}, expected one of {length} steps of row {row}")
+    step = step % length
+    parts = [n for n in tape.names(f"{layer}.*") if n.rpartition(".")[0] == layer]
+    values = {n.rpartition(".")[2]: np.asarray(tape[n][step, row], np.float64) for n in parts}
+    for part in ("h", "c"):
+        if part in values:
+            before = previous(tape, layer, part)[step, row]
+            values[f"{part}0"] = np.asarray(before, np.float64)
+    if unit is not None:
+        if not 0 <= unit < tape.layer.hidden_size:
+            raise ValueError(f"unit: got {unit}, expected 0 … {tape.layer.hidden_size - 1}")
+        values = {k: v[unit : unit + 1] for k, v in values.items()}
+    belt = Belt(ax, values)
+    BELTS[tape.mode](belt, getattr(tape.layer, "nonlinearity", ""))
+    _gradients(belt, tape, layer, step, row, unit)
+    said = "" if token is None else f" reading {visible(token)!r}"
+    who = f"unit {unit}" if unit is not None else f"{len(values['h'])} units"
+    ax.set_title(f"{layer} at step {step}{said}: {_sentence(tape.mode, values, who)}")
+    ax.set_axis_off()
+    return ax
+
+
+def _gradients(belt, tape, layer, step, row, unit):
+    """‖∂L/∂h_t‖ and ‖∂L/∂c_t‖ at the right end, if there are any yet."""
+    for part in ("h", "c"):
+        name = f"{layer}.{part}"
+        if name not in tape:
+            continue
+        try:
+            grad = np.asarray(tape.grad[name], np.float64)
+        except KeyError:
+            return
+        if grad.ndim == 3:
+            grad = grad[step, row]
+            size = np.linalg.norm(grad) if unit is None else grad[unit]
+            belt.gradient(part, size, norm=unit is None)
+
+
+def _sentence(mode, values, who) -> str:
+    if mode == "RNN":
+        return (
+            f"{who} overwrite all they held" if "units" in who else f"{who} overwrites what it held"
+        )
+    keep = values["f" if mode == "LSTM" else "z"].mean()
+    new = values["i"].mean() if mode == "LSTM" else 1 - keep
+    verbs = ("keep", "let in") if "units" in who else ("keeps", "lets in")
+    return f"{who} {verbs[0]} {100 * keep:.0f} % and {verbs[1]} {100 * new:.0f} % of what is new"

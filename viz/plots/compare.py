@@ -1,0 +1,81 @@
+"""Runs or cells side by side."""
+
+from __future__ import annotations
+
+from ..style import context
+from .jacobian_norms import plot_jacobian_norms
+from .states import plot_states
+
+__all__ = ["compare"]
+
+
+def compare(
+    runs,
+    plot=plot_states,
+    *,
+    overlay: bool | None = None,
+    columns: int = 3,
+    title: str | None = None,
+    **options,
+):
+    """One picture a run on common limits, or all runs on one picture.
+
+    Parameters
+    ----------
+    runs : dict of str to Tape
+        Or to whatever `plot` takes.
+    plot : callable
+        A ``viz.plot_*`` that returns Axes, such as `viz.plot_gradient_flow`.
+    overlay : bool, optional
+        All on one axes; by default for `viz.plot_jacobian_norms` alone.
+    columns : int
+        At most so many side by side.
+    title : str, optional
+    **options
+        For every call of `plot`.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    import matplotlib.pyplot as plt
+
+    runs = dict(runs)
+    if not runs:
+        raise ValueError("runs: got none, expected a dict of name -> tape")
+    overlay = plot is plot_jacobian_norms if overlay is None else overlay
+    with context():
+        if overlay:
+            figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
+            for name, run in runs.items():
+                plot(run, ax=ax, label=name, **options)
+        else:
+            wide = min(columns, len(runs))
+            rows = -(-len(runs) // wide)
+            figure, grid = plt.subplots(
+                rows,
+                wide,
+                figsize=(1 + 4.6 * wide, 0.6 + 3.6 * rows),
+                squeeze=False,
+                layout="constrained",
+            )
+            for ax, (name, run) in zip(grid.flat, runs.items(), strict=False):
+                plot(run, ax=ax, **options)
+                ax.set_title(f"{name}\n{ax.get_title()}", fontsize="medium")
+            for ax in grid.flat[len(runs) :]:
+                ax.set_visible(False)
+            _same_limits(grid.flat[: len(runs)])
+        if title:
+            figure.suptitle(title)
+    return figure
+
+
+def _same_limits(axes) -> None:
+    """Lines are compared on one scale; maps have their own axes of units."""
+    with_lines = [ax for ax in axes if ax.lines and not ax.images and ax.axison]
+    if len(with_lines) < 2:
+        return
+    low = min(min(ax.get_ylim()) for ax in with_lines)
+    high = max(max(ax.get_ylim()) for ax in with_lines)
+    for ax in with_lines:
+        ax.set_ylim(low, high)

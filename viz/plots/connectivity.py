@@ -1,0 +1,79 @@
+"""Picture of the inputs that a prediction rests on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ._draw import axes, cmap, gate_norm, time_axis, visible
+from ._words import number
+from .text import plot_text
+
+__all__ = ["plot_connectivity"]
+
+
+def plot_connectivity(
+    connectivity, ax=None, *, step: int | None = None, row: int = 0, tokens=None, width: int = 60
+):
+    """‖∂logit_s/∂x_t‖, rows scaled by their own maximum.
+
+    Parameters
+    ----------
+    connectivity : ndarray (T, T, B)
+        What `viz.connectivity` returned.
+    ax : matplotlib Axes, optional
+    step : int, optional
+        Of the readout: the text (or a bar a step) coloured by what this one rests on. Without it
+        the whole map.
+    row : int
+        Of the batch.
+    tokens : sequence of str, optional
+        One a step.
+    width : int
+        Characters in a line of text.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = axes(ax)
+    sizes = np.asarray(connectivity, np.float64)[:, :, row]
+    if step is None:
+        return _map(ax, sizes, tokens)
+    step = range(len(sizes))[step]
+    seen = sizes[step]
+    top = int(np.nanargmax(seen))
+    if tokens is None:
+        ax.bar(np.arange(len(seen)), np.nan_to_num(seen), width=0.85, color=style.LINES[0])
+        ax.axvline(step, color="black", linewidth=1, linestyle="--")
+        time_axis(ax, len(seen))
+        ax.set_ylabel("‖∂logit$_s$ / ∂x$_t$‖, scaled")
+        what = f"step {top}"
+    else:
+        plot_text(
+            tokens, seen, ax, width=width, scale="gate", marked=step, label="‖∂logit / ∂x‖, scaled"
+        )
+        what = (
+            f"{visible(tokens[top])!r}, {step - top} steps back" if top != step else "its own input"
+        )
+    ax.set_title(f"The prediction at step {step} rests most on {what}")
+    return ax
+
+
+def _map(ax, sizes, tokens):
+    image = ax.imshow(
+        np.ma.masked_invalid(sizes), cmap=cmap(style.GATES, missing="white"), norm=gate_norm(),
+        interpolation="nearest", aspect="auto",
+    )  # fmt: skip
+    time_axis(ax, len(sizes), tokens=tokens, gradient=True)
+    ax.set_xlabel("input " + ax.get_xlabel())
+    ax.set_ylabel("readout step s")
+    ax.grid(False)
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
+    bar.set_label("‖∂logit$_s$ / ∂x$_t$‖, scaled a row")
+    steps = np.arange(len(sizes))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = np.nan_to_num(sizes)
+        mean = (weight * np.abs(steps[:, None] - steps)).sum(1) / weight.sum(1)
+    ax.set_title(f"Predictions rest on inputs {number(np.nanmedian(mean))} steps away on average")
+    return ax

@@ -1,0 +1,67 @@
+"""Picture of the loss against the context that is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ._draw import axes, drawn, legend, line, say
+from ._words import steps
+
+__all__ = ["plot_context_cut"]
+
+KIND = "context_cut"
+
+
+def plot_context_cut(cut, ax=None, *, label: str | None = None, **line_kw):
+    """How much worse the loss is when only the last k inputs are kept.
+
+    Parameters
+    ----------
+    cut : (contexts, change)
+        What `viz.context_cut` returned.
+    ax : matplotlib Axes, optional
+    label : str, optional
+        For the legend. Call again to overlay a run.
+    **line_kw
+        For the line, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+        The mean over the rows with twice its standard error as a band.
+    """
+    ax = axes(ax)
+    contexts, change = cut
+    change = np.asarray(change, np.float64)
+    mean = change.mean(1)
+    found = line(ax, KIND, contexts, mean, label, **{"markevery": 1} | line_kw)
+    if change.shape[1] > 1:
+        error = 2 * change.std(1, ddof=1) / change.shape[1] ** 0.5
+        ax.fill_between(
+            contexts, mean - error, mean + error, color=found.get_color(), alpha=0.15, linewidth=0
+        )
+    if not drawn(ax, "zero"):
+        ax.axhline(0, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="zero")
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_xlabel("inputs kept   (steps of context)")
+    ax.set_ylabel("Δ loss to the full context")
+    say(
+        ax,
+        KIND,
+        _sentence(np.asarray(contexts), mean),
+        "How much worse the prediction is with less context",
+    )
+    legend(ax)
+    return ax
+
+
+def _sentence(contexts, mean) -> str:
+    worst = np.abs(mean).max(initial=0)
+    late = np.flatnonzero(np.abs(mean) > 0.05 * worst)
+    if worst == 0 or not late.size:
+        return "Cutting the context changes nothing"
+    if late[-1] + 1 >= len(contexts):
+        return f"All {steps(contexts[-1])} of context are used"
+    return f"Context beyond {steps(contexts[late[-1] + 1])} hardly helps"

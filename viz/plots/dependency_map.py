@@ -1,0 +1,56 @@
+"""Picture of which loss feels which step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ..measures.dependency_map import dependency_map, dependency_reach
+from ._draw import axes, cmap, is_tape, magnitude_norm, time_axis
+from ._words import steps
+
+__all__ = ["plot_dependency_map"]
+
+
+def plot_dependency_map(tape, loss=None, ax=None, *, row: int = 0, tokens=None, decades: float = 6):
+    """‖∂L_s/∂s_t‖, loss step s against source step t: a triangle, in log colour.
+
+    Parameters
+    ----------
+    tape : Tape, or ndarray (T, T, B)
+        A tape, or what `viz.dependency_map` returned.
+    loss : ndarray or callable
+        As for `viz.dependency_map`; needed with a tape.
+    ax : matplotlib Axes, optional
+    row : int
+        Of the batch.
+    tokens : sequence of str, optional
+        One a step, for the axis.
+    decades : float
+        Shown below the largest number; less is drawn in the darkest colour, exact zeros in black.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = axes(ax)
+    if is_tape(tape):
+        if loss is None:
+            raise ValueError("loss: got None, expected ∂L/∂y or a function, see viz.dependency_map")
+        tape = dependency_map(tape, loss)
+    sizes = np.asarray(tape)[:, :, row]
+    norm = magnitude_norm(sizes, decades)
+    shown = np.ma.masked_invalid(np.where(sizes == 0, norm.vmin / 10, np.maximum(sizes, norm.vmin)))
+    image = ax.imshow(
+        shown, norm=norm, cmap=cmap(style.MAGNITUDE, missing="white", under="black"),
+        interpolation="nearest", origin="upper", aspect="auto",
+    )  # fmt: skip
+    time_axis(ax, len(sizes), tokens=tokens, gradient=True)
+    ax.set_xlabel("source " + ax.get_xlabel())
+    ax.set_ylabel("loss step s")
+    ax.grid(False)
+    bar = ax.figure.colorbar(image, ax=ax, extend="min", pad=0.02)
+    bar.set_label("‖∂L$_s$ / ∂s$_t$‖")
+    reach = np.nanmedian(dependency_reach(np.asarray(tape)[:, :, [row]]))
+    ax.set_title(f"A typical loss feels 1 % of itself {steps(reach)} back")
+    return ax

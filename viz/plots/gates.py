@@ -1,0 +1,76 @@
+"""Picture of the gates: all of them, by name."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ..measures.saturation import saturation
+from ..measures.unit_order import unit_order
+from ._draw import axes, bands, colour_bars, gate_norm, signed_norm
+
+__all__ = ["plot_gates"]
+
+SIGNED = ("g", "n", "hn")  # these are tanh, or no gate at all
+
+
+def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=None):
+    """Every gate of every layer: units × time, one map under the other.
+
+    Parameters
+    ----------
+    tape : Tape
+        Of an LSTM or a GRU.
+    ax : matplotlib Axes, optional
+    names : sequence of str, optional
+        Such as ["l0.f", "l1.f"] or ``tape.names("*.f")``; by default all gates.
+    row : int
+        Of the batch.
+    order : "auto", None or sequence of int
+        Units from top to bottom; "auto" sorts each layer by `viz.unit_order`, None leaves them.
+    tokens : sequence of str, optional
+        One a step, for the axis.
+
+    Returns
+    -------
+    matplotlib Axes
+        An image a gate. Gates between 0 and 1 always have these limits; candidates (g, n, hn) are
+        centred at 0.
+    """
+    if names is None:
+        names = [n for n in tape.names("*") if not n.endswith((".h", ".c"))]
+    if not names:
+        raise ValueError(
+            f"tape: got one of an {tape.mode}, which has no gates, expected an LSTM or a GRU "
+            "(viz.plot_states draws its h)"
+        )
+    ax = axes(ax)
+    length = int(tape.lengths[row])
+    parts, signed = [], []
+    for name in names:
+        layer, _, gate = name.rpartition(".")
+        units = slice(None)
+        if order is not None:
+            units = unit_order(tape, layer) if isinstance(order, str) else np.asarray(order)
+        value = tape[name][:length, row][:, units]
+        is_signed = gate in SIGNED
+        signed.append(is_signed)
+        norm = signed_norm([1.0] if gate != "hn" else value) if is_signed else gate_norm()
+        parts.append((name, value, style.SIGNED if is_signed else style.GATES, norm))
+    images = bands(ax, parts, tokens=tokens)
+    kinds = [(s, w) for s, w in ((False, "gate"), (True, "candidate")) if s in signed]
+    colour_bars(ax, [images[signed.index(s)] for s, _ in kinds], [w for _, w in kinds])
+    ax.set_title(_sentence(tape, names))
+    return ax
+
+
+def _sentence(tape, names) -> str:
+    shares = {n: s for n, s in saturation(tape).items() if n in names}
+    if not shares:
+        return "Candidates over time"
+    stuck = {n: float(np.mean(np.maximum(s.low, s.high))) for n, s in shares.items()}
+    worst = max(stuck, key=stuck.get)
+    if stuck[worst] < 0.05:
+        return "All gates work in their middle range"
+    end = "shut" if shares[worst].low.mean() > shares[worst].high.mean() else "wide open"
+    return f"{worst} is {end} on {100 * stuck[worst]:.0f} % of steps"

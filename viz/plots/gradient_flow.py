@@ -1,0 +1,71 @@
+"""Picture of the gradient's size at every step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..measures.gradient_flow import gradient_flow
+from ._draw import axes, legend, magnitude_line, numbers, over_rows, pick_row, time_axis
+from ._words import number
+
+__all__ = ["plot_gradient_flow"]
+
+KIND = "gradient_flow"
+
+
+def plot_gradient_flow(
+    tape, ax=None, *, names=None, row: int | None = None, tokens=None, label: str | None = None,
+    **line_kw,
+):  # fmt: skip
+    """‖∂L/∂h_t‖ and ‖∂L/∂c_t‖ at every step, on a log axis.
+
+    Parameters
+    ----------
+    tape : Tape, or dict of str to ndarray (T, B)
+        A tape after `backward`, or what `viz.gradient_flow` returned.
+    ax : matplotlib Axes, optional
+    names : sequence of str, optional
+        Which of them; all by default.
+    row : int, optional
+        One row of the batch; by default the median with the range as a band.
+    tokens : sequence of str, optional
+        One a step, for the axis.
+    label : str, optional
+        Put in front of the names in the legend.
+    **line_kw
+        For the lines, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = axes(ax)
+    flow = numbers(tape, gradient_flow)
+    names = list(flow) if names is None else list(names)
+    for name in names:
+        size = pick_row(flow[name], row)
+        said = f"{label} {name}" if label else name
+        magnitude_line(ax, KIND, np.arange(len(size)), size, said, **line_kw)
+    time_axis(ax, len(size), tokens=tokens, gradient=True)
+    ax.set_ylabel("‖∂L / ∂state‖")
+    ax.set_title(_sentence(over_rows(pick_row(flow[names[0]], row))[0]))
+    legend(ax)
+    return ax
+
+
+def _sentence(size) -> str:
+    met = np.flatnonzero(size > 0)
+    if not met.size:
+        return "No gradient reaches any step"
+    if size[0] == 0:
+        return f"The gradient is exactly 0 before step {met[0]}"
+    ratio = size[0] / size[met[-1]]
+    if 0.5 <= ratio <= 2:
+        return "The first step feels the loss as much as the last"
+    if ratio > 1:
+        return f"The gradient grows {number(ratio)}-fold on its way to the first step"
+    return f"The first step feels {_share(ratio)} of what the last one feels"
+
+
+def _share(ratio: float) -> str:
+    return f"{100 * ratio:.0f} %" if ratio >= 0.01 else number(ratio)

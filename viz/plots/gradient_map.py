@@ -1,0 +1,66 @@
+"""Picture of the gradient of every unit at every step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ..measures._common import check_backward
+from ..measures.unit_order import unit_order
+from ._draw import axes, bands, cmap, colour_bars
+
+__all__ = ["plot_gradient_map"]
+
+
+def plot_gradient_map(
+    tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=None, decades: float = 4
+):
+    """∂L/∂h_t and ∂L/∂c_t: units × time, signed, logarithmic on both sides of 0.
+
+    Parameters
+    ----------
+    tape : Tape
+        After `backward` with one cotangent.
+    ax : matplotlib Axes, optional
+    names : sequence of str, optional
+        Any of ``tape.names("*")``; by default all h and c.
+    row : int
+        Of the batch.
+    order : "auto", None or sequence of int
+        As in `viz.plot_states`.
+    tokens : sequence of str, optional
+        One a step, for the axis.
+    decades : float
+        Shown below the largest size; within the last one the scale is linear through 0.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    from matplotlib.colors import SymLogNorm
+
+    check_backward(tape)
+    ax = axes(ax)
+    if names is None:
+        names = [n for n in tape.names("*") if n.endswith((".h", ".c"))]
+    length = int(tape.lengths[row])
+    values = {n: np.asarray(tape.grad[n][:length, row], np.float64) for n in names}
+    largest = max(np.abs(v[np.isfinite(v)]).max(initial=0) for v in values.values()) or 1.0
+    norm = SymLogNorm(largest * 10.0**-decades, vmin=-largest, vmax=largest, base=10)
+    parts = []
+    for name, value in values.items():
+        units = slice(None)
+        if order is not None:
+            units = unit_order(tape, name.rpartition(".")[0]) if isinstance(order, str) else order
+        parts.append((name, value[:, units], cmap(style.SIGNED), norm))
+    images = bands(ax, parts, tokens=tokens, gradient=True)
+    colour_bars(ax, images[:1], ["∂L/∂state"])
+    ax.set_yticks(ax.get_yticks(), [f"∂L/∂{n}" for n in names])
+    size = np.abs(values[names[0]]).max(1)
+    reached = np.flatnonzero(size >= largest * 10.0**-decades)
+    first = reached[0] if reached.size else length
+    if first == 0:
+        ax.set_title(f"The gradient stays within {decades:g} decades down to the first step")
+    else:
+        ax.set_title(f"Before step {first} the gradient is over {decades:g} decades smaller")
+    return ax

@@ -1,0 +1,69 @@
+"""Picture of the readings of the decay curve: half-life, centroid, horizon."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ..measures._decay import norms_by_lag
+from ..measures.centroid import centroid
+from ..measures.half_life import half_life
+from ..measures.horizon import horizon
+from ._draw import axes, legend, magnitude_line, pick_row
+from ._words import number, steps
+
+__all__ = ["plot_horizon"]
+
+
+def plot_horizon(
+    tape, ax=None, *, eps: float = 0.01, row: int = 0, label: str | None = None,
+    direction: str = "forward", **line_kw,
+):  # fmt: skip
+    """The Jacobian norm against lag, with half-life, centroid and horizon marked on it.
+
+    Parameters
+    ----------
+    tape : Tape, or ndarray (T, B)
+        A tape, or what `viz.jacobian_norms` returned.
+    ax : matplotlib Axes, optional
+    eps : float
+        Of `viz.horizon`.
+    row : int
+        Of the batch.
+    label : str, optional
+    direction : {"forward", "reverse"}
+    **line_kw
+        For the line, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = axes(ax)
+    norms = pick_row(norms_by_lag(tape, direction), row)
+    found = magnitude_line(ax, "horizon", np.arange(len(norms)), norms, label, **line_kw)
+    color = found.get_color()
+    readings = {
+        "half-life": half_life(norms)[0],
+        "centroid": centroid(norms)[0],
+        f"horizon ({eps:.2g})": horizon(norms, eps)[0],
+    }
+    for (name, lag), mark in zip(readings.items(), ("v", "D", "s"), strict=True):
+        if not np.isfinite(lag):
+            continue
+        height = np.interp(lag, np.arange(len(norms)), norms[:, 0])
+        ax.plot(
+            [lag], [height], linestyle="none", marker=mark, markersize=11, markeredgewidth=2,
+            color=color, markerfacecolor="white", zorder=4, label=f"{name}: {steps(lag)}", gid=name,
+        )  # fmt: skip
+    lag1 = norms[1, 0] if len(norms) > 1 else np.nan
+    if lag1 > 0:
+        ax.axhline(eps * lag1, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="eps")
+    ax.set_xlabel("lag k   (steps back from the end; ← time)")
+    ax.set_ylabel("‖∂s$_T$ / ∂s$_{T-k}$‖$_2$")
+    far = readings[f"horizon ({eps:.2g})"]
+    last = np.flatnonzero(~np.isnan(norms[:, 0]))[-1] if (~np.isnan(norms)).any() else 0
+    at_end = " or more" if far == last else ""
+    ax.set_title(f"{100 * eps:.2g} % of the gradient is left {number(far)}{at_end} steps back")
+    legend(ax)
+    return ax

@@ -1,0 +1,64 @@
+"""Picture of each step's part in what the network said."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ._draw import axes, time_axis, visible
+from ._words import number
+
+__all__ = ["plot_integrated_gradients"]
+
+
+def plot_integrated_gradients(attribution, ax=None, *, row: int = 0, tokens=None, **bar_kw):
+    """Integrated gradients as bars, one a step, and what they miss of F(x) − F(x′).
+
+    Parameters
+    ----------
+    attribution : Attribution
+        What `viz.integrated_gradients` returned.
+    ax : matplotlib Axes, optional
+    row : int
+        Of the batch.
+    tokens : sequence of str, optional
+        One a step, for the axis.
+    **bar_kw
+        For the bars, as in ``ax.bar``.
+
+    Returns
+    -------
+    matplotlib Axes
+        Bars towards F in one colour, against it in the other and hatched; the last one, apart and
+        outlined, is the residual.
+    """
+    ax = axes(ax)
+    value = np.asarray(attribution.value)[:, row].sum(-1)
+    residual = float(np.asarray(attribution.residual)[row])
+    steps = len(value)
+    colors = np.where(value >= 0, style.LINES[0], style.LINES[1])
+    bars = ax.bar(np.arange(steps), value, **{"color": colors, "width": 0.85} | bar_kw)
+    for bar, v in zip(bars, value, strict=True):
+        if v < 0 and steps <= 120:
+            bar.set_hatch("////")
+            bar.set_edgecolor("white")
+    gap = max(1, steps // 25)
+    frame = {"facecolor": "none", "edgecolor": style.GREY, "linewidth": 1.5}
+    ax.bar(steps - 1 + 1.5 * gap, residual, max(0.85, steps / 60), label="residual", **frame)
+    ax.axhline(0, color=style.GREY, linewidth=1)
+    time_axis(ax, steps, tokens=tokens)
+    ticks = [t for t in ax.get_xticks() if 0 <= t < steps]
+    labels = [
+        visible(tokens[int(t)]) if tokens is not None and steps <= 80 else f"{t:g}" for t in ticks
+    ]
+    ax.set_xticks([*ticks, steps - 1 + 1.5 * gap], [*labels, "resi-\ndual"])
+    ax.set_xlim(-1, steps + 2 * gap)
+    ax.set_ylabel("part of F(x) − F(x′)")
+    top = int(np.argmax(np.abs(value))) if steps else 0
+    total = value.sum() + residual
+    what = f"{visible(tokens[top])!r} at step {top}" if tokens is not None else f"step {top}"
+    ax.set_title(
+        f"F changes by {number(total)}, most through {what}; "
+        f"unexplained: {number(abs(residual))}"
+    )  # fmt: skip
+    return ax

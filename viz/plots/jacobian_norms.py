@@ -1,0 +1,111 @@
+"""Picture of the Jacobian norm against lag."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ..measures._decay import norms_by_lag
+from ..measures.decay_rate import decay_fit
+from ._draw import axes, drawn, legend, magnitude_line, pick_row, say
+from ._words import pace
+
+__all__ = ["plot_jacobian_norms"]
+
+KIND = "jacobian_norms"
+SLOPES = (0.5, 0.8, 0.9, 0.95, 0.99)
+
+
+def plot_jacobian_norms(
+    tape,
+    ax=None,
+    *,
+    label: str | None = None,
+    row: int | None = None,
+    guides: bool = True,
+    fit: bool = True,
+    direction: str = "forward",
+    **line_kw,
+):
+    """‖∂s_T/∂s_{T-k}‖₂ against lag k, on a log axis.
+
+    Parameters
+    ----------
+    tape : Tape, or ndarray (T, B)
+        A tape, or what `viz.jacobian_norms` returned.
+    ax : matplotlib Axes, optional
+        pyplot's current one by default.
+    label : str, optional
+        For the legend, where the pace of decay is added. Call again to overlay a run.
+    row : int, optional
+        One row of the batch; by default the median over rows with their range as a band.
+    guides : bool
+        Grey lines of slope γᵏ to compare with.
+    fit : bool
+        The fitted decay (`viz.decay_fit`) as a dashed line.
+    direction : {"forward", "reverse"}
+    **line_kw
+        For the line, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = axes(ax)
+    norms = pick_row(norms_by_lag(tape, direction), row)
+    lag = np.arange(len(norms))
+    rates, levels = decay_fit(norms)
+    known = rates[~np.isnan(rates)]
+    rate, level = (
+        (np.median(known), np.median(levels[~np.isnan(levels)])) if known.size else (np.nan,) * 2
+    )
+    said = pace(rate)
+    found = magnitude_line(ax, KIND, lag, norms, label and f"{label}: {said}", **line_kw)
+    if fit and np.isfinite(rate) and abs(rate) * len(lag) < 700:
+        ax.plot(
+            lag[1:], np.exp(level + rate * lag[1:]), color=found.get_color(), linestyle=(0, (4, 2)),
+            linewidth=1, alpha=0.8, gid="fit",
+        )  # fmt: skip
+    ax.set_xlabel("lag k   (steps back from the end; ← time)")
+    ax.set_ylabel("‖∂s$_T$ / ∂s$_{T-k}$‖$_2$")
+    ax.margins(x=0.02)
+    if guides:
+        _guides(ax, len(lag))
+    say(ax, KIND, f"The gradient {said}", "How much of the gradient is left k steps back")
+    legend(ax)
+    return ax
+
+
+def _guides(ax, steps: int) -> None:
+    """γᵏ within the range of the lines, each named where it leaves the picture."""
+    for old in drawn(ax, "guide"):
+        old.remove()
+    for text in [t for t in ax.texts if t.get_gid() == "guide"]:
+        text.remove()
+    values = [np.asarray(line.get_ydata(), float) for line in drawn(ax, KIND)]
+    values = np.concatenate([v[np.isfinite(v)] for v in values])
+    if not values.size or steps < 3:
+        return
+    steps = max(len(line.get_xdata()) for line in drawn(ax, KIND))
+    low, high = values.min() / 2, values.max() * 2
+    lag = np.arange(steps)
+    ended = []
+    for gamma in SLOPES:
+        end = min(steps - 1, np.log(low) / np.log(gamma)) if low < 1 else steps - 1
+        height = gamma**end
+        close = any(
+            abs(end - e) < steps / 12 and abs(np.log(height / h)) < 0.08 * np.log(high / low)
+            for e, h in ended
+        )
+        if close or gamma**steps > 0.7 or end < steps / 25:
+            continue
+        ended.append((end, height))
+        some = lag[lag <= end]
+        ax.plot(
+            some, gamma**some, color=style.GREY, linewidth=0.8, linestyle=":", zorder=1, gid="guide"
+        )
+        ax.annotate(
+            f"{gamma}ᵏ", (end, height), xytext=(2, 0), textcoords="offset points", color=style.GREY,
+            fontsize="x-small", va="bottom", gid="guide", annotation_clip=True,
+        )  # fmt: skip
+    ax.set_ylim(low, high)

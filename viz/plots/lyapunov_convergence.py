@@ -1,0 +1,50 @@
+"""Picture of how Lyapunov exponents settle."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ._draw import axes
+from ._words import number
+
+__all__ = ["plot_lyapunov_convergence"]
+
+
+def plot_lyapunov_convergence(convergence, ax=None, *, n: int = 6, **line_kw):
+    """The running estimate of the leading exponents against the steps walked.
+
+    Parameters
+    ----------
+    convergence : (steps, estimate)
+        What `viz.lyapunov_convergence` returned.
+    ax : matplotlib Axes, optional
+    n : int
+        How many of the exponents, spread from the first to the last.
+    **line_kw
+        For the lines, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    from matplotlib import colormaps
+
+    ax = axes(ax)
+    counted, estimate = (np.asarray(a, np.float64) for a in convergence)
+    which = np.unique(np.linspace(0, estimate.shape[1] - 1, n).round().astype(int))
+    shades = colormaps[style.MAGNITUDE](np.linspace(0, 0.85, len(which)))
+    for i, shade in zip(which, shades, strict=True):
+        look = {"color": shade} | line_kw
+        ax.plot(counted, estimate[:, i], gid="lyapunov_convergence", label=f"λ{i + 1}", **look)
+        ax.annotate(
+            f"λ$_{{{i + 1}}}$", (counted[-1], estimate[-1, i]), xytext=(4, 0), va="center",
+            textcoords="offset points", color=shade, fontsize="small", annotation_clip=False,
+        )  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_xlabel("steps walked")
+    ax.set_ylabel("estimate of λ$_i$   (nats per step)")
+    half = np.searchsorted(counted, counted[-1] / 2)
+    drift = abs(estimate[-1, 0] - estimate[half, 0])
+    ax.set_title(f"λ₁ = {number(estimate[-1, 0])}, moved by {number(drift)} over the last half")
+    return ax

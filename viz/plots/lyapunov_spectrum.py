@@ -1,0 +1,58 @@
+"""Picture of a Lyapunov spectrum."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ..measures.lyapunov_spectrum import entropy_rate, kaplan_yorke_dimension
+from ._draw import axes, drawn, legend, line, say
+from ._words import number, pace
+
+__all__ = ["plot_lyapunov_spectrum"]
+
+KIND = "lyapunov_spectrum"
+
+
+def plot_lyapunov_spectrum(spectrum, ax=None, *, label: str | None = None, **line_kw):
+    """λ_i against i/N.
+
+    Parameters
+    ----------
+    spectrum : ndarray (n,)
+        What `viz.lyapunov_spectrum` returned.
+    ax : matplotlib Axes, optional
+    label : str, optional
+        For the legend. Call again to overlay a run.
+    **line_kw
+        For the line, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = axes(ax)
+    spectrum = np.asarray(spectrum, np.float64)
+    if spectrum.ndim != 1 or not spectrum.size:
+        raise ValueError(
+            f"spectrum: got shape {spectrum.shape}, expected (n,), from viz.lyapunov_spectrum"
+        )
+    n = len(spectrum)
+    share = (np.arange(n) + 1) / n
+    line(ax, KIND, share, np.where(np.isfinite(spectrum), spectrum, np.nan), label, **line_kw)
+    if not drawn(ax, "zero"):
+        ax.axhline(0, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="zero")
+    ax.set_xlim(0, 1.01)
+    ax.set_xlabel("i / N   (directions of the state, slowest first)")
+    ax.set_ylabel("λ$_i$   (nats per step)")
+    say(ax, KIND, _sentence(spectrum), "How fast nearby states part (above 0) or meet (below)")
+    legend(ax)
+    return ax
+
+
+def _sentence(spectrum) -> str:
+    first = f"λ₁ = {number(spectrum[0])}"
+    if spectrum[0] <= 0:
+        return f"{first}: a perturbation {pace(spectrum[0])}"
+    dimension, entropy = kaplan_yorke_dimension(spectrum), entropy_rate(spectrum)
+    return f"{first}: chaos of dimension {number(dimension)}, {number(entropy)} nats a step"

@@ -1,0 +1,134 @@
+"""Picture of the edge of chaos, with the run on it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ..measures.mean_field import mean_field, mean_field_theory
+from ._draw import axes, drawn, legend, numbers
+from ._words import number
+
+__all__ = ["plot_mean_field"]
+
+
+def plot_mean_field(
+    tape, ax=None, *, nonlinearity: str | None = None, label: str | None = None, **line_kw
+):
+    """χ over (σ_w, σ_b), with its edge χ = 1 and the layers of a run on it.
+
+    Gated cells have no single σ_w: theirs is a dot a layer on the axis of χ.
+
+    Parameters
+    ----------
+    tape : Tape, or dict of str to MeanField
+        A tape, or what `viz.mean_field` returned.
+    ax : matplotlib Axes, optional
+    nonlinearity : str, optional
+        Of the map; the tape's own by default, else "tanh".
+    label : str, optional
+        Put in front of the layers' names in the legend.
+    **line_kw
+        For the dots, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = axes(ax)
+    found = numbers(tape, mean_field)
+    nonlinearity = nonlinearity or getattr(getattr(tape, "layer", None), "nonlinearity", "tanh")
+    gated = all(np.isnan(m.sigma_w) for m in found.values())
+    if gated:
+        _dots(ax, found, label, line_kw)
+    else:
+        _map(ax, found, nonlinearity, label, line_kw)
+    worst = max(found.values(), key=lambda m: abs(np.log(m.chi)) if m.chi > 0 else np.inf)
+    ax.set_title(_sentence(worst.chi))
+    legend(ax, loc="upper left")
+    return ax
+
+
+def _sentence(chi) -> str:
+    if abs(np.log(chi)) < 0.02 if chi > 0 else False:
+        return f"χ = {number(chi)}: at the edge, gradients keep their size"
+    if chi < 1:
+        return (
+            f"χ = {number(chi)}: gradients vanish, ξ = {number(-1 / np.log(chi))} steps"
+            if chi > 0
+            else "χ = 0: no gradient"
+        )
+    return f"χ = {number(chi)}: gradients explode"
+
+
+def _map(ax, found, nonlinearity, label, line_kw):
+    if not drawn(ax, "edge"):
+        top = max(2.0, 1.3 * max(m.sigma_w for m in found.values()))
+        right = max(1.0, 1.3 * max(np.nan_to_num(m.sigma_b) for m in found.values()))
+        if nonlinearity == "sigmoid":
+            top = max(top, 6.0)
+        b, w = np.meshgrid(np.linspace(0, right, 61), np.linspace(0.02, top, 61))
+        chi = mean_field_theory(w, b, nonlinearity).chi
+        from matplotlib.colors import Normalize
+
+        log = np.log10(np.maximum(chi, 1e-12))
+        image = ax.pcolormesh(
+            b, w, log, cmap=style.SIGNED, norm=Normalize(-1, 1), shading="gouraud", rasterized=True
+        )
+        bar = ax.figure.colorbar(image, ax=ax, extend="both", pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1])
+        bar.ax.set_yticklabels(["0.1", "0.32", "1", "3.2", "10"])
+        bar.set_label("χ   (< 1 vanishes, > 1 explodes)")
+        if log.min() < 0 < log.max():
+            edge = ax.contour(b, w, log, levels=[0], colors="black", linewidths=2)
+            ax.clabel(edge, fmt={0: "χ = 1, the edge"}, fontsize="small")
+        ax.plot([], [], color="black", gid="edge")
+        ax.set_xlabel("σ$_b$   (bias and input)")
+        ax.set_ylabel("σ$_w$   (recurrent weights)")
+        ax.grid(False)
+        ax.set_title("")
+    for name, m in found.items():
+        index = len(drawn(ax, "run"))
+        look = {
+            "color": style.LINES[index % 7],
+            "marker": style.MARKERS[index % 7],
+            "markersize": 11,
+        }
+        look |= {
+            "markeredgecolor": "white",
+            "markeredgewidth": 1.5,
+            "linestyle": "none",
+            "zorder": 5,
+        }
+        ax.plot(
+            [m.sigma_b],
+            [m.sigma_w],
+            gid="run",
+            label=f"{label} {name}" if label else name,
+            clip_on=False,
+            **look | line_kw,
+        )
+
+
+def _dots(ax, found, label, line_kw):
+    start = len(drawn(ax, "run"))
+    for i, (name, m) in enumerate(found.items()):
+        index = start + i
+        look = {
+            "color": style.LINES[index % 7],
+            "marker": style.MARKERS[index % 7],
+            "markersize": 9,
+            "linestyle": "none",
+        }
+        ax.plot(
+            [m.chi],
+            [index],
+            gid="run",
+            label=f"{label} {name}" if label else name,
+            **look | line_kw,
+        )
+    if not drawn(ax, "edge"):
+        ax.axvline(1, color=style.GREY, linestyle="--", linewidth=1, gid="edge", zorder=1)
+    ax.set_yticks([])
+    ax.set_xlim(0, max(1.2, 1.1 * max(line.get_xdata()[0] for line in drawn(ax, "run"))))
+    ax.set_ylim(-0.7, len(drawn(ax, "run")) + 0.7)
+    ax.set_xlabel("χ   (< 1 vanishes, 1 holds, > 1 explodes)")

@@ -1,0 +1,49 @@
+"""Picture of how much of its input's past a state holds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._draw import axes, legend, line, say
+from ._words import number
+
+__all__ = ["plot_memory_capacity"]
+
+KIND = "memory_capacity"
+
+
+def plot_memory_capacity(curve, ax=None, *, label: str | None = None, **line_kw):
+    """r²(u_{t−k}) against lag k; the area under it is the memory capacity.
+
+    Parameters
+    ----------
+    curve : ndarray (lags,)
+        What `viz.memory_curve` returned.
+    ax : matplotlib Axes, optional
+    label : str, optional
+        For the legend, where the capacity is added. Call again to overlay a run.
+    **line_kw
+        For the line, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = axes(ax)
+    curve = np.asarray(curve, np.float64)
+    capacity = number(curve.sum())
+    lag = np.arange(len(curve))
+    found = line(ax, KIND, lag, curve, label and f"{label}: {capacity}", **line_kw)
+    ax.fill_between(lag, 0, curve, color=found.get_color(), alpha=0.12, linewidth=0)
+    ax.set_ylim(0, 1.04)
+    ax.set_xlim(left=0)
+    ax.set_xlabel("lag k   (steps back)")
+    ax.set_ylabel("r² of the best linear readout of u$_{t-k}$")
+    say(
+        ax,
+        KIND,
+        f"The state holds {capacity} steps of its input",
+        "How much of the input's past the state holds",
+    )
+    legend(ax)
+    return ax

@@ -1,0 +1,69 @@
+"""Picture of how well each step keeps the gradient's size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ..measures.omega import norm_preservation
+from ._draw import axes, drawn, legend, line, numbers, over_rows, pick_row, say, time_axis
+
+__all__ = ["plot_norm_preservation"]
+
+KIND = "norm_preservation"
+
+
+def plot_norm_preservation(
+    tape, ax=None, *, label: str | None = None, row: int | None = None, tokens=None, **line_kw
+):
+    """‖δ_{t+1}·J_{t+1}‖/‖δ_{t+1}‖ of every step: 1 is ideal. Ω sums the squared distance from 1.
+
+    Parameters
+    ----------
+    tape : Tape, or ndarray (T, B)
+        A tape after `backward`, or what `viz.norm_preservation` returned.
+    ax : matplotlib Axes, optional
+    label : str, optional
+        For the legend. Call again to overlay a run.
+    row : int, optional
+        One row of the batch; by default the median with the range as a band.
+    tokens : sequence of str, optional
+        One a step, for the axis.
+    **line_kw
+        For the line, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = axes(ax)
+    ratio = pick_row(numbers(tape, norm_preservation), row)
+    line(ax, KIND, np.arange(len(ratio)), ratio, label, **line_kw)
+    if not drawn(ax, "ideal"):
+        ax.axhline(1, color=style.GREY, linewidth=1, linestyle="--", gid="ideal", zorder=1)
+        ax.annotate(
+            "1: the step keeps the norm",
+            (0.01, 1),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            color=style.GREY,
+            fontsize="small",
+        )
+    ax.set_ylim(bottom=0, top=max(1.25, ax.get_ylim()[1]))
+    ax.set_ylabel("‖δ$_{t+1}$ J$_{t+1}$‖ / ‖δ$_{t+1}$‖")
+    time_axis(ax, len(ratio), tokens=tokens, gradient=True)
+    middle = over_rows(ratio)[0]
+    middle = np.median(middle[~np.isnan(middle)]) if (~np.isnan(middle)).any() else np.nan
+    say(ax, KIND, _sentence(middle), "What each step does to the size of the gradient")
+    legend(ax)
+    return ax
+
+
+def _sentence(ratio: float) -> str:
+    if np.isnan(ratio):
+        return "No gradient arrives"
+    change = 100 * abs(ratio - 1)
+    if change < 0.5:
+        return "A typical step keeps the gradient's size"
+    return f"A typical step {'shrinks' if ratio < 1 else 'grows'} the gradient by {change:.0f} %"

@@ -1,0 +1,86 @@
+"""One figure for a lecture: what a tape holds, and how far its gradient reaches."""
+
+from __future__ import annotations
+
+from ..style import context
+from ._draw import time_axis
+from .gates import plot_gates
+from .gradient_flow import plot_gradient_flow
+from .jacobian_norms import plot_jacobian_norms
+from .saturation import plot_saturation
+from .states import plot_states
+from .timescales import plot_timescales
+
+__all__ = ["overview"]
+
+
+def overview(tape, *, row: int = 0, tokens=None, title: str | None = None):
+    """States, gates, gradient, the Jacobian norm against lag, time scales and saturation.
+
+    Parameters
+    ----------
+    tape : Tape
+        The panel of the gradient is there once `backward` was called with one cotangent.
+    row : int
+        Of the batch, for the maps; measures of memory show all rows.
+    tokens : sequence of str, optional
+        One a step, for the axis.
+    title : str, optional
+        By default what the layer is.
+
+    Returns
+    -------
+    matplotlib Figure
+        Panels that the tape has nothing for step aside.
+    """
+    import matplotlib.pyplot as plt
+
+    gated = tape.mode in ("LSTM", "GRU")
+    try:
+        back = tape.grad[tape.names("*.h")[0]].ndim == 3
+    except KeyError:
+        back = False
+    length = int(tape.lengths[row])
+    tokens = None if tokens is None else list(tokens)[:length]
+    left = {"states": 1.0 + 0.7 * sum(n.endswith((".h", ".c")) for n in tape.names("*"))}
+    if gated:
+        left["gates"] = 1.0 + 0.55 * sum(not n.endswith((".h", ".c")) for n in tape.names("*"))
+    if back:
+        left["gradient"] = 2.3
+    right = {"jacobian": 1.15} | ({"timescales": 1.0, "saturation": 1.0} if gated else {})
+    with context():
+        height = min(14.0, max(5.5, 1.0 + 1.15 * sum(left.values())))
+        figure = plt.figure(figsize=(15, height), layout="constrained")
+        maps, curves = figure.subfigures(1, 2, width_ratios=(1.65, 1), wspace=0.02)
+        axes = _panels(maps, left) | _panels(curves, right)
+        last = list(left)[-1]
+        plot_states(tape, axes["states"], row=row)
+        if gated:
+            plot_gates(tape, axes["gates"], row=row)
+            plot_timescales(tape, axes["timescales"])
+            plot_saturation(tape, axes["saturation"])
+            axes["saturation"].set_aspect("auto")
+        if back:
+            plot_gradient_flow(tape, axes["gradient"], row=row)
+        plot_jacobian_norms(tape, axes["jacobian"])
+        for name in left:
+            axes[name].set_xlim(-0.5, length - 0.5)
+            if name != last:
+                axes[name].set_xlabel("")
+        time_axis(axes[last], length, tokens=tokens, gradient=back)
+        figure.suptitle(title or _describe(tape))
+    return figure
+
+
+def _panels(figure, heights):
+    axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=list(heights.values()))
+    return dict(zip(heights, axes[:, 0], strict=True))
+
+
+def _describe(tape) -> str:
+    layer = tape.layer
+    kind = tape.mode + (f" ({layer.nonlinearity})" if tape.mode == "RNN" else "")
+    layers = f"{layer.num_layers} layers of " if layer.num_layers > 1 else ""
+    rows = f"{tape.B} row" + ("" if tape.B == 1 else "s")
+    both = ", both directions" if layer.bidirectional else ""
+    return f"{kind}: {layers}{layer.hidden_size} units{both}, {tape.T} steps, {rows}"

@@ -1,0 +1,72 @@
+"""Picture of the gates' saturation: one dot a unit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ..measures.saturation import saturation
+from ._draw import axes, drawn, legend, numbers
+
+__all__ = ["plot_saturation"]
+
+KIND = "saturation"
+
+
+def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **line_kw):
+    """Share of steps a gate is shut against share it is wide open, one dot a unit.
+
+    Parameters
+    ----------
+    tape : Tape, or dict of str to Saturation
+        A tape, or what `viz.saturation` returned.
+    ax : matplotlib Axes, optional
+    names : sequence of str, optional
+        Which gates; all by default.
+    label : str, optional
+        Put in front of the gates' names in the legend.
+    **line_kw
+        For the dots, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    shares = numbers(tape, saturation)
+    names = list(shares) if names is None else list(names)
+    if not names:
+        raise ValueError("tape: got no gates between 0 and 1, expected an LSTM or a GRU")
+    ax = axes(ax)
+    worst, at = "", -1.0
+    for name in names:
+        low, high = shares[name]
+        index = len(drawn(ax, KIND))
+        look = {"marker": style.MARKERS[index % 7], "color": style.LINES[index % 7], "alpha": 0.75}
+        look |= {"linestyle": "none", "markersize": 6}
+        look |= {"markeredgecolor": "white", "markeredgewidth": 0.5}
+        said = f"{label} {name}" if label else name
+        ax.plot(low, high, label=said, gid=KIND, clip_on=False, zorder=3, **look | line_kw)
+        stuck = float(np.mean(np.maximum(low, high) > 0.9))
+        if stuck > at:
+            worst, at = name, stuck
+    if not drawn(ax, "all"):
+        ax.plot([0, 1], [1, 0], color=style.GREY, linewidth=1, linestyle="--", gid="all", zorder=1)
+        ax.annotate(
+            "← never in between",
+            (0.55, 0.45),
+            xytext=(6, 4),
+            textcoords="offset points",
+            color=style.GREY,
+            fontsize="small",
+        )
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+    ax.set_aspect("equal")
+    ax.set_xlabel("share of steps shut (< 0.1)")
+    ax.set_ylabel("share of steps wide open (> 0.9)")
+    if at < 0.005:
+        ax.set_title("No unit is stuck")
+    else:
+        ax.set_title(f"{100 * at:.0f} % of units have {worst} stuck at one end")
+    legend(ax, loc="upper right")
+    return ax

@@ -1,0 +1,76 @@
+"""Picture of the leading singular values of the Jacobian product."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ..measures.singular_values import singular_values
+from ._draw import axes, is_tape, mark_floor
+from ._words import number
+
+__all__ = ["plot_singular_values"]
+
+
+def plot_singular_values(
+    tape, ax=None, *, n: int = 8, every: int = 1, row: int = 0, label: str | None = None, **line_kw
+):
+    """σ₁ … σ_n of ∂s_T/∂s_{T-k} against lag k: how many directions are remembered.
+
+    Parameters
+    ----------
+    tape : Tape, or pair
+        A tape, or (lags, sigma) from `viz.singular_values`.
+    ax : matplotlib Axes, optional
+    n, every
+        As for `viz.singular_values`.
+    row : int
+        Of the batch.
+    label : str, optional
+        Put in front of the names in the legend.
+    **line_kw
+        For the lines, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    from matplotlib import colormaps
+
+    ax = axes(ax)
+    lags, sigma = singular_values(tape, n, every) if is_tape(tape) else tape
+    sigma = np.asarray(sigma)[:, row]
+    n = sigma.shape[1]
+    shades = colormaps[style.MAGNITUDE](np.linspace(0, 0.85, n))
+    for i in range(n):
+        named = i in (0, n - 1)
+        name = f"σ{_subscript(i + 1)}"
+        look = {
+            "color": shades[i],
+            "marker": style.MARKERS[i % len(style.MARKERS)],
+            "markersize": 4,
+        }
+        look |= {"markevery": (i * max(1, len(lags) // 60), max(1, len(lags) // 10))}
+        ax.plot(
+            lags, np.where(sigma[:, i] > 0, sigma[:, i], np.nan), gid="singular_values",
+            label=(f"{label} {name}" if label else name) if named else None, **look | line_kw,
+        )  # fmt: skip
+    ax.set_yscale("log")
+    mark_floor(ax)
+    ax.set_xlabel("lag k   (steps back from the end; ← time)")
+    ax.set_ylabel("singular values of ∂s$_T$ / ∂s$_{T-k}$")
+    valid = np.flatnonzero(~np.isnan(sigma[:, 0]) & (sigma[:, 0] > 0))
+    if valid.size:
+        last = valid[-1]
+        kept = int((sigma[last] >= 0.01 * sigma[last, 0]).sum())
+        more = " or more" if kept == n else ""
+        directions = "direction" if kept == 1 else "directions"
+        ax.set_title(
+            f"{kept}{more} {directions} within 1 % of the largest at lag {number(lags[last])}"
+        )
+    ax.legend()
+    return ax
+
+
+def _subscript(i: int) -> str:
+    return str(i).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

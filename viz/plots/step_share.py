@@ -1,0 +1,65 @@
+"""Picture of each step's part in the weights' gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..measures.step_share import step_share, steps_for_half
+from ._draw import axes, drawn, legend, line, numbers, pick_row, say, time_axis
+
+__all__ = ["plot_step_share"]
+
+KIND = "step_share"
+
+
+def plot_step_share(
+    tape, ax=None, *, names=None, row: int | None = None, tokens=None, label: str | None = None,
+    **line_kw,
+):  # fmt: skip
+    """‖δ_t‖·‖x_t‖ of every step, as a share of the sum over steps.
+
+    Parameters
+    ----------
+    tape : Tape, or dict of str to ndarray (T, B)
+        A tape after `backward`, or what `viz.step_share` returned.
+    ax : matplotlib Axes, optional
+    names : sequence of str, optional
+        Weights, such as ["weight_hh_l0"]; all by default.
+    row : int, optional
+        One row of the batch; by default the median with the range as a band.
+    tokens : sequence of str, optional
+        One a step, for the axis.
+    label : str, optional
+        Put in front of the weights' names in the legend.
+    **line_kw
+        For the lines, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = axes(ax)
+    shares = numbers(tape, step_share)
+    names = list(shares) if names is None else list(names)
+    for name in names:
+        share = pick_row(shares[name], row)
+        look = {"drawstyle": "steps-mid"} | line_kw
+        line(
+            ax,
+            KIND,
+            np.arange(len(share)),
+            100 * share,
+            f"{label} {name}" if label else name,
+            **look,
+        )
+    time_axis(ax, len(share), tokens=tokens)
+    ax.set_ylabel("share of the weights' gradient (%)")
+    ax.set_ylim(bottom=0)
+    half = np.median(steps_for_half(pick_row(shares[names[0]], row)))
+    sentence = f"Half of {names[0]}'s gradient comes from {half:.0f} of {len(share)} steps"
+    if len(drawn(ax, KIND)) <= len(names):
+        ax.set_title(sentence)
+    else:
+        say(ax, KIND, sentence, "Which steps the weights' gradient comes from")
+    legend(ax)
+    return ax

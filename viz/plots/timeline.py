@@ -1,0 +1,71 @@
+"""States, gates and gradients of a tape on one shared time axis."""
+
+from __future__ import annotations
+
+from ..style import context
+from ._draw import time_axis
+from .gates import plot_gates
+from .gradient_flow import plot_gradient_flow
+from .gradient_map import plot_gradient_map
+from .states import plot_states
+
+__all__ = ["plot_timeline"]
+
+
+def plot_timeline(tape, *, row: int = 0, names=None, tokens=None, title: str | None = None):
+    """Everything a tape knows about one sequence, one panel under the other, aligned in time.
+
+    Parameters
+    ----------
+    tape : Tape
+        Gradient panels are there once `backward` was called with one cotangent.
+    row : int
+        Of the batch.
+    names : sequence of str, optional
+        Of states and gates; all by default.
+    tokens : sequence of str, optional
+        One a step, for the axis.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    import matplotlib.pyplot as plt
+
+    wanted = list(tape.names("*") if names is None else names)
+    states = [n for n in wanted if n.endswith((".h", ".c"))]
+    gates = [n for n in wanted if n not in states]
+    try:
+        back = tape.grad[tape.names("*.h")[0]].ndim == 3
+    except KeyError:
+        back = False
+    length = int(tape.lengths[row])
+    tokens = None if tokens is None else list(tokens)[:length]
+    panels = [("states", 1.1 * len(states))] if states else []
+    panels += [("gates", 1.1 * len(gates))] if gates else []
+    panels += [("gradient map", 1.1 * max(1, len(states))), ("gradient", 2.4)] if back else []
+    heights = [h + 1.0 for _, h in panels]
+    with context():
+        figure, axes = plt.subplots(
+            len(panels), 1, figsize=(11, sum(heights)), height_ratios=heights, squeeze=False,
+            sharex=True, layout="constrained",
+        )  # fmt: skip
+        for (kind, _), ax in zip(panels, axes[:, 0], strict=True):
+            if kind == "states":
+                plot_states(tape, ax, names=states, row=row)
+            elif kind == "gates":
+                plot_gates(tape, ax, names=gates, row=row)
+            elif kind == "gradient map":
+                plot_gradient_map(tape, ax, names=states or None, row=row)
+            else:
+                plot_gradient_flow(tape, ax, names=states or None, row=row)
+            ax.set_xlim(-0.5, length - 0.5)
+            if ax is not axes[-1, 0]:
+                ax.set_xlabel("")
+                ax.tick_params(axis="x", length=0)
+        if tokens is not None:
+            time_axis(axes[-1, 0], length, tokens=tokens, gradient=back)
+        if title:
+            figure.suptitle(title)
+    return figure

@@ -1,0 +1,60 @@
+"""Picture of the units' time scales."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ..measures.timescales import timescales
+from ._draw import axes, drawn, legend, line, numbers
+from ._words import steps
+
+__all__ = ["plot_timescales"]
+
+KIND = "timescales"
+
+
+def plot_timescales(tape, ax=None, *, label: str | None = None, **line_kw):
+    """τ of every unit, sorted, on a log axis.
+
+    Parameters
+    ----------
+    tape : Tape, or dict of str to ndarray (H,)
+        A tape of an LSTM or GRU, or what `viz.timescales` returned.
+    ax : matplotlib Axes, optional
+    label : str, optional
+        Put in front of the layers' names in the legend. Call again to overlay a run.
+    **line_kw
+        For the lines, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = axes(ax)
+    scales = numbers(tape, timescales)
+    for name, tau in scales.items():
+        tau = np.sort(np.asarray(tau))[::-1]
+        share = (np.arange(len(tau)) + 0.5) / len(tau)
+        finite = np.isfinite(tau) & (tau > 0)
+        line(ax, KIND, share[finite], tau[finite], f"{label} {name}" if label else name, **line_kw)
+        never = share[np.isposinf(tau)]
+        if never.size:
+            look = {"marker": "^", "linestyle": "none", "color": drawn(ax, KIND)[-1].get_color()}
+            look |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
+            ax.plot(never, np.full(len(never), 0.985), label="never forgets", gid="never", **look)
+    ax.set_yscale("log")
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("share of units, slowest first")
+    ax.set_ylabel("τ = −1 / mean ln f   (steps)")
+    if not drawn(ax, "one"):
+        ax.axhline(1, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="one")
+    pooled = np.concatenate([np.asarray(t) for t in scales.values()])
+    if len(drawn(ax, KIND)) == len(scales):
+        ax.set_title(
+            f"Half of the units keep what they hold for {steps(np.median(pooled))} or more"
+        )
+    else:
+        ax.set_title("How long units keep what they hold")
+    legend(ax)
+    return ax

@@ -237,22 +237,21 @@ class Recurrent(SequenceModelBase):
             density = -0.5 * ((sequence - mean) ** 2 / variance + np.log(2 * np.pi * variance))
             steps = np.nansum(density, axis=1)  # a missing value says nothing
         else:
-            logs = self._logs(sequence)
-            steps = logs[np.arange(len(sequence)), sequence]
+            parts = [np.take_along_axis(log_softmax(output[:, 0]), target, axis=1)[:, 0]
+                     for output, target, *_ in self._outputs([sequence])]
+            steps = np.concatenate([np.empty(0), *parts])
         return steps if per_step else float(steps.sum())
 
     log_prob.__doc__ = SequenceModelBase.log_prob.__doc__
 
     def one_step(self, sequence):
         sequence = self._check(sequence)
-        return self._gaussian(sequence) if self._real else np.exp(self._logs(sequence))
+        if self._real:
+            return self._gaussian(sequence)
+        parts = [np.exp(log_softmax(output[:, 0])) for output, *_ in self._outputs([sequence])]
+        return np.concatenate([np.empty((0, self._alphabet.size)), *parts])
 
     one_step.__doc__ = SequenceModelBase.one_step.__doc__
-
-    def _logs(self, sequence):
-        """Log probabilities of all symbols at every step, ``(T, n)``."""
-        parts = [log_softmax(output[:, 0]) for output, *_ in self._outputs([sequence])]
-        return np.concatenate([np.empty((0, self._alphabet.size)), *parts])
 
     def _gaussian(self, sequence):
         """Mean and variance of every step, ``(T, F)`` each, in the data's units."""

@@ -94,7 +94,7 @@ peers: $(S)/project $(S)/extra-bench  ## the side-by-side table against torch, O
 docs: gallery  ## the book in docs/, its pictures drawn anew
 
 gallery: $(S)/project  ## every picture of the debugger, drawn into docs/img
-	$(BIN)/python docs/gallery.py $(ARGS)
+	$(BIN)/python docs/gallery $(ARGS)
 
 # ---------------------------------------------------------------------------- checking
 

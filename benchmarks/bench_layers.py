@@ -3,7 +3,7 @@
 from .cases import CELLS, Case
 from .suite import DTYPES, FLAG, ISAS, THREADS, layer_of, rnncore_with
 
-SHAPES = ("1000,1,8,32", "100,1,256,256", "100,16,128,128", "50,64,512,512")  # T,B,I,H
+SHAPES = ("1000,1,8,32", "100,1,256,256", "100,16,128,128", "20,64,512,512")  # T,B,I,H
 
 
 class Layers:

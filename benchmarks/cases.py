@@ -124,7 +124,9 @@ class Arrays:
         dtype, H, D = np.dtype(case.dtype), case.H, case.directions
 
         def normal(*shape: int, scale: float = 1.0) -> np.ndarray:
-            return (scale * rng.standard_normal(shape, dtype=np.float32)).astype(dtype)
+            values = rng.standard_normal(shape, dtype=np.float32)
+            values *= scale  # in place: no second array that peak memory would count
+            return values.astype(dtype, copy=False)
 
         def uniform(*shape: int) -> np.ndarray:
             return ((2 * rng.random(shape, dtype=np.float32) - 1) / H**0.5).astype(dtype)

@@ -39,13 +39,14 @@ class Rows(NamedTuple):
         return cls(np.ascontiguousarray(np.concatenate(arrays)), offsets)
 
     def blocks(self, width):
-        """``(first, last)`` sequences of every block."""
-        found, first, most = [], 0, max(1, BLOCK_CELLS // width)
-        for s in range(len(self.offsets) - 1):
-            if s > first and self.offsets[s + 1] - self.offsets[first] > most:
-                found.append((first, s))
-                first = s
-        return [*found, (first, len(self.offsets) - 1)]
+        """``(first, last)`` sequences of every block: one, or about equal shares for 4 threads."""
+        rows = int(self.offsets[-1])
+        shares = max(1, -(-rows * width // BLOCK_CELLS))
+        shares = shares if shares == 1 else 4 * -(-shares // 4)
+        ends = np.searchsorted(self.offsets[1:], rows * np.arange(1, shares + 1) // shares) + 1
+        ends[-1] = len(self.offsets) - 1
+        ends = np.unique(ends).tolist()
+        return list(zip([0, *ends], ends, strict=False))
 
 
 class Expectation(NamedTuple):
@@ -114,14 +115,19 @@ class Space(threading.local):
 
     def __init__(self):
         self._arrays = np.empty((3, 0)), np.empty((2, 0))
+        self._cut = (0, 0), ()
 
     def get(self, rows, width):
         """b, u, gamma (rows, width) and norm, top (rows,), with anything in them."""
+        if self._cut[0] == (rows, width):
+            return self._cut[1]
         wide, narrow = self._arrays
         if wide.shape[1] < rows * width or narrow.shape[1] < rows:
             wide, narrow = self._arrays = np.empty((3, rows * width)), np.empty((2, rows))
-        return (*(a[: rows * width].reshape(rows, width) for a in wide),
-                *(a[:rows] for a in narrow))
+        cut = (*(a[: rows * width].reshape(rows, width) for a in wide),
+               *(a[:rows] for a in narrow))
+        self._cut = (rows, width), cut
+        return cut
 
 
 def expect(chain, emission, rows, workers, space):
@@ -158,7 +164,7 @@ def _smooth(chain, emission, rows, first, last, space):
     log_prob, lost = np.empty(last - first), np.empty(last - first, np.uint8)
     emission.likelihood(x, b, top)
     chain.smooth(offsets, b, u, norm, top, gamma, pairs, starts, log_prob, lost, emission.exact)
-    for s in np.flatnonzero(lost):
+    for s in np.flatnonzero(lost) if lost.any() else ():
         part = slice(offsets[s], offsets[s + 1])
         if chain.smooth_log(emission.log_likelihood(x[part]), u[part], gamma[part], pairs,
                             norm[part]):

@@ -40,8 +40,8 @@ class CategoricalEmission:
         self._table /= np.where(best > 0, best, 1)[:, None]
 
     def likelihood(self, x, out, top):
-        np.take(self._table, x, axis=0, out=out, mode="wrap")
-        np.take(self._top, x, out=top, mode="wrap")
+        self._table.take(x, axis=0, out=out, mode="wrap")
+        self._top.take(x, out=top, mode="wrap")
 
     def log_likelihood(self, x):
         return self._log_table[x]

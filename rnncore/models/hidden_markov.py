@@ -285,7 +285,8 @@ class HiddenMarkov(ChainModel):
 
     def _begin_gaussian(self, x, rng, given):
         n = self.n_states
-        x = x[~np.isnan(x).any(axis=1)]
+        known = ~np.isnan(x).any(axis=1)
+        x = x if known.all() else x[known]
         if len(x) == 0:
             raise ValueError("sequences: got only missing values, expected at least one row")
         means = given.get("means_")
@@ -294,6 +295,8 @@ class HiddenMarkov(ChainModel):
         elif means.shape[-1:] != x.shape[1:]:
             raise ValueError(f"sequences: got {x.shape[1]} features, expected as many as in the "
                              f"means_ that were set, with shape {means.shape}")
+        if "covars_" in given:
+            return {"means_": means, "covars_": given["covars_"]}
         covar = np.atleast_2d(np.cov(x.T, bias=len(x) == 1))
         covar = covar + self.min_covar * np.eye(len(covar))
         one = np.diag(covar) if self.covariance_type == "diag" else covar

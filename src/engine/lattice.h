@@ -10,8 +10,8 @@
 #include <math.h>
 #include <stddef.h>
 
-/* The same C compiled for several instruction sets; the loader picks one. Needs ELF with ifunc. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GLIBC__) && !defined(RNNCORE_DEBUG)
+/* The same C compiled for several instruction sets; the loader picks one. Needs ifunc (gcc and glibc). */
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !defined(RNNCORE_DEBUG)
 #define LATTICE_KERNEL __attribute__((noinline, target_clones("avx2", "default"))) static
 #else
 #define LATTICE_KERNEL static

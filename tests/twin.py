@@ -19,7 +19,12 @@ def sigmoid(a):
     return np.where(a >= 0, 1 / (1 + e), e / (1 + e))
 
 
-CURVES = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": sigmoid}
+tanh = np.tanh
+CURVES = {
+    "tanh": lambda a: tanh(a),
+    "relu": lambda a: np.maximum(a, 0),
+    "sigmoid": lambda a: sigmoid(a),
+}
 SLOPES = {
     "tanh": lambda h: 1 - h * h,
     "relu": lambda h: (h > 0) * 1.0,
@@ -69,9 +74,9 @@ class LSTMCell:
     def step(self, w, x, s):
         h0, c0 = s
         i, f, g, o = np.split(x @ w.ih.T + w.b_ih + h0 @ w.hh.T + w.b_hh, 4, axis=-1)
-        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+        i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
         c = f * c0 + i * g
-        h = o * np.tanh(c)
+        h = o * tanh(c)
         return (h, c), {"h": h, "c": c, "i": i, "f": f, "g": g, "o": o}
 
     def tangent(self, w, x, s, v, dx, ds):
@@ -111,10 +116,10 @@ class GRUCell:
         z = sigmoid(x @ wz.T + bz + h0 @ uz.T + dz)
         if self.reset_after:
             hn = h0 @ un.T + dn
-            n = np.tanh(x @ wn.T + bn + r * hn)
+            n = tanh(x @ wn.T + bn + r * hn)
         else:
             hn = (r * h0) @ un.T + dn
-            n = np.tanh(x @ wn.T + bn + hn)
+            n = tanh(x @ wn.T + bn + hn)
         h = (1 - z) * n + z * h0
         return (h,), {"h": h, "r": r, "z": z, "n": n, "hn": hn}
 
@@ -211,9 +216,7 @@ class Twin:
         bidirectional=False,
         nonlinearity="tanh",
         reset_after=True,
-        rounding=None,
     ):
-        self.rounding = rounding  # a function on every value a step makes, to see what it costs
         self.cell = make_cell(mode, nonlinearity, reset_after)
         self.parts = 2 if mode == "LSTM" else 1
         self.num_layers, self.directions = num_layers, 2 if bidirectional else 1
@@ -287,9 +290,6 @@ class Twin:
         steps, h = {}, np.zeros((T, B, self.hidden_size))
         for t in order:
             new, values = self.cell.step(w, x[t], s)
-            if self.rounding:
-                values = {k: self.rounding(v) for k, v in values.items()}
-                new = tuple(values[k] for k in "hc"[: self.parts])
             steps[t] = (x[t], s, values)
             row = valid[t][:, None]
             s = tuple(np.where(row, b, a) for a, b in zip(s, new, strict=True))

@@ -65,6 +65,8 @@ class ChainModel(SequenceModelBase):
         """
         for name in ("n_states", "n_iter", "n_init"):
             check_count(name, getattr(self, name))
+        if self.random_state is not None:
+            check_count("random_state", self.random_state, least=0)
         arrays = self._read_rows(sequences)
         rows = Rows.pack(arrays)
         if len(rows.values) == 0:

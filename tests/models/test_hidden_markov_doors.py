@@ -164,6 +164,8 @@ def test_wrong_settings_and_data_are_refused(rng):
         HiddenMarkov(0).fit([[0, 1]])
     with pytest.raises(ValueError, match=r"n_iter: got 2\.5"):
         HiddenMarkov(2, n_iter=2.5).fit([[0, 1]])
+    with pytest.raises(ValueError, match="random_state: got -1, expected an integer >= 0"):
+        HiddenMarkov(2, random_state=-1).fit([[0, 1]])
     with pytest.raises(TypeError, match="means_: got"):
         HiddenMarkov(2).means_ = "a"
     with pytest.raises(ValueError, match="means_: got values that are not finite"):

@@ -37,7 +37,7 @@ def __getattr__(name: str):
         value = getattr(import_module(_LATER[name], __name__), name)
         globals()[name] = value
         return value
-    if name in ("style",):
+    if name == "style":
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
 

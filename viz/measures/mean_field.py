@@ -95,13 +95,11 @@ def mean_field_theory(sigma_w, sigma_b=0.0, nonlinearity: str = "tanh") -> MeanF
     z, p = np.polynomial.hermite_e.hermegauss(80)
     p = p / p.sum()
     phi = np.tanh if nonlinearity == "tanh" else _sigmoid
-    q = np.ones(w.shape)
-    for _ in range(20_000):  # slow only near the edge, where q falls as 1/iteration
-        new = w**2 * (phi(np.sqrt(q)[..., None] * z) ** 2 @ p) + b**2
-        done = np.abs(new - q).max(initial=0.0) <= 1e-12
-        q = new
-        if done:
-            break
+    low, high = b**2, w**2 + b**2  # φ² ≤ 1; the right side is concave in q: one crossing inside
+    for _ in range(60):
+        q = (low + high) / 2
+        above = w**2 * (phi(np.sqrt(q)[..., None] * z) ** 2 @ p) + b**2 > q
+        low, high = np.where(above, q, low), np.where(above, high, q)
     y = phi(np.sqrt(q)[..., None] * z)
     slope = 1 - y**2 if nonlinearity == "tanh" else y * (1 - y)
     chi = w**2 * (slope**2 @ p)

@@ -240,11 +240,7 @@ def cmap(name: str, *, missing: str | None = None, under: str | None = None):
     """A copy of a colour map with its colours for no number and for under the range."""
     from matplotlib import colormaps
 
-    found = colormaps[name].copy()
-    found.set_bad(missing or style.MISSING)
-    if under:
-        found.set_under(under)
-    return found
+    return colormaps[name].with_extremes(bad=missing or style.MISSING, under=under)
 
 
 def say(ax, kind: str, sentence: str, several: str) -> None:

@@ -35,8 +35,9 @@ def pace(rate: float) -> str:
     if steps < 1:
         factor = np.exp(abs(rate))
         return f"{'shrinks' if rate < 0 else 'grows'} {number(factor)}-fold a step"
-    return f"{verb} every {number(steps)} steps"
+    return f"{verb} every {count_of(steps)}"
 
 
-def steps(count: float) -> str:
+def count_of(count: float) -> str:
+    """3 -> "3 steps"."""
     return f"{number(count)} step" + ("" if count == 1 else "s")

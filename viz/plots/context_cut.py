@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import style
 from ._draw import axes, drawn, legend, line, say
-from ._words import steps
+from ._words import count_of
 
 __all__ = ["plot_context_cut"]
 
@@ -63,5 +63,5 @@ def _sentence(contexts, mean) -> str:
     if worst == 0 or not late.size:
         return "Cutting the context changes nothing"
     if late[-1] + 1 >= len(contexts):
-        return f"All {steps(contexts[-1])} of context are used"
-    return f"Context beyond {steps(contexts[late[-1] + 1])} hardly helps"
+        return f"All {count_of(contexts[-1])} of context are used"
+    return f"Context beyond {count_of(contexts[late[-1] + 1])} hardly helps"

@@ -7,7 +7,7 @@ import numpy as np
 from .. import style
 from ..measures.dependency_map import dependency_map, dependency_reach
 from ._draw import axes, cmap, is_tape, magnitude_norm, time_axis
-from ._words import steps
+from ._words import count_of
 
 __all__ = ["plot_dependency_map"]
 
@@ -52,5 +52,5 @@ def plot_dependency_map(tape, loss=None, ax=None, *, row: int = 0, tokens=None, 
     bar = ax.figure.colorbar(image, ax=ax, extend="min", pad=0.02)
     bar.set_label("‖∂L$_s$ / ∂s$_t$‖")
     reach = np.nanmedian(dependency_reach(np.asarray(tape)[:, :, [row]]))
-    ax.set_title(f"A typical loss feels 1 % of itself {steps(reach)} back")
+    ax.set_title(f"A typical loss feels 1 % of itself {count_of(reach)} back")
     return ax

@@ -10,7 +10,7 @@ from ..measures.centroid import centroid
 from ..measures.half_life import half_life
 from ..measures.horizon import horizon
 from ._draw import axes, legend, magnitude_line, pick_row
-from ._words import number, steps
+from ._words import count_of, number
 
 __all__ = ["plot_horizon"]
 
@@ -52,10 +52,9 @@ def plot_horizon(
         if not np.isfinite(lag):
             continue
         height = np.interp(lag, np.arange(len(norms)), norms[:, 0])
-        ax.plot(
-            [lag], [height], linestyle="none", marker=mark, markersize=11, markeredgewidth=2,
-            color=color, markerfacecolor="white", zorder=4, label=f"{name}: {steps(lag)}", gid=name,
-        )  # fmt: skip
+        look = {"linestyle": "none", "marker": mark, "markersize": 11, "markeredgewidth": 2}
+        look |= {"color": color, "markerfacecolor": "white", "zorder": 4, "gid": name}
+        ax.plot([lag], [height], label=f"{name}: {count_of(lag)}", **look)
     lag1 = norms[1, 0] if len(norms) > 1 else np.nan
     if lag1 > 0:
         ax.axhline(eps * lag1, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="eps")

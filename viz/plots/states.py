@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import style
 from ..measures.unit_order import unit_order
-from ._draw import axes, bands, colour_bars, signed_norm
+from ._draw import axes, bands, colour_bars, gate_norm, signed_norm
 
 __all__ = ["plot_states"]
 
@@ -29,29 +29,26 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
     -------
     matplotlib Axes
         An image a name, signed and centred at 0: h of all layers share a scale, c have their own.
+        The states of a sigmoid RNN are drawn as gates are, from 0 to 1.
     """
     ax = axes(ax)
     if names is None:
         names = [n for n in tape.names("*") if n.endswith((".h", ".c"))]
     length = int(tape.lengths[row])
     values = {n: tape[n][:length, row] for n in names}
-    norms = {
-        part: signed_norm(*(v for n, v in values.items() if n.endswith(part))) for part in "hc"
-    }
+    sigmoid = getattr(tape.layer, "nonlinearity", None) == "sigmoid"  # between 0 and 1, as a gate
+    norms = {p: signed_norm(*(v for n, v in values.items() if n.endswith(p))) for p in "hc"}
     parts = []
     for name, value in values.items():
-        if order is None:
-            units = slice(None)
-        else:
+        units = slice(None)
+        if order is not None:
             units = unit_order(tape, name.rpartition(".")[0]) if isinstance(order, str) else order
-        parts.append((name, value[:, units], style.SIGNED, norms[name[-1]]))
+        colours = style.GATES if sigmoid else style.SIGNED
+        parts.append((name, value[:, units], colours, gate_norm() if sigmoid else norms[name[-1]]))
     images = bands(ax, parts, tokens=tokens)
-    firsts = [
-        next(i for i, n in enumerate(names) if n.endswith(p))
-        for p in "hc"
-        if any(n.endswith(p) for n in names)
-    ]
-    colour_bars(ax, [images[i] for i in firsts], [names[i][-1] for i in firsts])
+    kinds = [name[-1] for name in names]
+    firsts = sorted(kinds.index(kind) for kind in set(kinds))
+    colour_bars(ax, [images[i] for i in firsts], [kinds[i] for i in firsts])
     how = ""
     if isinstance(order, str):
         how = ", units sorted by τ" if tape.mode in ("LSTM", "GRU") else ", like units together"

@@ -61,12 +61,15 @@ def plot_text(
     ax.set_aspect(1.9, adjustable="box", anchor="N")
     bar = ax.figure.colorbar(mappable, ax=ax, pad=0.02, fraction=0.03, aspect=12)
     bar.set_label(label)
+    if np.isfinite(values).any():
+        top = int(np.nanargmax(np.abs(values)))
+        ax.set_title(f"{label or 'The number'} is largest at {tokens[top]!r}, step {top}")
     bar.outline.set_visible(False)
     return ax
 
 
 def _font_size(ax, width) -> float:
-    """Points at which `width` characters fit beside the colour bar; a monospaced one is 0.6 wide."""
+    """Points at which `width` characters fit the axes; a monospaced one is 0.6 wide."""
     from matplotlib import rcParams
 
     inches = ax.get_window_extent().width / ax.figure.dpi

@@ -7,7 +7,7 @@ import numpy as np
 from .. import style
 from ..measures.timescales import timescales
 from ._draw import axes, drawn, legend, line, numbers
-from ._words import steps
+from ._words import count_of
 
 __all__ = ["plot_timescales"]
 
@@ -52,7 +52,7 @@ def plot_timescales(tape, ax=None, *, label: str | None = None, **line_kw):
     pooled = np.concatenate([np.asarray(t) for t in scales.values()])
     if len(drawn(ax, KIND)) == len(scales):
         ax.set_title(
-            f"Half of the units keep what they hold for {steps(np.median(pooled))} or more"
+            f"Half of the units keep what they hold for {count_of(np.median(pooled))} or more"
         )
     else:
         ax.set_title("How long units keep what they hold")

@@ -18,9 +18,10 @@ __all__ = ["FLOOR", "GATES", "GREY", "LINES", "MAGNITUDE", "MARKERS", "MISSING",
 SHEET = Path(__file__).with_name("rnncore.mplstyle")
 """The style sheet: ``plt.style.use(viz.style.SHEET)``."""
 
-# Okabe & Ito (2008), without the yellow (1.3:1 on white) and in an order in which neighbours differ
-# in lightness too. Lines carry markers as well, so that nothing rests on colour alone.
-LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe & Ito (2008), without the yellow (1.3:1 on white), the dark ones first and in an order in
+# which neighbours stay far apart for every kind of colour blindness (tests/viz/test_palette.py).
+# Lines carry markers as well, so that nothing rests on colour alone.
+LINES = ("#0072B2", "#D55E00", "#000000", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 SIGNED = "RdBu_r"  # diverging; always centred at 0

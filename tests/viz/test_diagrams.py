@@ -1,0 +1,154 @@
+"""The cell, the unrolled net, coloured text, whole figures."""
+
+import numpy as np
+import pytest
+from support import make
+
+from rnncore import viz
+
+
+@pytest.fixture
+def taped(rng):
+    def make_tape(cell, layers=1, back=True, **options):
+        layer = make(cell, 3, 5, layers, **options)
+        tape = layer.record(rng.normal(size=(12, 2, 3)))
+        if back:
+            tape.backward(rng.normal(size=tape.output.shape))
+        return tape
+
+    return make_tape
+
+
+def texts(ax):
+    return {t.get_gid(): t.get_text() for t in ax.texts if t.get_gid()}
+
+
+CELL_NAMES = {"lstm": "c0 c f i g o h0 h", "gru": "h0 h r n z", "rnn-relu": "h0 h"}
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_the_cell_shows_the_values_of_the_step(cell, taped, plt):
+    tape = taped(cell)
+    ax = viz.plot_cell(tape, 4, row=1)
+    said, strips = texts(ax), {image.get_gid(): image for image in ax.images}
+    assert set(strips) == set(CELL_NAMES[cell].split())
+    for name, strip in strips.items():
+        part, t = name[0], 4 - name.endswith("0")
+        values = tape[f"l0.{part}"][t, 1]
+        assert float(said[name].replace("−", "-")) == pytest.approx(values.mean(), abs=0.005)
+        assert strip.get_array().shape[1] == 5
+    flow = viz.gradient_flow(tape)
+    assert said["gradient h"].startswith("← ‖∂L/∂h‖ = ")
+    assert ("gradient c" in said) == ("l0.c" in flow)
+
+
+def test_the_cell_of_one_unit_at_the_first_step(taped, plt):
+    tape = taped("lstm", back=False)
+    ax = viz.plot_cell(tape, 0, unit=2, token=" ")
+    said = texts(ax)
+    assert said["c0"] == "0.00"
+    assert float(said["f"]) == pytest.approx(tape["l0.f"][0, 0, 2], abs=0.005)
+    assert "gradient h" not in said
+    assert "unit 2 keeps" in ax.get_title()
+    assert "'␣'" in ax.get_title()
+    for call, says in (
+        (lambda: viz.plot_cell(tape, 12), "step: got 12"),
+        (lambda: viz.plot_cell(tape, 0, layer="l1"), "layer: got 'l1'"),
+        (lambda: viz.plot_cell(tape, 0, unit=5), "unit: got 5"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            call()
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_edges_of_the_unrolled_net_have_the_gradients_colour(cell, taped, plt):
+    tape = taped(cell, layers=2)
+    ax = viz.plot_unrolled(tape, row=1, first=3, last=8)
+    (edges,) = [c for c in ax.collections if c.get_gid() == "edges"]
+    flow = viz.gradient_flow(tape)
+    lanes = ["l0.h", "l0.c", "l1.h", "l1.c"] if cell == "lstm" else ["l0.h", "l1.h"]
+    expected = []
+    for lane in lanes:
+        expected += [flow[lane][t, 1] for t in range(3, 8)]  # to the next step
+        if lane == lanes[len(lanes) // 2 - 1]:
+            expected += [flow["l0.h"][t, 1] for t in range(3, 9)]  # up to layer 1
+    shown = np.asarray(edges.get_array())
+    np.testing.assert_allclose(np.sort(shown), np.sort(expected), rtol=1e-6)
+    with pytest.raises(ValueError, match="first, last: got 3, 12"):
+        viz.plot_unrolled(tape, first=3, last=12)
+
+
+def test_the_unrolled_net_of_both_directions(taped, plt):
+    ax = viz.plot_unrolled(taped("gru", bidirectional=True))
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["l0.h", "l0.reverse.h"]
+
+
+@pytest.mark.parametrize(
+    ("values", "norm"),
+    [([0.0, 0.5, 1.0], (0, 1)), ([-2.0, 0.5, 1.0], (-2, 2)), ([1.0, 10.0, 100.0], (1, 100))],
+)
+def test_text_takes_the_scale_its_numbers_ask_for(values, norm, plt):
+    ax = viz.plot_text(["ab", "c\n", "d"], values, width=4)
+    bar = ax.figure.axes[-1]
+    assert bar.get_ylim() == pytest.approx(norm)
+    assert "".join(t.get_text() for t in ax.texts) == "abc↵d"
+    assert [p.get_xy() for p in ax.patches] == [(0, 0), (2, 0), (0, 1)]
+    with pytest.raises(ValueError, match="one a token"):
+        viz.plot_text("ab", values)
+
+
+@pytest.mark.parametrize(("cell", "back"), [("lstm", True), ("gru", False), ("rnn-sigmoid", True)])
+def test_whole_figures(cell, back, taped, plt):
+    """Every panel is there that the tape has numbers for, and nothing overlaps."""
+    tape = taped(cell, back=back)
+    gated = cell != "rnn-sigmoid"
+    figure = viz.overview(tape, tokens="hello world!")
+    titled = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert len(titled) == 2 + 3 * gated + back
+    assert figure.get_suptitle().startswith(tape.mode)
+    assert_apart(figure)
+    plt.close(figure)
+    figure = viz.plot_timeline(tape, title="all")
+    maps = [ax for ax in figure.axes if ax.get_title()]
+    assert len(maps) == 1 + gated + 2 * back
+    assert_apart(figure)
+    assert len({round(ax.get_position().x0, 3) for ax in maps}) == 1
+
+
+def assert_apart(figure):
+    """No title or axis label of a panel lies on another panel."""
+    figure.canvas.draw()
+    panels = [ax for ax in figure.axes if ax.get_title()]
+    for ax in panels:
+        for other in panels:
+            if other is not ax:
+                box, place = ax.title.get_window_extent(), other.get_window_extent()
+                assert not box.overlaps(place), (ax.get_title(), other.get_title())
+
+
+def test_compare_side_by_side_and_overlaid(taped, plt):
+    runs = {"a": taped("gru"), "b": taped("rnn-tanh"), "c": taped("lstm"), "d": taped("lstm")}
+    figure = viz.compare(runs, viz.plot_gradient_flow, title="T", row=0)
+    axes = [ax for ax in figure.axes if ax.get_visible()]
+    assert [ax.get_title().split("\n")[0] for ax in axes] == list(runs)
+    assert len({ax.get_ylim() for ax in axes}) == 1
+    plt.close(figure)
+    figure = viz.compare(runs, viz.plot_jacobian_norms)
+    (ax,) = figure.axes
+    assert len([line for line in ax.lines if line.get_gid() == "jacobian_norms"]) == 4
+    plt.close(figure)
+    with pytest.raises(ValueError, match="runs: got none"):
+        viz.compare({})
+
+
+def test_a_picture_of_nan_is_drawn(plt):
+    """A run that blew up: the numbers that are left are shown, the others are holes."""
+    layer = make("gru", 3, 5)
+    x = np.random.default_rng(0).normal(size=(8, 1, 3))
+    x[5] = np.nan
+    tape = layer.record(x)
+    for call in (viz.plot_states, viz.plot_gates, viz.plot_jacobian_norms):
+        figure, ax = plt.subplots()
+        call(tape, ax)
+        figure.canvas.draw()
+        plt.close(figure)

@@ -1,0 +1,392 @@
+"""What is drawn: the numbers on the artists are the measures' numbers."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support import make
+
+from rnncore import viz
+
+T, B, H = 12, 2, 5
+
+
+@pytest.fixture
+def taped(rng):
+    """A function cell -> tape with gradients and the cotangent they came from."""
+
+    def make_tape(cell, layers=1, lengths=None, steps=T, **options):
+        layer = make(cell, 3, H, layers, **options)
+        tape = layer.record(rng.normal(size=(steps, B, 3)), lengths=lengths)
+        g = rng.normal(size=tape.output.shape)
+        tape.backward(g)
+        return tape, g
+
+    return make_tape
+
+
+def labels(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def lines(ax, kind):
+    return [line for line in ax.lines if line.get_gid() == kind]
+
+
+def y_of(line):
+    return np.asarray(line.get_ydata(), float)
+
+
+# ---- every plot, in general ---------------------------------------------------------------------
+
+
+def pictures(tape, g, layer, x):
+    """name -> a call that draws it on `ax`: every plot that returns Axes must be here."""
+    gated = layer.mode in ("LSTM", "GRU")
+    tokens = list("abcdefghijkl")
+    found = {
+        "plot_connectivity": lambda ax: viz.plot_connectivity(viz.connectivity(tape, g), ax),
+        "plot_context_cut": lambda ax: viz.plot_context_cut(
+            viz.context_cut(layer, x, lambda y: (y**2).sum(-1)), ax
+        ),
+        "plot_dependency_map": lambda ax: viz.plot_dependency_map(tape, g, ax),
+        "plot_gradient_flow": lambda ax: viz.plot_gradient_flow(tape, ax),
+        "plot_gradient_map": lambda ax: viz.plot_gradient_map(tape, ax),
+        "plot_horizon": lambda ax: viz.plot_horizon(tape, ax),
+        "plot_integrated_gradients": lambda ax: viz.plot_integrated_gradients(
+            viz.integrated_gradients(layer, x, g), ax
+        ),
+        "plot_jacobian_norms": lambda ax: viz.plot_jacobian_norms(tape, ax),
+        "plot_lyapunov_convergence": lambda ax: viz.plot_lyapunov_convergence(
+            viz.lyapunov_convergence(layer, x), ax
+        ),
+        "plot_lyapunov_spectrum": lambda ax: viz.plot_lyapunov_spectrum(
+            viz.lyapunov_spectrum(layer, x), ax
+        ),
+        "plot_mean_field": lambda ax: viz.plot_mean_field(tape, ax),
+        "plot_memory_capacity": lambda ax: viz.plot_memory_capacity(
+            viz.memory_curve(layer, 4, steps=80), ax
+        ),
+        "plot_norm_preservation": lambda ax: viz.plot_norm_preservation(tape, ax),
+        "plot_omission": lambda ax: viz.plot_omission(viz.omission(layer, x), ax),
+        "plot_singular_values": lambda ax: viz.plot_singular_values(tape, ax, n=3),
+        "plot_states": lambda ax: viz.plot_states(tape, ax),
+        "plot_step_share": lambda ax: viz.plot_step_share(tape, ax),
+        "plot_text": lambda ax: viz.plot_text(tokens, np.arange(12.0), ax),
+        "plot_unrolled": lambda ax: viz.plot_unrolled(tape, ax),
+        "plot_cell": lambda ax: viz.plot_cell(tape, 3, ax),
+    }
+    if gated:
+        found |= {
+            "plot_gates": lambda ax: viz.plot_gates(tape, ax),
+            "plot_saturation": lambda ax: viz.plot_saturation(tape, ax),
+            "plot_timescales": lambda ax: viz.plot_timescales(tape, ax),
+        }
+    return found
+
+
+FIGURES = {"plot_timeline"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "on_given_axes"), [("lstm", True), ("lstm", False), ("gru", True), ("rnn-relu", True)]
+)
+def test_all_draw_on_the_axes_they_are_told(cell, on_given_axes, taped, plt, rng):
+    tape, g = taped(cell)
+    x = rng.normal(size=(T, B, 3))
+    calls = pictures(tape, g, tape.layer, x)
+    for name, call in calls.items():
+        figure, (left, right) = plt.subplots(1, 2)
+        plt.sca(right)
+        ax = call(left if on_given_axes else None)
+        assert ax is (left if on_given_axes else right), name
+        assert ax.get_title(), name
+        assert ax.lines or ax.images or ax.patches or ax.collections, name
+        if cell == "lstm" and on_given_axes:
+            figure.canvas.draw()
+        plt.close(figure)
+    if cell == "lstm":
+        every = {n for n in viz.__all__ if n.startswith("plot_")} - FIGURES
+        assert set(calls) == every
+
+
+def test_matplotlib_is_imported_by_the_first_picture():
+    code = (
+        "import sys\n"
+        "from rnncore import viz\n"
+        "viz.plot_states, viz.style.LINES\n"
+        "assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# ---- decay over lag -----------------------------------------------------------------------------
+
+
+def test_jacobian_norms(taped, plt):
+    tape, _ = taped("lstm")
+    norms = viz.jacobian_norms(tape)
+    ax = viz.plot_jacobian_norms(tape, row=1)
+    (line,) = lines(ax, "jacobian_norms")
+    np.testing.assert_array_equal(y_of(line), norms[:, 1])
+    np.testing.assert_array_equal(line.get_xdata(), np.arange(T))
+    assert ax.get_yscale() == "log"
+    (fit,) = lines(ax, "fit")
+    rate, level = viz.decay_fit(norms[:, 1])
+    np.testing.assert_allclose(y_of(fit), np.exp(level + rate * np.arange(1, T)))
+
+
+def test_the_title_says_how_fast(plt):
+    halves = 0.5 ** (np.arange(30.0) / 3.1)
+    ax = viz.plot_jacobian_norms(halves)
+    assert ax.get_title() == "The gradient halves every 3.1 steps"
+    grown = viz.plot_jacobian_norms(2.0 ** (np.arange(30.0) / 5), plt.figure().gca())
+    assert grown.get_title() == "The gradient doubles every 5 steps"
+    plt.close()
+    flat = viz.plot_jacobian_norms(np.ones(30), plt.figure().gca())
+    assert flat.get_title() == "The gradient neither fades nor grows"
+    plt.close()
+
+
+def test_runs_overlay_with_their_own_look(plt):
+    norms = 0.5 ** np.arange(20.0)
+    ax = viz.plot_jacobian_norms(norms, label="a")
+    viz.plot_jacobian_norms(0.9 ** np.arange(25.0), label="b")
+    viz.plot_jacobian_norms(norms, label="c", color="black", lw=3)
+    a, b, c = lines(ax, "jacobian_norms")
+    assert len({(line.get_color(), line.get_marker()) for line in (a, b, c)}) == 3
+    assert (c.get_color(), c.get_linewidth()) == ("black", 3)
+    assert labels(ax)[:2] == ["a: halves every 1 step", "b: halves every 6.6 steps"]
+    assert ax.get_title() == "How much of the gradient is left k steps back"
+    for guide in lines(ax, "guide"):
+        gamma = y_of(guide)[1]
+        np.testing.assert_allclose(y_of(guide), gamma ** np.arange(len(y_of(guide))))
+
+
+def test_a_batch_is_a_median_with_a_band(plt):
+    norms = np.array([[1, 1, 1], [0.5, 0.25, 0.1], [0.2, 0.1, np.nan]])
+    ax = viz.plot_jacobian_norms(norms, fit=False)
+    np.testing.assert_allclose(y_of(lines(ax, "jacobian_norms")[0]), [1, 0.25, 0.15])
+    (band,) = ax.collections
+    y = band.get_paths()[0].vertices[:, 1]
+    assert (y.min(), y.max()) == (0.1, 1)
+
+
+def test_the_end_of_float32_and_exact_zeros_are_drawn_apart(plt):
+    sizes = 10.0 ** -np.arange(0.0, 45.0, 5)
+    ax = viz.plot_gradient_flow({"l0.h": np.r_[0, 0, sizes[::-1]][:, None]})
+    (floor,) = lines(ax, "floor")
+    assert floor.get_ydata()[0] == np.finfo(np.float32).tiny
+    (zeros,) = lines(ax, "zeros")
+    assert zeros.get_xdata().tolist() == [0, 1]
+    assert np.isnan(y_of(lines(ax, "gradient_flow")[0])[:2]).all()
+    assert ax.get_title() == "The gradient is exactly 0 before step 2"
+    assert "exactly 0" in labels(ax)
+    near = viz.plot_jacobian_norms(0.9 ** np.arange(9.0), plt.figure().gca())
+    assert not lines(near, "floor")
+    plt.close()
+
+
+def test_horizon_marks_lie_on_the_curve(plt):
+    norms = 0.8 ** np.arange(60.0)
+    ax = viz.plot_horizon(norms, eps=0.01)
+    for kind, lag in {"half-life": 5, "horizon (0.01)": 21}.items():
+        (mark,) = lines(ax, kind)
+        assert mark.get_xdata()[0] == lag
+        assert mark.get_ydata()[0] == pytest.approx(0.8**lag)
+    assert ax.get_title() == "1 % of the gradient is left 21 steps back"
+
+
+def test_singular_values(taped, plt):
+    tape, _ = taped("gru")
+    ax = viz.plot_singular_values(tape, n=3, row=1)
+    _, sigma = viz.singular_values(tape, 3)
+    for i, line in enumerate(lines(ax, "singular_values")):
+        np.testing.assert_array_equal(y_of(line), sigma[:, 1, i])
+    assert labels(ax) == ["σ₁", "σ₃"]
+
+
+# ---- over time ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cell", "names"), [("lstm", ["l0.h", "l0.c"]), ("gru", ["l0.h"])])
+def test_gradient_flow(cell, names, taped, plt):
+    tape, _ = taped(cell)
+    ax = viz.plot_gradient_flow(tape, row=0, label="run")
+    found, flow = lines(ax, "gradient_flow"), viz.gradient_flow(tape)
+    for line, name in zip(found, names, strict=True):
+        np.testing.assert_array_equal(y_of(line), flow[name][:, 0])
+    assert labels(ax) == [f"run {name}" for name in names]
+    assert "time →" in ax.get_xlabel()
+    assert "← gradient" in ax.get_xlabel()
+
+
+def test_states_are_centred_and_in_the_order_that_is_said(taped, plt):
+    tape, _ = taped("lstm", layers=2)
+    ax = viz.plot_states(tape, row=1)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["l0.h", "l0.c", "l1.h", "l1.c"]
+    for image in ax.images:
+        name = image.get_gid()
+        order = viz.unit_order(tape, name[:2])
+        np.testing.assert_allclose(image.get_array(), tape[name][:, 1][:, order].T, rtol=1e-6)
+        assert image.norm.vmin == -image.norm.vmax
+    assert ax.images[0].norm is ax.images[2].norm
+    plain = viz.plot_states(tape, plt.figure().gca(), names=["l1.c"], order=None)
+    np.testing.assert_allclose(plain.images[0].get_array(), tape["l1.c"][:, 0].T, rtol=1e-6)
+    plt.close()
+
+
+@pytest.mark.parametrize(("cell", "gates"), [("lstm", "i f g o"), ("gru", "r z n hn")])
+def test_gates_are_all_there_with_fixed_limits(cell, gates, taped, plt):
+    tape, _ = taped(cell)
+    ax = viz.plot_gates(tape)
+    assert [i.get_gid() for i in ax.images] == [f"l0.{g}" for g in gates.split()]
+    for image in ax.images:
+        limits = (image.norm.vmin, image.norm.vmax)
+        signed = image.get_gid().rpartition(".")[2] in ("g", "n", "hn")
+        if signed:
+            assert limits[0] == -limits[1]
+        else:
+            assert limits == (0, 1)
+            assert image.cmap.name == viz.style.GATES
+        order = viz.unit_order(tape)
+        np.testing.assert_allclose(
+            image.get_array(), tape[image.get_gid()][:, 0][:, order].T, rtol=1e-6
+        )
+
+
+def test_a_ragged_row_is_as_long_as_it_is(taped, plt):
+    tape, _ = taped("lstm", lengths=[12, 7])
+    assert viz.plot_states(tape, row=1).images[0].get_array().shape == (H, 7)
+    assert viz.plot_gates(tape, plt.figure().gca(), row=1).images[0].get_array().shape == (H, 7)
+    plt.close()
+
+
+def test_gradient_map(taped, plt):
+    tape, _ = taped("gru")
+    ax = viz.plot_gradient_map(tape, order=None)
+    (image,) = ax.images
+    np.testing.assert_allclose(image.get_array(), tape.grad["l0.h"][:, 0].T, rtol=1e-6)
+    assert image.norm.vmin == -image.norm.vmax
+    assert "← gradient" in ax.get_xlabel()
+
+
+def test_norm_preservation(taped, plt):
+    tape, _ = taped("rnn-tanh")
+    ax = viz.plot_norm_preservation(tape, row=0)
+    np.testing.assert_array_equal(
+        y_of(lines(ax, "norm_preservation")[0]), viz.norm_preservation(tape)[:, 0]
+    )
+    assert ax.get_title().startswith("A typical step shrinks the gradient by")
+
+
+def test_step_share(taped, plt):
+    tape, _ = taped("lstm")
+    ax = viz.plot_step_share(tape, row=1, names=["weight_hh_l0"])
+    share = viz.step_share(tape)["weight_hh_l0"][:, 1]
+    np.testing.assert_allclose(y_of(lines(ax, "step_share")[0]), 100 * share)
+    half = viz.steps_for_half(share[:, None])[0]
+    assert ax.get_title() == f"Half of weight_hh_l0's gradient comes from {half} of 12 steps"
+
+
+def test_dependency_map(taped, plt):
+    tape, g = taped("lstm")
+    sizes = viz.dependency_map(tape, g)[:, :, 1]
+    ax = viz.plot_dependency_map(tape, g, row=1, decades=20)
+    shown = ax.images[0].get_array()
+    np.testing.assert_array_equal(shown.mask, np.isnan(sizes))
+    np.testing.assert_allclose(shown.compressed(), sizes[~np.isnan(sizes)])
+    assert type(ax.images[0].norm).__name__ == "LogNorm"
+    with pytest.raises(ValueError, match="loss: got None"):
+        viz.plot_dependency_map(tape)
+
+
+def test_connectivity_as_text_and_as_map(taped, plt):
+    tape, g = taped("gru")
+    sizes = viz.connectivity(tape, g)
+    ax = viz.plot_connectivity(sizes, step=-2, tokens=list("hello world!"))
+    cells = ax.patches
+    colours = plt.get_cmap(viz.style.GATES)
+    assert len(cells) == 12
+    np.testing.assert_allclose(cells[4].get_facecolor(), colours(sizes[10, 4, 0]))
+    assert cells[10].get_linewidth() == 2
+    assert cells[11].get_facecolor() == (1, 1, 1, 1)
+    assert "step 10" in ax.get_title()
+    image = viz.plot_connectivity(sizes, plt.figure().gca()).images[0]
+    np.testing.assert_allclose(
+        image.get_array().compressed(), sizes[:, :, 0][~np.isnan(sizes[:, :, 0])]
+    )
+    plt.close()
+
+
+# ---- units, spectra, curves ---------------------------------------------------------------------
+
+
+def test_timescales_and_units_that_never_forget(plt):
+    ax = viz.plot_timescales({"l0": np.array([2.0, np.inf, 8.0])})
+    (line,) = lines(ax, "timescales")
+    assert y_of(line).tolist() == [8, 2]
+    np.testing.assert_allclose(line.get_xdata(), [0.5, 5 / 6])
+    assert len(lines(ax, "never")[0].get_xdata()) == 1
+    assert ax.get_title() == "Half of the units keep what they hold for 8 steps or more"
+
+
+def test_saturation_has_a_dot_a_unit(taped, plt):
+    tape, _ = taped("lstm", layers=2)
+    ax, shares = viz.plot_saturation(tape), viz.saturation(tape)
+    for line, (name, share) in zip(lines(ax, "saturation"), shares.items(), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), share.low)
+        np.testing.assert_array_equal(line.get_ydata(), share.high)
+        assert line.get_label() == name
+    with pytest.raises(ValueError, match="expected an LSTM or a GRU"):
+        viz.plot_saturation(taped("rnn-relu")[0])
+
+
+def test_lyapunov_spectrum(plt):
+    ax = viz.plot_lyapunov_spectrum([0.5, 0.0, -1.0, -2.0], label="a")
+    (line,) = lines(ax, "lyapunov_spectrum")
+    assert line.get_xdata().tolist() == [0.25, 0.5, 0.75, 1]
+    assert y_of(line).tolist() == [0.5, 0, -1, -2]
+    assert ax.get_title() == "λ₁ = 0.5: chaos of dimension 2.5, 0.5 nats a step"
+    viz.plot_lyapunov_spectrum([-np.log(2) / 4, -np.inf], label="b")
+    assert labels(ax) == ["a", "b"]
+
+
+def test_mean_field_puts_the_run_on_the_map(taped, plt):
+    tape, _ = taped("rnn-tanh")
+    ax, found = viz.plot_mean_field(tape), viz.mean_field(tape)["l0"]
+    (run,) = lines(ax, "run")
+    assert (run.get_xdata()[0], run.get_ydata()[0]) == (found.sigma_b, found.sigma_w)
+    assert ax.get_title().startswith("χ = ")
+    gated = viz.plot_mean_field(taped("gru")[0], plt.figure().gca())
+    assert lines(gated, "edge")[0].get_xdata()[0] == 1
+    plt.close()
+
+
+def test_integrated_gradients_show_their_residual(plt):
+    value = np.array([[[1.0]], [[-2.0]], [[0.5]]])
+    ax = viz.plot_integrated_gradients(viz.Attribution(value, np.array([0.25])), tokens="abc")
+    heights = [bar.get_height() for bar in ax.patches]
+    assert heights == [1, -2, 0.5, 0.25]
+    assert ax.patches[1].get_hatch()
+    assert not ax.patches[0].get_hatch()
+    assert "'b' at step 1" in ax.get_title()
+
+
+def test_curves(plt):
+    ax = viz.plot_memory_capacity(np.array([1.0, 0.5, 0.0]), label="net")
+    assert y_of(lines(ax, "memory_capacity")[0]).tolist() == [1, 0.5, 0]
+    assert labels(ax) == ["net: 1.5"]
+    contexts, change = np.array([1, 2, 4]), np.array([[2.0, 4.0], [0.0, 1.0], [0.0, 0.0]])
+    cut = viz.plot_context_cut((contexts, change), plt.figure().gca())
+    assert y_of(lines(cut, "context_cut")[0]).tolist() == [3, 0.5, 0]
+    assert cut.get_title() == "Context beyond 4 steps hardly helps"
+    plt.close()
+    bars = viz.plot_omission(np.array([[0.1], [0.7], [0.2]]), plt.figure().gca())
+    assert [bar.get_height() for bar in bars.patches] == [0.1, 0.7, 0.2]
+    plt.close()
+    estimate = np.array([[-1.0, -3.0], [-0.5, -2.0]])
+    settled = viz.plot_lyapunov_convergence((np.array([1, 2]), estimate), plt.figure().gca())
+    np.testing.assert_array_equal(y_of(lines(settled, "lyapunov_convergence")[0]), [-1, -0.5])
+    plt.close()

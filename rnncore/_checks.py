@@ -10,10 +10,10 @@ REAL_KINDS = "fiub"
 def as_dtype(dtype, name="dtype"):
     """float32 or float64 as numpy's dtype."""
     try:
-        found = np.dtype(dtype)
+        found = None if dtype is None else np.dtype(dtype)      # np.dtype(None) is float64
     except TypeError:
         found = None
-    if found not in (np.dtype("float32"), np.dtype("float64")):
+    if found is None or found.name not in ("float32", "float64") or not found.isnative:
         raise ValueError(f"{name}: got {dtype!r}, expected 'float32' or 'float64'")
     return found
 
@@ -51,7 +51,9 @@ def as_real(value, name, dtype):
 def as_rows(value, name, dtype):
     """As `as_real`, with a last axis that the kernels can walk."""
     array = as_real(value, name, dtype)
-    rows_fit = array.ndim and (array.shape[-1] <= 1 or array.strides[-1] == array.itemsize)
+    if array.ndim == 0:
+        return array
+    rows_fit = array.shape[-1] <= 1 or array.strides[-1] == array.itemsize
     if not rows_fit or not array.flags.aligned or any(s % array.itemsize for s in array.strides):
         array = np.ascontiguousarray(array)
     return array

@@ -38,7 +38,7 @@ class Cell(Module):
         -------
         h : ndarray, or the pair (h, c) for an LSTM
         """
-        _, state = self._layer(self._sequence(x), self._stacked(state))
+        _, state = self._layer(*self._one_step(x, state))
         return _first(state)
 
     def record(self, x, state=None):
@@ -48,23 +48,29 @@ class Cell(Module):
         -------
         CellTape
         """
-        return CellTape(self._layer.record(self._sequence(x), self._stacked(state)))
+        return CellTape(self._layer.record(*self._one_step(x, state)))
 
-    def _sequence(self, x):
+    def _one_step(self, x, state):
+        """x and the state as a layer takes them."""
         x = np.asarray(x)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise ValueError(f"x: got shape {x.shape}, expected (B, I), or (I,) for one row, "
                              f"with I = input_size = {self.input_size}")
-        return x[None]
+        expected = (*x.shape[:-1], self.hidden_size)
 
-    def _stacked(self, state):
-        if state is None:
-            return None
-        if self.mode == "LSTM":
-            if not isinstance(state, tuple | list) or len(state) != 2:
-                raise ValueError(f"state: got {type(state).__name__}, expected the pair (h, c)")
-            return tuple(None if part is None else np.asarray(part)[None] for part in state)
-        return np.asarray(state)[None]
+        def stacked(name, part):
+            if part is None:
+                return None
+            part = np.asarray(part)
+            if part.shape != expected:
+                raise ValueError(f"{name}: got shape {part.shape}, expected {expected}")
+            return part[None]
+
+        if state is None or self.mode != "LSTM":
+            return x[None], stacked("h", state)
+        if not isinstance(state, tuple | list) or len(state) != 2:
+            raise ValueError(f"state: got {type(state).__name__}, expected the pair (h, c)")
+        return x[None], tuple(map(stacked, ("h", "c"), state))
 
 
 class CellTape:

@@ -63,12 +63,13 @@ class Recurrent(Module):
             self._packed[layer, direction] = entry
         end = suffix(layer, direction)
         w_ih, w_hh = self._parameters["weight_ih" + end], self._parameters["weight_hh" + end]
-        if entry[0] != self._version:
+        version = self.version
+        if entry[0] != version:
             entry[2].pack(w_ih, w_hh, self._slot_bias(end))
-            entry[0] = self._version
-        if backward and entry[1] != self._version:
+            entry[0] = version
+        if backward and entry[1] != version:
             entry[2].pack_backward(w_ih, w_hh)
-            entry[1] = self._version
+            entry[1] = version
         return entry[2]
 
     def _slot_bias(self, end):

@@ -1,10 +1,18 @@
 """What owns weights: one dictionary of arrays, and one door to change them."""
 
+import sys
+import zlib
 from contextlib import ExitStack, contextmanager
 
-import numpy as np
-
 from ._checks import as_dtype, as_real
+
+
+class _Open(dict):
+    """Weights open for change: setting an item writes into the array."""
+
+    def __setitem__(self, name, value):
+        if self[name] is not value:
+            self[name][...] = value
 
 
 class Module:
@@ -21,10 +29,17 @@ class Module:
         self._parameters = {}
         self._modules = {}
         self._version = 0
+        self._watched = False           # somebody may write unseen: look at the values at every use
+        self._seen = None
 
     @property
     def version(self):
-        """How often the weights were opened for change, submodules included."""
+        """A number that rises when the weights change, submodules included."""
+        if self._watched:
+            values = tuple(zlib.crc32(array) for array in self._parameters.values())
+            if values != self._seen:
+                self._seen = values
+                self._version += 1
         return self._version + sum(m.version for m in self._modules.values())
 
     @property
@@ -46,7 +61,9 @@ class Module:
         Yields
         ------
         dict of ndarray
-            Writable views, by name; read-only again when the block ends.
+            Writable views, by name; read-only again when the block ends. Setting an item writes into it.
+            A slice that outlives the block stays writable: the module then compares its weights at every
+            use, which costs time but never runs on old ones.
 
         Examples
         --------
@@ -58,18 +75,21 @@ class Module:
         0.5
         """
         views = {name: array.view() for name, array in self._parameters.items()}
-        opened = dict(views)
+        holders = {name: sys.getrefcount(array) for name, array in self._parameters.items()}
+        opened = _Open(views)
         with ExitStack() as stack:
             for prefix, module in self._modules.items():
                 inner = stack.enter_context(module.writable())
-                opened |= {f"{prefix}.{name}": view for name, view in inner.items()}
-            self._version += 1
+                opened.update({f"{prefix}.{name}": view for name, view in inner.items()})
+            self._watched = True
             try:
                 yield opened
             finally:
                 self._version += 1
                 for view in views.values():
                     view.flags.writeable = False
+                self._watched = any(sys.getrefcount(array) > holders[name]
+                                    for name, array in self._parameters.items())
 
     def state_dict(self):
         """Copies of the weights, by torch's names.

@@ -40,12 +40,12 @@ class Stream:
         self._steps = _engine.Steps(packs, self._h, self._c)
         self._version = layer.version
 
-    def step(self, x, out=None):
+    def step(self, x_t, out=None):
         """One step.
 
         Parameters
         ----------
-        x : array_like, (B, I)
+        x_t : array_like, (B, I)
         out : ndarray, (B, H), of the layer's dtype, C-contiguous, optional
             The output is written here, and the call allocates nothing.
 
@@ -53,15 +53,15 @@ class Stream:
         -------
         ndarray, (B, H)
         """
-        if self._version != self._layer._version:
+        if self._version != self._layer.version:
             self._bind()
         if out is None:
             out = np.empty((self._batch, self._layer.hidden_size), self._layer.dtype)
-        if not self._steps.run(x, out):
-            self._explain(x, out)
+        if not self._steps.run(x_t, out):
+            self._explain(x_t, out)
         return out
 
-    def _explain(self, x, out):
+    def _explain(self, x_t, out):
         """The arrays were not what the engine takes as they are: convert x, or say what is wrong."""
         layer = self._layer
         expected = (self._batch, layer.hidden_size)
@@ -69,12 +69,12 @@ class Stream:
                 or not out.flags.c_contiguous or not out.flags.writeable:
             got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
             raise ValueError(f"out: got {got}, expected a writable C-contiguous {layer.dtype} array of shape {expected}")
-        x = np.ascontiguousarray(as_rows(x, "x", layer.dtype))
-        if x.shape != (self._batch, layer.input_size):
-            raise ValueError(f"x: got shape {x.shape}, expected (B, I) = {(self._batch, layer.input_size)}; "
+        x_t = np.asarray(as_rows(x_t, "x_t", layer.dtype), order="C")
+        if x_t.shape != (self._batch, layer.input_size):
+            raise ValueError(f"x_t: got shape {x_t.shape}, expected (B, I) = {(self._batch, layer.input_size)}; "
                              "open the stream with another batch_size, or give it one step")
-        if not self._steps.run(x, out):
-            raise ValueError(f"x, out: got arrays of {x.dtype} and {out.dtype}, expected native {layer.dtype}")
+        if not self._steps.run(x_t, out):
+            raise ValueError(f"x_t, out: got arrays of {x_t.dtype} and {out.dtype}, expected native {layer.dtype}")
 
     @property
     def state(self):

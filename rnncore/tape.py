@@ -461,14 +461,14 @@ class Tape:
             raise ValueError(f"grad_output, grad_state: got leading axes {leading}, expected one K for all or none")
         many = leading.pop() if leading else None
         found = {name: array for name, array, _ in given}
-        rows = (1 if many is None else many) * self.B
+        K = 1 if many is None else many
         carries = []
         for name, like in zip(names, state, strict=True):
-            carry = np.zeros((self._initial[0].shape[0], rows, self.layer.hidden_size), self.dtype)
+            layers, B, H = self._initial[0].shape
+            carry = np.zeros((layers, K, B, H), self.dtype)
             if name in found:
-                part = found[name].reshape(-1, carry.shape[0], self.B, carry.shape[2])
-                carry.reshape(carry.shape[0], -1, self.B, carry.shape[2])[...] = part.swapaxes(0, 1)
-            carries.append(carry)
+                carry[...] = found[name].reshape(K, layers, B, H).swapaxes(0, 1)
+            carries.append(carry.reshape(layers, K * B, H))
         dh, dc = carries[0], carries[1] if len(carries) == 2 else None
         return self._time_major(found.get("grad_output"), many), dh, dc, many
 

@@ -18,7 +18,7 @@
 #endif
 
 typedef double lattice_v4 __attribute__((vector_size(32), aligned(8), may_alias));
-typedef long long lattice_m4 __attribute__((vector_size(32), aligned(8), may_alias));
+typedef unsigned long long lattice_m4 __attribute__((vector_size(32), aligned(8), may_alias));
 
 #define V4(p) (*(lattice_v4 *)(p))
 #define CV4(p) (*(const lattice_v4 *)(p))
@@ -136,13 +136,12 @@ LATTICE_KERNEL void lattice_moments(const double *x, const double *mean, const d
     }
 }
 
-/* density[j] = constant[j] - |W_j (x - mean_j)|^2 / 2, less the largest of them, which is returned.
+/* density[j] = constant[j] - |W_j (x - mean_j)|^2 / 2;
  * mean (features, n); whiten: for every feature f its row of W, (0 .. f) when full, else (f, f). */
-LATTICE_KERNEL double lattice_gaussian(const double *x, const double *mean, const double *whiten,
-                                       const double *constant, ptrdiff_t features, int full,
-                                       ptrdiff_t n, double *density)
+LATTICE_KERNEL void lattice_gaussian(const double *x, const double *mean, const double *whiten,
+                                     const double *constant, ptrdiff_t features, int full,
+                                     ptrdiff_t n, double *density)
 {
-    lattice_v4 best = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
     for (ptrdiff_t j = 0; j < n; j += 4) {
         const double *row = whiten + j;
         lattice_v4 square = {0};
@@ -152,14 +151,41 @@ LATTICE_KERNEL double lattice_gaussian(const double *x, const double *mean, cons
                 y += CV4(row) * (x[g] - CV4(mean + g * n + j));
             square += y * y;
         }
-        square = CV4(constant + j) - 0.5 * square;
-        V4(density + j) = square;
-        V4_MAX(square, best, best);
+        V4(density + j) = CV4(constant + j) - 0.5 * square;
     }
+}
+
+/* x -= its largest, which is returned; a row of nothing but -inf stays as it is, and returns 0. */
+LATTICE_KERNEL double lattice_off_top(double *x, ptrdiff_t n)
+{
+    lattice_v4 best = CV4(x);
+    for (ptrdiff_t j = 4; j < n; j += 4) V4_MAX(CV4(x + j), best, best);
     double top = best[0];
     for (int q = 1; q < 4; q++) top = best[q] > top ? best[q] : top;
-    for (ptrdiff_t j = 0; j < n; j += 4) V4(density + j) -= top;
+    if (top == -INFINITY) return 0;
+    for (ptrdiff_t j = 0; j < n; j += 4) V4(x + j) -= top;
     return top;
+}
+
+/* x = exp(x) for x <= 0, n a multiple of 4; 0 below -708. x = k ln 2 + r with |r| <= ln 2 / 2, and
+ * the series of exp(r) to r^13, whose rest is 4e-18. The compiler's own exp is one lane at a time. */
+LATTICE_KERNEL void lattice_exp(double *x, ptrdiff_t n)
+{
+    static const double series[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800,
+                                    1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
+                                    1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0};
+    const double magic = 6755399441055744.0; /* 1.5 * 2^52: the sum's low bits are round(x / ln 2) */
+    for (ptrdiff_t i = 0; i < n; i += 4) {
+        lattice_v4 y = CV4(x + i);
+        lattice_m4 keep = (lattice_m4)(y >= -708.0);
+        y = (lattice_v4)(keep & (lattice_m4)y);
+        lattice_v4 m = y * 1.4426950408889634 + magic, k = m - magic;
+        lattice_v4 r = (y - k * 0x1.62e42fee00000p-1) - k * 1.9082149292705878e-10;
+        lattice_v4 p = r * series[0] + series[1];
+        for (int q = 2; q < 14; q++) p = p * r + series[q];
+        lattice_m4 scale = ((lattice_m4)m << 52) + 0x3FF0000000000000;
+        V4(x + i) = (lattice_v4)(keep & (lattice_m4)(p * (lattice_v4)scale));
+    }
 }
 
 #endif

@@ -63,7 +63,7 @@ cdef class Steps:
         cdef char *kept = top.out.p
         try:
             PyObject_GetBuffer(x, &bx, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
-        except (BufferError, TypeError):
+        except (BufferError, TypeError, ValueError):
             return False
         try:
             PyObject_GetBuffer(out, &bo, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)

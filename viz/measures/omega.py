@@ -108,10 +108,10 @@ def _final(tape, grad_state, reverse: bool) -> np.ndarray:
     v = np.zeros((tape.B, layer.num_layers * parts * layer.hidden_size), tape.dtype)
     if grad_state is None:
         return v
-    arrays = grad_state if isinstance(grad_state, tuple) else (grad_state,)
+    given = grad_state if isinstance(grad_state, tuple | list) else (grad_state,)
     directions = 2 if layer.bidirectional else 1
     shape = (layer.num_layers * directions, tape.B, layer.hidden_size)
-    arrays = [np.asarray(a) for a in arrays]
+    arrays = [np.asarray(a) for a in given]
     if np.ndim(tape.output) == 2:
         arrays = [a[:, None] if a.ndim == 2 else a for a in arrays]
     if len(arrays) != parts or any(a.shape != shape for a in arrays):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._common import layer_names, valid_steps
+from ._common import valid_steps
 
 __all__ = ["Saturation", "saturation"]
 
@@ -50,11 +50,9 @@ def saturation(tape, low: float = 0.1, high: float = 0.9) -> dict[str, Saturatio
         raise ValueError(f"low, high: got {low}, {high}, expected 0 <= low < high <= 1")
     valid = valid_steps(tape)
     out = {}
-    for layer in layer_names(tape):
-        for gate in SIGMOID_GATES[tape.mode]:
-            values = np.asarray(tape[f"{layer}.{gate}"])[valid]
+    for name in tape.names("*"):
+        if name.rpartition(".")[2] in SIGMOID_GATES[tape.mode]:
+            values = np.asarray(tape[name])[valid]
             count = max(len(values), 1)
-            out[f"{layer}.{gate}"] = Saturation(
-                (values < low).sum(0) / count, (values > high).sum(0) / count
-            )
+            out[name] = Saturation((values < low).sum(0) / count, (values > high).sum(0) / count)
     return out

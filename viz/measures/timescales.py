@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._common import layer_names, valid_steps
+from ._common import valid_steps
 
 __all__ = ["timescales"]
 
@@ -47,10 +47,10 @@ def timescales(tape) -> dict[str, np.ndarray]:
         )
     valid = valid_steps(tape)
     out = {}
-    for name in layer_names(tape):
-        gate = np.asarray(tape[f"{name}.{KEEPS[tape.mode]}"], np.float64)[valid]  # (steps, H)
+    for name in tape.names(f"*.{KEEPS[tape.mode]}"):
+        gate = np.asarray(tape[name], np.float64)[valid]  # (steps, H)
         with np.errstate(divide="ignore", invalid="ignore"):
             # the mean of no step is NaN; ln 1 = 0 gives inf, ln 0 = −inf gives 0
             mean = np.log(gate).sum(0) / len(gate)
-            out[name] = 1 / np.abs(mean)
+            out[name.rpartition(".")[0]] = 1 / np.abs(mean)
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import style
+from ..measures.unit_order import unit_order
 
 
 def axes(ax):
@@ -150,7 +151,7 @@ def visible(token) -> str:
 
 
 def band_order(order, units: int) -> np.ndarray:
-    order = np.arange(units) if order is None else np.asarray(order)
+    order = np.asarray(order)
     if not np.array_equal(np.sort(order), np.arange(units)):
         raise ValueError(
             f"order: got {order.tolist()}, expected the units 0 … {units - 1} once each"
@@ -158,7 +159,18 @@ def band_order(order, units: int) -> np.ndarray:
     return order
 
 
-def bands(ax, parts, *, order=None, tokens=None, gradient=False):
+def units_of(tape, name: str, order) -> np.ndarray:
+    """The units of a named array from top to bottom: "auto", None, or as the caller says."""
+    if order is None:
+        return np.arange(tape.layer.hidden_size)
+    if isinstance(order, str):
+        if order != "auto":
+            raise ValueError(f"order: got {order!r}, expected 'auto', None or the units' numbers")
+        return unit_order(tape, name.rpartition(".")[0])
+    return band_order(order, tape.layer.hidden_size)
+
+
+def bands(ax, parts, *, tokens=None, gradient=False):
     """Maps of units over time, one under the other: [(name, (T, H), cmap, norm)].
 
     Every part is an image of its own, so that gates keep 0 … 1 while states are centred at 0.
@@ -167,8 +179,6 @@ def bands(ax, parts, *, order=None, tokens=None, gradient=False):
     images = []
     for index, (name, values, cmap, norm) in enumerate(parts):
         values = np.ma.masked_invalid(np.asarray(values, np.float64).T)
-        if order is not None:
-            values = values[band_order(order, len(values))]
         top = index * (1 + gap)
         image = ax.imshow(
             values,

@@ -43,6 +43,16 @@ def plot_cell(
     -------
     matplotlib Axes
         After `backward` the gradients are on it too: they run right to left.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> tape = rc.LSTM(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> ax = viz.plot_cell(tape, 3, Figure().subplots(), unit=0)
+    >>> sorted(image.get_gid() for image in ax.images)
+    ['c', 'c0', 'f', 'g', 'h', 'h0', 'i', 'o']
     """
     ax = axes(ax)
     if layer not in layer_names(tape):

@@ -37,6 +37,16 @@ def compare(
     Returns
     -------
     matplotlib Figure
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore import viz
+    >>> runs = {"short": 0.5 ** np.arange(9.0), "long": 0.9 ** np.arange(9.0)}
+    >>> figure = viz.compare(runs, viz.plot_jacobian_norms)
+    >>> figure.axes[0].get_title()
+    'How much of the gradient is left k steps back'
+    >>> import matplotlib.pyplot as plt; plt.close(figure)
     """
     import matplotlib.pyplot as plt
 

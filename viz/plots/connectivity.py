@@ -35,6 +35,15 @@ def plot_connectivity(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> sizes = np.tril(np.ones((5, 5)))[:, :, None] * [[[0.1], [1], [0.2], [0.2], [0.5]]]
+    >>> viz.plot_connectivity(sizes, Figure().subplots(), step=4, tokens="hello").get_title()
+    "The prediction at step 4 rests most on 'e', 3 steps back"
     """
     ax = axes(ax)
     sizes = np.asarray(connectivity, np.float64)[:, :, row]

@@ -30,6 +30,15 @@ def plot_context_cut(cut, ax=None, *, label: str | None = None, **line_kw):
     -------
     matplotlib Axes
         The mean over the rows with twice its standard error as a band.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> cut = np.array([1, 2, 4]), np.array([[3.0], [0.5], [0.0]])
+    >>> viz.plot_context_cut(cut, Figure().subplots()).get_title()
+    'Context beyond 4 steps hardly helps'
     """
     ax = axes(ax)
     contexts, change = cut

@@ -32,6 +32,16 @@ def plot_dependency_map(tape, loss=None, ax=None, *, row: int = 0, tokens=None, 
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> tape = rc.LSTM(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> ax = viz.plot_dependency_map(tape, np.ones((6, 1, 4)), Figure().subplots())
+    >>> ax.images[0].get_array().shape
+    (6, 6)
     """
     ax = axes(ax)
     if is_tape(tape):

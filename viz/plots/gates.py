@@ -6,8 +6,7 @@ import numpy as np
 
 from .. import style
 from ..measures.saturation import saturation
-from ..measures.unit_order import unit_order
-from ._draw import axes, bands, colour_bars, gate_norm, signed_norm
+from ._draw import axes, bands, colour_bars, gate_norm, signed_norm, units_of
 
 __all__ = ["plot_gates"]
 
@@ -36,6 +35,16 @@ def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=
     matplotlib Axes
         An image a gate. Gates between 0 and 1 always have these limits; candidates (g, n, hn) are
         centred at 0.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> tape = rc.LSTM(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> ax = viz.plot_gates(tape, Figure().subplots())
+    >>> [image.get_gid() for image in ax.images]
+    ['l0.i', 'l0.f', 'l0.g', 'l0.o']
     """
     if names is None:
         names = [n for n in tape.names("*") if not n.endswith((".h", ".c"))]
@@ -48,10 +57,8 @@ def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=
     length = int(tape.lengths[row])
     parts, signed = [], []
     for name in names:
-        layer, _, gate = name.rpartition(".")
-        units = slice(None)
-        if order is not None:
-            units = unit_order(tape, layer) if isinstance(order, str) else np.asarray(order)
+        gate = name.rpartition(".")[2]
+        units = units_of(tape, name, order)
         value = tape[name][:length, row][:, units]
         is_signed = gate in SIGNED
         signed.append(is_signed)
@@ -69,7 +76,7 @@ def _sentence(tape, names) -> str:
     if not shares:
         return "Candidates over time"
     stuck = {n: float(np.mean(np.maximum(s.low, s.high))) for n, s in shares.items()}
-    worst = max(stuck, key=stuck.get)
+    worst = max(stuck, key=stuck.__getitem__)
     if stuck[worst] < 0.05:
         return "All gates work in their middle range"
     end = "shut" if shares[worst].low.mean() > shares[worst].high.mean() else "wide open"

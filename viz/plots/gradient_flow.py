@@ -38,6 +38,17 @@ def plot_gradient_flow(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> tape = rc.LSTM(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> grads = tape.backward(np.ones((6, 1, 4)))
+    >>> ax = viz.plot_gradient_flow(tape, Figure().subplots())
+    >>> ax.get_xlabel()
+    'step   time →   ← gradient'
     """
     ax = axes(ax)
     flow = numbers(tape, gradient_flow)

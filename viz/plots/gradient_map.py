@@ -6,8 +6,7 @@ import numpy as np
 
 from .. import style
 from ..measures._common import check_backward
-from ..measures.unit_order import unit_order
-from ._draw import axes, bands, cmap, colour_bars
+from ._draw import axes, bands, cmap, colour_bars, units_of
 
 __all__ = ["plot_gradient_map"]
 
@@ -36,6 +35,17 @@ def plot_gradient_map(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> tape = rc.LSTM(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> grads = tape.backward(np.ones((6, 1, 4)))
+    >>> ax = viz.plot_gradient_map(tape, Figure().subplots())
+    >>> [image.get_gid() for image in ax.images]
+    ['l0.h', 'l0.c']
     """
     from matplotlib.colors import SymLogNorm
 
@@ -49,9 +59,7 @@ def plot_gradient_map(
     norm = SymLogNorm(largest * 10.0**-decades, vmin=-largest, vmax=largest, base=10)
     parts = []
     for name, value in values.items():
-        units = slice(None)
-        if order is not None:
-            units = unit_order(tape, name.rpartition(".")[0]) if isinstance(order, str) else order
+        units = units_of(tape, name, order)
         parts.append((name, value[:, units], cmap(style.SIGNED), norm))
     images = bands(ax, parts, tokens=tokens, gradient=True)
     colour_bars(ax, images[:1], ["∂L/∂state"])

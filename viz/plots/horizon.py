@@ -38,6 +38,14 @@ def plot_horizon(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> viz.plot_horizon(0.8 ** np.arange(60.0), Figure().subplots()).get_title()
+    '1 % of the gradient is left 21 steps back'
     """
     ax = axes(ax)
     norms = pick_row(norms_by_lag(tape, direction), row)

@@ -31,6 +31,15 @@ def plot_integrated_gradients(attribution, ax=None, *, row: int = 0, tokens=None
     matplotlib Axes
         Bars towards F in one colour, against it in the other and hatched; the last one, apart and
         outlined, is the residual.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> parts = viz.Attribution(np.array([[[1.0]], [[-2.0]]]), np.array([0.0]))
+    >>> viz.plot_integrated_gradients(parts, Figure().subplots(), tokens="ab").get_title()
+    "F changes by −1, most through 'b' at step 1; unexplained: 0"
     """
     ax = axes(ax)
     value = np.asarray(attribution.value)[:, row].sum(-1)

@@ -50,6 +50,15 @@ def plot_jacobian_norms(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> ax = viz.plot_jacobian_norms(0.5 ** (np.arange(30.0) / 3.1), Figure().subplots())
+    >>> ax.get_title()
+    'The gradient halves every 3.1 steps'
     """
     ax = axes(ax)
     norms = pick_row(norms_by_lag(tape, direction), row)
@@ -82,14 +91,16 @@ def _guides(ax, steps: int) -> None:
         old.remove()
     for text in [t for t in ax.texts if t.get_gid() == "guide"]:
         text.remove()
-    values = [np.asarray(line.get_ydata(), float) for line in drawn(ax, KIND)]
-    values = np.concatenate([v[np.isfinite(v)] for v in values])
-    if not values.size or steps < 3:
+    heights = np.concatenate([np.asarray(a.get_ydata(), float) for a in drawn(ax, KIND)])
+    heights = heights[np.isfinite(heights)]
+    if not heights.size or steps < 3:
         return
     steps = max(len(line.get_xdata()) for line in drawn(ax, KIND))
-    low, high = values.min() / 2, values.max() * 2
+    low, high = heights.min() / 2, heights.max() * 2
+    if drawn(ax, "floor"):
+        low = min(low, style.FLOOR / 100)
     lag = np.arange(steps)
-    ended = []
+    ended: list[tuple[float, float]] = []
     for gamma in SLOPES:
         end = min(steps - 1, np.log(low) / np.log(gamma)) if low < 1 else steps - 1
         height = gamma**end

@@ -34,6 +34,15 @@ def plot_mean_field(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> tape = rc.RNN(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> viz.plot_mean_field(tape, Figure().subplots()).get_xlabel()
+    'σ$_b$   (bias and input)'
     """
     ax = axes(ax)
     found = numbers(tape, mean_field)

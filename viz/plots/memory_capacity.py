@@ -28,6 +28,14 @@ def plot_memory_capacity(curve, ax=None, *, label: str | None = None, **line_kw)
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> viz.plot_memory_capacity(np.array([1.0, 0.5, 0.0]), Figure().subplots()).get_title()
+    'The state holds 1.5 steps of its input'
     """
     ax = axes(ax)
     curve = np.asarray(curve, np.float64)

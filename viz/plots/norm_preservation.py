@@ -35,6 +35,14 @@ def plot_norm_preservation(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> viz.plot_norm_preservation(np.full((20, 1), 0.8), Figure().subplots()).get_title()
+    'A typical step shrinks the gradient by 20 %'
     """
     ax = axes(ax)
     ratio = pick_row(numbers(tape, norm_preservation), row)

@@ -28,6 +28,15 @@ def plot_omission(change, ax=None, *, row: int = 0, tokens=None, **bar_kw):
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> change = np.array([[0.1], [0.7], [0.2]])
+    >>> viz.plot_omission(change, Figure().subplots()).get_title()
+    'Leaving out step 1 changes the final state most'
     """
     ax = axes(ax)
     change = pick_row(change, row)[:, 0]

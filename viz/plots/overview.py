@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..style import context
 from ._draw import time_axis
 from .gates import plot_gates
@@ -32,6 +34,16 @@ def overview(tape, *, row: int = 0, tokens=None, title: str | None = None):
     -------
     matplotlib Figure
         Panels that the tape has nothing for step aside.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> tape = rc.LSTM(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> figure = viz.overview(tape)
+    >>> figure.get_suptitle()
+    'LSTM: 4 units, 6 steps, 1 row'
+    >>> import matplotlib.pyplot as plt; plt.close(figure)
     """
     import matplotlib.pyplot as plt
 
@@ -50,7 +62,7 @@ def overview(tape, *, row: int = 0, tokens=None, title: str | None = None):
     right = {"jacobian": 1.15} | ({"timescales": 1.0, "saturation": 1.0} if gated else {})
     with context():
         height = min(14.0, max(5.5, 1.0 + 1.15 * sum(left.values())))
-        figure = plt.figure(figsize=(15, height), layout="constrained")
+        figure: Any = plt.figure(figsize=(15, height), layout="constrained")
         maps, curves = figure.subfigures(1, 2, width_ratios=(1.65, 1), wspace=0.02)
         axes = _panels(maps, left) | _panels(curves, right)
         last = list(left)[-1]

@@ -31,6 +31,15 @@ def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **li
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> tape = rc.GRU(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> viz.plot_saturation(tape, Figure().subplots()).get_title()
+    'No unit is stuck'
     """
     shares = numbers(tape, saturation)
     names = list(shares) if names is None else list(names)

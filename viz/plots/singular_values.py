@@ -34,6 +34,16 @@ def plot_singular_values(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> tape = rc.GRU(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> ax = viz.plot_singular_values(tape, Figure().subplots(), n=3)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['σ₁', 'σ₃']
     """
     from matplotlib import colormaps
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from .. import style
-from ..measures.unit_order import unit_order
-from ._draw import axes, bands, colour_bars, gate_norm, signed_norm
+from ._draw import axes, bands, colour_bars, gate_norm, signed_norm, units_of
 
 __all__ = ["plot_states"]
 
@@ -30,6 +29,16 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
     matplotlib Axes
         An image a name, signed and centred at 0: h of all layers share a scale, c have their own.
         The states of a sigmoid RNN are drawn as gates are, from 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> tape = rc.LSTM(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> ax = viz.plot_states(tape, Figure().subplots(), tokens="abcdef")
+    >>> [image.get_gid() for image in ax.images]
+    ['l0.h', 'l0.c']
     """
     ax = axes(ax)
     if names is None:
@@ -40,9 +49,7 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
     norms = {p: signed_norm(*(v for n, v in values.items() if n.endswith(p))) for p in "hc"}
     parts = []
     for name, value in values.items():
-        units = slice(None)
-        if order is not None:
-            units = unit_order(tape, name.rpartition(".")[0]) if isinstance(order, str) else order
+        units = units_of(tape, name, order)
         colours = style.GATES if sigmoid else style.SIGNED
         parts.append((name, value[:, units], colours, gate_norm() if sigmoid else norms[name[-1]]))
     images = bands(ax, parts, tokens=tokens)

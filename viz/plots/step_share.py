@@ -37,6 +37,15 @@ def plot_step_share(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> share = {"weight_hh_l0": np.array([[0.1], [0.2], [0.7]])}
+    >>> viz.plot_step_share(share, Figure().subplots()).get_title()
+    "Half of weight_hh_l0's gradient comes from 1 of 3 steps"
     """
     ax = axes(ax)
     shares = numbers(tape, step_share)

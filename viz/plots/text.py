@@ -35,6 +35,14 @@ def plot_text(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> viz.plot_text("hello", np.array([0.1, 0.9, 0.2, 0.2, 0.5]), Figure().subplots()).get_title()
+    "The number is largest at 'e', step 1"
     """
     ax = axes(ax)
     tokens = [visible(token) for token in tokens]

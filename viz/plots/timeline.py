@@ -30,6 +30,17 @@ def plot_timeline(tape, *, row: int = 0, names=None, tokens=None, title: str | N
     Returns
     -------
     matplotlib Figure
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> tape = rc.GRU(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> grads = tape.backward(np.ones((6, 1, 4)))
+    >>> figure = viz.plot_timeline(tape)
+    >>> len([ax for ax in figure.axes if ax.get_title()])
+    4
+    >>> import matplotlib.pyplot as plt; plt.close(figure)
     """
     import matplotlib.pyplot as plt
 

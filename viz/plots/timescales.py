@@ -30,6 +30,14 @@ def plot_timescales(tape, ax=None, *, label: str | None = None, **line_kw):
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> viz.plot_timescales({"l0": np.array([2.0, 8.0, 30.0])}, Figure().subplots()).get_title()
+    'Half of the units keep what they hold for 8 steps or more'
     """
     ax = axes(ax)
     scales = numbers(tape, timescales)
@@ -46,7 +54,7 @@ def plot_timescales(tape, ax=None, *, label: str | None = None, **line_kw):
     ax.set_yscale("log")
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of units, slowest first")
-    ax.set_ylabel("τ = −1 / mean ln f   (steps)")
+    ax.set_ylabel("τ   (steps)")
     if not drawn(ax, "one"):
         ax.axhline(1, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="one")
     pooled = np.concatenate([np.asarray(t) for t in scales.values()])

@@ -35,6 +35,17 @@ def plot_unrolled(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> tape = rc.GRU(2, 4, seed=0).record(np.ones((6, 1, 2)))
+    >>> grads = tape.backward(np.ones((6, 1, 4)))
+    >>> ax = viz.plot_unrolled(tape, Figure().subplots(), tokens="abcdef")
+    >>> [edges.get_gid() for edges in ax.collections]
+    ['edges']
     """
     flow = {name: size[:, row] for name, size in gradient_flow(tape).items()}
     ax = axes(ax)

@@ -1,0 +1,156 @@
+"""The pictures of a report: `rnncore.viz` draws them, this says which and writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rnncore.debug.runs import Run
+
+
+def draw_all(out: Path, runs: list[Run]) -> list[tuple[Path, str]]:
+    """Draw and write every figure.
+
+    Returns
+    -------
+    list of (Path, str)
+        Files in `out`, each with a caption, in the order of the page.
+    """
+    figures = [
+        ("jacobian_norms", *draw_jacobian_norms(runs)),
+        ("gradient_flow", *draw_gradient_flow(runs)),
+        ("loss", *draw_loss(runs)),
+    ]
+    for run in runs:
+        name = run.cell.replace("-", "_")
+        if run.model.layer.mode != "RNN":
+            figures.append((f"gates_{name}", *draw_gates(run)))
+        figures.append((f"states_{name}", *draw_states(run)))
+    written = []
+    for name, figure, caption in figures:
+        path = out / f"{name}.png"
+        figure.savefig(path, dpi=120)
+        written.append((path, caption))
+    return written
+
+
+def draw_jacobian_norms(runs: list[Run]):
+    """All cells on one axes: the norm of the Jacobian product against lag."""
+    from rnncore import viz
+
+    figure, ax = _axes(6)
+    for run in runs:
+        viz.plot_jacobian_norms(run.jacobian_norms, ax, label=run.label, fit=False)
+    _show_decades(ax)
+    ax.legend(loc="lower left", bbox_to_anchor=(0.01, 0.1))
+    ax.set_title(what_is_left(runs))
+    return figure, (
+        "How much a state can change the state k steps later: ‖∂s_T/∂s_{T−k}‖ of the whole "
+        f"state, median and range over {runs[0].jacobian_norms.shape[1]} stretches of held-out "
+        "text, in float64."
+    )
+
+
+def what_is_left(runs: list[Run]) -> str:
+    """The title: what share of lag 1's norm each cell has left, at a lag where they differ."""
+    lag = min(20, len(runs[0].decay) - 1)
+    shares = ", ".join(
+        f"{run.label} {_share(run.decay[lag] / run.decay[min(1, lag)])}" for run in runs
+    )
+    return f"Left of the gradient after {lag} steps: {shares}"
+
+
+def draw_gradient_flow(runs: list[Run]):
+    """All cells on one axes: the gradient of the last step's loss at every step before it."""
+    from rnncore import viz
+
+    figure, ax = _axes(6)
+    flows = {}
+    for run in runs:
+        parts = viz.gradient_flow(run.record.tape)
+        flows |= {f"{run.label} {name.removeprefix('l0.')}": size for name, size in parts.items()}
+    viz.plot_gradient_flow(flows, ax)
+    _show_decades(ax)
+    ax.set_title(what_the_first_step_feels(runs, flows))
+    return figure, (
+        "‖∂L/∂h_t‖, and for the LSTM ‖∂L/∂c_t‖, for the loss of the last step alone, median and "
+        "range over the same stretches of text, in float64."
+    )
+
+
+def what_the_first_step_feels(runs: list[Run], flows: dict) -> str:
+    """The title: the share of the gradient that reaches the first step, where most and least."""
+    medians = {run.label: np.median(flows[f"{run.label} h"], axis=1) for run in runs}
+    shares = {label: size[0] / size[-1] for label, size in medians.items()}
+    most, least = max(shares, key=shares.get), min(shares, key=shares.get)
+    return (
+        f"Of what the last step feels of its loss, the first feels {_share(shares[most])} "
+        f"with {most} and {_share(shares[least])} with {least}"
+    )
+
+
+def draw_loss(runs: list[Run]):
+    """All cells on one axes: bits per character while training, averaged over 1/30 of the run."""
+    from rnncore.viz import style
+
+    figure, ax = _axes(4.5)
+    for run, color in zip(runs, style.LINES, strict=False):
+        width = max(1, len(run.losses) // 30)
+        bits = np.convolve(run.losses, np.full(width, 1 / width), "valid") / np.log(2)
+        ax.plot(np.arange(len(bits)) + width, bits, color=color, label=run.label)
+    best = min(runs, key=lambda run: np.inf if np.isnan(run.bits) else run.bits)
+    ax.set_title(f"With the same budget {best.label} does best: {best.bits_text} bits on new text")
+    ax.set_ylim(top=np.log2(runs[0].model.head.out_features) + 0.5)  # a guess among all characters
+    ax.set_xlabel("update")
+    ax.set_ylabel("bits per character, training")
+    ax.legend()
+    return figure, "Training loss, a running mean over a thirtieth of the run."
+
+
+def draw_states(run: Run):
+    """Every unit over time, for the first stretch of text."""
+    from rnncore import viz
+
+    figure, ax = _axes(3.5 * (2 if run.model.layer.mode == "LSTM" else 1))
+    viz.plot_states(run.record.tape, ax, tokens=run.text)
+    ax.set_title(f"{run.label}: {_lower(ax.get_title())}")
+    return figure, f"{run.label}: the states, one line a unit, while it reads."
+
+
+def draw_gates(run: Run):
+    """Every gate by its name, every unit over time, for the first stretch of text."""
+    from rnncore import viz
+
+    figure, ax = _axes(10)
+    viz.plot_gates(run.record.tape, ax, tokens=run.text)
+    ax.set_title(f"{run.label}: {_lower(ax.get_title())}")
+    return figure, f"{run.label}: all gates, one line a unit, while it reads."
+
+
+def _axes(height: float):
+    """A figure of its own, which no pyplot state knows of."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _show_decades(ax) -> None:
+    """Down to just under the end of float32, where those that last can still be told apart."""
+    from rnncore.viz import style
+
+    ax.set_ylim(bottom=max(ax.get_ylim()[0], style.FLOOR / 100))
+
+
+def _share(ratio: float) -> str:
+    from rnncore.viz.plots._words import number
+
+    if 1e-3 <= ratio < 10:
+        return f"{100 * ratio:.2g} %"
+    return number(ratio) + ("-fold" if ratio >= 10 else "")
+
+
+def _lower(sentence: str) -> str:
+    """To go on after a colon; names such as ``l0.f`` stay as they are."""
+    return sentence[:1].lower() + sentence[1:]

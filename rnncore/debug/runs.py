@@ -1,0 +1,179 @@
+"""Trains the cells with one budget and measures how far back each one's gradient reaches."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnncore.data import Corpus, batches
+from rnncore.nn import CELLS, SequenceModel, sequence_model
+from rnncore.optim import Adam
+from rnncore.train import Trainer
+
+LABELS = {
+    "rnn-sigmoid": "RNN sigmoid",
+    "rnn-tanh": "RNN tanh",
+    "rnn-relu": "RNN ReLU",
+    "gru": "GRU",
+    "lstm": "LSTM",
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every cell gets, the same for all."""
+
+    updates: int = 1500
+    hidden_size: int = 128
+    embedding_size: int = 64
+    batch_size: int = 32
+    window: int = 64
+    lr: float = 5e-3
+    max_norm: float = 1.0
+    seed: int = 0
+    # The look back afterwards: one stretch of held-out text, in float64.
+    lags: int = 80
+    rows: int = 8
+
+
+@dataclass
+class Run:
+    """One trained cell, and what was measured on it.
+
+    Attributes
+    ----------
+    bits : float
+        Bits per character on held-out text; NaN if training diverged.
+    seconds : float
+        Of training alone.
+    record : SequenceRecord
+        `lags` steps of held-out text in float64, with the gradient of the loss at the last step.
+    jacobian_norms : ndarray (lags, rows)
+        Element k is ‖∂s_T/∂s_{T−k}‖₂.
+    text : str
+        What row 0 of the record read.
+    """
+
+    cell: str
+    model: SequenceModel
+    losses: list[float]
+    bits: float
+    seconds: float
+    record: object
+    jacobian_norms: np.ndarray
+    text: str
+
+    @property
+    def label(self) -> str:
+        return LABELS[self.cell]
+
+    @property
+    def parameters(self) -> int:
+        return sum(values.size for values in self.model.parameters.values())
+
+    @property
+    def decay(self) -> np.ndarray:
+        """The median of the norms over the rows, one a lag."""
+        return np.median(self.jacobian_norms, axis=1)
+
+    @property
+    def half_life(self) -> int | None:
+        """Steps; None if the look back was too short to see it."""
+        from rnncore import viz
+
+        steps = viz.half_life(self.decay)[0]
+        return int(steps) if np.isfinite(steps) else None
+
+    @property
+    def half_life_text(self) -> str:
+        if self.half_life is None:
+            return f"over {len(self.jacobian_norms) - 1} steps"
+        return f"{self.half_life} steps"
+
+    @property
+    def bits_text(self) -> str:
+        return "diverged" if np.isnan(self.bits) else f"{self.bits:.3f}"
+
+
+def compare(corpus: Corpus, budget: Budget, *, progress: bool | None = None) -> Iterator[Run]:
+    """Train and measure one cell after the other.
+
+    Raises
+    ------
+    TextError
+        `corpus` is too short for the budget.
+    KeyboardInterrupt
+        Ctrl-C, after the update at which it came.
+    """
+    corpus.require(budget.batch_size, budget.window)
+    windows = batches(corpus.train, budget.batch_size, budget.window)
+    rows = min(budget.batch_size, len(corpus.valid) - 1)
+    valid = batches(corpus.valid, rows, budget.window, drop_last=False)
+    for cell in CELLS:
+        model = sequence_model(
+            cell,
+            len(corpus.vocabulary),
+            hidden_size=budget.hidden_size,
+            embedding_size=budget.embedding_size,
+            seed=budget.seed,
+        )
+        trainer = Trainer(
+            model, Adam(model, budget.lr), windows, valid=valid, max_norm=budget.max_norm
+        )
+        start = time.perf_counter()
+        with contextlib.suppress(FloatingPointError):  # diverged: the weights before it are kept
+            trainer.fit(budget.updates, progress=progress)
+        seconds = time.perf_counter() - start
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        bits = trainer.evaluate() if trainer.updates == budget.updates else np.nan
+        record, norms, text = look_back(model, corpus, budget)
+        yield Run(cell, model, trainer.losses, bits, seconds, record, norms, text)
+
+
+def look_back(model: SequenceModel, corpus: Corpus, budget: Budget):
+    """A recorded stretch of held-out text, its Jacobian norms, and what its first row read.
+
+    In float64: float32 reaches zero where a sigmoid's gradient still has something to show. The
+    loss is that of the last step alone, so what is left at a step is what came back that far.
+    """
+    from rnncore import viz
+
+    model = model.astype("float64")
+    rows = max(1, min(budget.rows, (len(corpus.valid) - 1) // budget.lags))
+    x, targets = batches(corpus.valid, rows, budget.lags, drop_last=False)[0]
+    record = model.record(x)
+    last_only = np.full_like(targets, -100)
+    last_only[-1] = targets[-1]
+    _, grad = model.loss(record.output, last_only)
+    record.backward(grad)
+    return record, viz.jacobian_norms(record.tape), corpus.decode(x[:, 0])
+
+
+def table(runs: list[Run]) -> str:
+    """The runs as aligned text, one a line."""
+    head: tuple[str, ...] = ("cell", "parameters", "bits per char", "gradient half-life", "seconds")
+    lines = [head]
+    lines += [
+        (
+            run.label,
+            f"{run.parameters:,}",
+            run.bits_text,
+            run.half_life_text,
+            f"{run.seconds:.1f}",
+        )
+        for run in runs
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )

@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+import rnncore
+
 TEXT_HELP = "a UTF-8 text file; without one, the documentation topics of this Python"
 # What a new run of `train` has where nothing else is asked for; a resumed one has its own.
 TRAIN_DEFAULTS = {
@@ -56,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="rnncore",
         description="A recurrent sequence engine for the CPU, with a debugger you look at.",
     )
+    parser.add_argument("--version", action="version", version=f"rnncore {rnncore.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     debug = commands.add_parser(
@@ -237,8 +240,6 @@ def run_info(arguments) -> int:
 
     import numpy as np
 
-    import rnncore
-
     _set_threads(arguments)
     build = rnncore.build_info()
     for name, value in (
@@ -293,8 +294,6 @@ def _add_threads(parser) -> None:
 
 
 def _set_threads(arguments) -> None:
-    import rnncore
-
     if arguments.threads is not None:
         rnncore.set_num_threads(arguments.threads)
 

@@ -7,6 +7,7 @@ file ─ Corpus ─ train tokens ─ batches(…) ─ (x, targets), (x, targets)
 from __future__ import annotations
 
 import hashlib
+import platform
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -97,7 +98,8 @@ class Corpus:
                 "convert it, for example with iconv -t utf-8"
             ) from None
         digest = hashlib.sha256(raw).hexdigest()
-        return cls(text, name=str(path), valid_fraction=valid_fraction, sha256=digest)
+        name = str(path).encode(errors="replace").decode()  # bytes that are no text become "?"
+        return cls(text, name=name, valid_fraction=valid_fraction, sha256=digest)
 
     @classmethod
     def topics(cls, *, valid_fraction: float = 0.1) -> Corpus:
@@ -112,7 +114,8 @@ class Corpus:
                 "this Python comes without its documentation topics (pydoc_data): give a text file"
             ) from None
         text = "\n".join(f"{name}\n\n{topics[name].strip()}\n" for name in sorted(topics))
-        return cls(text, name="the documentation topics of Python", valid_fraction=valid_fraction)
+        name = f"the documentation topics of Python {platform.python_version()}"
+        return cls(text, name=name, valid_fraction=valid_fraction)
 
     def encode(self, text: str) -> np.ndarray:
         """Tokens of `text`; characters that the vocabulary lacks are refused by name."""

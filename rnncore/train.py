@@ -19,7 +19,7 @@ import numpy as np
 
 from rnncore.io.safetensors import DamagedFileError, load_arrays, save_arrays
 from rnncore.module import Module
-from rnncore.nn import SequenceModel, token_nll
+from rnncore.nn import SequenceModel
 from rnncore.nn.sequence import SequenceRecord
 from rnncore.optim import Optimiser, clip_grad_norm
 
@@ -165,7 +165,7 @@ class Trainer:
         return self
 
     def evaluate(self) -> float:
-        """Mean loss on `valid` in bits a step: for text, bits per character."""
+        """The mean loss a step on `valid`; for text, bits per character."""
         if self.valid is None:
             raise ValueError("valid: got None, expected held-out batches; give Trainer(valid=…)")
         return evaluate(self.model, self.valid, carry=self.carry)
@@ -221,15 +221,16 @@ class Trainer:
 
 
 def evaluate(model: SequenceModel, batches: Sequence, *, carry: bool = True) -> float:
-    """Mean negative log2 likelihood a step over `batches`, each of which is looked at once."""
+    """The mean loss a step over `batches`, each looked at once: in bits if it is cross-entropy."""
     total, count, state = 0.0, 0, None
     for x, targets, *lengths in batches:
-        logits, after = model(x, state, *lengths)
-        nll = token_nll(logits, targets, lengths=lengths[0] if lengths else None)
-        total += float(nll.sum(dtype=np.float64))
-        count += int(np.sum(lengths)) if lengths else nll.size
+        prediction, after = model(x, state, *lengths)
+        losses, counted = model.step_losses(prediction, targets, *lengths)
+        total += float(losses.sum(dtype=np.float64))
+        count += counted
         state = after if carry else None
-    return total / count / math.log(2)
+    unit = math.log(2) if model.loss_name == "cross_entropy" else 1.0
+    return total / max(count, 1) / unit
 
 
 def read_checkpoint(path) -> tuple[dict[str, np.ndarray], dict]:

@@ -66,7 +66,7 @@ def draw_gradient_flow(runs: list[Run]):
     from rnncore import viz
 
     figure, ax = _axes(6)
-    flows = {}
+    flows: dict[str, np.ndarray] = {}
     for run in runs:
         parts = viz.gradient_flow(run.record.tape)
         flows |= {f"{run.label} {name.removeprefix('l0.')}": size for name, size in parts.items()}
@@ -79,11 +79,11 @@ def draw_gradient_flow(runs: list[Run]):
     )
 
 
-def what_the_first_step_feels(runs: list[Run], flows: dict) -> str:
+def what_the_first_step_feels(runs: list[Run], flows: dict[str, np.ndarray]) -> str:
     """The title: the share of the gradient that reaches the first step, where most and least."""
     medians = {run.label: np.median(flows[f"{run.label} h"], axis=1) for run in runs}
     shares = {label: size[0] / size[-1] for label, size in medians.items()}
-    most, least = max(shares, key=shares.get), min(shares, key=shares.get)
+    least, *_, most = sorted(shares, key=lambda label: shares[label])
     return (
         f"Of what the last step feels of its loss, the first feels {_share(shares[most])} "
         f"with {most} and {_share(shares[least])} with {least}"
@@ -92,10 +92,10 @@ def what_the_first_step_feels(runs: list[Run], flows: dict) -> str:
 
 def draw_loss(runs: list[Run]):
     """All cells on one axes: bits per character while training, averaged over 1/30 of the run."""
-    from rnncore.viz import style
+    from rnncore import viz
 
     figure, ax = _axes(4.5)
-    for run, color in zip(runs, style.LINES, strict=False):
+    for run, color in zip(runs, viz.style.LINES, strict=False):
         width = max(1, len(run.losses) // 30)
         bits = np.convolve(run.losses, np.full(width, 1 / width), "valid") / np.log(2)
         ax.plot(np.arange(len(bits)) + width, bits, color=color, label=run.label)
@@ -138,17 +138,17 @@ def _axes(height: float):
 
 def _show_decades(ax) -> None:
     """Down to just under the end of float32, where those that last can still be told apart."""
-    from rnncore.viz import style
+    from rnncore import viz
 
-    ax.set_ylim(bottom=max(ax.get_ylim()[0], style.FLOOR / 100))
+    ax.set_ylim(bottom=max(ax.get_ylim()[0], viz.style.FLOOR / 100))
 
 
 def _share(ratio: float) -> str:
-    from rnncore.viz.plots._words import number
+    from rnncore import viz
 
     if 1e-3 <= ratio < 10:
         return f"{100 * ratio:.2g} %"
-    return number(ratio) + ("-fold" if ratio >= 10 else "")
+    return viz.plots._words.number(ratio) + ("-fold" if ratio >= 10 else "")
 
 
 def _lower(sentence: str) -> str:

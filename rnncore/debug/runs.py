@@ -11,6 +11,7 @@ import numpy as np
 
 from rnncore.data import Corpus, batches
 from rnncore.nn import CELLS, SequenceModel, sequence_model
+from rnncore.nn.sequence import SequenceRecord
 from rnncore.optim import Adam
 from rnncore.train import Trainer
 
@@ -63,7 +64,7 @@ class Run:
     losses: list[float]
     bits: float
     seconds: float
-    record: object
+    record: SequenceRecord
     jacobian_norms: np.ndarray
     text: str
 

@@ -10,7 +10,7 @@ from rnncore.init import forget_bias
 from rnncore.layers import GRU, LSTM, RNN
 from rnncore.module import Module
 from rnncore.nn.layers import Dropout, Embedding, Linear
-from rnncore.nn.losses import cross_entropy, length_mask, mse
+from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
 from rnncore.tape import Gradients
 
 # The five cells that runs are made of, by the name the command line and checkpoints use.
@@ -106,11 +106,26 @@ class SequenceModel(Module):
 
     def loss(self, prediction, targets, lengths=None) -> tuple[float, np.ndarray]:
         """The loss and ∂loss/∂prediction, over the steps inside `lengths`."""
-        mask = None
-        if lengths is not None:
-            axis = 1 if self.layer.batch_first else 0
-            mask = length_mask(lengths, prediction.shape[axis], batch_first=self.layer.batch_first)
+        mask = self._inside(prediction, lengths)
         return LOSSES[self.loss_name](prediction, targets, mask=mask)
+
+    def step_losses(self, prediction, targets, lengths=None) -> tuple[np.ndarray, int]:
+        """The loss of every step, 0 where one does not count, and how many count.
+
+        Cross-entropy in nats; squared error as the mean over the features of a step.
+        """
+        mask = self._inside(prediction, lengths)
+        if self.loss_name == "cross_entropy":
+            counted = np.not_equal(targets, -100) & mask
+            return token_nll(prediction, targets, mask=mask), int(counted.sum())
+        error = np.where(mask[..., None], prediction - targets, 0)
+        return np.square(error).mean(axis=-1), int(mask.sum())
+
+    def _inside(self, prediction, lengths) -> np.ndarray:
+        if lengths is None:
+            return np.ones(prediction.shape[:-1], bool)
+        first = self.layer.batch_first
+        return length_mask(lengths, prediction.shape[1 if first else 0], batch_first=first)
 
     def loss_and_grads(self, x, targets, state=None, lengths=None, *, train: bool = True):
         """One window of truncated BPTT.

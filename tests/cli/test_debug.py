@@ -3,6 +3,10 @@
 import hashlib
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -113,6 +117,18 @@ def test_the_look_back_is_the_product_of_jacobians():
             close(runs["rnn-tanh"].jacobian_norms[lag, row], norm, 1e-9)
     # The loss is the last step's alone: nothing flows past it, and it is what its logits say.
     assert tape.grad["l0.h"][-1].any()
+
+
+def test_ctrl_c_ends_it_in_one_line(tmp_path):
+    (tmp_path / "text").write_text(TEXT)
+    command = [sys.executable, "-m", "rnncore.cli", "debug", "text", "--steps", "1000000"]
+    pipe = subprocess.PIPE
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True)
+    assert run.stdout.readline().startswith("text: ")
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, out, err) == (130, "", "rnncore debug: interrupted\n")
 
 
 def test_a_cell_that_diverges_is_reported_not_hidden(monkeypatch):

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from support import close, same_bits
 
+import rnncore as rc
 from rnncore.data import Corpus, batches, pad
 from rnncore.io.safetensors import DamagedFileError, save_arrays
-from rnncore.nn import CELLS, SequenceModel, sequence_model
+from rnncore.nn import CELLS, Linear, SequenceModel, sequence_model
 from rnncore.optim import SGD, Adam
 from rnncore.train import Trainer, evaluate, load_model
 
@@ -112,6 +113,26 @@ def test_ragged_batches_without_carry(rng):
     trainer = Trainer(model, Adam(model, 0.01), data, valid=data, carry=False)
     before = trainer.evaluate()
     assert trainer.fit(30, progress=False).evaluate() < before
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_real_series_is_judged_by_its_squared_error(rng, batch_first):
+    """Ragged rows in either layout; the numbers by hand."""
+    layer = rc.GRU(2, 4, batch_first=batch_first, dtype="float64", seed=0)
+    model = SequenceModel(None, layer, Linear(4, 1, dtype="float64", seed=1), loss="mse")
+    x, wanted = rng.normal(size=(6, 3, 2)), rng.normal(size=(6, 3, 1))
+    lengths = np.array([6, 2, 4])
+    prediction = rc.GRU(2, 4, dtype="float64", seed=0)(x, lengths=lengths)[0]
+    prediction = prediction @ model.parameters["head.weight"].T + model.parameters["head.bias"]
+    inside = np.arange(6)[:, None] < lengths
+    expected = np.mean((prediction - wanted)[inside] ** 2)
+    if batch_first:
+        x, wanted = x.swapaxes(0, 1), wanted.swapaxes(0, 1)
+    trainer = Trainer(model, Adam(model, 0.05), [(x, wanted, lengths)], carry=False)
+    trainer.valid = trainer.batches
+    close(trainer.evaluate(), expected, "float64")
+    close(trainer.update(), expected, "float64")
+    assert trainer.fit(20, progress=False).evaluate() < expected
 
 
 def test_callbacks_read_the_tape_and_stop_the_run():

@@ -116,7 +116,9 @@ def make_parser() -> argparse.ArgumentParser:
     if importlib.util.find_spec("rnncore.compare") is not None:
         from rnncore import compare
 
-        peers = commands.add_parser("compare", help="models side by side on one text")
+        peers = commands.add_parser(
+            "compare", help="fixed window, hidden state and nets, side by side"
+        )
         compare.add_arguments(peers)
         peers.set_defaults(run=compare.run)
     return parser

@@ -82,8 +82,11 @@ def draw_gradient_flow(runs: list[Run]):
 def what_the_first_step_feels(runs: list[Run], flows: dict[str, np.ndarray]) -> str:
     """The title: the share of the gradient that reaches the first step, where most and least."""
     medians = {run.label: np.median(flows[f"{run.label} h"], axis=1) for run in runs}
-    shares = {label: size[0] / size[-1] for label, size in medians.items()}
-    least, *_, most = sorted(shares, key=lambda label: shares[label])
+    shares = {label: size[0] / size[-1] for label, size in medians.items() if size[-1] > 0}
+    if not shares:
+        return "The last step's loss has no gradient"
+    ordered = sorted(shares, key=lambda label: shares[label])
+    least, most = ordered[0], ordered[-1]
     return (
         f"Of what the last step feels of its loss, the first feels {_share(shares[most])} "
         f"with {most} and {_share(shares[least])} with {least}"
@@ -113,7 +116,7 @@ def draw_states(run: Run):
     from rnncore import viz
 
     figure, ax = _axes(3.5 * (2 if run.model.layer.mode == "LSTM" else 1))
-    viz.plot_states(run.record.tape, ax, tokens=run.text)
+    viz.plot_states(run.record.tape, ax, tokens=_drawable(run.text))
     ax.set_title(f"{run.label}: {_lower(ax.get_title())}")
     return figure, f"{run.label}: the states, one line a unit, while it reads."
 
@@ -123,7 +126,7 @@ def draw_gates(run: Run):
     from rnncore import viz
 
     figure, ax = _axes(10)
-    viz.plot_gates(run.record.tape, ax, tokens=run.text)
+    viz.plot_gates(run.record.tape, ax, tokens=_drawable(run.text))
     ax.set_title(f"{run.label}: {_lower(ax.get_title())}")
     return figure, f"{run.label}: all gates, one line a unit, while it reads."
 
@@ -134,6 +137,17 @@ def _axes(height: float):
 
     figure = Figure(figsize=(12, height), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def _drawable(text: str) -> str:
+    """`text` with a box for every character that the pictures' font has no sign for."""
+    from matplotlib.font_manager import findfont, get_font
+
+    font = get_font(findfont("monospace"))
+    return "".join(
+        character if character in "\n\t" or font.get_char_index(ord(character)) else "▯"
+        for character in text
+    )
 
 
 def _show_decades(ax) -> None:

@@ -119,6 +119,22 @@ def test_the_look_back_is_the_product_of_jacobians():
     assert tape.grad["l0.h"][-1].any()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a" * 3000, id="one character, so no gradient at all"),
+        pytest.param("".join(chr(0x4E00 + i * i % 300) for i in range(3000)), id="no such font"),
+        pytest.param("$x_1$ \\frac{\x01\r\n" * 200, id="what matplotlib could take for a formula"),
+    ],
+)
+def test_odd_texts_have_pictures_too(tmp_path, monkeypatch, text):
+    """Warnings are errors here."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text(text, newline="")
+    assert main(["debug", "text", "--steps", "2", "--hidden", "4"]) == 0
+    assert len(list((tmp_path / "rnncore-debug").glob("*.png"))) == 10
+
+
 def test_ctrl_c_ends_it_in_one_line(tmp_path):
     (tmp_path / "text").write_text(TEXT)
     command = [sys.executable, "-m", "rnncore.cli", "debug", "text", "--steps", "1000000"]

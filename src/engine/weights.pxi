@@ -119,6 +119,10 @@ cdef class Block:
         if self.p != NULL:
             self.arena.give_back(self.size, self.p)
 
+    @property
+    def nbytes(self):
+        return self.size
+
     def __getbuffer__(self, Py_buffer *view, int flags):
         PyBuffer_FillInfo(view, self, self.p, <Py_ssize_t>self.size, 0, flags)
 

@@ -1,0 +1,67 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Buffer
+
+class Weights:
+    input_size: int
+    hidden_size: int
+    nbytes: int
+    def __init__(self, cell: str, bits: int, input_size: int, hidden_size: int) -> None: ...
+    def pack(self, w_ih: NDArray[Any], w_hh: NDArray[Any], bias: NDArray[Any]) -> None: ...
+    def pack_backward(self, w_ih: NDArray[Any], w_hh: NDArray[Any]) -> None: ...
+
+class Block(Buffer):
+    nbytes: int
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Arena:
+    def take(self, size: int) -> Block: ...
+
+class Steps:
+    def __init__(self, packs: list[Weights], h: NDArray[Any], c: NDArray[Any] | None) -> None: ...
+    def run(self, x: Buffer, out: Buffer) -> bool: ...
+
+def forward(
+    w: Weights,
+    x: NDArray[Any],
+    out: NDArray[Any],
+    h: NDArray[Any],
+    c: NDArray[Any] | None = None,
+    *,
+    gates: NDArray[Any] | None = None,
+    c_out: NDArray[Any] | None = None,
+    lengths: NDArray[np.intp] | None = None,
+    reverse: bool = False,
+) -> None: ...
+def backward(
+    w: Weights,
+    *,
+    x: NDArray[Any],
+    h: NDArray[Any],
+    h0: NDArray[Any],
+    dh: NDArray[Any],
+    gates: NDArray[Any] | None = None,
+    c: NDArray[Any] | None = None,
+    c0: NDArray[Any] | None = None,
+    dc: NDArray[Any] | None = None,
+    grad_out: NDArray[Any] | None = None,
+    delta: NDArray[Any] | None = None,
+    total_h: NDArray[Any] | None = None,
+    total_c: NDArray[Any] | None = None,
+    grad_x: NDArray[Any] | None = None,
+    accumulate: bool = False,
+    w_ih: NDArray[Any] | None = None,
+    w_hh: NDArray[Any] | None = None,
+    slot_sums: NDArray[Any] | None = None,
+    lengths: NDArray[np.intp] | None = None,
+    reverse: bool = False,
+) -> None: ...
+def activation(name: str, x: NDArray[Any], out: NDArray[Any]) -> None: ...
+def cell_info(name: str) -> dict[str, Any]: ...
+def isa() -> str: ...
+def isas() -> tuple[str, ...]: ...
+def compiler() -> str: ...
+def get_num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...

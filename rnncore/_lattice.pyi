@@ -1,49 +1,50 @@
 """Types of src/engine/_lattice.pyx: C order arrays, float64 unless it says otherwise."""
 
-from numpy import bool_, float64, int64, uint8
+from numpy import float64, int64
 from numpy.typing import NDArray
 
 Floats = NDArray[float64]
+Steps = NDArray[int64]
 
 class Chain:
     n_states: int
     width: int
     def __init__(self, startprob: Floats, transmat: Floats) -> None: ...
-    def forward(
-        self,
-        offsets: NDArray[int64],
-        b: Floats,
-        u: Floats,
-        norm: Floats,
-        lost: NDArray[uint8],
-        exact: bool | bool_,
-    ) -> None: ...
-    def smooth(
-        self,
-        offsets: NDArray[int64],
-        b: Floats,
-        u: Floats,
-        norm: Floats,
-        top: Floats,
-        gamma: Floats,
-        pairs: Floats,
-        starts: Floats,
-        log_prob: Floats,
-        lost: NDArray[uint8],
-        exact: bool | bool_,
-    ) -> None: ...
-    def smooth_log(
-        self,
-        log_b: Floats,
-        log_alpha: Floats,
-        gamma: Floats,
-        pairs: Floats,
-        log_norm: Floats,
-    ) -> bool: ...
-    def viterbi(self, log_b: Floats, v: Floats, path: NDArray[int64]) -> float: ...
+    def viterbi(self, log_b: Floats, v: Floats, path: Steps) -> float: ...
 
-def moments(x: Floats, mean: Floats, gamma: Floats, full: bool, sums: Floats) -> None: ...
-def counts(symbols: NDArray[int64], gamma: Floats, sums: Floats) -> None: ...
-def gaussian(
-    x: Floats, mean: Floats, whiten: Floats, constant: Floats, density: Floats, top: Floats
-) -> None: ...
+class Emission:
+    rows: int
+    width: int
+    n_sums: int
+    def log_likelihood(self) -> Floats: ...
+
+class Symbols(Emission):
+    def __init__(self, x: Steps, emissionprob: Floats) -> None: ...
+
+class Vectors(Emission):
+    def __init__(self, x: Floats, means: Floats, whiten: Floats, constant: Floats) -> None: ...
+
+class Given(Emission):
+    def __init__(self, x: Floats, log_b: Floats, centre: Floats) -> None: ...
+
+class Space: ...
+
+class Pass:
+    def run(self, space: Space) -> None: ...
+
+class Smoothing(Pass):
+    log_prob: Floats
+    starts: Floats
+    pairs: Floats
+    sums: Floats
+    gamma: Floats | None
+    def __init__(
+        self, chain: Chain, emission: Emission, offsets: Steps, portions: Steps, keep: bool = ...
+    ) -> None: ...
+
+class Filtering(Pass):
+    log_norm: Floats
+    alpha: Floats
+    def __init__(
+        self, chain: Chain, emission: Emission, offsets: Steps, portions: Steps
+    ) -> None: ...

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from .base import SequenceModelBase, check_fitted, progress_bar
-from .em import Rows, Space, Workers, expect, filtered, posteriors
+from .em import Rows, Workers, expect, filtered, posteriors
 
 
 class Parameter:
@@ -91,10 +91,10 @@ class ChainModel(SequenceModelBase):
 
     def _climb(self, rows, values, workers, bar):
         """EM from `values`: the last ones, log likelihoods before each step, whether it settled."""
-        history, space = [], Space()
+        history = []
         for _ in range(self.n_iter):
             chain, emission = self._build(values)
-            found = expect(chain, emission, rows, workers, space)
+            found = expect(chain, emission, rows, workers)
             impossible = ~np.isfinite(found.log_prob)
             if impossible.any():
                 raise ValueError(
@@ -159,7 +159,7 @@ class ChainModel(SequenceModelBase):
             back the highest.
         """
         chain, emission = self._build(self._ready())
-        log_b = emission.log_likelihood(self._rows(self._check(sequence)))
+        log_b = emission.on(self._rows(self._check(sequence))).log_likelihood()
         path = np.empty(len(log_b), np.int64)
         return chain.viterbi(log_b, np.empty_like(log_b), path), path
 

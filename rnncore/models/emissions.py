@@ -1,7 +1,8 @@
-"""What a hidden state emits: symbols or Gaussian vectors. See `em` for the protocol.
+"""What a hidden state emits: symbols or Gaussian vectors.
 
-Each is made from its parameters, never changed, and gives the parameters that
-maximise the posterior of the next EM step (`maximise`). Priors and their
+Each is made from its parameters, never changed. ``on(x)`` is its likelihood on rows,
+for the lattice; ``maximise(sums, …)`` are the parameters after an EM step, from what
+the lattice added up; ``predict(weights)`` mixes the states; ``sample`` draws. Priors and their
 defaults are hmmlearn's (Huang, Acero and Hon, Spoken Language Processing, 2001,
 p. 443-445).
 """
@@ -15,42 +16,14 @@ from rnncore import _lattice
 TINY = np.finfo(float).tiny
 
 
-def padded(n):
-    """States padded to whole vectors."""
-    return (n + 3) // 4 * 4
-
-
 class CategoricalEmission:
     """Symbols: ``emissionprob`` (n, V). Rows are int64 (N,), negative is missing."""
 
-    exact = True
-
     def __init__(self, emissionprob):
         self.emissionprob = emissionprob
-        n, symbols = emissionprob.shape
-        self.width = padded(n)
-        # a row a symbol, and as the last row the one that index -1 finds: missing
-        self._table = np.zeros((symbols + 1, self.width))
-        self._table[:-1, :n] = emissionprob.T
-        self._table[-1, :n] = 1
-        best = self._table.max(axis=1)
-        with np.errstate(divide="ignore"):
-            self._log_table = np.log(self._table)
-            self._top = np.where(best > 0, np.log(best), 0)
-        self._table /= np.where(best > 0, best, 1)[:, None]
 
-    def likelihood(self, x, out, top):
-        self._table.take(x, axis=0, out=out, mode="wrap")
-        self._top.take(x, out=top, mode="wrap")
-
-    def log_likelihood(self, x):
-        return self._log_table[x]
-
-    def new_sums(self):
-        return np.zeros((self._table.shape[0] - 1, self.width))
-
-    def add(self, x, gamma, sums):
-        _lattice.counts(x, gamma, sums)
+    def on(self, x):
+        return _lattice.Symbols(x, self.emissionprob)
 
     def maximise(self, sums, prior):
         """Expected counts `sums` (V, width) to an emissionprob (n, V)."""
@@ -71,40 +44,13 @@ class CategoricalEmission:
 class GaussianEmission:
     """Vectors: ``means`` (n, F), ``covars`` (n, F) or (n, F, F). A row with a NaN is missing."""
 
-    exact = False
-
     def __init__(self, means, covars):
-        self.means, self.covars = means, covars
-        n, F = means.shape
-        self.full = covars.ndim == 3
-        self.width = padded(n)
-        whiten, log_det = _whitening(covars)  # (n, rows), (n,)
-        self._mean = self._pad(means.T)
-        self._whiten = self._pad(whiten.T)
-        self._constant = np.full(self.width, -np.inf)
-        self._constant[:n] = -0.5 * (F * np.log(2 * np.pi) + log_det)
+        self.means, self.covars, self.full = means, covars, covars.ndim == 3
+        self._whiten, log_det = _whitening(covars)
+        self._constant = -0.5 * (means.shape[1] * np.log(2 * np.pi) + log_det)
 
-    def _pad(self, rows):
-        out = np.zeros((len(rows), self.width))
-        out[:, : rows.shape[1]] = rows
-        return out
-
-    def likelihood(self, x, out, top):
-        _lattice.gaussian(x, self._mean, self._whiten, self._constant, out, top)
-        with np.errstate(under="ignore"):
-            np.exp(out, out=out)
-
-    def log_likelihood(self, x):
-        out, top = np.empty((len(x), self.width)), np.empty(len(x))
-        _lattice.gaussian(x, self._mean, self._whiten, self._constant, out, top)
-        return out + top[:, None]
-
-    def new_sums(self):
-        F = self.means.shape[1]
-        return np.zeros((1 + F + (F * (F + 1) // 2 if self.full else F), self.width))
-
-    def add(self, x, gamma, sums):
-        _lattice.moments(x, self._mean, gamma, self.full, sums)
+    def on(self, x):
+        return _lattice.Vectors(x, self.means, self._whiten, self._constant)
 
     def maximise(self, sums, means_prior, means_weight, covars_prior, covars_weight):
         """Moments `sums` about the present means to new (means, covars).

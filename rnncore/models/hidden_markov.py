@@ -358,7 +358,7 @@ class Filter:
         if len(row) != 1:
             raise ValueError(f"x: got {len(row)} elements, expected one")
         n = len(self._log_start)
-        joint = self._log_ahead() + self._emission.log_likelihood(row)[0, :n]
+        joint = self._log_ahead() + self._emission.on(row).log_likelihood()[0, :n]
         norm = _log_sum(joint)
         if norm == -np.inf:
             raise ValueError(f"x: got {x!r}, which has probability 0 after what was seen; the "

@@ -21,7 +21,7 @@ import numpy as np
 
 from rnncore import _lattice
 
-from .emissions import cholesky, padded, symmetric
+from .emissions import cholesky, symmetric
 
 
 class Settings:
@@ -71,7 +71,7 @@ def steady_state(transmat):
 
 
 class RegimeEmission:
-    """Rows z (N, (order + 1) F) in every setting; see `em` for what an emission is.
+    """Rows z (N, (order + 1) F) in every setting.
 
     Parameters
     ----------
@@ -85,12 +85,10 @@ class RegimeEmission:
         Where the data lies; sums are taken about it, so that they keep their digits.
     """
 
-    exact = False
-
     def __init__(self, settings, level, coef, covars, mean_form, centre):
         self.centre = centre
         self.settings, self.level, self.coef, self.covars = settings, level, coef, covars
-        self.mean_form, self.width = mean_form, padded(settings.n)
+        self.mean_form = mean_form
         self.constants = constants(settings, level, coef, mean_form)
         K, order, F, _ = coef.shape
         # r + c_τ = z @ lags[s], (D, F) of every regime
@@ -101,34 +99,23 @@ class RegimeEmission:
         self._constant = (-0.5 * F * np.log(2 * np.pi)
                           - np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1))
 
-    def log_likelihood(self, z):
-        out = np.full((len(z), self.width), -np.inf)
-        each = self.settings.n // self.settings.K  # settings with the same regime now
+    def on(self, z):
+        return _lattice.Given(z, self.log_densities(z),
+                              np.tile(self.centre, z.shape[1] // len(self.centre)))
+
+    def log_densities(self, z):
+        """Of rows (N, D) in every setting, padded to whole vectors with -inf."""
+        n, K = self.settings.n, self.settings.K
+        out = np.full((len(z), (n + 3) // 4 * 4), -np.inf)
+        each = n // K  # settings with the same regime now
         for s, (lags, whiten) in enumerate(zip(self.lags, self._whiten, strict=True)):
             here = slice(s * each, (s + 1) * each)
             level = self.constants[here] @ whiten
             seen = z @ lags @ whiten
             square = sum((seen[:, f, None] - level[:, f]) ** 2 for f in range(level.shape[1]))
             out[:, here] = self._constant[s] - 0.5 * square
-        gaps = np.isnan(out[:, 0])
-        out[gaps, : self.settings.n] = 0
+        out[np.isnan(out[:, 0]), :n] = 0
         return out
-
-    def likelihood(self, z, out, top):
-        out[:] = self.log_likelihood(z)
-        out.max(axis=1, out=top)
-        out -= top[:, None]
-        with np.errstate(under="ignore"):
-            np.exp(out, out=out)
-
-    def new_sums(self):
-        D = self.lags.shape[1]
-        return np.zeros((1 + D + D * (D + 1) // 2, self.width))
-
-    def add(self, z, gamma, sums):
-        centre = np.tile(self.centre, z.shape[1] // len(self.centre))
-        about = np.repeat(centre[:, None], self.width, axis=1)
-        _lattice.moments(z, about, gamma, True, sums)
 
 
 def constants(settings, level, coef, mean_form):
@@ -145,7 +132,7 @@ def constants(settings, level, coef, mean_form):
 
 # --------------------------------------------------------------------------------- the M-step
 def grams(sums, n):
-    """G_τ (n, 1 + D, 1 + D) from what `RegimeEmission.add` summed up."""
+    """G_τ (n, 1 + D, 1 + D) from the moments that the lattice added up."""
     rows = len(sums)
     D = round((np.sqrt(8 * rows + 1) - 3) / 2)
     sums = sums[:, :n].T

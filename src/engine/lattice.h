@@ -44,6 +44,12 @@ typedef unsigned long long lattice_m4 __attribute__((vector_size(32), aligned(8)
         (s) = (s0_ + s1_) + (s2_ + s3_);                     \
     } while (0)
 
+/* The counter's value, and one more for whoever asks next, in whatever thread. */
+static inline ptrdiff_t lattice_take(ptrdiff_t *counter)
+{
+    return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
 /* next = scale * (u . A) * b; returns the sum of next. The scale comes last, so that the division
  * that made it runs beside the product. */
 LATTICE_KERNEL double lattice_forward(const double *u, double scale, const double *trans,

@@ -18,10 +18,13 @@ TIGHT = 1e-12
 
 def smooth(chain, emission, arrays):
     """`Expectation`, and the posteriors of each sequence."""
-    rows = em.Rows.pack(arrays)
     with em.Workers() as workers:
-        found = em.expect(chain, emission, rows, workers, em.Space())
+        found = em.expect(chain, emission, em.Rows.pack(arrays), workers)
     return found, [em.posteriors(chain, emission, a)[0] for a in arrays]
+
+
+def log_likelihood(emission, x):
+    return emission.on(x).log_likelihood()
 
 
 def random_model(rng, n, symbols, zeros=0.0):
@@ -43,7 +46,7 @@ def test_equals_enumeration(seed, n, T, zeros):
     chain, emission = _lattice.Chain(startprob, transmat), CategoricalEmission(emissionprob)
     total, gamma, pairs, paths = by_enumeration(startprob, transmat, emissionprob.T[x])
     found, (ours,) = smooth(chain, emission, [x])
-    log_b, our_path = emission.log_likelihood(x), np.empty(T, np.int64)
+    log_b, our_path = log_likelihood(emission, x), np.empty(T, np.int64)
     our_best = chain.viterbi(log_b, np.empty_like(log_b), our_path)
     if total == 0:
         assert found.log_prob[0] == our_best == -np.inf
@@ -70,25 +73,26 @@ def test_of_equal_paths_the_one_hmmlearn_takes():
     assert path.tolist() == [2, 2, 2, 0]
 
 
+@pytest.mark.parametrize("road", ["probabilities", "logarithms"])
 @pytest.mark.parametrize("n", [1, 2, 4, 5, 8, 13])
-def test_roads_in_probabilities_and_logarithms_agree(rng, n):
+def test_both_roads_equal_the_twin(rng, n, road):
     startprob, transmat, emissionprob = random_model(rng, n, 6)
     x = rng.integers(0, 6, 300)
+    if road == "logarithms":  # an impossible start in probabilities sends it there
+        startprob, emissionprob = np.eye(n)[0], emissionprob.copy()
+        emissionprob[0] *= 1e-150 / n
+        x[0] = 5
+        emissionprob[1:, 5] = 1.0
     chain, emission = _lattice.Chain(startprob, transmat), CategoricalEmission(emissionprob)
     found, (gamma,) = smooth(chain, emission, [x])
-    log_gamma, pairs = np.empty((300, chain.width)), np.zeros((chain.width, chain.width))
-    log_norm = np.empty(300)
-    assert chain.smooth_log(emission.log_likelihood(x), np.empty_like(log_gamma), log_gamma, pairs,
-                            log_norm)
     steps, twin_gamma, twin_pairs = in_logs(startprob, transmat, np.log(emissionprob.T[x]))
-    for ours in (gamma, log_gamma[:, :n]):
-        np.testing.assert_allclose(ours, twin_gamma, atol=1e-11)  # logs near 600: 600 eps each
-    for ours in (found.pairs, pairs[:n, :n]):
-        np.testing.assert_allclose(ours, twin_pairs, atol=1e-9)
-    np.testing.assert_allclose(log_norm, steps, atol=1e-10)
+    np.testing.assert_allclose(gamma, twin_gamma, atol=1e-11)  # logs near 1e3: 1e3 eps each
+    np.testing.assert_allclose(found.pairs, twin_pairs, atol=1e-9)
     np.testing.assert_allclose(found.log_prob[0], steps.sum(), rtol=TIGHT)
-    assert not log_gamma[:, n:].any()
-    assert not pairs[n:].any()
+    (log_norm,), (alpha,) = em.filtered(chain, emission, em.Rows.pack([x]))
+    np.testing.assert_allclose(log_norm, steps, atol=1e-10)
+    np.testing.assert_allclose(alpha.sum(axis=1), 1, atol=TIGHT)
+    assert not found.sums[:, n:].any()
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -103,26 +107,39 @@ def test_gaussian_densities_and_moments(rng, full, F):
     else:
         covars = rng.uniform(0.5, 3, (n, F))
     emission = GaussianEmission(means, covars)
-    log_b = emission.log_likelihood(x)
+    log_b = log_likelihood(emission, x)
     expected = gaussian_log_density(x, means, covars)
     np.testing.assert_allclose(log_b[:, :n], expected, rtol=1e-9)  # condition of covars · eps
     assert (log_b[:, n:] == -np.inf).all()
-    out, top = np.empty_like(log_b), np.empty(T)
-    emission.likelihood(x, out, top)
-    np.testing.assert_allclose(top, expected.max(axis=1), rtol=1e-9)
-    np.testing.assert_allclose(out[:, :n], np.exp(expected - top[:, None]), atol=1e-9)
 
-    gamma = np.zeros((T, emission.width))
-    gamma[:, :n] = rng.dirichlet(np.ones(n), T)
-    sums = emission.new_sums()
-    emission.add(x, gamma, sums)
+    # with equal rows in A the states are independent: gamma is b over its sum
+    weights = rng.dirichlet(np.ones(n))
+    chain = _lattice.Chain(weights, np.tile(weights, (n, 1)))
+    found, (gamma,) = smooth(chain, emission, [x])
+    expected = np.exp(expected - expected.max(axis=1, keepdims=True)) * weights
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(gamma, expected, atol=1e-9)
     d = x[:, None] - means
-    second = np.einsum("ti,tif,tig->ifg", gamma[:, :n], d, d)
     i, j = np.tril_indices(F) if full else (np.arange(F),) * 2
-    np.testing.assert_allclose(sums[0], gamma.sum(axis=0), atol=TIGHT)
-    np.testing.assert_allclose(sums[1 : 1 + F, :n].T, np.einsum("ti,tif->if", gamma[:, :n], d),
-                               atol=1e-10)
-    np.testing.assert_allclose(sums[1 + F :, :n].T, second[:, i, j], rtol=1e-10, atol=1e-10)
+    sums = found.sums[:, :n].T
+    np.testing.assert_allclose(sums[:, 0], gamma.sum(axis=0), atol=TIGHT)
+    np.testing.assert_allclose(sums[:, 1 : 1 + F], np.einsum("ti,tif->if", gamma, d), atol=1e-10)
+    second = np.einsum("ti,tif,tig->ifg", gamma, d, d)
+    np.testing.assert_allclose(sums[:, 1 + F :], second[:, i, j], rtol=1e-10, atol=1e-9)
+
+
+def test_exp_to_the_last_place():
+    # one state, so that its likelihood over the largest is exp(0); the other is what is tested
+    y = -np.concatenate([[0.0], np.geomspace(1e-20, 700, 4000)])
+    log_b = np.full((len(y), 4), -np.inf)
+    log_b[:, 0], log_b[:, 1] = 0, y
+    chain = _lattice.Chain(np.array([0.5, 0.5]), np.full((2, 2), 0.5))
+    work = _lattice.Filtering(chain, _lattice.Given(y[:, None], log_b, np.zeros(1)),
+                              np.array([0, len(y)]), np.array([0, 1]))
+    work.run(_lattice.Space())
+    ratio = work.alpha[:, 1] / work.alpha[:, 0]
+    # 13 roundings in the series, most of them on small terms: 2 ulp; 2 more for the ratio
+    np.testing.assert_allclose(ratio, np.exp(y), rtol=4 * np.finfo(float).eps)
 
 
 # -- where probabilities underflow --------------------------------------------------------
@@ -193,16 +210,15 @@ def test_a_million_steps(rng):
     np.testing.assert_allclose(log_prob, steps.sum(), rtol=1e-11)
 
 
-# -- blocks and shapes ----------------------------------------------------------------------
-def test_blocks_do_not_change_sequences(rng, monkeypatch):
+# -- portions and shapes ---------------------------------------------------------------------
+def test_portions_do_not_change_sequences(rng, monkeypatch):
     startprob, transmat, emissionprob = random_model(rng, 5, 4)
     arrays = [rng.integers(0, 4, k) for k in (0, 1, 30, 2, 0, 17, 64, 1)]
     chain, emission = _lattice.Chain(startprob, transmat), CategoricalEmission(emissionprob)
     found = []
-    for cells in (1, 300, 1 << 16):
-        monkeypatch.setattr(em, "BLOCK_CELLS", cells)
+    for portions in (1, 3, 32):
+        monkeypatch.setattr(em, "PORTIONS", portions)
         found.append(smooth(chain, emission, arrays)[0])
-    assert len(em.Rows.pack(arrays).blocks(chain.width)) == 1
     for other in found[1:]:
         np.testing.assert_array_equal(other.log_prob, found[0].log_prob)
         for ours, theirs in zip(other[1:], found[0][1:], strict=True):
@@ -210,16 +226,34 @@ def test_blocks_do_not_change_sequences(rng, monkeypatch):
     assert found[0].log_prob[0] == found[0].log_prob[4] == 0
 
 
-def test_wrong_shapes_are_refused(rng):
+@pytest.mark.parametrize("lengths", [[0], [5], [0, 0, 3], [3, 0, 0], [1] * 100, [1000, 1, 0, 2],
+                                     [7, 1, 2, 900, 3, 3]])
+def test_portions_hold_every_sequence_once(lengths):
+    rows = em.Rows.pack([np.zeros(k, np.int64) for k in lengths])
+    portions = rows.portions(10)
+    assert portions[0] == 0
+    assert portions[-1] == len(lengths)
+    assert (np.diff(portions) > 0).all()
+    assert len(portions) <= em.PORTIONS + 1
+    assert len(rows.portions(em.SUMS_LIMIT)) == 2
+    if len(lengths) == 100:
+        assert np.diff(rows.offsets[portions]).max() <= 4  # 100 rows in 32 portions
+
+
+def test_wrong_shapes_are_refused():
     chain = _lattice.Chain(np.array([0.5, 0.5]), np.full((2, 2), 0.5))
-    rows, width = 5, 4
-    b, u = np.ones((rows, width)), np.ones((rows, width))
-    norm, lost = np.ones(rows), np.ones(1, np.uint8)
-    with pytest.raises(ValueError, match=r"b: got \(5, 3\), expected \(5, 4\)"):
-        chain.forward(np.array([0, rows]), np.ones((rows, 3)), u, norm, lost, True)
-    with pytest.raises(ValueError, match="offsets: got 4 at the end"):
-        chain.forward(np.array([0, 4]), b, u, norm, lost, True)
-    with pytest.raises(ValueError, match="offsets: got 2 after 3"):
-        chain.forward(np.array([0, 3, 2, rows]), b, u, norm, np.ones(3, "u1"), True)
-    with pytest.raises(ValueError, match="sums: got"):
-        _lattice.moments(np.ones((5, 3)), np.ones((3, 4)), np.ones((5, 4)), True, np.ones((7, 4)))
+    x, ends = np.array([0, 1, 1]), np.array([0, 3])
+    symbols = _lattice.Symbols(x, np.full((2, 2), 0.5))
+    with pytest.raises(ValueError, match=r"transmat: got shape \(3, 3\), expected \(2, 2\)"):
+        _lattice.Chain(np.array([0.5, 0.5]), np.eye(3))
+    with pytest.raises(ValueError, match="x: got symbol 2, expected less than 2"):
+        _lattice.Symbols(np.array([2]), np.full((2, 2), 0.5))
+    with pytest.raises(ValueError, match=r"emission: got \(8, 1\), expected \(4, 1\)"):
+        _lattice.Smoothing(chain, _lattice.Symbols(x, np.full((5, 2), 0.5)), ends, np.array([0, 1]))
+    for offsets in ([0, 4], [0, 3, 2, 3], [1, 3], [0]):
+        with pytest.raises(ValueError, match="offsets: got"):
+            _lattice.Smoothing(chain, symbols, np.array(offsets), np.array([0, len(offsets) - 1]))
+    with pytest.raises(ValueError, match="portions: got"):
+        _lattice.Filtering(chain, symbols, ends, np.array([0, 2]))
+    with pytest.raises(ValueError, match=r"whiten: got \(2, 4\), expected \(2, 6\)"):
+        _lattice.Vectors(np.ones((5, 3)), np.ones((2, 3)), np.ones((2, 4)), np.ones(2))

@@ -1,0 +1,234 @@
+# All sequences, in portions. Included by _lattice.pyx.
+#
+# A portion is a run of whole sequences with sums of its own. Portions depend on the data alone and
+# their sums are added in their order, so that results do not depend on how many threads call `run`:
+# each takes the next portion that nobody has, until there is none.
+
+cdef class Space:
+    """Working arrays of one thread, as large as the longest sequence it has met."""
+
+    cdef double *memory
+    cdef char *missing
+    cdef Py_ssize_t cells
+    cdef Py_ssize_t width
+    cdef double *b
+    cdef double *u
+    cdef double *gamma
+    cdef double *norm
+    cdef double *top
+
+    def __dealloc__(self):
+        free(self.memory)
+        free(self.missing)
+
+    cdef int reserve(self, Py_ssize_t steps, Py_ssize_t width) except -1:
+        cdef Py_ssize_t rows = (steps + 3) // 4 * 4, cells = rows * (3 * width + 2)
+        if cells > self.cells or width > self.width:
+            free(self.memory)
+            free(self.missing)
+            self.cells = self.width = 0
+            self.memory = <double *>malloc(cells * sizeof(double) + 1)
+            self.missing = <char *>malloc(width + 1)
+            if self.memory == NULL or self.missing == NULL:
+                raise MemoryError(f"{cells * 8 / 1e6:.0f} MB for a sequence of {steps} steps")
+            self.cells, self.width = cells, width
+        self.b = self.memory
+        self.u = self.b + rows * width
+        self.gamma = self.u + rows * width
+        self.norm = self.gamma + rows * width
+        self.top = self.norm + rows
+        return 0
+
+
+cdef class Pass:
+    """Base of `Smoothing` and `Filtering`.
+
+    Parameters
+    ----------
+    chain : Chain
+    emission : Emission
+    offsets : ndarray (sequences + 1,) int64
+        Where sequences begin, and the number of rows.
+    portions : ndarray (portions + 1,) int64
+        The first sequence of every portion, and the number of sequences.
+    """
+
+    cdef Chain chain
+    cdef Emission emission
+    cdef const int64_t[::1] offsets
+    cdef const int64_t[::1] portions
+    cdef Py_ssize_t longest
+    cdef Py_ssize_t taken
+
+    def __init__(self, Chain chain, Emission emission, const int64_t[::1] offsets,
+                 const int64_t[::1] portions):
+        check_shape("emission", emission.width, 1, chain.width, 1)
+        check_steps("offsets", offsets, emission.rows)
+        check_steps("portions", portions, offsets.shape[0] - 1)
+        self.chain, self.emission = chain, emission
+        self.offsets, self.portions = offsets, portions
+        self.longest = int(np.max(np.diff(offsets), initial=0))
+        self.taken = 0
+
+    def run(self, Space space):
+        """Work until no portion is left; may be called by several threads, a `Space` each."""
+        cdef Py_ssize_t portion, s
+        cdef bint enough
+        space.reserve(self.longest, self.chain.width)
+        with nogil:
+            while True:
+                portion = lattice_take(&self.taken)
+                if portion >= self.portions.shape[0] - 1:
+                    break
+                for s in range(self.portions[portion], self.portions[portion + 1]):
+                    self.one(portion, s, self.offsets[s], self.offsets[s + 1] - self.offsets[s],
+                             space)
+
+    cdef void one(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
+                  Space space) noexcept nogil:
+        pass
+
+
+cdef class Smoothing(Pass):
+    """Posteriors of every sequence, summed up as EM needs them.
+
+    Attributes
+    ----------
+    log_prob : ndarray (sequences,)
+        -inf for an impossible one, which adds nothing.
+    starts : ndarray (width,)
+        Posterior of the first states.
+    pairs : ndarray (width, width)
+        Expected number of transitions.
+    sums : ndarray (n_sums, width)
+        What the emission adds up.
+    gamma : ndarray (rows, width) or None
+        The posteriors themselves, when asked for with ``keep=True``.
+    """
+
+    cdef double[::1] log_probs
+    cdef double[:, ::1] starts_of
+    cdef double[:, :, ::1] products_of  # sums of alpha_{t-1}' w_t, still without A
+    cdef double[:, :, ::1] pairs_of     # from logarithms, with A
+    cdef double[:, :, ::1] sums_of
+    cdef double[:, ::1] kept
+    cdef bint keep
+
+    def __init__(self, chain, emission, offsets, portions, keep=False):
+        super().__init__(chain, emission, offsets, portions)
+        n, count = self.chain.width, self.portions.shape[0] - 1
+        self.log_probs = np.zeros(self.offsets.shape[0] - 1)
+        self.starts_of = np.zeros((count, n))
+        self.products_of = np.zeros((count, n, n))
+        self.pairs_of = np.zeros((count, n, n))
+        self.sums_of = np.zeros((count, self.emission.n_sums, n))
+        self.keep = keep
+        self.kept = np.zeros((self.emission.rows if keep else 0, n))
+
+    @property
+    def log_prob(self):
+        return np.asarray(self.log_probs)
+
+    @property
+    def starts(self):
+        return np.add.reduce(self.starts_of, axis=0)
+
+    @property
+    def pairs(self):
+        return (np.add.reduce(self.products_of, axis=0) * self.chain.trans
+                + np.add.reduce(self.pairs_of, axis=0))
+
+    @property
+    def sums(self):
+        return np.add.reduce(self.sums_of, axis=0)
+
+    @property
+    def gamma(self):
+        return np.asarray(self.kept) if self.keep else None
+
+    cdef void one(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
+                  Space space) noexcept nogil:
+        cdef Py_ssize_t t, n = self.chain.width
+        if steps == 0:
+            return
+        self.emission.likelihood(first, steps, space.b, space.top)
+        if self.chain.forward(space.b, space.u, space.norm, steps, self.emission.exact,
+                              space.missing):
+            self.log_probs[s] = sum_of_logs(space.norm, steps)
+            for t in range(steps):
+                self.log_probs[s] += space.top[t]
+            self.chain.backward(space.b, space.u, space.norm, steps, space.gamma)
+            lattice_outer(steps - 1, space.u, n, n, space.b + n, n,
+                          &self.products_of[portion, 0, 0])
+        else:
+            self.emission.log_densities(first, steps, space.b)
+            if self.chain.forward_log(space.b, space.u, space.norm, steps):
+                self.chain.backward_log(space.b, space.u, space.norm, steps, space.gamma,
+                                        &self.pairs_of[portion, 0, 0])
+            else:
+                memset(space.gamma, 0, steps * n * sizeof(double))
+            for t in range(steps):
+                self.log_probs[s] += space.norm[t]
+        for t in range(n):
+            self.starts_of[portion, t] += space.gamma[t]
+        self.emission.add(first, steps, space.gamma, &self.sums_of[portion, 0, 0])
+        if self.keep:
+            memcpy(&self.kept[first, 0], space.gamma, steps * n * sizeof(double))
+
+
+cdef class Filtering(Pass):
+    """What every step says of itself and of the states, given the steps before.
+
+    Attributes
+    ----------
+    log_norm : ndarray (rows,)
+        log p(x_t | x_<t); -inf from the first impossible step on.
+    alpha : ndarray (rows, width)
+        p(state | x_<=t); zeros from the first impossible step on.
+    """
+
+    cdef double[::1] log_norms
+    cdef double[:, ::1] alphas
+
+    def __init__(self, chain, emission, offsets, portions):
+        super().__init__(chain, emission, offsets, portions)
+        self.log_norms = np.zeros(self.emission.rows)
+        self.alphas = np.zeros((self.emission.rows, self.chain.width))
+
+    @property
+    def log_norm(self):
+        return np.asarray(self.log_norms)
+
+    @property
+    def alpha(self):
+        return np.asarray(self.alphas)
+
+    cdef void one(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
+                  Space space) noexcept nogil:
+        cdef Py_ssize_t t, j, n = self.chain.width
+        if steps == 0:
+            return
+        self.emission.likelihood(first, steps, space.b, space.top)
+        if self.chain.forward(space.b, space.u, space.norm, steps, self.emission.exact,
+                              space.missing):
+            for t in range(steps):
+                self.log_norms[first + t] = log(space.norm[t]) + space.top[t]
+                for j in range(n):
+                    self.alphas[first + t, j] = space.u[t * n + j] / space.norm[t]
+            return
+        self.emission.log_densities(first, steps, space.b)
+        self.chain.forward_log(space.b, space.u, space.norm, steps)
+        for t in range(steps):
+            self.log_norms[first + t] = space.norm[t]
+            for j in range(n):
+                if space.norm[t] > -INFINITY:
+                    self.alphas[first + t, j] = exp(space.u[t * n + j])
+
+
+cdef int check_steps(name, const int64_t[::1] steps, Py_ssize_t last) except -1:
+    """Integers from 0 to `last` that never fall."""
+    if steps.shape[0] < 2 or steps[0] != 0 or np.min(np.diff(steps)) < 0 or (
+            steps[steps.shape[0] - 1] != last):
+        raise ValueError(f"{name}: got {np.asarray(steps)}, expected integers from 0 to {last} "
+                         "that never fall")
+    return 0

@@ -157,11 +157,12 @@ def _memory(tape, steps) -> Iterator[Finding]:
             _to_calm(tape), numbers | {"growth": growth},
         )  # fmt: skip
     elif reach < longest:
+        short = reach < min(steps, longest)
         yield Finding(
-            "vanishes", "warning" if reach < steps / 2 else "note",
+            "vanishes", "warning" if short else "note",
             f"the gradient halves every {numbers['half_life']:.1f} steps: dependencies beyond "
             f"{reach:.0f} steps cannot be learnt",
-            _to_hold(tape, steps) if reach < steps / 2 else "", numbers,
+            _to_hold(tape, steps) if short else "", numbers,
         )  # fmt: skip
     else:
         yield Finding(

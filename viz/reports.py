@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from ..io.safetensors import write_bytes
+from . import style
 from .diagnosis import diagnose, median
 from .measures import centroid, decay_rate, half_life, horizon, jacobian_norms
+from .recorder.frame import Frame
 from .recorder.measured import some_rows
 
 _STYLE = """
@@ -30,6 +32,7 @@ th, td { padding: .2rem .8rem; border-bottom: 1px solid #8884; text-align: right
 th:first-child, td:first-child { text-align: left; }
 img { max-width: 100%; background: #fff; }
 figure { margin: 1rem 0; }
+ul { list-style: none; padding: 0; }
 .error::before { content: "✖ "; } .warning::before { content: "▲ "; }
 .note::before { content: "· "; } .ok::before { content: "✔ "; }
 .error, .warning { font-weight: 600; }
@@ -84,7 +87,7 @@ def report(runs, path, *, title: str = "rnncore report") -> Path:
 
 
 def _is_tape(run):
-    return hasattr(run, "pullback")
+    return hasattr(run, "pullback") and not isinstance(run, Frame)
 
 
 def _page(title, body):
@@ -114,21 +117,14 @@ def _page(title, body):
 
 
 def _comparison(tapes, norms):
-    from matplotlib.figure import Figure
+    from . import compare, plot_jacobian_norms
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for name, values in norms.items():
-        axes.plot(np.nanmedian(values, axis=1), label=name)
-    axes.set(yscale="log", xlabel="lag k (steps back)", ylabel="‖∂s_T/∂s_{T−k}‖",
-             title="How much of a state is left k steps later")  # fmt: skip
-    axes.legend()
     columns = [[*_facts(tape), *_numbers(norms[name])] for name, tape in tapes.items()]
     lines = ([row[0][0], *(value for _, value in row)] for row in zip(*columns, strict=True))
     rows = [["", *tapes], *lines]
-    return _section(
-        "Compared", _table(rows), _image(figure, "Jacobian norm against lag of every run")
-    )
+    figure = compare(norms, plot_jacobian_norms, fit=False)
+    image = _image(figure, "Jacobian norm against lag of every run")
+    return _section("Compared", _table(rows), image)
 
 
 def _tape(name, tape, norms):
@@ -147,13 +143,15 @@ def _tape(name, tape, norms):
 
 
 def _recorded(name, run):
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
 
     names = run.series_names
     if not names:
         return _section(name, "<p>no series recorded</p>")
-    figure = Figure(figsize=(8, 1.8 * len(names)), layout="constrained")
-    axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    with style.context():
+        size = (8, 1.8 * len(names))
+        figure, axes = plt.subplots(len(names), 1, sharex=True, squeeze=False, figsize=size)
+    axes = axes[:, 0]
     rows = [["", "first", "last", "update"]]
     for key, ax in zip(names, axes, strict=True):
         updates, values = run.series(key)
@@ -198,7 +196,10 @@ def _table(rows):
 
 
 def _image(figure, alt):
+    import matplotlib.pyplot as plt
+
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=120)
+    figure.savefig(data, format="png", dpi=100)
+    plt.close(figure)
     encoded = base64.b64encode(data.getvalue()).decode()
     return f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{encoded}"></figure>'

@@ -259,3 +259,38 @@ class TestLive:
         assert slow.drawn > 0
         # the last drawing may itself take longer than the one before
         assert recorder.seconds["draw"] <= 0.05 * (time.perf_counter() - start) + 0.05
+
+
+class TestFramesAsTapes:
+    """Plots and measures of values and gradients take a frame for a tape."""
+
+    @pytest.fixture
+    def frame(self, tape):
+        recorder = viz.Recorder(every=1, names=["*.[hcfi]"], gradients="*.[hc]", rows=[0, 2])
+        recorder.record(tape)
+        return recorder.frames[0]
+
+    def test_measures(self, tape, frame):
+        same = tape.layer.record(tape.input[:, [0, 2]])
+        np.testing.assert_array_equal(viz.timescales(frame)["l1"], viz.timescales(same)["l1"])
+        np.testing.assert_array_equal(
+            viz.saturation(frame)["l0.f"].high, viz.saturation(same)["l0.f"].high
+        )
+        assert list(viz.saturation(frame)) == ["l0.i", "l0.f", "l1.i", "l1.f"]
+        np.testing.assert_array_equal(
+            viz.gradient_flow(frame)["l1.c"], viz.gradient_flow(tape)["l1.c"][:, [0, 2]]
+        )
+
+    @pytest.mark.parametrize(
+        "plot", ["plot_states", "plot_gates", "plot_gradient_flow", "plot_timescales"]
+    )
+    def test_plots(self, frame, plot):
+        from matplotlib.figure import Figure
+
+        ax = Figure().subplots()
+        assert getattr(viz, plot)(frame, ax) is ax
+        assert ax.get_title()
+
+    def test_walking_back_says_what_to_do(self, frame):
+        with pytest.raises(ValueError, match=r"tape: got the recorded frame of update 1, .*reopen"):
+            viz.jacobian_norms(frame)

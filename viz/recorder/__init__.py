@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+from .frame import series_names
 from .live import make_live
 from .measured import MEASURES, some_rows
 from .store import FileStore, MemoryStore, parse_bytes
@@ -160,8 +161,7 @@ class Recorder:
     @property
     def series_names(self):
         """All the series there are."""
-        found = dict.fromkeys(k for h in self._store.headers for k in h.get("values", {}))
-        return (["loss"] if len(self.series("loss")[0]) else []) + list(found)
+        return series_names(self._store.headers)
 
     def close(self):
         """Close the run file, and leave the live plot as it is."""

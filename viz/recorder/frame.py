@@ -34,6 +34,14 @@ class Frame:
         self.grad = _Prefixed(self, "grad ")
         self.weights = _Prefixed(self, "weight ")
 
+    def pullback(self, *_, **__):
+        """A frame has values and gradients alone: this says what to do instead."""
+        raise ValueError(
+            f"tape: got the recorded frame of update {self.update}, expected a tape: values and "
+            "gradients cannot be walked back; record the input again with the weights of that "
+            "update (Recorder(weights=True), or Moment.reopen)"
+        )
+
     def names(self, pattern="*"):
         """Recorded names that fit the pattern, in layer order."""
         return [n for n in self._index if " " not in n and fnmatch.fnmatchcase(n, pattern)]
@@ -115,3 +123,11 @@ def series(headers, name):
             found.append((header["update"], value))
     updates = np.array([u for u, _ in found], dtype=np.int64)
     return updates, np.array([v for _, v in found], dtype=np.float64)
+
+
+def series_names(headers):
+    """The names for which `series` has something, "loss" first."""
+    found = {"loss": None} if any(header.get("loss") is not None for header in headers) else {}
+    for header in headers:
+        found |= dict.fromkeys(header.get("values", {}))
+    return list(found)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ...io.safetensors import DamagedFileError
-from .frame import Frame, series
+from .frame import Frame, series, series_names
 
 _ALIGN = 64
 MAGIC = b"rnncore run 1".ljust(_ALIGN, b"\0")
@@ -179,6 +179,11 @@ class Run:
     def series(self, name):
         """(updates, values) of "loss" or of a measure that was taken along the way."""
         return series(self._headers, name)
+
+    @property
+    def series_names(self):
+        """All the series there are."""
+        return series_names(self._headers)
 
     def close(self):
         """Let go of the file; arrays that were handed out stay valid."""

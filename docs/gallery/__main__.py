@@ -1,0 +1,59 @@
+"""Draws every picture of the book into docs/img: `make gallery`, or `python docs/gallery`.
+
+It trains two small networks and six for docs/memory.md: some minutes on two cores.
+"""
+
+import argparse
+import io
+import time
+from pathlib import Path
+
+import memory
+import nets
+import pictures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], prog="make gallery")
+    folder = Path(__file__).resolve().parents[1] / "img"
+    parser.add_argument("--out", type=Path, default=folder, help="folder of the pictures")
+    parser.add_argument("--updates", type=int, default=1500, help="training updates a network")
+    parser.add_argument("--only", help="draw only pictures whose name has this in it")
+    options = parser.parse_args()
+
+    import matplotlib
+
+    matplotlib.use("Agg")
+    options.out.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    if not (options.only or "").startswith("memory"):
+        print("training on text and on the adding problem", flush=True)
+        trained = {
+            "text": nets.text_net(max(1, options.updates // 2)),
+            "adding": nets.adding_net(options.updates),
+        }
+        save(pictures.pictures(trained), options)
+    print("memory before and after training", flush=True)
+    save(memory.pictures(options.updates), options)
+    if not options.only:
+        print(memory.table())
+    print(f"{time.perf_counter() - start:.0f} s; the pictures are in {options.out}")
+
+
+def save(found, options):
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    for name, figure in found:
+        if options.only is None or options.only in name:
+            path = options.out / f"{name}.png"
+            drawn = io.BytesIO()
+            figure.savefig(drawn, dpi=100)
+            # 256 colours are a third of the bytes
+            Image.open(drawn).convert("RGB").quantize(256, dither=0).save(path, optimize=True)
+            print(f"  {path}", flush=True)
+        plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Every picture of the debugger, each on both trained networks."""
+
+import numpy as np
+
+from rnncore import viz
+
+
+def numbered(net):
+    """The tokens, or the numbers of the steps where most are empty."""
+    return net.tokens if all(net.tokens) else [t or "·" for t in net.tokens]
+
+
+def last_token(net):
+    return max(step for step, token in enumerate(net.tokens) if token)
+
+
+# One entry a plot: draw(net, ax), and the height of one panel in inches.
+PANELS = {
+    "plot_states": (lambda net, ax: viz.plot_states(net.tape, ax, tokens=net.tokens), 3.0),
+    "plot_gates": (lambda net, ax: viz.plot_gates(net.tape, ax, tokens=net.tokens), 4.0),
+    "plot_gradient_map": (
+        lambda net, ax: viz.plot_gradient_map(net.tape, ax, tokens=net.tokens), 4.5),
+    "plot_gradient_flow": (
+        lambda net, ax: viz.plot_gradient_flow(
+            net.tape, ax, row=0, tokens=net.tokens), 3.0),
+    "plot_jacobian_norms": (
+        lambda net, ax: (
+            viz.plot_jacobian_norms(net.before, ax, label="before training"),
+            viz.plot_jacobian_norms(net.tape, ax, label="after"),
+        ), 3.4),
+    "plot_singular_values": (lambda net, ax: viz.plot_singular_values(net.tape, ax, n=6), 3.2),
+    "plot_horizon": (lambda net, ax: viz.plot_horizon(net.tape, ax), 3.0),
+    "plot_norm_preservation": (
+        lambda net, ax: viz.plot_norm_preservation(
+            net.tape, ax, row=0, tokens=net.tokens), 2.6),
+    "plot_step_share": (
+        lambda net, ax: viz.plot_step_share(net.tape, ax, row=0, tokens=net.tokens), 2.8),
+    "plot_dependency_map": (
+        lambda net, ax: viz.plot_dependency_map(
+            net.tape, net.step_gradient, ax, tokens=net.tokens), 5.5),
+    "plot_connectivity": (
+        lambda net, ax: viz.plot_connectivity(
+            viz.connectivity(net.tape, net.logit), ax, step=len(net.x) - 1, tokens=numbered(net)),
+        1.8),
+    "plot_integrated_gradients": (
+        lambda net, ax: viz.plot_integrated_gradients(
+            viz.integrated_gradients(net.layer, net.x, net.readout), ax, tokens=net.tokens), 2.8),
+    "plot_omission": (
+        lambda net, ax: viz.plot_omission(
+            viz.omission(net.layer, net.x), ax, tokens=net.tokens), 2.8),
+    "plot_context_cut": (
+        lambda net, ax: viz.plot_context_cut(
+            viz.context_cut(net.layer, net.windows, net.last_loss), ax), 3.0),
+    "plot_timescales": (
+        lambda net, ax: (
+            viz.plot_timescales(net.before, ax, label="before training"),
+            viz.plot_timescales(net.tape, ax, label="after"),
+        ), 3.2),
+    "plot_saturation": (lambda net, ax: viz.plot_saturation(net.tape, ax), 4.0),
+    "plot_lyapunov_spectrum": (
+        lambda net, ax: viz.plot_lyapunov_spectrum(
+            viz.lyapunov_spectrum(net.layer, net.x, 10), ax), 3.0),
+    "plot_lyapunov_convergence": (
+        lambda net, ax: viz.plot_lyapunov_convergence(
+            viz.lyapunov_convergence(net.layer, net.x, 10), ax), 3.0),
+    "plot_mean_field": (
+        lambda net, ax: (
+            viz.plot_mean_field(net.before, ax, label="before training"),
+            viz.plot_mean_field(net.tape, ax, label="after"),
+        ), 2.4),
+    "plot_memory_capacity": (
+        lambda net, ax: viz.plot_memory_capacity(
+            viz.memory_curve(net.layer, 40, steps=1000), ax), 3.0),
+    "plot_cell": (lambda net, ax: viz.plot_cell(
+        net.tape, last_token(net), ax, token=net.tokens[last_token(net)]), 4.2),
+    "plot_unrolled": (lambda net, ax: viz.plot_unrolled(net.tape, ax, tokens=net.tokens), 3.0),
+    "plot_text": (
+        lambda net, ax: viz.plot_text(
+            numbered(net), norm_by_step(net), ax, scale="magnitude", label="‖∂L/∂h$_t$‖"), 1.8),
+}  # fmt: skip
+
+
+SQUARE = ("plot_saturation",)  # side by side
+
+
+def norm_by_step(net):
+    return viz.gradient_flow(net.tape)["l0.h"][:, 0]
+
+
+# Figures of their own.
+FIGURES = {
+    "overview": lambda net: viz.overview(net.tape, tokens=net.tokens, title=net.name),
+    "plot_timeline": lambda net: viz.plot_timeline(net.tape, tokens=net.tokens, title=net.name),
+    "compare": lambda net: viz.compare(
+        {"before training": net.before, "after": net.tape}, viz.plot_gates, names=["l0.f", "l0.i"]
+    ),
+}
+
+
+def drawn():
+    """The names of all plots that the gallery draws."""
+    return [*PANELS, *FIGURES]
+
+
+def panels(name, nets):
+    """One figure: the same plot on every network, one under the other."""
+    import matplotlib.pyplot as plt
+
+    draw, height = PANELS[name]
+    rows, columns = (1, len(nets)) if name in SQUARE else (len(nets), 1)
+    with viz.style.context():
+        figure, axes = plt.subplots(rows, columns, figsize=(10, rows * height), squeeze=False)
+        for net, ax in zip(nets, axes.flat, strict=True):
+            draw(net, ax)
+            said = ax.get_title()
+            ax.set_title(f"{net.name}" + (f"\n{said}" if said else ""), loc="left")
+            if said:
+                ax.set_title("")
+    return figure
+
+
+def pictures(nets):
+    """(name, figure) of every picture; `nets` are named by the start of the file's name."""
+    for name in PANELS:
+        yield name.removeprefix("plot_"), panels(name, list(nets.values()))
+    for name, draw in FIGURES.items():
+        for key, net in nets.items():
+            yield f"{name.removeprefix('plot_')}_{key}", draw(net)
+    yield "recorder", recorded(nets["text"])
+
+
+def recorded(net):
+    """The series that a recorder took while the text network trained."""
+    import matplotlib.pyplot as plt
+
+    words = {"loss": "loss (nats)", "gradient_norm": "‖gradient‖", "lyapunov": "λ₁ (nats a step)",
+             "horizon": "horizon (steps)", "saturation": "share saturated"}  # fmt: skip
+    with viz.style.context():
+        figure, axes = plt.subplots(
+            len(net.series), 1, sharex=True, figsize=(8, 1.6 * len(net.series))
+        )
+        for ax, (name, (updates, values)) in zip(axes, net.series.items(), strict=True):
+            ax.plot(updates, values, ".-")
+            ax.set_ylabel(words.get(name, name), fontsize="small")
+        axes[-1].set_xlabel("update")
+        start, end = (100 * np.asarray(net.series["saturation"][1])[k] for k in (0, -1))
+        axes[0].set_title(
+            f"While the network reads text, its gates saturate: from {start:.0f} to {end:.0f} %"
+        )
+    return figure

@@ -1,0 +1,78 @@
+"""What the book shows works: the custom measure and plot, and the gallery draws every plot."""
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import rnncore
+from rnncore import viz
+
+ROOT = Path(__file__).resolve().parents[2]
+GALLERY = ROOT / "docs" / "gallery"
+
+
+def test_a_measure_and_a_plot_are_one_file_each(tmp_path):
+    """The files of docs/custom_measure.md, dropped into a copy of viz and nothing else changed."""
+    text = (ROOT / "docs" / "custom_measure.md").read_text(encoding="utf-8")
+    files = re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", text, re.DOTALL)
+    assert [name for name, _ in files] == [
+        "measures/effective_dimension.py", "plots/effective_dimension.py"]  # fmt: skip
+    shutil.copytree(Path(viz.__file__).parent, tmp_path / "viz")
+    for name, source in files:
+        (tmp_path / "viz" / name).write_text(source, encoding="utf-8")
+    script = f"""
+        import rnncore
+        rnncore.__path__.insert(0, {str(tmp_path)!r})
+        import numpy as np
+        from matplotlib.figure import Figure
+        from rnncore import viz
+        assert viz.__file__.startswith({str(tmp_path)!r}), viz.__file__
+        assert "effective_dimension" in viz.__all__ and "plot_effective_dimension" in viz.__all__
+        x = np.random.default_rng(0).normal(size=(50, 4, 3))
+        tape = rnncore.LSTM(3, 8, 2, seed=0).record(x)
+        found = viz.effective_dimension(tape)
+        h = tape["l0.h"].reshape(-1, 8).astype("float64")
+        spectrum = np.linalg.eigvalsh(np.cov(h.T))
+        np.testing.assert_allclose(found["l0"], spectrum.sum() ** 2 / (spectrum ** 2).sum())
+        ax = viz.plot_effective_dimension(tape, Figure().subplots())
+        assert [bar.get_height() for bar in ax.patches] == list(found.values())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True,
+        cwd=tmp_path, env={"MPLBACKEND": "Agg", "PATH": "/usr/bin:/bin",
+                           "PYTHONPATH": str(Path(rnncore.__file__).parents[1])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_gallery_draws_every_plot():
+    pictures = runpy.run_path(str(GALLERY / "pictures.py"))
+    assert sorted(pictures["drawn"]()) == sorted(viz.plots.__all__)
+
+
+@pytest.mark.slow
+def test_the_gallery_runs(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(GALLERY), "--out", str(tmp_path), "--updates", "4"],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    names = {path.stem for path in tmp_path.iterdir()}
+    shown = set()
+    for page in (ROOT / "docs").glob("*.md"):
+        shown |= set(re.findall(r"\(img/(\w+)\.png\)", page.read_text(encoding="utf-8")))
+    assert shown <= names
+    for path in tmp_path.iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_pictures_that_the_book_shows_are_there():
+    for page in (ROOT / "docs").glob("*.md"):
+        for name in re.findall(r"\((img/[\w/]+\.png)\)", page.read_text(encoding="utf-8")):
+            assert (ROOT / "docs" / name).exists(), f"{page.name}: {name}"

@@ -3,9 +3,9 @@
 Sequences lie end to end in one array of rows, a row a step; ``offsets`` says where each begins.
 A row holds the states, padded to a multiple of 4 (`Chain.width`) with probability 0.
 
-- this file      the recursions over one sequence
-- emissions.pxi  how likely a row is in every state, and the sums that an M-step needs
-- passes.pxi     all sequences, in portions that threads may share
+- this file              the recursions over one sequence
+- lattice_emissions.pxi  how likely a row is in every state, and the sums that an M-step needs
+- lattice_passes.pxi     all sequences, in portions that threads may share
 
 The fast road works with probabilities and rescales every step::
 
@@ -260,8 +260,8 @@ cdef class Chain:
                 w[i] = exp(log_alpha[i] + w[i] - log_b[i] + log_norm)
 
 
-include "emissions.pxi"
-include "passes.pxi"
+include "lattice_emissions.pxi"
+include "lattice_passes.pxi"
 
 
 # ------------------------------------------------------------------------------------- helpers

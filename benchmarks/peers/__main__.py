@@ -102,7 +102,12 @@ def main(arguments: list[str] | None = None) -> int:
     names = ["rnncore", *(f"rnncore@{isa}" for isa in options.isas), *peers]
     quick = Plan(samples=3, least=0.002, warm=0.001)
     plan = quick if options.quick else Plan(samples=options.samples)
-    with Bench(names, options.threads) as bench:
+    try:
+        bench = Bench(names, options.threads)
+    except KeyboardInterrupt:
+        print("interrupted while the libraries were starting", file=sys.stderr)
+        return 1
+    with bench:
         complete = run(bench, todo, plan, options.time_limit or float("inf"))
         about = {
             "date": time.strftime("%Y-%m-%d"),

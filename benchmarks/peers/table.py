@@ -75,7 +75,8 @@ def means(points: list[Point]) -> str:
             ]
             text = f"{geometric_mean(found):.2f} (least {min(found):.2f})" if found else "–"
             row.append(text)
-        rows.append(row)
+        if any(text != "–" for text in row[1:]):
+            rows.append(row)
     header = [f"{mode}, {f'threads {n}' if n else 'all'}" for mode, n in columns]
     return grid(["cell", *header], rows)
 

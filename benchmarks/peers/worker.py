@@ -31,7 +31,7 @@ class Station:
         self.call: Any = None
 
     def version(self) -> str:
-        return self.peer.version
+        return str(self.peer.version)  # torch's is a class of its own, which pickles as torch
 
     def prepare(self, case: Any, mode: str) -> dict[str, np.ndarray]:
         self.call, read = self.peer.prepare(case, mode)

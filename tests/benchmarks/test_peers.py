@@ -1,6 +1,8 @@
 """Workers for real, on tiny shapes: same numbers, and honest about who cannot."""
 
 import argparse
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from benchmarks import twin
 from benchmarks.cases import MODES, Case
 from benchmarks.peers import NAMES, Unsupported, __main__, run
-from benchmarks.peers.coordinator import Died, Worker
+from benchmarks.peers.coordinator import ROOT, Died, Worker
 
 TINY = run.Plan(samples=3, least=0.0, warm=0.0)
 
@@ -31,6 +33,18 @@ def test_everybody_computes_the_twins_numbers(name):
                     assert not point.absent
                     assert len(point.samples[name]) == 3
                     assert point.peak > 0
+
+
+def test_the_coordinator_imports_no_library():
+    pytest.importorskip("torch")
+    code = (
+        f"import sys; sys.path.append({str(ROOT)!r})\n"
+        "from benchmarks.peers.run import Bench\n"
+        "with Bench(['torch'], [1]) as bench: print(bench.versions, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip().endswith("False"), done.stdout + done.stderr
+    assert "'torch': '" in done.stdout
 
 
 def test_wrong_numbers_are_not_timed():

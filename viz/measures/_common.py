@@ -57,7 +57,8 @@ def previous(tape, name: str, part: str = "h") -> np.ndarray:
     """(T, B, H): the h (or c) of layer `name` that each step starts from."""
     state = np.asarray(tape[f"{name}.{part}"])
     initial = tape.initial["hc".index(part)] if isinstance(tape.initial, tuple) else tape.initial
-    first = np.asarray(initial).reshape(-1, tape.B, state.shape[-1])[layer_names(tape).index(name)]
+    layers = layer_names(tape)
+    first = np.asarray(initial).reshape(len(layers), *state.shape[1:])[layers.index(name)]
     out = np.empty_like(state)
     if not name.endswith("reverse"):
         out[1:] = state[:-1]

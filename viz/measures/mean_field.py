@@ -57,6 +57,9 @@ def mean_field(tape) -> dict[str, MeanField]:
     """
     measure = {"RNN": _rnn, "LSTM": _lstm, "GRU": _gru}[tape.mode]
     valid = valid_steps(tape)
+    if not valid.any():
+        nan = np.float64(np.nan)
+        return dict.fromkeys(layer_names(tape), MeanField(nan, nan, nan, nan, nan))
     return {name: measure(tape, name, valid) for name in layer_names(tape)}
 
 

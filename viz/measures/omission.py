@@ -48,9 +48,9 @@ def omission(layer, x, *, state=None, lengths=None) -> np.ndarray:
         steps = np.arange(first, min(first + at_a_time, T))
         without = np.stack([np.delete(x, i, axis=0) for i in steps], axis=1)  # (T−1, K, B, I)
         shorter = np.maximum(lengths - (steps[:, None] < lengths), 0)
-        without = without.reshape(T - 1, -1, x.shape[2])
+        without = without.reshape(T - 1, len(steps) * B, x.shape[2])
         final = _final(layer, without, repeat_state(layer, state, len(steps)), shorter.ravel())
-        final = final.reshape(len(steps), B, -1)
+        final = final.reshape(len(steps), B, full.shape[1])
         out[steps] = 1 - _cosine(final, full)
     out[np.arange(T)[:, None] >= lengths] = np.nan
     return out

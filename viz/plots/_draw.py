@@ -42,6 +42,16 @@ def pick_row(a, row):
     return a[:, row][:, None]
 
 
+def row_length(tape, row: int) -> int:
+    """How many steps a row of the batch has; a picture of one row needs one."""
+    if not -tape.B <= row < tape.B:
+        raise ValueError(f"row: got {row}, expected one of {tape.B} rows")
+    length = int(tape.lengths[row])
+    if not length:
+        raise ValueError(f"row: got {row}, a row of no steps, expected one that has some")
+    return length
+
+
 def drawn(ax, kind: str) -> list:
     """Lines of one kind that are on the axes already: runs overlay."""
     return [line for line in ax.lines if line.get_gid() == kind]

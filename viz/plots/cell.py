@@ -6,7 +6,7 @@ import numpy as np
 
 from ..measures._common import layer_names, previous
 from ._belts import BELTS, Belt
-from ._draw import axes, visible
+from ._draw import axes, row_length, visible
 
 __all__ = ["plot_cell"]
 
@@ -57,7 +57,7 @@ def plot_cell(
     ax = axes(ax)
     if layer not in layer_names(tape):
         raise ValueError(f"layer: got {layer!r}, expected one of {layer_names(tape)}")
-    length = int(tape.lengths[row])
+    length = row_length(tape, row)
     if not -length <= step < length:
         raise ValueError(f"step: got {step}, expected one of {length} steps of row {row}")
     step = step % length

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import style
 from ..measures.saturation import saturation
-from ._draw import axes, bands, colour_bars, gate_norm, signed_norm, units_of
+from ._draw import axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
 
 __all__ = ["plot_gates"]
 
@@ -54,7 +54,7 @@ def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=
             "(viz.plot_states draws its h)"
         )
     ax = axes(ax)
-    length = int(tape.lengths[row])
+    length = row_length(tape, row)
     parts, signed = [], []
     for name in names:
         gate = name.rpartition(".")[2]

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import style
 from ..measures._common import check_backward
-from ._draw import axes, bands, cmap, colour_bars, units_of
+from ._draw import axes, bands, cmap, colour_bars, row_length, units_of
 
 __all__ = ["plot_gradient_map"]
 
@@ -53,7 +53,7 @@ def plot_gradient_map(
     ax = axes(ax)
     if names is None:
         names = [n for n in tape.names("*") if n.endswith((".h", ".c"))]
-    length = int(tape.lengths[row])
+    length = row_length(tape, row)
     values = {n: np.asarray(tape.grad[n][:length, row], np.float64) for n in names}
     largest = max(np.abs(v[np.isfinite(v)]).max(initial=0) for v in values.values()) or 1.0
     norm = SymLogNorm(largest * 10.0**-decades, vmin=-largest, vmax=largest, base=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..style import context
-from ._draw import time_axis
+from ._draw import row_length, time_axis
 from .gates import plot_gates
 from .gradient_flow import plot_gradient_flow
 from .jacobian_norms import plot_jacobian_norms
@@ -52,7 +52,7 @@ def overview(tape, *, row: int = 0, tokens=None, title: str | None = None):
         back = tape.grad[tape.names("*.h")[0]].ndim == 3
     except KeyError:
         back = False
-    length = int(tape.lengths[row])
+    length = row_length(tape, row)
     tokens = None if tokens is None else list(tokens)[:length]
     left = {"states": 1.0 + 0.7 * sum(n.endswith((".h", ".c")) for n in tape.names("*"))}
     if gated:

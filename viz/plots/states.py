@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import style
-from ._draw import axes, bands, colour_bars, gate_norm, signed_norm, units_of
+from ._draw import axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
 
 __all__ = ["plot_states"]
 
@@ -43,7 +43,7 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
     ax = axes(ax)
     if names is None:
         names = [n for n in tape.names("*") if n.endswith((".h", ".c"))]
-    length = int(tape.lengths[row])
+    length = row_length(tape, row)
     values = {n: tape[n][:length, row] for n in names}
     sigmoid = getattr(tape.layer, "nonlinearity", None) == "sigmoid"  # between 0 and 1, as a gate
     norms = {p: signed_norm(*(v for n, v in values.items() if n.endswith(p))) for p in "hc"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..style import context
-from ._draw import time_axis
+from ._draw import row_length, time_axis
 from .gates import plot_gates
 from .gradient_flow import plot_gradient_flow
 from .gradient_map import plot_gradient_map
@@ -51,7 +51,7 @@ def plot_timeline(tape, *, row: int = 0, names=None, tokens=None, title: str | N
         back = tape.grad[tape.names("*.h")[0]].ndim == 3
     except KeyError:
         back = False
-    length = int(tape.lengths[row])
+    length = row_length(tape, row)
     tokens = None if tokens is None else list(tokens)[:length]
     panels = [("states", 1.1 * len(states))] if states else []
     panels += [("gates", 1.1 * len(gates))] if gates else []

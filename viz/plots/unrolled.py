@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import style
 from ..measures.gradient_flow import gradient_flow
-from ._draw import axes, cmap, magnitude_norm, time_axis, visible
+from ._draw import axes, cmap, magnitude_norm, row_length, time_axis, visible
 from ._words import number
 
 __all__ = ["plot_unrolled"]
@@ -49,7 +49,7 @@ def plot_unrolled(
     """
     flow = {name: size[:, row] for name, size in gradient_flow(tape).items()}
     ax = axes(ax)
-    length = int(tape.lengths[row])
+    length = row_length(tape, row)
     last = length - 1 if last is None else last
     first = max(0, last - 23) if first is None else first
     if not 0 <= first <= last < length:

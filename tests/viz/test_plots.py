@@ -72,6 +72,7 @@ def pictures(tape, g, layer, x):
         "plot_omission": lambda ax: viz.plot_omission(viz.omission(layer, x), ax),
         "plot_singular_values": lambda ax: viz.plot_singular_values(tape, ax, n=3),
         "plot_states": lambda ax: viz.plot_states(tape, ax),
+        "plot_series": lambda ax: viz.plot_series(([0, 5, 10], [3.0, 2.0, 1.5]), "loss", ax),
         "plot_step_share": lambda ax: viz.plot_step_share(tape, ax),
         "plot_text": lambda ax: viz.plot_text(tokens, np.arange(12.0), ax),
         "plot_unrolled": lambda ax: viz.plot_unrolled(tape, ax),
@@ -390,3 +391,25 @@ def test_curves(plt):
     settled = viz.plot_lyapunov_convergence((np.array([1, 2]), estimate), plt.figure().gca())
     np.testing.assert_array_equal(y_of(lines(settled, "lyapunov_convergence")[0]), [-1, -0.5])
     plt.close()
+
+
+def test_series_of_a_recorder(plt):
+    class Run:
+        def series(self, name):
+            values = {"lyapunov": [-0.5, -0.1], "gradient_norm": [1.0, 100.0]}.get(name, [])
+            return np.arange(len(values)) * 10, np.array(values)
+
+    ax = viz.plot_series(Run(), label="a")
+    assert y_of(lines(ax, "series")[0]).tolist() == [-0.5, -0.1]
+    assert lines(ax, "series")[0].get_xdata().tolist() == [0, 10]
+    assert lines(ax, "divide")[0].get_ydata()[0] == 0
+    viz.plot_series(Run(), label="b")
+    assert ax.get_title() == "λ₁ along training"
+    steep = viz.plot_series(Run(), "gradient_norm", plt.figure().gca())
+    assert (steep.get_yscale(), steep.get_title()) == (
+        "log",
+        "Norm of the gradient went from 1 to 100",
+    )
+    plt.close()
+    with pytest.raises(ValueError, match="name: got 'horizon'"):
+        viz.plot_series(Run(), "horizon", ax)

@@ -1,0 +1,78 @@
+"""Picture of a number along training: λ₁, horizon, saturation, loss, …"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import style
+from ._draw import axes, drawn, legend, line, say
+from ._words import number
+
+__all__ = ["plot_series"]
+
+KIND = "series"
+# name -> (what it is in words, the value that divides two regimes)
+KNOWN = {
+    "lyapunov": ("λ₁   (nats per step)", 0.0),
+    "horizon": ("horizon   (steps)", None),
+    "saturation": ("share of gates at one end", None),
+    "gradient_norm": ("norm of the gradient", None),
+    "loss": ("loss", None),
+}
+
+
+def plot_series(run, name: str = "lyapunov", ax=None, *, label: str | None = None, **line_kw):
+    """One of the numbers a recorder took, against the update it was taken at.
+
+    Parameters
+    ----------
+    run : Recorder, Run, or pair
+        Anything with ``series(name)``, or (updates, values).
+    name : str
+        Such as "lyapunov", "horizon", "saturation", "gradient_norm" or "loss".
+    ax : matplotlib Axes, optional
+    label : str, optional
+        For the legend. Call again to overlay a run.
+    **line_kw
+        For the line, as in ``ax.plot``.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from rnncore import viz
+    >>> ax = viz.plot_series((np.array([0, 100]), np.array([-0.5, -0.1])), ax=Figure().subplots())
+    >>> ax.get_title()
+    'λ₁ went from −0.5 to −0.1'
+    """
+    ax = axes(ax)
+    updates, values = run.series(name) if hasattr(run, "series") else run
+    values = np.asarray(values, np.float64)
+    if not values.size:
+        raise ValueError(
+            f"name: got {name!r}, of which the run has no number, expected one of its series"
+        )
+    words, divide = KNOWN.get(name, (name, None))
+    line(ax, KIND, updates, values, label, **line_kw)
+    if divide is not None and not drawn(ax, "divide"):
+        ax.axhline(divide, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="divide")
+    if name == "gradient_norm" and (values > 0).any():
+        ax.set_yscale("log")
+    ax.set_xlabel("update")
+    ax.set_ylabel(words)
+    short = words.split("   ")[0]
+    known = values[np.isfinite(values)]
+    sentence = f"{short} is nowhere a number"
+    if known.size:
+        sentence = f"{short} went from {number(known[0])} to {number(known[-1])}"
+    say(ax, KIND, _capital(sentence), _capital(f"{short} along training"))
+    legend(ax)
+    return ax
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:] if sentence[0].isascii() else sentence

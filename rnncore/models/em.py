@@ -25,11 +25,12 @@ PORTIONS = 32
 SUMS_LIMIT = 1 << 24
 
 
-class Rows(NamedTuple):
+class Rows:
     """Sequences end to end: `values` (N, …), sequence s is ``offsets[s]:offsets[s + 1]``."""
 
-    values: np.ndarray
-    offsets: np.ndarray
+    def __init__(self, values, offsets):
+        self.values, self.offsets = values, offsets
+        self._portions = {}
 
     @classmethod
     def pack(cls, arrays):
@@ -47,10 +48,13 @@ class Rows(NamedTuple):
 
         `sums`: how many numbers a portion adds up.
         """
-        rows, most = int(self.offsets[-1]), max(1, min(PORTIONS, SUMS_LIMIT // max(sums, 1)))
-        ends = np.searchsorted(self.offsets[1:], rows * np.arange(1, most) // most) + 1
-        last = len(self.offsets) - 1
-        return np.unique(np.concatenate([[0], np.minimum(ends, last), [last]])).astype(np.int64)
+        most = max(1, min(PORTIONS, SUMS_LIMIT // max(sums, 1)))
+        if most not in self._portions:
+            last, rows = len(self.offsets) - 1, int(self.offsets[-1])
+            ends = np.searchsorted(self.offsets[1:], rows * np.arange(1, most) // most) + 1
+            ends = np.concatenate([[0], np.minimum(ends, last), [last]])
+            self._portions[most] = np.unique(ends).astype(np.int64)
+        return self._portions[most]
 
 
 class Expectation(NamedTuple):

@@ -42,7 +42,7 @@ cdef class Emission:
 
 
 cdef class Symbols(Emission):
-    """Integers below V, by a table; negative ones are missing. Sums: (V, width), expected counts.
+    """Integers 0 .. V - 1, by a table; all others are missing. Sums: (V, width), expected counts.
 
     Parameters
     ----------
@@ -57,8 +57,6 @@ cdef class Symbols(Emission):
 
     def __init__(self, const int64_t[::1] x, emissionprob):
         n, V = emissionprob.shape
-        if n < 1 or np.max(x, initial=-1) >= V:
-            raise ValueError(f"x: got symbol {np.max(x, initial=-1)}, expected less than {V}")
         self.x, self.rows, self.exact = x, x.shape[0], True
         table = padded(np.concatenate([emissionprob.T, np.ones((1, n))]), 0)
         best = table.max(axis=1, keepdims=True)
@@ -67,7 +65,7 @@ cdef class Symbols(Emission):
         self.n_sums, self.width = V, table.shape[1]
 
     cdef Py_ssize_t row_of(self, Py_ssize_t t) noexcept nogil:
-        return self.x[t] if self.x[t] >= 0 else self.n_sums
+        return self.x[t] if 0 <= self.x[t] < self.n_sums else self.n_sums
 
     cdef void log_densities(self, Py_ssize_t first, Py_ssize_t rows, double *out) noexcept nogil:
         cdef Py_ssize_t t, n = self.width
@@ -84,13 +82,12 @@ cdef class Symbols(Emission):
 
     cdef void add(self, Py_ssize_t first, Py_ssize_t rows, const double *gamma,
                   double *sums) noexcept nogil:
-        cdef Py_ssize_t t, j, n = self.width
-        cdef double *row
+        cdef Py_ssize_t t, j, symbol, n = self.width
         for t in range(rows):
-            if self.x[first + t] >= 0:
-                row = sums + self.x[first + t] * n
+            symbol = self.row_of(first + t)
+            if symbol < self.n_sums:
                 for j in range(n):
-                    row[j] += gamma[t * n + j]
+                    sums[symbol * n + j] += gamma[t * n + j]
 
 
 cdef class Vectors(Emission):

@@ -63,11 +63,10 @@ cdef class Pass:
     def __init__(self, Chain chain, Emission emission, const int64_t[::1] offsets,
                  const int64_t[::1] portions):
         check_shape("emission", emission.width, 1, chain.width, 1)
-        check_steps("offsets", offsets, emission.rows)
+        self.longest = check_steps("offsets", offsets, emission.rows)
         check_steps("portions", portions, offsets.shape[0] - 1)
         self.chain, self.emission = chain, emission
         self.offsets, self.portions = offsets, portions
-        self.longest = int(np.max(np.diff(offsets), initial=0))
         self.taken = 0
 
     def run(self, Space space):
@@ -225,10 +224,14 @@ cdef class Filtering(Pass):
                     self.alphas[first + t, j] = exp(space.u[t * n + j])
 
 
-cdef int check_steps(name, const int64_t[::1] steps, Py_ssize_t last) except -1:
-    """Integers from 0 to `last` that never fall."""
-    if steps.shape[0] < 2 or steps[0] != 0 or np.min(np.diff(steps)) < 0 or (
-            steps[steps.shape[0] - 1] != last):
+cdef Py_ssize_t check_steps(name, const int64_t[::1] steps, Py_ssize_t last) except -1:
+    """The largest step of integers from 0 to `last` that never fall."""
+    cdef Py_ssize_t i, largest = 0
+    cdef bint good = steps.shape[0] > 1 and steps[0] == 0 and steps[steps.shape[0] - 1] == last
+    for i in range(steps.shape[0] - 1):
+        good = good and steps[i] <= steps[i + 1]
+        largest = max(largest, steps[i + 1] - steps[i])
+    if not good:
         raise ValueError(f"{name}: got {np.asarray(steps)}, expected integers from 0 to {last} "
                          "that never fall")
-    return 0
+    return largest

@@ -246,8 +246,6 @@ def test_wrong_shapes_are_refused():
     symbols = _lattice.Symbols(x, np.full((2, 2), 0.5))
     with pytest.raises(ValueError, match=r"transmat: got shape \(3, 3\), expected \(2, 2\)"):
         _lattice.Chain(np.array([0.5, 0.5]), np.eye(3))
-    with pytest.raises(ValueError, match="x: got symbol 2, expected less than 2"):
-        _lattice.Symbols(np.array([2]), np.full((2, 2), 0.5))
     with pytest.raises(ValueError, match=r"emission: got \(8, 1\), expected \(4, 1\)"):
         _lattice.Smoothing(chain, _lattice.Symbols(x, np.full((5, 2), 0.5)), ends, np.array([0, 1]))
     for offsets in ([0, 4], [0, 3, 2, 3], [1, 3], [0]):

@@ -145,20 +145,21 @@ def _tape(name, tape, norms):
 def _recorded(name, run):
     import matplotlib.pyplot as plt
 
+    from . import plot_series
+
     names = run.series_names
     if not names:
         return _section(name, "<p>no series recorded</p>")
     with style.context():
-        size = (8, 1.8 * len(names))
+        size = (8, 2.2 * len(names))
         figure, axes = plt.subplots(len(names), 1, sharex=True, squeeze=False, figsize=size)
     axes = axes[:, 0]
     rows = [["", "first", "last", "update"]]
     for key, ax in zip(names, axes, strict=True):
         updates, values = run.series(key)
-        ax.plot(updates, values, ".-")
-        ax.set_ylabel(key)
+        plot_series(run, key, ax)
+        ax.set_xlabel("update" if ax is axes[-1] else "")
         rows.append([key, f"{values[0]:.4g}", f"{values[-1]:.4g}", str(updates[-1])])
-    axes[-1].set_xlabel("update")
     return _section(name, _table(rows), _image(figure, f"Series of {name}"))
 
 

@@ -35,8 +35,7 @@ def main():
         save(pictures.pictures(trained), options)
     print("memory before and after training", flush=True)
     save(memory.pictures(options.updates), options)
-    if not options.only:
-        print(memory.table())
+    print(memory.table())
     print(f"{time.perf_counter() - start:.0f} s; the pictures are in {options.out}")
 
 

@@ -6,6 +6,7 @@ Both are looked at in float64: float32 reaches zero where there is still somethi
 from dataclasses import dataclass
 
 import numpy as np
+from rnncore.viz.recorder.measured import MEASURES
 
 import rnncore as rc
 from rnncore.data import Corpus, batches
@@ -78,7 +79,11 @@ def text_net(updates=800, steps=60, many=128):
     )
     first = model.astype("float64")
     windows = batches(corpus.train, 32, 64)
-    recorder = viz.Recorder(every=max(1, updates // 100), measure_every=max(1, updates // 16))
+    recorder = viz.Recorder(
+        every=max(1, updates // 100),
+        measure_every=max(1, updates // 16),
+        measures=MEASURES | {"half-life": lambda tape: viz.half_life(tape)[0]},
+    )
     Trainer(model, Adam(model, 3e-3), windows, callbacks=[recorder]).fit(updates, progress=False)
     model = model.astype("float64")
     start = np.linspace(0, len(corpus.valid) - steps - 1, many).astype(int)

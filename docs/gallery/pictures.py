@@ -1,7 +1,5 @@
 """Every picture of the debugger, each on both trained networks."""
 
-import numpy as np
-
 from rnncore import viz
 
 
@@ -87,6 +85,19 @@ def norm_by_step(net):
     return viz.gradient_flow(net.tape)["l0.h"][:, 0]
 
 
+def recorded(net):
+    """The series that a recorder took while the network trained."""
+    import matplotlib.pyplot as plt
+
+    with viz.style.context():
+        size = (8, 2.2 * len(net.series))
+        figure, axes = plt.subplots(len(net.series), 1, sharex=True, squeeze=False, figsize=size)
+        for name, ax in zip(net.series, axes[:, 0], strict=True):
+            viz.plot_series(net.series[name], name, ax)
+            ax.set_xlabel("update" if ax is axes[-1, 0] else "")
+    return figure
+
+
 # Figures of their own.
 FIGURES = {
     "overview": lambda net: viz.overview(net.tape, tokens=net.tokens, title=net.name),
@@ -94,6 +105,7 @@ FIGURES = {
     "compare": lambda net: viz.compare(
         {"before training": net.before, "after": net.tape}, viz.plot_gates, names=["l0.f", "l0.i"]
     ),
+    "plot_series": recorded,
 }
 
 
@@ -126,25 +138,3 @@ def pictures(nets):
     for name, draw in FIGURES.items():
         for key, net in nets.items():
             yield f"{name.removeprefix('plot_')}_{key}", draw(net)
-    yield "recorder", recorded(nets["text"])
-
-
-def recorded(net):
-    """The series that a recorder took while the text network trained."""
-    import matplotlib.pyplot as plt
-
-    words = {"loss": "loss (nats)", "gradient_norm": "‖gradient‖", "lyapunov": "λ₁ (nats a step)",
-             "horizon": "horizon (steps)", "saturation": "share saturated"}  # fmt: skip
-    with viz.style.context():
-        figure, axes = plt.subplots(
-            len(net.series), 1, sharex=True, figsize=(8, 1.6 * len(net.series))
-        )
-        for ax, (name, (updates, values)) in zip(axes, net.series.items(), strict=True):
-            ax.plot(updates, values, ".-")
-            ax.set_ylabel(words.get(name, name), fontsize="small")
-        axes[-1].set_xlabel("update")
-        start, end = (100 * np.asarray(net.series["saturation"][1])[k] for k in (0, -1))
-        axes[0].set_title(
-            f"While the network reads text, its gates saturate: from {start:.0f} to {end:.0f} %"
-        )
-    return figure

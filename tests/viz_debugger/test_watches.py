@@ -154,6 +154,30 @@ class TestStuck:
         assert viz.Stuck(steps=10).look(lstm.record(x, lengths=[40, 14])) is None
         assert viz.Stuck(steps=10).look(lstm.record(x, lengths=[40, 15])).step == 14
 
+    @pytest.mark.parametrize("bidirectional", [False, True])
+    def test_equals_counting_step_by_step(self, rng, bidirectional):
+        layer = rc.GRU(3, 6, bidirectional=bidirectional, seed=0)
+        with layer.writable() as p:
+            for name in p:
+                p[name] *= 6  # gates at their ends for some steps
+        stuck, lengths = viz.Stuck(steps=7, low=0.1, high=0.9), np.array([25, 9, 0, 17, 25])
+        for _ in range(4):
+            tape = layer.record(rng.standard_normal((25, 5, 3)), lengths=lengths)
+            first = None
+            for name in tape.names("*.[rz]"):
+                for side in (False, True):
+                    run = np.zeros((5, 6), int)
+                    for t in range(24, -1, -1) if "reverse" in name else range(25):
+                        for b in np.flatnonzero(t < lengths):
+                            value = tape[name][t, b]
+                            run[b] = np.where(value > 0.9 if side else value < 0.1, run[b] + 1, 0)
+                        if (run >= 7).any():
+                            first = t if first is None else min(first, t)
+                            break
+            hit = stuck.look(tape)
+            assert first is not None
+            assert hit.step == first
+
     def test_dead_relu(self):
         rnn = rc.RNN(1, 3, nonlinearity="relu", seed=0)
         with rnn.writable() as p:

@@ -42,56 +42,65 @@ class Stuck(Watch):
 
     def check(self, moment):
         tape = moment.tape
+        if not tape.T:
+            return None
         runs = self._runs if self._continues(tape) else {}
         self._runs, self._ended = {}, tape.state
         found = None
         for name in tape.names(self.names):
-            for side, low_side in (("low", True), ("high", False)):
-                stuck = self._stuck(tape, name, low_side)
-                if stuck is not None:
-                    run, hit = self._run(runs.get((name, side)), stuck, name, side, moment)
-                    self._runs[name, side] = run
-                    if hit and (found is None or hit.step < found.step):
-                        found = hit
+            for side, stuck in self._sides(tape, name).items():
+                run = runs.get((name, side))
+                if run is None:
+                    run = np.zeros(tape[name].shape[1:], np.int64)
+                self._runs[name, side], hit = self._count(run, name, side, stuck, moment)
+                if hit and (found is None or hit.step < found.step):
+                    found = hit
         return found
 
-    def _stuck(self, tape, name, low_side):
-        """(T, B, H) bool, or None where this side does not exist."""
-        gate, a = name.rpartition(".")[2], tape[name]
+    def _sides(self, tape, name):
+        """{"low": a -> bool, "high": a -> bool}: where a value counts as stuck."""
+        gate = name.rpartition(".")[2]
         curve = "sigmoid" if gate in "iforz" else "tanh"
         if tape.mode == "RNN":
             curve = tape.layer.nonlinearity
         if gate in ("c", "hn"):
-            return None  # not the value of a bounded function
+            return {}  # not the value of a bounded function
         if curve == "relu":
-            return a == 0 if low_side else None
-        if low_side:
-            floor = self.low if curve == "sigmoid" else None if self.high is None else -self.high
-            return None if floor is None else a < floor
-        return None if self.high is None else a > self.high
+            return {"low": lambda a: a == 0}
+        floor = self.low if curve == "sigmoid" else None if self.high is None else -self.high
+        sides = {}
+        if floor is not None:
+            sides["low"] = lambda a: a < floor
+        if self.high is not None:
+            sides["high"] = lambda a: a > self.high
+        return sides
 
-    def _run(self, run, stuck, name, side, moment):
-        """Count on through the tape: (runs at its end, the Hit where one reaches the length)."""
-        tape, hit = moment.tape, None
-        run = np.zeros(stuck.shape[1:], np.int64) if run is None else run
-        reverse = ".reverse." in name
-        if (
-            tape.T
-            and (tape.lengths == tape.T).all()
-            and (run + stuck.sum(0)).max(initial=0) < self.steps
-        ):
-            last = ~stuck if reverse else ~stuck[::-1]  # too short: only runs at the end count
-            return np.where(last.any(0), last.argmax(0), run + tape.T), None
-        inside = valid(tape)[..., None]
-        order = range(tape.T - 1, -1, -1) if reverse else range(tape.T)
-        for t in order:
-            run = np.where(inside[t], (run + 1) * stuck[t], run)
-            if hit is None and run.max(initial=0) >= self.steps:
-                long = run >= self.steps
-                rows = np.flatnonzero(long.sum(1) >= self.units)
-                if len(rows):
-                    hit = self._hit(long, int(rows[0]), name, side, t, moment)
-        return run, hit
+    def _count(self, run, name, side, stuck, moment):
+        """Count on through the tape: (runs at its end, the Hit where one reaches the length).
+
+        Only units that may matter are counted: a run of n steps meets every n-th step, and one that
+        goes on from the last tape or to the next is there at an end.
+        """
+        tape, hit, reverse = moment.tape, None, ".reverse." in name
+        a, lengths = tape[name], np.asarray(tape.lengths)
+        some = stuck(a[0]) | stuck(a[np.maximum(lengths - 1, 0), np.arange(tape.B)])
+        some |= stuck(a[self.steps - 1 :: self.steps]).any(0)
+        rows, units = np.nonzero(some)
+        at_end = np.where(lengths[:, None] == 0, run, 0)
+        if not len(rows):
+            return at_end, None
+        count, values = run[rows, units], stuck(a[:, rows, units])
+        inside = valid(tape)[:, rows]
+        for t in range(tape.T - 1, -1, -1) if reverse else range(tape.T):
+            count = np.where(inside[t], (count + 1) * values[t], count)
+            if hit is None and count.max() >= self.steps:
+                long = np.zeros(run.shape, bool)
+                long[rows, units] = count >= self.steps
+                enough = np.flatnonzero(long.sum(1) >= self.units)
+                if len(enough):
+                    hit = self._hit(long, int(enough[0]), name, side, t, moment)
+        at_end[rows, units] = count
+        return at_end, hit
 
     def _hit(self, long, row, name, side, t, moment):
         unit = int(np.argmax(long[row]))

@@ -1,0 +1,73 @@
+"""What the example scripts share: where it was measured, the page, the learning curves."""
+
+import datetime
+import os
+import platform
+from pathlib import Path
+
+import rnncore as rc
+
+DOCS = Path(__file__).resolve().parent.parent
+# Okabe & Ito's colours with a marker each: told apart without colour, too.
+STYLES = {"tanh RNN": ("#D55E00", "s"), "GRU": ("#009E73", "^"), "LSTM": ("#0072B2", "o"),
+          "LSTM, chrono": ("#CC79A7", "D")}
+
+
+def network(task, label, hidden, seed, steps):
+    """A network of a task by the name of its row; chrono spreads its memory over `steps`."""
+    cell = {"tanh RNN": "rnn-tanh", "GRU": "gru"}.get(label, "lstm")
+    model = task.network(cell, hidden, seed=seed)
+    return rc.init.chrono(model, steps, seed=seed) if label.endswith("chrono") else model
+
+
+def machine():
+    """One line on where and when something was measured."""
+    names = [line.partition(":")[2].strip() for line in _cpu_lines() if "model name" in line]
+    build = rc.build_info()
+    return (f"{names[0] if names else platform.machine()}, {os.cpu_count()} processors, "
+            f"{rc.num_threads()} threads, {build['isa']}, rnncore {build['version']}, "
+            f"{datetime.date.today().isoformat()}")
+
+
+def _cpu_lines():
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+
+
+def markdown(heads, rows):
+    """A table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def draw(path, panels):
+    """Curves over seconds of training on a log scale.
+
+    Parameters
+    ----------
+    path : Path
+    panels : list of (title, y label, {label: (seconds, values)}, marks)
+        Marks are horizontal lines, ``{"goal": 0.01}``.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4 * len(panels), 4.4), layout="constrained")
+    for axes, (title, ylabel, curves, marks) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for label, (seconds, values) in curves.items():
+            colour, marker = STYLES[label]
+            axes.plot(seconds, values, color=colour, marker=marker, linewidth=1.2, markersize=4,
+                      markevery=max(1, len(values) // 12), label=label)
+        for text, height in marks.items():
+            axes.axhline(height, color="black", linestyle=":", linewidth=1)
+            axes.annotate(text, (0.99, height), xycoords=("axes fraction", "data"),
+                          xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8)
+        axes.set_yscale("log")
+        axes.set_xlabel("seconds of training")
+        axes.set_ylabel(ylabel)
+        axes.set_title(title, fontsize=10)
+        axes.legend(fontsize=8, frameon=False)
+        axes.grid(alpha=0.25)
+    figure.savefig(path, dpi=130)

@@ -79,8 +79,15 @@ def test_edges_of_the_unrolled_net_have_the_gradients_colour(cell, taped, plt):
 
 
 def test_the_unrolled_net_of_both_directions(taped, plt):
-    ax = viz.plot_unrolled(taped("gru", bidirectional=True))
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["l0.h", "l0.reverse.h"]
+    """Both directions of a layer feed both of the next, and not each other."""
+    ax = viz.plot_unrolled(taped("gru", layers=2, bidirectional=True))
+    lanes = ["l0.h", "l0.reverse.h", "l1.h", "l1.reverse.h"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == lanes
+    (edges,) = [c for c in ax.collections if c.get_gid() == "edges"]
+    ends = [path.vertices[[0, -1]] for path in edges.get_paths()]
+    up = sorted({(int(a[1]), int(b[1])) for a, b in ends if a[1] != b[1]})
+    assert up == [(0, 2), (0, 3), (1, 2), (1, 3)]
+    assert {int(b[0] - a[0]) for a, b in ends if a[1] == b[1] == 1} == {-1}  # reverse: to the left
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,20 @@ def test_a_ragged_row_is_as_long_as_it_is(taped, plt):
     plt.close()
 
 
+def test_past_the_end_of_a_row_there_is_no_gradient_rather_than_zero(taped, plt):
+    tape, _ = taped("gru", lengths=[12, 7])
+    ax = viz.plot_gradient_flow(tape, row=1)
+    assert not lines(ax, "zeros")
+    assert np.isnan(y_of(lines(ax, "gradient_flow")[0])[7:]).all()
+
+
+def test_ten_lines_all_look_different(plt):
+    for k in range(10):
+        ax = viz.plot_memory_capacity(np.ones(3), label=str(k))
+    looks = {(a.get_color(), a.get_marker()) for a in lines(ax, "memory_capacity")}
+    assert len(looks) == 10
+
+
 def test_gradient_map(taped, plt):
     tape, _ = taped("gru")
     ax = viz.plot_gradient_map(tape, order=None)

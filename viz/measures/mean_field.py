@@ -19,11 +19,11 @@ class MeanField(NamedTuple):
     each for every gate.
     """
 
-    chi: np.ndarray
-    xi: np.ndarray
-    sigma_w: np.ndarray
-    sigma_b: np.ndarray
-    q: np.ndarray
+    chi: np.ndarray | np.float64
+    xi: np.ndarray | np.float64
+    sigma_w: np.ndarray | np.float64
+    sigma_b: np.ndarray | np.float64
+    q: np.ndarray | np.float64
 
 
 def mean_field(tape) -> dict[str, MeanField]:

@@ -62,7 +62,8 @@ def next_look(ax, kind: str, steps: int, line_kw: dict) -> dict:
     index = len(drawn(ax, kind))
     look = {
         "color": style.LINES[index % len(style.LINES)],
-        "marker": style.MARKERS[index % len(style.MARKERS)],
+        # past the last colour the pairs shift, so that none comes back
+        "marker": style.MARKERS[(index + index // len(style.LINES)) % len(style.MARKERS)],
         # a dozen markers, those of overlaid lines beside each other
         "markevery": (index * max(1, steps // 40) % max(1, steps), max(1, steps // 12)),
         "gid": kind,
@@ -271,5 +272,7 @@ def say(ax, kind: str, sentence: str, several: str) -> None:
 def legend(ax, **options) -> None:
     """A legend, where a line has a label."""
     handles, labels = ax.get_legend_handles_labels()
+    if len(labels) > 6:  # small, on its own ground
+        options = {"ncols": 2, "fontsize": "x-small", "frameon": True, "framealpha": 0.85} | options
     if labels:
         ax.legend(handles, labels, **options)

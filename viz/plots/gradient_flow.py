@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..measures._common import valid_steps
 from ..measures.gradient_flow import gradient_flow
-from ._draw import axes, legend, magnitude_line, numbers, over_rows, pick_row, time_axis
+from ._draw import axes, is_tape, legend, magnitude_line, numbers, over_rows, pick_row, time_axis
 from ._words import number
 
 __all__ = ["plot_gradient_flow"]
@@ -52,6 +53,9 @@ def plot_gradient_flow(
     """
     ax = axes(ax)
     flow = numbers(tape, gradient_flow)
+    if is_tape(tape):  # past a row's end there is no gradient, rather than one of 0
+        valid = valid_steps(tape)
+        flow = {name: np.where(valid, size, np.nan) for name, size in flow.items()}
     names = list(flow) if names is None else list(names)
     for name in names:
         size = pick_row(flow[name], row)
@@ -70,7 +74,7 @@ def _sentence(size) -> str:
         return "No gradient reaches any step"
     if size[0] == 0:
         return f"The gradient is exactly 0 before step {met[0]}"
-    ratio = size[0] / size[met[-1]]
+    ratio = size[met[0]] / size[met[-1]]
     if 0.5 <= ratio <= 2:
         return "The first step feels the loss as much as the last"
     if ratio > 1:

@@ -50,7 +50,11 @@ def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **li
     for name in names:
         low, high = shares[name]
         index = len(drawn(ax, KIND))
-        look = {"marker": style.MARKERS[index % 7], "color": style.LINES[index % 7], "alpha": 0.75}
+        look = {
+            "marker": style.MARKERS[(index + index // 7) % 7],
+            "color": style.LINES[index % 7],
+            "alpha": 0.75,
+        }
         look |= {"linestyle": "none", "markersize": 6}
         look |= {"markeredgecolor": "white", "markeredgewidth": 0.5}
         said = f"{label} {name}" if label else name
@@ -60,14 +64,8 @@ def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **li
             worst, at = name, stuck
     if not drawn(ax, "all"):
         ax.plot([0, 1], [1, 0], color=style.GREY, linewidth=1, linestyle="--", gid="all", zorder=1)
-        ax.annotate(
-            "← never in between",
-            (0.55, 0.45),
-            xytext=(6, 4),
-            textcoords="offset points",
-            color=style.GREY,
-            fontsize="small",
-        )
+        note = {"color": style.GREY, "fontsize": "small", "ha": "right", "zorder": 1}
+        ax.text(0.84, 0.12, "never in between →", **note)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     ax.set_aspect("equal")

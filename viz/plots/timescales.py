@@ -39,6 +39,8 @@ def plot_timescales(tape, ax=None, *, label: str | None = None, **line_kw):
     >>> viz.plot_timescales({"l0": np.array([2.0, 8.0, 30.0])}, Figure().subplots()).get_title()
     'Half of the units keep what they hold for 8 steps or more'
     """
+    from matplotlib.ticker import LogFormatter
+
     ax = axes(ax)
     scales = numbers(tape, timescales)
     for name, tau in scales.items():
@@ -52,6 +54,8 @@ def plot_timescales(tape, ax=None, *, label: str | None = None, **line_kw):
             look |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
             ax.plot(never, np.full(len(never), 0.985), label="never forgets", gid="never", **look)
     ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of units, slowest first")
     ax.set_ylabel("τ   (steps)")

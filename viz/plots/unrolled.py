@@ -70,10 +70,10 @@ def plot_unrolled(
                 if first <= other <= last:
                     edges.append([(t, level + lift), (other, level + lift)])
                     sizes.append(size[t])
-        for t in steps:
-            if level + 1 < len(lanes):
-                edges.append(_up(t, level))
-                sizes.append(flow[f"{lane}.h"][t])
+        above = f"l{int(lane.split('.')[0][1:]) + 1}"
+        for upper in [i for i, name in enumerate(lanes) if name.split(".")[0] == above]:
+            edges += [_up(t, level, upper) for t in steps]
+            sizes += [flow[f"{lane}.h"][t] for t in steps]
     _draw(ax, steps, lanes, edges, np.array(sizes), flow)
     time_axis(ax, length, gradient=True)
     if tokens is not None:
@@ -84,9 +84,9 @@ def plot_unrolled(
     return ax
 
 
-def _up(t, level):
-    """From a layer to the next, past the lane of c."""
-    return [(t, level), (t + 0.25, level + 0.15), (t + 0.25, level + 0.85), (t, level + 1)]
+def _up(t, level, top):
+    """From one layer to the next, past the lanes between."""
+    return [(t, level), (t + 0.25, level + 0.15), (t + 0.25, top - 0.15), (t, top)]
 
 
 def _sentence(start, end, steps) -> str:
@@ -94,6 +94,8 @@ def _sentence(start, end, steps) -> str:
         return "No gradient enters at the last step"
     if start == 0:
         return f"Nothing of the gradient arrives {steps} steps back"
+    if 0.67 <= start / end <= 1.5:
+        return f"As much gradient {steps} steps back as at the end"
     if start <= end:
         return f"{number(end / start)} times less gradient {steps} steps back"
     return f"{number(start / end)} times more gradient {steps} steps back"

@@ -14,7 +14,12 @@ import numpy as np
 
 from .debugger.moment import Moment, gradient, layers, valid
 from .debugger.nonfinite import locate
-from .measures import decay_rate, horizon, jacobian_norms, saturation, step_share, timescales
+from .measures.decay_rate import decay_rate
+from .measures.horizon import horizon
+from .measures.jacobian_norms import jacobian_norms
+from .measures.saturation import saturation
+from .measures.step_share import step_share
+from .measures.timescales import timescales
 from .recorder.measured import some_rows
 
 SEVERITIES = ("error", "warning", "note", "ok")

@@ -182,6 +182,25 @@ class TestMeasures:
         assert recorder.series("gradient_norm")[1].tolist() == [5.0]
         assert recorder.series_names == ["loss", "gradient_norm"]
 
+    def test_checkpointed(self, rng):
+        layer = rc.GRU(3, 4, seed=0)
+        x = rng.standard_normal((25, 2, 3))
+        values = []
+        for every in (None, 7):
+            recorder = viz.Recorder(every=1, measure_every=1)
+            recorder.record(layer.record(x, checkpoint_every=every))
+            values.append([recorder.series(name)[1] for name in viz.recorder.MEASURES])
+        np.testing.assert_array_equal(*values)
+
+    def test_refuses_weights_that_changed(self, rng):
+        layer = rc.GRU(3, 4, seed=0)
+        tape = layer.record(rng.standard_normal((25, 6, 3)))
+        rc.init.forget_bias(layer, 2.0)
+        with pytest.raises(RuntimeError, match="weights changed"):
+            viz.Recorder().measure(tape)
+        with pytest.raises(RuntimeError, match="weights changed"):
+            viz.diagnose(tape)
+
     def test_unbatched(self, rng):
         tape = rc.GRU(3, 4, seed=0).record(rng.standard_normal((25, 3)))
         recorder = viz.Recorder(every=1, measure_every=1)
@@ -239,6 +258,14 @@ class TestLive:
             plt.close(figure)
         assert not plt.get_fignums()
 
+    def test_window_needs_a_backend_with_windows(self):
+        import matplotlib
+
+        if matplotlib.get_backend().lower() != "agg":
+            pytest.skip("this backend has windows")
+        with pytest.raises(ValueError, match="live: got 'window', but matplotlib's backend"):
+            viz.Recorder(live="window")
+
     def test_drawing_takes_at_most_a_twentieth_of_the_time(self, tape):
         class Slow:
             drawn = 0
@@ -292,5 +319,5 @@ class TestFramesAsTapes:
         assert ax.get_title()
 
     def test_walking_back_says_what_to_do(self, frame):
-        with pytest.raises(ValueError, match=r"tape: got the recorded frame of update 1, .*reopen"):
+        with pytest.raises(TypeError, match=r"tape: got the recorded frame of update 1, .*reopen"):
             viz.jacobian_norms(frame)

@@ -36,7 +36,7 @@ class Frame:
 
     def pullback(self, *_, **__):
         """A frame has values and gradients alone: this says what to do instead."""
-        raise ValueError(
+        raise TypeError(
             f"tape: got the recorded frame of update {self.update}, expected a tape: values and "
             "gradients cannot be walked back; record the input again with the weights of that "
             "update (Recorder(weights=True), or Moment.reopen)"

@@ -21,6 +21,13 @@ def make_live(live):
     if live == "terminal":
         return TerminalPlot()
     if live == "window":
+        import matplotlib.pyplot as plt
+
+        if plt.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template"):
+            raise ValueError(
+                f"live: got 'window', but matplotlib's backend {plt.get_backend()} has none; "
+                "expected 'terminal', or a backend with windows (MPLBACKEND=QtAgg)"
+            )
         return WindowPlot()
     raise ValueError(f"live: got {live!r}, expected 'terminal', 'window' or an object with draw()")
 
@@ -100,7 +107,7 @@ class WindowPlot:
             import matplotlib.pyplot as plt
 
             self.figure = plt.figure("rnncore recorder", figsize=(6, 1.5 * max(len(names), 2)))
-            self.figure.show() if hasattr(self.figure.canvas.manager, "show") else None
+            self.figure.show()
         if list(self._lines) != names:
             self._lay_out(names)
         for name, line in self._lines.items():

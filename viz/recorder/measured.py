@@ -7,12 +7,23 @@ passes of it: one row of 100 steps at H 128 takes a tenth of a second, sixteen r
 import numpy as np
 
 from ..debugger.moment import record_rows, states
-from ..measures import horizon, lyapunov_spectrum, saturation
+from ..measures.horizon import horizon
+from ..measures.lyapunov_spectrum import lyapunov_spectrum
+from ..measures.saturation import saturation
 
 
 def some_rows(tape, most):
-    """The tape's longest rows, at most so many, recorded again by themselves: same bits."""
-    if most >= tape.B:
+    """The tape's longest rows, at most so many, recorded again by themselves: same bits.
+
+    So is a tape that keeps only every k-th state, which cannot be walked. One whose weights have
+    changed since is refused.
+    """
+    try:
+        tape.pullback()
+        walks = True
+    except ValueError:
+        walks = False
+    if walks and tape.B <= most:
         return tape
     rows = np.sort(np.argsort(-np.asarray(tape.lengths), kind="stable")[:most])
     return record_rows(tape, rows)

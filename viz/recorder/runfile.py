@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...io.safetensors import DamagedFileError
+from rnncore.io.safetensors import DamagedFileError
+
 from .frame import Frame, series, series_names
 
 _ALIGN = 64

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .debugger.moment import Moment, gradient, layers, valid
+from .debugger.moment import Moment, gradient, layers
 from .debugger.nonfinite import locate
+from .measures._common import valid_steps
 from .measures.decay_rate import decay_rate
 from .measures.horizon import horizon
 from .measures.jacobian_norms import jacobian_norms
@@ -124,7 +125,7 @@ def _nonfinite(tape) -> Iterator[Finding]:
 
 def _input(tape, steps) -> Iterator[Finding]:
     """Inputs far from unit scale drive every gate to its ends."""
-    x = np.asarray(tape.input, np.float64)[valid(tape)]
+    x = np.asarray(tape.input, np.float64)[valid_steps(tape)]
     size = float(np.sqrt(np.square(x).mean())) if x.size else 0.0
     if size > 10:
         yield Finding(
@@ -255,7 +256,7 @@ def _states(tape, steps) -> Iterator[Finding]:
     """Units of a plain RNN that are dead (ReLU) or at the ends of their curve."""
     if tape.mode != "RNN":
         return
-    curve, inside = tape.layer.nonlinearity, valid(tape)
+    curve, inside = tape.layer.nonlinearity, valid_steps(tape)
     low = {"tanh": -_STUCK, "sigmoid": 1 - _STUCK, "relu": 0.0}[curve]
     for layer in layers(tape):
         h = tape[f"{layer}.h"][inside]
@@ -316,7 +317,7 @@ def _gradients(tape, steps) -> Iterator[Finding]:
         if layer.endswith(".reverse"):
             nothing = nothing[::-1]
         reached = np.maximum.accumulate(~nothing[::-1], axis=0)[::-1]
-        lost = (nothing & reached & valid(tape)).any(1)
+        lost = (nothing & reached & valid_steps(tape)).any(1)
         if lost.any():
             yield Finding(
                 "underflow", "warning",

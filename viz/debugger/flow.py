@@ -4,7 +4,8 @@ from collections import deque
 
 import numpy as np
 
-from .moment import LEAD_UP, Hit, gradient, layers, numbers, valid
+from ..measures._common import norm, valid_steps
+from .moment import LEAD_UP, Hit, gradient, layers, numbers
 from .watches import Watch
 
 
@@ -26,34 +27,32 @@ class _GradientStep(Watch):
             carry = [name for name in carry if gradient(tape, name) is not None]
             if not carry:
                 continue
-            norm = np.sqrt(
-                sum(np.square(tape.grad[name], dtype=np.float64).sum(-1) for name in carry)
-            )
-            norm = norm.reshape(-1, tape.T, tape.B)
+            sizes = norm(np.stack([norm(tape.grad[name]) for name in carry]), axis=0)
+            sizes = sizes.reshape(-1, tape.T, tape.B)
             if not layer.endswith(".reverse"):
-                norm = norm[:, ::-1]  # from here on axis 1 runs in the order of the walk back
-            hit = self._walk(norm, carry, layer, moment)
+                sizes = sizes[:, ::-1]  # from here on axis 1 runs in the order of the walk back
+            hit = self._walk(sizes, carry, layer, moment)
             if hit:
                 return hit
         return None
 
-    def _walk(self, norm, carry, layer, moment):
-        reached = np.maximum.accumulate(norm > 0, axis=1)  # the loss has sent something here
-        inside = valid(moment.tape)
+    def _walk(self, sizes, carry, layer, moment):
+        reached = np.maximum.accumulate(sizes > 0, axis=1)  # the loss has sent something here
+        inside = valid_steps(moment.tape)
         if not layer.endswith(".reverse"):
             inside = inside[::-1]
         if self.relative:
-            start = np.take_along_axis(norm, np.argmax(reached, axis=1)[:, None], axis=1)
-            norm = norm / np.where(start > 0, start, 1.0)
-        over = self._over(norm) & reached & inside
+            start = np.take_along_axis(sizes, np.argmax(reached, axis=1)[:, None], axis=1)
+            sizes = sizes / np.where(start > 0, start, 1.0)
+        over = self._over(sizes) & reached & inside
         walked = np.flatnonzero(over.any(axis=(0, 2)))
         if not len(walked):
             return None
         k = int(walked[0])
         cotangent, row = (int(i) for i in np.argwhere(over[:, k])[0])
         step = k if layer.endswith(".reverse") else moment.tape.T - 1 - k
-        before = norm[cotangent, max(0, k - LEAD_UP) : k, row]
-        value = float(norm[cotangent, k, row])
+        before = sizes[cotangent, max(0, k - LEAD_UP) : k, row]
+        value = float(sizes[cotangent, k, row])
         name = carry[0] if len(carry) == 1 else f"{layer}.[h; c]"
         of = " of its size at the loss" if self.relative else ""
         sentence = (
@@ -109,8 +108,8 @@ class Vanish(_GradientStep):
     def __init__(self, below=1e-6, *, relative=True, names=None, **options):
         super().__init__(below, relative, names, **options)
 
-    def _over(self, norm):
-        return norm < self.threshold
+    def _over(self, sizes):
+        return sizes < self.threshold
 
 
 class Explode(_GradientStep):
@@ -128,8 +127,8 @@ class Explode(_GradientStep):
     def __init__(self, above=1e3, *, relative=True, names=None, **options):
         super().__init__(above, relative, names, **options)
 
-    def _over(self, norm):
-        return norm > self.threshold
+    def _over(self, sizes):
+        return sizes > self.threshold
 
 
 class Spike(Watch):

@@ -129,11 +129,6 @@ def record_rows(tape, rows, layer=None):
     )
 
 
-def valid(tape):
-    """(T, B) bool: the steps that belong to each row."""
-    return np.arange(tape.T)[:, None] < tape.lengths
-
-
 def where(name, step=None, row=None, unit=None):
     """ "l0.f (forget gate) at step 3, row 0, unit 17" """
     gate = name.rpartition(".")[2]

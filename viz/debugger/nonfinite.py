@@ -17,7 +17,8 @@ import math
 
 import numpy as np
 
-from .moment import Hit, gradient, layers, lead_up, numbers, states, valid, where
+from ..measures._common import valid_steps
+from .moment import Hit, gradient, layers, lead_up, numbers, states, where
 from .watches import Watch
 
 # The order within one step.
@@ -62,7 +63,7 @@ def _looked_at(moment):
     """The few arrays in which any NaN or infinity of a pass must show."""
     tape = moment.tape
     ragged = tape.T and (np.asarray(tape.lengths) < tape.T).any()
-    yield tape.input[valid(tape)] if ragged else tape.input  # padding may hold anything
+    yield tape.input[valid_steps(tape)] if ragged else tape.input  # padding may hold anything
     for layer, gates in layers(tape).items():
         for gate in ("h", "c", "hn"):  # hn: its infinity is lost in tanh
             if gate in gates:
@@ -157,7 +158,7 @@ def _key(two_way, depth, place):
 def _first(entries, moment):
     """The entry whose bad value was computed first, as a Hit."""
     tape, best = moment.tape, None
-    inside = valid(tape)[..., None]
+    inside = valid_steps(tape)[..., None]
     for key, name, array, descending in entries:
         bad = ~np.isfinite(array) & inside
         steps = np.flatnonzero(bad.any(axis=(1, 2)))

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .moment import Hit, lead_up, valid, where
+from ..measures._common import valid_steps
+from .moment import Hit, lead_up, where
 from .watches import Watch
 
 
@@ -90,7 +91,7 @@ class Stuck(Watch):
         if not len(rows):
             return at_end, None
         count, values = run[rows, units], stuck(a[:, rows, units])
-        inside = valid(tape)[:, rows]
+        inside = valid_steps(tape)[:, rows]
         for t in range(tape.T - 1, -1, -1) if reverse else range(tape.T):
             count = np.where(inside[t], (count + 1) * values[t], count)
             if hit is None and count.max() >= self.steps:

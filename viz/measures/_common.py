@@ -14,8 +14,7 @@ def norm(a, axis: int = -1) -> np.ndarray:
     """2-norm along `axis` in float64; squares neither under- nor overflow."""
     a = np.asarray(a)
     if a.dtype == np.float32:  # its squares fit float64: 1e-45² = 1e-90
-        a = a.astype(np.float64)
-        return np.sqrt(np.square(a).sum(axis))
+        return np.sqrt(np.square(a, dtype=np.float64).sum(axis))
     a = np.abs(a.astype(np.float64))
     largest = a.max(axis, keepdims=True, initial=0.0)
     scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)

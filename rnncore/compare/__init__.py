@@ -43,6 +43,7 @@ def run(arguments):
 
     from rnncore.cli import _set_threads
     from rnncore.compare import measure, report, series
+    from rnncore.data import TextError
 
     _set_threads(arguments)
     columns = arguments.columns.split(",") if arguments.columns else None
@@ -56,11 +57,16 @@ def run(arguments):
         "seed": arguments.seed,
     }
     missing = {"missing": "mask"} if data.real and np.isnan(data.values).any() else {}
-    results = []
+    results, failures = [], []
     for result in measure.measure(measure.Split.of(data.values), missing=missing, **settings):
+        if isinstance(result, measure.Failure):
+            failures.append(result)
+            continue
         results.append(result)
         print(f"  {report.label(result)}: {result.loss:.4g}", file=sys.stderr, flush=True)
-    print(report.table(results, data), flush=True)
-    for path in report.write(out, results, data, settings):
+    if not results:
+        raise TextError(f"{data.name}: no model can be fitted: {failures[0].reason}")
+    print(report.table(results, data, failures), flush=True)
+    for path in report.write(out, results, data, settings, failures):
         print(path.resolve())
     return 0

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rnncore.models import AutoRegressive, HiddenMarkov, Markov, Recurrent
+from rnncore.models import (
+    AutoRegressive,
+    HiddenMarkov,
+    Markov,
+    Recurrent,
+    SwitchingAutoRegressive,
+)
 
 LEAD = 1000  # steps before the held-out part that models may read
 PIECE = {False: 1000, True: 50}  # steps of a piece of text, of a series
@@ -55,6 +61,20 @@ class Split:
         lead = min(self.test_begin, LEAD)
         return self.values[self.test_begin - lead :], lead
 
+    def choose(self, models):
+        """The model that finds the validation part likeliest, given what is before it."""
+        lead = min(self.train_end, LEAD)
+        values = self.values[self.train_end - lead : self.test_begin]
+        return max(models, key=lambda m: float(np.sum(m.log_prob(values, per_step=True)[lead:])))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A model that the data did not allow, and why."""
+
+    name: str
+    reason: str
+
 
 @dataclass
 class Result:
@@ -94,43 +114,41 @@ class Result:
 
 
 def candidates(split, *, hidden, epochs, seed, missing):
-    """``(name, fit)`` of all models for the data; ``fit()`` returns a fitted model."""
+    """``(name, fit)`` of all models for the data; ``fit()`` returns a fitted model.
+
+    A window of real values learns from the training part as one sequence, since every
+    piece would lose its first steps; all others learn from the pieces.
+    """
+    pieces, whole = split.train, [split.values[: split.train_end]]
     if split.real:
+        options = missing
         rows = [
-            ("AutoRegressive, order 1", lambda: _plain(AutoRegressive(1, **missing), split)),
-            ("AutoRegressive, BIC", lambda: _plain(AutoRegressive("bic", **missing), split)),
-            ("HiddenMarkov", lambda: best_of(
-                [HiddenMarkov(n, "gaussian", random_state=seed, n_init=3, **missing)
-                 for n in (2, 4, 8)], split)),
+            ("AutoRegressive, order 1", lambda: AutoRegressive(1, **options).fit(whole)),
+            ("AutoRegressive, BIC", lambda: AutoRegressive("bic", **options).fit(whole)),
+            ("HiddenMarkov", lambda: split.choose([
+                HiddenMarkov(n, "gaussian", random_state=seed, n_init=3, **options).fit(pieces)
+                for n in (2, 4, 8)])),
         ]
+        if not missing:  # it does not predict after a window with a hole
+            rows.append(("SwitchingAutoRegressive", lambda: split.choose([
+                SwitchingAutoRegressive(2, order=k, random_state=seed).fit(whole)
+                for k in (1, 2, 3)])))
     else:
-        letters = {"alphabet": "".join(sorted(set(split.values)))}
+        options = {"alphabet": "".join(sorted(set(split.values)))}
         rows = [
-            ("Markov, order 1", lambda: Markov(1, smoothing="kneser-ney", **letters).fit(
-                split.train)),
-            ("Markov", lambda: best_of([Markov(k, smoothing="kneser-ney", **letters)
-                                        for k in (2, 3, 4, 5, 6, 8, 10, 12)], split)),
+            ("Markov, order 1", lambda: Markov(1, smoothing="kneser-ney", **options).fit(pieces)),
+            ("Markov", lambda: split.choose([
+                Markov(k, smoothing="kneser-ney", **options).fit(pieces)
+                for k in (2, 3, 4, 5, 6, 8, 10, 12)])),
             ("HiddenMarkov", lambda: HiddenMarkov(
-                32, n_iter=30, random_state=seed, emissionprob_prior=1.01, **letters).fit(
-                    split.train)),
+                32, n_iter=30, random_state=seed, emissionprob_prior=1.01, **options).fit(pieces)),
         ]
-        missing = letters
+
     def net(cell):
-        model = Recurrent(cell, hidden, epochs=epochs, seed=seed, lr=5e-3, **missing)
-        return model.fit(split.train, valid=[split.valid])
+        model = Recurrent(cell, hidden, epochs=epochs, seed=seed, **options)
+        return model.fit(pieces, valid=[split.valid])
 
     return rows + [(cell.upper(), lambda cell=cell: net(cell)) for cell in ("rnn", "gru", "lstm")]
-
-
-def _plain(model, split):
-    """Fitted on the training part as one sequence: a window loses its first steps."""
-    return model.fit([split.values[: split.train_end]])
-
-
-def best_of(models, split):
-    """The model with the best score on the validation part, of all fitted on the training part."""
-    fitted = [model.fit(split.train) for model in models]
-    return max(fitted, key=lambda model: model.score([split.valid]))
 
 
 def held_out(model, split):
@@ -174,7 +192,7 @@ def memory_of(lags, curve):
 
 
 def measure(split, *, hidden=128, epochs=12, seed=0, positions=300, missing=None):
-    """Yields a `Result` for every model that suits the data.
+    """Yields a `Result` for every model of the data, a `Failure` where it cannot be fitted.
 
     Parameters
     ----------
@@ -195,7 +213,11 @@ def measure(split, *, hidden=128, epochs=12, seed=0, positions=300, missing=None
         start = time.perf_counter()
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            model = fit()
+            try:
+                model = fit()
+            except (ValueError, FloatingPointError) as error:
+                yield Failure(name, str(error))
+                continue
         result = Result(name, model, time.perf_counter() - start, *held_out(model, split))
         result.notes = [str(warning.message) for warning in warned]
         result.lags, result.curve = lags, context_curve(model, split, ends, lags)

@@ -11,8 +11,8 @@ STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")
           ("#E69F00", "P"), ("#000000", "X"))
 
 
-def table(results, data):
-    """The rows as text, aligned, in the order of fitting."""
+def table(results, data, failures=()):
+    """The rows as text, aligned, in the order of fitting; what went wrong below."""
     loss = "RMS error" if data.real else "bits/symbol"
     heads = ["model", loss, *(["nats/step"] if data.real else []), "parameters", "fit s",
              "memory, steps"]
@@ -24,23 +24,26 @@ def table(results, data):
                        for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
              for row in [heads, *rows]]
     notes = [f"{label(r)}: {note}" for r in results for note in r.notes]
+    notes += [f"{failure.name} cannot be fitted: {failure.reason}" for failure in failures]
     return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:], *notes])
 
 
 def label(result):
     """The model's name with what was chosen for it."""
-    model = result.model
-    if result.name == "Markov":
-        return f"Markov, order {model.order}"
-    if result.name == "AutoRegressive, BIC":
-        return f"AutoRegressive, order {model.order_} (BIC)"
-    if result.name == "HiddenMarkov":
-        return f"HiddenMarkov, {model.n_states} states"
-    return f"{result.name}, {model.hidden_size} units" if hasattr(model, "hidden_size") else (
-        result.name)
+    model, name = result.model, result.name
+    told = {
+        "Markov": lambda: f"Markov, order {model.order}",
+        "AutoRegressive, BIC": lambda: f"AutoRegressive, order {model.order_} (BIC)",
+        "HiddenMarkov": lambda: f"HiddenMarkov, {model.n_states} states",
+        "SwitchingAutoRegressive":
+            lambda: f"Switching AR, {model.n_states} regimes, order {model.order}",
+    }
+    if name in told:
+        return told[name]()
+    return f"{name}, {model.hidden_size} units" if hasattr(model, "hidden_size") else name
 
 
-def as_json(results, data, settings):
+def as_json(results, data, settings, failures=()):
     """Everything that was measured, as JSON values; ``model`` makes the model by hand."""
     return {
         "data": {"name": data.name, "sha256": data.sha256, "steps": len(data.values),
@@ -52,6 +55,7 @@ def as_json(results, data, settings):
                     "memory_steps": r.memory, "notes": r.notes, "context_kept": r.lags,
                     "context_loss": r.curve}
                    for r in results],
+        "not_fitted": [{"name": f.name, "reason": f.reason} for f in failures],
     }
 
 
@@ -86,10 +90,10 @@ def draw(axes, results, data):
     axes.legend(fontsize=8, frameon=False)
 
 
-def write(folder, results, data, settings):
+def write(folder, results, data, settings, failures=()):
     """Write ``compare.json`` and ``compare.png`` into `folder`; returns their paths."""
     paths = folder / "compare.json", folder / "compare.png"
-    paths[0].write_text(json.dumps(as_json(results, data, settings), indent=2, allow_nan=False)
-                        + "\n", encoding="utf-8")
+    values = as_json(results, data, settings, failures)
+    paths[0].write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     figure(results, data).savefig(paths[1], dpi=130)
     return paths

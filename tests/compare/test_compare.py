@@ -10,7 +10,13 @@ from statsmodels import datasets
 
 from rnncore.cli import main
 from rnncore.compare import measure, report, series
-from rnncore.models import AutoRegressive, HiddenMarkov, Markov, Recurrent
+from rnncore.models import (
+    AutoRegressive,
+    HiddenMarkov,
+    Markov,
+    Recurrent,
+    SwitchingAutoRegressive,
+)
 
 TEXT = "the cat sat on the mat. the dog sat on the log. a cat and a dog sat. " * 40
 SMALL = ["--hidden", "8", "--epochs", "3"]
@@ -40,9 +46,10 @@ def test_a_series_and_its_table_agree_with_models_called_by_hand(sunspots, tmp_p
     train, valid, cut = values[:247], values[247:278], 278
     pieces = [train[i : i + 50] for i in range(0, 247, 50)]
     models = [eval(row["model"]) for row in told["models"]]
-    assert [type(m) for m in models] == [AutoRegressive] * 2 + [HiddenMarkov] + [Recurrent] * 3
+    assert [type(m) for m in models] == [
+        AutoRegressive, AutoRegressive, HiddenMarkov, SwitchingAutoRegressive, *[Recurrent] * 3]
     for model, row in zip(models, told["models"], strict=True):
-        if isinstance(model, AutoRegressive):
+        if isinstance(model, (AutoRegressive, SwitchingAutoRegressive)):
             model.fit([train])
         elif isinstance(model, HiddenMarkov):
             model.fit(pieces)
@@ -83,7 +90,8 @@ def test_a_text_and_its_table_agree_with_models_called_by_hand(tmp_path, capsys)
     assert [type(m) for m in kinds] == [Markov] * 2 + [HiddenMarkov] + [Recurrent] * 3
     chosen = [Markov(k, smoothing="kneser-ney", alphabet=kinds[1].alphabet).fit(pieces)
               for k in (2, 3, 4, 5, 6, 8, 10, 12)]
-    assert kinds[1].order == max(chosen, key=lambda m: m.score([valid])).order
+    assert kinds[1].order == max(chosen, key=lambda m: m.log_prob(
+        text[40:1170], per_step=True)[1000:].sum()).order
 
 
 def test_the_default_text_is_read(tmp_path, capsys):
@@ -94,8 +102,9 @@ def test_the_default_text_is_read(tmp_path, capsys):
 
 
 def test_missing_values_are_masked_in_all_models(tmp_path, capsys):
-    t = np.arange(200)
-    rows = [f"{x:.3f},{y:.3f}" for x, y in zip(np.sin(t / 5), np.cos(t / 7), strict=True)]
+    t, noise = np.arange(200), 0.1 * np.random.default_rng(0).normal(size=(2, 200))
+    rows = [f"{x:.3f},{y:.3f}" for x, y in zip(np.sin(t / 5) + noise[0], np.cos(t / 7) + noise[1],
+                                               strict=True)]
     rows[20], rows[150], rows[190] = ",0.5", "NA,", "0.1,"
     (tmp_path / "a.csv").write_text("left,right\n" + "\n".join(rows))
     status, out, _ = run(capsys, tmp_path / "a.csv", "--out", tmp_path, *SMALL)
@@ -130,6 +139,27 @@ def test_wrong_arguments_are_one_clear_line_and_status_2(sunspots, tmp_path, cap
         assert status == 2
         assert message in err
         assert err.count("\n") == 1
+
+
+def test_a_model_that_cannot_be_fitted_is_said_and_left_out(tmp_path, capsys, monkeypatch):
+    values = np.random.default_rng(0).normal(size=100)
+    (tmp_path / "a.csv").write_text("x\n" + "\n".join(map(str, values)))
+
+    def fail(*arguments, **options):
+        raise ValueError("too little of it")
+
+    monkeypatch.setattr(HiddenMarkov, "fit", fail)
+    status, out, _ = run(capsys, tmp_path / "a.csv", "--out", tmp_path, *SMALL)
+    assert status == 0
+    assert "HiddenMarkov cannot be fitted: too little of it" in out
+    told = json.loads((tmp_path / "compare.json").read_text())
+    assert told["not_fitted"] == [{"name": "HiddenMarkov", "reason": "too little of it"}]
+    assert len(told["models"]) == 6
+    for model in (AutoRegressive, SwitchingAutoRegressive, Recurrent):
+        monkeypatch.setattr(model, "fit", fail)
+    status, out, err = run(capsys, tmp_path / "a.csv", "--out", tmp_path, *SMALL)
+    assert status == 2
+    assert "no model can be fitted" in err
 
 
 # -- reading ------------------------------------------------------------------------------
@@ -189,10 +219,9 @@ def test_the_context_curve_sees_the_order_of_a_chain():
 
 # -- reporting -------------------------------------------------------------------------------
 def test_the_figure_shows_the_numbers():
-    data = series.Data(np.sin(np.arange(90.0) / 3)[:, None], "waves", "0", ("x",))
-    results = []
-    for result in measure.measure(measure.Split.of(data.values), hidden=4, epochs=1, positions=5):
-        results.append(result)
+    values = np.sin(np.arange(90.0) / 3) + np.random.default_rng(0).normal(size=90)
+    data = series.Data(values[:, None], "waves", "0", ("x",))
+    results = list(measure.measure(measure.Split.of(data.values), hidden=4, epochs=1, positions=5))
     axes = report.figure(results, data).axes[0]
     for result, line in zip(results, axes.lines, strict=True):
         assert line.get_label() == report.label(result)

@@ -46,18 +46,20 @@ def draw_jacobian_norms(runs: list[Run]):
     ax.legend(loc="lower left", bbox_to_anchor=(0.01, 0.1))
     ax.set_title(what_is_left(runs))
     return figure, (
-        "How much a state can change the state k steps later: ‖∂s_T/∂s_{T−k}‖ of the whole "
+        "How much a state can change the state k steps later: ‖∂s(T)/∂s(T−k)‖ of the whole "
         f"state, median and range over {runs[0].jacobian_norms.shape[1]} stretches of held-out "
-        "text, in float64."
+        "text, in float64. The title's shares are of lag 1's median."
     )
 
 
 def what_is_left(runs: list[Run]) -> str:
     """The title: what share of lag 1's norm each cell has left, at a lag where they differ."""
     lag = min(20, len(runs[0].decay) - 1)
-    shares = ", ".join(
-        f"{run.label} {_share(run.decay[lag] / run.decay[min(1, lag)])}" for run in runs
-    )
+    first = min(1, lag)
+    with np.errstate(divide="ignore", invalid="ignore"):  # dead units: nothing of nothing
+        shares = ", ".join(
+            f"{run.label} {_share(run.decay[lag] / run.decay[first])}" for run in runs
+        )
     return f"Left of the gradient after {lag} steps: {shares}"
 
 
@@ -74,8 +76,8 @@ def draw_gradient_flow(runs: list[Run]):
     _show_decades(ax)
     ax.set_title(what_the_first_step_feels(runs, flows))
     return figure, (
-        "‖∂L/∂h_t‖, and for the LSTM ‖∂L/∂c_t‖, for the loss of the last step alone, median and "
-        "range over the same stretches of text, in float64."
+        "‖∂L/∂h‖ at every step, and for the LSTM ‖∂L/∂c‖, for the loss of the last step alone, "
+        "median and range over the same stretches of text, in float64."
     )
 
 
@@ -104,7 +106,8 @@ def draw_loss(runs: list[Run]):
         ax.plot(np.arange(len(bits)) + width, bits, color=color, label=run.label)
     best = min(runs, key=lambda run: np.inf if np.isnan(run.bits) else run.bits)
     ax.set_title(f"With the same budget {best.label} does best: {best.bits_text} bits on new text")
-    ax.set_ylim(top=np.log2(runs[0].model.head.out_features) + 0.5)  # a guess among all characters
+    guess = np.log2(runs[0].model.head.out_features)  # among all characters; early spikes are worse
+    ax.set_ylim(top=min(ax.get_ylim()[1], guess + 0.5))
     ax.set_xlabel("update")
     ax.set_ylabel("bits per character, training")
     ax.legend()

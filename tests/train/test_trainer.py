@@ -42,6 +42,18 @@ def test_it_learns(cell):
     assert trainer.evaluate() < before - 1
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_threads_do_not_change_the_bits(cell):
+    """At a size where the engine uses them."""
+    weights = []
+    for threads in (1, 2):
+        model = sequence_model(cell, len(CORPUS.vocabulary), hidden_size=128, seed=0)
+        trainer = Trainer(model, Adam(model, 0.01), batches(CORPUS.train, 32, 16))
+        with rc.threads(threads):
+            weights.append(trainer.fit(4, progress=False).model.state_dict())
+    same_bits(*weights)
+
+
 @pytest.mark.parametrize("cell", ["rnn-relu", "gru", "lstm"])
 @pytest.mark.parametrize("cut", [5, 14, 18])  # 14 windows a round: within, between, in the second
 def test_resume_gives_the_bits_of_the_whole_run(tmp_path, cell, cut):

@@ -136,6 +136,8 @@ class Adding(Task):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from rnncore.tasks import Adding
     >>> x, target, mask = Adding(6, seed=0).batch(2)
     >>> x.shape, mask.sum(axis=0)
     ((6, 2, 2), array([1, 1]))
@@ -175,6 +177,7 @@ class CopyMemory(Task):
 
     Examples
     --------
+    >>> from rnncore.tasks import CopyMemory
     >>> x, target, mask = CopyMemory(3, seed=0).batch(1)
     >>> x[:13, 0]
     array([7, 6, 5, 3, 3, 1, 1, 1, 2, 7, 0, 0, 9])
@@ -212,6 +215,7 @@ class TemporalOrder(Task):
 
     Examples
     --------
+    >>> from rnncore.tasks import TemporalOrder
     >>> x, target, mask = TemporalOrder(20, seed=0).batch(3)
     >>> [x[x[:, b] < 2, b].tolist() for b in range(3)], target[-1]
     ([[1, 0], [1, 1], [1, 0]], array([2, 3, 2]))
@@ -250,6 +254,7 @@ class DelayedXOR(Task):
 
     Examples
     --------
+    >>> from rnncore.tasks import DelayedXOR
     >>> x, target, mask = DelayedXOR(7, delay=2, seed=1).batch(1)
     >>> x[:, 0], target[3:, 0], mask[:, 0].astype(int)
     (array([0, 1, 1, 1, 0, 0, 1]), array([1, 0, 0, 1]), array([0, 0, 0, 1, 1, 1, 1]))
@@ -291,6 +296,7 @@ class Dyck(Task):
 
     Examples
     --------
+    >>> from rnncore.tasks import Dyck
     >>> task = Dyck(12, seed=0)
     >>> x, target, mask = task.batch(1)
     >>> task.write(x[:, 0], target[:, 0])

@@ -7,8 +7,12 @@ import json
 import numpy as np
 
 # Okabe & Ito's colours and a marker each: told apart without colour, too.
-STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"),
-          ("#E69F00", "P"), ("#000000", "X"))
+STYLES = {
+    "AutoRegressive, order 1": ("#56B4E9", "v"), "AutoRegressive, BIC": ("#CC79A7", "D"),
+    "Markov, order 1": ("#56B4E9", "v"), "Markov": ("#CC79A7", "D"),
+    "HiddenMarkov": ("#E69F00", "P"), "SwitchingAutoRegressive": ("#000000", "X"),
+    "RNN": ("#D55E00", "s"), "GRU": ("#009E73", "^"), "LSTM": ("#0072B2", "o"),
+}
 
 
 def table(results, data, failures=()):
@@ -71,7 +75,8 @@ def figure(results, data):
 
 def draw(axes, results, data):
     """The figure's one panel, on given axes."""
-    for result, (colour, marker) in zip(results, STYLES, strict=False):
+    for result in results:
+        colour, marker = STYLES[result.name]
         axes.plot(result.lags, result.curve, color=colour, marker=marker, markersize=4,
                   linewidth=1.4, label=label(result))
     axes.set_xscale("symlog", linthresh=2, base=2)

@@ -73,6 +73,8 @@ class AutoRegressive(SequenceModelBase):
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from rnncore.models import AutoRegressive
     >>> t = np.arange(200)
     >>> x = np.sin(0.3 * t) + 0.1 * np.random.default_rng(0).normal(size=200)
     >>> model = AutoRegressive(order=2).fit([x])

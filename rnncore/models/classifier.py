@@ -67,6 +67,7 @@ class SequenceClassifier(SequenceReader):
 
     Examples
     --------
+    >>> from rnncore.models import SequenceClassifier
     >>> words = ["ab" * k for k in range(1, 20)] + ["ba" * k for k in range(1, 20)]
     >>> first = [word[0] for word in words]
     >>> model = SequenceClassifier("gru", 16, epochs=60, lr=0.02, seed=0).fit(words, first)

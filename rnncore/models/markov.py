@@ -60,6 +60,7 @@ class Markov(SequenceModelBase):
 
     Examples
     --------
+    >>> from rnncore.models import Markov
     >>> model = Markov(order=2, smoothing="kneser-ney").fit(["abracadabra", "abba"])
     >>> model.predict("ab").round(2)                # a b c d r
     array([0.15, 0.25, 0.03, 0.03, 0.56])

@@ -83,6 +83,7 @@ class Recurrent(SequenceModelBase):
 
     Examples
     --------
+    >>> from rnncore.models import Recurrent
     >>> model = Recurrent("gru", 16, epochs=20, window=16, lr=0.02, seed=0).fit(["abcd" * 200])
     >>> bool(model.perplexity(["abcd" * 10]) < 1.5)
     True

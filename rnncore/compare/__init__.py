@@ -32,7 +32,7 @@ def add_arguments(parser):
     parser.add_argument("--limit", type=_count, default=200_000,
                         help="steps that are read, from the beginning (%(default)s)")
     parser.add_argument("--hidden", type=_count, help="units of the nets (128; 32 for a table)")
-    parser.add_argument("--epochs", type=_count, help="of the nets, at most (10; 200 for a table)")
+    parser.add_argument("--epochs", type=_count, help="of the nets, at most (15; 200 for a table)")
     parser.add_argument("--seed", type=_seed, default=0, help="(%(default)s)")
     _add_threads(parser)
 
@@ -53,7 +53,7 @@ def run(arguments):
     print(data, flush=True)
     settings = {
         "hidden": arguments.hidden or (32 if data.real else 128),
-        "epochs": arguments.epochs or (200 if data.real else 10),
+        "epochs": arguments.epochs or (200 if data.real else 15),
         "seed": arguments.seed,
     }
     missing = {"missing": "mask"} if data.real and np.isnan(data.values).any() else {}

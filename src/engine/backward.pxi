@@ -99,7 +99,7 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
         job.delta.p = scratch + at_delta
         job.delta.ld[1] = job.cell.slots * H * item
         job.delta.ld[0] = R * job.delta.ld[1]
-    job.barrier.count = job.barrier.phase = 0
+    memset(&job.barrier, 0, sizeof(job.barrier))
     with nogil:
         rnn_pool_run(backward_thread, &job, job.plan.threads)
     w.scratch.give_back(scratch)
@@ -111,34 +111,33 @@ cdef inline char *delta_at(const Backward *j, idx t, idx chunk_start) noexcept n
 
 cdef void backward_thread(void *context, int thread, int threads) noexcept nogil:
     cdef Backward *j = <Backward *>context
-    cdef idx R = j.R, H = j.H, T = j.T, s0, s1, low, high, row0 = 0, row1 = R, unit0 = 0, unit1 = H
-    cdef bint by_units = j.plan.by_units and threads > 1
-    if by_units:
-        share(H, 4 * j.k.lanes, thread, threads, &unit0, &unit1)
-    else:
-        share(R, 1, thread, threads, &row0, &row1)
-    s1 = 0
+    cdef Part part = part_of(&j.plan, j.R, j.H, j.k.lanes, thread, threads)
+    cdef idx T = j.T, s0, s1 = 0, low, high
     while s1 < T:
         s0, s1 = s1, min(T, s1 + j.plan.chunk)
         low = s0 if j.reverse else T - s1
         high = low + s1 - s0
-        walk(j, low, high, row0, row1, unit0, unit1, threads if by_units else 1)
-        rnn_barrier_wait(&j.barrier, threads)
+        if walk(j, low, high, &part) or meet(&j.barrier, &part, True):
+            return
         if j.grad_x.p != NULL:
-            input_gradient(j, low, high, thread, threads)
+            input_gradient(j, low, high, &part)
         if j.w_ih != NULL:
-            pack_chunk(j, low, high, thread, threads)
-            rnn_barrier_wait(&j.barrier, threads)
-            weight_gradients(j, low, high, thread, threads)
-        rnn_barrier_wait(&j.barrier, threads)
+            pack_chunk(j, low, high, &part)
+            meet(&j.barrier, &part, False)
+            weight_gradients(j, low, high, &part)
+        if meet(&j.barrier, &part, True):
+            return
 
 
-cdef void walk(Backward *j, idx low, idx high, idx row0, idx row1, idx unit0, idx unit1, int meeting) noexcept nogil:
-    """Steps high-1 .. low (low .. high-1 reversed): every stage's equations, then its product."""
+cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
+    """Steps high-1 .. low (low .. high-1 reversed): every stage's equations, then its product.
+
+    True: this thread is done.
+    """
     cdef const rnn_cell *cell = j.cell
     cdef const rnn_stage *stage
     cdef idx H = j.H, B = j.B, item = j.item, n, t, before
-    cdef idx panel0 = unit0 // (4 * j.k.lanes), panel1 = (unit1 + 4 * j.k.lanes - 1) // (4 * j.k.lanes)
+    cdef idx width = 4 * j.k.lanes
     cdef Array *prev = &j.c if cell.states == 2 else &j.h
     cdef char *first = j.c0 if cell.states == 2 else j.h0
     cdef Array *state = &j.c if cell.states == 2 else &j.h
@@ -169,8 +168,9 @@ cdef void walk(Backward *j, idx low, idx high, idx row0, idx row1, idx unit0, id
         step.aux_out = j.aux + (t - low) * j.R * H * item if j.aux != NULL else NULL
         for s in range(cell.stages - 1, -1, -1):
             stage = &cell.stage[s]
-            stage.backward(&step, row0, row1, unit0, unit1)
-            rnn_barrier_wait(&j.barrier, meeting)
+            stage.backward(&step, part.row0, part.row1, part.unit0, part.unit1)
+            if part.by_units and meet(&j.barrier, part, True):
+                return True
             p.pack = &j.ht_pack[s]
             p.a, p.lda = <char *>step.delta + stage.slot * H * item, step.lddelta
             p.c, p.ldc, p.gc = (j.daux if stage.from_aux else j.dh), H, 0
@@ -178,14 +178,15 @@ cdef void walk(Backward *j, idx low, idx high, idx row0, idx row1, idx unit0, id
                 p.start[g] = NULL
             if not stage.from_aux:              # adds to what goes straight to the state
                 p.start[0], p.ldstart[0] = j.dh, H
-            j.k.product(&p, row0, row1, panel0, panel1)
+            j.k.product(&p, part.row0, part.row1, part.unit0 // width, (part.unit1 + width - 1) // width)
+    return False
 
 
-cdef void input_gradient(Backward *j, idx low, idx high, int thread, int threads) noexcept nogil:
+cdef void input_gradient(Backward *j, idx low, idx high, const Part *part) noexcept nogil:
     cdef rnn_product p
     cdef idx row0, row1, rows = (high - low) * j.R
     cdef int g
-    share(rows, j.k.tile_rows, thread, threads, &row0, &row1)
+    share(rows, j.k.tile_rows, part.thread, part.threads, &row0, &row1)
     p.pack = j.xt_pack
     p.a = delta_at(j, low, low) + j.cell.x_slot * j.H * j.item
     p.lda = j.cell.slots * j.H
@@ -197,14 +198,14 @@ cdef void input_gradient(Backward *j, idx low, idx high, int thread, int threads
     j.k.product(&p, row0, row1, 0, (j.I + 4 * j.k.lanes - 1) // (4 * j.k.lanes))
 
 
-cdef void pack_chunk(Backward *j, idx low, idx high, int thread, int threads) noexcept nogil:
+cdef void pack_chunk(Backward *j, idx low, idx high, const Part *part) noexcept nogil:
     """x and the h before each step, in the order of the walk; each thread packs its steps."""
     cdef idx B = j.B, H = j.H, item = j.item, n, n0, n1, t, before, b, row
     cdef idx sign = 1 if j.reverse else -1, ldx = j.x.ld[1] // item, ldh = j.h.ld[1] // item
     cdef idx top = 0 if j.reverse else B - 1            # the first row of a step in this order
     cdef char *src
     j.packed_x.k = j.packed_h.k = (high - low) * B
-    share(high - low, 1, thread, threads, &n0, &n1)
+    share(high - low, 1, part.thread, part.threads, &n0, &n1)
     for n in range(n0, n1):
         t = low + n if j.reverse else high - 1 - n
         before = t + sign
@@ -221,7 +222,7 @@ cdef void pack_chunk(Backward *j, idx low, idx high, int thread, int threads) no
             j.k.pack_rows(&j.packed_h, n * B, B, j.h.p + before * j.h.ld[0] + top * j.h.ld[1], sign * ldh)
 
 
-cdef void weight_gradients(Backward *j, idx low, idx high, int thread, int threads) noexcept nogil:
+cdef void weight_gradients(Backward *j, idx low, idx high, Part *part) noexcept nogil:
     """Each thread's rows of every block of both matrices, and the sums for the biases."""
     cdef const rnn_cell *cell = j.cell
     cdef idx H = j.H, item = j.item, slots = cell.slots, rows = (high - low) * j.B, m0, m1
@@ -229,7 +230,7 @@ cdef void weight_gradients(Backward *j, idx low, idx high, int thread, int threa
     cdef char *d = delta_at(j, low, low) + first * slots * H * item
     cdef rnn_outer o
     cdef int s, g, block = 0
-    share(H, j.k.lanes, thread, threads, &m0, &m1)
+    share(H, j.k.lanes, part.thread, part.threads, &m0, &m1)
     o.ldd = slots * H if j.reverse else -slots * H
     o.pack, o.ldc = &j.packed_x, j.I
     for g in range(cell.gates):
@@ -241,7 +242,7 @@ cdef void weight_gradients(Backward *j, idx low, idx high, int thread, int threa
     o.ldc = H
     for s in range(cell.stages):
         if cell.stage[s].from_aux:
-            pack_aux(j, rows, thread, threads)
+            pack_aux(j, rows, part)
         o.pack = &j.packed_h
         for g in range(cell.stage[s].groups):
             o.d = d + (cell.stage[s].slot + g) * H * item
@@ -250,11 +251,11 @@ cdef void weight_gradients(Backward *j, idx low, idx high, int thread, int threa
             block += 1
 
 
-cdef void pack_aux(Backward *j, idx rows, int thread, int threads) noexcept nogil:
+cdef void pack_aux(Backward *j, idx rows, Part *part) noexcept nogil:
     """The second stage's input, r * h, takes the place of h; all threads are done with h first."""
     cdef idx n0, n1, H = j.H, first
-    rnn_barrier_wait(&j.barrier, threads)
-    share(rows, 1, thread, threads, &n0, &n1)
+    meet(&j.barrier, part, False)
+    share(rows, 1, part.thread, part.threads, &n0, &n1)
     first = n0 if j.reverse else rows - 1 - n0
     j.k.pack_rows(&j.packed_h, n0, n1 - n0, j.aux + first * H * j.item, H if j.reverse else -H)
-    rnn_barrier_wait(&j.barrier, threads)
+    meet(&j.barrier, part, False)

@@ -64,7 +64,7 @@ def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=Non
         job.gates.p = scratch + 2 * state
         job.gates.ld[1] = job.cell.slots * job.H * job.item
         job.gates.ld[0] = B * job.gates.ld[1]
-    job.barrier.count = job.barrier.phase = 0
+    memset(&job.barrier, 0, sizeof(job.barrier))
     with nogil:
         rnn_pool_run(forward_thread, &job, job.plan.threads)
     w.scratch.give_back(scratch)
@@ -77,29 +77,19 @@ cdef inline char *gates_at(const Forward *j, idx t, idx chunk_start) noexcept no
 cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     """One thread's rows or units, from the first step to the last."""
     cdef Forward *j = <Forward *>context
-    cdef const rnn_cell *cell = j.cell
-    cdef idx B = j.B, H = j.H, T = j.T, item = j.item, lanes = j.k.lanes
-    cdef idx row0 = 0, row1 = B, unit0 = 0, unit1 = H
-    cdef idx s, s0, s1, t, low, high
+    cdef Part part = part_of(&j.plan, j.B, j.H, j.k.lanes, thread, threads)
+    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = 0, t, low, row
     cdef int now = 0
-    cdef bint by_units = j.plan.by_units and threads > 1
     cdef rnn_step step
-    if by_units:
-        share(H, 4 * lanes, thread, threads, &unit0, &unit1)
-    else:
-        share(B, 1, thread, threads, &row0, &row1)
     memset(&step, 0, sizeof(step))
-    step.h_size, step.tape_rows = H, B
+    step.h_size, step.tape_rows = H, j.B
     step.lengths, step.reverse, step.keep = j.lengths, j.reverse, j.keep
-    step.ldgates, step.ldprev, step.ldout = cell.slots * H, H, j.out.ld[1] // item
+    step.ldgates, step.ldprev, step.ldout = j.cell.slots * H, H, j.out.ld[1] // item
     step.c, step.aux = j.c, j.aux
-
-    s1 = 0
     while s1 < T:
         s0, s1 = s1, min(T, s1 + j.plan.chunk)
         low = T - s1 if j.reverse else s0
-        high = low + s1 - s0
-        project(j, low, high, row0, row1, unit0, unit1)
+        project(j, low, low + s1 - s0, &part)
         for s in range(s0, s1):
             t = T - 1 - s if j.reverse else s
             step.t = t
@@ -107,29 +97,30 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
             step.prev, step.h = j.h[now], j.h[1 - now]
             step.h_out = j.out.p + t * j.out.ld[0]
             step.c_out = j.c_out.p + t * j.c_out.ld[0] if j.c_out.p != NULL else NULL
-            recur(j, &step, row0, row1, unit0, unit1, threads if by_units else 1)
+            if recur(j, &step, &part):
+                return
             now = 1 - now
     if now == 1:
-        for s in range(row0, row1):
-            memcpy(j.h[0] + (s * H + unit0) * item, j.h[1] + (s * H + unit0) * item, (unit1 - unit0) * item)
+        for row in range(part.row0, part.row1):
+            memcpy(j.h[0] + (row * H + part.unit0) * item, j.h[1] + (row * H + part.unit0) * item,
+                   (part.unit1 - part.unit0) * item)
 
 
-cdef void project(Forward *j, idx low, idx high, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil:
+cdef void project(Forward *j, idx low, idx high, const Part *part) noexcept nogil:
     """Steps low .. high of W_ih x + bias, into the slots that the input feeds."""
     cdef rnn_product p
-    cdef idx item = j.item, lanes = j.k.lanes, panel0, panel1, panel, t, ld
+    cdef idx item = j.item, panel0, panel1, panel, t
     cdef int g, gates = j.cell.gates
     cdef char *c = gates_at(j, low, low) + j.cell.x_slot * j.H * item
-    cdef idx width = lanes if gates > 1 else 4 * lanes
-    panel0, panel1 = unit0 // width, (unit1 + width - 1) // width
-    ld = j.gates.ld[1] // item
+    cdef idx width = j.k.lanes if gates > 1 else 4 * j.k.lanes
+    panel0, panel1 = part.unit0 // width, (part.unit1 + width - 1) // width
     p.pack = j.x_pack
     p.lda = j.x.ld[1] // item
-    p.ldc, p.gc = ld, j.H
+    p.ldc, p.gc = j.gates.ld[1] // item, j.H
     for g in range(4):
         p.start[g] = j.bias + (j.cell.x_slot + g) * j.H * item if g < gates else NULL
         p.ldstart[g] = 0
-    if row0 == 0 and row1 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):
+    if part.row1 - part.row0 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):
         # rows of all steps lie evenly: one product
         if j.B == 1:
             p.lda = j.x.ld[0] // item
@@ -139,13 +130,13 @@ cdef void project(Forward *j, idx low, idx high, idx row0, idx row1, idx unit0, 
     for panel in range(panel0, panel1):         # a panel stays in L1 over the steps
         for t in range(low, high):
             p.a, p.c = j.x.p + t * j.x.ld[0], c + (t - low) * j.gates.ld[0]
-            j.k.product(&p, row0, row1, panel, panel + 1)
+            j.k.product(&p, part.row0, part.row1, panel, panel + 1)
 
 
-cdef void recur(Forward *j, rnn_step *step, idx row0, idx row1, idx unit0, idx unit1, int meeting) noexcept nogil:
+cdef bint recur(Forward *j, rnn_step *step, Part *part) noexcept nogil:
     """One step: each stage's product, and its equations on the panels while they are in cache.
 
-    `meeting` threads share the units, and meet after each stage.
+    Threads that share the units meet after each stage; True: this thread is done.
     """
     cdef const rnn_stage *stage
     cdef rnn_product p
@@ -167,11 +158,13 @@ cdef void recur(Forward *j, rnn_step *step, idx row0, idx row1, idx unit0, idx u
                 else:
                     p.start[g] = j.bias + slot * H * item
         # as many panels as leave the pre-activations in L1
-        block = max(1, 16384 // (max(1, row1 - row0) * width * stage.groups * item)) * width
-        u = unit0
-        while u < unit1:
-            stop = min(unit1, u + block)
-            j.k.product(&p, row0, row1, u // width, (stop + width - 1) // width)
-            stage.forward(step, row0, row1, u, stop)
+        block = max(1, 16384 // (max(1, part.row1 - part.row0) * width * stage.groups * item)) * width
+        u = part.unit0
+        while u < part.unit1:
+            stop = min(part.unit1, u + block)
+            j.k.product(&p, part.row0, part.row1, u // width, (stop + width - 1) // width)
+            stage.forward(step, part.row0, part.row1, u, stop)
             u = stop
-        rnn_barrier_wait(&j.barrier, meeting)
+        if part.by_units and meet(&j.barrier, part, True):
+            return True
+    return False

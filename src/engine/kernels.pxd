@@ -88,8 +88,8 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef void (*rnn_pool_fn)(void *context, int thread, int threads) noexcept nogil
     ctypedef struct rnn_barrier:
-        int count, phase
+        pass
     void rnn_pool_run(rnn_pool_fn f, void *context, int threads)
-    void rnn_barrier_wait(rnn_barrier *b, int threads)
+    int rnn_barrier_wait(rnn_barrier *b, int threads, int may_shrink)
     int rnncore_get_num_threads()
     void rnncore_set_num_threads(int n)

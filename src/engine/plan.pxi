@@ -28,6 +28,34 @@ cdef Plan make_plan(Weights w, idx T, idx rows, double passes) noexcept:
     return p
 
 
+cdef struct Part:               # one thread's part of a call
+    int thread, threads
+    bint by_units
+    idx rows, units             # the whole
+    idx row0, row1, unit0, unit1
+
+
+cdef inline Part part_of(const Plan *plan, idx rows, idx units, int lanes, int thread, int threads) noexcept nogil:
+    cdef Part p
+    p.thread, p.threads, p.by_units = thread, threads, plan.by_units and threads > 1
+    p.rows, p.units = rows, units
+    p.row0, p.row1, p.unit0, p.unit1 = 0, rows, 0, units
+    if p.by_units:
+        share(units, 4 * lanes, thread, threads, &p.unit0, &p.unit1)
+    else:
+        share(rows, 1, thread, threads, &p.row0, &p.row1)
+    return p
+
+
+cdef inline bint meet(rnn_barrier *b, Part *p, bint may_shrink) noexcept nogil:
+    """Wait for the others. True: this thread is done, since thread 0 finishes the call alone."""
+    if not rnn_barrier_wait(b, p.threads, may_shrink) or p.threads == 1:
+        return False
+    p.threads, p.by_units = 1, False
+    p.row0, p.row1, p.unit0, p.unit1 = 0, p.rows, 0, p.units
+    return p.thread != 0
+
+
 cdef inline void share(idx n, idx multiple, int thread, int threads, idx *start, idx *stop) noexcept nogil:
     """Thread's part of 0 .. n in whole multiples, as even as it goes."""
     cdef idx blocks = (n + multiple - 1) // multiple

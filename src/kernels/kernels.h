@@ -131,10 +131,17 @@ int rnn_isa_compiled(const char *isa);
 
 /* pool.c */
 typedef void (*rnn_pool_fn)(void *context, int thread, int threads);
-typedef struct { _Alignas(64) volatile int count; _Alignas(64) volatile int phase; } rnn_barrier;
+typedef struct {
+    _Alignas(64) int count;
+    _Alignas(64) int phase;
+    int late;                   /* times that a thread waited far longer than it had worked */
+    int solo;                   /* the call goes on with thread 0 alone */
+    long long opened;           /* ns: when the barrier last opened */
+} rnn_barrier;
 void rnn_pool_run(rnn_pool_fn f, void *context, int threads);
 int rnncore_get_num_threads(void);
 void rnncore_set_num_threads(int n);
-void rnn_barrier_wait(rnn_barrier *b, int threads);
+/* `may_shrink`: a place where thread 0 could go on alone. Returns whether it does from here on. */
+int rnn_barrier_wait(rnn_barrier *b, int threads, int may_shrink);
 
 #endif

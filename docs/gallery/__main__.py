@@ -4,7 +4,6 @@ It trains two small networks and six for docs/memory.md: some minutes on two cor
 """
 
 import argparse
-import io
 import time
 from pathlib import Path
 
@@ -41,15 +40,11 @@ def main():
 
 def save(found, options):
     import matplotlib.pyplot as plt
-    from PIL import Image
 
     for name, figure in found:
         if options.only is None or options.only in name:
             path = options.out / f"{name}.png"
-            drawn = io.BytesIO()
-            figure.savefig(drawn, dpi=100)
-            # 256 colours are a third of the bytes
-            Image.open(drawn).convert("RGB").quantize(256, dither=0).save(path, optimize=True)
+            figure.savefig(path, dpi=100, pil_kwargs={"optimize": True})
             print(f"  {path}", flush=True)
         plt.close(figure)
 

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rnncore
@@ -70,6 +71,22 @@ def test_the_gallery_runs(tmp_path):
     assert shown <= names
     for path in tmp_path.iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_numbers_of_the_book_are_measured():
+    """The paces in the table of docs/memory.md, from the networks that its pictures draw."""
+    text = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .+? \| .+? \| .+? \| (.*every [\d.]+.*) \| (.*) \|$", text, re.M)
+    assert len(rows) == 5
+    runs = runpy.run_path(str(GALLERY / "memory.py"))["at_the_start"]()
+    for column, name in enumerate(("memory_lstm", "memory_gru")):
+        for row, (label, norms) in zip(rows, runs[name][1].items(), strict=True):
+            said = row[column].removesuffix(" steps")
+            verb, _, steps = said.rpartition("every ")
+            rate = np.median(viz.decay_rate(norms))
+            assert (rate > 0) == ("doubles" in verb), label
+            assert abs(np.log(2) / rate) == pytest.approx(float(steps), rel=0.02), label
 
 
 def test_pictures_that_the_book_shows_are_there():

@@ -10,6 +10,7 @@ tape → chosen (names, steps, rows, units) → store (run file or memory, bound
 """
 
 import time
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -96,7 +97,8 @@ class Recorder:
             self._store = FileStore(path, limit, full, resume)
         self.live = make_live(live)
         self.seconds = {"record": 0.0, "measure": 0.0, "draw": 0.0}
-        self._started = time.perf_counter()
+        self._clock = time.perf_counter
+        self._started = self._clock()
         self._drawing = 0.0  # what the last drawing took
         self._update = self._store.headers[-1]["update"] if self._store.headers else 0
 
@@ -230,28 +232,20 @@ class Recorder:
         """Draw, if that keeps drawing under 5 % of the time."""
         if self.live is None:
             return
-        elapsed = time.perf_counter() - self._started
+        elapsed = self._clock() - self._started
         if self.seconds["draw"] + self._drawing <= 0.05 * elapsed:
             before = self.seconds["draw"]
             with self._timed("draw"):
                 self.live.draw(self)
             self._drawing = self.seconds["draw"] - before
 
+    @contextmanager
     def _timed(self, what):
-        return _Timed(self.seconds, what)
-
-
-class _Timed:
-    """with …: adds the seconds spent to seconds[what]."""
-
-    def __init__(self, seconds, what):
-        self._seconds, self._what = seconds, what
-
-    def __enter__(self):
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_):
-        self._seconds[self._what] += time.perf_counter() - self._start
+        start = self._clock()
+        try:
+            yield
+        finally:
+            self.seconds[what] += self._clock() - start
 
 
 def _patterns(name, patterns):

@@ -23,7 +23,7 @@ def some_rows(tape, most):
         walks = True
     except ValueError:
         walks = False
-    if walks and tape.B <= most:
+    if walks and most >= tape.B:
         return tape
     rows = np.sort(np.argsort(-np.asarray(tape.lengths), kind="stable")[:most])
     return record_rows(tape, rows)

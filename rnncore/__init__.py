@@ -15,7 +15,6 @@ The rooms below the layers are imported when they are first asked for.
 """
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent
@@ -32,11 +31,6 @@ except ImportError as error:
 if not (_ROOT / "viz").is_dir():        # a checkout: viz/ stands beside this package
     __path__.append(str(_ROOT.parent))
 
-try:
-    __version__ = version("rnncore")
-except PackageNotFoundError:            # built in place, never installed
-    __version__ = "0+unknown"
-
 from .cells import GRUCell, LSTMCell, RNNCell
 from .layers import GRU, LSTM, RNN
 from .threads import build_info, num_threads, set_num_threads, threads
@@ -50,6 +44,13 @@ __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell", "build_info",
 def __getattr__(name):
     if name in _ROOMS:
         return importlib.import_module(f".{name}", __name__)
+    if name == "__version__":               # importlib.metadata is half of the import's time
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("rnncore")
+        except PackageNotFoundError:        # built in place, never installed
+            return "0+unknown"
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

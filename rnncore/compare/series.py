@@ -43,7 +43,8 @@ class Data:
         kind = "characters"
         if self.real:
             kind = f"steps of {', '.join(self.columns)}"
-        return ", ".join([f"{self.name}: {len(self.values):,} {kind}", *self.notes])
+        told = [f"{self.name}: {len(self.values):,} {kind}", *self.notes]
+        return ", ".join([*told, f"sha256 {self.sha256[:12]}…"])
 
 
 def read(path=None, *, columns=None, kind=None, limit=None):

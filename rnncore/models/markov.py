@@ -131,7 +131,8 @@ class Markov(SequenceModelBase):
 
     def _set_state(self, state):
         super()._set_state(state)
-        self._prepare()
+        if "pairs_" in state:
+            self._prepare()
 
     @property
     def n_parameters_(self):

@@ -185,6 +185,16 @@ def test_a_loaded_model_has_the_same_bits(tmp_path):
     assert len(os.listdir(tmp_path)) == 3
 
 
+def test_settings_alone_can_be_saved(tmp_path):
+    for model in (Markov(3, alphabet="ab"), AutoRegressive("aic", max_order=4),
+                  models.Recurrent("gru", 5), models.SequenceClassifier(task="number")):
+        model.save(tmp_path / "m.safetensors")
+        read = models.load(tmp_path / "m.safetensors")
+        assert read.get_params() == model.get_params()
+        with pytest.raises(NotFittedError):
+            read.predict(["a"])
+
+
 def test_a_damaged_file_is_refused_wherever_the_damage_is(tmp_path):
     path = tmp_path / "m.safetensors"
     Markov(2).fit(["abracadabra"]).save(path)

@@ -5,16 +5,18 @@
  * thread or the instruction set: that is what keeps a row's bits.  Independent chains come from rows,
  * gates and panels, never from splitting k. */
 
-/* Rows of a register tile for nv vectors; panels taken at once when there is one row.
- * AVX-512 has 32 registers: 6 x 4 (or 8 x 3) accumulators; AVX2 16: 3 x 4 (4 x 3), where the rows'
- * values are broadcast first and each weight vector is loaded once. */
+/* Rows of a register tile for nv vectors, and the tiles to compile.
+ * AVX-512 and NEON have 32 registers: 6 x 4 or 8 x 3 accumulators; AVX2 and SSE 16: 3 x 4 or 4 x 3. */
 #undef MAX_ROWS
-#if defined(RNN_V4)
+#undef TILES
+#if defined(RNN_V4) || defined(RNN_NEON)
 #define MAX_ROWS(nv) ((nv) == 4 ? 6 : 8)
-#elif defined(RNN_NEON)
-#define MAX_ROWS(nv) ((nv) == 4 ? 6 : 8)
+#define TILES(kind, gradient) \
+    TO_8(kind, 1, gradient) TO_8(kind, 2, gradient) TO_8(kind, 3, gradient) TO_6(kind, 4, gradient)
 #else
-#define MAX_ROWS(nv) ((nv) == 4 ? 3 : 4)
+#define MAX_ROWS(nv) ((nv) == 4 ? 3 : (nv) == 3 ? 4 : (nv) == 2 ? 6 : 8)
+#define TILES(kind, gradient) \
+    TO_8(kind, 1, gradient) TO_6(kind, 2, gradient) TO_4(kind, 3, gradient) TO_3(kind, 4, gradient)
 #endif
 #define TILE_LIMIT 8
 
@@ -47,17 +49,31 @@ INLINE void FN(tile)(const FN(tile_args) *t, const int R, const int NV, const in
     const T *a = t->a, *w = t->w;
     const rnn_idx lda = t->lda, K = t->k, wpanel = t->wpanel;
     for (rnn_idx k = 0; k < K; k++) {
-        V x[TILE_LIMIT];
+        /* The smaller side sits in registers, the other passes through one: 12 accumulators, 3 and 1
+         * are AVX2's 16 registers, and the other order spills (2x slower). */
+        if (R <= NV * NP) {
+            V x[TILE_LIMIT];
 #pragma GCC unroll 8
-        for (int r = 0; r < R; r++) x[r] = FN(vset)(gradient ? a[r] : a[r * lda]);
+            for (int r = 0; r < R; r++) x[r] = FN(vset)(gradient ? a[r] : a[r * lda]);
 #pragma GCC unroll 4
-        for (int p = 0; p < NP; p++)
+            for (int p = 0; p < NP; p++)
 #pragma GCC unroll 4
-            for (int v = 0; v < NV; v++) {
-                const V wv = FN(vload)(w + p * wpanel + v * LANES);
+                for (int v = 0; v < NV; v++) {
+                    const V wv = FN(vload)(w + p * wpanel + v * LANES);
 #pragma GCC unroll 8
-                for (int r = 0; r < R; r++) acc[r][p * NV + v] = FN(vfma)(x[r], wv, acc[r][p * NV + v]);
+                    for (int r = 0; r < R; r++) acc[r][p * NV + v] = FN(vfma)(x[r], wv, acc[r][p * NV + v]);
+                }
+        } else {
+            V wv[4 * RNN_MAX_SLOTS];
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++) wv[v] = FN(vload)(w + v * LANES);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++) {
+                const V x = FN(vset)(gradient ? a[r] : a[r * lda]);
+#pragma GCC unroll 4
+                for (int v = 0; v < NV; v++) acc[r][v] = FN(vfma)(x, wv[v], acc[r][v]);
             }
+        }
         a += gradient ? lda : 1;
         w += NV * LANES;
     }
@@ -81,26 +97,29 @@ INLINE void FN(tile)(const FN(tile_args) *t, const int R, const int NV, const in
         if (part) FN(tile)(t, r, nv, 1, gradient, 1);                               \
         else FN(tile)(t, r, nv, np, gradient, 0);                                   \
     }
-#define TILES_OF(kind, nv, gradient)                                                                    \
-    TILE(kind, 1, nv, 1, gradient) TILE(kind, 2, nv, 1, gradient) TILE(kind, 3, nv, 1, gradient)        \
-    TILE(kind, 4, nv, 1, gradient) TILE(kind, 5, nv, 1, gradient) TILE(kind, 6, nv, 1, gradient)        \
-    TILE(kind, 7, nv, 1, gradient) TILE(kind, 8, nv, 1, gradient)
-TILES_OF(step, 1, 0) TILES_OF(step, 2, 0) TILES_OF(step, 3, 0) TILES_OF(step, 4, 0)
-TILES_OF(grad, 1, 1) TILES_OF(grad, 2, 1) TILES_OF(grad, 3, 1) TILES_OF(grad, 4, 1)
+#define TO_3(kind, nv, g) TILE(kind, 1, nv, 1, g) TILE(kind, 2, nv, 1, g) TILE(kind, 3, nv, 1, g)
+#define TO_4(kind, nv, g) TO_3(kind, nv, g) TILE(kind, 4, nv, 1, g)
+#define TO_6(kind, nv, g) TO_4(kind, nv, g) TILE(kind, 5, nv, 1, g) TILE(kind, 6, nv, 1, g)
+#define TO_8(kind, nv, g) TO_6(kind, nv, g) TILE(kind, 7, nv, 1, g) TILE(kind, 8, nv, 1, g)
+TILES(step, 0)
+TILES(grad, 1)
 TILE(step, 1, 2, 2, 0) TILE(step, 1, 3, 2, 0) TILE(step, 1, 4, 2, 0)
 TILE(step, 1, 2, 4, 0) TILE(step, 1, 3, 4, 0) TILE(step, 1, 4, 4, 0)
 TILE(step, 2, 2, 2, 0) TILE(step, 2, 3, 2, 0) TILE(step, 2, 4, 2, 0)
 TILE(step, 1, 2, 3, 0) TILE(step, 1, 3, 3, 0) TILE(step, 1, 4, 3, 0)
 
 typedef void (*FN(tile_fn))(const FN(tile_args) *t, int part);
-#define TILE_ROW(kind, nv)                                                                          \
-    {NULL, TILE_NAME(kind, 1, nv, 1), TILE_NAME(kind, 2, nv, 1), TILE_NAME(kind, 3, nv, 1),         \
-     TILE_NAME(kind, 4, nv, 1), TILE_NAME(kind, 5, nv, 1), TILE_NAME(kind, 6, nv, 1),               \
-     TILE_NAME(kind, 7, nv, 1), TILE_NAME(kind, 8, nv, 1)}
-static const FN(tile_fn) FN(step_tiles)[5][TILE_LIMIT + 1] = {
-    {NULL}, TILE_ROW(step, 1), TILE_ROW(step, 2), TILE_ROW(step, 3), TILE_ROW(step, 4)};
-static const FN(tile_fn) FN(grad_tiles)[5][TILE_LIMIT + 1] = {
-    {NULL}, TILE_ROW(grad, 1), TILE_ROW(grad, 2), TILE_ROW(grad, 3), TILE_ROW(grad, 4)};
+#define ROW_3(kind, nv) NULL, TILE_NAME(kind, 1, nv, 1), TILE_NAME(kind, 2, nv, 1), TILE_NAME(kind, 3, nv, 1)
+#define ROW_4(kind, nv) ROW_3(kind, nv), TILE_NAME(kind, 4, nv, 1)
+#define ROW_6(kind, nv) ROW_4(kind, nv), TILE_NAME(kind, 5, nv, 1), TILE_NAME(kind, 6, nv, 1)
+#define ROW_8(kind, nv) ROW_6(kind, nv), TILE_NAME(kind, 7, nv, 1), TILE_NAME(kind, 8, nv, 1)
+#if defined(RNN_V4) || defined(RNN_NEON)
+#define TILE_TABLE(kind) {{NULL}, {ROW_8(kind, 1)}, {ROW_8(kind, 2)}, {ROW_8(kind, 3)}, {ROW_6(kind, 4)}}
+#else
+#define TILE_TABLE(kind) {{NULL}, {ROW_8(kind, 1)}, {ROW_6(kind, 2)}, {ROW_4(kind, 3)}, {ROW_3(kind, 4)}}
+#endif
+static const FN(tile_fn) FN(step_tiles)[5][TILE_LIMIT + 1] = TILE_TABLE(step);
+static const FN(tile_fn) FN(grad_tiles)[5][TILE_LIMIT + 1] = TILE_TABLE(grad);
 /* several panels for one or two rows: enough chains to hide the latency of a multiply-add */
 static const FN(tile_fn) FN(wide_tiles)[3][5][5] = {
     {{NULL}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import io
 import math
@@ -36,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     from rnncore.data import TextError
     from rnncore.io.safetensors import DamagedFileError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show becomes "?"
+        sys.stdout.reconfigure(errors="replace")
     try:
         return arguments.run(arguments) or 0
     except (CommandError, TextError, DamagedFileError, FloatingPointError) as error:
@@ -220,8 +223,6 @@ def run_sample(arguments) -> int:
     prompt = arguments.prompt
     if prompt is None:
         prompt = "\n" if "\n" in vocabulary else vocabulary[0]
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show becomes "?"
-        sys.stdout.reconfigure(errors="replace")
     pieces = sample_text(
         model,
         vocabulary,
@@ -298,6 +299,9 @@ def _add_threads(parser) -> None:
 def _set_threads(arguments) -> None:
     if arguments.threads is not None:
         rnncore.set_num_threads(arguments.threads)
+    # numpy's own pool of threads spins between calls, on the processors that ours work on.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("threadpoolctl").threadpool_limits(1, user_api="blas")
 
 
 def _number(text: str, kind, fits, expected: str):

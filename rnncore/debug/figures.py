@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnncore.debug.runs import Run
+from rnncore.debug.runs import LATER, Run, share
 
 
 def draw_all(out: Path, runs: list[Run]) -> list[tuple[Path, str]]:
@@ -44,23 +44,13 @@ def draw_jacobian_norms(runs: list[Run]):
         viz.plot_jacobian_norms(run.jacobian_norms, ax, label=run.label, fit=False)
     _show_decades(ax)
     ax.legend(loc="lower left", bbox_to_anchor=(0.01, 0.1))
-    ax.set_title(what_is_left(runs))
+    left = ", ".join(f"{run.label} {run.left_text}" for run in runs)
+    ax.set_title(f"Left of the gradient at lag {LATER}: {left}")
     return figure, (
         "How much a state can change the state k steps later: ‖∂s(T)/∂s(T−k)‖ of the whole "
         f"state, median and range over {runs[0].jacobian_norms.shape[1]} stretches of held-out "
         "text, in float64. The title's shares are of lag 1's median."
     )
-
-
-def what_is_left(runs: list[Run]) -> str:
-    """The title: what share of lag 1's norm each cell has left, at a lag where they differ."""
-    lag = min(20, len(runs[0].decay) - 1)
-    first = min(1, lag)
-    with np.errstate(divide="ignore", invalid="ignore"):  # dead units: nothing of nothing
-        shares = ", ".join(
-            f"{run.label} {_share(run.decay[lag] / run.decay[first])}" for run in runs
-        )
-    return f"Left of the gradient after {lag} steps: {shares}"
 
 
 def draw_gradient_flow(runs: list[Run]):
@@ -90,8 +80,8 @@ def what_the_first_step_feels(runs: list[Run], flows: dict[str, np.ndarray]) -> 
     ordered = sorted(shares, key=lambda label: shares[label])
     least, most = ordered[0], ordered[-1]
     return (
-        f"Of what the last step feels of its loss, the first feels {_share(shares[most])} "
-        f"with {most} and {_share(shares[least])} with {least}"
+        f"Of what the last step feels of its loss, the first feels {share(shares[most])} "
+        f"with {most} and {share(shares[least])} with {least}"
     )
 
 
@@ -158,14 +148,6 @@ def _show_decades(ax) -> None:
     from rnncore import viz
 
     ax.set_ylim(bottom=max(ax.get_ylim()[0], viz.style.FLOOR / 100))
-
-
-def _share(ratio: float) -> str:
-    from rnncore import viz
-
-    if 1e-3 <= ratio < 10:
-        return f"{100 * ratio:.2g} %"
-    return viz.plots._words.number(ratio) + ("-fold" if ratio >= 10 else "")
 
 
 def _lower(sentence: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 import rnncore
 from rnncore.data import Corpus
-from rnncore.debug.runs import Budget, Run
+from rnncore.debug.runs import LATER, Budget, Run
 from rnncore.io.safetensors import write_bytes
 
 _PAGE = """<!doctype html>
@@ -35,11 +35,13 @@ code {{ overflow-wrap: anywhere }}
 <p>{text}</p>
 <p>{budget}</p>
 <table>
-<tr><th>cell<th>parameters<th>bits per character<th>gradient half-life<th>seconds</tr>
+<tr><th>cell<th>parameters<th>bits per character<th>gradient half-life<th>left at lag {later}
+<th>seconds</tr>
 {rows}
 </table>
 <p>Bits per character are on held-out text. The gradient's half-life is the first lag k whose
-Jacobian norm ‖∂s<sub>T</sub>/∂s<sub>T−k</sub>‖ is under half of lag 1's. All numbers:
+Jacobian norm ‖∂s<sub>T</sub>/∂s<sub>T−k</sub>‖ is under half of lag 1's; what is left at lag
+{later} is a share of lag 1's, too. All numbers:
 <a href="results.json">results.json</a>.</p>
 {figures}
 </html>
@@ -103,7 +105,7 @@ def _finite(values) -> list[float | None]:
 def _page(corpus: Corpus, budget: Budget, runs: list[Run], figures) -> str:
     rows = "\n".join(
         f"<tr><td>{escape(run.label)}<td>{run.parameters:,}<td>{run.bits_text}"
-        f"<td>{run.half_life_text}<td>{run.seconds:.1f}</tr>"
+        f"<td>{run.half_life_text}<td>{run.left_text}<td>{run.seconds:.1f}</tr>"
         for run in runs
     )
     pictures = "\n".join(
@@ -116,6 +118,7 @@ def _page(corpus: Corpus, budget: Budget, runs: list[Run], figures) -> str:
         budget=f"Every cell: {budget.updates:,} updates of {budget.batch_size} rows × "
         f"{budget.window} steps, {budget.hidden_size} hidden units, Adam at {budget.lr:g}, "
         f"seed {budget.seed}.",
+        later=LATER,
         rows=rows,
         figures=pictures,
     )

@@ -109,14 +109,15 @@ annotate: $(S)/tools  ## where the time loops still touch Python, by Cython's an
 	$(BIN)/python tools/annotate.py $(ARGS)
 
 # A separate build on PYTHONPATH in front of the installed one. Python itself is not built with
-# the sanitizers, so their runtime is preloaded and leaks (Python's own) are not counted.
+# the sanitizers, so their runtime is preloaded and leaks (Python's own) are not counted; they write
+# past Python's stderr, which pytest therefore leaves alone.
 sanitize: $(S)/project $(S)/extra-test  ## tests on a build with address and undefined sanitizers
 	CC=gcc RNNCORE_SANITIZE=1 $(BIN)/python setup.py -q build \
 	    --build-base build/sanitize --build-lib build/sanitize/lib
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	PYTHONPATH=build/sanitize/lib $(ONE_THREAD) \
-	    $(BIN)/pytest -m "not slow and not timing" $(ARGS)
+	    $(BIN)/pytest --capture=sys -m "not slow and not timing" $(ARGS)
 
 # tests/kernels/check.c runs every kernel on random numbers, here and there, and compares.
 arm64:  ## the kernels cross-compiled for arm64, run by an emulator, compared with this machine's

@@ -146,7 +146,9 @@ cdef bint recur(Forward *j, rnn_step *step, Part *part) noexcept nogil:
         stage = &j.cell.stage[s]
         width = j.k.lanes if stage.groups > 1 else 4 * j.k.lanes
         p.pack = &j.h_pack[s]
-        p.a, p.lda = (step.aux if stage.from_aux else <const void *>step.prev), H
+        p.a, p.lda = step.prev, H
+        if stage.from_aux:
+            p.a = step.aux
         p.ldc, p.gc = step.ldgates, H
         p.c = <char *>step.gates + stage.slot * H * item
         for g in range(4):

@@ -11,6 +11,7 @@ cdef int take(object a, Array *out, int axes) except -1:
     cdef Py_buffer b
     cdef int i
     out.p = NULL
+    out.ld[0] = out.ld[1] = out.ld[2] = 0
     if a is None:
         return 0
     PyObject_GetBuffer(a, &b, PyBUF_STRIDED_RO)

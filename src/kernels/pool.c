@@ -134,7 +134,7 @@ static long long now(void)
 /* Where other processes have taken a core, every step waits for a time slice: 0.4 ms instead of a few us
  * (measured at a load of 16 on 2 cores). Since bits do not depend on threads, such a call is better off
  * on one: after LATE_LIMIT waits of over 0.03 ms that took most of the step, thread 0 finishes it. */
-enum { LATE_LIMIT = 4, LATE_NS = 30000 };
+enum { LATE_LIMIT = 2, LATE_NS = 30000 };
 
 int rnn_barrier_wait(rnn_barrier *b, int threads, int may_shrink)
 {

@@ -396,7 +396,7 @@ def test_curves(plt):
     contexts, change = np.array([1, 2, 4]), np.array([[2.0, 4.0], [0.0, 1.0], [0.0, 0.0]])
     cut = viz.plot_context_cut((contexts, change), plt.figure().gca())
     assert y_of(lines(cut, "context_cut")[0]).tolist() == [3, 0.5, 0]
-    assert cut.get_title() == "Context beyond 4 steps hardly helps"
+    assert cut.get_title() == "All 4 steps of context are used"
     plt.close()
     bars = viz.plot_omission(np.array([[0.1], [0.7], [0.2]]), plt.figure().gca())
     assert [bar.get_height() for bar in bars.patches] == [0.1, 0.7, 0.2]

@@ -38,7 +38,7 @@ def plot_context_cut(cut, ax=None, *, label: str | None = None, **line_kw):
     >>> from rnncore import viz
     >>> cut = np.array([1, 2, 4]), np.array([[3.0], [0.5], [0.0]])
     >>> viz.plot_context_cut(cut, Figure().subplots()).get_title()
-    'Context beyond 4 steps hardly helps'
+    'All 4 steps of context are used'
     """
     ax = axes(ax)
     contexts, change = cut
@@ -71,6 +71,6 @@ def _sentence(contexts, mean) -> str:
     late = np.flatnonzero(np.abs(mean) > 0.05 * worst)
     if worst == 0 or not late.size:
         return "Cutting the context changes nothing"
-    if late[-1] + 1 >= len(contexts):
+    if late[-1] + 2 >= len(contexts):           # the last one is all there is
         return f"All {count_of(contexts[-1])} of context are used"
     return f"Context beyond {count_of(contexts[late[-1] + 1])} hardly helps"

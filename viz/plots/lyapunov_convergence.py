@@ -46,10 +46,7 @@ def plot_lyapunov_convergence(convergence, ax=None, *, n: int = 6, **line_kw):
     for i, shade in zip(which, shades, strict=True):
         look = {"color": shade} | line_kw
         ax.plot(counted, estimate[:, i], gid="lyapunov_convergence", label=f"λ{i + 1}", **look)
-        ax.annotate(
-            f"λ$_{{{i + 1}}}$", (counted[-1], estimate[-1, i]), xytext=(4, 0), va="center",
-            textcoords="offset points", color=shade, fontsize="small", annotation_clip=False,
-        )  # fmt: skip
+    _name_ends(ax, counted[-1], estimate[-1], which, shades)
     ax.set_xscale("log")
     ax.set_xlabel("steps walked")
     ax.set_ylabel("estimate of λ$_i$   (nats per step)")
@@ -57,3 +54,20 @@ def plot_lyapunov_convergence(convergence, ax=None, *, n: int = 6, **line_kw):
     drift = abs(estimate[-1, 0] - estimate[half, 0])
     ax.set_title(f"λ₁ = {number(estimate[-1, 0])}, moved by {number(drift)} over the last half")
     return ax
+
+
+def _name_ends(ax, x, ends, which, shades):
+    """λ_i beside the end of its line; lines that end together share one name."""
+    near = 0.06 * (np.ptp(ends[which]) or 1.0)
+    groups = []
+    for i, shade in zip(which, shades, strict=True):
+        if groups and abs(ends[groups[-1][0][0]] - ends[i]) < near:
+            groups[-1][0].append(i)
+        else:
+            groups.append(([i], shade))
+    for members, shade in groups:
+        text = ", ".join(f"λ$_{{{i + 1}}}$" for i in members)
+        ax.annotate(
+            text, (x, ends[members].mean()), xytext=(4, 0), va="center", fontsize="small",
+            textcoords="offset points", color=shade, annotation_clip=False,
+        )  # fmt: skip

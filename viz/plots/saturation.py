@@ -64,8 +64,9 @@ def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **li
             worst, at = name, stuck
     if not drawn(ax, "all"):
         ax.plot([0, 1], [1, 0], color=style.GREY, linewidth=1, linestyle="--", gid="all", zorder=1)
-        note = {"color": style.GREY, "fontsize": "small", "ha": "right", "zorder": 1}
-        ax.text(0.84, 0.12, "never in between →", **note)
+        # above the line, where no point can lie
+        note = {"color": style.GREY, "fontsize": "small", "ha": "center", "va": "bottom"}
+        ax.text(0.5, 0.5, "never in between", rotation=-45, rotation_mode="anchor", **note)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     ax.set_aspect("equal")

@@ -110,9 +110,10 @@ def layers(tape):
     return found
 
 
-def states(tape):
-    """The initial h, and for an LSTM c, as (layers·directions, B, H) arrays."""
-    parts = tape.initial if isinstance(tape.initial, tuple) else (tape.initial,)
+def states(tape, final=False):
+    """The initial or final h, and for an LSTM c, as (layers·directions, B, H) arrays."""
+    state = tape.state if final else tape.initial
+    parts = state if isinstance(state, tuple) else (state,)
     return tuple(part if part.ndim == 3 else part[:, None] for part in parts)
 
 

@@ -5,8 +5,8 @@ The look
     what went wrong on the way forward. A gate's gradient enters the bias gradient, which is a plain
     sum over steps and rows, so the parameter gradients show every gate at once, and the gradients
     of h and c what flowed between them. That leaves to add up: the states, their gradients, the
-    weights and the weights' gradients, and the input, whose infinities the gates' curves swallow. A
-    sum is finite unless a term is not, or finite terms overflow; the search that follows tells the
+    weights and the weights' gradients, and the input, whose infinities the gates' curves swallow;
+    and fewer of these where the weights' gradients were formed (see `_looked_at`). A sum is finite unless a term is not, or finite terms overflow; the search that follows tells the
     two apart.
 The search
     goes through every named array in the order in which the pass computed them and returns the
@@ -60,12 +60,21 @@ class NaN(Watch):
 
 
 def _looked_at(moment):
-    """The few arrays in which any NaN or infinity of a pass must show."""
+    """The few arrays in which any NaN or infinity of a pass must show.
+
+    The weights' gradients are sums over every step of what came in, of the state before it and of
+    the gates' gradients, and 0 times NaN or infinity is NaN: where they are given, of the forward
+    pass only its last state is left to look at, which a bad c or the last bad h reaches.
+    """
     tape = moment.tape
-    ragged = tape.T and (np.asarray(tape.lengths) < tape.T).any()
-    yield tape.input[valid_steps(tape)] if ragged else tape.input  # padding may hold anything
+    summed = _is_summed(moment)
+    if summed:
+        yield from states(tape, final=True)
+    else:
+        ragged = tape.T and (np.asarray(tape.lengths) < tape.T).any()
+        yield tape.input[valid_steps(tape)] if ragged else tape.input  # padding may hold anything
     for layer, gates in layers(tape).items():
-        for gate in ("h", "c", "hn"):  # hn: its infinity is lost in tanh
+        for gate in ("hn",) if summed else ("h", "c", "hn"):  # hn: its infinity is lost in tanh
             if gate in gates:
                 yield tape[f"{layer}.{gate}"]
         for gate in ("h", "c") if moment.grads else gates:
@@ -75,6 +84,16 @@ def _looked_at(moment):
     yield from moment.parameters.values()
     if moment.loss is not None:
         yield np.float64(moment.loss)
+
+
+def _is_summed(moment):
+    """Whether the gradients of both matrices of every layer and direction are given."""
+    ends = ["_" + layer.replace(".", "_") for layer in layers(moment.tape)]
+    names = tuple(moment.grads or ())
+    return all(
+        any(name.endswith(matrix + end) for name in names)
+        for matrix in ("weight_ih", "weight_hh") for end in ends
+    )  # fmt: skip
 
 
 def locate(moment):

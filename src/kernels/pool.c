@@ -7,6 +7,9 @@
  *
  * Contract: `rnn_pool_run` may be called from any thread.  While another call has the pool, or where a
  * worker can't be made, f runs on the caller alone; f must give the same bits on any number of threads. */
+#if defined(__linux__)
+#define _GNU_SOURCE             /* CPU sets */
+#endif
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -27,6 +30,10 @@ typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     unsigned long call;         /* the number of the call that the worker is to serve */
+    pthread_t thread;
+#if defined(__linux__)
+    cpu_set_t cpus;             /* where it may run: the caller's, less the one that the caller is on */
+#endif
 } worker_t;
 
 /* The one setting for threads.  Exported, so that threadpoolctl can see and control it. */
@@ -87,19 +94,36 @@ static int grow(int wanted)
     if (wanted > MAX_WORKERS) wanted = MAX_WORKERS;
     while (worker_count < wanted) {
         worker_t *w = calloc(1, sizeof *w);
-        pthread_t thread;
         if (!w) break;
         pthread_mutex_init(&w->lock, NULL);
         pthread_cond_init(&w->wake, NULL);
         workers[worker_count] = w;
-        if (pthread_create(&thread, NULL, work, (void *)(intptr_t)worker_count)) {
+        if (pthread_create(&w->thread, NULL, work, (void *)(intptr_t)worker_count)) {
             free(w);
             break;
         }
-        pthread_detach(thread);
+        pthread_detach(w->thread);
         worker_count++;
     }
     return worker_count < wanted ? worker_count : wanted;
+}
+
+/* A worker is woken by the caller, and the scheduler likes to wake it on the caller's CPU, where both then
+ * spin in turns; a call is over before the other CPU's idle balancing notices. So workers keep off the
+ * CPU that the caller is on. Costs two system calls where nothing changed. */
+static void place(int helpers)
+{
+#if defined(__linux__)
+    cpu_set_t cpus;
+    const int here = sched_getcpu();
+    if (here < 0 || sched_getaffinity(0, sizeof cpus, &cpus)) return;
+    if (CPU_COUNT(&cpus) > 1) CPU_CLR(here, &cpus);
+    for (int i = 0; i < helpers; i++)
+        if (!CPU_EQUAL(&cpus, &workers[i]->cpus) && !pthread_setaffinity_np(workers[i]->thread, sizeof cpus, &cpus))
+            workers[i]->cpus = cpus;
+#else
+    (void)helpers;
+#endif
 }
 
 void rnn_pool_run(rnn_pool_fn f, void *context, int threads)
@@ -109,6 +133,7 @@ void rnn_pool_run(rnn_pool_fn f, void *context, int threads)
         return;
     }
     const int helpers = grow(threads - 1);
+    place(helpers);
     call.f = f;
     call.context = context;
     call.threads = helpers + 1;

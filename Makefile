@@ -26,7 +26,7 @@ COMPILED_FROM := setup.py pyproject.toml $(wildcard src/kernels/*.[ch] src/engin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Processes that run tests share the cores; libraries beside us must not each take all of them.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadgroup
+PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# Builds are shared, so all of these go to one process.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -30,7 +30,7 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick bench peers compare docs gallery lint annotate sanitize arm64 \
+.PHONY: help demo test quick bench peers scaling compare adding copy docs gallery lint annotate sanitize arm64 \
         build wheel clean
 
 help:  ## this list
@@ -87,7 +87,18 @@ compare: $(S)/extra-bench  ## A=commit B=commit: fails where B is slower by more
 	$(BIN)/asv continuous --factor $(FACTOR) --interleave-rounds $(ARGS) $(A) $(B)
 
 peers: $(S)/project $(S)/extra-bench  ## the side-by-side table against torch, ONNX Runtime, JAX
-	$(BIN)/python -m benchmarks.peers $(ARGS)
+	$(BIN)/python -m benchmarks.peers --out docs/peers.md $(ARGS)
+
+scaling: $(S)/project  ## cost against T, B and H: fitted slopes and their plot
+	$(BIN)/python -m benchmarks.scaling --out docs/img/scaling.png $(ARGS)
+
+# ------------------------------------------------------------------------ memory tasks
+
+adding: $(S)/project  ## the adding problem at T 200: table and learning curves, 14 minutes
+	$(BIN)/python docs/examples/adding.py $(ARGS)
+
+copy: $(S)/project  ## copy memory: the longest T within a budget a cell, 40 minutes
+	$(BIN)/python docs/examples/copy_memory.py $(ARGS)
 
 # -------------------------------------------------------------------------------- docs
 

@@ -62,7 +62,7 @@ $(S)/extra-%: pyproject.toml | $(S)/venv
 # ---------------------------------------------------------------------------- the two
 
 demo: $(S)/project  ## from a text to the pictures: TEXT=path, or Python's own documentation
-	$(BIN)/rnncore debug $(if $(TEXT),"$(TEXT)") --out demo $(ARGS)
+	$(BIN)/rnncore debug $(if $(TEXT),"$(TEXT)" )--out demo $(ARGS)
 
 # Tests marked `timing` run first, with nothing beside them.
 # pytest's exit status 5 says that no test was chosen: fine for one of the two, not for both.

@@ -111,9 +111,9 @@ typedef struct {
 static void multiply(void *context, int thread, int threads)
 {
     shared_product *s = context;
-    rnn_barrier_wait(&s->barrier, threads);
+    rnn_barrier_wait(&s->barrier, threads, 0);
     K->product(s->product, B * thread / threads, B * (thread + 1) / threads, 0, panels(s->product->pack));
-    rnn_barrier_wait(&s->barrier, threads);
+    rnn_barrier_wait(&s->barrier, threads, 0);
 }
 
 static void check_products(rnn_idx n, rnn_idx k)

@@ -38,15 +38,23 @@ class Gradients:
 
 
 def carve(layer, shapes):
-    """Arrays of these shapes (None: no array) on one block of the layer's arena, each on its own cache lines."""
+    """Arrays of these shapes (None: no array) on one block of the layer's arena, each on its own cache lines.
+
+    Rows of slots that would lie a multiple of 2 KB apart get 64 bytes more, or they meet in a few sets of L1.
+    """
     item = layer.dtype.itemsize
-    offsets, size = [], 0
+    layouts, size = [], 0
     for shape in shapes:
-        offsets.append(size)
-        size += -(-(prod(shape) * item if shape else 0) // 64) * 64
+        strides = None
+        if shape is not None:
+            row = prod(shape[2:]) * item
+            row += 64 if len(shape) == 4 and row % 2048 == 0 else 0
+            strides = (shape[1] * row, row, *((shape[3] * item, item) if len(shape) == 4 else (item,)))
+        layouts.append((shape, size, strides))
+        size += -(-(shape[0] * strides[0] if shape else 0) // 64) * 64
     block = layer._arena.take(size)
-    return [None if shape is None else np.ndarray(shape, layer.dtype, block, at)
-            for shape, at in zip(shapes, offsets, strict=True)]
+    return [None if shape is None else np.ndarray(shape, layer.dtype, block, at, strides)
+            for shape, at, strides in layouts]
 
 
 def kept_shapes(layer, steps, rows):

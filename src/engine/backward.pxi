@@ -40,13 +40,14 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     h0, c0 : (B, H), the initial state
     dh, dc : (R, H) with R = K*B, contiguous: gradients on the state, in at the end and out at the start
     grad_out : (T, R, H), last axis contiguous, or None
-    delta : (T, R, slots, H), total_h, total_c : (T, R, H), contiguous: filled in; None: not kept
+    delta : (T, R, slots, H), rows evenly spaced and contiguous, total_h, total_c : (T, R, H), contiguous:
+        filled in; None: not kept
     grad_x : (T, R, I), rows evenly spaced: filled in, or added to with `accumulate`; None: not wanted
     w_ih : (gates*H, I), w_hh : (gates*H, H), slot_sums : (slots, H): added to; None: not wanted; K must be 1
     """
     cdef Backward job
     cdef Array a
-    cdef idx T = x.shape[0], B = x.shape[1], R = dh.shape[0], H = w.hidden_size, rows, item = w.item
+    cdef idx T = x.shape[0], B = x.shape[1], R = dh.shape[0], H = w.hidden_size, item = w.item, rows, row
     cdef size_t need, at_delta, at_x, at_h, at_aux
     cdef char *scratch
     if T == 0 or R == 0:
@@ -86,8 +87,9 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     rows = job.plan.chunk * R
     job.packed_x = w.shape(job.I, rows, 1)
     job.packed_h = w.shape(H, rows, 1)
+    row = row_bytes(job.cell.slots * H * item)
     at_delta = rounded(R * H * item)
-    at_x = at_delta + (0 if job.keep else rounded(rows * job.cell.slots * H * item))
+    at_x = at_delta + (0 if job.keep else rounded(rows * row))
     at_h = at_x + (w.bytes_of(&job.packed_x) if job.w_ih != NULL else 0)
     at_aux = at_h + (w.bytes_of(&job.packed_h) if job.w_ih != NULL else 0)
     need = at_aux + (rounded(rows * H * item) if job.cell.stages > 1 and job.w_ih != NULL else 0)
@@ -97,8 +99,7 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     job.packed_x.w, job.packed_h.w = scratch + at_x, scratch + at_h
     if not job.keep:
         job.delta.p = scratch + at_delta
-        job.delta.ld[1] = job.cell.slots * H * item
-        job.delta.ld[0] = R * job.delta.ld[1]
+        job.delta.ld[0], job.delta.ld[1] = R * row, row
     memset(&job.barrier, 0, sizeof(job.barrier))
     with nogil:
         rnn_pool_run(backward_thread, &job, job.plan.threads)
@@ -147,7 +148,7 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
     memset(&step, 0, sizeof(step))
     step.h_size, step.tape_rows = H, B
     step.lengths, step.reverse = j.lengths, j.reverse
-    step.ldgates, step.lddelta = cell.slots * H, cell.slots * H
+    step.ldgates, step.lddelta = j.gates.ld[1] // item, j.delta.ld[1] // item
     step.first, step.ldstate = first, state.ld[1] // item
     step.dh, step.dc, step.daux = j.dh, j.dc, j.daux
     step.ldgout = j.grad_out.ld[1] // item if j.grad_out.p != NULL else 0
@@ -189,7 +190,7 @@ cdef void input_gradient(Backward *j, idx low, idx high, const Part *part) noexc
     share(rows, j.k.tile_rows, part.thread, part.threads, &row0, &row1)
     p.pack = j.xt_pack
     p.a = delta_at(j, low, low) + j.cell.x_slot * j.H * j.item
-    p.lda = j.cell.slots * j.H
+    p.lda = j.delta.ld[1] // j.item
     p.c, p.ldc, p.gc = j.grad_x.p + low * j.grad_x.ld[0], j.grad_x.ld[1] // j.item, 0
     for g in range(4):
         p.start[g] = NULL
@@ -227,11 +228,11 @@ cdef void weight_gradients(Backward *j, idx low, idx high, Part *part) noexcept 
     cdef const rnn_cell *cell = j.cell
     cdef idx H = j.H, item = j.item, slots = cell.slots, rows = (high - low) * j.B, m0, m1
     cdef idx first = 0 if j.reverse else rows - 1
-    cdef char *d = delta_at(j, low, low) + first * slots * H * item
+    cdef char *d = delta_at(j, low, low) + first * j.delta.ld[1]
     cdef rnn_outer o
     cdef int s, g, block = 0
     share(H, j.k.lanes, part.thread, part.threads, &m0, &m1)
-    o.ldd = slots * H if j.reverse else -slots * H
+    o.ldd = j.delta.ld[1] // item if j.reverse else -(j.delta.ld[1] // item)
     o.pack, o.ldc = &j.packed_x, j.I
     for g in range(cell.gates):
         o.d = d + (cell.x_slot + g) * H * item

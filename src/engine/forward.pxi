@@ -27,13 +27,13 @@ def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=Non
     x : (T, B, I), last axis contiguous
     out : (T, B, H), last axis contiguous: the outputs are written here
     h, c : (B, H), contiguous: the state, in and out
-    gates : (T, B, slots, H), contiguous, or None: not kept
+    gates : (T, B, slots, H), rows contiguous, or None: not kept
     c_out : (T, B, H), contiguous, or None
     lengths : (B,) of Py_ssize_t, or None
     """
     cdef Forward job
     cdef idx B, T
-    cdef size_t state, chunk, need
+    cdef size_t state, chunk, need, row
     cdef char *scratch
     T, B = x.shape[0], x.shape[1]
     if T == 0 or B == 0:
@@ -56,14 +56,14 @@ def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=Non
     job.lengths = <const idx *>a.p
 
     state = rounded(B * job.H * job.item)
-    chunk = rounded(job.plan.chunk * B * job.cell.slots * job.H * job.item)
+    row = row_bytes(job.cell.slots * job.H * job.item)
+    chunk = rounded(job.plan.chunk * B * row)
     need = 2 * state + (0 if job.keep else chunk)
     scratch = w.scratch.borrow(need)
     job.h[1], job.aux = scratch, scratch + state
     if not job.keep:
         job.gates.p = scratch + 2 * state
-        job.gates.ld[1] = job.cell.slots * job.H * job.item
-        job.gates.ld[0] = B * job.gates.ld[1]
+        job.gates.ld[0], job.gates.ld[1] = B * row, row
     memset(&job.barrier, 0, sizeof(job.barrier))
     with nogil:
         rnn_pool_run(forward_thread, &job, job.plan.threads)
@@ -84,7 +84,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     memset(&step, 0, sizeof(step))
     step.h_size, step.tape_rows = H, j.B
     step.lengths, step.reverse, step.keep = j.lengths, j.reverse, j.keep
-    step.ldgates, step.ldprev, step.ldout = j.cell.slots * H, H, j.out.ld[1] // item
+    step.ldgates, step.ldprev, step.ldout = j.gates.ld[1] // item, H, j.out.ld[1] // item
     step.c, step.aux = j.c, j.aux
     while s1 < T:
         s0, s1 = s1, min(T, s1 + j.plan.chunk)

@@ -22,6 +22,8 @@
 
 /* Bytes of a packed panel that should stay in L1 while all rows pass over it. */
 #define L1_PANEL 16384
+/* Bytes of weights from which on they are taken to stream from beyond L2. */
+#define L2_WEIGHTS (1 << 20)
 
 typedef struct {
     const T *a; rnn_idx lda;                /* forward: element (r, k) at r*lda + k; gradient: k*lda + r */
@@ -196,12 +198,27 @@ static void FN(pack_rows)(const rnn_pack *p, rnn_idx k0, rnn_idx rows, const voi
 
 /* ---- the product of a step -------------------------------------------------------------------- */
 
-/* Rows r0 .. r1 over one block of k, divided evenly (16 = 6 + 5 + 5, not 6 + 6 + 4). */
-INLINE void FN(row_tiles)(FN(tile_args) *t, const FN(tile_fn) *tiles, rnn_idx rows, rnn_idx limit, rnn_idx row_step, int part)
+/* While a tile runs, bring what the next ones read: the next rows of A into L1, and a share of the weights
+ * that come after this block of k into L2.  Large matrices stream from L3, where the first tile of every
+ * block otherwise waits (LSTM 50,64,512 forward: 86 % of the peak without). */
+INLINE void FN(bring)(const T *a, rnn_idx rows, rnn_idx ld, rnn_idx k, const char *w, rnn_idx bytes)
 {
-    const rnn_idx count = (rows + limit - 1) / limit;
+    for (rnn_idx r = 0; r < rows; r++)
+        for (rnn_idx i = 0; i < k; i += 64 / (rnn_idx)sizeof(T)) __builtin_prefetch(a + r * ld + i, 0, 3);
+    for (rnn_idx i = 0; i < bytes; i += 64) __builtin_prefetch(w + i, 0, 2);
+}
+
+/* Rows r0 .. r1 over one block of k, divided evenly (16 = 6 + 5 + 5, not 6 + 6 + 4). */
+INLINE void FN(row_tiles)(FN(tile_args) *t, const FN(tile_fn) *tiles, rnn_idx rows, rnn_idx limit, const int gradient,
+                          int part, rnn_idx next_bytes)
+{
+    const rnn_idx count = (rows + limit - 1) / limit, row_step = gradient ? 1 : t->lda;
+    const char *next = (const char *)t->w + next_bytes;         /* blocks are packed one after the other */
     for (rnn_idx i = 0; i < count; i++) {
         const rnn_idx r = rows / count + (i < rows % count);
+        if (next_bytes)
+            FN(bring)(t->a + r * row_step, gradient || i + 1 == count ? 0 : r, t->lda, t->k,
+                      next + i * next_bytes / count, next_bytes / count);
         tiles[r](t, part);
         t->a += r * row_step;
         t->c += r * t->ldc;
@@ -215,6 +232,7 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
     const rnn_pack *pk = p->pack;
     const rnn_idx rows = row1 - row0, units = FN(panel_units)(pk);
     const int plain = pk->groups == 1;
+    const int far = pk->n * pk->k * (plain ? 1 : pk->groups) * (rnn_idx)sizeof(T) > L2_WEIGHTS;
     if (rows <= 0) return;
     for (rnn_idx i = panel0, taken; i < panel1; i += taken) {
         const int nv = FN(panel_vectors)(pk, i);
@@ -261,7 +279,8 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
                 }
             }
             if (taken > 1) FN(wide_tiles)[rows][nv][taken](&t, 0);
-            else FN(row_tiles)(&t, FN(step_tiles)[nv], rows, limit, p->lda, !whole);
+            else FN(row_tiles)(&t, FN(step_tiles)[nv], rows, limit, 0, !whole,
+                               rows > limit && far ? t.k * nv * WIDTH : 0);
             k += block;
         } while (k < pk->k);
     }
@@ -297,7 +316,7 @@ static void FN(outer)(const rnn_outer *p, rnn_idx m0, rnn_idx m1)
                 t.start[v] = v < nv ? t.c + v * LANES : NULL;
                 t.ldstart[v] = p->ldc;
             }
-            FN(row_tiles)(&t, FN(grad_tiles)[nv], m1 - m0, MAX_ROWS(nv), 1, u + nv * LANES > pk->n);
+            FN(row_tiles)(&t, FN(grad_tiles)[nv], m1 - m0, MAX_ROWS(nv), 1, u + nv * LANES > pk->n, 0);
         }
     }
 }

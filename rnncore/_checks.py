@@ -55,7 +55,7 @@ def as_rows(value, name, dtype):
         return array
     rows_fit = array.shape[-1] <= 1 or array.strides[-1] == array.itemsize
     if not rows_fit or not array.flags.aligned or any(s % array.itemsize for s in array.strides):
-        array = np.ascontiguousarray(array)
+        array = np.require(array, requirements=("C", "A"))
     return array
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import io
-import math
 import os
 import sys
 from pathlib import Path
 
 import rnncore
+from rnncore import options
 
 TEXT_HELP = "a UTF-8 text file; without one, the documentation topics of this Python"
 # What a new run of `train` has where nothing else is asked for; a resumed one has its own.
@@ -72,10 +71,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     debug.add_argument("file", nargs="?", metavar="FILE", help=TEXT_HELP)
     debug.add_argument("--out", default="rnncore-debug", help="folder for the report (%(default)s)")
-    debug.add_argument("--seed", type=_seed, default=0, help="of weights (%(default)s)")
-    debug.add_argument("--steps", type=_count, default=1500, help="updates a cell (%(default)s)")
-    debug.add_argument("--hidden", type=_count, default=128, help="hidden units (%(default)s)")
-    _add_threads(debug)
+    debug.add_argument("--seed", type=options.seed, default=0, help="of weights (%(default)s)")
+    debug.add_argument("--steps", type=options.count, default=1500, help="updates a cell (%(default)s)")
+    debug.add_argument("--hidden", type=options.count, default=128, help="hidden units (%(default)s)")
+    options.add_threads(debug)
     debug.set_defaults(run=run_debug)
 
     train = commands.add_parser(
@@ -87,33 +86,33 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("file", nargs="?", metavar="FILE", help=TEXT_HELP)
     default = {name: f"({value})" for name, value in TRAIN_DEFAULTS.items()}
     train.add_argument("--cell", choices=CELL_NAMES, help=default["cell"])
-    train.add_argument("--hidden", type=_count, help=f"hidden units {default['hidden']}")
-    train.add_argument("--layers", type=_count, help=f"layers {default['layers']}")
-    train.add_argument("--dropout", type=_share, help=f"share dropped {default['dropout']}")
-    train.add_argument("--steps", type=_count, default=2000, help="updates in all (%(default)s)")
-    train.add_argument("--batch", type=_count, help=f"rows a batch {default['batch']}")
-    train.add_argument("--window", type=_count, help=f"steps of BPTT {default['window']}")
-    train.add_argument("--lr", type=_positive, help=f"learning rate {default['lr']}")
-    train.add_argument("--seed", type=_seed, help=f"of weights and dropout {default['seed']}")
+    train.add_argument("--hidden", type=options.count, help=f"hidden units {default['hidden']}")
+    train.add_argument("--layers", type=options.count, help=f"layers {default['layers']}")
+    train.add_argument("--dropout", type=options.share, help=f"share dropped {default['dropout']}")
+    train.add_argument("--steps", type=options.count, default=2000, help="updates in all (%(default)s)")
+    train.add_argument("--batch", type=options.count, help=f"rows a batch {default['batch']}")
+    train.add_argument("--window", type=options.count, help=f"steps of BPTT {default['window']}")
+    train.add_argument("--lr", type=options.positive, help=f"learning rate {default['lr']}")
+    train.add_argument("--seed", type=options.seed, help=f"of weights and dropout {default['seed']}")
     train.add_argument("--out", help="checkpoint (model.safetensors, or the one resumed)")
     train.add_argument("--resume", metavar="CHECKPOINT", help="go on from this checkpoint")
-    train.add_argument("--every", type=_count, default=500, help="updates a save (%(default)s)")
-    _add_threads(train)
+    train.add_argument("--every", type=options.count, default=500, help="updates a save (%(default)s)")
+    options.add_threads(train)
     train.set_defaults(run=run_train)
 
     sample = commands.add_parser("sample", help="text from a trained model")
     sample.add_argument("checkpoint", metavar="CHECKPOINT")
-    sample.add_argument("--length", type=_whole, default=500, help="characters (%(default)s)")
+    sample.add_argument("--length", type=options.whole, default=500, help="characters (%(default)s)")
     sample.add_argument(
-        "--temperature", type=_temperature, default=1.0, help="0 takes the likeliest (%(default)s)"
+        "--temperature", type=options.temperature, default=1.0, help="0 takes the likeliest (%(default)s)"
     )
-    sample.add_argument("--seed", type=_seed, default=0, help="(%(default)s)")
+    sample.add_argument("--seed", type=options.seed, default=0, help="(%(default)s)")
     sample.add_argument("--prompt", help="text to go on from (a new line)")
-    _add_threads(sample)
+    options.add_threads(sample)
     sample.set_defaults(run=run_sample)
 
     info = commands.add_parser("info", help="CPU, instruction set, threads, version")
-    _add_threads(info)
+    options.add_threads(info)
     info.set_defaults(run=run_info)
 
     if importlib.util.find_spec("rnncore.compare") is not None:
@@ -130,7 +129,7 @@ def make_parser() -> argparse.ArgumentParser:
 def run_debug(arguments) -> int:
     from rnncore import debug
 
-    _set_threads(arguments)
+    options.set_threads(arguments)
     corpus = _corpus(arguments.file)
     budget = debug.Budget(
         updates=arguments.steps, hidden_size=arguments.hidden, seed=arguments.seed
@@ -155,37 +154,37 @@ def run_train(arguments) -> int:
     from rnncore.optim import Adam
     from rnncore.train import Trainer, load_model
 
-    _set_threads(arguments)
+    options.set_threads(arguments)
     corpus = _corpus(arguments.file)
     if arguments.resume:
         model, metadata = load_model(arguments.resume)
-        options = _resumed_options(arguments, corpus, metadata)
+        chosen = _resumed_options(arguments, corpus, metadata)
     else:
-        options = {name: getattr(arguments, name) for name in TRAIN_DEFAULTS}
-        options = {
+        chosen = {name: getattr(arguments, name) for name in TRAIN_DEFAULTS}
+        chosen = {
             name: TRAIN_DEFAULTS[name] if value is None else value
-            for name, value in options.items()
+            for name, value in chosen.items()
         }
     out = Path(arguments.out or arguments.resume or "model.safetensors")
     if out.is_dir() or not out.parent.is_dir():
         raise CommandError(f"--out {out}: give a file's name in a folder that exists")
-    corpus.require(options["batch"], options["window"])
+    corpus.require(chosen["batch"], chosen["window"])
     if not arguments.resume:
         model = sequence_model(
-            options["cell"],
+            chosen["cell"],
             len(corpus.vocabulary),
-            hidden_size=options["hidden"],
-            num_layers=options["layers"],
-            dropout=options["dropout"],
-            seed=options["seed"],
+            hidden_size=chosen["hidden"],
+            num_layers=chosen["layers"],
+            dropout=chosen["dropout"],
+            seed=chosen["seed"],
         )
     held_out = corpus.valid[:EVALUATED]
-    rows = min(options["batch"], len(held_out) - 1)
+    rows = min(chosen["batch"], len(held_out) - 1)
     trainer = Trainer(
         model,
-        Adam(model, options["lr"]),
-        batches(corpus.train, options["batch"], options["window"]),
-        valid=batches(held_out, rows, options["window"], drop_last=False),
+        Adam(model, chosen["lr"]),
+        batches(corpus.train, chosen["batch"], chosen["window"]),
+        valid=batches(held_out, rows, chosen["window"], drop_last=False),
     )
     if arguments.resume:
         trainer.resume(arguments.resume)
@@ -199,7 +198,7 @@ def run_train(arguments) -> int:
     notes = {
         "text": {"name": corpus.name, "sha256": corpus.sha256},
         "vocabulary": corpus.vocabulary,
-        "options": options,
+        "options": chosen,
     }
     trainer.fit(
         arguments.steps - trainer.updates, checkpoint=out, every=arguments.every, notes=notes
@@ -215,7 +214,7 @@ def run_sample(arguments) -> int:
     from rnncore.sample import sample_text
     from rnncore.train import load_model
 
-    _set_threads(arguments)
+    options.set_threads(arguments)
     model, metadata = load_model(arguments.checkpoint)
     vocabulary = (metadata["notes"] or {}).get("vocabulary")
     if vocabulary is None:
@@ -243,7 +242,7 @@ def run_info(arguments) -> int:
 
     import numpy as np
 
-    _set_threads(arguments)
+    options.set_threads(arguments)
     build = rnncore.build_info()
     for name, value in (
         ("rnncore", build["version"]),
@@ -290,52 +289,6 @@ def _cpu_name() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _add_threads(parser) -> None:
-    parser.add_argument("--threads", type=_count, help="engine threads (one a processor)")
-
-
-def _set_threads(arguments) -> None:
-    if arguments.threads is not None:
-        rnncore.set_num_threads(arguments.threads)
-    # numpy's own pool of threads spins between calls, on the processors that ours work on.
-    with contextlib.suppress(ImportError):
-        importlib.import_module("threadpoolctl").threadpool_limits(1, user_api="blas")
-
-
-def _number(text: str, kind, fits, expected: str):
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not fits(value):
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
-    return value
-
-
-def _count(text: str) -> int:
-    return _number(text, int, lambda n: n >= 1, "a whole number of 1 or more")
-
-
-def _whole(text: str) -> int:
-    return _number(text, int, lambda n: n >= 0, "a whole number of 0 or more")
-
-
-def _seed(text: str) -> int:
-    return _number(text, int, lambda n: 0 <= n < 2**63, "a whole number of 0 or more")
-
-
-def _share(text: str) -> float:
-    return _number(text, float, lambda p: 0 <= p < 1, "a share, 0 <= share < 1")
-
-
-def _positive(text: str) -> float:
-    return _number(text, float, lambda v: 0 < v < math.inf, "a number above 0")
-
-
-def _temperature(text: str) -> float:
-    return _number(text, float, lambda v: 0 <= v < math.inf, "a number of 0 or more")
 
 
 if __name__ == "__main__":

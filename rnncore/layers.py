@@ -5,8 +5,9 @@ import numpy as np
 from . import _engine
 from ._checks import as_flag, as_lengths, as_probability, as_real, as_rows, as_size
 from .module import Module
+from .run import Run, carve, kept_shapes
 from .stream import Stream
-from .tape import Run, Tape, carve, kept_shapes
+from .tape import Tape
 
 
 class Recurrent(Module):

@@ -62,7 +62,8 @@ def pullback(tape, v, every, direction):
         v = np.broadcast_to(np.eye(width, dtype=tape.dtype)[:, None], (width, tape.B, width))
     v = as_real(v, "v", tape.dtype)
     if v.ndim != 3 or v.shape[1:] != (tape.B, width):
-        raise ValueError(f"v: got shape {v.shape}, expected (K, {tape.B}, {width}): (K, B, S), S the state of all layers")
+        raise ValueError(f"v: got shape {v.shape}, expected (K, {tape.B}, {width}): "
+                         "(K, B, S), S the state of all layers")
     return _walk(tape, runs, np.array(v, order="C"), every)
 
 

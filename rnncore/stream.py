@@ -68,7 +68,8 @@ class Stream:
         if not isinstance(out, np.ndarray) or out.shape != expected or out.dtype != layer.dtype \
                 or not out.flags.c_contiguous or not out.flags.writeable:
             got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-            raise ValueError(f"out: got {got}, expected a writable C-contiguous {layer.dtype} array of shape {expected}")
+            raise ValueError(f"out: got {got}, expected a writable C-contiguous {layer.dtype} array "
+                             f"of shape {expected}")
         x_t = np.asarray(as_rows(x_t, "x_t", layer.dtype), order="C")
         if x_t.shape != (self._batch, layer.input_size):
             raise ValueError(f"x_t: got shape {x_t.shape}, expected (B, I) = {(self._batch, layer.input_size)}; "

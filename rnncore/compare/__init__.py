@@ -17,7 +17,7 @@ from pathlib import Path
 
 def add_arguments(parser):
     """The command's arguments."""
-    from rnncore.cli import _add_threads, _count, _seed
+    from rnncore import options
 
     parser.description = (
         "Fit a fixed window, a hidden state and recurrent nets to one text or one table of "
@@ -29,23 +29,23 @@ def add_arguments(parser):
     parser.add_argument("--out", default="rnncore-compare", help="folder for results (%(default)s)")
     parser.add_argument("--kind", choices=("text", "series"), help="what FILE is (by its ending)")
     parser.add_argument("--columns", metavar="A,B", help="columns of a table (all numeric ones)")
-    parser.add_argument("--limit", type=_count, default=200_000,
+    parser.add_argument("--limit", type=options.count, default=200_000,
                         help="steps that are read, from the beginning (%(default)s)")
-    parser.add_argument("--hidden", type=_count, help="units of the nets (128; 32 for a table)")
-    parser.add_argument("--epochs", type=_count, help="of the nets, at most (15; 200 for a table)")
-    parser.add_argument("--seed", type=_seed, default=0, help="(%(default)s)")
-    _add_threads(parser)
+    parser.add_argument("--hidden", type=options.count, help="units of the nets (128; 32 for a table)")
+    parser.add_argument("--epochs", type=options.count, help="of the nets, at most (15; 200 for a table)")
+    parser.add_argument("--seed", type=options.seed, default=0, help="(%(default)s)")
+    options.add_threads(parser)
 
 
 def run(arguments):
     """Run the command; returns the exit status."""
     import numpy as np
 
-    from rnncore.cli import _set_threads
+    from rnncore import options
     from rnncore.compare import measure, report, series
     from rnncore.data import TextError
 
-    _set_threads(arguments)
+    options.set_threads(arguments)
     columns = arguments.columns.split(",") if arguments.columns else None
     data = series.read(arguments.file, columns=columns, kind=arguments.kind, limit=arguments.limit)
     out = Path(arguments.out)

@@ -6,8 +6,8 @@ The look
     sum over steps and rows, so the parameter gradients show every gate at once, and the gradients
     of h and c what flowed between them. That leaves to add up: the states, their gradients, the
     weights and the weights' gradients, and the input, whose infinities the gates' curves swallow;
-    and fewer of these where the weights' gradients were formed (see `_looked_at`). A sum is finite unless a term is not, or finite terms overflow; the search that follows tells the
-    two apart.
+    and fewer of these where the weights' gradients were formed (see `_looked_at`). A sum is finite
+    unless a term is not, or finite terms overflow; the search that follows tells the two apart.
 The search
     goes through every named array in the order in which the pass computed them and returns the
     first bad value.

@@ -1,0 +1,114 @@
+"""One layer and direction of a recorded pass: what its loop wrote, and how BPTT walks it in windows."""
+
+from math import prod
+
+import numpy as np
+
+from . import _engine
+
+
+def carve(layer, shapes):
+    """Arrays of these shapes (None: no array) on one block of the layer's arena, each on its own cache lines.
+
+    Rows of slots that would lie a multiple of 2 KB apart get 64 bytes more, or they meet in a few sets of L1.
+    """
+    item = layer.dtype.itemsize
+    layouts, size = [], 0
+    for shape in shapes:
+        strides = None
+        if shape is not None:
+            row = prod(shape[2:]) * item
+            row += 64 if len(shape) == 4 and row % 2048 == 0 else 0
+            strides = (shape[1] * row, row, *((shape[3] * item, item) if len(shape) == 4 else (item,)))
+        layouts.append((shape, size, strides))
+        size += -(-(shape[0] * strides[0] if shape else 0) // 64) * 64
+    block = layer._arena.take(size)
+    return [None if shape is None else np.ndarray(shape, layer.dtype, block, at, strides)
+            for shape, at, strides in layouts]
+
+
+def kept_shapes(layer, steps, rows):
+    """What BPTT needs of some steps besides the outputs: gates and c, None where a cell has none."""
+    info, H = layer._info, layer.hidden_size
+    return ((steps, rows, info["slots"], H) if info["keep"] else None,
+            (steps, rows, H) if info["states"] == 2 else None)
+
+
+class Run:
+    """One layer and direction of a recorded pass, in time-major arrays."""
+
+    def __init__(self, layer, index, direction, x, out, h0, c0, gates, c, lengths, mask):
+        self.layer, self.index, self.direction = layer, index, direction
+        self.x, self.out, self.h0, self.c0 = x, out, h0, c0
+        self.gates, self.c = gates, c       # None: the cell has none, or only checkpoints are kept
+        self.lengths = lengths
+        self.mask = mask                    # dropout's, that x was multiplied by
+        self.checkpoints = None             # [(start, stop, h, c)], in the order of the pass
+        self.delta = self.total_h = self.total_c = None
+
+    @property
+    def name(self):
+        """l0, l0.reverse, ..."""
+        return f"l{self.index}" + (".reverse" if self.direction else "")
+
+    def forward(self, h, c, checkpoint_every):
+        """Run, and keep the gates, or the state at every k-th step. h and c are left at the final state."""
+        T = self.x.shape[0]
+        if checkpoint_every is None:
+            self._step_through(0, T, h, c, self.out, self.gates, self.c)
+            return
+        self.checkpoints = []
+        starts = range(0, T, checkpoint_every)
+        for start in reversed(starts) if self.direction else starts:
+            stop = min(T, start + checkpoint_every)
+            self.checkpoints.append((start, stop, h.copy(), None if c is None else c.copy()))
+            self._step_through(start, stop, h, c, self.out[start:stop], None, None)
+
+    def _step_through(self, start, stop, h, c, out, gates, c_out):
+        # without gates to keep, a cell is still recorded: RNN needs its outputs alone
+        _engine.forward(self.layer._packs(self.index, self.direction), self.x[start:stop], out, h, c,
+                        gates=gates, c_out=c_out, lengths=self._lengths_from(start), reverse=self.direction == 1)
+
+    def _lengths_from(self, start):
+        return None if self.lengths is None else np.maximum(self.lengths - start, 0)
+
+    def windows(self):
+        """(start, stop, h, c, gates, c_tape) from the end of the pass to its start: all, or one checkpoint each."""
+        T, B = self.x.shape[:2]
+        if self.checkpoints is None:
+            yield 0, T, self.h0, self.c0, self.gates, self.c
+            return
+        longest = max((stop - start for start, stop, *_ in self.checkpoints), default=0)
+        gates, c_tape, out = carve(self.layer, [*kept_shapes(self.layer, longest, B),
+                                                (longest, B, self.layer.hidden_size)])
+        for start, stop, h, c in reversed(self.checkpoints):
+            n = stop - start
+            part = None if gates is None else gates[:n], None if c_tape is None else c_tape[:n]
+            self._step_through(start, stop, h.copy(), None if c is None else c.copy(), out[:n], *part)
+            yield start, stop, h, c, *part
+
+    def window(self, start, stop):
+        """The same for any steps of a pass without checkpoints."""
+        before, beyond = (stop, self.x.shape[0]) if self.direction else (start - 1, -1)
+        h, c = self.h0, self.c0
+        if before != beyond:
+            h, c = self._state_at(before, self.out, self.h0), self._state_at(before, self.c, self.c0)
+        gates, c_tape = (None if tape is None else tape[start:stop] for tape in (self.gates, self.c))
+        return h, c, gates, c_tape
+
+    def _state_at(self, t, tape, initial):
+        """The state after step t, for a window's start; a reversed row that has not begun is in its initial state."""
+        if tape is None:
+            return None
+        if self.direction and self.lengths is not None:
+            return np.ascontiguousarray(np.where((self.lengths > t)[:, None], tape[t], initial))
+        return np.ascontiguousarray(tape[t])
+
+    def backward(self, start, stop, state, dh, dc, *, delta=None, total_h=None, total_c=None, **options):
+        """BPTT over some steps. `state` is what `windows` or `window` gave: (h0, c0, gates, c)."""
+        h0, c0, gates, c = state
+        _engine.backward(
+            self.layer._packs(self.index, self.direction, backward=True), x=self.x[start:stop],
+            h=self.out[start:stop], h0=h0, c0=c0, gates=gates, c=c, dh=dh, dc=dc, delta=delta,
+            total_h=total_h, total_c=total_c, lengths=self._lengths_from(start),
+            reverse=self.direction == 1, **options)

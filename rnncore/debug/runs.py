@@ -198,9 +198,9 @@ def table(runs: list[Run]) -> str:
 
 def share(ratio: float) -> str:
     """A part of a whole for people: ``3.1 %``, ``2.0·10⁻⁹``, ``12-fold``."""
-    from rnncore import viz
+    from rnncore.viz.plots._words import number
 
     if 1e-3 <= ratio < 10:
         percent = 100 * ratio
         return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
-    return viz.plots._words.number(ratio) + ("-fold" if ratio >= 10 else "")
+    return number(ratio) + ("-fold" if ratio >= 10 else "")

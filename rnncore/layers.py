@@ -5,7 +5,7 @@ import numpy as np
 from . import _engine
 from ._checks import as_flag, as_lengths, as_probability, as_real, as_rows, as_size
 from .module import Module
-from .run import Run, carve, kept_shapes
+from .run import Run, carve, kept_shapes, suffix
 from .stream import Stream
 from .tape import Tape
 
@@ -295,11 +295,6 @@ class Recurrent(Module):
             key = mix(key * golden + np.asarray(part).astype(np.uint64) + np.uint64(1))
         uniform = (key >> np.uint64(40)).astype(np.float64) * 2.0 ** -24
         return np.where(uniform >= self.dropout, 1 / (1 - self.dropout), 0).astype(self.dtype)
-
-
-def suffix(layer, direction):
-    """torch's: _l0, _l0_reverse."""
-    return f"_l{layer}" + ("_reverse" if direction else "")
 
 
 def past_end(lengths, T):

@@ -7,6 +7,11 @@ import numpy as np
 from . import _engine
 
 
+def suffix(layer, direction):
+    """How torch ends a weight's name: _l0, _l0_reverse."""
+    return f"_l{layer}" + ("_reverse" if direction else "")
+
+
 def carve(layer, shapes):
     """Arrays of these shapes (None: no array) on one block of the layer's arena, each on its own cache lines.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ._checks import as_flag, as_real, as_rows
 from .pullback import pullback
-from .run import carve
+from .run import carve, suffix
 
 SLOTS = {"LSTM": {"i": 0, "f": 1, "g": 2, "o": 3}, "GRU": {"r": 1, "z": 2, "n": 0, "hn": 3}, "RNN": {}}
 
@@ -277,7 +277,7 @@ class Tape:
     def _weight_buffers(self, run, wanted):
         if not wanted:
             return {}, None
-        end = f"_l{run.index}" + ("_reverse" if run.direction else "")
+        end = suffix(run.index, run.direction)
         sums = np.zeros((self.layer._info["slots"], self.layer.hidden_size), self.dtype)
         return {"w_ih": wanted["weight_ih" + end], "w_hh": wanted["weight_hh" + end], "slot_sums": sums}, sums
 
@@ -286,7 +286,7 @@ class Tape:
         if sums is None or not self.layer.bias:
             return
         info = self.layer._info
-        end = f"_l{run.index}" + ("_reverse" if run.direction else "")
+        end = suffix(run.index, run.direction)
         b_ih = wanted["bias_ih" + end].reshape(info["gates"], -1)
         b_hh = wanted["bias_hh" + end].reshape(info["gates"], -1)
         for i, block in enumerate(info["x_order"]):

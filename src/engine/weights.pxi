@@ -66,7 +66,7 @@ cdef class Arena:
     """Memory for the tapes of one layer, used again when a tape is gone.
 
     Fresh pages cost more than the steps that fill them (measured: 40 % of a training step at T 100,
-    B 32, H 256), so the last `LIMIT` blocks that came back are kept for the next pass of that size.
+    B 32, H 256), so the last `KEPT_BLOCKS` blocks that came back are kept for the next pass of that size.
     """
     cdef list blocks                # (size, address) of what came back
 

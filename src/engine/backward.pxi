@@ -230,26 +230,34 @@ cdef void weight_gradients(Backward *j, idx low, idx high, Part *part) noexcept 
     cdef idx first = 0 if j.reverse else rows - 1
     cdef char *d = delta_at(j, low, low) + first * j.delta.ld[1]
     cdef rnn_outer o
-    cdef int s, g, block = 0
+    cdef int s, g, slot, block = 0
     share(H, j.k.lanes, part.thread, part.threads, &m0, &m1)
     o.ldd = j.delta.ld[1] // item if j.reverse else -(j.delta.ld[1] // item)
-    o.pack, o.ldc = &j.packed_x, j.I
-    for g in range(cell.gates):
-        o.d = d + (cell.x_slot + g) * H * item
-        o.c = j.w_ih + cell.x_order[g] * H * j.I * item
+    o.ldc[0], o.ldc[1] = j.I, H
+    for slot in range(slots):
+        j.k.column_sums(j.sum_x + slot * H * item, d + slot * H * item, o.ldd, rows, m0, m1)
+    o.pack[1] = NULL
+    for slot in range(cell.stage[0].slot):          # those that the state does not feed
+        of_slot(j, &o, d, slot)
         j.k.outer(&o, m0, m1)
-    for g in range(slots):
-        j.k.column_sums(j.sum_x + g * H * item, d + g * H * item, o.ldd, rows, m0, m1)
-    o.ldc = H
+    o.pack[1] = &j.packed_h
     for s in range(cell.stages):
         if cell.stage[s].from_aux:
             pack_aux(j, rows, part)
-        o.pack = &j.packed_h
         for g in range(cell.stage[s].groups):
-            o.d = d + (cell.stage[s].slot + g) * H * item
-            o.c = j.w_hh + cell.h_order[block] * H * H * item
+            of_slot(j, &o, d, cell.stage[s].slot + g)
+            o.c[1] = j.w_hh + cell.h_order[block] * H * H * item
             j.k.outer(&o, m0, m1)
             block += 1
+
+
+cdef inline void of_slot(const Backward *j, rnn_outer *o, char *d, int slot) noexcept nogil:
+    """A slot's gradients, and the block of w_ih that it adds to, if the input feeds it."""
+    cdef int g = slot - j.cell.x_slot
+    o.d = d + slot * j.H * j.item
+    o.pack[0] = &j.packed_x if 0 <= g < j.cell.gates else NULL
+    if o.pack[0] != NULL:
+        o.c[0] = j.w_ih + j.cell.x_order[g] * j.H * j.I * j.item
 
 
 cdef void pack_aux(Backward *j, idx rows, Part *part) noexcept nogil:

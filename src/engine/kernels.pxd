@@ -21,9 +21,9 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct rnn_outer:
         const void *d
         idx ldd
-        const rnn_pack *pack
-        void *c
-        idx ldc
+        const rnn_pack *pack[2]
+        void *c[2]
+        idx ldc[2]
 
     ctypedef struct rnn_step:
         idx h_size, tape_rows

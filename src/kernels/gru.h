@@ -8,9 +8,24 @@
  */
 #define GRU_SLOTS(base) *s_n = (base), *s_r = s_n + H, *s_z = s_r + H, *s_hn = s_z + H
 
+/* r and z of all rows before the candidate, which would wait for them in one loop. */
+INLINE void FN(gru_gates)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
+{
+    const rnn_idx H = s->h_size;
+    EACH_ROW {
+        T *s_r = ROW(T, gates, s->ldgates) + H, *s_z = s_r + H;
+        if (ROW_IS_OFF) continue;
+        EACH_VECTOR {
+            STORE(s_r, FN(vsigmoid)(LOAD(s_r)));
+            STORE(s_z, FN(vsigmoid)(LOAD(s_z)));
+        }
+    }
+}
+
 INLINE void FN(gru_candidate)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1, const int after)
 {
     const rnn_idx H = s->h_size;
+    if (after) FN(gru_gates)(s, row0, row1, unit0, unit1);
     EACH_ROW {
         T GRU_SLOTS(ROW(T, gates, s->ldgates));
         const T *h_prev = ROW(const T, prev, s->ldprev);
@@ -20,18 +35,10 @@ INLINE void FN(gru_candidate)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn
             continue;
         }
         EACH_VECTOR {
-            const V r = after ? FN(vsigmoid)(LOAD(s_r)) : (V){0};
-            const V z = after ? FN(vsigmoid)(LOAD(s_z)) : LOAD(s_z);
-            const V hn = LOAD(s_hn);
-            const V n = FN(vtanh)(after ? FN(vfma)(r, hn, LOAD(s_n)) : LOAD(s_n) + hn);
+            const V z = LOAD(s_z), hn = LOAD(s_hn);
+            const V n = FN(vtanh)(after ? FN(vfma)(LOAD(s_r), hn, LOAD(s_n)) : LOAD(s_n) + hn);
             const V h_new = FN(vfma)(z, LOAD(h_prev) - n, n);
-            if (s->keep) {
-                STORE(s_n, n);
-                if (after) {
-                    STORE(s_r, r);
-                    STORE(s_z, z);
-                }
-            }
+            if (s->keep) STORE(s_n, n);
             STORE(h, h_new);
             STORE(h_out, h_new);
         }
@@ -91,15 +98,11 @@ static void FN(gru_before_backward)(const rnn_step *s, rnn_idx row0, rnn_idx row
 static void FN(gru_reset_forward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
 {
     const rnn_idx H = s->h_size;
+    FN(gru_gates)(s, row0, row1, unit0, unit1);
     EACH_ROW {
-        T *s_r = ROW(T, gates, s->ldgates) + H, *s_z = s_r + H, *aux = ROW(T, aux, H);
-        const T *h_prev = ROW(const T, prev, s->ldprev);
-        EACH_VECTOR {
-            const V r = FN(vsigmoid)(LOAD(s_r));
-            STORE(s_r, r);
-            STORE(s_z, FN(vsigmoid)(LOAD(s_z)));
-            STORE(aux, r * LOAD(h_prev));
-        }
+        const T *s_r = ROW(const T, gates, s->ldgates) + H, *h_prev = ROW(const T, prev, s->ldprev);
+        T *aux = ROW(T, aux, H);
+        EACH_VECTOR STORE(aux, LOAD(s_r) * LOAD(h_prev));
     }
 }
 

@@ -39,13 +39,14 @@ typedef struct {
     rnn_idx ldstart[RNN_MAX_SLOTS];         /* row stride of start; 0: a bias */
 } rnn_product;
 
-/* C[m, n] += sum_q D[q, m] A[q, n], q in the order of the rows: the weight gradient. */
+/* C[m, n] += sum_q D[q, m] A[q, n], q in the order of the rows: the weight gradient, for the two matrices (of the
+ * input and of the state) that a slot's gradients D meet. */
 typedef struct {
     const void *d;                          /* row stride ldd, may be negative */
     rnn_idx ldd;
-    const rnn_pack *pack;                   /* A by `pack_rows`: n units, k rows */
-    void *c;
-    rnn_idx ldc;
+    const rnn_pack *pack[2];                /* A by `pack_rows`: n units, k rows, the same k; NULL: none */
+    void *c[2];
+    rnn_idx ldc[2];
 } rnn_outer;
 
 /* One step of one layer and direction.  Forward reads pre-activations in `gates` and leaves the

@@ -4,31 +4,37 @@
  *   c' = f c + i g
  *   h' = o tanh(c')
  */
+#define LSTM_SLOTS(base) *s_i = (base), *s_f = s_i + H, *s_g = s_f + H, *s_o = s_g + H
+
+/* Gates first and states after, each over all rows: a state waits for three gates, and in one loop that wait
+ * is half of the time (LSTM at H 128: 128 cycles a vector instead of 70). */
 static void FN(lstm_forward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
 {
     const rnn_idx H = s->h_size;
     EACH_ROW {
-        T *a_i = ROW(T, gates, s->ldgates), *a_f = a_i + H, *a_g = a_f + H, *a_o = a_g + H;
+        T LSTM_SLOTS(ROW(T, gates, s->ldgates));
+        if (ROW_IS_OFF) continue;
+        EACH_VECTOR {
+            STORE(s_i, FN(vsigmoid)(LOAD(s_i)));
+            STORE(s_f, FN(vsigmoid)(LOAD(s_f)));
+            STORE(s_g, FN(vtanh)(LOAD(s_g)));
+            STORE(s_o, FN(vsigmoid)(LOAD(s_o)));
+        }
+    }
+    EACH_ROW {
+        T LSTM_SLOTS(ROW(T, gates, s->ldgates));
         T *c = ROW(T, c, H), *h = ROW(T, h, H), *h_out = ROW(T, h_out, s->ldout), *c_out = ROW(T, c_out, H);
         if (ROW_IS_OFF) {
-            FN(hold)(s, row, unit0, unit1, a_i, 4);
+            FN(hold)(s, row, unit0, unit1, s_i, 4);
             continue;
         }
         EACH_VECTOR {
-            const V i = FN(vsigmoid)(LOAD(a_i)), f = FN(vsigmoid)(LOAD(a_f));
-            const V g = FN(vtanh)(LOAD(a_g)), o = FN(vsigmoid)(LOAD(a_o));
-            const V c_new = FN(vfma)(f, LOAD(c), i * g);
-            const V h_new = o * FN(vtanh)(c_new);
-            if (s->keep) {
-                STORE(a_i, i);
-                STORE(a_f, f);
-                STORE(a_g, g);
-                STORE(a_o, o);
-                STORE(c_out, c_new);
-            }
+            const V c_new = FN(vfma)(LOAD(s_f), LOAD(c), LOAD(s_i) * LOAD(s_g));
+            const V h_new = LOAD(s_o) * FN(vtanh)(c_new);
             STORE(c, c_new);
             STORE(h, h_new);
             STORE(h_out, h_new);
+            if (s->keep) STORE(c_out, c_new);
         }
     }
 }
@@ -44,7 +50,7 @@ static void FN(lstm_backward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn
     const V one = FN(vset)(1);
     EACH_ROW {
         const rnn_idx tape_row = row % s->tape_rows;
-        const T *g_i = TAPE_ROW(gates, s->ldgates), *g_f = g_i + H, *g_g = g_f + H, *g_o = g_g + H;
+        const T LSTM_SLOTS(TAPE_ROW(gates, s->ldgates));
         const T *c_new = TAPE_ROW(state, s->ldstate), *c_prev = FN(state_before)(s, tape_row);
         const T *grad = ROW(const T, grad_out, s->ldgout);
         T *dh = ROW(T, dh, H), *dc = ROW(T, dc, H), *total_h = ROW(T, total_h, H), *total_c = ROW(T, total_c, H);
@@ -54,7 +60,7 @@ static void FN(lstm_backward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn
             continue;
         }
         EACH_VECTOR {
-            const V i = LOAD(g_i), f = LOAD(g_f), g = LOAD(g_g), o = LOAD(g_o);
+            const V i = LOAD(s_i), f = LOAD(s_f), g = LOAD(s_g), o = LOAD(s_o);
             const V th = FN(vtanh)(LOAD(c_new));
             const V dh_t = grad ? LOAD(dh) + LOAD(grad) : LOAD(dh);
             const V dc_t = FN(vfma)(dh_t * o, FN(vfma)(-th, th, one), LOAD(dc));
@@ -71,3 +77,4 @@ static void FN(lstm_backward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn
         }
     }
 }
+#undef LSTM_SLOTS

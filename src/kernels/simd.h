@@ -5,7 +5,8 @@
  * the compiler's own contraction off); the base instruction set rounds twice.
  *
  * Sigmoid and tanh go through e = exp(-|x|) or expm1(-2|x|), so every denominator lies in (1, 2]:
- * nothing overflows, and in f32 a short Newton division serves instead of the divider. */
+ * nothing overflows.  One division each, which the divider does beside the multiply-adds (a Newton division
+ * of 7 multiply-adds took twice as long on Zen 3). */
 #undef T
 #undef TI
 #undef V
@@ -36,6 +37,15 @@ typedef T V __attribute__((vector_size(WIDTH)));
 typedef TI VI __attribute__((vector_size(WIDTH)));
 typedef T VU __attribute__((vector_size(WIDTH), aligned(sizeof(T)), may_alias));
 
+/* Loaded once: without it gcc reads the operand again for each of its uses (2 rows x 4 vectors: 10 loads for
+ * 8 multiply-adds, and two loads a cycle are the limit). */
+#undef IN_REGISTER
+#if defined(__x86_64__)
+#define IN_REGISTER(v) __asm__("" : "+v"(v))
+#else
+#define IN_REGISTER(v) ((void)0)
+#endif
+
 #define INLINE static inline __attribute__((always_inline, unused))
 
 INLINE V FN(vload)(const T *p) { return *(const VU *)p; }
@@ -46,12 +56,14 @@ INLINE V FN(vset)(T x) { return (V)_mm512_set1_ps(x); }
 INLINE V FN(vfma)(V a, V b, V c) { return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 INLINE V FN(vload_part)(const T *p, int n) { return (V)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
 INLINE void FN(vstore_part)(T *p, V v, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v); }
+INLINE V FN(vmax)(V x, V y) { return (V)_mm512_max_ps((__m512)x, (__m512)y); }
 INLINE V FN(vless)(V x, V y, V a, V b) { return (V)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)x, (__m512)y, _CMP_LT_OQ), (__m512)b, (__m512)a); }
 #elif defined(RNN_V4)
 INLINE V FN(vset)(T x) { return (V)_mm512_set1_pd(x); }
 INLINE V FN(vfma)(V a, V b, V c) { return (V)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
 INLINE V FN(vload_part)(const T *p, int n) { return (V)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
 INLINE void FN(vstore_part)(T *p, V v, int n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v); }
+INLINE V FN(vmax)(V x, V y) { return (V)_mm512_max_pd((__m512d)x, (__m512d)y); }
 INLINE V FN(vless)(V x, V y, V a, V b) { return (V)_mm512_mask_blend_pd(_mm512_cmp_pd_mask((__m512d)x, (__m512d)y, _CMP_LT_OQ), (__m512d)b, (__m512d)a); }
 #elif defined(RNN_V3)
 #if REAL == 32
@@ -61,6 +73,7 @@ INLINE V FN(vfma)(V a, V b, V c) { return (V)_mm256_fmadd_ps((__m256)a, (__m256)
 INLINE __m256i FN(mask)(int n) { return _mm256_loadu_si256((const __m256i *)(FN(mask_bits) + 8 - n)); }
 INLINE V FN(vload_part)(const T *p, int n) { return (V)_mm256_maskload_ps(p, FN(mask)(n)); }
 INLINE void FN(vstore_part)(T *p, V v, int n) { _mm256_maskstore_ps(p, FN(mask)(n), (__m256)v); }
+INLINE V FN(vmax)(V x, V y) { return (V)_mm256_max_ps((__m256)x, (__m256)y); }
 INLINE V FN(vless)(V x, V y, V a, V b) { return (V)_mm256_blendv_ps((__m256)b, (__m256)a, _mm256_cmp_ps((__m256)x, (__m256)y, _CMP_LT_OQ)); }
 #else
 static const int64_t FN(mask_bits)[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
@@ -69,6 +82,7 @@ INLINE V FN(vfma)(V a, V b, V c) { return (V)_mm256_fmadd_pd((__m256d)a, (__m256
 INLINE __m256i FN(mask)(int n) { return _mm256_loadu_si256((const __m256i *)(FN(mask_bits) + 4 - n)); }
 INLINE V FN(vload_part)(const T *p, int n) { return (V)_mm256_maskload_pd(p, FN(mask)(n)); }
 INLINE void FN(vstore_part)(T *p, V v, int n) { _mm256_maskstore_pd(p, FN(mask)(n), (__m256d)v); }
+INLINE V FN(vmax)(V x, V y) { return (V)_mm256_max_pd((__m256d)x, (__m256d)y); }
 INLINE V FN(vless)(V x, V y, V a, V b) { return (V)_mm256_blendv_pd((__m256d)b, (__m256d)a, _mm256_cmp_pd((__m256d)x, (__m256d)y, _CMP_LT_OQ)); }
 #endif
 #else /* the base: whatever 16-byte vectors the compiler offers */
@@ -94,11 +108,12 @@ INLINE V FN(vload_part)(const T *p, int n)
     return v;
 }
 INLINE void FN(vstore_part)(T *p, V v, int n) { for (int i = 0; i < n; i++) p[i] = v[i]; }
-INLINE V FN(vless)(V x, V y, V a, V b)
+INLINE V FN(vless)(V x, V y, V a, V b)      /* x < y ? a : b */
 {
     VI m = x < y;
     return (V)((m & (VI)a) | (~m & (VI)b));
 }
+INLINE V FN(vmax)(V x, V y) { return FN(vless)(y, x, x, y); }   /* y where y is NaN */
 #endif
 
 /* Whole vectors take the plain road; `n` is a lane count. */
@@ -110,58 +125,36 @@ INLINE void FN(vstore_n)(T *p, V v, rnn_idx n)
 }
 
 /* y <= 0: sets *scale = 2^n and returns p = expm1(r), y = n ln 2 + r.  NaN stays NaN.
- * Polynomials: Chebyshev fit of (expm1(r) - r) / r^2 on |r| <= 0.35; relative error of expm1(r)
- * 2.4e-8 (f32) and 6e-19 (f64). */
+ * Polynomials: Chebyshev fit of (expm1(r) - r) / r^2 on |r| <= 0.35, in pairs (Estrin), since the wait for
+ * one multiply-add after the other is what an activation costs; relative error of expm1(r) 2.4e-8 (f32) and
+ * 6e-19 (f64).  In f32 one product reduces y: what ln 2 lacks there, 1.9e-9 n, is half an ulp of e^y at y = -20. */
 INLINE V FN(exp_parts)(V y, V *scale)
 {
-    y = FN(vless)(y, FN(vset)(EXP_LOWEST), FN(vset)(EXP_LOWEST), y);
+    y = FN(vmax)(FN(vset)(EXP_LOWEST), y);
 #if REAL == 32
     const V magic = FN(vset)(12582912.0f);      /* 1.5 * 2^23: the sum's low bits are round(y log2 e) */
-    V m = FN(vfma)(y, FN(vset)(1.44269504f), magic);
-    V n = m - magic;
-    V r = FN(vfma)(n, FN(vset)(-0.693359375f), y);
-    r = FN(vfma)(n, FN(vset)(2.12194440e-4f), r);
+    const V m = FN(vfma)(y, FN(vset)(1.44269504f), magic);
+    const V r = FN(vfma)(m - magic, FN(vset)(-0.693147180560f), y), r2 = r * r;
     *scale = (V)(((VI)m << 23) + ((VI){0} + 0x3F800000));
-    V q = FN(vset)(1.392692661402e-3f);
-    q = FN(vfma)(q, r, FN(vset)(8.36377387441e-3f));
-    q = FN(vfma)(q, r, FN(vset)(4.16665501103e-2f));
-    q = FN(vfma)(q, r, FN(vset)(1.66665733819e-1f));
-    q = FN(vfma)(q, r, FN(vset)(0.5f));
+    const V c01 = FN(vfma)(FN(vset)(1.66665733819e-1f), r, FN(vset)(0.5f));
+    const V c23 = FN(vfma)(FN(vset)(8.36377387441e-3f), r, FN(vset)(4.16665501103e-2f));
+    const V q = FN(vfma)(FN(vfma)(FN(vset)(1.392692661402e-3f), r2, c23), r2, c01);
 #else
     const V magic = FN(vset)(6755399441055744.0);   /* 1.5 * 2^52 */
-    V m = FN(vfma)(y, FN(vset)(1.4426950408889634), magic);
-    V n = m - magic;
+    const V m = FN(vfma)(y, FN(vset)(1.4426950408889634), magic), n = m - magic;
     V r = FN(vfma)(n, FN(vset)(-0x1.62e42fee00000p-1), y);
     r = FN(vfma)(n, FN(vset)(-1.9082149292705878e-10), r);
+    const V r2 = r * r, r4 = r2 * r2;
     *scale = (V)(((VI)m << 52) + ((VI){0} + 0x3FF0000000000000));
-    V q = FN(vset)(2.0915442297780115216e-9);
-    q = FN(vfma)(q, r, FN(vset)(2.5106274733573294687e-8));
-    q = FN(vfma)(q, r, FN(vset)(2.7557271810219799569e-7));
-    q = FN(vfma)(q, r, FN(vset)(2.7557252833516909748e-6));
-    q = FN(vfma)(q, r, FN(vset)(2.4801587327007186731e-5));
-    q = FN(vfma)(q, r, FN(vset)(1.9841269876864354929e-4));
-    q = FN(vfma)(q, r, FN(vset)(1.3888888888883326674e-3));
-    q = FN(vfma)(q, r, FN(vset)(8.3333333333255446996e-3));
-    q = FN(vfma)(q, r, FN(vset)(4.1666666666666670074e-2));
-    q = FN(vfma)(q, r, FN(vset)(1.6666666666666671438e-1));
-    q = FN(vfma)(q, r, FN(vset)(0.5));
+    const V c01 = FN(vfma)(FN(vset)(1.6666666666666671438e-1), r, FN(vset)(0.5));
+    const V c23 = FN(vfma)(FN(vset)(8.3333333333255446996e-3), r, FN(vset)(4.1666666666666670074e-2));
+    const V c45 = FN(vfma)(FN(vset)(1.9841269876864354929e-4), r, FN(vset)(1.3888888888883326674e-3));
+    const V c67 = FN(vfma)(FN(vset)(2.7557252833516909748e-6), r, FN(vset)(2.4801587327007186731e-5));
+    const V c89 = FN(vfma)(FN(vset)(2.5106274733573294687e-8), r, FN(vset)(2.7557271810219799569e-7));
+    const V c8to10 = FN(vfma)(FN(vset)(2.0915442297780115216e-9), r2, c89);
+    const V q = FN(vfma)(FN(vfma)(c8to10, r4, FN(vfma)(c67, r2, c45)), r4, FN(vfma)(c23, r2, c01));
 #endif
-    return FN(vfma)(q * r, r, r);
-}
-
-/* num / d for d in [1, 2].  f32: quadratic seed (error 0.8 %), one Newton step (7e-5), and one
- * corrected quotient (5e-9): 7 multiply-adds.  f64 uses the divider. */
-INLINE V FN(vdivide)(V num, V d)
-{
-#if REAL == 32 && !defined(RNN_DIVIDER)
-    V s = FN(vfma)(FN(vset)(0.323232323f), d, FN(vset)(-1.45454545f));
-    s = FN(vfma)(s, d, FN(vset)(2.12121212f));
-    s = FN(vfma)(FN(vfma)(-d, s, FN(vset)(1.0f)), s, s);
-    V q = num * s;
-    return FN(vfma)(FN(vfma)(-d, q, num), s, q);
-#else
-    return num / d;
-#endif
+    return FN(vfma)(q, r2, r);
 }
 
 INLINE V FN(vsigmoid)(V x)
@@ -169,7 +162,7 @@ INLINE V FN(vsigmoid)(V x)
     const V zero = {0}, one = FN(vset)(1);
     V scale, p = FN(exp_parts)((V)((VI)x | (VI)FN(vset)((T)-0.0)), &scale);
     V e = FN(vfma)(scale, p, scale);
-    return FN(vdivide)(FN(vless)(x, zero, e, one), one + e);
+    return FN(vless)(x, zero, e, one) / (one + e);
 }
 
 INLINE V FN(vtanh)(V x)
@@ -178,6 +171,6 @@ INLINE V FN(vtanh)(V x)
     V y = (V)((VI)(x + x) | sign);                  /* -2|x| */
     V scale, p = FN(exp_parts)(y, &scale);
     V t = FN(vfma)(scale, p, scale - 1);            /* expm1(-2|x|), in (-1, 0] */
-    V q = FN(vdivide)(t, t + 2);                    /* -tanh|x| */
+    V q = t / (t + 2);                              /* -tanh|x| */
     return (V)(((VI)q & ~sign) | ((VI)x & sign));
 }

@@ -143,10 +143,12 @@ static void check_gradients(rnn_idx n, rnn_idx k)
     K->pack_rows(&p, 0, k / 2, random_array(k * n), n);
     K->pack_rows(&p, k / 2, k - k / 2, random_array(k * n), n);
     const rnn_idx m = 11;
-    rnn_outer outer = {.d = random_array(k * m), .ldd = m, .pack = &p, .c = random_array(m * n), .ldc = n};
+    rnn_outer outer = {.d = random_array(k * m), .ldd = m, .pack = {&p, &p},
+                       .c = {random_array(m * n), random_array(m * (n + 1))}, .ldc = {n, n + 1}};
     K->outer(&outer, 0, 4);
     K->outer(&outer, 4, m);
-    result("outer", "gradient", n, outer.c, m * n, k);
+    result("outer 0", "gradient", n, outer.c[0], m * n, k);
+    result("outer 1", "gradient", n, outer.c[1], m * (n + 1), k);
     void *sums = random_array(m);
     K->column_sums(sums, outer.d, m, k, 0, m);
     result("sums", "gradient", n, sums, m, k);

@@ -20,13 +20,13 @@ def carve(layer, shapes):
     item = layer.dtype.itemsize
     layouts, size = [], 0
     for shape in shapes:
-        strides = None
-        if shape is not None:
+        strides, nbytes = None, prod(shape or (0,)) * item
+        if shape is not None and len(shape) == 4:
             row = prod(shape[2:]) * item
-            row += 64 if len(shape) == 4 and row % 2048 == 0 else 0
-            strides = (shape[1] * row, row, *((shape[3] * item, item) if len(shape) == 4 else (item,)))
+            row += 64 if row % 2048 == 0 else 0
+            strides, nbytes = (shape[1] * row, row, shape[3] * item, item), shape[0] * shape[1] * row
         layouts.append((shape, size, strides))
-        size += -(-(shape[0] * strides[0] if shape else 0) // 64) * 64
+        size += -(-nbytes // 64) * 64
     block = layer._arena.take(size)
     return [None if shape is None else np.ndarray(shape, layer.dtype, block, at, strides)
             for shape, at, strides in layouts]

@@ -199,7 +199,7 @@ class Tape:
         if parameters is None:
             parameters = many is None
         as_flag(parameters, "parameters")
-        wanted = self._zeros_like_parameters() if parameters and many is None else {}
+        wanted = self._room_for_parameters() if parameters and many is None else {}
         if self._runs[0].checkpoints is None:
             self._keep_gradients(dh.shape[1])
         self._cotangents = grad_output, dh.copy(), None if dc is None else dc.copy()
@@ -268,6 +268,7 @@ class Tape:
                     run.backward(start, stop, state, dh[i], None if dc is None else dc[i],
                                  grad_out=None if half is None else half[some], grad_x=grad_x[some],
                                  accumulate=run.direction == 1, **options)
+                    options["fresh"] = False
                 self._share_sums(run, wanted, sums)
             if runs[0].mask is not None:
                 _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= runs[0].mask[:, None]
@@ -279,7 +280,11 @@ class Tape:
             return {}, None
         end = suffix(run.index, run.direction)
         sums = np.zeros((self.layer._info["slots"], self.layer.hidden_size), self.dtype)
-        return {"w_ih": wanted["weight_ih" + end], "w_hh": wanted["weight_hh" + end], "slot_sums": sums}, sums
+        found = {"w_ih": wanted["weight_ih" + end], "w_hh": wanted["weight_hh" + end], "slot_sums": sums}
+        if self.T == 0 or self.B == 0:
+            for array in found.values():
+                array[...] = 0
+        return found | {"fresh": True}, sums
 
     def _share_sums(self, run, wanted, sums):
         """The slots' sums are the biases' gradients."""
@@ -294,13 +299,15 @@ class Tape:
         for slot, block in zip(info["h_slot"], info["h_order"], strict=True):
             b_hh[block] = sums[slot]
 
-    def _zeros_like_parameters(self):
-        return {name: np.zeros_like(array) for name, array in self.layer._parameters.items()}
+    def _room_for_parameters(self):
+        """Arrays that `_walk` fills in: pages of an earlier backward's, if those are gone."""
+        named = self.layer._parameters
+        return dict(zip(named, carve(self.layer, [a.shape for a in named.values()]), strict=True))
 
     def _parameters_one_by_one(self, many):
         """Weight gradients of each of K cotangents: the bits of K calls."""
         grad_output, dh, dc = self._cotangents
-        found = {name: np.zeros((many, *a.shape), a.dtype) for name, a in self.layer._parameters.items()}
+        found = {name: np.empty((many, *a.shape), a.dtype) for name, a in self.layer._parameters.items()}
         for k in range(many):
             rows = slice(k * self.B, (k + 1) * self.B)
             one = [None if a is None else np.ascontiguousarray(a[:, rows]) for a in (grad_output, dh, dc)]

@@ -20,7 +20,7 @@ cdef struct Backward:
     char *daux
     char *aux                   # r * h of the chunk, where the second stage's weight gradient needs it
     const idx *lengths
-    int reverse, accumulate, keep
+    int reverse, accumulate, keep, fresh
     char *w_ih
     char *w_hh
     char *sum_x                 # [slots][H]: sums of the slots' gradients, for the biases
@@ -31,7 +31,7 @@ cdef struct Backward:
 
 def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, grad_out=None, delta=None,
              total_h=None, total_c=None, grad_x=None, bint accumulate=False, w_ih=None, w_hh=None,
-             slot_sums=None, lengths=None, bint reverse=False):
+             slot_sums=None, bint fresh=False, lengths=None, bint reverse=False):
     """Walk one layer and direction back through time; `w.pack_backward` came first.
 
     Parameters
@@ -44,6 +44,7 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
         filled in; None: not kept
     grad_x : (T, R, I), rows evenly spaced: filled in, or added to with `accumulate`; None: not wanted
     w_ih : (gates*H, I), w_hh : (gates*H, H), slot_sums : (slots, H): added to; None: not wanted; K must be 1
+    fresh : w_ih and w_hh hold nothing yet and are filled in
     """
     cdef Backward job
     cdef Array a
@@ -54,7 +55,7 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
         return
     job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
     job.T, job.B, job.R, job.I, job.H, job.item = T, B, R, w.input_size, H, item
-    job.reverse, job.accumulate, job.keep = reverse, accumulate, delta is not None
+    job.reverse, job.accumulate, job.keep, job.fresh = reverse, accumulate, delta is not None, fresh
     take(x, &job.x, 2)
     take(h, &job.h, 2)
     take(gates, &job.gates, 2)
@@ -125,7 +126,7 @@ cdef void backward_thread(void *context, int thread, int threads) noexcept nogil
         if j.w_ih != NULL:
             pack_chunk(j, low, high, &part)
             meet(&j.barrier, &part, False)
-            weight_gradients(j, low, high, &part)
+            weight_gradients(j, low, high, j.fresh and s0 == 0, &part)
         if meet(&j.barrier, &part, True):
             return
 
@@ -223,7 +224,7 @@ cdef void pack_chunk(Backward *j, idx low, idx high, const Part *part) noexcept 
             j.k.pack_rows(&j.packed_h, n * B, B, j.h.p + before * j.h.ld[0] + top * j.h.ld[1], sign * ldh)
 
 
-cdef void weight_gradients(Backward *j, idx low, idx high, Part *part) noexcept nogil:
+cdef void weight_gradients(Backward *j, idx low, idx high, bint fresh, Part *part) noexcept nogil:
     """Each thread's rows of every block of both matrices, and the sums for the biases."""
     cdef const rnn_cell *cell = j.cell
     cdef idx H = j.H, item = j.item, slots = cell.slots, rows = (high - low) * j.B, m0, m1
@@ -233,7 +234,7 @@ cdef void weight_gradients(Backward *j, idx low, idx high, Part *part) noexcept 
     cdef int s, g, slot, block = 0
     share(H, j.k.lanes, part.thread, part.threads, &m0, &m1)
     o.ldd = j.delta.ld[1] // item if j.reverse else -(j.delta.ld[1] // item)
-    o.ldc[0], o.ldc[1] = j.I, H
+    o.ldc[0], o.ldc[1], o.fresh = j.I, H, fresh
     for slot in range(slots):
         j.k.column_sums(j.sum_x + slot * H * item, d + slot * H * item, o.ldd, rows, m0, m1)
     o.pack[1] = NULL

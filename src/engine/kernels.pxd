@@ -24,6 +24,7 @@ cdef extern from "kernels.h" nogil:
         const rnn_pack *pack[2]
         void *c[2]
         idx ldc[2]
+        int fresh
 
     ctypedef struct rnn_step:
         idx h_size, tape_rows

@@ -7,7 +7,7 @@ cdef class Steps:
     cdef object h, c                # keep the state's memory alive
     cdef Forward *jobs
     cdef Py_ssize_t layers, B, I, H
-    cdef char *memory
+    cdef char *buffers
     cdef char kind
 
     def __cinit__(self, list packs, h, c):
@@ -15,17 +15,14 @@ cdef class Steps:
         cdef Forward *j
         cdef Array ah, ac
         cdef idx state, gates, at, i
-        cdef void *memory = NULL
         w = packs[0]
         self.packs, self.h, self.c = packs, h, c
         self.layers, self.B, self.H, self.I = len(packs), h.shape[1], w.hidden_size, w.input_size
         self.kind = c'f' if w.item == 4 else c'd'
         state = rounded(self.B * self.H * w.item)
         gates = rounded(self.B * w.cell.slots * self.H * w.item)
-        if posix_memalign(&memory, 64, rounded(self.layers * sizeof(Forward)) + self.layers * (3 * state + gates) + 64):
-            raise MemoryError("stream: buffers")
-        self.memory = <char *>memory
-        self.jobs = <Forward *>self.memory
+        self.buffers = memory(rounded(self.layers * sizeof(Forward)) + self.layers * (3 * state + gates), b"a stream")
+        self.jobs = <Forward *>self.buffers
         memset(self.jobs, 0, self.layers * sizeof(Forward))
         at = rounded(self.layers * sizeof(Forward))
         take(h, &ah, 1)
@@ -38,8 +35,8 @@ cdef class Steps:
             j.h[0] = ah.p + i * ah.ld[0]
             if ac.p != NULL:
                 j.c = ac.p + i * ac.ld[0]
-            j.h[1], j.aux, j.out.p = self.memory + at, self.memory + at + state, self.memory + at + 2 * state
-            j.gates.p = self.memory + at + 3 * state
+            j.h[1], j.aux, j.out.p = self.buffers + at, self.buffers + at + state, self.buffers + at + 2 * state
+            j.gates.p = self.buffers + at + 3 * state
             j.gates.ld[1] = w.cell.slots * self.H * w.item
             j.gates.ld[0] = self.B * j.gates.ld[1]
             j.x.ld[1] = w.input_size * w.item
@@ -52,7 +49,7 @@ cdef class Steps:
             at += 3 * state + gates
 
     def __dealloc__(self):
-        free(self.memory)
+        free(self.buffers)
 
     def run(self, x, out):
         """One step from x (B, I) into out (B, H). False: the arrays are not C-contiguous ones of this type."""

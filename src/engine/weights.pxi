@@ -22,34 +22,6 @@ cdef int take(object a, Array *out, int axes) except -1:
     return 0
 
 
-cdef class Scratch:
-    """Memory that a call borrows; it only grows, and a second caller at the same time gets its own."""
-    cdef char *p
-    cdef size_t size
-    cdef bint lent
-
-    def __dealloc__(self):
-        free(self.p)
-
-    cdef char *borrow(self, size_t size) except NULL:
-        cdef void *fresh = NULL
-        if not self.lent and size <= self.size:
-            self.lent = True
-            return self.p
-        if posix_memalign(&fresh, 64, size + 64):
-            raise MemoryError(f"{size} bytes of scratch")
-        if not self.lent:
-            free(self.p)
-            self.p, self.size, self.lent = <char *>fresh, size, True
-        return <char *>fresh
-
-    cdef void give_back(self, char *p) noexcept:
-        if p == self.p:
-            self.lent = False
-        else:
-            free(p)
-
-
 cdef extern from *:
     """
     #if defined(__linux__)
@@ -60,6 +32,50 @@ cdef extern from *:
     #endif
     """
     void rnn_want_huge_pages(void *p, size_t size) nogil
+
+
+cdef enum:
+    HUGE_PAGE = 1 << 21
+
+
+cdef char *memory(size_t size, bytes what) except NULL:
+    """Fresh memory, aligned for whole vectors, and a vector longer than asked for.
+
+    From 2 MB on in huge pages where the system has them, which saves page faults and lookups.
+    """
+    cdef void *p = NULL
+    if posix_memalign(&p, HUGE_PAGE if size >= HUGE_PAGE else 64, size + 64):
+        raise MemoryError(f"{size} bytes for {what.decode()}")
+    if size >= HUGE_PAGE:
+        rnn_want_huge_pages(p, size)
+    return <char *>p
+
+
+cdef class Scratch:
+    """Memory that a call borrows; it only grows, and a second caller at the same time gets its own."""
+    cdef char *p
+    cdef size_t size
+    cdef bint lent
+
+    def __dealloc__(self):
+        free(self.p)
+
+    cdef char *borrow(self, size_t size) except NULL:
+        cdef char *fresh
+        if not self.lent and size <= self.size:
+            self.lent = True
+            return self.p
+        fresh = memory(size, b"scratch")
+        if not self.lent:
+            free(self.p)
+            self.p, self.size, self.lent = fresh, size, True
+        return fresh
+
+    cdef void give_back(self, char *p) noexcept:
+        if p == self.p:
+            self.lent = False
+        else:
+            free(p)
 
 
 cdef class Arena:
@@ -81,7 +97,6 @@ cdef class Arena:
         """A `Block` of at least `size` bytes, its contents undefined."""
         cdef size_t own
         cdef uintptr_t address
-        cdef void *fresh = NULL
         cdef Block block = Block.__new__(Block)
         cdef Py_ssize_t i
         block.arena = self
@@ -91,11 +106,7 @@ cdef class Arena:
                 del self.blocks[i]
                 block.size, block.p = own, <char *>address
                 return block
-        if posix_memalign(&fresh, HUGE_PAGE if size >= 2 * HUGE_PAGE else 64, size + 64):
-            raise MemoryError(f"tape: {size} bytes")
-        if size >= 2 * HUGE_PAGE:
-            rnn_want_huge_pages(fresh, size)
-        block.size, block.p = size, <char *>fresh
+        block.size, block.p = size, memory(size, b"a tape")
         return block
 
     cdef void give_back(self, size_t size, char *p):
@@ -106,8 +117,7 @@ cdef class Arena:
 
 
 cdef enum:
-    HUGE_PAGE = 1 << 21
-    KEPT_BLOCKS = 2                 # a tape, and its gradients
+    KEPT_BLOCKS = 3                 # a tape, its gradients, and those of the weights
 
 
 cdef class Block:
@@ -154,15 +164,14 @@ cdef class Weights:
     cdef rnn_pack h[2]
     cdef rnn_pack ht[2]
     cdef char *bias             # [slots][H]: what each slot starts from
-    cdef char *memory
-    cdef char *memory_t
+    cdef char *packed
+    cdef char *packed_t         # NULL: not packed for backward yet
     cdef Scratch scratch
 
     def __cinit__(self, str cell, int bits, Py_ssize_t input_size, Py_ssize_t hidden_size):
         cdef const rnn_stage *stage
         cdef int s
         cdef size_t size, at
-        cdef void *memory = NULL
         self.k = rnn_kernels_for(chosen_isa, bits)
         self.cell = find_cell(self.k, cell.encode())
         self.item = bits // 8
@@ -177,19 +186,17 @@ cdef class Weights:
         size = self.bytes_of(&self.x) + rounded(self.cell.slots * hidden_size * self.item)
         for s in range(self.cell.stages):
             size += self.bytes_of(&self.h[s])
-        if posix_memalign(&memory, 64, size + 64):
-            raise MemoryError(f"{size} bytes of packed weights")
-        self.memory = <char *>memory
-        self.x.w = self.memory
+        self.packed = memory(size, b"packed weights")
+        self.x.w = self.packed
         at = self.bytes_of(&self.x)
         for s in range(self.cell.stages):
-            self.h[s].w = self.memory + at
+            self.h[s].w = self.packed + at
             at += self.bytes_of(&self.h[s])
-        self.bias = self.memory + at
+        self.bias = self.packed + at
 
     def __dealloc__(self):
-        free(self.memory)
-        free(self.memory_t)
+        free(self.packed)
+        free(self.packed_t)
 
     cdef rnn_pack shape(self, idx n, idx k, int groups) noexcept:
         cdef rnn_pack p
@@ -206,7 +213,7 @@ cdef class Weights:
         cdef int s
         for s in range(self.cell.stages):
             size += self.bytes_of(&self.h[s])
-        return size * (2 if self.memory_t != NULL else 1)
+        return size * (2 if self.packed_t != NULL else 1)
 
     def pack(self, w_ih, w_hh, bias):
         """Pack for forward: torch's weight_ih, weight_hh, and bias as [slots, H] (see `layers`)."""
@@ -233,16 +240,13 @@ cdef class Weights:
         cdef idx H = self.hidden_size, I = self.input_size
         cdef int s, g, block = 0
         cdef size_t size = self.bytes_of(&self.xt), at = size
-        cdef void *memory = NULL
-        if self.memory_t == NULL:
+        if self.packed_t == NULL:
             for s in range(self.cell.stages):
                 size += self.bytes_of(&self.ht[s])
-            if posix_memalign(&memory, 64, size + 64):
-                raise MemoryError(f"{size} bytes of packed weights")
-            self.memory_t = <char *>memory
-            self.xt.w = self.memory_t
+            self.packed_t = memory(size, b"packed weights")
+            self.xt.w = self.packed_t
             for s in range(self.cell.stages):
-                self.ht[s].w = self.memory_t + at
+                self.ht[s].w = self.packed_t + at
                 at += self.bytes_of(&self.ht[s])
         take(w_ih, &a, 0)
         for g in range(self.cell.gates):

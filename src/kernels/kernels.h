@@ -47,6 +47,7 @@ typedef struct {
     const rnn_pack *pack[2];                /* A by `pack_rows`: n units, k rows, the same k; NULL: none */
     void *c[2];
     rnn_idx ldc[2];
+    int fresh;                              /* C = instead of C += */
 } rnn_outer;
 
 /* One step of one layer and direction.  Forward reads pre-activations in `gates` and leaves the

@@ -185,7 +185,9 @@ INLINE rnn_idx FN(panel_offset)(const rnn_pack *p, rnn_idx i)
 /* ... and where its vector v does */
 INLINE rnn_idx FN(vector_offset)(const rnn_pack *p, rnn_idx i, int nv, int v)
 {
-    return FN(panel_offset)(p, i) + (v / STRIP(nv) * p->k * STRIP(nv) + v % STRIP(nv)) * LANES;
+    const int strip = STRIP(nv);
+    const rnn_idx within = nv == strip ? v : v / STRIP(4) * p->k * STRIP(4) + v % STRIP(4);
+    return FN(panel_offset)(p, i) + within * LANES;
 }
 
 static rnn_idx FN(pack_size)(rnn_idx n, rnn_idx k, int groups)
@@ -197,28 +199,38 @@ static void FN(pack)(const rnn_pack *p, const void *const *src, rnn_idx ld)
 {
     for (rnn_idx i = 0; i < FN(panels)(p); i++) {
         const int nv = FN(panel_vectors)(p, i);
+        const rnn_idx step = STRIP(nv) * LANES;
         for (int v = 0; v < nv; v++) {
             T *w = (T *)p->w + FN(vector_offset)(p, i, nv, v);
             const rnn_idx u0 = i * FN(panel_units)(p) + (p->groups > 1 ? 0 : v * LANES);
             const T *s = (const T *)src[p->groups > 1 ? v : 0] + u0 * ld;
             const rnn_idx lanes = p->n - u0 < LANES ? p->n - u0 : LANES;
-            for (rnn_idx l = 0; l < LANES; l++)
-                for (rnn_idx k = 0; k < p->k; k++)
-                    w[k * STRIP(nv) * LANES + l] = l < lanes ? s[l * ld + k] : 0;
+            for (rnn_idx k = 0; k < p->k; k++, s++, w += step) {
+                if (lanes == LANES)
+#pragma GCC unroll 16
+                    for (int l = 0; l < LANES; l++) w[l] = s[l * ld];
+                else
+                    for (int l = 0; l < LANES; l++) w[l] = l < lanes ? s[l * ld] : 0;
+            }
         }
     }
 }
 
+/* Rows are taken a few at a time, so that their lines are still in L1 when the next vector is. */
 static void FN(pack_rows)(const rnn_pack *p, rnn_idx k0, rnn_idx rows, const void *src, rnn_idx ld)
 {
-    for (rnn_idx i = 0; i < FN(panels)(p); i++) {
-        const int nv = FN(panel_vectors)(p, i);
-        const rnn_idx step = STRIP(nv) * LANES;
-        for (int v = 0; v < nv; v++) {
-            const rnn_idx u = (i * RNN_PLAIN + v) * LANES, lanes = p->n - u;
-            const T *s = (const T *)src + u;
-            T *w = (T *)p->w + FN(vector_offset)(p, i, nv, v) + k0 * step;
-            for (rnn_idx k = 0; k < rows; k++, s += ld, w += step) FN(vstore)(w, FN(vload_n)(s, lanes));
+    enum { ROWS = 4 };
+    for (rnn_idx first = 0; first < rows; first += ROWS) {
+        const rnn_idx count = rows - first < ROWS ? rows - first : ROWS;
+        for (rnn_idx i = 0; i < FN(panels)(p); i++) {
+            const int nv = FN(panel_vectors)(p, i);
+            const rnn_idx step = STRIP(nv) * LANES;
+            for (int v = 0; v < nv; v++) {
+                const rnn_idx u = (i * RNN_PLAIN + v) * LANES, lanes = p->n - u;
+                const T *s = (const T *)src + first * ld + u;
+                T *w = (T *)p->w + FN(vector_offset)(p, i, nv, v) + (k0 + first) * step;
+                for (rnn_idx k = 0; k < count; k++, s += ld, w += step) FN(vstore)(w, FN(vload_n)(s, lanes));
+            }
         }
     }
 }
@@ -339,7 +351,7 @@ INLINE void FN(pack_tiles)(T *to, const T *d, rnn_idx ldd, rnn_idx k, rnn_idx ro
 }
 
 /* One matrix, with rows m of C and k of its pack: D laid out in `d`. */
-INLINE void FN(outer_block)(const rnn_pack *pk, T *c, rnn_idx ldc, const T *d, rnn_idx rows, rnn_idx k, rnn_idx block)
+INLINE void FN(outer_block)(const rnn_pack *pk, T *c, rnn_idx ldc, const T *d, rnn_idx rows, rnn_idx k, rnn_idx block, int fresh)
 {
     const int strip = STRIP(RNN_PLAIN);
     for (rnn_idx i = 0; i < FN(panels)(pk); i++) {
@@ -359,7 +371,7 @@ INLINE void FN(outer_block)(const rnn_pack *pk, T *c, rnn_idx ldc, const T *d, r
             for (int v = 0; v < RNN_MAX_SLOTS; v++) {
                 const rnn_idx left = pk->n - u - v * LANES;
                 t.lanes[v] = left < LANES ? (int)left : LANES;
-                t.start[v] = v < nv ? t.c + v * LANES : NULL;
+                t.start[v] = v < nv && !fresh ? t.c + v * LANES : NULL;
                 t.ldstart[v] = ldc;
             }
             FN(row_tiles)(&t, FN(grad_tiles)[nv], rows, MAX_ROWS(strip), 1, u + nv * LANES > pk->n, 0);
@@ -381,7 +393,7 @@ static void FN(outer)(const rnn_outer *p, rnn_idx m0, rnn_idx m1)
             FN(pack_tiles)(d, (const T *)p->d + k * p->ldd + m, p->ldd, block, rows, limit);
             for (int i = 0; i < 2; i++)
                 if (p->pack[i])
-                    FN(outer_block)(p->pack[i], (T *)p->c[i] + m * p->ldc[i], p->ldc[i], d, rows, k, block);
+                    FN(outer_block)(p->pack[i], (T *)p->c[i] + m * p->ldc[i], p->ldc[i], d, rows, k, block, p->fresh && k == 0);
         }
 }
 

@@ -405,6 +405,11 @@ def test_curves(plt):
     settled = viz.plot_lyapunov_convergence((np.array([1, 2]), estimate), plt.figure().gca())
     np.testing.assert_array_equal(y_of(lines(settled, "lyapunov_convergence")[0]), [-1, -0.5])
     plt.close()
+    # directions that a ReLU cuts off altogether
+    dead = np.array([[-1.0, -np.inf, -np.inf], [-0.5, -np.inf, -np.inf]])
+    ax = viz.plot_lyapunov_convergence((np.array([1, 2]), dead), plt.figure().gca())
+    assert [text.get_text() for text in ax.texts] == ["λ$_{1}$"]
+    plt.close()
 
 
 def test_series_of_a_recorder(plt):

@@ -32,7 +32,7 @@ def pace(rate: float) -> str:
         return "neither fades nor grows"
     steps = np.log(2) / abs(rate)
     verb = "halves" if rate < 0 else "doubles"
-    if steps < 1:
+    if steps < 0.995:
         factor = np.exp(abs(rate))
         return f"{'shrinks' if rate < 0 else 'grows'} {number(factor)}-fold a step"
     return f"{verb} every {count_of(steps)}"
@@ -40,4 +40,5 @@ def pace(rate: float) -> str:
 
 def count_of(count: float) -> str:
     """3 -> "3 steps"."""
-    return f"{number(count)} step" + ("" if count == 1 else "s")
+    told = number(count)
+    return f"{told} step" + ("" if told == "1" else "s")

@@ -51,13 +51,18 @@ def plot_lyapunov_convergence(convergence, ax=None, *, n: int = 6, **line_kw):
     ax.set_xlabel("steps walked")
     ax.set_ylabel("estimate of λ$_i$   (nats per step)")
     half = np.searchsorted(counted, counted[-1] / 2)
-    drift = abs(estimate[-1, 0] - estimate[half, 0])
-    ax.set_title(f"λ₁ = {number(estimate[-1, 0])}, moved by {number(drift)} over the last half")
+    last, before = estimate[-1, 0], estimate[half, 0]
+    drift = 0.0 if last == before else abs(last - before)  # both may be −∞
+    ax.set_title(f"λ₁ = {number(last)}, moved by {number(drift)} over the last half")
     return ax
 
 
 def _name_ends(ax, x, ends, which, shades):
-    """λ_i beside the end of its line; lines that end together share one name."""
+    """λ_i beside the end of its line; lines that end together share one name, and −∞ has none."""
+    finite = np.isfinite(ends[which])
+    which, shades = which[finite], shades[finite]
+    if not len(which):
+        return
     near = 0.06 * (np.ptp(ends[which]) or 1.0)
     groups = []
     for i, shade in zip(which, shades, strict=True):

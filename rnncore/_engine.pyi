@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
 
+pool: Any  # a capsule with the engine's threads
+
 class Weights:
     input_size: int
     hidden_size: int

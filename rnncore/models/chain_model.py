@@ -76,9 +76,8 @@ class ChainModel(SequenceModelBase):
         if self.warm_start:
             given |= self.__dict__.get("_values", {})
         seeds = np.random.SeedSequence(self.random_state).spawn(self.n_init)
-        best = None
-        with Workers() as workers, progress_bar(progress, self.n_init * self.n_iter,
-                                                type(self).__name__) as bar:
+        best, workers = None, Workers()
+        with progress_bar(progress, self.n_init * self.n_iter, type(self).__name__) as bar:
             for k, seed in enumerate(seeds):
                 values = self._begin(rows, np.random.default_rng(seed), given)
                 found = self._climb(rows, self._shapes(values), workers, bar)

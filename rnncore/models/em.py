@@ -2,8 +2,8 @@
 
 Sequences lie end to end (`Rows`) and are worked off in portions of whole sequences.
 Portions depend on the data alone and their sums are added in their order, so nothing
-depends on the number of threads. Each thread makes one call into ``rnncore._lattice``
-and stays there, without the GIL, until no portion is left.
+depends on the number of threads. They are the engine's, without the GIL, and each takes
+portions until none is left.
 
 An *emission* is made from a model's parameters; ``emission.on(x)`` is the
 ``_lattice.Emission`` of one array of rows.
@@ -11,7 +11,6 @@ An *emission* is made from a model's parameters; ``emission.on(x)`` is the
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -67,35 +66,16 @@ class Expectation(NamedTuple):
 
 
 class Workers:
-    """The threads of one call, `rnncore.num_threads` of them, this one included.
-
-    Use as a context manager: no thread outlives it.
-    """
+    """Working arrays for `rnncore.num_threads` threads, used again from pass to pass."""
 
     def __init__(self):
         from rnncore import num_threads
 
-        self.threads = num_threads()
-        self._pool = None
-        self._spaces = [_lattice.Space() for _ in range(self.threads)]
-
-    def __enter__(self):
-        if self.threads > 1:
-            self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="rnncore-em")
-        return self
-
-    def __exit__(self, *error):
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._spaces = [_lattice.Space() for _ in range(num_threads())]
 
     def run(self, work, cells):
         """All of a ``_lattice.Pass``, on one thread if it has fewer than `ALONE_BELOW` cells."""
-        mine, *others = self._spaces
-        helpers = [] if self._pool is None or cells < ALONE_BELOW else [
-            self._pool.submit(work.run, space) for space in others]
-        work.run(mine)
-        for helper in helpers:
-            helper.result()
+        work.run(self._spaces if cells >= ALONE_BELOW else self._spaces[:1])
 
 
 def expect(chain, emission, rows, workers):
@@ -107,8 +87,7 @@ def expect(chain, emission, rows, workers):
 
 def posteriors(chain, emission, x):
     """gamma (T, n) of one sequence, and its log probability."""
-    with Workers() as workers:
-        found = _smooth(chain, emission, Rows.pack([x]), workers, keep=True)
+    found = _smooth(chain, emission, Rows.pack([x]), Workers(), keep=True)
     return found.gamma[:, : chain.n_states].copy(), float(found.log_prob[0])
 
 
@@ -123,6 +102,5 @@ def _smooth(chain, emission, rows, workers, keep=False):
 def filtered(chain, emission, rows):
     """Log p(x_t | x_<t) of every row and p(state | x_≤t), lists with an item a sequence."""
     work = _lattice.Filtering(chain, emission.on(rows.values), rows.offsets, rows.portions(0))
-    with Workers() as workers:
-        workers.run(work, len(rows.values) * chain.width)
+    Workers().run(work, len(rows.values) * chain.width)
     return rows.split(work.log_norm), rows.split(work.alpha[:, : chain.n_states])

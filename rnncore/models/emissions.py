@@ -94,8 +94,9 @@ class GaussianEmission:
 def normalised(counts, otherwise):
     """Rows that sum to 1; a row without counts keeps what it was."""
     total = counts.sum(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        return np.where(total > 0, counts / np.where(total > 0, total, 1), otherwise)
+    found = np.empty_like(counts)
+    found[...] = otherwise
+    return np.divide(counts, total, out=found, where=total > 0)
 
 
 def outer(v):

@@ -273,20 +273,22 @@ class HiddenMarkov(ChainModel):
             own = self._begin_categorical(rows.values, rng, given)
         else:
             own = self._begin_gaussian(rows.values, rng, given)
-        return {name: given.get(name, value) for name, value in (values | own).items()}
+        return values | own | given
 
     def _begin_categorical(self, x, rng, given):
-        symbols = self._alphabet.size
         if "emissionprob_" in given:
-            symbols = self._widen(given["emissionprob_"].shape[-1])
+            self._widen(given["emissionprob_"].shape[-1])
+            return {}
+        symbols = self._alphabet.size
         seen = np.bincount(x[x >= 0], minlength=symbols) + 1.0
         return {"emissionprob_": normalised(seen * rng.gamma(1.0, size=(self.n_states, symbols)),
                                             1.0)}
 
     def _begin_gaussian(self, x, rng, given):
         n = self.n_states
-        known = ~np.isnan(x).any(axis=1)
-        x = x if known.all() else x[known]
+        missing = np.isnan(x)
+        if missing.any():
+            x = x[~missing.any(axis=1)]
         if len(x) == 0:
             raise ValueError("sequences: got only missing values, expected at least one row")
         means = given.get("means_")
@@ -296,7 +298,7 @@ class HiddenMarkov(ChainModel):
             raise ValueError(f"sequences: got {x.shape[1]} features, expected as many as in the "
                              f"means_ that were set, with shape {means.shape}")
         if "covars_" in given:
-            return {"means_": means, "covars_": given["covars_"]}
+            return {"means_": means}
         covar = np.atleast_2d(np.cov(x.T, bias=len(x) == 1))
         covar = covar + self.min_covar * np.eye(len(covar))
         one = np.diag(covar) if self.covariance_type == "diag" else covar

@@ -16,6 +16,8 @@ from libc.string cimport memcpy, memset
 from cpython.buffer cimport (
     PyBuffer_FillInfo, PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 
+from cpython.pycapsule cimport PyCapsule_New
+
 from kernels cimport *
 
 import os
@@ -76,6 +78,10 @@ def get_num_threads():
 
 def set_num_threads(int n):
     rnncore_set_num_threads(n)
+
+
+# `rnn_pool_run`, for the other compiled module: all of rnncore works on one set of threads.
+pool = PyCapsule_New(<void *>rnn_pool_run, "rnncore._engine.pool", NULL)
 
 
 _choose()

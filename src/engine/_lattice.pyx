@@ -23,6 +23,7 @@ from libc.math cimport INFINITY, exp, log
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
+from cpython.pycapsule cimport PyCapsule_Import
 
 import numpy as np
 
@@ -44,6 +45,12 @@ cdef extern from "lattice.h" nogil:
     double lattice_off_top(double *x, Py_ssize_t n) noexcept
     void lattice_exp(double *x, Py_ssize_t n) noexcept
     Py_ssize_t lattice_take(Py_ssize_t *counter) noexcept
+
+
+# The engine's threads (pool.c), taken from the module that has them.
+ctypedef void (*pool_fn)(void *context, int thread, int threads) noexcept nogil
+ctypedef void (*run_fn)(pool_fn f, void *context, int threads) noexcept nogil
+cdef run_fn run_on_pool = <run_fn>PyCapsule_Import("rnncore._engine.pool", 0)
 
 
 # A bound on every transition, below which the road of probabilities is watched step by step.

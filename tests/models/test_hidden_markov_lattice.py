@@ -18,8 +18,7 @@ TIGHT = 1e-12
 
 def smooth(chain, emission, arrays):
     """`Expectation`, and the posteriors of each sequence."""
-    with em.Workers() as workers:
-        found = em.expect(chain, emission, em.Rows.pack(arrays), workers)
+    found = em.expect(chain, emission, em.Rows.pack(arrays), em.Workers())
     return found, [em.posteriors(chain, emission, a)[0] for a in arrays]
 
 
@@ -136,7 +135,7 @@ def test_exp_to_the_last_place():
     chain = _lattice.Chain(np.array([0.5, 0.5]), np.full((2, 2), 0.5))
     work = _lattice.Filtering(chain, _lattice.Given(y[:, None], log_b, np.zeros(1)),
                               np.array([0, len(y)]), np.array([0, 1]))
-    work.run(_lattice.Space())
+    work.run([_lattice.Space()])
     ratio = work.alpha[:, 1] / work.alpha[:, 0]
     # 13 roundings in the series, most of them on small terms: 2 ulp; 2 more for the ratio
     np.testing.assert_allclose(ratio, np.exp(y), rtol=4 * np.finfo(float).eps)

@@ -7,7 +7,7 @@
 #define LSTM_SLOTS(base) *s_i = (base), *s_f = s_i + H, *s_g = s_f + H, *s_o = s_g + H
 
 /* Gates first and states after, each over all rows: a state waits for three gates, and in one loop that wait
- * is half of the time (LSTM at H 128: 128 cycles a vector instead of 70). */
+ * is a fifth of the time (Zen 3, 128 units: 119 cycles a vector instead of 99). */
 static void FN(lstm_forward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
 {
     const rnn_idx H = s->h_size;

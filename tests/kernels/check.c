@@ -147,8 +147,8 @@ static void check_gradients(rnn_idx n, rnn_idx k)
                        .c = {random_array(m * n), random_array(m * (n + 1))}, .ldc = {n, n + 1}};
     K->outer(&outer, 0, 4);
     K->outer(&outer, 4, m);
-    result("outer 0", "gradient", n, outer.c[0], m * n, k);
-    result("outer 1", "gradient", n, outer.c[1], m * (n + 1), k);
+    result("outer_x", "gradient", n, outer.c[0], m * n, k);
+    result("outer_h", "gradient", n, outer.c[1], m * (n + 1), k);
     void *sums = random_array(m);
     K->column_sums(sums, outer.d, m, k, 0, m);
     result("sums", "gradient", n, sums, m, k);

@@ -280,11 +280,10 @@ class Tape:
             return {}, None
         end = suffix(run.index, run.direction)
         sums = np.zeros((self.layer._info["slots"], self.layer.hidden_size), self.dtype)
-        found = {"w_ih": wanted["weight_ih" + end], "w_hh": wanted["weight_hh" + end], "slot_sums": sums}
-        if self.T == 0 or self.B == 0:
-            for array in found.values():
-                array[...] = 0
-        return found | {"fresh": True}, sums
+        w_ih, w_hh = wanted["weight_ih" + end], wanted["weight_hh" + end]
+        if self.T == 0 or self.B == 0:      # no step fills them in
+            w_ih[...] = w_hh[...] = 0
+        return {"w_ih": w_ih, "w_hh": w_hh, "slot_sums": sums, "fresh": True}, sums
 
     def _share_sums(self, run, wanted, sums):
         """The slots' sums are the biases' gradients."""

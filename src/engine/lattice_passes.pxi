@@ -97,7 +97,7 @@ cdef class Pass:
 
 
 cdef enum:
-    MOST_THREADS = 256
+    MOST_THREADS = 256          # the pool's
 
 
 cdef struct Shared:             # what the threads of one `Pass.run` are told; its caller holds the objects
@@ -146,8 +146,7 @@ cdef class Smoothing(Pass):
         self.starts_of = np.zeros((count, n))
         self.products_of = np.zeros((count, n, n))
         self.pairs_of = np.zeros((count, n, n))
-        # 64 bytes between portions: they are added to every step, and a cache line that two threads
-        # write costs a fifth of the time
+        # 64 bytes between portions: they are added to every step, and no cache line has two writers
         self.sums_of = np.zeros((count, self.emission.n_sums + 2, n))
         self.keep = keep
         self.kept = np.zeros((self.emission.rows if keep else 0, n))

@@ -58,7 +58,7 @@ typedef struct {
     const rnn_idx *lengths;     /* NULL: every row is on */
     rnn_idx t;                  /* a row is off when t >= lengths[row] */
     int reverse;                /* reverse: a row's first step is t == lengths[row] - 1 */
-    int keep;                   /* forward: store the gates (a recorded pass) */
+    int keep;                   /* forward: a recorded pass, whose slots and c are read again */
 
     void *gates;                /* [B][slots][H] */
     rnn_idx ldgates;

@@ -40,7 +40,7 @@
 typedef struct {
     const T *a; rnn_idx lda;                /* forward: element (r, k) at r*lda + k; gradient: k*R + r */
     const T *w; rnn_idx wstrip, wpanel, k;  /* strides of strip and panel (elements), inner size */
-    rnn_idx wk;                             /* gradient: stride of k */
+    rnn_idx wk;                             /* stride of k; a step's tile knows it */
     T *c; rnn_idx ldc, cv, cp;              /* strides of row, vector, panel */
     const T *start[RNN_MAX_SLOTS];          /* per vector of the first panel */
     rnn_idx ldstart[RNN_MAX_SLOTS];
@@ -165,6 +165,10 @@ INLINE int FN(wide)(rnn_idx rows, int nv)
 #endif
 }
 
+/* Rows are divided evenly over tiles of at most `limit`: 16 = 6 + 5 + 5, not 6 + 6 + 4. */
+INLINE rnn_idx FN(tile_count)(rnn_idx rows, rnn_idx limit) { return (rows + limit - 1) / limit; }
+INLINE rnn_idx FN(rows_of_tile)(rnn_idx rows, rnn_idx count, rnn_idx i) { return rows / count + (i < rows % count); }
+
 /* ---- packing ---------------------------------------------------------------------------------- */
 
 INLINE rnn_idx FN(panel_units)(const rnn_pack *p) { return p->groups > 1 ? LANES : RNN_PLAIN * LANES; }
@@ -237,7 +241,7 @@ static void FN(pack_rows)(const rnn_pack *p, rnn_idx k0, rnn_idx rows, const voi
 
 /* ---- the product of a step -------------------------------------------------------------------- */
 
-/* Rows r0 .. r1 over one block of k, divided evenly (16 = 6 + 5 + 5, not 6 + 6 + 4).
+/* All rows over one block of k.
  *
  * next_bytes: weights that come after this block; each tile brings a share of them into L2 while it runs.  Large
  * matrices stream from L3, where the first tile of every block otherwise waits (LSTM 25,128,1024 on Zen 3: 79 %
@@ -245,10 +249,10 @@ static void FN(pack_rows)(const rnn_pack *p, rnn_idx k0, rnn_idx rows, const voi
 INLINE void FN(row_tiles)(FN(tile_args) *t, const FN(tile_fn) *tiles, rnn_idx rows, rnn_idx limit, const int gradient,
                           int part, rnn_idx next_bytes)
 {
-    const rnn_idx count = (rows + limit - 1) / limit, row_step = gradient ? t->k : t->lda;
+    const rnn_idx count = FN(tile_count)(rows, limit), row_step = gradient ? t->k : t->lda;
     const char *next = (const char *)t->w + next_bytes;         /* blocks are packed one after the other */
     for (rnn_idx i = 0; i < count; i++) {
-        const rnn_idx r = rows / count + (i < rows % count);
+        const rnn_idx r = FN(rows_of_tile)(rows, count, i);
         for (rnn_idx b = i * next_bytes / count; b < (i + 1) * next_bytes / count; b += 64) __builtin_prefetch(next + b, 0, 2);
         tiles[r](t, part);
         t->a += r * row_step;
@@ -258,13 +262,23 @@ INLINE void FN(row_tiles)(FN(tile_args) *t, const FN(tile_fn) *tiles, rnn_idx ro
     }
 }
 
-/* What one strip of a panel and a range of k take: the tile's arguments but for A and start. */
-INLINE void FN(strip)(FN(tile_args) *t, const rnn_pack *p, rnn_idx panel, int nv, int v0, rnn_idx k, rnn_idx block)
+/* What `nv` vectors from v0 on of a panel, and steps of k, take: the tile's arguments but for rows and start.
+ * Returns whether they run over the end of the units. */
+INLINE int FN(strip)(FN(tile_args) *t, const rnn_pack *p, rnn_idx panel, int v0, int nv, rnn_idx k, rnn_idx block)
 {
+    const int panel_nv = FN(panel_vectors)(p, panel);
+    int part = 0;
+    for (int v = 0; v < nv; v++) {
+        const rnn_idx left = p->n - panel * FN(panel_units)(p) - (p->groups > 1 ? 0 : (v0 + v) * LANES);
+        t->lanes[v] = left < LANES ? (int)left : LANES;
+        part |= left < LANES;
+    }
     t->k = p->k - k < block ? p->k - k : block;
-    t->wstrip = p->k * STRIP(nv) * LANES;
-    t->wpanel = p->k * nv * LANES;
-    t->w = (const T *)p->w + FN(vector_offset)(p, panel, nv, v0) + k * STRIP(nv) * LANES;
+    t->wk = STRIP(panel_nv) * LANES;
+    t->wstrip = p->k * t->wk;
+    t->wpanel = p->k * panel_nv * LANES;
+    t->w = (const T *)p->w + FN(vector_offset)(p, panel, panel_nv, v0) + k * t->wk;
+    return part;
 }
 
 /* Steps of k whose share of `nv` vectors stays in L1, all of about one size. */
@@ -279,8 +293,7 @@ INLINE rnn_idx FN(k_block)(rnn_idx k, int nv)
 INLINE int FN(tile_vectors)(rnn_idx rows, int nv)
 {
     const int strip = STRIP(nv);
-    const rnn_idx limit = MAX_ROWS(strip), tiles = (rows + limit - 1) / limit;
-    return strip < nv && rows / tiles * strip < 8 ? nv : strip;
+    return strip < nv && rows / FN(tile_count)(rows, MAX_ROWS(strip)) * strip < 8 ? nv : strip;
 }
 
 static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_idx panel0, rnn_idx panel1)
@@ -306,14 +319,8 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
             if (more > 1 && FN(wide_tiles)[rows][nv][more]) taken = more;
         }
         for (int v0 = 0; v0 < panel_nv; v0 += nv) {
-            int part = 0;
-            for (int v = 0; v < nv; v++) {
-                const rnn_idx left = pk->n - u - (plain ? (v0 + v) * LANES : 0);
-                t.lanes[v] = left < LANES ? (int)left : LANES;
-                part |= left < LANES;
-            }
             for (rnn_idx k = 0; k == 0 || k < pk->k; k += block) {
-                FN(strip)(&t, pk, i, panel_nv, v0, k, block);
+                const int part = FN(strip)(&t, pk, i, v0, nv, k, block);
                 t.a = (const T *)p->a + row0 * p->lda + k;
                 t.c = (T *)p->c + row0 * p->ldc + u + v0 * t.cv;
                 for (int v = 0; v < RNN_MAX_SLOTS; v++) {
@@ -341,9 +348,9 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
  * vectors, so up to one beyond the end. */
 INLINE void FN(pack_tiles)(T *to, const T *d, rnn_idx ldd, rnn_idx k, rnn_idx rows, rnn_idx limit)
 {
-    const rnn_idx count = (rows + limit - 1) / limit;
+    const rnn_idx count = FN(tile_count)(rows, limit);
     for (rnn_idx i = 0; i < count; i++) {
-        const rnn_idx r = rows / count + (i < rows % count);
+        const rnn_idx r = FN(rows_of_tile)(rows, count, i);
         for (rnn_idx q = 0; q < k; q++, to += r)
             for (rnn_idx j = 0; j < r; j += LANES) FN(vstore)(to + j, FN(vload_n)(d + q * ldd + j, r - j));
         d += r;
@@ -357,24 +364,19 @@ INLINE void FN(outer_block)(const rnn_pack *pk, T *c, rnn_idx ldc, const T *d, r
     for (rnn_idx i = 0; i < FN(panels)(pk); i++) {
         const int panel_nv = FN(panel_vectors)(pk, i);
         for (int v0 = 0, nv; v0 < panel_nv; v0 += nv) {
-            const rnn_idx u = (i * RNN_PLAIN + v0) * LANES;
             nv = panel_nv - v0 < strip ? panel_nv - v0 : strip;
             FN(tile_args) t;
-            t.k = block;
-            t.wk = STRIP(panel_nv) * LANES;
+            const int part = FN(strip)(&t, pk, i, v0, nv, k, block);
             t.ldc = ldc;
             t.cv = LANES;
             t.cp = 0;
             t.a = d;
-            t.w = (const T *)pk->w + FN(vector_offset)(pk, i, panel_nv, v0) + k * t.wk;
-            t.c = c + u;
+            t.c = c + (i * RNN_PLAIN + v0) * LANES;
             for (int v = 0; v < RNN_MAX_SLOTS; v++) {
-                const rnn_idx left = pk->n - u - v * LANES;
-                t.lanes[v] = left < LANES ? (int)left : LANES;
                 t.start[v] = v < nv && !fresh ? t.c + v * LANES : NULL;
                 t.ldstart[v] = ldc;
             }
-            FN(row_tiles)(&t, FN(grad_tiles)[nv], rows, MAX_ROWS(strip), 1, u + nv * LANES > pk->n, 0);
+            FN(row_tiles)(&t, FN(grad_tiles)[nv], rows, MAX_ROWS(strip), 1, part, 0);
         }
     }
 }

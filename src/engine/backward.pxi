@@ -145,8 +145,9 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
     cdef Array *state = &j.c if cell.states == 2 else &j.h
     cdef rnn_step step
     cdef rnn_product p
-    cdef int s, g
+    cdef int s
     memset(&step, 0, sizeof(step))
+    p.steps, p.step_a, p.step_c, p.bias[0] = 1, 0, 0, NULL
     step.h_size, step.tape_rows = H, B
     step.lengths, step.reverse = j.lengths, j.reverse
     step.ldgates, step.lddelta = j.gates.ld[1] // item, j.delta.ld[1] // item
@@ -157,6 +158,7 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
         t = low + n if j.reverse else high - 1 - n
         before = t + 1 if j.reverse else t - 1
         step.t = t
+        p.downward = t & 1
         step.gates = j.gates.p + t * j.gates.ld[0] if j.gates.p != NULL else NULL
         if 0 <= before < j.T:
             step.prev, step.ldprev = prev.p + before * prev.ld[0], prev.ld[1] // item
@@ -176,10 +178,7 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
             p.pack = &j.ht_pack[s]
             p.a, p.lda = <char *>step.delta + stage.slot * H * item, step.lddelta
             p.c, p.ldc, p.gc = (j.daux if stage.from_aux else j.dh), H, 0
-            for g in range(4):
-                p.start[g] = NULL
-            if not stage.from_aux:              # adds to what goes straight to the state
-                p.start[0], p.ldstart[0] = j.dh, H
+            p.adds = not stage.from_aux         # to what goes straight to the state
             j.k.product(&p, part.row0, part.row1, part.unit0 // width, (part.unit1 + width - 1) // width)
     return False
 
@@ -187,16 +186,13 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
 cdef void input_gradient(Backward *j, idx low, idx high, const Part *part) noexcept nogil:
     cdef rnn_product p
     cdef idx row0, row1, rows = (high - low) * j.R
-    cdef int g
     share(rows, j.k.tile_rows, part.thread, part.threads, &row0, &row1)
-    p.pack = j.xt_pack
+    p.pack, p.downward = j.xt_pack, 0
     p.a = delta_at(j, low, low) + j.cell.x_slot * j.H * j.item
     p.lda = j.delta.ld[1] // j.item
     p.c, p.ldc, p.gc = j.grad_x.p + low * j.grad_x.ld[0], j.grad_x.ld[1] // j.item, 0
-    for g in range(4):
-        p.start[g] = NULL
-    if j.accumulate:
-        p.start[0], p.ldstart[0] = p.c, p.ldc
+    p.steps, p.step_a, p.step_c = 1, 0, 0
+    p.adds, p.bias[0] = j.accumulate, NULL
     j.k.product(&p, row0, row1, 0, (j.I + 4 * j.k.lanes - 1) // (4 * j.k.lanes))
 
 

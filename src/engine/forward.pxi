@@ -109,28 +109,20 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
 cdef void project(Forward *j, idx low, idx high, const Part *part) noexcept nogil:
     """Steps low .. high of W_ih x + bias, into the slots that the input feeds."""
     cdef rnn_product p
-    cdef idx item = j.item, panel0, panel1, panel, t
+    cdef idx item = j.item, row0, row1
     cdef int g, gates = j.cell.gates
-    cdef char *c = gates_at(j, low, low) + j.cell.x_slot * j.H * item
     cdef idx width = j.k.lanes if gates > 1 else 4 * j.k.lanes
-    panel0, panel1 = part.unit0 // width, (part.unit1 + width - 1) // width
-    p.pack = j.x_pack
-    p.lda = j.x.ld[1] // item
+    p.pack, p.downward, p.adds = j.x_pack, 0, 0
     p.ldc, p.gc = j.gates.ld[1] // item, j.H
-    for g in range(4):
-        p.start[g] = j.bias + (j.cell.x_slot + g) * j.H * item if g < gates else NULL
-        p.ldstart[g] = 0
-    if part.row1 - part.row0 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):
-        # rows of all steps lie evenly: one product
-        if j.B == 1:
-            p.lda = j.x.ld[0] // item
-        p.a, p.c = j.x.p + low * j.x.ld[0], c
-        j.k.product(&p, 0, (high - low) * j.B, panel0, panel1)
-        return
-    for panel in range(panel0, panel1):         # a panel stays in L1 over the steps
-        for t in range(low, high):
-            p.a, p.c = j.x.p + t * j.x.ld[0], c + (t - low) * j.gates.ld[0]
-            j.k.product(&p, part.row0, part.row1, panel, panel + 1)
+    for g in range(gates):
+        p.bias[g] = j.bias + (j.cell.x_slot + g) * j.H * item
+    p.a, p.c = j.x.p + low * j.x.ld[0], gates_at(j, low, low) + j.cell.x_slot * j.H * item
+    p.lda, p.steps, p.step_a, p.step_c = j.x.ld[1] // item, high - low, j.x.ld[0] // item, j.gates.ld[0] // item
+    row0, row1 = part.row0, part.row1
+    if row1 - row0 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):       # rows of all steps lie evenly
+        row0, row1, p.steps = 0, (high - low) * j.B, 1
+        p.lda = j.x.ld[0] // j.B // item
+    j.k.product(&p, row0, row1, part.unit0 // width, (part.unit1 + width - 1) // width)
 
 
 cdef bint recur(Forward *j, rnn_step *step, Part *part) noexcept nogil:
@@ -140,8 +132,10 @@ cdef bint recur(Forward *j, rnn_step *step, Part *part) noexcept nogil:
     """
     cdef const rnn_stage *stage
     cdef rnn_product p
-    cdef idx H = j.H, item = j.item, width, block, u, stop
-    cdef int s, g, slot
+    cdef idx H = j.H, item = j.item, width, block, blocks, n, u, stop
+    cdef int s, g
+    p.steps, p.step_a, p.step_c = 1, 0, 0
+    p.downward = step.t & 1                                     # there and back: each step begins with weights in cache
     for s in range(j.cell.stages):
         stage = &j.cell.stage[s]
         width = j.k.lanes if stage.groups > 1 else 4 * j.k.lanes
@@ -151,22 +145,17 @@ cdef bint recur(Forward *j, rnn_step *step, Part *part) noexcept nogil:
             p.a = step.aux
         p.ldc, p.gc = step.ldgates, H
         p.c = <char *>step.gates + stage.slot * H * item
-        for g in range(4):
-            slot = stage.slot + g
-            p.start[g], p.ldstart[g] = NULL, 0
-            if g < stage.groups:
-                if slot < j.cell.x_slot + j.cell.gates:         # the projection is there already
-                    p.start[g], p.ldstart[g] = <char *>p.c + g * H * item, p.ldc
-                else:
-                    p.start[g] = j.bias + slot * H * item
+        p.adds = max(0, min(stage.groups, j.cell.x_slot + j.cell.gates - stage.slot))   # the projection is there already
+        for g in range(stage.groups):
+            p.bias[g] = j.bias + (stage.slot + g) * H * item
         # as many panels as leave the pre-activations in L1
         block = max(1, 16384 // (max(1, part.row1 - part.row0) * width * stage.groups * item)) * width
-        u = part.unit0
-        while u < part.unit1:
+        blocks = (part.unit1 - part.unit0 + block - 1) // block
+        for n in range(blocks):
+            u = part.unit0 + (blocks - 1 - n if p.downward else n) * block
             stop = min(part.unit1, u + block)
             j.k.product(&p, part.row0, part.row1, u // width, (stop + width - 1) // width)
             stage.forward(step, part.row0, part.row1, u, stop)
-            u = stop
         if part.by_units and meet(&j.barrier, part, True):
             return True
     return False

@@ -15,8 +15,10 @@ cdef extern from "kernels.h" nogil:
         idx lda
         void *c
         idx ldc, gc
-        const void *start[4]
-        idx ldstart[4]
+        int adds
+        const void *bias[4]
+        idx steps, step_a, step_c
+        int downward
 
     ctypedef struct rnn_outer:
         const void *d

@@ -28,15 +28,18 @@ typedef struct {
     int groups;
 } rnn_pack;
 
-/* C[r, g, u] = start[r, g, u] + sum_k A[r, k] W[g, u, k], k ascending, one accumulator an element. */
+/* C[r, g, u] = start + sum_k A[r, k] W[g, u, k], k ascending, one accumulator an element; start is what C holds
+ * for the first `adds` groups, and a bias for the others. */
 typedef struct {
     const rnn_pack *pack;
     const void *a;                          /* A, row stride lda, k contiguous */
     rnn_idx lda;
     void *c;                                /* C, row stride ldc, group stride gc */
     rnn_idx ldc, gc;
-    const void *start[RNN_MAX_SLOTS];       /* per group; NULL: zero */
-    rnn_idx ldstart[RNN_MAX_SLOTS];         /* row stride of start; 0: a bias */
+    int adds;
+    const void *bias[RNN_MAX_SLOTS];        /* per group, n values; NULL: zero */
+    rnn_idx steps, step_a, step_c;          /* the same rows so many times, A and C that far further on */
+    int downward;                           /* last panel first: what the call before left in cache comes first */
 } rnn_product;
 
 /* C[m, n] += sum_q D[q, m] A[q, n], q in the order of the rows: the weight gradient, for the two matrices (of the

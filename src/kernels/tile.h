@@ -42,19 +42,20 @@ typedef struct {
     const T *w; rnn_idx wstrip, wpanel, k;  /* strides of strip and panel (elements), inner size */
     rnn_idx wk;                             /* stride of k; a step's tile knows it */
     T *c; rnn_idx ldc, cv, cp;              /* strides of row, vector, panel */
-    const T *start[RNN_MAX_SLOTS];          /* per vector of the first panel */
-    rnn_idx ldstart[RNN_MAX_SLOTS];
+    int adds;                               /* vectors that start from what C holds ... */
+    const T *bias[RNN_MAX_SLOTS];           /* ... and what the others start from, in the first panel; NULL: zero */
     int lanes[RNN_MAX_SLOTS];               /* valid lanes of each vector */
 } FN(tile_args);
 
 INLINE void FN(tile)(const FN(tile_args) *t, const int R, const int NV, const int NP, const int gradient, const int part)
 {
     V acc[TILE_LIMIT][4 * RNN_MAX_SLOTS];
-    const rnn_idx cp = t->cp;
+    T *const to = t->c;
+    const rnn_idx ldc = t->ldc, cv = t->cv, cp = t->cp;
 #pragma GCC unroll 4
     for (int v = 0; v < NV; v++) {
-        const T *s = t->start[v];
-        const rnn_idx ld = t->ldstart[v];
+        const T *s = v < t->adds ? to + v * cv : t->bias[v];
+        const rnn_idx ld = v < t->adds ? ldc : 0;
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
@@ -96,8 +97,6 @@ INLINE void FN(tile)(const FN(tile_args) *t, const int R, const int NV, const in
         a += gradient ? R : 1;
         w += gradient ? wk : strip * LANES;
     }
-    T *const to = t->c;
-    const rnn_idx ldc = t->ldc, cv = t->cv;
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
@@ -165,9 +164,17 @@ INLINE int FN(wide)(rnn_idx rows, int nv)
 #endif
 }
 
-/* Rows are divided evenly over tiles of at most `limit`: 16 = 6 + 5 + 5, not 6 + 6 + 4. */
-INLINE rnn_idx FN(tile_count)(rnn_idx rows, rnn_idx limit) { return (rows + limit - 1) / limit; }
-INLINE rnn_idx FN(rows_of_tile)(rnn_idx rows, rnn_idx count, rnn_idx i) { return rows / count + (i < rows % count); }
+/* Rows over tiles of at most `limit`, evenly: 16 = 6 + 5 + 5, not 6 + 6 + 4. */
+typedef struct {
+    rnn_idx tiles, rows, longer;            /* the first `longer` have a row more */
+} FN(division);
+
+INLINE FN(division) FN(divide)(rnn_idx rows, rnn_idx limit)
+{
+    if (rows <= limit) return (FN(division)){1, rows, 0};
+    const rnn_idx tiles = (rows + limit - 1) / limit;
+    return (FN(division)){tiles, rows / tiles, rows % tiles};
+}
 
 /* ---- packing ---------------------------------------------------------------------------------- */
 
@@ -246,19 +253,18 @@ static void FN(pack_rows)(const rnn_pack *p, rnn_idx k0, rnn_idx rows, const voi
  * next_bytes: weights that come after this block; each tile brings a share of them into L2 while it runs.  Large
  * matrices stream from L3, where the first tile of every block otherwise waits (LSTM 25,128,1024 on Zen 3: 79 %
  * of the peak without, 84 % with; bringing A's next rows as well costs more than it saves: 75 %). */
-INLINE void FN(row_tiles)(FN(tile_args) *t, const FN(tile_fn) *tiles, rnn_idx rows, rnn_idx limit, const int gradient,
-                          int part, rnn_idx next_bytes)
+INLINE void FN(row_tiles)(FN(tile_args) *t, const FN(tile_fn) *tiles, const FN(division) *d, const int gradient, int part,
+                          rnn_idx next_bytes)
 {
-    const rnn_idx count = FN(tile_count)(rows, limit), row_step = gradient ? t->k : t->lda;
+    const rnn_idx row_step = gradient ? t->k : t->lda;
     const char *next = (const char *)t->w + next_bytes;         /* blocks are packed one after the other */
-    for (rnn_idx i = 0; i < count; i++) {
-        const rnn_idx r = FN(rows_of_tile)(rows, count, i);
-        for (rnn_idx b = i * next_bytes / count; b < (i + 1) * next_bytes / count; b += 64) __builtin_prefetch(next + b, 0, 2);
+    const rnn_idx share = next_bytes / d->tiles;
+    for (rnn_idx i = 0; i < d->tiles; i++, next += share) {
+        const rnn_idx r = d->rows + (i < d->longer);
+        for (rnn_idx b = 0; b < share; b += 64) __builtin_prefetch(next + b, 0, 2);
         tiles[r](t, part);
         t->a += r * row_step;
         t->c += r * t->ldc;
-        for (int v = 0; v < RNN_MAX_SLOTS; v++)
-            if (t->start[v]) t->start[v] += r * t->ldstart[v];
     }
 }
 
@@ -267,12 +273,14 @@ INLINE void FN(row_tiles)(FN(tile_args) *t, const FN(tile_fn) *tiles, rnn_idx ro
 INLINE int FN(strip)(FN(tile_args) *t, const rnn_pack *p, rnn_idx panel, int v0, int nv, rnn_idx k, rnn_idx block)
 {
     const int panel_nv = FN(panel_vectors)(p, panel);
+    const rnn_idx units = FN(panel_units)(p), left = p->n - panel * units;
     int part = 0;
-    for (int v = 0; v < nv; v++) {
-        const rnn_idx left = p->n - panel * FN(panel_units)(p) - (p->groups > 1 ? 0 : (v0 + v) * LANES);
-        t->lanes[v] = left < LANES ? (int)left : LANES;
-        part |= left < LANES;
-    }
+    if (left < units)
+        for (int v = 0; v < nv; v++) {
+            const rnn_idx lanes = left - (p->groups > 1 ? 0 : (v0 + v) * LANES);
+            t->lanes[v] = lanes < LANES ? (int)lanes : LANES;
+            part |= lanes < LANES;
+        }
     t->k = p->k - k < block ? p->k - k : block;
     t->wk = STRIP(panel_nv) * LANES;
     t->wstrip = p->k * t->wk;
@@ -284,8 +292,8 @@ INLINE int FN(strip)(FN(tile_args) *t, const rnn_pack *p, rnn_idx panel, int v0,
 /* Steps of k whose share of `nv` vectors stays in L1, all of about one size. */
 INLINE rnn_idx FN(k_block)(rnn_idx k, int nv)
 {
-    const rnn_idx fit = L1_PANEL / (nv * WIDTH), blocks = (k + fit - 1) / fit;
-    return blocks > 1 ? (k + blocks - 1) / blocks : k;
+    const FN(division) d = FN(divide)(k, L1_PANEL / (nv * WIDTH));
+    return d.rows + (d.longer > 0);
 }
 
 /* Vectors that a tile takes of a panel's nv: a strip, unless that leaves tiles of too few rows, whose
@@ -293,7 +301,19 @@ INLINE rnn_idx FN(k_block)(rnn_idx k, int nv)
 INLINE int FN(tile_vectors)(rnn_idx rows, int nv)
 {
     const int strip = STRIP(nv);
-    return strip < nv && rows / FN(tile_count)(rows, MAX_ROWS(strip)) * strip < 8 ? nv : strip;
+    return strip < nv && FN(divide)(rows, MAX_ROWS(strip)).rows * strip < 8 ? nv : strip;
+}
+
+/* Of panels first .. end, those that one tile takes, from the first on or (downward) from the last: several where
+ * there are few rows, if all of them are whole. */
+INLINE rnn_idx FN(panels_at_once)(const rnn_product *p, rnn_idx rows, int nv, rnn_idx first, rnn_idx end)
+{
+    const rnn_idx units = FN(panel_units)(p->pack), n = p->pack->n;
+    rnn_idx most = FN(wide)(rows, nv);
+    if (most > end - first) most = end - first;
+    if (p->downward && end * units > n) most = 1;
+    while (most > 1 && (first + most) * units > n && !p->downward) most--;
+    return most > 1 && FN(wide_tiles)[rows][nv][most] ? most : 1;
 }
 
 static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_idx panel0, rnn_idx panel1)
@@ -301,42 +321,43 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
     const rnn_pack *pk = p->pack;
     const rnn_idx rows = row1 - row0, units = FN(panel_units)(pk);
     const int plain = pk->groups == 1;
-    const int far = pk->n * pk->k * (plain ? 1 : pk->groups) * (rnn_idx)sizeof(T) > L2_WEIGHTS;
+    const int far = pk->n * pk->k * pk->groups * (rnn_idx)sizeof(T) > L2_WEIGHTS;
     if (rows <= 0) return;
-    for (rnn_idx i = panel0, taken; i < panel1; i += taken) {
-        const int panel_nv = FN(panel_vectors)(pk, i), nv = FN(tile_vectors)(rows, panel_nv);
-        const rnn_idx limit = MAX_ROWS(nv), u = i * units;
-        const rnn_idx block = rows > limit ? FN(k_block)(pk->k, nv) : pk->k;    /* several passes: stay in L1 */
-        FN(tile_args) t;
-        t.lda = p->lda;
-        t.ldc = p->ldc;
-        t.cv = plain ? LANES : p->gc;
-        t.cp = units;
-        taken = 1;
-        if (rows <= limit) {                    /* few rows: several panels at once */
-            rnn_idx more = FN(wide)(rows, nv);
-            while (more > 1 && (i + more > panel1 || (i + more - 1) * units + (plain ? nv * LANES : LANES) > pk->n)) more--;
-            if (more > 1 && FN(wide_tiles)[rows][nv][more]) taken = more;
+    int panel_nv = 0, nv = 0, passes = 0;           /* of the panels up to the last, which can be narrower */
+    rnn_idx block = 0;
+    FN(division) rows_of = {0};
+    FN(tile_args) t;
+    t.lda = p->lda;
+    t.ldc = p->ldc;
+    t.cv = plain ? LANES : p->gc;
+    t.cp = units;
+    for (rnn_idx first = panel0, end = panel1; first < end;) {
+        const int its_nv = FN(panel_vectors)(pk, p->downward ? end - 1 : first);
+        if (its_nv != panel_nv) {
+            panel_nv = its_nv;
+            nv = FN(tile_vectors)(rows, panel_nv);
+            rows_of = FN(divide)(rows, MAX_ROWS(nv));
+            passes = rows_of.tiles * p->steps > 1;  /* several over the same weights: those stay in L1 */
+            block = passes ? FN(k_block)(pk->k, nv) : pk->k;
         }
+        const rnn_idx taken = FN(panels_at_once)(p, rows, nv, first, end), i = p->downward ? end - taken : first, u = i * units;
+        if (p->downward) end = i;
+        else first += taken;
+        const FN(tile_fn) *tiles = FN(step_tiles)[nv];
         for (int v0 = 0; v0 < panel_nv; v0 += nv) {
+            for (int v = 0; v < nv; v++) {
+                const T *bias = p->bias[plain ? 0 : v0 + v];
+                t.bias[v] = bias ? bias + u + (plain ? (v0 + v) * LANES : 0) : NULL;
+            }
             for (rnn_idx k = 0; k == 0 || k < pk->k; k += block) {
                 const int part = FN(strip)(&t, pk, i, v0, nv, k, block);
-                t.a = (const T *)p->a + row0 * p->lda + k;
-                t.c = (T *)p->c + row0 * p->ldc + u + v0 * t.cv;
-                for (int v = 0; v < RNN_MAX_SLOTS; v++) {
-                    const int g = plain ? 0 : v0 + v;
-                    t.start[v] = NULL;
-                    if (v >= nv) continue;
-                    if (k > 0) {
-                        t.start[v] = t.c + v * t.cv;
-                        t.ldstart[v] = t.ldc;
-                    } else if (p->start[g]) {
-                        t.ldstart[v] = p->ldstart[g];
-                        t.start[v] = (const T *)p->start[g] + row0 * p->ldstart[g] + u + (plain ? (v0 + v) * LANES : 0);
-                    }
+                t.adds = k > 0 || (plain && p->adds) ? nv : p->adds - v0;
+                for (rnn_idx q = 0; q < p->steps; q++) {
+                    t.a = (const T *)p->a + q * p->step_a + row0 * p->lda + k;
+                    t.c = (T *)p->c + q * p->step_c + row0 * p->ldc + u + v0 * t.cv;
+                    if (taken > 1) FN(wide_tiles)[rows][nv][taken](&t, 0);
+                    else FN(row_tiles)(&t, tiles, &rows_of, 0, part, passes && far ? t.k * nv * WIDTH : 0);
                 }
-                if (taken > 1) FN(wide_tiles)[rows][nv][taken](&t, 0);
-                else FN(row_tiles)(&t, FN(step_tiles)[nv], rows, limit, 0, part, rows > limit && far ? t.k * nv * WIDTH : 0);
             }
         }
     }
@@ -344,13 +365,12 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
 
 /* ---- the weight gradient ---------------------------------------------------------------------- */
 
-/* The first `rows` columns of D as tiles of at most `limit` rows want them: [tile][k][row].  Writes whole
+/* The first columns of D as tiles of so many rows want them: [tile][k][row].  Writes whole
  * vectors, so up to one beyond the end. */
-INLINE void FN(pack_tiles)(T *to, const T *d, rnn_idx ldd, rnn_idx k, rnn_idx rows, rnn_idx limit)
+INLINE void FN(pack_tiles)(T *to, const T *d, rnn_idx ldd, rnn_idx k, const FN(division) *rows)
 {
-    const rnn_idx count = FN(tile_count)(rows, limit);
-    for (rnn_idx i = 0; i < count; i++) {
-        const rnn_idx r = FN(rows_of_tile)(rows, count, i);
+    for (rnn_idx i = 0; i < rows->tiles; i++) {
+        const rnn_idx r = rows->rows + (i < rows->longer);
         for (rnn_idx q = 0; q < k; q++, to += r)
             for (rnn_idx j = 0; j < r; j += LANES) FN(vstore)(to + j, FN(vload_n)(d + q * ldd + j, r - j));
         d += r;
@@ -358,7 +378,8 @@ INLINE void FN(pack_tiles)(T *to, const T *d, rnn_idx ldd, rnn_idx k, rnn_idx ro
 }
 
 /* One matrix, with rows m of C and k of its pack: D laid out in `d`. */
-INLINE void FN(outer_block)(const rnn_pack *pk, T *c, rnn_idx ldc, const T *d, rnn_idx rows, rnn_idx k, rnn_idx block, int fresh)
+INLINE void FN(outer_block)(const rnn_pack *pk, T *c, rnn_idx ldc, const T *d, const FN(division) *rows, rnn_idx k,
+                            rnn_idx block, int fresh)
 {
     const int strip = STRIP(RNN_PLAIN);
     for (rnn_idx i = 0; i < FN(panels)(pk); i++) {
@@ -372,11 +393,9 @@ INLINE void FN(outer_block)(const rnn_pack *pk, T *c, rnn_idx ldc, const T *d, r
             t.cp = 0;
             t.a = d;
             t.c = c + (i * RNN_PLAIN + v0) * LANES;
-            for (int v = 0; v < RNN_MAX_SLOTS; v++) {
-                t.start[v] = v < nv && !fresh ? t.c + v * LANES : NULL;
-                t.ldstart[v] = ldc;
-            }
-            FN(row_tiles)(&t, FN(grad_tiles)[nv], rows, MAX_ROWS(strip), 1, part, 0);
+            t.adds = fresh ? 0 : nv;
+            for (int v = 0; v < nv; v++) t.bias[v] = NULL;
+            FN(row_tiles)(&t, FN(grad_tiles)[nv], rows, 1, part, 0);
         }
     }
 }
@@ -391,11 +410,12 @@ static void FN(outer)(const rnn_outer *p, rnn_idx m0, rnn_idx m1)
     T d[GRADIENT_BYTES / sizeof(T) + LANES];
     for (rnn_idx m = m0; m < m1; m += most)
         for (rnn_idx k = 0; k < all; k += most_k) {
-            const rnn_idx rows = m1 - m < most ? m1 - m : most, block = all - k < most_k ? all - k : most_k;
-            FN(pack_tiles)(d, (const T *)p->d + k * p->ldd + m, p->ldd, block, rows, limit);
+            const FN(division) rows = FN(divide)(m1 - m < most ? m1 - m : most, limit);
+            const rnn_idx block = all - k < most_k ? all - k : most_k;
+            FN(pack_tiles)(d, (const T *)p->d + k * p->ldd + m, p->ldd, block, &rows);
             for (int i = 0; i < 2; i++)
                 if (p->pack[i])
-                    FN(outer_block)(p->pack[i], (T *)p->c[i] + m * p->ldc[i], p->ldc[i], d, rows, k, block, p->fresh && k == 0);
+                    FN(outer_block)(p->pack[i], (T *)p->c[i] + m * p->ldc[i], p->ldc[i], d, &rows, k, block, p->fresh && k == 0);
         }
 }
 

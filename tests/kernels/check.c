@@ -124,8 +124,8 @@ static void check_products(rnn_idx n, rnn_idx k)
         for (int g = 0; g < groups; g++) blocks[g] = random_array(n * k);
         K->pack(&p, blocks, k);
         rnn_product product = {.pack = &p, .a = random_array(B * k), .lda = k, .c = zeros(B * groups * n),
-                               .ldc = groups * n, .gc = n};
-        product.start[0] = random_array(n);     /* a bias: row stride 0; the other groups start from 0 */
+                               .ldc = groups * n, .gc = n, .steps = 1, .downward = groups % 2};
+        product.bias[0] = random_array(n);      /* the other groups start from 0 */
         shared_product s = {.product = &product};
         for (int threads = 1; threads <= 3; threads++) {
             char name[32];

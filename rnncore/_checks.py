@@ -51,7 +51,7 @@ def as_real(value, name, dtype):
 def as_rows(value, name, dtype):
     """As `as_real`, with a last axis that the kernels can walk."""
     array = as_real(value, name, dtype)
-    if array.ndim == 0:
+    if array.ndim == 0 or (array.flags.c_contiguous and array.flags.aligned):
         return array
     rows_fit = array.shape[-1] <= 1 or array.strides[-1] == array.itemsize
     if not rows_fit or not array.flags.aligned or any(s % array.itemsize for s in array.strides):
@@ -60,7 +60,7 @@ def as_rows(value, name, dtype):
 
 
 def as_lengths(lengths, steps, batch):
-    """Lengths of a ragged batch as intp, or None where every row is full."""
+    """Lengths of a ragged batch, an own array of intp, or None where every row is full."""
     if lengths is None:
         return None
     if hasattr(lengths, "detach"):
@@ -77,4 +77,4 @@ def as_lengths(lengths, steps, batch):
         raise ValueError(f"lengths: got {found.reshape(-1)[row]} in row {row}, expected {expected}; "
                          "pad x to the longest row")
     found = np.ascontiguousarray(found.reshape(batch), dtype=np.intp)
-    return None if (found == steps).all() else found
+    return None if (found == steps).all() else found.copy()

@@ -11,7 +11,13 @@ class Weights:
     hidden_size: int
     nbytes: int
     def __init__(self, cell: str, bits: int, input_size: int, hidden_size: int) -> None: ...
-    def pack(self, w_ih: NDArray[Any], w_hh: NDArray[Any], bias: NDArray[Any]) -> None: ...
+    def pack(
+        self,
+        w_ih: NDArray[Any],
+        w_hh: NDArray[Any],
+        b_ih: NDArray[Any] | None = None,
+        b_hh: NDArray[Any] | None = None,
+    ) -> None: ...
     def pack_backward(self, w_ih: NDArray[Any], w_hh: NDArray[Any]) -> None: ...
 
 class Block(Buffer):
@@ -56,7 +62,10 @@ def backward(
     accumulate: bool = False,
     w_ih: NDArray[Any] | None = None,
     w_hh: NDArray[Any] | None = None,
+    b_ih: NDArray[Any] | None = None,
+    b_hh: NDArray[Any] | None = None,
     slot_sums: NDArray[Any] | None = None,
+    fresh: bool = False,
     lengths: NDArray[np.intp] | None = None,
     reverse: bool = False,
 ) -> None: ...

@@ -62,29 +62,17 @@ class Recurrent(Module):
             inputs = self.input_size if layer == 0 else self.directions * self.hidden_size
             entry = [None, None, _engine.Weights(self._cell, self.dtype.itemsize * 8, inputs, self.hidden_size)]
             self._packed[layer, direction] = entry
-        end = suffix(layer, direction)
-        w_ih, w_hh = self._parameters["weight_ih" + end], self._parameters["weight_hh" + end]
         version = self.version
-        if entry[0] != version:
-            entry[2].pack(w_ih, w_hh, self._slot_bias(end))
-            entry[0] = version
-        if backward and entry[1] != version:
-            entry[2].pack_backward(w_ih, w_hh)
-            entry[1] = version
+        if entry[0] != version or (backward and entry[1] != version):
+            end = suffix(layer, direction)
+            weights = [self._parameters.get(name + end) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            if entry[0] != version:
+                entry[2].pack(*weights)
+                entry[0] = version
+            if backward:
+                entry[2].pack_backward(*weights[:2])
+                entry[1] = version
         return entry[2]
-
-    def _slot_bias(self, end):
-        """What each slot of a step starts from: both biases, or bias_hh alone for the GRU's hn."""
-        info = self._info
-        start = np.zeros((info["slots"], self.hidden_size), self.dtype)
-        if self.bias:
-            b_ih = self._parameters["bias_ih" + end].reshape(info["gates"], -1)
-            b_hh = self._parameters["bias_hh" + end].reshape(info["gates"], -1)
-            for i, block in enumerate(info["x_order"]):
-                start[info["x_slot"] + i] += b_ih[block]
-            for slot, block in zip(info["h_slot"], info["h_order"], strict=True):
-                start[slot] += b_hh[block]
-        return start
 
     def __getstate__(self):
         return {name: value for name, value in self.__dict__.items() if name not in ("_packed", "_arena")}
@@ -179,7 +167,7 @@ class Recurrent(Module):
         initial = h.copy(), None if c is None else c.copy()
         count = self.num_layers * self.directions
         kept = kept_shapes(self, T, B) if checkpoint_every is None else (None, None)
-        x, *kept = carve(self, [given.shape, *kept * count])
+        x, *kept = carve(self, (given.shape, *kept * count))
         x[...] = given                          # the tape's own: x may change before backward
         if lengths is not None:
             x[past_end(lengths, T)] = 0

@@ -3,6 +3,7 @@
 import sys
 import zlib
 from contextlib import ExitStack, contextmanager
+from operator import gt
 
 from ._checks import as_dtype, as_real
 
@@ -40,6 +41,8 @@ class Module:
             if values != self._seen:
                 self._seen = values
                 self._version += 1
+        if not self._modules:
+            return self._version
         return self._version + sum(m.version for m in self._modules.values())
 
     @property
@@ -74,9 +77,9 @@ class Module:
         >>> float(layer.parameters["bias_hh_l0"][0])
         0.5
         """
-        views = {name: array.view() for name, array in self._parameters.items()}
-        holders = {name: sys.getrefcount(array) for name, array in self._parameters.items()}
-        opened = _Open(views)
+        views = [array.view() for array in self._parameters.values()]
+        holders = [sys.getrefcount(array) for array in self._parameters.values()]
+        opened = _Open(zip(self._parameters, views, strict=True))
         with ExitStack() as stack:
             for prefix, module in self._modules.items():
                 inner = stack.enter_context(module.writable())
@@ -86,10 +89,10 @@ class Module:
                 yield opened
             finally:
                 self._version += 1
-                for view in views.values():
+                for view in views:
                     view.flags.writeable = False
-                self._watched = any(sys.getrefcount(array) > holders[name]
-                                    for name, array in self._parameters.items())
+                now = [sys.getrefcount(array) for array in self._parameters.values()]
+                self._watched = any(map(gt, now, holders))
 
     def state_dict(self):
         """Copies of the weights, by torch's names.

@@ -1,5 +1,6 @@
 """One layer and direction of a recorded pass: what its loop wrote, and how BPTT walks it in windows."""
 
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -13,11 +14,19 @@ def suffix(layer, direction):
 
 
 def carve(layer, shapes):
-    """Arrays of these shapes (None: no array) on one block of the layer's arena, each on its own cache lines.
+    """Arrays of these shapes (a tuple; None: no array) on one block of the layer's arena, each on its own cache lines.
 
     Rows of slots that would lie a multiple of 2 KB apart get 64 bytes more, or they meet in a few sets of L1.
     """
-    item = layer.dtype.itemsize
+    layouts, size = _layout(shapes, layer.dtype.itemsize)
+    block = layer._arena.take(size)
+    return [None if shape is None else np.ndarray(shape, layer.dtype, block, at, strides)
+            for shape, at, strides in layouts]
+
+
+@lru_cache(maxsize=256)
+def _layout(shapes, item):
+    """(shape, offset, strides) of each array, and the bytes of all; a training loop asks for the same ones."""
     layouts, size = [], 0
     for shape in shapes:
         strides, nbytes = None, prod(shape or (0,)) * item
@@ -27,9 +36,7 @@ def carve(layer, shapes):
             strides, nbytes = (shape[1] * row, row, shape[3] * item, item), shape[0] * shape[1] * row
         layouts.append((shape, size, strides))
         size += -(-nbytes // 64) * 64
-    block = layer._arena.take(size)
-    return [None if shape is None else np.ndarray(shape, layer.dtype, block, at, strides)
-            for shape, at, strides in layouts]
+    return layouts, size
 
 
 def kept_shapes(layer, steps, rows):
@@ -84,8 +91,8 @@ class Run:
             yield 0, T, self.h0, self.c0, self.gates, self.c
             return
         longest = max((stop - start for start, stop, *_ in self.checkpoints), default=0)
-        gates, c_tape, out = carve(self.layer, [*kept_shapes(self.layer, longest, B),
-                                                (longest, B, self.layer.hidden_size)])
+        gates, c_tape, out = carve(self.layer, (*kept_shapes(self.layer, longest, B),
+                                                (longest, B, self.layer.hidden_size)))
         for start, stop, h, c in reversed(self.checkpoints):
             n = stop - start
             part = None if gates is None else gates[:n], None if c_tape is None else c_tape[:n]

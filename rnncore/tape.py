@@ -7,6 +7,7 @@ Training reads it, the debugger reads it, nothing is copied and nothing is compu
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ._checks import as_flag, as_real, as_rows
 from .pullback import pullback
 from .run import carve, suffix
 
+_SHORT = {"w_ih": "weight_ih", "w_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
 SLOTS = {"LSTM": {"i": 0, "f": 1, "g": 2, "o": 3}, "GRU": {"r": 1, "z": 2, "n": 0, "hn": 3}, "RNN": {}}
 
 
@@ -83,23 +85,28 @@ class Tape:
         self.mode = layer.mode
         self.dtype = layer.dtype
         self.T, self.B = runs[0].x.shape[:2]
-        self.lengths = np.full(self.B, self.T) if lengths is None else lengths.copy()
-        self.lengths.flags.writeable = False
         self._runs = runs
-        self._ragged = lengths is not None
+        self._lengths = lengths
         self._batched = batched
         self._shape = shape
         self._version = layer.version
         self._raw_output = output
         self._initial, self._final = initial, final
         self._slots = SLOTS[self.mode]
-        parts = ("h", "c", *self._slots) if self.mode == "LSTM" else ("h", *self._slots)
-        self._where = {f"{run.name}.{part}": (run, part) for run in runs for part in parts}
-        self._cotangents = None
+        self._cotangents = None             # of the last backward, where it may be walked again
         self._many = None                   # K of the last backward, None without an axis for it
         self._went_back = False
 
     # ---- what was recorded ----------------------------------------------------------------------
+
+    @cached_property
+    def lengths(self):
+        return _locked(np.full(self.B, self.T) if self._lengths is None else self._lengths)
+
+    @cached_property
+    def _where(self):
+        parts = ("h", "c", *self._slots) if self.mode == "LSTM" else ("h", *self._slots)
+        return {f"{run.name}.{part}": (run, part) for run in self._runs for part in parts}
 
     @property
     def input(self):
@@ -202,7 +209,8 @@ class Tape:
         wanted = self._room_for_parameters() if parameters and many is None else {}
         if self._runs[0].checkpoints is None:
             self._keep_gradients(dh.shape[1])
-        self._cotangents = grad_output, dh.copy(), None if dc is None else dc.copy()
+        if self._runs[0].checkpoints is not None or many is not None:
+            self._cotangents = grad_output, dh.copy(), None if dc is None else dc.copy()
         grad_x = self._walk(grad_output, dh, dc, wanted)
         self._many = many
         self._went_back = True
@@ -259,7 +267,7 @@ class Tape:
             for run in runs:
                 i = index * layer.directions + run.direction
                 half = None if grad_out is None else layer._half(grad_out, run.direction)
-                options, sums = self._weight_buffers(run, wanted)
+                options = self._weight_buffers(run, wanted)
                 for start, stop, *state in run.windows():
                     some = slice(start, stop)
                     if keep and run.total_h is not None:
@@ -269,39 +277,28 @@ class Tape:
                                  grad_out=None if half is None else half[some], grad_x=grad_x[some],
                                  accumulate=run.direction == 1, **options)
                     options["fresh"] = False
-                self._share_sums(run, wanted, sums)
             if runs[0].mask is not None:
                 _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= runs[0].mask[:, None]
             grad_out = grad_x
         return grad_x
 
     def _weight_buffers(self, run, wanted):
+        """Where a run's weight gradients go; no step fills them in where there is none."""
         if not wanted:
-            return {}, None
+            return {}
         end = suffix(run.index, run.direction)
+        found = {short: wanted.get(name + end) for short, name in _SHORT.items()}
+        if self.T == 0 or self.B == 0:
+            for array in found.values():
+                if array is not None:
+                    array[...] = 0
         sums = np.zeros((self.layer._info["slots"], self.layer.hidden_size), self.dtype)
-        w_ih, w_hh = wanted["weight_ih" + end], wanted["weight_hh" + end]
-        if self.T == 0 or self.B == 0:      # no step fills them in
-            w_ih[...] = w_hh[...] = 0
-        return {"w_ih": w_ih, "w_hh": w_hh, "slot_sums": sums, "fresh": True}, sums
-
-    def _share_sums(self, run, wanted, sums):
-        """The slots' sums are the biases' gradients."""
-        if sums is None or not self.layer.bias:
-            return
-        info = self.layer._info
-        end = suffix(run.index, run.direction)
-        b_ih = wanted["bias_ih" + end].reshape(info["gates"], -1)
-        b_hh = wanted["bias_hh" + end].reshape(info["gates"], -1)
-        for i, block in enumerate(info["x_order"]):
-            b_ih[block] = sums[info["x_slot"] + i]
-        for slot, block in zip(info["h_slot"], info["h_order"], strict=True):
-            b_hh[block] = sums[slot]
+        return found | {"slot_sums": sums, "fresh": True}
 
     def _room_for_parameters(self):
         """Arrays that `_walk` fills in: pages of an earlier backward's, if those are gone."""
         named = self.layer._parameters
-        return dict(zip(named, carve(self.layer, [a.shape for a in named.values()]), strict=True))
+        return dict(zip(named, carve(self.layer, tuple(a.shape for a in named.values())), strict=True))
 
     def _parameters_one_by_one(self, many):
         """Weight gradients of each of K cotangents: the bits of K calls."""
@@ -348,17 +345,19 @@ class Tape:
         """Time-major (T, K*B, F) or None, (layers·directions, K*B, H) twice, and K or None."""
         if grad_output is None and grad_state is None:
             raise ValueError("backward: got neither grad_output nor grad_state, expected at least one")
-        state = self.state if isinstance(self.state, tuple) else (self.state,)
+        state = [part for part in self._final if part is not None]
+        shape = state[0].shape if self._batched else (state[0].shape[0], state[0].shape[2])
         names = ("grad_state[0] (h)", "grad_state[1] (c)") if len(state) == 2 else ("grad_state",)
         given = []
         if grad_output is not None:
-            given.append(("grad_output", as_rows(grad_output, "grad_output", self.dtype), self.output.shape))
+            like = self.layer._output(self._raw_output, self._batched)
+            given.append(("grad_output", as_rows(grad_output, "grad_output", self.dtype), like.shape))
         if grad_state is not None:
             parts = grad_state if len(state) == 2 else (grad_state,)
             if not isinstance(parts, tuple | list) or len(parts) != len(state):
                 raise ValueError(f"grad_state: got {type(grad_state).__name__}, expected the pair (grad_h, grad_c)")
-            given += [(name, as_real(part, name, self.dtype), like.shape)
-                      for name, part, like in zip(names, parts, state, strict=True) if part is not None]
+            given += [(name, as_real(part, name, self.dtype), shape)
+                      for name, part in zip(names, parts, strict=True) if part is not None]
         leading = set()
         for name, array, shape in given:
             if array.shape == shape:
@@ -373,13 +372,9 @@ class Tape:
         many = leading.pop() if leading else None
         found = {name: array for name, array, _ in given}
         K = 1 if many is None else many
-        carries = []
-        for name in names:
-            layers, B, H = self._initial[0].shape
-            carry = np.zeros((layers, K, B, H), self.dtype)
-            if name in found:
-                carry[...] = found[name].reshape(K, layers, B, H).swapaxes(0, 1)
-            carries.append(carry.reshape(layers, K * B, H))
+        layers, B, H = state[0].shape
+        carries = [np.array(found[name].reshape(K, layers, B, H).swapaxes(0, 1), order="C").reshape(layers, K * B, H)
+                   if name in found else np.zeros((layers, K * B, H), self.dtype) for name in names]
         dh, dc = carries[0], carries[1] if len(carries) == 2 else None
         return self._time_major(found.get("grad_output"), many), dh, dc, many
 

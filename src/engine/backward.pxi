@@ -30,7 +30,7 @@ cdef struct Backward:
 
 
 def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, grad_out=None, delta=None,
-             total_h=None, total_c=None, grad_x=None, bint accumulate=False, w_ih=None, w_hh=None,
+             total_h=None, total_c=None, grad_x=None, bint accumulate=False, w_ih=None, w_hh=None, b_ih=None, b_hh=None,
              slot_sums=None, bint fresh=False, lengths=None, bint reverse=False):
     """Walk one layer and direction back through time; `w.pack_backward` came first.
 
@@ -44,6 +44,7 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
         filled in; None: not kept
     grad_x : (T, R, I), rows evenly spaced: filled in, or added to with `accumulate`; None: not wanted
     w_ih : (gates*H, I), w_hh : (gates*H, H), slot_sums : (slots, H): added to; None: not wanted; K must be 1
+    b_ih, b_hh : (gates*H,): slot_sums by torch's blocks, or None
     fresh : w_ih and w_hh hold nothing yet and are filled in
     """
     cdef Backward job
@@ -51,6 +52,7 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     cdef idx T = x.shape[0], B = x.shape[1], R = dh.shape[0], H = w.hidden_size, item = w.item, rows, row
     cdef size_t need, at_delta, at_x, at_h, at_aux
     cdef char *scratch
+    cdef int g
     if T == 0 or R == 0:
         return
     job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
@@ -105,6 +107,13 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     with nogil:
         rnn_pool_run(backward_thread, &job, job.plan.threads)
     w.scratch.give_back(scratch)
+    if b_ih is not None:
+        take(b_ih, &a, 0)
+        for g in range(w.cell.gates):
+            memcpy(a.p + w.cell.x_order[g] * H * item, job.sum_x + (w.cell.x_slot + g) * H * item, H * item)
+        take(b_hh, &a, 0)
+        for g in range(w.cell.gates):
+            memcpy(a.p + w.cell.h_order[g] * H * item, job.sum_x + h_slot(w.cell, g) * H * item, H * item)
 
 
 cdef inline char *delta_at(const Backward *j, idx t, idx chunk_start) noexcept nogil:
@@ -139,7 +148,6 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
     cdef const rnn_cell *cell = j.cell
     cdef const rnn_stage *stage
     cdef idx H = j.H, B = j.B, item = j.item, n, t, before
-    cdef idx width = 4 * j.k.lanes
     cdef Array *prev = &j.c if cell.states == 2 else &j.h
     cdef char *first = j.c0 if cell.states == 2 else j.h0
     cdef Array *state = &j.c if cell.states == 2 else &j.h
@@ -179,7 +187,7 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
             p.a, p.lda = <char *>step.delta + stage.slot * H * item, step.lddelta
             p.c, p.ldc, p.gc = (j.daux if stage.from_aux else j.dh), H, 0
             p.adds = not stage.from_aux         # to what goes straight to the state
-            j.k.product(&p, part.row0, part.row1, part.unit0 // width, (part.unit1 + width - 1) // width)
+            j.k.product(&p, part.row0, part.row1, part.unit0 // panel_units(j.k, 1), panels(j.k, part.unit1, 1))
     return False
 
 
@@ -193,7 +201,7 @@ cdef void input_gradient(Backward *j, idx low, idx high, const Part *part) noexc
     p.c, p.ldc, p.gc = j.grad_x.p + low * j.grad_x.ld[0], j.grad_x.ld[1] // j.item, 0
     p.steps, p.step_a, p.step_c = 1, 0, 0
     p.adds, p.bias[0] = j.accumulate, NULL
-    j.k.product(&p, row0, row1, 0, (j.I + 4 * j.k.lanes - 1) // (4 * j.k.lanes))
+    j.k.product(&p, row0, row1, 0, panels(j.k, j.I, 1))
 
 
 cdef void pack_chunk(Backward *j, idx low, idx high, const Part *part) noexcept nogil:

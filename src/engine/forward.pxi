@@ -111,7 +111,7 @@ cdef void project(Forward *j, idx low, idx high, const Part *part) noexcept nogi
     cdef rnn_product p
     cdef idx item = j.item, row0, row1
     cdef int g, gates = j.cell.gates
-    cdef idx width = j.k.lanes if gates > 1 else 4 * j.k.lanes
+    cdef idx units = panel_units(j.k, gates)
     p.pack, p.downward, p.adds = j.x_pack, 0, 0
     p.ldc, p.gc = j.gates.ld[1] // item, j.H
     for g in range(gates):
@@ -122,7 +122,7 @@ cdef void project(Forward *j, idx low, idx high, const Part *part) noexcept nogi
     if row1 - row0 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):       # rows of all steps lie evenly
         row0, row1, p.steps = 0, (high - low) * j.B, 1
         p.lda = j.x.ld[0] // j.B // item
-    j.k.product(&p, row0, row1, part.unit0 // width, (part.unit1 + width - 1) // width)
+    j.k.product(&p, row0, row1, part.unit0 // units, panels(j.k, part.unit1, gates))
 
 
 cdef bint recur(Forward *j, rnn_step *step, Part *part) noexcept nogil:
@@ -132,13 +132,13 @@ cdef bint recur(Forward *j, rnn_step *step, Part *part) noexcept nogil:
     """
     cdef const rnn_stage *stage
     cdef rnn_product p
-    cdef idx H = j.H, item = j.item, width, block, blocks, n, u, stop
+    cdef idx H = j.H, item = j.item, units, block, blocks, n, u, stop
     cdef int s, g
     p.steps, p.step_a, p.step_c = 1, 0, 0
     p.downward = step.t & 1                                     # there and back: each step begins with weights in cache
     for s in range(j.cell.stages):
         stage = &j.cell.stage[s]
-        width = j.k.lanes if stage.groups > 1 else 4 * j.k.lanes
+        units = panel_units(j.k, stage.groups)
         p.pack = &j.h_pack[s]
         p.a, p.lda = step.prev, H
         if stage.from_aux:
@@ -149,12 +149,12 @@ cdef bint recur(Forward *j, rnn_step *step, Part *part) noexcept nogil:
         for g in range(stage.groups):
             p.bias[g] = j.bias + (stage.slot + g) * H * item
         # as many panels as leave the pre-activations in L1
-        block = max(1, 16384 // (max(1, part.row1 - part.row0) * width * stage.groups * item)) * width
+        block = max(1, 16384 // (max(1, part.row1 - part.row0) * units * stage.groups * item)) * units
         blocks = (part.unit1 - part.unit0 + block - 1) // block
         for n in range(blocks):
             u = part.unit0 + (blocks - 1 - n if p.downward else n) * block
             stop = min(part.unit1, u + block)
-            j.k.product(&p, part.row0, part.row1, u // width, (stop + width - 1) // width)
+            j.k.product(&p, part.row0, part.row1, u // units, panels(j.k, stop, stage.groups))
             stage.forward(step, part.row0, part.row1, u, stop)
         if part.by_units and meet(&j.barrier, part, True):
             return True

@@ -78,6 +78,7 @@ cdef class Pass:
             space = spaces[i]
             space.reserve(self.longest, self.chain.width)
             shared.spaces[i] = <void *>space
+        shared.go_on = <void (*)(void *, void *) noexcept nogil><void *>go_on
         shared.work = <void *>self
         with nogil:
             run_on_pool(one_thread, &shared, threads)
@@ -101,6 +102,7 @@ cdef enum:
 
 
 cdef struct Shared:             # what the threads of one `Pass.run` are told; its caller holds the objects
+    void (*go_on)(void *work, void *space) noexcept nogil
     void *work
     void *spaces[MOST_THREADS]
 
@@ -111,7 +113,7 @@ cdef void go_on(Pass work, Space space) noexcept nogil:
 
 cdef void one_thread(void *context, int thread, int threads) noexcept nogil:
     cdef Shared *shared = <Shared *>context
-    (<void (*)(void *, void *) noexcept nogil><void *>go_on)(shared.work, shared.spaces[thread])
+    shared.go_on(shared.work, shared.spaces[thread])
 
 
 cdef class Smoothing(Pass):

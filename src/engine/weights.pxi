@@ -215,30 +215,26 @@ cdef class Weights:
             size += self.bytes_of(&self.h[s])
         return size * (2 if self.packed_t != NULL else 1)
 
-    def pack(self, w_ih, w_hh, bias):
-        """Pack for forward: torch's weight_ih, weight_hh, and bias as [slots, H] (see `layers`)."""
+    def pack(self, w_ih, w_hh, b_ih=None, b_hh=None):
+        """Pack for forward: torch's weight_ih, weight_hh, and both biases or none."""
         cdef Array a
-        cdef const void *src[4]
-        cdef idx H = self.hidden_size
-        cdef int s, g, block = 0
-        take(bias, &a, 0)
-        memcpy(self.bias, a.p, self.cell.slots * H * self.item)
-        take(w_ih, &a, 0)
-        for g in range(self.cell.gates):
-            src[g] = a.p + self.cell.x_order[g] * H * self.input_size * self.item
-        self.k.pack(&self.x, src, self.input_size)
-        take(w_hh, &a, 0)
-        for s in range(self.cell.stages):
-            for g in range(self.cell.stage[s].groups):
-                src[g] = a.p + self.cell.h_order[block] * H * H * self.item
-                block += 1
-            self.k.pack(&self.h[s], src, H)
+        cdef idx size = self.hidden_size * self.item
+        cdef int g
+        memset(self.bias, 0, self.cell.slots * size)
+        if b_ih is not None:
+            take(b_ih, &a, 0)
+            for g in range(self.cell.gates):
+                self.k.column_sums(self.bias + (self.cell.x_slot + g) * size, a.p + self.cell.x_order[g] * size,
+                                   0, 1, 0, self.hidden_size)
+            take(b_hh, &a, 0)
+            for g in range(self.cell.gates):
+                self.k.column_sums(self.bias + h_slot(self.cell, g) * size, a.p + self.cell.h_order[g] * size,
+                                   0, 1, 0, self.hidden_size)
+        self.pack_matrices(w_ih, w_hh, &self.x, self.h, False)
 
     def pack_backward(self, w_ih, w_hh):
         """Pack the transposes, in the slots' order."""
-        cdef Array a
-        cdef idx H = self.hidden_size, I = self.input_size
-        cdef int s, g, block = 0
+        cdef int s
         cdef size_t size = self.bytes_of(&self.xt), at = size
         if self.packed_t == NULL:
             for s in range(self.cell.stages):
@@ -248,14 +244,74 @@ cdef class Weights:
             for s in range(self.cell.stages):
                 self.ht[s].w = self.packed_t + at
                 at += self.bytes_of(&self.ht[s])
+        self.pack_matrices(w_ih, w_hh, &self.xt, self.ht, True)
+
+    cdef int pack_matrices(self, w_ih, w_hh, rnn_pack *x, rnn_pack *h, bint transposed) except -1:
+        cdef Packing job
+        cdef Array a
+        job.k, job.cell, job.item = self.k, self.cell, self.item
+        job.I, job.H, job.x, job.h, job.transposed = self.input_size, self.hidden_size, x, h, transposed
         take(w_ih, &a, 0)
-        for g in range(self.cell.gates):
-            self.k.pack_rows(&self.xt, g * H, H, a.p + self.cell.x_order[g] * H * I * self.item, I)
+        job.w_ih = a.p
         take(w_hh, &a, 0)
-        for s in range(self.cell.stages):
-            for g in range(self.cell.stage[s].groups):
-                self.k.pack_rows(&self.ht[s], g * H, H, a.p + self.cell.h_order[block] * H * H * self.item, H)
-                block += 1
+        job.w_hh = a.p
+        # several threads from 0.1 ms on, as in plan.pxi
+        cdef int threads = rnncore_get_num_threads() if job.H * job.cell.gates * (job.I + job.H) * job.item > 1 << 20 else 1
+        with nogil:
+            rnn_pool_run(packing_thread, &job, threads)
+        return 0
+
+
+cdef struct Packing:            # of one layer's matrices, or (transposed) of their transposes
+    const rnn_kernels *k
+    const rnn_cell *cell
+    idx item, I, H
+    rnn_pack *x
+    rnn_pack *h
+    bint transposed
+    char *w_ih
+    char *w_hh
+
+
+cdef void packing_thread(void *context, int thread, int threads) noexcept nogil:
+    cdef Packing *j = <Packing *>context
+    cdef int s, block = 0
+    pack_blocks(j, j.x, j.w_ih, j.I, j.cell.x_order, j.cell.gates, thread, threads)
+    for s in range(j.cell.stages):
+        pack_blocks(j, &j.h[s], j.w_hh, j.H, j.cell.h_order + block, j.cell.stage[s].groups, thread, threads)
+        block += j.cell.stage[s].groups
+
+
+cdef void pack_blocks(const Packing *j, rnn_pack *pack, const char *w, idx width, const int *order, int blocks,
+                      int thread, int threads) noexcept nogil:
+    """One thread's part of some blocks of H rows."""
+    cdef const void *src[4]
+    cdef idx start, stop
+    cdef int g
+    for g in range(blocks):
+        src[g] = w + order[g] * j.H * width * j.item
+    if j.transposed:
+        share(j.H, 1, thread, threads, &start, &stop)
+        for g in range(blocks):
+            j.k.pack_rows(pack, g * j.H + start, stop - start, <char *>src[g] + start * width * j.item, width)
+    else:
+        share(panels(j.k, pack.n, blocks), 1, thread, threads, &start, &stop)
+        j.k.pack(pack, src, width, start, stop)
+
+
+cdef inline idx panel_units(const rnn_kernels *k, int groups) noexcept nogil:
+    return k.lanes if groups > 1 else 4 * k.lanes
+
+
+cdef inline idx panels(const rnn_kernels *k, idx n, int groups) noexcept nogil:
+    """Panels that units 0 .. n take."""
+    return (n + panel_units(k, groups) - 1) // panel_units(k, groups)
+
+
+cdef inline int h_slot(const rnn_cell *cell, int block) noexcept nogil:
+    """The slot of the block-th strip that the state's products feed."""
+    cdef int first = cell.stage[0].groups
+    return cell.stage[0].slot + block if block < first else cell.stage[1].slot + block - first
 
 
 def cell_info(str name):
@@ -264,8 +320,7 @@ def cell_info(str name):
     return {
         "gates": c.gates, "slots": c.slots, "keep": bool(c.keep), "states": c.states, "x_slot": c.x_slot,
         "x_order": [c.x_order[g] for g in range(c.gates)],
-        "h_order": [c.h_order[g] for g in range(c.gates)],
-        "h_slot": [c.stage[s].slot + g for s in range(c.stages) for g in range(c.stage[s].groups)],
+        "h_order": [c.h_order[g] for g in range(c.gates)], "h_slot": [h_slot(c, g) for g in range(c.gates)],
         "split_bias": bool(c.split_bias),
     }
 

@@ -117,8 +117,8 @@ typedef struct {
     int bits, lanes;
     rnn_idx tile_rows;          /* rows a register tile holds at most */
     rnn_idx (*pack_size)(rnn_idx n, rnn_idx k, int groups);     /* elements */
-    /* from a matrix by units: element (g, u, k) is src[g][u*ld + k] */
-    void (*pack)(const rnn_pack *p, const void *const *src, rnn_idx ld);
+    /* some panels, from a matrix by units: element (g, u, k) is src[g][u*ld + k] */
+    void (*pack)(const rnn_pack *p, const void *const *src, rnn_idx ld, rnn_idx panel0, rnn_idx panel1);
     /* a plain pack by k: its rows k0 .. k0+rows are rows of `src`, row stride ld (may be negative) */
     void (*pack_rows)(const rnn_pack *p, rnn_idx k0, rnn_idx rows, const void *src, rnn_idx ld);
     void (*product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_idx panel0, rnn_idx panel1);

@@ -206,9 +206,9 @@ static rnn_idx FN(pack_size)(rnn_idx n, rnn_idx k, int groups)
     return (n + LANES - 1) / LANES * LANES * k * groups;
 }
 
-static void FN(pack)(const rnn_pack *p, const void *const *src, rnn_idx ld)
+static void FN(pack)(const rnn_pack *p, const void *const *src, rnn_idx ld, rnn_idx panel0, rnn_idx panel1)
 {
-    for (rnn_idx i = 0; i < FN(panels)(p); i++) {
+    for (rnn_idx i = panel0; i < panel1; i++) {
         const int nv = FN(panel_vectors)(p, i);
         const rnn_idx step = STRIP(nv) * LANES;
         for (int v = 0; v < nv; v++) {

@@ -122,7 +122,7 @@ static void check_products(rnn_idx n, rnn_idx k)
         rnn_pack p = packed(n, k, groups);
         const void *blocks[RNN_MAX_SLOTS];
         for (int g = 0; g < groups; g++) blocks[g] = random_array(n * k);
-        K->pack(&p, blocks, k);
+        K->pack(&p, blocks, k, 0, panels(&p));
         rnn_product product = {.pack = &p, .a = random_array(B * k), .lda = k, .c = zeros(B * groups * n),
                                .ldc = groups * n, .gc = n, .steps = 1, .downward = groups % 2};
         product.bias[0] = random_array(n);      /* the other groups start from 0 */

@@ -28,7 +28,7 @@ class Recurrent(Module):
         self.seed = seed
         self._cell = cell
         self._info = _engine.cell_info(cell)
-        self._packed = {}               # (layer, direction) -> [version, version of the transposes, Weights]
+        self._packed = {}               # (layer, direction) -> [version, version of the transposes, Weights, arrays]
         self._arena = _engine.Arena()
         self._mask_seed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
         self._calls = 0                 # recorded with dropout so far
@@ -60,18 +60,17 @@ class Recurrent(Module):
         entry = self._packed.get((layer, direction))
         if entry is None:
             inputs = self.input_size if layer == 0 else self.directions * self.hidden_size
-            entry = [None, None, _engine.Weights(self._cell, self.dtype.itemsize * 8, inputs, self.hidden_size)]
+            arrays = [self._parameters.get(name + suffix(layer, direction))
+                      for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            entry = [None, None, _engine.Weights(self._cell, self.dtype.itemsize * 8, inputs, self.hidden_size), arrays]
             self._packed[layer, direction] = entry
         version = self.version
-        if entry[0] != version or (backward and entry[1] != version):
-            end = suffix(layer, direction)
-            weights = [self._parameters.get(name + end) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-            if entry[0] != version:
-                entry[2].pack(*weights)
-                entry[0] = version
-            if backward:
-                entry[2].pack_backward(*weights[:2])
-                entry[1] = version
+        if entry[0] != version:
+            entry[2].pack(*entry[3])
+            entry[0] = version
+        if backward and entry[1] != version:
+            entry[2].pack_backward(*entry[3][:2])
+            entry[1] = version
         return entry[2]
 
     def __getstate__(self):

@@ -2,7 +2,7 @@
 
 import sys
 import zlib
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from operator import gt
 
 from ._checks import as_dtype, as_real
@@ -14,6 +14,38 @@ class _Open(dict):
     def __setitem__(self, name, value):
         if self[name] is not value:
             self[name][...] = value
+
+
+class _Door:
+    """The block of `Module.writable`; a plain class, since every update of a training loop goes through one."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def __enter__(self):
+        module = self._module
+        self._views = [array.view() for array in module._parameters.values()]
+        self._holders = [sys.getrefcount(array) for array in module._parameters.values()]
+        opened = _Open(zip(module._parameters, self._views, strict=True))
+        self._inner = None
+        if module._modules:
+            with ExitStack() as stack:
+                for prefix, inner in module._modules.items():
+                    views = stack.enter_context(inner.writable())
+                    opened.update({f"{prefix}.{name}": view for name, view in views.items()})
+                self._inner = stack.pop_all()
+        module._watched = True
+        return opened
+
+    def __exit__(self, *error):
+        module = self._module
+        module._version += 1
+        for view in self._views:
+            view.flags.writeable = False
+        now = [sys.getrefcount(array) for array in module._parameters.values()]
+        module._watched = any(map(gt, now, self._holders))
+        if self._inner:
+            self._inner.close()
 
 
 class Module:
@@ -57,7 +89,6 @@ class Module:
             found |= {f"{prefix}.{name}": view for name, view in module.parameters.items()}
         return found
 
-    @contextmanager
     def writable(self):
         """Open the weights for change in place.
 
@@ -77,22 +108,7 @@ class Module:
         >>> float(layer.parameters["bias_hh_l0"][0])
         0.5
         """
-        views = [array.view() for array in self._parameters.values()]
-        holders = [sys.getrefcount(array) for array in self._parameters.values()]
-        opened = _Open(zip(self._parameters, views, strict=True))
-        with ExitStack() as stack:
-            for prefix, module in self._modules.items():
-                inner = stack.enter_context(module.writable())
-                opened.update({f"{prefix}.{name}": view for name, view in inner.items()})
-            self._watched = True
-            try:
-                yield opened
-            finally:
-                self._version += 1
-                for view in views:
-                    view.flags.writeable = False
-                now = [sys.getrefcount(array) for array in self._parameters.values()]
-                self._watched = any(map(gt, now, holders))
+        return _Door(self)
 
     def state_dict(self):
         """Copies of the weights, by torch's names.

@@ -64,7 +64,6 @@ def backward(
     w_hh: NDArray[Any] | None = None,
     b_ih: NDArray[Any] | None = None,
     b_hh: NDArray[Any] | None = None,
-    slot_sums: NDArray[Any] | None = None,
     fresh: bool = False,
     lengths: NDArray[np.intp] | None = None,
     reverse: bool = False,

@@ -15,7 +15,6 @@ from ._checks import as_flag, as_real, as_rows
 from .pullback import pullback
 from .run import carve, suffix
 
-_SHORT = {"w_ih": "weight_ih", "w_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
 SLOTS = {"LSTM": {"i": 0, "f": 1, "g": 2, "o": 3}, "GRU": {"r": 1, "z": 2, "n": 0, "hn": 3}, "RNN": {}}
 
 
@@ -283,27 +282,26 @@ class Tape:
         return grad_x
 
     def _weight_buffers(self, run, wanted):
-        """Where a run's weight gradients go; no step fills them in where there is none."""
+        """Where a run's weight gradients go, as the engine calls them."""
         if not wanted:
             return {}
         end = suffix(run.index, run.direction)
-        found = {short: wanted.get(name + end) for short, name in _SHORT.items()}
-        if self.T == 0 or self.B == 0:
-            for array in found.values():
-                if array is not None:
-                    array[...] = 0
-        sums = np.zeros((self.layer._info["slots"], self.layer.hidden_size), self.dtype)
-        return found | {"slot_sums": sums, "fresh": True}
+        return {"w_ih": wanted["weight_ih" + end], "w_hh": wanted["weight_hh" + end], "fresh": True,
+                "b_ih": wanted.get("bias_ih" + end), "b_hh": wanted.get("bias_hh" + end)}
 
     def _room_for_parameters(self):
         """Arrays that `_walk` fills in: pages of an earlier backward's, if those are gone."""
         named = self.layer._parameters
-        return dict(zip(named, carve(self.layer, tuple(a.shape for a in named.values())), strict=True))
+        arrays = carve(self.layer, tuple([a.shape for a in named.values()]))
+        if self.T == 0 or self.B == 0:      # no step fills them in
+            for array in arrays:
+                array[...] = 0
+        return dict(zip(named, arrays, strict=True))
 
     def _parameters_one_by_one(self, many):
         """Weight gradients of each of K cotangents: the bits of K calls."""
         grad_output, dh, dc = self._cotangents
-        found = {name: np.empty((many, *a.shape), a.dtype) for name, a in self.layer._parameters.items()}
+        found = {name: np.zeros((many, *a.shape), a.dtype) for name, a in self.layer._parameters.items()}
         for k in range(many):
             rows = slice(k * self.B, (k + 1) * self.B)
             one = [None if a is None else np.ascontiguousarray(a[:, rows]) for a in (grad_output, dh, dc)]

@@ -23,7 +23,7 @@ cdef struct Backward:
     int reverse, accumulate, keep, fresh
     char *w_ih
     char *w_hh
-    char *sum_x                 # [slots][H]: sums of the slots' gradients, for the biases
+    char *sums                  # [slots][H]: of the slots' gradients, for the biases; NULL: not wanted
     rnn_pack packed_x, packed_h
     Plan plan
     rnn_barrier barrier
@@ -31,7 +31,7 @@ cdef struct Backward:
 
 def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, grad_out=None, delta=None,
              total_h=None, total_c=None, grad_x=None, bint accumulate=False, w_ih=None, w_hh=None, b_ih=None, b_hh=None,
-             slot_sums=None, bint fresh=False, lengths=None, bint reverse=False):
+             bint fresh=False, lengths=None, bint reverse=False):
     """Walk one layer and direction back through time; `w.pack_backward` came first.
 
     Parameters
@@ -43,16 +43,14 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     delta : (T, R, slots, H), rows evenly spaced and contiguous, total_h, total_c : (T, R, H), contiguous:
         filled in; None: not kept
     grad_x : (T, R, I), rows evenly spaced: filled in, or added to with `accumulate`; None: not wanted
-    w_ih : (gates*H, I), w_hh : (gates*H, H), slot_sums : (slots, H): added to; None: not wanted; K must be 1
-    b_ih, b_hh : (gates*H,): slot_sums by torch's blocks, or None
-    fresh : w_ih and w_hh hold nothing yet and are filled in
+    w_ih : (gates*H, I), w_hh : (gates*H, H), b_ih, b_hh : (gates*H,): added to; None: not wanted; K must be 1
+    fresh : those hold nothing yet and are filled in
     """
     cdef Backward job
     cdef Array a
     cdef idx T = x.shape[0], B = x.shape[1], R = dh.shape[0], H = w.hidden_size, item = w.item, rows, row
-    cdef size_t need, at_delta, at_x, at_h, at_aux
+    cdef size_t need, at_delta, at_x, at_h, at_aux, at_sums
     cdef char *scratch
-    cdef int g
     if T == 0 or R == 0:
         return
     job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
@@ -81,8 +79,6 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     job.w_ih = a.p
     take(w_hh, &a, 0)
     job.w_hh = a.p
-    take(slot_sums, &a, 0)
-    job.sum_x = a.p
 
     job.plan = make_plan(w, T, R, 3 if job.w_ih != NULL else 2)
     # enough rows a chunk that a weight gradient is read and written seldom
@@ -95,7 +91,8 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     at_x = at_delta + (0 if job.keep else rounded(rows * row))
     at_h = at_x + (w.bytes_of(&job.packed_x) if job.w_ih != NULL else 0)
     at_aux = at_h + (w.bytes_of(&job.packed_h) if job.w_ih != NULL else 0)
-    need = at_aux + (rounded(rows * H * item) if job.cell.stages > 1 and job.w_ih != NULL else 0)
+    at_sums = at_aux + (rounded(rows * H * item) if job.cell.stages > 1 and job.w_ih != NULL else 0)
+    need = at_sums + (job.cell.slots * H * item if b_ih is not None else 0)
     scratch = w.scratch.borrow(need)
     job.daux = scratch
     job.aux = scratch + at_aux if job.cell.stages > 1 and job.w_ih != NULL else NULL
@@ -103,17 +100,37 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     if not job.keep:
         job.delta.p = scratch + at_delta
         job.delta.ld[0], job.delta.ld[1] = R * row, row
+    job.sums = scratch + at_sums if b_ih is not None else NULL
+    if b_ih is not None:
+        memset(job.sums, 0, job.cell.slots * H * item)
+        if not fresh:
+            share_sums(w, job.sums, b_ih, b_hh, False)
     memset(&job.barrier, 0, sizeof(job.barrier))
     with nogil:
         rnn_pool_run(backward_thread, &job, job.plan.threads)
-    w.scratch.give_back(scratch)
     if b_ih is not None:
-        take(b_ih, &a, 0)
+        share_sums(w, job.sums, b_ih, b_hh, True)
+    w.scratch.give_back(scratch)
+
+
+cdef int share_sums(Weights w, char *sums, b_ih, b_hh, bint out) except -1:
+    """The slots' sums are the biases' gradients: copied there, or from there to go on with."""
+    cdef Array x, h
+    cdef idx size = w.hidden_size * w.item
+    cdef char *slot
+    cdef char *block
+    cdef int g, side
+    take(b_ih, &x, 0)
+    take(b_hh, &h, 0)
+    for side in range(2):
         for g in range(w.cell.gates):
-            memcpy(a.p + w.cell.x_order[g] * H * item, job.sum_x + (w.cell.x_slot + g) * H * item, H * item)
-        take(b_hh, &a, 0)
-        for g in range(w.cell.gates):
-            memcpy(a.p + w.cell.h_order[g] * H * item, job.sum_x + h_slot(w.cell, g) * H * item, H * item)
+            slot = sums + (h_slot(w.cell, g) if side else w.cell.x_slot + g) * size
+            block = h.p + w.cell.h_order[g] * size if side else x.p + w.cell.x_order[g] * size
+            if out:
+                memcpy(block, slot, size)
+            else:
+                memcpy(slot, block, size)
+    return 0
 
 
 cdef inline char *delta_at(const Backward *j, idx t, idx chunk_start) noexcept nogil:
@@ -239,8 +256,8 @@ cdef void weight_gradients(Backward *j, idx low, idx high, bint fresh, Part *par
     share(H, j.k.lanes, part.thread, part.threads, &m0, &m1)
     o.ldd = j.delta.ld[1] // item if j.reverse else -(j.delta.ld[1] // item)
     o.ldc[0], o.ldc[1], o.fresh = j.I, H, fresh
-    for slot in range(slots):
-        j.k.column_sums(j.sum_x + slot * H * item, d + slot * H * item, o.ldd, rows, m0, m1)
+    for slot in range(slots if j.sums != NULL else 0):
+        j.k.column_sums(j.sums + slot * H * item, d + slot * H * item, o.ldd, rows, m0, m1)
     o.pack[1] = NULL
     for slot in range(cell.stage[0].slot):          # those that the state does not feed
         of_slot(j, &o, d, slot)

@@ -204,7 +204,7 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
             p.a, p.lda = <char *>step.delta + stage.slot * H * item, step.lddelta
             p.c, p.ldc, p.gc = (j.daux if stage.from_aux else j.dh), H, 0
             p.adds = not stage.from_aux         # to what goes straight to the state
-            j.k.product(&p, part.row0, part.row1, part.unit0 // panel_units(j.k, 1), panels(j.k, part.unit1, 1))
+            j.k.product(&p, part.row0, part.row1, part.unit0, part.unit1)
     return False
 
 
@@ -218,7 +218,7 @@ cdef void input_gradient(Backward *j, idx low, idx high, const Part *part) noexc
     p.c, p.ldc, p.gc = j.grad_x.p + low * j.grad_x.ld[0], j.grad_x.ld[1] // j.item, 0
     p.steps, p.step_a, p.step_c = 1, 0, 0
     p.adds, p.bias[0] = j.accumulate, NULL
-    j.k.product(&p, row0, row1, 0, panels(j.k, j.I, 1))
+    j.k.product(&p, row0, row1, 0, j.I)
 
 
 cdef void pack_chunk(Backward *j, idx low, idx high, const Part *part) noexcept nogil:

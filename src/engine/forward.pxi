@@ -81,6 +81,8 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = 0, t, low, row
     cdef int now = 0
     cdef rnn_step step
+    cdef Recurrence stages[2]
+    prepare(j, &part, stages)
     memset(&step, 0, sizeof(step))
     step.h_size, step.tape_rows = H, j.B
     step.lengths, step.reverse, step.keep = j.lengths, j.reverse, j.keep
@@ -97,7 +99,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
             step.prev, step.h = j.h[now], j.h[1 - now]
             step.h_out = j.out.p + t * j.out.ld[0]
             step.c_out = j.c_out.p + t * j.c_out.ld[0] if j.c_out.p != NULL else NULL
-            if recur(j, &step, &part):
+            if recur(j, &step, stages, &part):
                 return
             now = 1 - now
     if now == 1:
@@ -111,7 +113,6 @@ cdef void project(Forward *j, idx low, idx high, const Part *part) noexcept nogi
     cdef rnn_product p
     cdef idx item = j.item, row0, row1
     cdef int g, gates = j.cell.gates
-    cdef idx units = panel_units(j.k, gates)
     p.pack, p.downward, p.adds = j.x_pack, 0, 0
     p.ldc, p.gc = j.gates.ld[1] // item, j.H
     for g in range(gates):
@@ -122,39 +123,54 @@ cdef void project(Forward *j, idx low, idx high, const Part *part) noexcept nogi
     if row1 - row0 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):       # rows of all steps lie evenly
         row0, row1, p.steps = 0, (high - low) * j.B, 1
         p.lda = j.x.ld[0] // j.B // item
-    j.k.product(&p, row0, row1, part.unit0 // units, panels(j.k, part.unit1, gates))
+    j.k.product(&p, row0, row1, part.unit0, part.unit1)
 
 
-cdef bint recur(Forward *j, rnn_step *step, Part *part) noexcept nogil:
+cdef struct Recurrence:         # a stage's product, all but what each step fills in
+    rnn_product p
+    idx block                   # units at once: as many as leave the pre-activations in L1
+
+
+cdef void prepare(const Forward *j, const Part *part, Recurrence *r) noexcept nogil:
+    """What the steps' products have in common, for each stage."""
+    cdef const rnn_stage *stage
+    cdef idx units
+    cdef int s, g
+    for s in range(j.cell.stages):
+        stage = &j.cell.stage[s]
+        r[s].p.pack = &j.h_pack[s]
+        r[s].p.steps, r[s].p.step_a, r[s].p.step_c = 1, 0, 0
+        r[s].p.lda, r[s].p.ldc, r[s].p.gc = j.H, j.gates.ld[1] // j.item, j.H
+        r[s].p.adds = max(0, min(stage.groups, j.cell.x_slot + j.cell.gates - stage.slot))  # projected before
+        for g in range(stage.groups):
+            r[s].p.bias[g] = j.bias + (stage.slot + g) * j.H * j.item
+        units = (1 if stage.groups > 1 else 4) * j.k.lanes
+        r[s].block = max(1, 16384 // (max(1, part.row1 - part.row0) * units * stage.groups * j.item)) * units
+
+
+cdef bint recur(Forward *j, rnn_step *step, Recurrence *r, Part *part) noexcept nogil:
     """One step: each stage's product, and its equations on the panels while they are in cache.
 
     Threads that share the units meet after each stage; True: this thread is done.
     """
     cdef const rnn_stage *stage
-    cdef rnn_product p
-    cdef idx H = j.H, item = j.item, units, block, blocks, n, u, stop
-    cdef int s, g
-    p.steps, p.step_a, p.step_c = 1, 0, 0
-    p.downward = step.t & 1                                     # there and back: each step begins with weights in cache
+    cdef rnn_product *p
+    cdef idx block, blocks, n, u, stop
+    cdef int s
     for s in range(j.cell.stages):
         stage = &j.cell.stage[s]
-        units = panel_units(j.k, stage.groups)
-        p.pack = &j.h_pack[s]
-        p.a, p.lda = step.prev, H
+        p = &r[s].p
+        block = r[s].block
+        p.a = step.prev
         if stage.from_aux:
             p.a = step.aux
-        p.ldc, p.gc = step.ldgates, H
-        p.c = <char *>step.gates + stage.slot * H * item
-        p.adds = max(0, min(stage.groups, j.cell.x_slot + j.cell.gates - stage.slot))   # the projection is there already
-        for g in range(stage.groups):
-            p.bias[g] = j.bias + (stage.slot + g) * H * item
-        # as many panels as leave the pre-activations in L1
-        block = max(1, 16384 // (max(1, part.row1 - part.row0) * units * stage.groups * item)) * units
-        blocks = (part.unit1 - part.unit0 + block - 1) // block
+        p.c = <char *>step.gates + stage.slot * j.H * j.item
+        p.downward = step.t & 1                 # there and back: each step begins with weights in cache
+        blocks = 1 if part.unit1 - part.unit0 <= block else (part.unit1 - part.unit0 + block - 1) // block
         for n in range(blocks):
             u = part.unit0 + (blocks - 1 - n if p.downward else n) * block
             stop = min(part.unit1, u + block)
-            j.k.product(&p, part.row0, part.row1, u // units, panels(j.k, stop, stage.groups))
+            j.k.product(p, part.row0, part.row1, u, stop)
             stage.forward(step, part.row0, part.row1, u, stop)
         if part.by_units and meet(&j.barrier, part, True):
             return True

@@ -77,9 +77,9 @@ cdef extern from "kernels.h" nogil:
         int bits, lanes
         idx tile_rows
         idx (*pack_size)(idx n, idx k, int groups) noexcept nogil
-        void (*pack)(const rnn_pack *p, const void *const *src, idx ld, idx panel0, idx panel1) noexcept nogil
+        void (*pack)(const rnn_pack *p, const void *const *src, idx ld, idx unit0, idx unit1) noexcept nogil
         void (*pack_rows)(const rnn_pack *p, idx k0, idx rows, const void *src, idx ld) noexcept nogil
-        void (*product)(const rnn_product *p, idx row0, idx row1, idx panel0, idx panel1) noexcept nogil
+        void (*product)(const rnn_product *p, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
         void (*outer)(const rnn_outer *p, idx m0, idx m1) noexcept nogil
         void (*column_sums)(void *sum, const void *d, idx ldd, idx rows, idx m0, idx m1) noexcept nogil
         void (*activation)(int f, const void *x, void *out, idx n) noexcept nogil

@@ -295,17 +295,8 @@ cdef void pack_blocks(const Packing *j, rnn_pack *pack, const char *w, idx width
         for g in range(blocks):
             j.k.pack_rows(pack, g * j.H + start, stop - start, <char *>src[g] + start * width * j.item, width)
     else:
-        share(panels(j.k, pack.n, blocks), 1, thread, threads, &start, &stop)
+        share(j.H, 4 * j.k.lanes, thread, threads, &start, &stop)
         j.k.pack(pack, src, width, start, stop)
-
-
-cdef inline idx panel_units(const rnn_kernels *k, int groups) noexcept nogil:
-    return k.lanes if groups > 1 else 4 * k.lanes
-
-
-cdef inline idx panels(const rnn_kernels *k, idx n, int groups) noexcept nogil:
-    """Panels that units 0 .. n take."""
-    return (n + panel_units(k, groups) - 1) // panel_units(k, groups)
 
 
 cdef inline int h_slot(const rnn_cell *cell, int block) noexcept nogil:

@@ -117,11 +117,12 @@ typedef struct {
     int bits, lanes;
     rnn_idx tile_rows;          /* rows a register tile holds at most */
     rnn_idx (*pack_size)(rnn_idx n, rnn_idx k, int groups);     /* elements */
-    /* some panels, from a matrix by units: element (g, u, k) is src[g][u*ld + k] */
-    void (*pack)(const rnn_pack *p, const void *const *src, rnn_idx ld, rnn_idx panel0, rnn_idx panel1);
+    /* from a matrix by units: element (g, u, k) is src[g][u*ld + k].  Here and in `product` unit0 and unit1 (or it is n)
+     * are where a panel begins: multiples of `lanes`, of RNN_PLAIN * lanes where there is one group */
+    void (*pack)(const rnn_pack *p, const void *const *src, rnn_idx ld, rnn_idx unit0, rnn_idx unit1);
     /* a plain pack by k: its rows k0 .. k0+rows are rows of `src`, row stride ld (may be negative) */
     void (*pack_rows)(const rnn_pack *p, rnn_idx k0, rnn_idx rows, const void *src, rnn_idx ld);
-    void (*product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_idx panel0, rnn_idx panel1);
+    void (*product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1);
     void (*outer)(const rnn_outer *p, rnn_idx m0, rnn_idx m1);
     void (*column_sums)(void *sum, const void *d, rnn_idx ldd, rnn_idx rows, rnn_idx m0, rnn_idx m1);
     /* out = f(x), n values; f: 0 sigmoid, 1 tanh (for the accuracy tests) */

@@ -179,7 +179,11 @@ INLINE FN(division) FN(divide)(rnn_idx rows, rnn_idx limit)
 /* ---- packing ---------------------------------------------------------------------------------- */
 
 INLINE rnn_idx FN(panel_units)(const rnn_pack *p) { return p->groups > 1 ? LANES : RNN_PLAIN * LANES; }
-INLINE rnn_idx FN(panels)(const rnn_pack *p) { return (p->n + FN(panel_units)(p) - 1) / FN(panel_units)(p); }
+/* panels that units 0 .. u take (a division by a constant: this runs twice a step) */
+INLINE rnn_idx FN(panels)(const rnn_pack *p, rnn_idx u)
+{
+    return p->groups > 1 ? (u + LANES - 1) / LANES : (u + RNN_PLAIN * LANES - 1) / (RNN_PLAIN * LANES);
+}
 /* vectors of panel i */
 INLINE int FN(panel_vectors)(const rnn_pack *p, rnn_idx i)
 {
@@ -206,9 +210,10 @@ static rnn_idx FN(pack_size)(rnn_idx n, rnn_idx k, int groups)
     return (n + LANES - 1) / LANES * LANES * k * groups;
 }
 
-static void FN(pack)(const rnn_pack *p, const void *const *src, rnn_idx ld, rnn_idx panel0, rnn_idx panel1)
+static void FN(pack)(const rnn_pack *p, const void *const *src, rnn_idx ld, rnn_idx unit0, rnn_idx unit1)
 {
-    for (rnn_idx i = panel0; i < panel1; i++) {
+    const rnn_idx end = FN(panels)(p, unit1);
+    for (rnn_idx i = FN(panels)(p, unit0); i < end; i++) {
         const int nv = FN(panel_vectors)(p, i);
         const rnn_idx step = STRIP(nv) * LANES;
         for (int v = 0; v < nv; v++) {
@@ -231,9 +236,10 @@ static void FN(pack)(const rnn_pack *p, const void *const *src, rnn_idx ld, rnn_
 static void FN(pack_rows)(const rnn_pack *p, rnn_idx k0, rnn_idx rows, const void *src, rnn_idx ld)
 {
     enum { ROWS = 4 };
+    const rnn_idx panels = FN(panels)(p, p->n);
     for (rnn_idx first = 0; first < rows; first += ROWS) {
         const rnn_idx count = rows - first < ROWS ? rows - first : ROWS;
-        for (rnn_idx i = 0; i < FN(panels)(p); i++) {
+        for (rnn_idx i = 0; i < panels; i++) {
             const int nv = FN(panel_vectors)(p, i);
             const rnn_idx step = STRIP(nv) * LANES;
             for (int v = 0; v < nv; v++) {
@@ -316,7 +322,7 @@ INLINE rnn_idx FN(panels_at_once)(const rnn_product *p, rnn_idx rows, int nv, rn
     return most > 1 && FN(wide_tiles)[rows][nv][most] ? most : 1;
 }
 
-static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_idx panel0, rnn_idx panel1)
+static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
 {
     const rnn_pack *pk = p->pack;
     const rnn_idx rows = row1 - row0, units = FN(panel_units)(pk);
@@ -331,7 +337,7 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
     t.ldc = p->ldc;
     t.cv = plain ? LANES : p->gc;
     t.cp = units;
-    for (rnn_idx first = panel0, end = panel1; first < end;) {
+    for (rnn_idx first = FN(panels)(pk, unit0), end = FN(panels)(pk, unit1); first < end;) {
         const int its_nv = FN(panel_vectors)(pk, p->downward ? end - 1 : first);
         if (its_nv != panel_nv) {
             panel_nv = its_nv;
@@ -382,7 +388,8 @@ INLINE void FN(outer_block)(const rnn_pack *pk, T *c, rnn_idx ldc, const T *d, c
                             rnn_idx block, int fresh)
 {
     const int strip = STRIP(RNN_PLAIN);
-    for (rnn_idx i = 0; i < FN(panels)(pk); i++) {
+    const rnn_idx panels = FN(panels)(pk, pk->n);
+    for (rnn_idx i = 0; i < panels; i++) {
         const int panel_nv = FN(panel_vectors)(pk, i);
         for (int v0 = 0, nv; v0 < panel_nv; v0 += nv) {
             nv = panel_nv - v0 < strip ? panel_nv - v0 : strip;

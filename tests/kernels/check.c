@@ -96,12 +96,6 @@ static rnn_pack packed(rnn_idx n, rnn_idx k, int groups)
     return p;
 }
 
-static rnn_idx panels(const rnn_pack *p)
-{
-    const rnn_idx units = (p->groups > 1 ? 1 : RNN_PLAIN) * K->lanes;
-    return (p->n + units - 1) / units;
-}
-
 /* Rows are shared out to the threads of the pool, with a barrier before and after. */
 typedef struct {
     const rnn_product *product;
@@ -112,7 +106,7 @@ static void multiply(void *context, int thread, int threads)
 {
     shared_product *s = context;
     rnn_barrier_wait(&s->barrier, threads, 0);
-    K->product(s->product, B * thread / threads, B * (thread + 1) / threads, 0, panels(s->product->pack));
+    K->product(s->product, B * thread / threads, B * (thread + 1) / threads, 0, s->product->pack->n);
     rnn_barrier_wait(&s->barrier, threads, 0);
 }
 
@@ -122,7 +116,7 @@ static void check_products(rnn_idx n, rnn_idx k)
         rnn_pack p = packed(n, k, groups);
         const void *blocks[RNN_MAX_SLOTS];
         for (int g = 0; g < groups; g++) blocks[g] = random_array(n * k);
-        K->pack(&p, blocks, k, 0, panels(&p));
+        K->pack(&p, blocks, k, 0, n);
         rnn_product product = {.pack = &p, .a = random_array(B * k), .lda = k, .c = zeros(B * groups * n),
                                .ldc = groups * n, .gc = n, .steps = 1, .downward = groups % 2};
         product.bias[0] = random_array(n);      /* the other groups start from 0 */

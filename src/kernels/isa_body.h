@@ -2,6 +2,7 @@
 #define REAL 32
 #include "simd.h"
 #include "tile.h"
+#include "product.h"
 #include "cell.h"
 #include "lstm.h"
 #include "gru.h"
@@ -11,6 +12,7 @@
 #define REAL 64
 #include "simd.h"
 #include "tile.h"
+#include "product.h"
 #include "cell.h"
 #include "lstm.h"
 #include "gru.h"

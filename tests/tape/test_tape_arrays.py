@@ -160,3 +160,14 @@ def test_two_tapes_of_one_layer(rng):
     b.backward(*g)
     same_bits(a.backward(*g).input, alone.input)
     same_bits(a.backward(*g).parameters, alone.parameters)
+
+
+def test_lengths_given_are_not_the_tapes(rng):
+    layer = make("gru", 3, 5)
+    x, g = rng.standard_normal((6, 2, 3)), rng.standard_normal((6, 2, 5))
+    lengths = np.array([6, 2], np.intp)
+    expected = layer.record(x, lengths=[6, 2]).backward(g).input
+    tape = layer.record(x, lengths=lengths)
+    lengths[:] = 1
+    np.testing.assert_array_equal(tape.backward(g).input, expected)
+    assert tape.lengths.tolist() == [6, 2]

@@ -76,5 +76,5 @@ def as_lengths(lengths, steps, batch):
         row = int(np.flatnonzero(wrong)[0])
         raise ValueError(f"lengths: got {found.reshape(-1)[row]} in row {row}, expected {expected}; "
                          "pad x to the longest row")
-    found = np.ascontiguousarray(found.reshape(batch), dtype=np.intp)
-    return None if (found == steps).all() else found.copy()
+    found = np.array(found.reshape(batch), dtype=np.intp)
+    return None if (found == steps).all() else found

@@ -115,17 +115,15 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
 
 cdef int share_sums(Weights w, char *sums, b_ih, b_hh, bint out) except -1:
     """The slots' sums are the biases' gradients: copied there, or from there to go on with."""
-    cdef Array x, h
+    cdef Array a
     cdef idx size = w.hidden_size * w.item
     cdef char *slot
     cdef char *block
-    cdef int g, side
-    take(b_ih, &x, 0)
-    take(b_hh, &h, 0)
-    for side in range(2):
+    cdef int g, of_h
+    for of_h in range(2):
+        take(b_hh if of_h else b_ih, &a, 0)
         for g in range(w.cell.gates):
-            slot = sums + (h_slot(w.cell, g) if side else w.cell.x_slot + g) * size
-            block = h.p + w.cell.h_order[g] * size if side else x.p + w.cell.x_order[g] * size
+            slot, block = sums + slot_of(w.cell, of_h, g) * size, a.p + block_of(w.cell, of_h, g) * size
             if out:
                 memcpy(block, slot, size)
             else:
@@ -172,7 +170,6 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
     cdef rnn_product p
     cdef int s
     memset(&step, 0, sizeof(step))
-    p.steps, p.step_a, p.step_c, p.bias[0] = 1, 0, 0, NULL
     step.h_size, step.tape_rows = H, B
     step.lengths, step.reverse = j.lengths, j.reverse
     step.ldgates, step.lddelta = j.gates.ld[1] // item, j.delta.ld[1] // item
@@ -183,7 +180,6 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
         t = low + n if j.reverse else high - 1 - n
         before = t + 1 if j.reverse else t - 1
         step.t = t
-        p.downward = t & 1
         step.gates = j.gates.p + t * j.gates.ld[0] if j.gates.p != NULL else NULL
         if 0 <= before < j.T:
             step.prev, step.ldprev = prev.p + before * prev.ld[0], prev.ld[1] // item
@@ -200,24 +196,23 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
             stage.backward(&step, part.row0, part.row1, part.unit0, part.unit1)
             if part.by_units and meet(&j.barrier, part, True):
                 return True
-            p.pack = &j.ht_pack[s]
+            p = product_with(&j.ht_pack[s])
+            p.downward = t & 1
             p.a, p.lda = <char *>step.delta + stage.slot * H * item, step.lddelta
-            p.c, p.ldc, p.gc = (j.daux if stage.from_aux else j.dh), H, 0
+            p.c, p.ldc = (j.daux if stage.from_aux else j.dh), H
             p.adds = not stage.from_aux         # to what goes straight to the state
             j.k.product(&p, part.row0, part.row1, part.unit0, part.unit1)
     return False
 
 
 cdef void input_gradient(Backward *j, idx low, idx high, const Part *part) noexcept nogil:
-    cdef rnn_product p
+    cdef rnn_product p = product_with(j.xt_pack)
     cdef idx row0, row1, rows = (high - low) * j.R
     share(rows, j.k.tile_rows, part.thread, part.threads, &row0, &row1)
-    p.pack, p.downward = j.xt_pack, 0
     p.a = delta_at(j, low, low) + j.cell.x_slot * j.H * j.item
     p.lda = j.delta.ld[1] // j.item
-    p.c, p.ldc, p.gc = j.grad_x.p + low * j.grad_x.ld[0], j.grad_x.ld[1] // j.item, 0
-    p.steps, p.step_a, p.step_c = 1, 0, 0
-    p.adds, p.bias[0] = j.accumulate, NULL
+    p.c, p.ldc = j.grad_x.p + low * j.grad_x.ld[0], j.grad_x.ld[1] // j.item
+    p.adds = j.accumulate
     j.k.product(&p, row0, row1, 0, j.I)
 
 

@@ -108,12 +108,19 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
                    (part.unit1 - part.unit0) * item)
 
 
+cdef inline rnn_product product_with(const rnn_pack *pack) noexcept nogil:
+    """One step's product that starts from zero, its arrays to be filled in."""
+    cdef rnn_product p
+    memset(&p, 0, sizeof(p))
+    p.pack, p.steps = pack, 1
+    return p
+
+
 cdef void project(Forward *j, idx low, idx high, const Part *part) noexcept nogil:
     """Steps low .. high of W_ih x + bias, into the slots that the input feeds."""
-    cdef rnn_product p
+    cdef rnn_product p = product_with(j.x_pack)
     cdef idx item = j.item, row0, row1
     cdef int g, gates = j.cell.gates
-    p.pack, p.downward, p.adds = j.x_pack, 0, 0
     p.ldc, p.gc = j.gates.ld[1] // item, j.H
     for g in range(gates):
         p.bias[g] = j.bias + (j.cell.x_slot + g) * j.H * item
@@ -138,8 +145,7 @@ cdef void prepare(const Forward *j, const Part *part, Recurrence *r) noexcept no
     cdef int s, g
     for s in range(j.cell.stages):
         stage = &j.cell.stage[s]
-        r[s].p.pack = &j.h_pack[s]
-        r[s].p.steps, r[s].p.step_a, r[s].p.step_c = 1, 0, 0
+        r[s].p = product_with(&j.h_pack[s])
         r[s].p.lda, r[s].p.ldc, r[s].p.gc = j.H, j.gates.ld[1] // j.item, j.H
         r[s].p.adds = max(0, min(stage.groups, j.cell.x_slot + j.cell.gates - stage.slot))  # projected before
         for g in range(stage.groups):

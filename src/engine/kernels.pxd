@@ -69,7 +69,7 @@ cdef extern from "kernels.h" nogil:
         int gates, slots, keep, states, x_slot
         int x_order[4]
         int h_order[4]
-        int split_bias, stages
+        int stages
         rnn_stage stage[2]
 
     ctypedef struct rnn_kernels:

@@ -219,17 +219,13 @@ cdef class Weights:
         """Pack for forward: torch's weight_ih, weight_hh, and both biases or none."""
         cdef Array a
         cdef idx size = self.hidden_size * self.item
-        cdef int g
+        cdef int g, of_h
         memset(self.bias, 0, self.cell.slots * size)
-        if b_ih is not None:
-            take(b_ih, &a, 0)
+        for of_h in range(2 if b_ih is not None else 0):
+            take(b_hh if of_h else b_ih, &a, 0)
             for g in range(self.cell.gates):
-                self.k.column_sums(self.bias + (self.cell.x_slot + g) * size, a.p + self.cell.x_order[g] * size,
-                                   0, 1, 0, self.hidden_size)
-            take(b_hh, &a, 0)
-            for g in range(self.cell.gates):
-                self.k.column_sums(self.bias + h_slot(self.cell, g) * size, a.p + self.cell.h_order[g] * size,
-                                   0, 1, 0, self.hidden_size)
+                self.k.column_sums(self.bias + slot_of(self.cell, of_h, g) * size,
+                                   a.p + block_of(self.cell, of_h, g) * size, 0, 1, 0, self.hidden_size)
         self.pack_matrices(w_ih, w_hh, &self.x, self.h, False)
 
     def pack_backward(self, w_ih, w_hh):
@@ -257,8 +253,7 @@ cdef class Weights:
         job.w_hh = a.p
         # several threads from 0.1 ms on, as in plan.pxi
         cdef int threads = rnncore_get_num_threads() if job.H * job.cell.gates * (job.I + job.H) * job.item > 1 << 20 else 1
-        with nogil:
-            rnn_pool_run(packing_thread, &job, threads)
+        rnn_pool_run(packing_thread, &job, threads)     # with the GIL: nobody runs on weights half packed
         return 0
 
 
@@ -299,21 +294,23 @@ cdef void pack_blocks(const Packing *j, rnn_pack *pack, const char *w, idx width
         j.k.pack(pack, src, width, start, stop)
 
 
-cdef inline int h_slot(const rnn_cell *cell, int block) noexcept nogil:
-    """The slot of the block-th strip that the state's products feed."""
+cdef inline int slot_of(const rnn_cell *cell, bint of_h, int g) noexcept nogil:
+    """The slot of the g-th strip that the input's (of_h: the state's) products feed."""
     cdef int first = cell.stage[0].groups
-    return cell.stage[0].slot + block if block < first else cell.stage[1].slot + block - first
+    if not of_h:
+        return cell.x_slot + g
+    return cell.stage[0].slot + g if g < first else cell.stage[1].slot + g - first
+
+
+cdef inline int block_of(const rnn_cell *cell, bint of_h, int g) noexcept nogil:
+    """... and its block of H rows in torch's matrix and bias."""
+    return cell.h_order[g] if of_h else cell.x_order[g]
 
 
 def cell_info(str name):
-    """What the kernels' table says of a cell: gates, slots, states, and the order of blocks by slot."""
+    """What the kernels' table says of a cell: gates, slots, whether a tape keeps those, states."""
     cdef const rnn_cell *c = find_cell(rnn_kernels_for(chosen_isa, 32), name.encode())
-    return {
-        "gates": c.gates, "slots": c.slots, "keep": bool(c.keep), "states": c.states, "x_slot": c.x_slot,
-        "x_order": [c.x_order[g] for g in range(c.gates)],
-        "h_order": [c.h_order[g] for g in range(c.gates)], "h_slot": [h_slot(c, g) for g in range(c.gates)],
-        "split_bias": bool(c.split_bias),
-    }
+    return {"gates": c.gates, "slots": c.slots, "keep": bool(c.keep), "states": c.states}
 
 
 def activation(str name, x, out):

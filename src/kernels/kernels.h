@@ -107,7 +107,6 @@ typedef struct {
     int x_slot;                 /* input product adds to slots x_slot .. x_slot + gates */
     int x_order[RNN_MAX_SLOTS]; /* block of weight_ih for each of these slots */
     int h_order[RNN_MAX_SLOTS]; /* block of weight_hh for each slot of the stages, in order */
-    int split_bias;             /* 1: the last stage's slot starts from bias_hh alone */
     int stages;
     rnn_stage stage[RNN_MAX_STAGES];
 } rnn_cell;

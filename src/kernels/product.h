@@ -105,7 +105,7 @@ INLINE void FN(row_tiles)(FN(tile_args) *t, const FN(tile_fn) *tiles, const FN(d
     }
 }
 
-/* What `nv` vectors from v0 on of a panel, and steps of k, take: the tile's arguments but for rows and start.
+/* What `nv` vectors from v0 on of a panel, and steps of k, take: all of the tile's arguments but A, C and what it starts from.
  * Returns whether they run over the end of the units. */
 INLINE int FN(strip)(FN(tile_args) *t, const rnn_pack *p, rnn_idx panel, int v0, int nv, rnn_idx k, rnn_idx block)
 {
@@ -193,7 +193,7 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
                     t.a = (const T *)p->a + q * p->step_a + row0 * p->lda + k;
                     t.c = (T *)p->c + q * p->step_c + row0 * p->ldc + u + v0 * t.cv;
                     if (taken > 1) FN(wide_tiles)[rows][nv][taken](&t, 0);
-                    else FN(row_tiles)(&t, tiles, &rows_of, 0, part, passes && far ? t.k * nv * WIDTH : 0);
+                    else FN(row_tiles)(&t, tiles, &rows_of, 0, part, q == 0 && passes && far ? t.k * nv * WIDTH : 0);
                 }
             }
         }

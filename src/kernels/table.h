@@ -5,10 +5,10 @@ static const rnn_cell FN(cells)[] = {
      .x_order = {0, 1, 2, 3}, .h_order = {0, 1, 2, 3}, .stages = 1,
      .stage = {{.slot = 0, .groups = 4, .forward = FN(lstm_forward), .backward = FN(lstm_backward)}}},
     {.name = "gru", .gates = 3, .slots = 4, .keep = 1, .states = 1, .x_slot = 0,
-     .x_order = {2, 0, 1}, .h_order = {0, 1, 2}, .split_bias = 1, .stages = 1,
+     .x_order = {2, 0, 1}, .h_order = {0, 1, 2}, .stages = 1,
      .stage = {{.slot = 1, .groups = 3, .forward = FN(gru_after_forward), .backward = FN(gru_after_backward)}}},
     {.name = "gru_reset_before", .gates = 3, .slots = 4, .keep = 1, .states = 1, .x_slot = 0,
-     .x_order = {2, 0, 1}, .h_order = {0, 1, 2}, .split_bias = 1, .stages = 2,
+     .x_order = {2, 0, 1}, .h_order = {0, 1, 2}, .stages = 2,
      .stage = {{.slot = 1, .groups = 2, .forward = FN(gru_reset_forward), .backward = FN(gru_reset_backward)},
                {.slot = 3, .groups = 1, .from_aux = 1, .forward = FN(gru_before_forward), .backward = FN(gru_before_backward)}}},
 #define RNN_ROW(phi)                                                                                \

@@ -45,7 +45,7 @@ def as_real(value, name, dtype):
     if array.dtype.kind not in REAL_KINDS:
         raise TypeError(f"{name}: got {array.dtype} values, expected real numbers "
                         f"(converted to {dtype}); take .real of complex values, or make a float array")
-    return array.astype(dtype, copy=False)
+    return array if array.dtype == dtype else array.astype(dtype)
 
 
 def as_rows(value, name, dtype):

@@ -25,6 +25,7 @@ class Recurrent(Module):
         self.batch_first = as_flag(batch_first, "batch_first")
         self.dropout = as_probability(dropout, "dropout")
         self.bidirectional = as_flag(bidirectional, "bidirectional")
+        self.directions = 2 if self.bidirectional else 1
         self.seed = seed
         self._cell = cell
         self._info = _engine.cell_info(cell)
@@ -36,32 +37,28 @@ class Recurrent(Module):
 
     # ---- parameters -----------------------------------------------------------------------------
 
-    @property
-    def directions(self):
-        """1, or 2 for a bidirectional layer."""
-        return 2 if self.bidirectional else 1
-
     def _initialise(self, rng):
         """torch's: everything uniform in +-1/sqrt(H)."""
         bound = 1 / np.sqrt(self.hidden_size)
         rows = self._info["gates"] * self.hidden_size
+        self._names = []                # of each layer and direction: weight_ih, weight_hh, and two biases or none
         for layer in range(self.num_layers):
             inputs = self.input_size if layer == 0 else self.directions * self.hidden_size
+            shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, self.hidden_size)}
+            if self.bias:
+                shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
             for direction in range(self.directions):
-                shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, self.hidden_size)}
-                if self.bias:
-                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-                for name, shape in shapes.items():
-                    self._parameters[name + suffix(layer, direction)] = rng.uniform(
-                        -bound, bound, shape).astype(self.dtype)
+                self._names.append([name + suffix(layer, direction) for name in shapes])
+                for name, shape in zip(self._names[-1], shapes.values(), strict=True):
+                    self._parameters[name] = rng.uniform(-bound, bound, shape).astype(self.dtype)
+        self._shapes = tuple(array.shape for array in self._parameters.values())
 
     def _packs(self, layer, direction, backward=False):
         """The packed weights, packed anew if the weights changed."""
         entry = self._packed.get((layer, direction))
         if entry is None:
             inputs = self.input_size if layer == 0 else self.directions * self.hidden_size
-            arrays = [self._parameters.get(name + suffix(layer, direction))
-                      for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            arrays = [self._parameters[name] for name in self._names[layer * self.directions + direction]]
             entry = [None, None, _engine.Weights(self._cell, self.dtype.itemsize * 8, inputs, self.hidden_size), arrays]
             self._packed[layer, direction] = entry
         version = self.version
@@ -222,30 +219,26 @@ class Recurrent(Module):
 
     def _check_state(self, state, batch, batched):
         """Own copies of h and c, (layers·directions, B, H); c is None but for an LSTM."""
-        count = self._info["states"]
-        rows = self.num_layers * self.directions
-        expected = (rows, batch, self.hidden_size) if batched else (rows, self.hidden_size)
-        names = ("h0", "c0")[:count]
+        rows, H = self.num_layers * self.directions, self.hidden_size
+        expected = (rows, batch, H) if batched else (rows, H)
+        if self._info["states"] == 1:
+            return self._own(state, "h0", expected, (rows, batch, H)), None
         if state is None:
-            parts = (None,) * count
-        elif count == 1:
-            parts = (state,)
-        elif isinstance(state, tuple | list) and len(state) == 2:
-            parts = state
-        else:
+            state = None, None
+        elif not isinstance(state, tuple | list) or len(state) != 2:
             got = f"{len(state)} values" if isinstance(state, tuple | list) else type(state).__name__
             raise ValueError(f"state: got {got}, expected the pair (h0, c0), each of shape {expected}")
-        found = []
-        for name, part in zip(names, parts, strict=True):
-            if part is None:
-                found.append(np.zeros((rows, batch, self.hidden_size), self.dtype))
-                continue
-            part = as_real(part, name, self.dtype)
-            if part.shape != expected:
-                raise ValueError(f"{name}: got shape {part.shape}, expected {expected}: (layers·directions, "
-                                 f"{'B, ' if batched else ''}H), also under batch_first")
-            found.append(np.array(part, order="C").reshape(rows, batch, self.hidden_size))
-        return found[0], found[1] if count == 2 else None
+        return (self._own(state[0], "h0", expected, (rows, batch, H)),
+                self._own(state[1], "c0", expected, (rows, batch, H)))
+
+    def _own(self, part, name, expected, shape):
+        if part is None:
+            return np.zeros(shape, self.dtype)
+        part = as_real(part, name, self.dtype)
+        if part.shape != expected:
+            raise ValueError(f"{name}: got shape {part.shape}, expected {expected}: (layers·directions, "
+                             f"{'B, ' if len(expected) == 3 else ''}H), also under batch_first")
+        return part.copy().reshape(shape)
 
     def _empty_output(self, T, B, batch_first=False):
         width = self.directions * self.hidden_size
@@ -266,8 +259,9 @@ class Recurrent(Module):
         return y.swapaxes(0, 1) if self.batch_first else y
 
     def _state(self, h, c, batched):
-        parts = [part if batched else part[:, 0] for part in (h, c) if part is not None]
-        return parts[0] if len(parts) == 1 else tuple(parts)
+        if not batched:
+            h, c = h[:, 0], None if c is None else c[:, 0]
+        return h if c is None else (h, c)
 
     def _mask(self, call, layer, shape):
         """Dropout's mask, scaled. A function of seed, call, layer, step, row and unit alone."""

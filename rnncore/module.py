@@ -25,7 +25,7 @@ class _Door:
     def __enter__(self):
         module = self._module
         self._views = [array.view() for array in module._parameters.values()]
-        self._holders = [sys.getrefcount(array) for array in module._parameters.values()]
+        self._holders = list(map(sys.getrefcount, module._parameters.values()))
         opened = _Open(zip(module._parameters, self._views, strict=True))
         self._inner = None
         if module._modules:
@@ -41,9 +41,8 @@ class _Door:
         module = self._module
         module._version += 1
         for view in self._views:
-            view.flags.writeable = False
-        now = [sys.getrefcount(array) for array in module._parameters.values()]
-        module._watched = any(map(gt, now, self._holders))
+            view.setflags(False)
+        module._watched = any(map(gt, map(sys.getrefcount, module._parameters.values()), self._holders))
         if self._inner:
             self._inner.close()
 

@@ -98,7 +98,7 @@ def _steps(tape, runs, carry, low, high):
         dh = np.ascontiguousarray(parts[:, 0, i])
         dc = np.ascontiguousarray(parts[:, 1, i]) if states == 2 else None
         grad_x = np.empty((high - low, K * B, run.x.shape[-1]), tape.dtype) if i > 0 else None
-        run.backward(low, high, run.window(low, high), dh, dc, grad_out=grad_out, grad_x=grad_x)
+        run.backward(low, high, run.window(low, high), dh, dc, {"grad_out": grad_out, "grad_x": grad_x})
         if i > 0:
             if run.mask is not None:
                 grad_x.reshape(high - low, K, B, -1)[...] *= run.mask[low:high, None]

@@ -8,6 +8,10 @@ import numpy as np
 from . import _engine
 
 
+# of the arrays of a backward pass, those with a step's rows at its time
+BY_STEP = {"grad_out", "grad_x", "delta", "total_h", "total_c"}
+
+
 def suffix(layer, direction):
     """How torch ends a weight's name: _l0, _l0_reverse."""
     return f"_l{layer}" + ("_reverse" if direction else "")
@@ -49,14 +53,15 @@ def kept_shapes(layer, steps, rows):
 class Run:
     """One layer and direction of a recorded pass, in time-major arrays."""
 
+    checkpoints = None                      # [(start, stop, h, c)], in the order of the pass
+    delta = total_h = total_c = None        # what the last backward kept
+
     def __init__(self, layer, index, direction, x, out, h0, c0, gates, c, lengths, mask):
         self.layer, self.index, self.direction = layer, index, direction
         self.x, self.out, self.h0, self.c0 = x, out, h0, c0
         self.gates, self.c = gates, c       # None: the cell has none, or only checkpoints are kept
         self.lengths = lengths
         self.mask = mask                    # dropout's, that x was multiplied by
-        self.checkpoints = None             # [(start, stop, h, c)], in the order of the pass
-        self.delta = self.total_h = self.total_c = None
 
     @property
     def name(self):
@@ -65,38 +70,36 @@ class Run:
 
     def forward(self, h, c, checkpoint_every):
         """Run, and keep the gates, or the state at every k-th step. h and c are left at the final state."""
-        T = self.x.shape[0]
         if checkpoint_every is None:
-            self._step_through(0, T, h, c, self.out, self.gates, self.c)
+            self._step_through(self.x, self.lengths, h, c, self.out, self.gates, self.c)
             return
         self.checkpoints = []
+        T = self.x.shape[0]
         starts = range(0, T, checkpoint_every)
         for start in reversed(starts) if self.direction else starts:
             stop = min(T, start + checkpoint_every)
             self.checkpoints.append((start, stop, h.copy(), None if c is None else c.copy()))
-            self._step_through(start, stop, h, c, self.out[start:stop], None, None)
+            self._step_through(self.x[start:stop], self._lengths_from(start), h, c, self.out[start:stop], None, None)
 
-    def _step_through(self, start, stop, h, c, out, gates, c_out):
+    def _step_through(self, x, lengths, h, c, out, gates, c_out):
         # without gates to keep, a cell is still recorded: RNN needs its outputs alone
-        _engine.forward(self.layer._packs(self.index, self.direction), self.x[start:stop], out, h, c,
-                        gates=gates, c_out=c_out, lengths=self._lengths_from(start), reverse=self.direction == 1)
+        _engine.forward(self.layer._packs(self.index, self.direction), x, out, h, c,
+                        gates=gates, c_out=c_out, lengths=lengths, reverse=self.direction == 1)
 
     def _lengths_from(self, start):
         return None if self.lengths is None else np.maximum(self.lengths - start, 0)
 
     def windows(self):
-        """(start, stop, h, c, gates, c_tape) from the end of the pass to its start: all, or one checkpoint each."""
-        T, B = self.x.shape[:2]
-        if self.checkpoints is None:
-            yield 0, T, self.h0, self.c0, self.gates, self.c
-            return
+        """(start, stop, h, c, gates, c_tape) of each checkpoint, from the end of the pass to its start."""
+        B = self.x.shape[1]
         longest = max((stop - start for start, stop, *_ in self.checkpoints), default=0)
         gates, c_tape, out = carve(self.layer, (*kept_shapes(self.layer, longest, B),
                                                 (longest, B, self.layer.hidden_size)))
         for start, stop, h, c in reversed(self.checkpoints):
             n = stop - start
             part = None if gates is None else gates[:n], None if c_tape is None else c_tape[:n]
-            self._step_through(start, stop, h.copy(), None if c is None else c.copy(), out[:n], *part)
+            self._step_through(self.x[start:stop], self._lengths_from(start), h.copy(),
+                               None if c is None else c.copy(), out[:n], *part)
             yield start, stop, h, c, *part
 
     def window(self, start, stop):
@@ -116,11 +119,23 @@ class Run:
             return np.ascontiguousarray(np.where((self.lengths > t)[:, None], tape[t], initial))
         return np.ascontiguousarray(tape[t])
 
-    def backward(self, start, stop, state, dh, dc, *, delta=None, total_h=None, total_c=None, **options):
+    def backward(self, start, stop, state, dh, dc, arrays):
         """BPTT over some steps. `state` is what `windows` or `window` gave: (h0, c0, gates, c)."""
         h0, c0, gates, c = state
+        x, h, lengths = self.x, self.out, self.lengths
+        if stop - start < len(x):
+            x, h, lengths = x[start:stop], h[start:stop], self._lengths_from(start)
         _engine.backward(
-            self.layer._packs(self.index, self.direction, backward=True), x=self.x[start:stop],
-            h=self.out[start:stop], h0=h0, c0=c0, gates=gates, c=c, dh=dh, dc=dc, delta=delta,
-            total_h=total_h, total_c=total_c, lengths=self._lengths_from(start),
-            reverse=self.direction == 1, **options)
+            self.layer._packs(self.index, self.direction, backward=True), x=x, h=h, h0=h0, c0=c0, gates=gates, c=c,
+            dh=dh, dc=dc, lengths=lengths, reverse=self.direction == 1, **arrays)
+
+    def backward_all(self, dh, dc, arrays):
+        """BPTT over all steps, each window with its own part of `arrays`."""
+        if self.checkpoints is None:
+            self.backward(0, len(self.x), (self.h0, self.c0, self.gates, self.c), dh, dc, arrays)
+            return
+        for start, stop, *state in self.windows():
+            part = {name: array if array is None or name not in BY_STEP else array[start:stop]
+                    for name, array in arrays.items()}
+            self.backward(start, stop, state, dh, dc, part)
+            arrays["fresh"] = False             # from the second window on they hold something

@@ -13,7 +13,7 @@ import numpy as np
 
 from ._checks import as_flag, as_real, as_rows
 from .pullback import pullback
-from .run import carve, suffix
+from .run import carve
 
 SLOTS = {"LSTM": {"i": 0, "f": 1, "g": 2, "o": 3}, "GRU": {"r": 1, "z": 2, "n": 0, "hn": 3}, "RNN": {}}
 
@@ -49,7 +49,7 @@ class Named(Mapping):
         if name not in self._names:
             raise KeyError(f"tape: got {name!r}, expected one of {', '.join(self._names)}")
         view = self._get(name)
-        view.flags.writeable = False
+        view.setflags(False)
         return view
 
     def __iter__(self):
@@ -79,6 +79,10 @@ class Tape:
     grad : mapping of str to ndarray
     """
 
+    _cotangents = None                      # of the last backward, where it may be walked again
+    _many = None                            # K of the last backward, None without an axis for it
+    _went_back = False
+
     def __init__(self, layer, runs, lengths, batched, initial, final, output, shape):
         self.layer = layer
         self.mode = layer.mode
@@ -92,9 +96,6 @@ class Tape:
         self._raw_output = output
         self._initial, self._final = initial, final
         self._slots = SLOTS[self.mode]
-        self._cotangents = None             # of the last backward, where it may be walked again
-        self._many = None                   # K of the last backward, None without an axis for it
-        self._went_back = False
 
     # ---- what was recorded ----------------------------------------------------------------------
 
@@ -257,46 +258,35 @@ class Tape:
 
         grad_out (T, R, F) or None; dh, dc (layers·directions, R, H), in and out.
         """
-        layer = self.layer
-        R = dh.shape[1]
-        grad_x = None
+        layer, R = self.layer, dh.shape[1]
         for index in reversed(range(layer.num_layers)):
             runs = self._runs[index * layer.directions:(index + 1) * layer.directions]
-            grad_x = np.empty((self.T, R, runs[0].x.shape[-1]), self.dtype)
+            grad_x = np.empty((self.T, R, runs[0].x.shape[2]), self.dtype)
             for run in runs:
                 i = index * layer.directions + run.direction
-                half = None if grad_out is None else layer._half(grad_out, run.direction)
-                options = self._weight_buffers(run, wanted)
-                for start, stop, *state in run.windows():
-                    some = slice(start, stop)
-                    if keep and run.total_h is not None:
-                        options |= {"delta": run.delta[some], "total_h": run.total_h[some],
-                                    "total_c": None if run.total_c is None else run.total_c[some]}
-                    run.backward(start, stop, state, dh[i], None if dc is None else dc[i],
-                                 grad_out=None if half is None else half[some], grad_x=grad_x[some],
-                                 accumulate=run.direction == 1, **options)
-                    options["fresh"] = False
+                arrays = {"grad_x": grad_x, "accumulate": run.direction == 1,
+                          "grad_out": None if grad_out is None else layer._half(grad_out, run.direction)}
+                if keep and run.total_h is not None:
+                    arrays |= {"delta": run.delta, "total_h": run.total_h, "total_c": run.total_c}
+                if wanted:
+                    names = layer._names[i]
+                    arrays |= {"w_ih": wanted[names[0]], "w_hh": wanted[names[1]], "fresh": True}
+                    if layer.bias:
+                        arrays |= {"b_ih": wanted[names[2]], "b_hh": wanted[names[3]]}
+                run.backward_all(dh[i], None if dc is None else dc[i], arrays)
             if runs[0].mask is not None:
                 _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= runs[0].mask[:, None]
             grad_out = grad_x
         return grad_x
 
-    def _weight_buffers(self, run, wanted):
-        """Where a run's weight gradients go, as the engine calls them."""
-        if not wanted:
-            return {}
-        end = suffix(run.index, run.direction)
-        return {"w_ih": wanted["weight_ih" + end], "w_hh": wanted["weight_hh" + end], "fresh": True,
-                "b_ih": wanted.get("bias_ih" + end), "b_hh": wanted.get("bias_hh" + end)}
-
     def _room_for_parameters(self):
         """Arrays that `_walk` fills in: pages of an earlier backward's, if those are gone."""
-        named = self.layer._parameters
-        arrays = carve(self.layer, tuple([a.shape for a in named.values()]))
+        layer = self.layer
+        arrays = carve(layer, layer._shapes)
         if self.T == 0 or self.B == 0:      # no step fills them in
             for array in arrays:
                 array[...] = 0
-        return dict(zip(named, arrays, strict=True))
+        return dict(zip(layer._parameters, arrays, strict=True))
 
     def _parameters_one_by_one(self, many):
         """Weight gradients of each of K cotangents: the bits of K calls."""
@@ -343,38 +333,34 @@ class Tape:
         """Time-major (T, K*B, F) or None, (layers·directions, K*B, H) twice, and K or None."""
         if grad_output is None and grad_state is None:
             raise ValueError("backward: got neither grad_output nor grad_state, expected at least one")
-        state = [part for part in self._final if part is not None]
-        shape = state[0].shape if self._batched else (state[0].shape[0], state[0].shape[2])
-        names = ("grad_state[0] (h)", "grad_state[1] (c)") if len(state) == 2 else ("grad_state",)
-        given = []
+        h, c = self._final
+        shape = h.shape if self._batched else (h.shape[0], h.shape[2])
+        dh, dc = grad_state, None
+        if c is not None and grad_state is not None:
+            if not isinstance(grad_state, tuple | list) or len(grad_state) != 2:
+                raise ValueError(f"grad_state: got {type(grad_state).__name__}, expected the pair (grad_h, grad_c)")
+            dh, dc = grad_state
+        leading = []                            # of each that is given: K, or None
         if grad_output is not None:
             like = self.layer._output(self._raw_output, self._batched)
-            given.append(("grad_output", as_rows(grad_output, "grad_output", self.dtype), like.shape))
-        if grad_state is not None:
-            parts = grad_state if len(state) == 2 else (grad_state,)
-            if not isinstance(parts, tuple | list) or len(parts) != len(state):
-                raise ValueError(f"grad_state: got {type(grad_state).__name__}, expected the pair (grad_h, grad_c)")
-            given += [(name, as_real(part, name, self.dtype), shape)
-                      for name, part in zip(names, parts, strict=True) if part is not None]
-        leading = set()
-        for name, array, shape in given:
-            if array.shape == shape:
-                leading.add(None)
-            elif array.ndim == len(shape) + 1 and array.shape[1:] == shape:
-                leading.add(array.shape[0])
-            else:
-                raise ValueError(f"{name}: got shape {array.shape}, expected {shape}, "
-                                 f"or (K, *{shape}) for K cotangents")
-        if len(leading) > 1:
-            raise ValueError(f"grad_output, grad_state: got leading axes {leading}, expected one K for all or none")
-        many = leading.pop() if leading else None
-        found = {name: array for name, array, _ in given}
+            grad_output = _cotangent(as_rows(grad_output, "grad_output", self.dtype), "grad_output", like.shape, leading)
+        if dh is not None:
+            name = "grad_state" if c is None else "grad_state[0] (h)"
+            dh = _cotangent(as_real(dh, name, self.dtype), name, shape, leading)
+        if dc is not None:
+            dc = _cotangent(as_real(dc, "grad_state[1] (c)", self.dtype), "grad_state[1] (c)", shape, leading)
+        many = leading[0] if leading else None
+        if leading.count(many) < len(leading):
+            raise ValueError(f"grad_output, grad_state: got leading axes {set(leading)}, expected one K for all or none")
+        return self._time_major(grad_output, many), self._carry(dh, many), None if c is None else self._carry(dc, many), many
+
+    def _carry(self, given, many):
+        """A cotangent on the final state as the engine carries it, the caller's own."""
+        layers, B, H = self._final[0].shape
         K = 1 if many is None else many
-        layers, B, H = state[0].shape
-        carries = [np.array(found[name].reshape(K, layers, B, H).swapaxes(0, 1), order="C").reshape(layers, K * B, H)
-                   if name in found else np.zeros((layers, K * B, H), self.dtype) for name in names]
-        dh, dc = carries[0], carries[1] if len(carries) == 2 else None
-        return self._time_major(found.get("grad_output"), many), dh, dc, many
+        if given is None:
+            return np.zeros((layers, K * B, H), self.dtype)
+        return np.array(given.reshape(K, layers, B, H).swapaxes(0, 1), order="C").reshape(layers, K * B, H)
 
     def _time_major(self, grad, many):
         if grad is None:
@@ -399,6 +385,17 @@ class Tape:
         return Gradients(grad_x, dh if dc is None else (dh, dc), {})
 
 
+def _cotangent(array, name, shape, leading):
+    """The array, if it has this shape, with or without an axis in front, whose length goes to `leading`."""
+    if array.shape == shape:
+        leading.append(None)
+    elif array.ndim == len(shape) + 1 and array.shape[1:] == shape:
+        leading.append(array.shape[0])
+    else:
+        raise ValueError(f"{name}: got shape {array.shape}, expected {shape}, or (K, *{shape}) for K cotangents")
+    return array
+
+
 def _by_rows(array, many, batch):
     """(T, K*B, ...) as (T, K, B, ...)."""
     return array.reshape(array.shape[0], many, batch, *array.shape[2:])
@@ -406,5 +403,5 @@ def _by_rows(array, many, batch):
 
 def _locked(array):
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(False)
     return view

@@ -167,8 +167,15 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
     cdef char *first = j.c0 if cell.states == 2 else j.h0
     cdef Array *state = &j.c if cell.states == 2 else &j.h
     cdef rnn_step step
-    cdef rnn_product p
+    cdef Recurrence r[2]
+    cdef rnn_product *p
     cdef int s
+    for s in range(cell.stages):
+        p = &r[s].p
+        p[0] = product_with(&j.ht_pack[s])
+        p.lda, p.ldc = j.delta.ld[1] // item, H
+        p.adds = not cell.stage[s].from_aux     # to what goes straight to the state
+        r[s].kept[0].count = r[s].kept[1].count = 0
     memset(&step, 0, sizeof(step))
     step.h_size, step.tape_rows = H, B
     step.lengths, step.reverse = j.lengths, j.reverse
@@ -196,12 +203,12 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
             stage.backward(&step, part.row0, part.row1, part.unit0, part.unit1)
             if part.by_units and meet(&j.barrier, part, True):
                 return True
-            p = product_with(&j.ht_pack[s])
+            p = &r[s].p
             p.downward = t & 1
-            p.a, p.lda = <char *>step.delta + stage.slot * H * item, step.lddelta
-            p.c, p.ldc = (j.daux if stage.from_aux else j.dh), H
-            p.adds = not stage.from_aux         # to what goes straight to the state
-            j.k.product(&p, part.row0, part.row1, part.unit0, part.unit1)
+            p.kept = &r[s].kept[p.downward]
+            p.a = <char *>step.delta + stage.slot * H * item
+            p.c = j.daux if stage.from_aux else j.dh
+            j.k.product(p, part.row0, part.row1, part.unit0, part.unit1)
     return False
 
 
@@ -218,26 +225,38 @@ cdef void input_gradient(Backward *j, idx low, idx high, const Part *part) noexc
 
 cdef void pack_chunk(Backward *j, idx low, idx high, const Part *part) noexcept nogil:
     """x and the h before each step, in the order of the walk; each thread packs its steps."""
-    cdef idx B = j.B, H = j.H, item = j.item, n, n0, n1, t, before, b, row
-    cdef idx sign = 1 if j.reverse else -1, ldx = j.x.ld[1] // item, ldh = j.h.ld[1] // item
-    cdef idx top = 0 if j.reverse else B - 1            # the first row of a step in this order
+    cdef idx B = j.B, H = j.H, item = j.item, n, n0, n1, t, last, b
+    cdef idx sign = 1 if j.reverse else -1
+    cdef bint starts
     cdef char *src
     j.packed_x.k = j.packed_h.k = (high - low) * B
     share(high - low, 1, part.thread, part.threads, &n0, &n1)
-    for n in range(n0, n1):
-        t = low + n if j.reverse else high - 1 - n
-        before = t + sign
-        j.k.pack_rows(&j.packed_x, n * B, B, j.x.p + t * j.x.ld[0] + top * j.x.ld[1], sign * ldx)
-        if before < 0 or before >= j.T:
-            j.k.pack_rows(&j.packed_h, n * B, B, j.h0 + top * H * item, sign * H)
-        elif j.reverse and j.lengths != NULL:           # every row starts at its own end
+    t = low + n0 if j.reverse else high - 1 - n0
+    pack_steps(j, &j.packed_x, &j.x, n0, n1, t)
+    if j.reverse and j.lengths != NULL:                 # every row starts at its own end
+        for n in range(n0, n1):
             for b in range(B):
                 src = j.h0 + b * H * item
-                if t + 1 < j.lengths[b]:
-                    src = j.h.p + before * j.h.ld[0] + b * j.h.ld[1]
+                if low + n + 1 < j.lengths[b]:
+                    src = j.h.p + (low + n + 1) * j.h.ld[0] + b * j.h.ld[1]
                 j.k.pack_rows(&j.packed_h, n * B + b, 1, src, H)
-        else:
-            j.k.pack_rows(&j.packed_h, n * B, B, j.h.p + before * j.h.ld[0] + top * j.h.ld[1], sign * ldh)
+        return
+    last = t + sign * (n1 - n0)                         # before the last of these steps
+    starts = n1 > n0 and (last < 0 or last >= j.T)
+    pack_steps(j, &j.packed_h, &j.h, n0, n1 - starts, t + sign)
+    if starts:
+        j.k.pack_rows(&j.packed_h, (n1 - 1) * B, B, j.h0 if j.reverse else j.h0 + (B - 1) * H * item, sign * H)
+
+
+cdef inline void pack_steps(const Backward *j, const rnn_pack *pack, const Array *a, idx n0, idx n1, idx t) noexcept nogil:
+    """Steps n0 .. n1 of the walk, the first of them step t of an array."""
+    cdef idx sign = 1 if j.reverse else -1, B = j.B, n
+    cdef char *src = a.p + t * a.ld[0] + (0 if j.reverse else B - 1) * a.ld[1]     # the first row in this order
+    if B == 1 or a.ld[0] == B * a.ld[1]:                # rows of all steps lie evenly
+        j.k.pack_rows(pack, n0 * B, (n1 - n0) * B, src, sign * (a.ld[0] // B // j.item))
+        return
+    for n in range(n0, n1):
+        j.k.pack_rows(pack, n * B, B, src + sign * (n - n0) * a.ld[0], sign * (a.ld[1] // j.item))
 
 
 cdef void weight_gradients(Backward *j, idx low, idx high, bint fresh, Part *part) noexcept nogil:

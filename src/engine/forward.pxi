@@ -1,6 +1,18 @@
 # Forward through time.
 
 
+cdef struct Recurrence:         # a stage's product, all but what each step fills in
+    rnn_product p
+    rnn_kept kept[2]            # upward, downward
+    idx block                   # units at once: as many as leave the pre-activations in L1
+
+
+cdef struct Products:           # of the input, and of each stage
+    rnn_product of_x
+    rnn_kept kept
+    Recurrence of_h[2]
+
+
 cdef struct Forward:
     const rnn_kernels *k
     const rnn_cell *cell
@@ -16,6 +28,7 @@ cdef struct Forward:
     char *aux
     Plan plan
     rnn_barrier barrier
+    Products *products          # prepared once for many calls; NULL: by each thread
 
 
 def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=None, bint reverse=False):
@@ -43,6 +56,7 @@ def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=Non
     job.reverse = reverse
     job.keep = gates is not None
     job.plan = make_plan(w, T, B, 1)
+    job.products = NULL
     take(x, &job.x, 2)
     take(out, &job.out, 2)
     take(gates, &job.gates, 2)
@@ -81,8 +95,11 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = 0, t, low, row
     cdef int now = 0
     cdef rnn_step step
-    cdef Recurrence stages[2]
-    prepare(j, &part, stages)
+    cdef Products own
+    cdef Products *products = j.products
+    if products == NULL:
+        products = &own
+        prepare(j, &part, products)
     memset(&step, 0, sizeof(step))
     step.h_size, step.tape_rows = H, j.B
     step.lengths, step.reverse, step.keep = j.lengths, j.reverse, j.keep
@@ -91,7 +108,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     while s1 < T:
         s0, s1 = s1, min(T, s1 + j.plan.chunk)
         low = T - s1 if j.reverse else s0
-        project(j, low, low + s1 - s0, &part)
+        project(j, low, low + s1 - s0, products, &part)
         for s in range(s0, s1):
             t = T - 1 - s if j.reverse else s
             step.t = t
@@ -99,7 +116,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
             step.prev, step.h = j.h[now], j.h[1 - now]
             step.h_out = j.out.p + t * j.out.ld[0]
             step.c_out = j.c_out.p + t * j.c_out.ld[0] if j.c_out.p != NULL else NULL
-            if recur(j, &step, stages, &part):
+            if recur(j, &step, products.of_h, &part):
                 return
             now = 1 - now
     if now == 1:
@@ -116,42 +133,43 @@ cdef inline rnn_product product_with(const rnn_pack *pack) noexcept nogil:
     return p
 
 
-cdef void project(Forward *j, idx low, idx high, const Part *part) noexcept nogil:
+cdef void project(Forward *j, idx low, idx high, Products *products, const Part *part) noexcept nogil:
     """Steps low .. high of W_ih x + bias, into the slots that the input feeds."""
-    cdef rnn_product p = product_with(j.x_pack)
+    cdef rnn_product *p = &products.of_x
     cdef idx item = j.item, row0, row1
-    cdef int g, gates = j.cell.gates
-    p.ldc, p.gc = j.gates.ld[1] // item, j.H
-    for g in range(gates):
-        p.bias[g] = j.bias + (j.cell.x_slot + g) * j.H * item
     p.a, p.c = j.x.p + low * j.x.ld[0], gates_at(j, low, low) + j.cell.x_slot * j.H * item
     p.lda, p.steps, p.step_a, p.step_c = j.x.ld[1] // item, high - low, j.x.ld[0] // item, j.gates.ld[0] // item
     row0, row1 = part.row0, part.row1
     if row1 - row0 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):       # rows of all steps lie evenly
         row0, row1, p.steps = 0, (high - low) * j.B, 1
         p.lda = j.x.ld[0] // j.B // item
-    j.k.product(&p, row0, row1, part.unit0, part.unit1)
+    j.k.product(p, row0, row1, part.unit0, part.unit1)
 
 
-cdef struct Recurrence:         # a stage's product, all but what each step fills in
-    rnn_product p
-    idx block                   # units at once: as many as leave the pre-activations in L1
-
-
-cdef void prepare(const Forward *j, const Part *part, Recurrence *r) noexcept nogil:
-    """What the steps' products have in common, for each stage."""
+cdef void prepare(const Forward *j, const Part *part, Products *products) noexcept nogil:
+    """What the steps' products have in common."""
     cdef const rnn_stage *stage
+    cdef rnn_product *p = &products.of_x
+    cdef Recurrence *r
     cdef idx units
     cdef int s, g
+    p[0] = product_with(j.x_pack)
+    p.ldc, p.gc, p.kept = j.gates.ld[1] // j.item, j.H, &products.kept
+    p.kept.count = 0
+    for g in range(j.cell.gates):
+        p.bias[g] = j.bias + (j.cell.x_slot + g) * j.H * j.item
     for s in range(j.cell.stages):
         stage = &j.cell.stage[s]
-        r[s].p = product_with(&j.h_pack[s])
-        r[s].p.lda, r[s].p.ldc, r[s].p.gc = j.H, j.gates.ld[1] // j.item, j.H
-        r[s].p.adds = max(0, min(stage.groups, j.cell.x_slot + j.cell.gates - stage.slot))  # projected before
+        r = &products.of_h[s]
+        p = &r.p
+        p[0] = product_with(&j.h_pack[s])
+        p.lda, p.ldc, p.gc = j.H, j.gates.ld[1] // j.item, j.H
+        p.adds = max(0, min(stage.groups, j.cell.x_slot + j.cell.gates - stage.slot))  # projected before
         for g in range(stage.groups):
-            r[s].p.bias[g] = j.bias + (stage.slot + g) * j.H * j.item
+            p.bias[g] = j.bias + (stage.slot + g) * j.H * j.item
         units = (1 if stage.groups > 1 else 4) * j.k.lanes
-        r[s].block = max(1, 16384 // (max(1, part.row1 - part.row0) * units * stage.groups * j.item)) * units
+        r.block = max(1, 16384 // (max(1, part.row1 - part.row0) * units * stage.groups * j.item)) * units
+        r.kept[0].count = r.kept[1].count = 0
 
 
 cdef bint recur(Forward *j, rnn_step *step, Recurrence *r, Part *part) noexcept nogil:
@@ -173,6 +191,7 @@ cdef bint recur(Forward *j, rnn_step *step, Recurrence *r, Part *part) noexcept 
         p.c = <char *>step.gates + stage.slot * j.H * j.item
         p.downward = step.t & 1                 # there and back: each step begins with weights in cache
         blocks = 1 if part.unit1 - part.unit0 <= block else (part.unit1 - part.unit0 + block - 1) // block
+        p.kept = &r[s].kept[p.downward] if blocks == 1 else NULL
         for n in range(blocks):
             u = part.unit0 + (blocks - 1 - n if p.downward else n) * block
             stop = min(part.unit1, u + block)

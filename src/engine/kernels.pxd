@@ -9,6 +9,9 @@ cdef extern from "kernels.h" nogil:
         idx k
         int groups
 
+    ctypedef struct rnn_kept:
+        int count
+
     ctypedef struct rnn_product:
         const rnn_pack *pack
         const void *a
@@ -19,6 +22,7 @@ cdef extern from "kernels.h" nogil:
         const void *bias[4]
         idx steps, step_a, step_c
         int downward
+        rnn_kept *kept
 
     ctypedef struct rnn_outer:
         const void *d

@@ -14,17 +14,21 @@ cdef class Steps:
         cdef Weights w
         cdef Forward *j
         cdef Array ah, ac
-        cdef idx state, gates, at, i
+        cdef Part part
+        cdef Products *products
+        cdef idx state, gates, own, at, i
         w = packs[0]
         self.packs, self.h, self.c = packs, h, c
         self.layers, self.B, self.H, self.I = len(packs), h.shape[1], w.hidden_size, w.input_size
         self.kind = c'f' if w.item == 4 else c'd'
         state = rounded(self.B * self.H * w.item)
         gates = rounded(self.B * w.cell.slots * self.H * w.item)
-        self.buffers = memory(rounded(self.layers * sizeof(Forward)) + self.layers * (3 * state + gates), b"a stream")
+        own = rounded(self.layers * sizeof(Forward)) + rounded(self.layers * sizeof(Products))
+        self.buffers = memory(own + self.layers * (3 * state + gates), b"a stream")
         self.jobs = <Forward *>self.buffers
         memset(self.jobs, 0, self.layers * sizeof(Forward))
-        at = rounded(self.layers * sizeof(Forward))
+        products = <Products *>(self.buffers + rounded(self.layers * sizeof(Forward)))
+        at = own
         take(h, &ah, 1)
         take(c, &ac, 1)
         for i in range(self.layers):
@@ -46,6 +50,9 @@ cdef class Steps:
             j.plan.threads, j.plan.chunk = 1, 1
             if i > 0:
                 j.x.p = self.jobs[i - 1].out.p
+            part = part_of(&j.plan, self.B, self.H, w.k.lanes, 0, 1)
+            j.products = products + i
+            prepare(j, &part, j.products)
             at += 3 * state + gates
 
     def __dealloc__(self):

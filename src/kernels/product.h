@@ -153,50 +153,81 @@ INLINE rnn_idx FN(panels_at_once)(const rnn_product *p, rnn_idx rows, int nv, rn
     return most > 1 && FN(wide_tiles)[rows][nv][most] ? most : 1;
 }
 
+/* All rows over some vectors of a panel and a block of k. */
+typedef struct {
+    FN(tile_args) t;                        /* all but A and C */
+    FN(tile_fn) one;                        /* takes all rows; NULL: `tiles` by `rows` do */
+    const FN(tile_fn) *tiles;
+    FN(division) rows;
+    rnn_idx k, c, next_bytes;               /* where it starts in A and C; see row_tiles */
+    int part;
+} FN(pass);
+_Static_assert(sizeof(FN(pass)) <= RNN_PASS_BYTES, "a pass that product keeps");
+
+INLINE void FN(run)(const rnn_product *p, FN(pass) *s, rnn_idx row0)
+{
+    for (rnn_idx q = 0; q < p->steps; q++) {
+        s->t.a = (const T *)p->a + q * p->step_a + row0 * p->lda + s->k;
+        s->t.c = (T *)p->c + q * p->step_c + row0 * p->ldc + s->c;
+        if (s->one) s->one(&s->t, s->part);
+        else FN(row_tiles)(&s->t, s->tiles, &s->rows, 0, s->part, q == 0 ? s->next_bytes : 0);
+    }
+}
+
 static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
 {
     const rnn_pack *pk = p->pack;
+    rnn_kept *kept = p->kept;
+    FN(pass) *const passes = kept ? (FN(pass) *)kept->passes : NULL, other;
+    if (kept && kept->count && kept->row0 == row0 && kept->row1 == row1 && kept->unit0 == unit0 && kept->unit1 == unit1) {
+        for (int i = 0; i < kept->count; i++) FN(run)(p, passes + i, row0);
+        return;
+    }
     const rnn_idx rows = row1 - row0, units = FN(panel_units)(pk);
     const int plain = pk->groups == 1;
     const int far = pk->n * pk->k * pk->groups * (rnn_idx)sizeof(T) > L2_WEIGHTS;
     if (rows <= 0) return;
-    int panel_nv = 0, nv = 0, passes = 0;           /* of the panels up to the last, which can be narrower */
+    int panel_nv = 0, nv = 0, again = 0, count = 0;             /* of the panels up to the last, which can be narrower */
     rnn_idx block = 0;
     FN(division) rows_of = {0};
-    FN(tile_args) t;
-    t.lda = p->lda;
-    t.ldc = p->ldc;
-    t.cv = plain ? LANES : p->gc;
-    t.cp = units;
     for (rnn_idx first = FN(panels)(pk, unit0), end = FN(panels)(pk, unit1); first < end;) {
         const int its_nv = FN(panel_vectors)(pk, p->downward ? end - 1 : first);
         if (its_nv != panel_nv) {
             panel_nv = its_nv;
             nv = FN(tile_vectors)(rows, panel_nv);
             rows_of = FN(divide)(rows, MAX_ROWS(nv));
-            passes = rows_of.tiles * p->steps > 1;  /* several over the same weights: those stay in L1 */
-            block = passes ? FN(k_block)(pk->k, nv) : pk->k;
+            again = rows_of.tiles * p->steps > 1;   /* several tiles over the same weights: those stay in L1 */
+            block = again ? FN(k_block)(pk->k, nv) : pk->k;
         }
         const rnn_idx taken = FN(panels_at_once)(p, rows, nv, first, end), i = p->downward ? end - taken : first, u = i * units;
         if (p->downward) end = i;
         else first += taken;
-        const FN(tile_fn) *tiles = FN(step_tiles)[nv];
-        for (int v0 = 0; v0 < panel_nv; v0 += nv) {
-            for (int v = 0; v < nv; v++) {
-                const T *bias = p->bias[plain ? 0 : v0 + v];
-                t.bias[v] = bias ? bias + u + (plain ? (v0 + v) * LANES : 0) : NULL;
-            }
+        for (int v0 = 0; v0 < panel_nv; v0 += nv)
             for (rnn_idx k = 0; k == 0 || k < pk->k; k += block) {
-                const int part = FN(strip)(&t, pk, i, v0, nv, k, block);
-                t.adds = k > 0 || (plain && p->adds) ? nv : p->adds - v0;
-                for (rnn_idx q = 0; q < p->steps; q++) {
-                    t.a = (const T *)p->a + q * p->step_a + row0 * p->lda + k;
-                    t.c = (T *)p->c + q * p->step_c + row0 * p->ldc + u + v0 * t.cv;
-                    if (taken > 1) FN(wide_tiles)[rows][nv][taken](&t, 0);
-                    else FN(row_tiles)(&t, tiles, &rows_of, 0, part, q == 0 && passes && far ? t.k * nv * WIDTH : 0);
+                FN(pass) *s = passes && count < RNN_PASSES ? passes + count : &other;
+                count++;
+                s->part = FN(strip)(&s->t, pk, i, v0, nv, k, block);
+                s->t.lda = p->lda;
+                s->t.ldc = p->ldc;
+                s->t.cv = plain ? LANES : p->gc;
+                s->t.cp = units;
+                s->t.adds = k > 0 || (plain && p->adds) ? nv : p->adds - v0;
+                for (int v = 0; v < nv; v++) {
+                    const T *bias = p->bias[plain ? 0 : v0 + v];
+                    s->t.bias[v] = bias ? bias + u + (plain ? (v0 + v) * LANES : 0) : NULL;
                 }
+                s->k = k;
+                s->c = u + v0 * s->t.cv;
+                s->next_bytes = again && far ? s->t.k * nv * WIDTH : 0;
+                s->rows = rows_of;
+                s->tiles = FN(step_tiles)[nv];
+                s->one = taken > 1 ? FN(wide_tiles)[rows][nv][taken] : rows_of.tiles == 1 && !s->next_bytes ? s->tiles[rows] : NULL;
+                FN(run)(p, s, row0);
             }
-        }
+    }
+    if (kept) {
+        kept->row0 = row0, kept->row1 = row1, kept->unit0 = unit0, kept->unit1 = unit1;
+        kept->count = count <= RNN_PASSES ? count : 0;
     }
 }
 

@@ -14,6 +14,7 @@
 #undef VU
 #undef LANES
 #undef EXP_LOWEST
+#undef SIDE
 
 #define CAT_(a, b, c) a##_##b##_##c
 #define CAT(a, b, c) CAT_(a, b, c)
@@ -122,6 +123,60 @@ INLINE void FN(vstore_n)(T *p, V v, rnn_idx n)
 {
     if (n >= LANES) FN(vstore)(p, v);
     else FN(vstore_part)(p, v, (int)n);
+}
+
+/* The transpose works in pieces of 16 bytes: `vpieces` puts a piece of each of WIDTH / 16 rows, ld apart, side by side, and
+ * `vlow` and `vhigh` interleave the halves of every piece.  AVX unpacks within 16 bytes and loads a piece into its place,
+ * so nothing crosses over afterwards, and a block needs SIDE registers, not LANES. */
+#define SIDE (16 / (int)sizeof(T))
+#if defined(RNN_V4)
+INLINE V FN(vpieces)(const T *p, rnn_idx ld)
+{
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps((const float *)p));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps((const float *)(p + ld)), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps((const float *)(p + 2 * ld)), 2);
+    return (V)_mm512_insertf32x4(v, _mm_loadu_ps((const float *)(p + 3 * ld)), 3);
+}
+#if REAL == 32
+INLINE V FN(vlow)(V a, V b) { return (V)_mm512_unpacklo_ps((__m512)a, (__m512)b); }
+INLINE V FN(vhigh)(V a, V b) { return (V)_mm512_unpackhi_ps((__m512)a, (__m512)b); }
+#else
+INLINE V FN(vlow)(V a, V b) { return (V)_mm512_unpacklo_pd((__m512d)a, (__m512d)b); }
+INLINE V FN(vhigh)(V a, V b) { return (V)_mm512_unpackhi_pd((__m512d)a, (__m512d)b); }
+#endif
+#elif defined(RNN_V3)
+INLINE V FN(vpieces)(const T *p, rnn_idx ld)
+{
+    return (V)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps((const float *)p)), _mm_loadu_ps((const float *)(p + ld)), 1);
+}
+#if REAL == 32
+INLINE V FN(vlow)(V a, V b) { return (V)_mm256_unpacklo_ps((__m256)a, (__m256)b); }
+INLINE V FN(vhigh)(V a, V b) { return (V)_mm256_unpackhi_ps((__m256)a, (__m256)b); }
+#else
+INLINE V FN(vlow)(V a, V b) { return (V)_mm256_unpacklo_pd((__m256d)a, (__m256d)b); }
+INLINE V FN(vhigh)(V a, V b) { return (V)_mm256_unpackhi_pd((__m256d)a, (__m256d)b); }
+#endif
+#else
+INLINE V FN(vpieces)(const T *p, rnn_idx ld) { (void)ld; return FN(vload)(p); }
+#if REAL == 32                              /* the compiler makes one instruction of each */
+INLINE V FN(vlow)(V a, V b) { return (V){a[0], b[0], a[1], b[1]}; }
+INLINE V FN(vhigh)(V a, V b) { return (V){a[2], b[2], a[3], b[3]}; }
+#else
+INLINE V FN(vlow)(V a, V b) { return (V){a[0], b[0]}; }
+INLINE V FN(vhigh)(V a, V b) { return (V){a[1], b[1]}; }
+#endif
+#endif
+
+/* SIDE columns of LANES rows, ld apart, become vectors, `step` apart. */
+INLINE void FN(vtranspose)(T *to, rnn_idx step, const T *from, rnn_idx ld)
+{
+    V a[SIDE], b[SIDE];
+    for (int i = 0; i < SIDE; i++) a[i] = FN(vpieces)(from + i * ld, SIDE * ld);
+    for (int round = 1; round < SIDE; round *= 2) {
+        for (int i = 0; i < SIDE; i++) b[i] = i % 2 ? FN(vhigh)(a[i / 2], a[(i + SIDE) / 2]) : FN(vlow)(a[i / 2], a[(i + SIDE) / 2]);
+        for (int i = 0; i < SIDE; i++) a[i] = b[i];
+    }
+    for (int i = 0; i < SIDE; i++) FN(vstore)(to + i * step, a[i]);
 }
 
 /* y <= 0: sets *scale = 2^n and returns p = expm1(r), y = n ln 2 + r.  NaN stays NaN.

@@ -143,13 +143,15 @@ cdef void backward_thread(void *context, int thread, int threads) noexcept nogil
         s0, s1 = s1, min(T, s1 + j.plan.chunk)
         low = s0 if j.reverse else T - s1
         high = low + s1 - s0
-        if walk(j, low, high, &part) or meet(&j.barrier, &part, True):
+        if walk(j, low, high, &part):
+            return
+        if j.w_ih != NULL:
+            pack_chunk(j, low, high, &part)
+        if meet(&j.barrier, &part, True):
             return
         if j.grad_x.p != NULL:
             input_gradient(j, low, high, &part)
         if j.w_ih != NULL:
-            pack_chunk(j, low, high, &part)
-            meet(&j.barrier, &part, False)
             weight_gradients(j, low, high, j.fresh and s0 == 0, &part)
         if meet(&j.barrier, &part, True):
             return

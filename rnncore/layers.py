@@ -5,7 +5,7 @@ import numpy as np
 from . import _engine
 from ._checks import as_flag, as_lengths, as_probability, as_real, as_rows, as_size
 from .module import Module
-from .run import Run, carve, kept_shapes, suffix
+from .run import Run, kept_shapes, suffix
 from .stream import Stream
 from .tape import Tape
 
@@ -163,7 +163,7 @@ class Recurrent(Module):
         initial = h.copy(), None if c is None else c.copy()
         count = self.num_layers * self.directions
         kept = kept_shapes(self, T, B) if checkpoint_every is None else (None, None)
-        x, *kept = carve(self, (given.shape, *kept * count))
+        x, *kept = self._arena.carve(self.dtype, (given.shape, *kept * count))
         x[...] = given                          # the tape's own: x may change before backward
         if lengths is not None:
             x[past_end(lengths, T)] = 0

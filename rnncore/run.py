@@ -1,8 +1,5 @@
 """One layer and direction of a recorded pass: what its loop wrote, and how BPTT walks it in windows."""
 
-from functools import lru_cache
-from math import prod
-
 import numpy as np
 
 from . import _engine
@@ -15,32 +12,6 @@ BY_STEP = {"grad_out", "grad_x", "delta", "total_h", "total_c"}
 def suffix(layer, direction):
     """How torch ends a weight's name: _l0, _l0_reverse."""
     return f"_l{layer}" + ("_reverse" if direction else "")
-
-
-def carve(layer, shapes):
-    """Arrays of these shapes (a tuple; None: no array) on one block of the layer's arena, each on its own cache lines.
-
-    Rows of slots that would lie a multiple of 2 KB apart get 64 bytes more, or they meet in a few sets of L1.
-    """
-    layouts, size = _layout(shapes, layer.dtype.itemsize)
-    block = layer._arena.take(size)
-    return [None if shape is None else np.ndarray(shape, layer.dtype, block, at, strides)
-            for shape, at, strides in layouts]
-
-
-@lru_cache(maxsize=256)
-def _layout(shapes, item):
-    """(shape, offset, strides) of each array, and the bytes of all; a training loop asks for the same ones."""
-    layouts, size = [], 0
-    for shape in shapes:
-        strides, nbytes = None, prod(shape or (0,)) * item
-        if shape is not None and len(shape) == 4:
-            row = prod(shape[2:]) * item
-            row += 64 if row % 2048 == 0 else 0
-            strides, nbytes = (shape[1] * row, row, shape[3] * item, item), shape[0] * shape[1] * row
-        layouts.append((shape, size, strides))
-        size += -(-nbytes // 64) * 64
-    return layouts, size
 
 
 def kept_shapes(layer, steps, rows):
@@ -93,8 +64,8 @@ class Run:
         """(start, stop, h, c, gates, c_tape) of each checkpoint, from the end of the pass to its start."""
         B = self.x.shape[1]
         longest = max((stop - start for start, stop, *_ in self.checkpoints), default=0)
-        gates, c_tape, out = carve(self.layer, (*kept_shapes(self.layer, longest, B),
-                                                (longest, B, self.layer.hidden_size)))
+        gates, c_tape, out = self.layer._arena.carve(
+            self.layer.dtype, (*kept_shapes(self.layer, longest, B), (longest, B, self.layer.hidden_size)))
         for start, stop, h, c in reversed(self.checkpoints):
             n = stop - start
             part = None if gates is None else gates[:n], None if c_tape is None else c_tape[:n]

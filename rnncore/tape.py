@@ -13,7 +13,6 @@ import numpy as np
 
 from ._checks import as_flag, as_real, as_rows
 from .pullback import pullback
-from .run import carve
 
 SLOTS = {"LSTM": {"i": 0, "f": 1, "g": 2, "o": 3}, "GRU": {"r": 1, "z": 2, "n": 0, "hn": 3}, "RNN": {}}
 
@@ -249,7 +248,7 @@ class Tape:
         state = (self.T, R, layer.hidden_size)
         shapes = ((self.T, R, layer._info["slots"], layer.hidden_size), state,
                   state if layer._info["states"] == 2 else None)
-        arrays = carve(layer, shapes * len(self._runs))
+        arrays = layer._arena.carve(self.dtype, shapes * len(self._runs))
         for i, run in enumerate(self._runs):
             run.delta, run.total_h, run.total_c = arrays[3 * i:3 * i + 3]
 
@@ -282,7 +281,7 @@ class Tape:
     def _room_for_parameters(self):
         """Arrays that `_walk` fills in: pages of an earlier backward's, if those are gone."""
         layer = self.layer
-        arrays = carve(layer, layer._shapes)
+        arrays = layer._arena.carve(self.dtype, layer._shapes)
         if self.T == 0 or self.B == 0:      # no step fills them in
             for array in arrays:
                 array[...] = 0

@@ -22,6 +22,8 @@ from kernels cimport *
 
 import os
 
+from numpy import ndarray
+
 cdef extern from "stdlib.h" nogil:
     int posix_memalign(void **memory, size_t alignment, size_t size)
 

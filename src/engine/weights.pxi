@@ -93,8 +93,31 @@ cdef class Arena:
         for _, address in self.blocks:
             free(<void *><uintptr_t>address)
 
-    def take(self, size_t size):
-        """A `Block` of at least `size` bytes, its contents undefined."""
+    def carve(self, dtype, tuple shapes):
+        """Arrays of these shapes (None: no array) on one block, each on its own cache lines, their contents undefined.
+
+        With four axes, the last two are a row of slots, and rows may lie apart: see `row_bytes`.
+        """
+        cdef idx item = dtype.itemsize, row = 0
+        cdef size_t size = 0, at = 0
+        cdef list arrays = []
+        cdef object shape, strides
+        for shape in shapes:
+            if shape is not None:
+                size += rounded(extent(shape, item, &row))
+        cdef Block block = self.take(size)
+        for shape in shapes:
+            if shape is None:
+                arrays.append(None)
+                continue
+            size = extent(shape, item, &row)
+            strides = (shape[1] * row, row, shape[3] * item, item) if row else None
+            arrays.append(ndarray(shape, dtype, block, at, strides))
+            at += rounded(size)
+        return arrays
+
+    cdef Block take(self, size_t size):
+        """At least `size` bytes."""
         cdef size_t own
         cdef uintptr_t address
         cdef Block block = Block.__new__(Block)
@@ -114,6 +137,18 @@ cdef class Arena:
         if len(self.blocks) > KEPT_BLOCKS:
             _, address = self.blocks.pop(0)
             free(<void *><uintptr_t>address)
+
+
+cdef idx extent(tuple shape, idx item, idx *row) except -1:
+    """Bytes of an array, and of a row of slots, 0 without."""
+    cdef idx size = item, n
+    for n in shape:
+        size *= n
+    row[0] = 0
+    if len(shape) == 4:
+        row[0] = row_bytes(<idx>shape[2] * <idx>shape[3] * item)
+        size = <idx>shape[0] * <idx>shape[1] * row[0]
+    return size
 
 
 cdef enum:

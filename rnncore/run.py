@@ -4,7 +4,6 @@ import numpy as np
 
 from . import _engine
 
-
 # of the arrays of a backward pass, those with a step's rows at its time
 BY_STEP = {"grad_out", "grad_x", "delta", "total_h", "total_c"}
 

@@ -342,7 +342,8 @@ class Tape:
         leading = []                            # of each that is given: K, or None
         if grad_output is not None:
             like = self.layer._output(self._raw_output, self._batched)
-            grad_output = _cotangent(as_rows(grad_output, "grad_output", self.dtype), "grad_output", like.shape, leading)
+            grad_output = as_rows(grad_output, "grad_output", self.dtype)
+            grad_output = _cotangent(grad_output, "grad_output", like.shape, leading)
         if dh is not None:
             name = "grad_state" if c is None else "grad_state[0] (h)"
             dh = _cotangent(as_real(dh, name, self.dtype), name, shape, leading)
@@ -350,8 +351,10 @@ class Tape:
             dc = _cotangent(as_real(dc, "grad_state[1] (c)", self.dtype), "grad_state[1] (c)", shape, leading)
         many = leading[0] if leading else None
         if leading.count(many) < len(leading):
-            raise ValueError(f"grad_output, grad_state: got leading axes {set(leading)}, expected one K for all or none")
-        return self._time_major(grad_output, many), self._carry(dh, many), None if c is None else self._carry(dc, many), many
+            raise ValueError(f"grad_output, grad_state: got leading axes {set(leading)}, "
+                             "expected one K for all or none")
+        dh, dc = self._carry(dh, many), None if c is None else self._carry(dc, many)
+        return self._time_major(grad_output, many), dh, dc, many
 
     def _carry(self, given, many):
         """A cotangent on the final state as the engine carries it, the caller's own."""

@@ -28,8 +28,8 @@ typedef struct {
     int groups;
 } rnn_pack;
 
-/* What `product` works out before it multiplies, kept for the next step: by then a third of a small step (RNN H 32,
- * B 1: 1.4x with it).  Zero `count` to begin; the matrices of a product stay what they were. */
+/* What `product` works out before it multiplies, kept for the next step of the same product (RNN H 32, B 1: 1.18x
+ * forward).  Set `count` to 0 to begin; of the product only A and C may change after that. */
 enum { RNN_PASSES = 16, RNN_PASS_BYTES = 240 };
 typedef struct {
     rnn_idx row0, row1, unit0, unit1;       /* the call it is for */
@@ -49,7 +49,7 @@ typedef struct {
     const void *bias[RNN_MAX_SLOTS];        /* per group, n values; NULL: zero */
     rnn_idx steps, step_a, step_c;          /* the same rows so many times, A and C that far further on */
     int downward;                           /* last panel first: what the call before left in cache comes first */
-    rnn_kept *kept;                         /* one for each way; NULL: none */
+    rnn_kept *kept;                         /* one for each value of `downward`; NULL: none */
 } rnn_product;
 
 /* C[m, n] += sum_q D[q, m] A[q, n], q in the order of the rows: the weight gradient, for the two matrices (of the

@@ -97,14 +97,17 @@ def test_two_layers_on_two_python_threads(cell, train, rng):
 
         return work
 
+    def sha():                                      # releases the GIL for certain
+        hashlib.sha256(data).digest()
+
     with rc.threads(1):
-        best = 0
-        for _ in range(4):
+        best, machine = 0, []
+        for _ in range(12):
             best = max(best, gain(*map(job, layers)))
             if best >= 1.6:
                 return
-            sha = lambda: hashlib.sha256(data).digest()  # noqa: E731 - releases the GIL for certain
-            machine = gain(sha, sha)
-            if machine < 1.75:
-                pytest.skip(f"this machine gives two threads {machine:.2f} times one now: busy")
-    raise AssertionError(f"{best:.2f} times one; hashing reaches {machine:.2f}")
+            machine.append(gain(sha, sha))
+    usual = statistics.median(machine)
+    if usual < 1.75:
+        pytest.skip(f"this machine gives two threads {usual:.2f} times one now: busy")
+    raise AssertionError(f"{best:.2f} times one; hashing reaches {usual:.2f}")

@@ -6,6 +6,8 @@
 #define GRADIENT_BYTES 65536
 /* Bytes of weights from which on they are taken to stream from beyond L2. */
 #define L2_WEIGHTS (1 << 20)
+/* ... and of the rows of a weight gradient that one lay-out of D meets: two such matrices fill L2. */
+#define L2_GRADIENT (1 << 18)
 
 /* ---- packing ---------------------------------------------------------------------------------- */
 
@@ -93,21 +95,21 @@ static void FN(pack_rows)(const rnn_pack *p, rnn_idx k0, rnn_idx rows, const voi
 
 /* All rows over one block of k.
  *
- * next_bytes: weights that come after this block; each tile brings a share of them into L2 while it runs.  Large
- * matrices stream from L3, where the first tile of every block otherwise waits (LSTM 25,128,1024 on Zen 3: 79 %
- * of the peak without, 84 % with; bringing A's next rows as well costs more than it saves: 75 %). */
-INLINE void FN(row_tiles)(FN(tile_args) *t, const FN(tile_fn) *tiles, const FN(division) *d, const int gradient, int part,
-                          rnn_idx next_bytes)
+ * While tiles run they bring what is wanted next into cache, a little at a time: asked for all at once, it fills the
+ * queue of misses and the tile's own loads wait behind it.  The gradient's tiles bring the rows of C below them (Zen 5,
+ * training LSTM 25,128,1024: 1.05), a step's the weights that come after this block, which otherwise are waited
+ * for by the first tile of each block (LSTM forward on Zen 3, 25,128,1024: 1.06; spread out on Zen 5, 50,16,512:
+ * 1.08 more, 50,64,512 on two threads: 1.07).  Bringing A's next rows as well costs more than it saves. */
+INLINE void FN(row_tiles)(FN(tile_args) *t, const FN(tile_fn) *tiles, const FN(division) *d, const int gradient, int part)
 {
-    const rnn_idx row_step = gradient ? t->k : t->lda;
-    const char *next = (const char *)t->w + next_bytes;         /* blocks are packed one after the other */
-    const rnn_idx share = next_bytes / d->tiles;
-    for (rnn_idx i = 0; i < d->tiles; i++, next += share) {
+    const rnn_idx row_step = gradient ? t->k : t->lda, turns = gradient ? 0 : (t->k + t->turn - 1) / t->turn;
+    for (rnn_idx i = 0; i < d->tiles; i++) {
         const rnn_idx r = d->rows + (i < d->longer);
-        for (rnn_idx b = 0; b < share; b += 64) __builtin_prefetch(next + b, 0, 2);
+        if (gradient) t->next = (const char *)(t->c + r * t->ldc);
         tiles[r](t, part);
         t->a += r * row_step;
         t->c += r * t->ldc;
+        t->next += turns * t->stride;
     }
 }
 
@@ -124,11 +126,13 @@ INLINE int FN(strip)(FN(tile_args) *t, const rnn_pack *p, rnn_idx panel, int v0,
             t->lanes[v] = lanes < LANES ? (int)lanes : LANES;
             part |= lanes < LANES;
         }
-    t->k = p->k - k < block ? p->k - k : block;
+    t->k = t->turn = p->k - k < block ? p->k - k : block;
     t->wk = STRIP(panel_nv) * LANES;
     t->wstrip = p->k * t->wk;
     t->wpanel = p->k * panel_nv * LANES;
     t->w = (const T *)p->w + FN(vector_offset)(p, panel, panel_nv, v0) + k * t->wk;
+    t->next = (const char *)t->w;
+    t->ahead = t->stride = 0;
     return part;
 }
 
@@ -165,7 +169,8 @@ typedef struct {
     FN(tile_fn) one;                        /* takes all rows; NULL: `tiles` by `rows` do */
     const FN(tile_fn) *tiles;
     FN(division) rows;
-    rnn_idx k, c, next_bytes;               /* where it starts in A and C; see row_tiles */
+    rnn_idx k, c;                           /* where it starts in A and C */
+    rnn_idx ahead;                          /* of the weights that come after: see row_tiles */
     int part;
 } FN(pass);
 _Static_assert(sizeof(FN(pass)) <= RNN_PASS_BYTES, "a pass that product keeps");
@@ -175,8 +180,10 @@ INLINE void FN(run)(const rnn_product *p, FN(pass) *s, rnn_idx row0)
     for (rnn_idx q = 0; q < p->steps; q++) {
         s->t.a = (const T *)p->a + q * p->step_a + row0 * p->lda + s->k;
         s->t.c = (T *)p->c + q * p->step_c + row0 * p->ldc + s->c;
+        s->t.next = (const char *)(s->t.w + s->t.k * s->t.wk);      /* blocks are packed one after the other */
+        s->t.ahead = s->t.stride = q == 0 ? s->ahead : 0;
         if (s->one) s->one(&s->t, s->part);
-        else FN(row_tiles)(&s->t, s->tiles, &s->rows, 0, s->part, q == 0 ? s->next_bytes : 0);
+        else FN(row_tiles)(&s->t, s->tiles, &s->rows, 0, s->part);
     }
 }
 
@@ -194,7 +201,7 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
     const int far = pk->n * pk->k * pk->groups * (rnn_idx)sizeof(T) > L2_WEIGHTS;
     if (rows <= 0) return;
     int panel_nv = 0, nv = 0, again = 0, count = 0;             /* of the panels up to the last, which can be narrower */
-    rnn_idx block = 0;
+    rnn_idx block = 0, turn = 0, ahead = 0;
     FN(division) rows_of = {0};
     for (rnn_idx first = FN(panels)(pk, unit0), end = FN(panels)(pk, unit1); first < end;) {
         const int its_nv = FN(panel_vectors)(pk, p->downward ? end - 1 : first);
@@ -204,6 +211,12 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
             rows_of = FN(divide)(rows, MAX_ROWS(nv));
             again = rows_of.tiles * p->steps > 1;   /* several tiles over the same weights: those stay in L1 */
             block = again ? FN(k_block)(pk->k, nv) : pk->k;
+            turn = block;
+            if (again && far) {
+                const rnn_idx even = rows_of.tiles * 64 / (nv * WIDTH) / 2 * 2;     /* a cache line a turn ... */
+                turn = even < 8 ? 8 : even;                                         /* ... or as many as it takes */
+                ahead = (turn * nv * WIDTH / rows_of.tiles + 63) / 64 * 64;
+            }
         }
         const rnn_idx taken = FN(panels_at_once)(p, rows, nv, first, end), i = p->downward ? end - taken : first, u = i * units;
         if (p->downward) end = i;
@@ -224,10 +237,11 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
                 }
                 s->k = k;
                 s->c = u + v0 * s->t.cv;
-                s->next_bytes = again && far ? s->t.k * nv * WIDTH : 0;
+                s->t.turn = turn;
+                s->ahead = ahead;
                 s->rows = rows_of;
                 s->tiles = FN(step_tiles)[nv];
-                s->one = taken > 1 ? FN(wide_tiles)[rows][nv][taken] : rows_of.tiles == 1 && !s->next_bytes ? s->tiles[rows] : NULL;
+                s->one = taken > 1 ? FN(wide_tiles)[rows][nv][taken] : rows_of.tiles == 1 ? s->tiles[rows] : NULL;
                 FN(run)(p, s, row0);
             }
     }
@@ -257,6 +271,8 @@ INLINE void FN(outer_block)(const rnn_pack *pk, T *c, rnn_idx ldc, const T *d, c
 {
     const int strip = STRIP(RNN_PLAIN);
     const rnn_idx panels = FN(panels)(pk, pk->n);
+    const rnn_idx most = rows->rows + (rows->longer > 0);       /* of a tile: each turn brings one of the rows below it */
+    const int far = (rows->tiles * rows->rows + rows->longer) * pk->n * (rnn_idx)sizeof(T) > L2_GRADIENT;
     for (rnn_idx i = 0; i < panels; i++) {
         const int panel_nv = FN(panel_vectors)(pk, i);
         for (int v0 = 0, nv; v0 < panel_nv; v0 += nv) {
@@ -270,7 +286,12 @@ INLINE void FN(outer_block)(const rnn_pack *pk, T *c, rnn_idx ldc, const T *d, c
             t.c = c + (i * RNN_PLAIN + v0) * LANES;
             t.adds = fresh ? 0 : nv;
             for (int v = 0; v < nv; v++) t.bias[v] = NULL;
-            FN(row_tiles)(&t, FN(grad_tiles)[nv], rows, 1, part, 0);
+            if (far) {
+                t.turn = (t.k / most + 2) / 2 * 2;
+                t.ahead = nv * WIDTH;
+                t.stride = ldc * (rnn_idx)sizeof(T);
+            }
+            FN(row_tiles)(&t, FN(grad_tiles)[nv], rows, 1, part);
         }
     }
 }

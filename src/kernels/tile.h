@@ -37,6 +37,8 @@ typedef struct {
     int adds;                               /* vectors that start from what C holds ... */
     const T *bias[RNN_MAX_SLOTS];           /* ... and what the others start from, in the first panel; NULL: zero */
     int lanes[RNN_MAX_SLOTS];               /* valid lanes of each vector */
+    const char *next;                       /* what is wanted soon: `ahead` bytes of it every `turn` steps of k, each */
+    rnn_idx turn, ahead, stride;            /* time `stride` bytes further on; a tile of one row leaves it alone */
 } FN(tile_args);
 
 INLINE void FN(tile)(const FN(tile_args) *t, const int R, const int NV, const int NP, const int gradient, const int part)
@@ -58,36 +60,45 @@ INLINE void FN(tile)(const FN(tile_args) *t, const int R, const int NV, const in
     const T *a = t->a, *w = t->w;
     const rnn_idx lda = t->lda, K = t->k, wstrip = gradient ? 0 : t->wstrip, wpanel = gradient ? 0 : t->wpanel;
     const rnn_idx wk = gradient ? t->wk : 0;
+    const char *next = t->next;
+    const rnn_idx turn = R > 1 ? t->turn : K, ahead = R > 1 ? t->ahead : 0, stride = t->stride;
+    for (rnn_idx k0 = 0; k0 < K; k0 += turn) {
+        const rnn_idx k1 = K - k0 < turn ? K : k0 + turn;
+        for (rnn_idx b = 0; b < ahead; b += 64)
+            if (gradient) __builtin_prefetch(next + b, 0, 3);
+            else __builtin_prefetch(next + b, 0, 2);
+        next += stride;
 #pragma GCC unroll 2
-    for (rnn_idx k = 0; k < K; k++) {
-        /* The smaller side sits in registers, the other passes through one: 12 accumulators, 3 and 1
-         * are AVX2's 16 registers, and the other order spills (2x slower). */
-        if (R <= NV * NP) {
-            V x[TILE_LIMIT];
+        for (rnn_idx k = k0; k < k1; k++) {
+            /* The smaller side sits in registers, the other passes through one: 12 accumulators, 3 and 1
+             * are AVX2's 16 registers, and the other order spills (2x slower). */
+            if (R <= NV * NP) {
+                V x[TILE_LIMIT];
 #pragma GCC unroll 8
-            for (int r = 0; r < R; r++) x[r] = FN(vset)(gradient ? a[r] : a[r * lda]);
+                for (int r = 0; r < R; r++) x[r] = FN(vset)(gradient ? a[r] : a[r * lda]);
 #pragma GCC unroll 4
-            for (int p = 0; p < NP; p++)
+                for (int p = 0; p < NP; p++)
 #pragma GCC unroll 4
-                for (int v = 0; v < NV; v++) {
-                    V wv = FN(vload)(w + p * wpanel + v / strip * wstrip + v % strip * LANES);
-                    if (R > 1) IN_REGISTER(wv);
+                    for (int v = 0; v < NV; v++) {
+                        V wv = FN(vload)(w + p * wpanel + v / strip * wstrip + v % strip * LANES);
+                        if (R > 1) IN_REGISTER(wv);
 #pragma GCC unroll 8
-                    for (int r = 0; r < R; r++) acc[r][p * NV + v] = FN(vfma)(x[r], wv, acc[r][p * NV + v]);
+                        for (int r = 0; r < R; r++) acc[r][p * NV + v] = FN(vfma)(x[r], wv, acc[r][p * NV + v]);
+                    }
+            } else {
+                V wv[4 * RNN_MAX_SLOTS];
+#pragma GCC unroll 4
+                for (int v = 0; v < NV; v++) wv[v] = FN(vload)(w + v / strip * wstrip + v % strip * LANES);
+#pragma GCC unroll 8
+                for (int r = 0; r < R; r++) {
+                    const V x = FN(vset)(gradient ? a[r] : a[r * lda]);
+#pragma GCC unroll 4
+                    for (int v = 0; v < NV; v++) acc[r][v] = FN(vfma)(x, wv[v], acc[r][v]);
                 }
-        } else {
-            V wv[4 * RNN_MAX_SLOTS];
-#pragma GCC unroll 4
-            for (int v = 0; v < NV; v++) wv[v] = FN(vload)(w + v / strip * wstrip + v % strip * LANES);
-#pragma GCC unroll 8
-            for (int r = 0; r < R; r++) {
-                const V x = FN(vset)(gradient ? a[r] : a[r * lda]);
-#pragma GCC unroll 4
-                for (int v = 0; v < NV; v++) acc[r][v] = FN(vfma)(x, wv[v], acc[r][v]);
             }
+            a += gradient ? R : 1;
+            w += gradient ? wk : strip * LANES;
         }
-        a += gradient ? R : 1;
-        w += gradient ? wk : strip * LANES;
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)

@@ -137,7 +137,7 @@ cdef inline char *delta_at(const Backward *j, idx t, idx chunk_start) noexcept n
 
 cdef void backward_thread(void *context, int thread, int threads) noexcept nogil:
     cdef Backward *j = <Backward *>context
-    cdef Part part = part_of(&j.plan, j.R, j.H, j.k.lanes, thread, threads)
+    cdef Part part = part_of(&j.plan, j.R, j.H, thread, threads)
     cdef idx T = j.T, s0, s1 = 0, low, high
     while s1 < T:
         s0, s1 = s1, min(T, s1 + j.plan.chunk)

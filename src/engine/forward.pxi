@@ -91,7 +91,7 @@ cdef inline char *gates_at(const Forward *j, idx t, idx chunk_start) noexcept no
 cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     """One thread's rows or units, from the first step to the last."""
     cdef Forward *j = <Forward *>context
-    cdef Part part = part_of(&j.plan, j.B, j.H, j.k.lanes, thread, threads)
+    cdef Part part = part_of(&j.plan, j.B, j.H, thread, threads)
     cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = 0, t, low, row
     cdef int now = 0
     cdef rnn_step step

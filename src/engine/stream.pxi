@@ -50,7 +50,7 @@ cdef class Steps:
             j.plan.threads, j.plan.chunk = 1, 1
             if i > 0:
                 j.x.p = self.jobs[i - 1].out.p
-            part = part_of(&j.plan, self.B, self.H, w.k.lanes, 0, 1)
+            part = part_of(&j.plan, self.B, self.H, 0, 1)
             j.products = products + i
             prepare(j, &part, j.products)
             at += 3 * state + gates

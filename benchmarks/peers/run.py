@@ -12,9 +12,8 @@ import numpy as np
 
 from .. import twin
 from ..cases import Case
-from . import Unsupported
+from . import Unsupported, matmul
 from .coordinator import Died, Worker
-from .matmul import FLOPS
 
 # Largest |a − b| of an array against max|b| of the f64 twin before a library's numbers count
 # as wrong. f32 sums of up to T·B = 16,000 terms in any order, with each library's own tanh:
@@ -44,7 +43,7 @@ class Point:
     @property
     def peak(self) -> float:
         """GF/s of the matrix product, timed in the same rounds."""
-        return FLOPS / self.seconds["matmul"] / 1e9
+        return matmul.FLOPS / self.seconds["matmul"] / 1e9
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,10 @@ class Bench:
         self.versions: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         self.slowest_to_sleep: dict[str, float] = {}
+        variables = {"matmul": matmul.environment(), **(environments or {})}
         for n in threads:
             for name in [*names, "matmul"]:
-                self.start(Worker(name, n, (environments or {}).get(name)))
+                self.start(Worker(name, n, variables.get(name)))
 
     def start(self, worker: Worker) -> None:
         name = worker.name

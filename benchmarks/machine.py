@@ -28,15 +28,6 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def cpu_flags() -> set[str]:
-    """What the processor can do, in Linux's names; empty where the system does not tell."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("flags"):
-                return set(line.split(":", 1)[1].split())
-    return set()
-
-
 def allowed_cpus() -> list[int]:
     """The logical CPUs this process may run on."""
     if hasattr(os, "sched_getaffinity"):

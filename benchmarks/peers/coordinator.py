@@ -35,14 +35,15 @@ class Worker:
     threads : int
         It is held to as many cores, and told to use as many threads.
     environment : dict, optional
-        More variables, set before its Python starts.
+        More variables, set before its Python starts; None takes one away.
     """
 
-    def __init__(self, name: str, threads: int, environment: dict[str, str] | None = None):
+    def __init__(self, name: str, threads: int, environment: dict[str, str | None] | None = None):
         self.name, self.threads = name, threads
         library, _, isa = name.partition("@")
         module = ".matmul" if library == "matmul" else f".with_{library}"
-        variables = {**os.environ, **machine.thread_environment(threads), **(environment or {})}
+        wanted = {**os.environ, **machine.thread_environment(threads), **(environment or {})}
+        variables = {name: value for name, value in wanted.items() if value is not None}
         if isa:
             variables["RNNCORE_ISA"] = isa
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()

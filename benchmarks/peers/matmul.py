@@ -1,20 +1,17 @@
 """The machine's matrix peak: one square product, by whichever of torch and numpy is faster here.
 
-OpenBLAS goes by the CPU's model and takes one that it does not know for an older one: half the
-speed on a Zen 5 with AVX-512. So it is told, and torch's product is asked too; the faster one
-is called the peak.
+numpy's OpenBLAS may have been built for an older CPU, so torch's is asked too; the faster one is
+called the peak. What the environment tells OpenBLAS to take this CPU for does not count.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
 
-from .. import machine
 from ..cases import Case
 from ..twin import Numbers
 
@@ -22,10 +19,9 @@ SIZE = 1024  # three matrices of 4 MB in f32: large enough for full speed, 2.1 G
 FLOPS = 2 * SIZE**3
 
 
-def environment() -> dict[str, str]:
-    """Variables for the worker, set before its numpy is imported."""
-    told = "OPENBLAS_CORETYPE" in os.environ
-    return {} if told or "avx512f" not in machine.cpu_flags() else {"OPENBLAS_CORETYPE": "SKYLAKEX"}
+# Taken out of the worker's environment before its numpy is imported (half the peak of a CPU with
+# AVX-512, when told it is a Haswell).
+ENVIRONMENT = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
 
 
 class Peer:

@@ -77,20 +77,20 @@ class Bench:
         Libraries; ``rnncore@v3`` forces an instruction set.
     threads : sequence of int
     environments : dict, optional
-        More variables for a worker, by its name.
+        More variables for a worker, by its name; None takes one away.
     """
 
     def __init__(
         self,
         names: list[str],
         threads: list[int],
-        environments: dict[str, dict[str, str]] | None = None,
+        environments: dict[str, dict[str, str | None]] | None = None,
     ):
         self.workers: dict[int, dict[str, Worker]] = {n: {} for n in threads}
         self.versions: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         self.slowest_to_sleep: dict[str, float] = {}
-        variables = {"matmul": matmul.environment(), **(environments or {})}
+        variables = {"matmul": matmul.ENVIRONMENT, **(environments or {})}
         for n in threads:
             for name in [*names, "matmul"]:
                 self.start(Worker(name, n, variables.get(name)))

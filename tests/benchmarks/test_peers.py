@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import psutil
 import pytest
 
 from benchmarks import twin
@@ -33,6 +34,17 @@ def test_everybody_computes_the_twins_numbers(name):
                     assert not point.absent
                     assert len(point.samples[name]) == 3
                     assert point.peak > 0
+
+
+def test_nobody_tells_the_peak_which_cpu_this_is(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    with run.Bench(["rnncore"], [1]) as bench:
+        environments = {
+            name: psutil.Process(worker.process.pid).environ()
+            for name, worker in bench.workers[1].items()
+        }
+    assert environments["rnncore"]["OPENBLAS_CORETYPE"] == "Haswell"
+    assert "OPENBLAS_CORETYPE" not in environments["matmul"]
 
 
 def test_the_coordinator_imports_no_library():

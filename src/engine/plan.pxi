@@ -27,9 +27,12 @@ cdef Plan make_plan(Weights w, idx T, idx rows, double passes) noexcept:
     cdef Plan p
     cdef idx H = w.hidden_size, weights = H * H * w.cell.gates * w.item
     cdef double step = 2.0 * rows * w.cell.gates * H * (H + w.input_size) * passes
-    cdef int n = rnncore_get_num_threads()
+    cdef int n = rnncore_get_num_threads(), s
     p.threads, p.by_units = 1, False
-    p.multiple = w.k.lanes if passes == 1 and w.cell.stage[w.cell.stages - 1].groups > 1 else 4 * w.k.lanes
+    p.multiple = w.k.lanes if passes == 1 else 4 * w.k.lanes    # the way back has plain packs
+    for s in range(w.cell.stages):
+        if w.cell.stage[s].groups == 1:
+            p.multiple = 4 * w.k.lanes
     p.chunk = max(1, min(T, (48 + rows - 1) // rows))
     if n > 1 and step * T > (1e7 if passes == 1 else 2.4e7):
         if rows >= n * (1 if weights <= SMALL else 4 if weights <= LARGE else 16):

@@ -211,7 +211,7 @@ static void FN(product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_id
             rows_of = FN(divide)(rows, MAX_ROWS(nv));
             again = rows_of.tiles * p->steps > 1;   /* several tiles over the same weights: those stay in L1 */
             block = again ? FN(k_block)(pk->k, nv) : pk->k;
-            turn = block;
+            turn = block, ahead = 0;
             if (again && far) {
                 const rnn_idx even = rows_of.tiles * 64 / (nv * WIDTH) / 2 * 2;     /* a cache line a turn ... */
                 turn = even < 8 ? 8 : even;                                         /* ... or as many as it takes */

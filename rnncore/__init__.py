@@ -5,6 +5,7 @@
                                                            tape → viz.measures → viz.plots
 
 layers, cells      RNN, GRU, LSTM: parameters, shapes, errors
+threads, memory    one setting each
 tape, pullback     one recorded pass by name, and the ways back through it
 nn, optim, train   the few other parts that training a sequence model needs
 models             autoregressive, Markov, hidden Markov, recurrent: one interface
@@ -33,12 +34,13 @@ if not (_ROOT / "viz").is_dir():        # a checkout: viz/ stands beside this pa
 
 from .cells import GRUCell, LSTMCell, RNNCell
 from .layers import GRU, LSTM, RNN
+from .memory import kept_memory, release_memory, set_kept_memory
 from .threads import build_info, num_threads, set_num_threads, threads
 
 _ROOMS = ("data", "debug", "init", "io", "models", "nn", "optim", "tasks", "train", "viz")
 
-__all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell", "build_info", "num_threads",
-           "set_num_threads", "threads", "__version__", *_ROOMS]
+__all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell", "build_info", "kept_memory",
+           "num_threads", "release_memory", "set_kept_memory", "set_num_threads", "threads", "__version__", *_ROOMS]
 
 
 def __getattr__(name):

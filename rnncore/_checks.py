@@ -7,6 +7,30 @@ import numpy as np
 REAL_KINDS = "fiub"
 
 
+class Fixed:
+    """Attributes that are set once: those named in a class's `_fixed`, its bases' included."""
+
+    _fixed: frozenset[str] = frozenset()
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        cls._fixed = frozenset().union(*(getattr(base, "_fixed", ()) for base in cls.__mro__))
+
+    def __setattr__(self, name, value):
+        if name in self._fixed and hasattr(self, name):
+            self._refuse(name, f"{value!r}")
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name):
+        if name in self._fixed:
+            self._refuse(name, "del")
+        object.__delattr__(self, name)
+
+    def _refuse(self, name, got):
+        raise AttributeError(f"{name}: got {got}, expected it as it is, {getattr(self, name)!r}: it is fixed when a "
+                             f"{type(self).__name__} is made; make another one")
+
+
 def as_dtype(dtype, name="dtype"):
     """float32 or float64 as numpy's dtype."""
     try:

@@ -10,9 +10,9 @@ class Weights:
     input_size: int
     hidden_size: int
     nbytes: int
-    def __init__(self, cell: str, bits: int, input_size: int, hidden_size: int) -> None: ...
-    def pack(
+    def __init__(
         self,
+        cell: str,
         w_ih: NDArray[Any],
         w_hh: NDArray[Any],
         b_ih: NDArray[Any] | None = None,
@@ -24,14 +24,27 @@ class Block(Buffer):
     nbytes: int
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
-class Arena:
-    def carve(
-        self, dtype: np.dtype[Any], shapes: tuple[tuple[int, ...] | None, ...]
-    ) -> list[NDArray[Any] | None]: ...
+def carve(
+    dtype: np.dtype[Any], shapes: tuple[tuple[int, ...] | None, ...]
+) -> list[NDArray[Any] | None]: ...
+def get_kept_bytes() -> int: ...
+def get_kept_limit() -> int: ...
+def set_kept_limit(limit: int) -> None: ...
 
 class Steps:
-    def __init__(self, packs: list[Weights], h: NDArray[Any], c: NDArray[Any] | None) -> None: ...
+    weights: list[Weights]
+    batch: int
+    def __init__(
+        self,
+        weights: list[Weights],
+        batch: int,
+        h: NDArray[Any] | None = None,
+        c: NDArray[Any] | None = None,
+    ) -> None: ...
     def run(self, x: Buffer, out: Buffer) -> bool: ...
+    def advance(
+        self, x: Buffer, h: Buffer | None, c: Buffer | None, h_out: Buffer, c_out: Buffer | None
+    ) -> bool: ...
 
 def forward(
     w: Weights,

@@ -1,29 +1,36 @@
 """One step of a recurrent net, with torch's names for a cell's weights."""
 
-from contextlib import contextmanager
-
 import numpy as np
 
+from . import _engine
 from .layers import GRU, LSTM, RNN
 from .module import Module
 from .tape import Gradients
 
+# Multiply-adds of a step up to which the lean way pays: it holds the GIL and works on one thread, as a stream does.
+LEAN = 5_000_000
+
 
 class Cell(Module):
-    """What the three cells share: a layer of one step."""
+    """What the three cells share: a layer of one step, which has the weights."""
+
+    _fixed = frozenset({"input_size", "hidden_size", "bias", "mode"})
 
     def __init__(self, layer):
         super().__init__(layer.dtype)
         self._layer = layer
         self.input_size, self.hidden_size, self.bias = layer.input_size, layer.hidden_size, layer.bias
         self.mode = layer.mode
-        self._parameters = {name.removesuffix("_l0"): array for name, array in layer._parameters.items()}
+        self._work = layer._info["gates"] * layer.hidden_size * (layer.input_size + layer.hidden_size)
+        self._steps = None              # the engine's, for the weights and the number of rows of the last step
 
-    @contextmanager
-    def writable(self):
-        """As `Module.writable`."""
-        with self._layer.writable(), super().writable() as weights:
-            yield weights
+    def _owned(self):
+        """The layer's, under the names of a cell."""
+        for owner, names in self._layer._owned():
+            yield owner, {name.removesuffix("_l0"): own for name, own in names.items()}
+
+    def __getstate__(self):
+        return super().__getstate__() | {"_steps": None}
 
     def __call__(self, x, state=None):
         """One step.
@@ -38,8 +45,35 @@ class Cell(Module):
         -------
         h : ndarray, or the pair (h, c) for an LSTM
         """
-        _, state = self._layer(*self._one_step(x, state))
-        return _first(state)
+        new = self._lean_step(x, state)
+        if new is None:
+            _, new = self._layer(*self._one_step(x, state))
+            new = _first(new)
+        return new
+
+    def _lean_step(self, x, state):
+        """The step, where the arrays are what the engine takes as they are and few enough; None elsewhere."""
+        h, c, lstm = state, None, self.mode == "LSTM"
+        if lstm and state is not None:
+            if type(state) is not tuple or len(state) != 2:
+                return None
+            h, c = state
+        if type(x) is not np.ndarray or x.ndim > 2 or x.ndim == 0:
+            return None
+        batch = 1 if x.ndim == 1 else len(x)
+        if self._work * batch > LEAN:
+            return None
+        shape = (*x.shape[:-1], self.hidden_size)
+        if any(part is not None and getattr(part, "shape", None) != shape for part in (h, c)):
+            return None
+        packed, steps = self._layer._current(), self._steps
+        if steps is None or steps.weights is not packed.weights or steps.batch != batch:
+            steps = self._steps = _engine.Steps(packed.weights, batch)
+        h_new = np.empty(shape, self.dtype)
+        c_new = np.empty(shape, self.dtype) if lstm else None
+        if not steps.advance(x, h, c, h_new, c_new):
+            return None
+        return (h_new, c_new) if lstm else h_new
 
     def record(self, x, state=None):
         """One step that can be walked back.

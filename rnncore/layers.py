@@ -1,19 +1,32 @@
 """RNN, GRU and LSTM: parameters, shapes, errors; one call down into the engine per layer and direction."""
 
+import warnings
+
 import numpy as np
 
 from . import _engine
 from ._checks import as_flag, as_lengths, as_probability, as_real, as_rows, as_size
-from .module import Module
+from .module import LOCK, Module, Packed
 from .run import Run, kept_shapes, suffix
 from .stream import Stream
 from .tape import Tape
+
+
+class PackedLayer(Packed):
+    """The packed weights of every layer and direction, in the order of the states."""
+
+    def __init__(self, cell, groups):
+        self.groups = groups
+        self.weights = [_engine.Weights(cell, *arrays) for arrays in groups]
+        self.goes_back = False          # whether the transposes are packed too
 
 
 class Recurrent(Module):
     """What the three kinds of layers share. `cell` is the kernels' name of the equations."""
 
     mode = ""
+    _fixed = frozenset({"mode", "input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional",
+                        "directions", "seed"})
 
     def __init__(self, cell, input_size, hidden_size, num_layers, bias, batch_first, dropout,
                  bidirectional, dtype, seed):
@@ -23,14 +36,12 @@ class Recurrent(Module):
         self.num_layers = as_size(num_layers, "num_layers")
         self.bias = as_flag(bias, "bias")
         self.batch_first = as_flag(batch_first, "batch_first")
-        self.dropout = as_probability(dropout, "dropout")
         self.bidirectional = as_flag(bidirectional, "bidirectional")
         self.directions = 2 if self.bidirectional else 1
+        self._set_dropout(dropout)
         self.seed = seed
         self._cell = cell
         self._info = _engine.cell_info(cell)
-        self._packed = {}               # (layer, direction) -> [version, version of the transposes, Weights, arrays]
-        self._arena = _engine.Arena()
         self._mask_seed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
         self._calls = 0                 # recorded with dropout so far
         self._initialise(np.random.Generator(np.random.PCG64(seed)))
@@ -53,29 +64,37 @@ class Recurrent(Module):
                     self._parameters[name] = rng.uniform(-bound, bound, shape).astype(self.dtype)
         self._shapes = tuple(array.shape for array in self._parameters.values())
 
-    def _packs(self, layer, direction, backward=False):
-        """The packed weights, packed anew if the weights changed."""
-        entry = self._packed.get((layer, direction))
-        if entry is None:
-            inputs = self.input_size if layer == 0 else self.directions * self.hidden_size
-            arrays = [self._parameters[name] for name in self._names[layer * self.directions + direction]]
-            entry = [None, None, _engine.Weights(self._cell, self.dtype.itemsize * 8, inputs, self.hidden_size), arrays]
-            self._packed[layer, direction] = entry
-        version = self.version
-        if entry[0] != version:
-            entry[2].pack(*entry[3])
-            entry[0] = version
-        if backward and entry[1] != version:
-            entry[2].pack_backward(*entry[3][:2])
-            entry[1] = version
-        return entry[2]
+    def _pack(self):
+        return PackedLayer(self._cell, [[self._parameters[name] for name in names] for names in self._names])
 
-    def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in ("_packed", "_arena")}
+    def _packed_of(self, version):
+        """The packed weights of a recorded pass, transposes included; refused where they are no longer the layer's."""
+        packed = self._packed
+        if packed is None or not packed.goes_back or version != packed.version or version != self._version:
+            with LOCK:
+                if version != self._version:
+                    raise RuntimeError("tape: the layer's weights changed since this pass was recorded; "
+                                       "record it again")
+                packed = self._current()
+                for weights, arrays in zip(packed.weights, packed.groups, strict=True):
+                    weights.pack_backward(*arrays[:2])
+                packed.goes_back = True
+        return packed.weights
 
-    def __setstate__(self, state):
-        self.__dict__ |= state
-        self._packed, self._arena = {}, _engine.Arena()
+    @property
+    def dropout(self):
+        """The share that ``record(x, train=True)`` drops between layers; may be set."""
+        return self._dropout
+
+    @dropout.setter
+    def dropout(self, value):
+        self._set_dropout(value)
+
+    def _set_dropout(self, value):
+        self._dropout = as_probability(value, "dropout")
+        if self._dropout and self.num_layers == 1:
+            warnings.warn(f"dropout: got {value!r} with num_layers=1, where it does nothing, since it acts between "
+                          "layers; expected 0, or rnncore.nn.Dropout after the layer", stacklevel=4)
 
     def __repr__(self):
         told = [f"{self.input_size}, {self.hidden_size}"]
@@ -110,6 +129,9 @@ class Recurrent(Module):
         TypeError, ValueError
             Wrong kinds, shapes or lengths, by argument.
         """
+        return self._call(self._current(), x, state, lengths)
+
+    def _call(self, packed, x, state, lengths):
         x, batched, _ = self._check_input(x)
         T, B = x.shape[:2]
         lengths = as_lengths(lengths, T, B)
@@ -120,9 +142,8 @@ class Recurrent(Module):
             inputs, out = out, self._empty_output(T, B, batch_first=last and self.batch_first and batched)
             for direction in range(self.directions):
                 i = layer * self.directions + direction
-                _engine.forward(
-                    self._packs(layer, direction), inputs, self._half(out, direction), h[i],
-                    None if c is None else c[i], lengths=lengths, reverse=direction == 1)
+                _engine.forward(packed.weights[i], inputs, self._half(out, direction), h[i],
+                                None if c is None else c[i], lengths=lengths, reverse=direction == 1)
         return self._output(out, batched), self._state(h, c, batched)
 
     def record(self, x, state=None, lengths=None, *, train=False, checkpoint_every=None):
@@ -153,6 +174,9 @@ class Recurrent(Module):
         >>> grads.parameters["weight_hh_l0"].shape
         (16, 4)
         """
+        return self._record(self._current(), x, state, lengths, train, checkpoint_every)
+
+    def _record(self, packed, x, state=None, lengths=None, train=False, checkpoint_every=None):
         as_flag(train, "train")
         if checkpoint_every is not None:
             checkpoint_every = as_size(checkpoint_every, "checkpoint_every")
@@ -160,17 +184,23 @@ class Recurrent(Module):
         T, B = given.shape[:2]
         lengths = as_lengths(lengths, T, B)
         h, c = self._check_state(state, B, batched)
+        call = self._next_mask() if train and self.dropout and self.num_layers > 1 else None
+        try:
+            return self._pass(packed, given, h, c, lengths, call, checkpoint_every, batched, shape)
+        except BaseException:                   # Ctrl-C among others
+            self._take_back_mask(call)
+            raise
+
+    def _pass(self, packed, given, h, c, lengths, call, checkpoint_every, batched, shape):
+        T, B = given.shape[:2]
         initial = h.copy(), None if c is None else c.copy()
         count = self.num_layers * self.directions
         kept = kept_shapes(self, T, B) if checkpoint_every is None else (None, None)
-        x, *kept = self._arena.carve(self.dtype, (given.shape, *kept * count))
+        x, *kept = _engine.carve(self.dtype, (given.shape, *kept * count))
         x[...] = given                          # the tape's own: x may change before backward
         if lengths is not None:
             x[past_end(lengths, T)] = 0
-        runs, call = [], None
-        if train and self.dropout and self.num_layers > 1:
-            self._calls += 1
-            call = self._calls
+        runs = []
         for layer in range(self.num_layers):
             mask = None
             if call is not None and layer > 0:
@@ -182,10 +212,10 @@ class Recurrent(Module):
                 run = Run(self, layer, direction, x, self._half(out, direction),
                           initial[0][i], None if c is None else initial[1][i],
                           kept[2 * i], kept[2 * i + 1], lengths, mask)
-                run.forward(h[i], None if c is None else c[i], checkpoint_every)
+                run.forward(packed.weights[i], h[i], None if c is None else c[i], checkpoint_every)
                 runs.append(run)
             x = out
-        return Tape(self, runs, lengths, batched, initial, (h, c), x, shape)
+        return Tape(self, packed.version, runs, lengths, batched, initial, (h, c), x, shape)
 
     def stream(self, batch_size=1):
         """A runner that takes one step at a time, with its buffers bound once.
@@ -263,6 +293,18 @@ class Recurrent(Module):
             h, c = h[:, 0], None if c is None else c[:, 0]
         return h if c is None else (h, c)
 
+    def _next_mask(self):
+        """The number of a pass with dropout."""
+        with LOCK:
+            self._calls += 1
+            return self._calls
+
+    def _take_back_mask(self, call):
+        """A pass that was interrupted leaves the numbers as they were, unless there has been another since."""
+        with LOCK:
+            if self._calls == call:
+                self._calls -= 1
+
     def _mask(self, call, layer, shape):
         """Dropout's mask, scaled. A function of seed, call, layer, step, row and unit alone."""
         def mix(z):                              # splitmix64 (Steele, Lea & Flood 2014)
@@ -310,6 +352,7 @@ class RNN(Recurrent):
     """
 
     mode = "RNN"
+    _fixed = frozenset({"nonlinearity"})
 
     def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
                  bidirectional=False, *, nonlinearity="tanh", dtype="float32", seed=None):
@@ -341,6 +384,7 @@ class GRU(Recurrent):
     """
 
     mode = "GRU"
+    _fixed = frozenset({"reset_after"})
 
     def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
                  bidirectional=False, *, reset_after=True, dtype="float32", seed=None):

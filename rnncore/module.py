@@ -1,102 +1,158 @@
-"""What owns weights: one dictionary of arrays, and one door to change them."""
+"""What owns weights, and the one contract for changing them.
 
-import sys
-import zlib
-from contextlib import ExitStack
-from operator import gt
+The arrays of a module are never handed out. `parameters` and `state_dict` give copies; `writable` gives working
+arrays, whose values are taken over when its block closes; the optimisers write in place, by a private path. Each of
+these ends with a new version. What runs is never the arrays either, but what was packed of them: packed weights are
+made once for a version, are replaced and not overwritten, and a call takes them before it begins. So no view that
+somebody kept can make a call run on old weights, and a call that has begun is not reached by any change.
 
-from ._checks import as_dtype, as_real
+`LOCK` is held while arrays change, are copied or are packed. It is one for all modules, so that a model of several has
+one moment too, and a process that forks does so between two changes.
+"""
+
+import copy
+import os
+import threading
+import weakref
+from collections.abc import Mapping, MutableMapping
+from contextlib import contextmanager
+
+import numpy as np
+
+from ._checks import Fixed, as_dtype, as_real
+
+LOCK = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
 
-class _Open(dict):
-    """Weights open for change: setting an item writes into the array."""
+class Packed:
+    """What a module runs on: made of the weights of one version, and never changed."""
+
+    version: int
+
+
+class _Working:
+    """The working arrays of the blocks that one thread has open on one module."""
+
+    def __init__(self, module):
+        self.arrays = {name: array.copy() for name, array in module._parameters.items()}
+        self.blocks = 0
+
+
+class _OpenBlocks(threading.local):
+    def __init__(self):
+        self.of = weakref.WeakKeyDictionary()       # module -> _Working
+
+
+_OPEN = _OpenBlocks()
+
+
+class _Writable(MutableMapping):
+    """Working arrays by name: setting an item writes into its array."""
+
+    def __init__(self, arrays):
+        self._arrays = arrays
+
+    def __getitem__(self, name):
+        return self._arrays[name]
 
     def __setitem__(self, name, value):
         if self[name] is not value:
             self[name][...] = value
 
+    def __delitem__(self, name):
+        raise TypeError(f"{name}: got del, expected new values; a module keeps all its weights")
 
-class _Door:
-    """The block of `Module.writable`; a plain class, since every update of a training loop goes through one."""
+    def __iter__(self):
+        return iter(self._arrays)
 
-    def __init__(self, module):
-        self._module = module
-
-    def __enter__(self):
-        module = self._module
-        self._views = [array.view() for array in module._parameters.values()]
-        self._holders = list(map(sys.getrefcount, module._parameters.values()))
-        opened = _Open(zip(module._parameters, self._views, strict=True))
-        self._inner = None
-        if module._modules:
-            with ExitStack() as stack:
-                for prefix, inner in module._modules.items():
-                    views = stack.enter_context(inner.writable())
-                    opened.update({f"{prefix}.{name}": view for name, view in views.items()})
-                self._inner = stack.pop_all()
-        module._watched = True
-        return opened
-
-    def __exit__(self, *error):
-        module = self._module
-        module._version += 1
-        for view in self._views:
-            view.setflags(False)
-        module._watched = any(map(gt, map(sys.getrefcount, module._parameters.values()), self._holders))
-        if self._inner:
-            self._inner.close()
+    def __len__(self):
+        return len(self._arrays)
 
 
-class Module:
+class Module(Fixed):
     """A thing with named weights.
 
-    Parameters are numpy arrays under torch's names. They are read through `parameters` (read-only) and
-    changed through one door, `writable` (and `load_state_dict`, which goes through it), which counts a
-    new `version`: a layer's packed copies of older weights are never used, and a tape refuses to go
-    back through weights that are no longer those it recorded.
+    They are read through `parameters` and `state_dict` and changed through `writable` and `load_state_dict`; each
+    change counts a new `version`. A layer never runs on the weights of another version than its own, and a tape
+    refuses to go back through weights that are no longer those it recorded.
     """
 
     def __init__(self, dtype="float32"):
         self.dtype = as_dtype(dtype)
-        self._parameters = {}
+        self._parameters = {}           # never handed out; changed and copied under LOCK
         self._modules = {}
         self._version = 0
-        self._watched = False           # somebody may write unseen: look at the values at every use
-        self._seen = None
+        self._packed = None
+
+    _fixed = frozenset({"dtype"})
+
+    def _owned(self):
+        """Of every module inside that owns arrays: the module, and {name here: its own name}."""
+        if self._parameters:
+            yield self, {name: name for name in self._parameters}
+        for prefix, inner in self._modules.items():
+            for owner, names in inner._owned():
+                yield owner, {f"{prefix}.{name}": own for name, own in names.items()}
 
     @property
     def version(self):
         """A number that rises when the weights change, submodules included."""
-        if self._watched:
-            values = tuple(zlib.crc32(array) for array in self._parameters.values())
-            if values != self._seen:
-                self._seen = values
-                self._version += 1
-        if not self._modules:
-            return self._version
-        return self._version + sum(m.version for m in self._modules.values())
+        return sum(owner._version for owner, _ in self._owned())
+
+    # ---- reading --------------------------------------------------------------------------------
 
     @property
     def parameters(self):
-        """Read-only live views of the weights, by name."""
-        found = {}
-        for name, array in self._parameters.items():
-            view = array.view()
-            view.flags.writeable = False
-            found[name] = view
-        for prefix, module in self._modules.items():
-            found |= {f"{prefix}.{name}": view for name, view in module.parameters.items()}
+        """Copies of the weights by name, read-only: what is to be changed goes through `writable`."""
+        found = self.state_dict()
+        for array in found.values():
+            array.setflags(write=False)
         return found
 
+    def state_dict(self):
+        """Copies of the weights, by torch's names.
+
+        Returns
+        -------
+        dict of ndarray
+        """
+        with LOCK:
+            return {name: owner._parameters[own].copy()
+                    for owner, names in self._owned() for name, own in names.items()}
+
+    def _current(self):
+        """The packed weights of the version there is."""
+        packed = self._packed
+        if packed is None or packed.version != self._version:
+            with LOCK:
+                packed = self._packed
+                if packed is None or packed.version != self._version:
+                    self._packed = packed = None        # its memory serves the next
+                    packed = self._pack()
+                    packed.version = self._version
+                    self._packed = packed
+        return packed
+
+    def _pack(self):
+        """Pack the weights as they are now; called under LOCK."""
+        return Packed()
+
+    # ---- changing -------------------------------------------------------------------------------
+
+    @contextmanager
     def writable(self):
-        """Open the weights for change in place.
+        """Open the weights for change.
 
         Yields
         ------
-        dict of ndarray
-            Writable views, by name; read-only again when the block ends. Setting an item writes into it.
-            A slice that outlives the block stays writable: the module then compares its weights at every
-            use, which costs time but never runs on old ones.
+        mapping of str to ndarray
+            Working arrays, by name; setting an item writes into its array. When the block closes, also by an
+            exception, their values are taken over (copied), and whatever still refers to them is no longer
+            connected. Until then the module runs on its weights from before. Blocks nested in one thread work on
+            the same arrays, and each takes their values over when it closes; blocks of two threads know nothing
+            of each other, and the one that closes last counts.
 
         Examples
         --------
@@ -107,16 +163,40 @@ class Module:
         >>> float(layer.parameters["bias_hh_l0"][0])
         0.5
         """
-        return _Door(self)
+        owned, blocks, opened = list(self._owned()), _OPEN.of, {}
+        with LOCK:
+            for owner, names in owned:
+                working = blocks[owner] = blocks.get(owner) or _Working(owner)
+                working.blocks += 1
+                # views, so that a shape that somebody sets on what was handed out is not ours
+                opened |= {name: working.arrays[own].view() for name, own in names.items()}
+        try:
+            yield _Writable(opened)
+        finally:
+            with LOCK:
+                for owner, _ in owned:
+                    working = blocks[owner]
+                    for name, array in working.arrays.items():
+                        owner._parameters[name][...] = array
+                    owner._version += 1
+                    working.blocks -= 1
+                    if not working.blocks:
+                        del blocks[owner]
 
-    def state_dict(self):
-        """Copies of the weights, by torch's names.
-
-        Returns
-        -------
-        dict of ndarray
-        """
-        return {name: array.copy() for name, array in self.parameters.items()}
+    @contextmanager
+    def _in_place(self):
+        """The weights themselves, by name, for our own optimisers: a new version when the block closes."""
+        owned = list(self._owned())
+        if any(owner in _OPEN.of for owner, _ in owned):
+            with self.writable() as weights:        # what an open block closes with must not undo this
+                yield weights
+            return
+        with LOCK:
+            try:
+                yield {name: owner._parameters[own] for owner, names in owned for name, own in names.items()}
+            finally:
+                for owner, _ in owned:
+                    owner._version += 1
 
     def load_state_dict(self, state):
         """Set all weights; nothing changes unless every name and shape fits.
@@ -133,7 +213,9 @@ class Module:
         ValueError, TypeError
             A value of the wrong shape or type, by name.
         """
-        own = self.parameters
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state_dict: got {type(state).__name__}, expected a mapping of names to arrays")
+        own = {name: owner._parameters[inner] for owner, names in self._owned() for name, inner in names.items()}
         missing = [name for name in own if name not in state]
         unknown = [name for name in state if name not in own]
         if missing or unknown:
@@ -150,5 +232,21 @@ class Module:
                 raise ValueError(f"state_dict[{name!r}]: got shape {value.shape}, expected {array.shape}")
             values[name] = value
         with self.writable() as weights:
-            for name, value in values.items():
-                weights[name][...] = value
+            weights.update(values)
+
+    # ---- copies and files -----------------------------------------------------------------------
+
+    def __getstate__(self):
+        with LOCK:
+            state = {name: value for name, value in self.__dict__.items() if name != "_packed"}
+            return state | {"_parameters": {name: array.copy() for name, array in self._parameters.items()}}
+
+    def __setstate__(self, state):
+        # own arrays, whatever the others are: mapped from a file, read-only, or somebody's buffers
+        arrays = {name: np.array(array, array.dtype.newbyteorder("="), order="C")
+                  for name, array in state["_parameters"].items()}
+        self.__dict__.update(state, _parameters=arrays, _packed=None)
+
+    def __copy__(self):
+        """As a deep copy: every copy of a module owns its weights."""
+        return copy.deepcopy(self)

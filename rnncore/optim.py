@@ -1,8 +1,8 @@
 """Optimisers by torch's formulas, in place, and clipping by the global norm.
 
-Every update goes through ``module.writable()``, the one door to a module's weights, so packed
-copies of them are made again. Work is done in one scratch buffer: an update allocates nothing of
-the size of the weights.
+An update writes into the module's weights by their private path (`Module._in_place`), which makes a
+new version of them. Work is done in one scratch buffer: an update allocates nothing of the size of
+the weights.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from rnncore._checks import REAL_KINDS
 from rnncore.module import Module
 
 
@@ -27,13 +28,16 @@ class Optimiser:
         self.module = module
         self.options = options
         self.steps = 0
+        weights = module.state_dict()
+        self._shapes = {name: values.shape for name, values in weights.items()}
         self.buffers = {
             f"{buffer}.{name}": np.zeros_like(values)
             for buffer in self._buffer_names
-            for name, values in module.parameters.items()
+            for name, values in weights.items()
         }
-        largest = max((p.size for p in module.parameters.values()), default=0)
-        self._scratch = {dtype: np.empty(largest, dtype) for dtype in self._dtypes()}
+        largest = max((values.size for values in weights.values()), default=0)
+        dtypes = {values.dtype for values in weights.values()}
+        self._scratch = {dtype: np.empty(largest, dtype) for dtype in dtypes}
 
     @property
     def lr(self) -> float:
@@ -46,8 +50,8 @@ class Optimiser:
 
     def step(self, grads: Mapping[str, np.ndarray]) -> None:
         """Update every parameter with ``grads[name]``; names and shapes are the module's."""
-        with self.module.writable() as parameters:
-            self._check(parameters, grads)
+        self._check(grads)
+        with self.module._in_place() as parameters:
             self.steps += 1
             for name, value in parameters.items():
                 buffers = [self.buffers[f"{buffer}.{name}"] for buffer in self._buffer_names]
@@ -87,16 +91,14 @@ class Optimiser:
     def _update(self, value, grad, scratch, *buffers) -> None:
         raise NotImplementedError
 
-    def _check(self, parameters, grads) -> None:
-        compare_names("grads", grads, parameters)
-        for name, value in parameters.items():
-            if grads[name].shape != value.shape:
-                raise ValueError(
-                    f"grads: got {name} of shape {grads[name].shape}, expected {value.shape}"
-                )
-
-    def _dtypes(self):
-        return {values.dtype for values in self.module.parameters.values()}
+    def _check(self, grads) -> None:
+        compare_names("grads", grads, self._shapes)
+        for name, shape in self._shapes.items():
+            grad = np.asarray(grads[name])
+            if grad.dtype.kind not in REAL_KINDS:
+                raise TypeError(f"grads: got {name} of {grad.dtype}, expected real numbers")
+            if grad.shape != shape:
+                raise ValueError(f"grads: got {name} of shape {grad.shape}, expected {shape}")
 
 
 class SGD(Optimiser):

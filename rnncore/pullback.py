@@ -1,7 +1,5 @@
 """A block of state cotangents, walked back in time with a log scale."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ._checks import as_real, as_size
@@ -11,9 +9,8 @@ STRIDE = 32                     # steps walked between two looks at the scale
 CALM = 1e10                     # no rescaling while every row's largest entry lies within 1/CALM .. CALM
 
 
-@dataclass
 class Carry:
-    """Where a pullback stands. `value` and `log_scale` may be changed in place.
+    """Where a pullback stands. `value` and `log_scale` may be changed in place or set, in their shapes.
 
     Attributes
     ----------
@@ -27,22 +24,47 @@ class Carry:
         The cotangent is ``value * exp(log_scale)``; powers of two, so scaling loses no bit.
     """
 
-    step: int
-    lag: np.ndarray
-    value: np.ndarray
-    log_scale: np.ndarray
+    def __init__(self, step, lag, value, log_scale):
+        self.step, self.lag = step, lag
+        self._value, self._log_scale = value, log_scale
+
+    @property
+    def value(self):
+        return self._value.view()       # whose shape and type somebody may set, and ours stay
+
+    @value.setter
+    def value(self, new):
+        self._value[...] = _like("value", new, self._value)
+
+    @property
+    def log_scale(self):
+        return self._log_scale.view()
+
+    @log_scale.setter
+    def log_scale(self, new):
+        self._log_scale[...] = _like("log_scale", new, self._log_scale)
 
     def rescale(self):
         """Bring rows that grew or shrank far back to about 1."""
-        if not self.value.size:
+        value = self._value
+        if not value.size:
             return
-        largest = np.abs(self.value).max(axis=2)
+        largest = np.abs(value).max(axis=2)
         far = (largest > CALM) | ((largest < 1 / CALM) & (largest > 0))
         far &= np.isfinite(largest)
         if far.any():
             _, exponent = np.frexp(largest[far])
-            self.value[far] = np.ldexp(self.value[far], -exponent[:, None])
-            self.log_scale[far] += exponent * LN2
+            value[far] = np.ldexp(value[far], -exponent[:, None])
+            self._log_scale[far] += exponent * LN2
+
+
+def _like(name, new, old):
+    """What is set, if it fits."""
+    new = as_real(new, name, old.dtype)
+    if new.shape != old.shape:
+        raise ValueError(f"{name}: got shape {new.shape}, expected {old.shape}; to walk with another number of "
+                         "cotangents, start another pullback")
+    return new
 
 
 def pullback(tape, v, every, direction):
@@ -73,32 +95,33 @@ def _walk(tape, runs, value, every):
     backwards = runs[0].direction == 0          # the walk goes against the direction of the pass
     done = 0
     while done < tape.T:
+        weights = tape._weights()               # refused when they changed since the last stop
         target = min(tape.T, done + every)
         while done < target:
             n = min(STRIDE, target - done)
             low = tape.T - done - n if backwards else done
-            _steps(tape, runs, carry, low, low + n)
+            _steps(tape, weights, runs, carry, low, low + n)
             carry.rescale()
             done += n
         carry.step = tape.T - done if backwards else done
         carry.lag = np.maximum(tape.lengths - (tape.T - done), 0) if backwards else np.minimum(tape.lengths, done)
         yield carry
-        tape._check_version()
 
 
-def _steps(tape, runs, carry, low, high):
+def _steps(tape, weights, runs, carry, low, high):
     """All layers over steps low .. high, from the top."""
     layer = tape.layer
-    K, B, _ = carry.value.shape
+    K, B, _ = carry._value.shape
     L, H, states = layer.num_layers, layer.hidden_size, layer._info["states"]
-    parts = carry.value.reshape(K * B, states, L, H)
+    parts = carry._value.reshape(K * B, states, L, H)
     grad_out = None
     for run in reversed(runs):
         i = run.index
         dh = np.ascontiguousarray(parts[:, 0, i])
         dc = np.ascontiguousarray(parts[:, 1, i]) if states == 2 else None
         grad_x = np.empty((high - low, K * B, run.x.shape[-1]), tape.dtype) if i > 0 else None
-        run.backward(low, high, run.window(low, high), dh, dc, {"grad_out": grad_out, "grad_x": grad_x})
+        run.backward(weights[run.position], low, high, run.window(low, high), dh, dc,
+                     {"grad_out": grad_out, "grad_x": grad_x})
         if i > 0:
             if run.mask is not None:
                 grad_x.reshape(high - low, K, B, -1)[...] *= run.mask[low:high, None]

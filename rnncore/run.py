@@ -38,10 +38,15 @@ class Run:
         """l0, l0.reverse, ..."""
         return f"l{self.index}" + (".reverse" if self.direction else "")
 
-    def forward(self, h, c, checkpoint_every):
+    @property
+    def position(self):
+        """Where this layer and direction stands among all: in the states, and in the packed weights."""
+        return self.index * self.layer.directions + self.direction
+
+    def forward(self, weights, h, c, checkpoint_every):
         """Run, and keep the gates, or the state at every k-th step. h and c are left at the final state."""
         if checkpoint_every is None:
-            self._step_through(self.x, self.lengths, h, c, self.out, self.gates, self.c)
+            self._step_through(weights, self.x, self.lengths, h, c, self.out, self.gates, self.c)
             return
         self.checkpoints = []
         T = self.x.shape[0]
@@ -49,26 +54,27 @@ class Run:
         for start in reversed(starts) if self.direction else starts:
             stop = min(T, start + checkpoint_every)
             self.checkpoints.append((start, stop, h.copy(), None if c is None else c.copy()))
-            self._step_through(self.x[start:stop], self._lengths_from(start), h, c, self.out[start:stop], None, None)
+            self._step_through(weights, self.x[start:stop], self._lengths_from(start), h, c,
+                               self.out[start:stop], None, None)
 
-    def _step_through(self, x, lengths, h, c, out, gates, c_out):
+    def _step_through(self, weights, x, lengths, h, c, out, gates, c_out):
         # without gates to keep, a cell is still recorded: RNN needs its outputs alone
-        _engine.forward(self.layer._packs(self.index, self.direction), x, out, h, c,
-                        gates=gates, c_out=c_out, lengths=lengths, reverse=self.direction == 1)
+        _engine.forward(weights, x, out, h, c, gates=gates, c_out=c_out, lengths=lengths,
+                        reverse=self.direction == 1)
 
     def _lengths_from(self, start):
         return None if self.lengths is None else np.maximum(self.lengths - start, 0)
 
-    def windows(self):
+    def windows(self, weights):
         """(start, stop, h, c, gates, c_tape) of each checkpoint, from the end of the pass to its start."""
         B = self.x.shape[1]
         longest = max((stop - start for start, stop, *_ in self.checkpoints), default=0)
-        gates, c_tape, out = self.layer._arena.carve(
+        gates, c_tape, out = _engine.carve(
             self.layer.dtype, (*kept_shapes(self.layer, longest, B), (longest, B, self.layer.hidden_size)))
         for start, stop, h, c in reversed(self.checkpoints):
             n = stop - start
             part = None if gates is None else gates[:n], None if c_tape is None else c_tape[:n]
-            self._step_through(self.x[start:stop], self._lengths_from(start), h.copy(),
+            self._step_through(weights, self.x[start:stop], self._lengths_from(start), h.copy(),
                                None if c is None else c.copy(), out[:n], *part)
             yield start, stop, h, c, *part
 
@@ -89,23 +95,22 @@ class Run:
             return np.ascontiguousarray(np.where((self.lengths > t)[:, None], tape[t], initial))
         return np.ascontiguousarray(tape[t])
 
-    def backward(self, start, stop, state, dh, dc, arrays):
+    def backward(self, weights, start, stop, state, dh, dc, arrays):
         """BPTT over some steps. `state` is what `windows` or `window` gave: (h0, c0, gates, c)."""
         h0, c0, gates, c = state
         x, h, lengths = self.x, self.out, self.lengths
         if stop - start < len(x):
             x, h, lengths = x[start:stop], h[start:stop], self._lengths_from(start)
-        _engine.backward(
-            self.layer._packs(self.index, self.direction, backward=True), x=x, h=h, h0=h0, c0=c0, gates=gates, c=c,
-            dh=dh, dc=dc, lengths=lengths, reverse=self.direction == 1, **arrays)
+        _engine.backward(weights, x=x, h=h, h0=h0, c0=c0, gates=gates, c=c, dh=dh, dc=dc, lengths=lengths,
+                         reverse=self.direction == 1, **arrays)
 
-    def backward_all(self, dh, dc, arrays):
+    def backward_all(self, weights, dh, dc, arrays):
         """BPTT over all steps, each window with its own part of `arrays`."""
         if self.checkpoints is None:
-            self.backward(0, len(self.x), (self.h0, self.c0, self.gates, self.c), dh, dc, arrays)
+            self.backward(weights, 0, len(self.x), (self.h0, self.c0, self.gates, self.c), dh, dc, arrays)
             return
-        for start, stop, *state in self.windows():
+        for start, stop, *state in self.windows(weights):
             part = {name: array if array is None or name not in BY_STEP else array[start:stop]
                     for name, array in arrays.items()}
-            self.backward(start, stop, state, dh, dc, part)
+            self.backward(weights, start, stop, state, dh, dc, part)
             arrays["fresh"] = False             # from the second window on they hold something

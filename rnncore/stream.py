@@ -9,6 +9,9 @@ from ._checks import as_rows
 class Stream:
     """Runs a layer step by step and holds its state; `Recurrent.stream` makes one.
 
+    A copy, deep or not, and a pickle hold a state of their own. A copy steps through the same layer; a deep copy and a
+    pickle take the layer along.
+
     Attributes
     ----------
     state : ndarray or tuple
@@ -30,15 +33,23 @@ class Stream:
         shape = (layer.num_layers, batch_size, layer.hidden_size)
         self._h = np.zeros(shape, layer.dtype)
         self._c = np.zeros(shape, layer.dtype) if layer.mode == "LSTM" else None
-        self._version = None
         self._bind()
 
     def _bind(self):
         """Bind the packed weights, anew after they changed."""
-        layer = self._layer
-        packs = [layer._packs(i, 0) for i in range(layer.num_layers)]
-        self._steps = _engine.Steps(packs, self._h, self._c)
-        self._version = layer.version
+        packed = self._layer._current()
+        self._steps = _engine.Steps(packed.weights, self._batch, self._h, self._c)
+        self._version = packed.version
+
+    def __getstate__(self):
+        return {"_layer": self._layer, "_batch": self._batch, "_h": self._h.copy(),
+                "_c": None if self._c is None else self._c.copy()}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._h, self._c = (None if a is None else np.array(a, self._layer.dtype, order="C")
+                            for a in (self._h, self._c))
+        self._bind()
 
     def step(self, x_t, out=None):
         """One step.
@@ -53,7 +64,7 @@ class Stream:
         -------
         ndarray, (B, H)
         """
-        if self._version != self._layer.version:
+        if self._version != self._layer._version:
             self._bind()
         if out is None:
             out = np.empty((self._batch, self._layer.hidden_size), self._layer.dtype)
@@ -94,12 +105,35 @@ class Stream:
         Parameters
         ----------
         rows : array_like of int or bool, optional
-            These rows only.
+            These rows only: their numbers, each once, or a mask of (B,).
+
+        Raises
+        ------
+        IndexError, TypeError, ValueError
+            A row that there is not, or that is named twice; another kind of values or mask.
         """
-        where = slice(None) if rows is None else np.asarray(rows)
-        try:
-            self._h[:, where] = 0
-        except IndexError as error:
-            raise IndexError(f"rows: got {rows!r}, expected rows of a batch of {self._batch}") from error
+        where = slice(None) if rows is None else self._check_rows(rows)
+        self._h[:, where] = 0
         if self._c is not None:
             self._c[:, where] = 0
+
+    def _check_rows(self, rows):
+        given = np.asarray(rows)
+        expected = f"numbers of rows from 0 to {self._batch - 1}, or a mask of {self._batch} bool"
+        if given.size == 0 and given.ndim == 1 and given.dtype.kind in "iufb":  # np.asarray([]) is float
+            return np.empty(0, int)
+        if given.dtype.kind == "b":
+            if given.shape != (self._batch,):
+                raise ValueError(f"rows: got bool of shape {given.shape}, expected {expected}")
+            return given
+        if given.dtype.kind not in "iu" or given.ndim > 1:
+            raise TypeError(f"rows: got {given.dtype} of shape {given.shape}, expected {expected}")
+        given = np.atleast_1d(given)
+        outside = given[(given < -self._batch) | (given >= self._batch)]
+        if outside.size:
+            raise IndexError(f"rows: got {outside[0]}, expected {expected}")
+        named, times = np.unique(given % self._batch, return_counts=True)
+        if (times > 1).any():
+            raise ValueError(f"rows: got row {named[times > 1][0]} more than once, expected {expected}; for a mask, "
+                             "give bool values: np.array(rows, bool)")
+        return given

@@ -4,6 +4,7 @@ Training reads it, the debugger reads it, nothing is copied and nothing is compu
 `Run` per layer and direction: views of what the time loop wrote, and after `backward` of what BPTT wrote.
 """
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ._checks import as_flag, as_real, as_rows
+from . import _engine
+from ._checks import Fixed, as_flag, as_real, as_rows
 from .pullback import pullback
 
 SLOTS = {"LSTM": {"i": 0, "f": 1, "g": 2, "o": 3}, "GRU": {"r": 1, "z": 2, "n": 0, "hn": 3}, "RNN": {}}
@@ -58,7 +60,14 @@ class Named(Mapping):
         return 0 if self._why_empty else len(self._names)
 
 
-class Tape:
+class Lock(type(threading.RLock())):
+    """A lock that a deep copy and a pickle make anew, so that what holds it can be copied."""
+
+    def __reduce__(self):
+        return Lock, ()
+
+
+class Tape(Fixed):
     """One recorded pass: states and gates by name, and the way back.
 
     ``tape["l0.h"]``, ``tape["l0.f"]``, ``tape["l1.reverse.c"]`` are (T, B, H) by input time, also for
@@ -78,23 +87,18 @@ class Tape:
     grad : mapping of str to ndarray
     """
 
+    _fixed = frozenset({"layer", "mode", "dtype", "T", "B"})
     _cotangents = None                      # of the last backward, where it may be walked again
     _many = None                            # K of the last backward, None without an axis for it
     _went_back = False
 
-    def __init__(self, layer, runs, lengths, batched, initial, final, output, shape):
-        self.layer = layer
-        self.mode = layer.mode
-        self.dtype = layer.dtype
-        self.T, self.B = runs[0].x.shape[:2]
-        self._runs = runs
-        self._lengths = lengths
-        self._batched = batched
-        self._shape = shape
-        self._version = layer.version
-        self._raw_output = output
-        self._initial, self._final = initial, final
-        self._slots = SLOTS[self.mode]
+    def __init__(self, layer, version, runs, lengths, batched, initial, final, output, shape):
+        T, B = runs[0].x.shape[:2]
+        self.__dict__.update(               # the quick way past what `Fixed` looks at
+            layer=layer, mode=layer.mode, dtype=layer.dtype, T=T, B=B, _version=version, _runs=runs,
+            _lengths=lengths, _batched=batched, _shape=shape, _raw_output=output, _initial=initial,
+            _final=final, _slots=SLOTS[layer.mode],
+            _lock=Lock())                   # the gradients of every step have one place: one thread at a time
 
     # ---- what was recorded ----------------------------------------------------------------------
 
@@ -157,9 +161,8 @@ class Tape:
             return run.out.view()
         if run.checkpoints is None:
             return run.c.view() if part == "c" else run.gates[:, :, self._slots[part]]
-        self._check_version()
         whole = np.zeros(run.out.shape, self.dtype)
-        for start, stop, _h, _c, gates, c in run.windows():
+        for start, stop, _h, _c, gates, c in run.windows(self._weights()[run.position]):
             whole[start:stop] = c if part == "c" else gates[:, :, self._slots[part]]
         return whole
 
@@ -177,7 +180,7 @@ class Tape:
     # ---- the way back ---------------------------------------------------------------------------
 
     def backward(self, grad_output=None, grad_state=None, *, parameters=None):
-        """Back-propagate through time, and fill in ``tape.grad``.
+        """Back-propagate through time, and fill in ``tape.grad``. Threads that call it take turns.
 
         Parameters
         ----------
@@ -200,22 +203,27 @@ class Tape:
         ValueError
             Neither gradient given, or a wrong shape.
         """
-        self._check_version()
+        with self._lock:
+            return self._backward(grad_output, grad_state, parameters)
+
+    def _backward(self, grad_output, grad_state, parameters):
+        weights = self._weights()
         grad_output, dh, dc, many = self._check_cotangents(grad_output, grad_state)
         if parameters is None:
             parameters = many is None
         as_flag(parameters, "parameters")
         wanted = self._room_for_parameters() if parameters and many is None else {}
+        self._went_back = False             # until the way has been gone to its end
         if self._runs[0].checkpoints is None:
             self._keep_gradients(dh.shape[1])
         if self._runs[0].checkpoints is not None or many is not None:
-            self._cotangents = grad_output, dh.copy(), None if dc is None else dc.copy()
-        grad_x = self._walk(grad_output, dh, dc, wanted)
+            self._cotangents = tuple(None if a is None else a.copy() for a in (grad_output, dh, dc))
+        grad_x = self._walk(weights, grad_output, dh, dc, wanted)
         self._many = many
         self._went_back = True
         found = self._as_given(grad_x, dh, dc, many)
         if parameters and many is not None:
-            found.parameters = self._parameters_one_by_one(many)
+            found.parameters = self._parameters_one_by_one(weights, many)
         elif wanted:
             found.parameters = wanted
         return found
@@ -237,7 +245,7 @@ class Tape:
         Carry
             Its arrays may be changed in place: what they hold is what is walked further.
         """
-        self._check_version()
+        self._weights()                     # refused here, not at the first step
         return pullback(self, v, every, direction)
 
     def _keep_gradients(self, R):
@@ -248,11 +256,11 @@ class Tape:
         state = (self.T, R, layer.hidden_size)
         shapes = ((self.T, R, layer._info["slots"], layer.hidden_size), state,
                   state if layer._info["states"] == 2 else None)
-        arrays = layer._arena.carve(self.dtype, shapes * len(self._runs))
+        arrays = _engine.carve(self.dtype, shapes * len(self._runs))
         for i, run in enumerate(self._runs):
             run.delta, run.total_h, run.total_c = arrays[3 * i:3 * i + 3]
 
-    def _walk(self, grad_out, dh, dc, wanted, keep=True):
+    def _walk(self, weights, grad_out, dh, dc, wanted, keep=True):
         """BPTT, layer by layer from the top.
 
         grad_out (T, R, F) or None; dh, dc (layers·directions, R, H), in and out.
@@ -262,7 +270,7 @@ class Tape:
             runs = self._runs[index * layer.directions:(index + 1) * layer.directions]
             grad_x = np.empty((self.T, R, runs[0].x.shape[2]), self.dtype)
             for run in runs:
-                i = index * layer.directions + run.direction
+                i = run.position
                 arrays = {"grad_x": grad_x, "accumulate": run.direction == 1,
                           "grad_out": None if grad_out is None else layer._half(grad_out, run.direction)}
                 if keep and run.total_h is not None:
@@ -272,7 +280,7 @@ class Tape:
                     arrays |= {"w_ih": wanted[names[0]], "w_hh": wanted[names[1]], "fresh": True}
                     if layer.bias:
                         arrays |= {"b_ih": wanted[names[2]], "b_hh": wanted[names[3]]}
-                run.backward_all(dh[i], None if dc is None else dc[i], arrays)
+                run.backward_all(weights[i], dh[i], None if dc is None else dc[i], arrays)
             if runs[0].mask is not None:
                 _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= runs[0].mask[:, None]
             grad_out = grad_x
@@ -281,27 +289,30 @@ class Tape:
     def _room_for_parameters(self):
         """Arrays that `_walk` fills in: pages of an earlier backward's, if those are gone."""
         layer = self.layer
-        arrays = layer._arena.carve(self.dtype, layer._shapes)
+        arrays = _engine.carve(self.dtype, layer._shapes)
         if self.T == 0 or self.B == 0:      # no step fills them in
             for array in arrays:
                 array[...] = 0
         return dict(zip(layer._parameters, arrays, strict=True))
 
-    def _parameters_one_by_one(self, many):
+    def _parameters_one_by_one(self, weights, many):
         """Weight gradients of each of K cotangents: the bits of K calls."""
         grad_output, dh, dc = self._cotangents
-        found = {name: np.zeros((many, *a.shape), a.dtype) for name, a in self.layer._parameters.items()}
+        layer = self.layer
+        found = {name: np.zeros((many, *shape), self.dtype)
+                 for name, shape in zip(layer._parameters, layer._shapes, strict=True)}
         for k in range(many):
             rows = slice(k * self.B, (k + 1) * self.B)
             one = [None if a is None else np.ascontiguousarray(a[:, rows]) for a in (grad_output, dh, dc)]
-            self._walk(*one, {name: array[k] for name, array in found.items()}, keep=False)
+            self._walk(weights, *one, {name: array[k] for name, array in found.items()}, keep=False)
         return found
 
     def _gradient(self, name):
         run, part = self._where[name]
-        if run.checkpoints is not None:
+        if run.checkpoints is None:
+            return self._select(run, part)
+        with self._lock:
             return self._gradient_again(run, part)
-        return self._select(run, part)
 
     def _select(self, run, part):
         found = {"h": run.total_h, "c": run.total_c}.get(part)
@@ -313,20 +324,20 @@ class Tape:
 
     def _gradient_again(self, run, part):
         """Under checkpoints the gradients of the steps are computed when asked for."""
-        self._check_version()
         grad_output, dh, dc = self._cotangents
-        self._keep_gradients(dh.shape[1])
-        self._walk(grad_output, dh.copy(), None if dc is None else dc.copy(), {})
-        found = self._select(run, part).copy()
-        for other in self._runs:
-            other.delta = other.total_h = other.total_c = None
-        return found
+        try:
+            self._keep_gradients(dh.shape[1])
+            self._walk(self._weights(), grad_output, dh.copy(), None if dc is None else dc.copy(), {})
+            return self._select(run, part).copy()
+        finally:
+            for other in self._runs:
+                other.delta = other.total_h = other.total_c = None
 
     # ---- shapes ---------------------------------------------------------------------------------
 
-    def _check_version(self):
-        if self.layer.version != self._version:
-            raise RuntimeError("tape: the layer's weights changed since this pass was recorded; record it again")
+    def _weights(self):
+        """The packed weights of the pass, for the way back; refused when the layer has others by now."""
+        return self.layer._packed_of(self._version)
 
     def _check_cotangents(self, grad_output, grad_state):
         """Time-major (T, K*B, F) or None, (layers·directions, K*B, H) twice, and K or None."""

@@ -1,10 +1,14 @@
 """One setting for the number of threads, and what the build is."""
 
 import os
+import warnings
 from contextlib import contextmanager
 
 from . import _engine
 from ._checks import as_size
+
+# What a call may be told; the pool (pool.c) has fewer, and takes what it has.
+MOST = 2**31 - 1
 
 
 def num_threads():
@@ -25,7 +29,7 @@ def set_num_threads(n):
     ----------
     n : int
     """
-    _engine.set_num_threads(as_size(n, "n"))
+    _engine.set_num_threads(min(as_size(n, "n"), MOST))
 
 
 @contextmanager
@@ -67,9 +71,13 @@ def build_info():
 
 def _initial_threads():
     for name in ("RNNCORE_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(name, "").split(",")[0].strip()
-        if value.isdigit() and int(value) > 0:
+        given = os.environ.get(name, "").strip()
+        value = given.split(",")[0].strip()         # OpenMP takes a list, one number a level of nesting
+        if value.isascii() and value.isdigit() and 0 < int(value) <= MOST:
             return int(value)
+        if given:
+            warnings.warn(f"{name}: got {given!r}, expected a whole number from 1 to {MOST}; it is ignored",
+                          stacklevel=2)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnncore._checks import as_flag, as_probability, as_real, as_size
-from rnncore.module import Module
+from rnncore.module import LOCK, Module, Packed
 from rnncore.nn.product import outer, rows_times
 from rnncore.nn.record import Record, as_indices
 from rnncore.tape import Gradients
@@ -36,6 +36,8 @@ class Embedding(Module):
     [1.0, 1.0, 0.0, 0.0, 2.0]
     """
 
+    _fixed = frozenset({"num_embeddings", "embedding_dim"})
+
     def __init__(self, num_embeddings: int, embedding_dim: int, *, dtype="float32", seed=None):
         super().__init__(dtype)
         self.num_embeddings = as_size(num_embeddings, "num_embeddings")
@@ -45,16 +47,21 @@ class Embedding(Module):
 
     def __call__(self, tokens) -> np.ndarray:
         """Integer tokens of any shape in, ``(*shape, E)`` out."""
-        return self._parameters["weight"][self._checked(tokens)]
+        return self._rows(self._checked(tokens))[0]
 
     def record(self, tokens, *, train: bool = False) -> Record:
         """As a call; the record's ``backward`` has no input gradient (tokens are not real)."""
-        tokens = self._checked(tokens)
+        tokens = self._checked(tokens).copy()
 
         def adjoint(grad_output):
             return Gradients(None, None, {"weight": self._grad_weight(tokens, grad_output)})
 
-        return Record(self, self._parameters["weight"][tokens], adjoint)
+        return Record(self, *self._rows(tokens), adjoint)
+
+    def _rows(self, tokens: np.ndarray) -> tuple[np.ndarray, int]:
+        """Rows of the table, and its version."""
+        with LOCK:
+            return self._parameters["weight"][tokens], self._version
 
     def _grad_weight(self, tokens: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
         """Sum of grad_output's rows by token: in C order of `tokens`, one reduction a token.
@@ -81,6 +88,14 @@ class Embedding(Module):
         return tokens
 
 
+class PackedLinear(Packed):
+    """The weights of a `Linear`, by rows and by columns."""
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray | None):
+        self.rows, self.columns = weight.copy(), weight.T.copy()
+        self.bias = None if bias is None else bias.copy()
+
+
 class Linear(Module):
     """y = x·Wᵀ + b on the last axis.
 
@@ -104,6 +119,8 @@ class Linear(Module):
     ((7, 4, 3), [28.0, 28.0])
     """
 
+    _fixed = frozenset({"in_features", "out_features", "bias"})
+
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, *, dtype="float32", seed=None
     ):
@@ -122,28 +139,31 @@ class Linear(Module):
 
     def __call__(self, x) -> np.ndarray:
         """``(..., in_features)`` in, ``(..., out_features)`` out."""
-        return self._forward(self._checked(x))
+        return self._forward(self._current(), self._checked(x))
 
     def record(self, x, *, train: bool = False) -> Record:
-        """As a call, keeping `x` for the way back."""
-        x = self._checked(x)
+        """As a call, keeping a copy of `x` for the way back."""
+        return self._record(self._current(), self._checked(x).copy())
 
+    def _record(self, packed: PackedLinear, x: np.ndarray) -> Record:
         def adjoint(grad_output):
             rows = grad_output.reshape(-1, self.out_features)
             parameters = {"weight": outer(rows, x.reshape(-1, self.in_features))}
             if self.bias:
                 parameters["bias"] = rows.sum(axis=0)
-            grad_x = rows_times(rows, self._parameters["weight"])
+            grad_x = rows_times(rows, packed.rows)
             return Gradients(grad_x.reshape(x.shape), None, parameters)
 
-        return Record(self, self._forward(x), adjoint)
+        return Record(self, self._forward(packed, x), packed.version, adjoint)
 
-    def _forward(self, x: np.ndarray) -> np.ndarray:
-        columns = np.ascontiguousarray(self._parameters["weight"].T)
-        y = rows_times(x.reshape(-1, self.in_features), columns)
-        if self.bias:
-            y += self._parameters["bias"]
+    def _forward(self, packed: PackedLinear, x: np.ndarray) -> np.ndarray:
+        y = rows_times(x.reshape(-1, self.in_features), packed.columns)
+        if packed.bias is not None:
+            y += packed.bias
         return y.reshape(*x.shape[:-1], self.out_features)
+
+    def _pack(self) -> PackedLinear:
+        return PackedLinear(self._parameters["weight"], self._parameters.get("bias"))
 
     def _checked(self, x) -> np.ndarray:
         x = as_real(x, "x", self.dtype)
@@ -180,9 +200,18 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, *, seed: int | None = None):
         super().__init__()
-        self.p = as_probability(p, "p")
+        self.p = p
         self._mask_seed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
         self._calls = 0  # recorded with dropout so far
+
+    @property
+    def p(self) -> float:
+        """The share that is dropped; may be set."""
+        return self._p
+
+    @p.setter
+    def p(self, value: float) -> None:
+        self._p = as_probability(value, "p")
 
     def __call__(self, x) -> np.ndarray:
         """`x` itself: only a training record drops."""
@@ -192,10 +221,11 @@ class Dropout(Module):
         """``train=True`` drops; ``train=False`` passes `x` and its gradient on."""
         x = np.asarray(x)
         if not train or self.p == 0:
-            return Record(self, x, lambda grad_output: Gradients(grad_output, None, {}))
+            return Record(self, x, self._version, lambda grad_output: Gradients(grad_output, None, {}))
         x = as_real(x, "x", x.dtype if x.dtype.kind == "f" else np.dtype("float32"))
-        rng = np.random.Generator(np.random.PCG64([int(self._mask_seed), self._calls]))
-        self._calls += 1
+        with LOCK:
+            rng = np.random.Generator(np.random.PCG64([int(self._mask_seed), self._calls]))
+            self._calls += 1
         keep = rng.random(x.shape, dtype=np.float32) >= self.p
         mask = keep * x.dtype.type(1 / (1 - self.p))
-        return Record(self, x * mask, lambda grad_output: Gradients(grad_output * mask, None, {}))
+        return Record(self, x * mask, self._version, lambda grad_output: Gradients(grad_output * mask, None, {}))

@@ -17,21 +17,23 @@ class Record:
     Parameters
     ----------
     module : Module
-        Whose weights the adjoint reads: it refuses to run when they changed since.
+        Whose weights the adjoint belongs to: it refuses to run when they changed since.
     output : ndarray
+    version : int
+        Of the weights that made it.
     adjoint : callable
         From ∂L/∂output to `Gradients`.
     """
 
     def __init__(
-        self, module: Module, output: np.ndarray, adjoint: Callable[[np.ndarray], Gradients]
+        self, module: Module, output: np.ndarray, version: int, adjoint: Callable[[np.ndarray], Gradients]
     ):
         self.output = output
-        self._module, self._version, self._adjoint = module, module.version, adjoint
+        self._module, self._version, self._adjoint = module, version, adjoint
 
     def backward(self, grad_output) -> Gradients:
         """Walk back: ∂L/∂output in, `Gradients` out, whose ``state`` is None (there is none)."""
-        if self._module.version != self._version:
+        if self._module._version != self._version:
             raise RuntimeError(
                 f"backward: the weights of {type(self._module).__name__} changed after record(); "
                 "take the gradient first and update after it, or record again"

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnncore.init import forget_bias
 from rnncore.layers import GRU, LSTM, RNN
-from rnncore.module import Module
+from rnncore.module import LOCK, Module
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
 from rnncore.tape import Gradients
@@ -57,6 +57,8 @@ class SequenceModel(Module):
     True
     """
 
+    _fixed = frozenset({"embedding", "layer", "dropout", "head", "loss_name"})
+
     def __init__(
         self,
         embedding: Embedding | None,
@@ -86,22 +88,26 @@ class SequenceModel(Module):
 
     def __call__(self, x, state=None, lengths=None):
         """``(prediction, state)``; nothing is kept."""
-        if self.embedding is not None:
-            x = self.embedding(x)
-        y, state = self.layer(x, state, lengths=lengths)
-        return self.head(y), state
+        with LOCK:  # weights of one moment
+            layer, head = self.layer._current(), self.head._current()
+            if self.embedding is not None:
+                x = self.embedding(x)
+        y, state = self.layer._call(layer, x, state, lengths)
+        return self.head._forward(head, y), state
 
     forward = __call__
 
     def record(self, x, state=None, lengths=None, *, train: bool = False) -> SequenceRecord:
         """As a call, keeping what the way back needs; ``train=True`` applies dropout."""
         embedded = None
-        if self.embedding is not None:
-            embedded = self.embedding.record(x)
-            x = embedded.output
-        tape = self.layer.record(x, state, lengths=lengths, train=train)
+        with LOCK:  # weights of one moment
+            layer, head = self.layer._current(), self.head._current()
+            if self.embedding is not None:
+                embedded = self.embedding.record(x)
+                x = embedded.output
+        tape = self.layer._record(layer, x, state, lengths, train=train)
         kept = None if self.dropout is None else self.dropout.record(tape.output, train=train)
-        predicted = self.head.record(tape.output if kept is None else kept.output)
+        predicted = self.head._record(head, tape.output if kept is None else kept.output)
         return SequenceRecord(embedded, tape, kept, predicted)
 
     def loss(self, prediction, targets, lengths=None) -> tuple[float, np.ndarray]:

@@ -4,18 +4,20 @@ The layers (Python) have checked every argument before they call down here, and 
 the loops know a cell only as a row of the kernels' table (slots, stages, two functions a stage). Each
 part of the module is one included file:
 
-    weights.pxi    matrices packed for the kernels, scratch memory
-    plan.pxi       how many threads, and whether they share rows or hidden units
+    memory.pxi     arrays from Python; memory for tapes, packs and scratch, used again
+    weights.pxi    matrices packed for the kernels
+    plan.pxi       how many threads, whether they share rows or hidden units, and when signals are looked at
     forward.pxi    x, h0 -> h_1 .. h_T, with or without the tape
     backward.pxi   cotangents on h_t -> gradients of everything
     stream.pxi     one step at a time with buffers bound once
 """
-from libc.stdint cimport uintptr_t
+cimport cython
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from cpython.buffer cimport (
     PyBuffer_FillInfo, PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_New
 
 from kernels cimport *
@@ -39,7 +41,7 @@ def _choose():
     if not forced:
         chosen_isa = rnn_best_isa()
         return
-    name = forced.encode()
+    name = os.fsencode(forced)
     if rnn_kernels_for(name, 32) == NULL:
         why = "this CPU lacks it" if rnn_isa_compiled(name) else "this build does not know it"
         raise ImportError(
@@ -89,6 +91,7 @@ pool = PyCapsule_New(<void *>rnn_pool_run, "rnncore._engine.pool", NULL)
 _choose()
 
 
+include "memory.pxi"
 include "weights.pxi"
 include "plan.pxi"
 include "forward.pxi"

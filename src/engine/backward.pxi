@@ -12,6 +12,7 @@ cdef struct Backward:
     const rnn_pack *xt_pack
     const rnn_pack *ht_pack
     idx T, B, R, I, H, item     # R = K * B rows of cotangents
+    idx s0, s1                  # the steps to do, counted from where the walk begins
     Array x, h, gates, c, grad_out, delta, total_h, total_c, grad_x
     char *h0
     char *c0
@@ -47,10 +48,11 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     fresh : those hold nothing yet and are filled in
     """
     cdef Backward job
+    cdef Pace pace
     cdef Array a
     cdef idx T = x.shape[0], B = x.shape[1], R = dh.shape[0], H = w.hidden_size, item = w.item, rows, row
-    cdef size_t need, at_delta, at_x, at_h, at_aux, at_sums
-    cdef char *scratch
+    cdef size_t at_delta, at_x, at_h, at_aux, at_sums
+    cdef Memory scratch
     if T == 0 or R == 0:
         return
     job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
@@ -92,25 +94,31 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     at_h = at_x + (w.bytes_of(&job.packed_x) if job.w_ih != NULL else 0)
     at_aux = at_h + (w.bytes_of(&job.packed_h) if job.w_ih != NULL else 0)
     at_sums = at_aux + (rounded(rows * H * item) if job.cell.stages > 1 and job.w_ih != NULL else 0)
-    need = at_sums + (job.cell.slots * H * item if b_ih is not None else 0)
-    scratch = w.scratch.borrow(need)
-    job.daux = scratch
-    job.aux = scratch + at_aux if job.cell.stages > 1 and job.w_ih != NULL else NULL
-    job.packed_x.w, job.packed_h.w = scratch + at_x, scratch + at_h
-    if not job.keep:
-        job.delta.p = scratch + at_delta
-        job.delta.ld[0], job.delta.ld[1] = R * row, row
-    job.sums = scratch + at_sums if b_ih is not None else NULL
-    if b_ih is not None:
-        memset(job.sums, 0, job.cell.slots * H * item)
-        if not fresh:
-            share_sums(w, job.sums, b_ih, b_hh, False)
-    memset(&job.barrier, 0, sizeof(job.barrier))
-    with nogil:
-        rnn_pool_run(backward_thread, &job, job.plan.threads)
-    if b_ih is not None:
-        share_sums(w, job.sums, b_ih, b_hh, True)
-    w.scratch.give_back(scratch)
+    scratch = memory(at_sums + (job.cell.slots * H * item if b_ih is not None else 0), b"scratch")
+    try:
+        job.daux = scratch.p
+        job.aux = scratch.p + at_aux if job.cell.stages > 1 and job.w_ih != NULL else NULL
+        job.packed_x.w, job.packed_h.w = scratch.p + at_x, scratch.p + at_h
+        if not job.keep:
+            job.delta.p = scratch.p + at_delta
+            job.delta.ld[0], job.delta.ld[1] = R * row, row
+        job.sums = scratch.p + at_sums if b_ih is not None else NULL
+        if b_ih is not None:
+            memset(job.sums, 0, job.cell.slots * H * item)
+            if not fresh:
+                share_sums(w, job.sums, b_ih, b_hh, False)
+        pace = begin_at(w, T, R, 3 if job.w_ih != NULL else 2)
+        while True:
+            job.s0, job.s1 = pace.s0, pace.s1
+            memset(&job.barrier, 0, sizeof(job.barrier))
+            with nogil:
+                rnn_pool_run(backward_thread, &job, job.plan.threads)
+            if not next_stretch(&pace):
+                break
+        if b_ih is not None:
+            share_sums(w, job.sums, b_ih, b_hh, True)
+    finally:
+        give_back(scratch)
 
 
 cdef int share_sums(Weights w, char *sums, b_ih, b_hh, bint out) except -1:
@@ -136,48 +144,53 @@ cdef inline char *delta_at(const Backward *j, idx t, idx chunk_start) noexcept n
 
 
 cdef void backward_thread(void *context, int thread, int threads) noexcept nogil:
+    """One thread's part of the job's steps, which may end, and begin, inside a chunk."""
     cdef Backward *j = <Backward *>context
     cdef Part part = part_of(&j.plan, j.R, j.H, thread, threads)
-    cdef idx T = j.T, s0, s1 = 0, low, high
-    while s1 < T:
-        s0, s1 = s1, min(T, s1 + j.plan.chunk)
-        low = s0 if j.reverse else T - s1
-        high = low + s1 - s0
-        if walk(j, low, high, &part):
+    cdef idx s0, s1 = j.s0, start, stop, low
+    while s1 < j.s1:
+        s0 = s1
+        start = s0 // j.plan.chunk * j.plan.chunk
+        stop = min(j.T, start + j.plan.chunk)
+        s1 = min(j.s1, stop)
+        low = start if j.reverse else j.T - stop        # the chunk's first step in time
+        if walk(j, s0, s1, low, &part):
             return
+        if s1 < stop:
+            continue
         if j.w_ih != NULL:
-            pack_chunk(j, low, high, &part)
+            pack_chunk(j, low, low + stop - start, &part)
         if meet(&j.barrier, &part, True):
             return
         if j.grad_x.p != NULL:
-            input_gradient(j, low, high, &part)
+            input_gradient(j, low, low + stop - start, &part)
         if j.w_ih != NULL:
-            weight_gradients(j, low, high, j.fresh and s0 == 0, &part)
+            weight_gradients(j, low, low + stop - start, j.fresh and start == 0, &part)
         if meet(&j.barrier, &part, True):
             return
 
 
-cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
-    """Steps high-1 .. low (low .. high-1 reversed): every stage's equations, then its product.
+cdef bint walk(Backward *j, idx s0, idx s1, idx low, Part *part) noexcept nogil:
+    """Steps s0 .. s1 of the way, in the chunk from `low` on: every stage's equations, then its product.
 
     True: this thread is done.
     """
     cdef const rnn_cell *cell = j.cell
     cdef const rnn_stage *stage
-    cdef idx H = j.H, B = j.B, item = j.item, n, t, before
+    cdef idx H = j.H, B = j.B, item = j.item, s, t, before
     cdef Array *prev = &j.c if cell.states == 2 else &j.h
     cdef char *first = j.c0 if cell.states == 2 else j.h0
     cdef Array *state = &j.c if cell.states == 2 else &j.h
     cdef rnn_step step
     cdef Recurrence r[2]
     cdef rnn_product *p
-    cdef int s
-    for s in range(cell.stages):
-        p = &r[s].p
-        p[0] = product_with(&j.ht_pack[s])
+    cdef int k
+    for k in range(cell.stages):
+        p = &r[k].p
+        p[0] = product_with(&j.ht_pack[k])
         p.lda, p.ldc = j.delta.ld[1] // item, H
-        p.adds = not cell.stage[s].from_aux     # to what goes straight to the state
-        r[s].kept[0].count = r[s].kept[1].count = 0
+        p.adds = not cell.stage[k].from_aux     # to what goes straight to the state
+        r[k].kept[0].count = r[k].kept[1].count = 0
     memset(&step, 0, sizeof(step))
     step.h_size, step.tape_rows = H, B
     step.lengths, step.reverse = j.lengths, j.reverse
@@ -185,8 +198,8 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
     step.first, step.ldstate = first, state.ld[1] // item
     step.dh, step.dc, step.daux = j.dh, j.dc, j.daux
     step.ldgout = j.grad_out.ld[1] // item if j.grad_out.p != NULL else 0
-    for n in range(high - low):
-        t = low + n if j.reverse else high - 1 - n
+    for s in range(s0, s1):
+        t = s if j.reverse else j.T - 1 - s
         before = t + 1 if j.reverse else t - 1
         step.t = t
         step.gates = j.gates.p + t * j.gates.ld[0] if j.gates.p != NULL else NULL
@@ -200,14 +213,14 @@ cdef bint walk(Backward *j, idx low, idx high, Part *part) noexcept nogil:
         step.total_h = j.total_h.p + t * j.total_h.ld[0] if j.total_h.p != NULL else NULL
         step.total_c = j.total_c.p + t * j.total_c.ld[0] if j.total_c.p != NULL else NULL
         step.aux_out = j.aux + (t - low) * j.R * H * item if j.aux != NULL else NULL
-        for s in range(cell.stages - 1, -1, -1):
-            stage = &cell.stage[s]
+        for k in range(cell.stages - 1, -1, -1):
+            stage = &cell.stage[k]
             stage.backward(&step, part.row0, part.row1, part.unit0, part.unit1)
             if part.by_units and meet(&j.barrier, part, True):
                 return True
-            p = &r[s].p
+            p = &r[k].p
             p.downward = t & 1
-            p.kept = &r[s].kept[p.downward]
+            p.kept = &r[k].kept[p.downward]
             p.a = <char *>step.delta + stage.slot * H * item
             p.c = j.daux if stage.from_aux else j.dh
             j.k.product(p, part.row0, part.row1, part.unit0, part.unit1)
@@ -239,7 +252,7 @@ cdef void pack_chunk(Backward *j, idx low, idx high, const Part *part) noexcept 
         for n in range(n0, n1):
             for b in range(B):
                 src = j.h0 + b * H * item
-                if low + n + 1 < j.lengths[b]:
+                if low + n + 1 < min(j.T, j.lengths[b]):    # lengths may go on beyond a window
                     src = j.h.p + (low + n + 1) * j.h.ld[0] + b * j.h.ld[1]
                 j.k.pack_rows(&j.packed_h, n * B + b, 1, src, H)
         return

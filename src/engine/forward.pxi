@@ -20,6 +20,7 @@ cdef struct Forward:
     const rnn_pack *h_pack
     char *bias
     idx T, B, H, item
+    idx s0, s1                  # the steps to do, counted from where the pass begins
     Array x, out, gates, c_out  # gates: the tape's, or one chunk of scratch
     const idx *lengths
     int reverse, keep
@@ -45,9 +46,10 @@ def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=Non
     lengths : (B,) of Py_ssize_t, or None
     """
     cdef Forward job
+    cdef Pace pace
     cdef idx B, T
-    cdef size_t state, chunk, need, row
-    cdef char *scratch
+    cdef size_t state, chunk, row
+    cdef Memory scratch
     T, B = x.shape[0], x.shape[1]
     if T == 0 or B == 0:
         return
@@ -72,16 +74,22 @@ def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=Non
     state = rounded(B * job.H * job.item)
     row = row_bytes(job.cell.slots * job.H * job.item)
     chunk = rounded(job.plan.chunk * B * row)
-    need = 2 * state + (0 if job.keep else chunk)
-    scratch = w.scratch.borrow(need)
-    job.h[1], job.aux = scratch, scratch + state
+    scratch = memory(2 * state + (0 if job.keep else chunk), b"scratch")
+    job.h[1], job.aux = scratch.p, scratch.p + state
     if not job.keep:
-        job.gates.p = scratch + 2 * state
+        job.gates.p = scratch.p + 2 * state
         job.gates.ld[0], job.gates.ld[1] = B * row, row
-    memset(&job.barrier, 0, sizeof(job.barrier))
-    with nogil:
-        rnn_pool_run(forward_thread, &job, job.plan.threads)
-    w.scratch.give_back(scratch)
+    pace = begin_at(w, T, B, 1)
+    try:
+        while True:
+            job.s0, job.s1 = pace.s0, pace.s1
+            memset(&job.barrier, 0, sizeof(job.barrier))
+            with nogil:
+                rnn_pool_run(forward_thread, &job, job.plan.threads)
+            if not next_stretch(&pace):
+                break
+    finally:
+        give_back(scratch)
 
 
 cdef inline char *gates_at(const Forward *j, idx t, idx chunk_start) noexcept nogil:
@@ -89,10 +97,10 @@ cdef inline char *gates_at(const Forward *j, idx t, idx chunk_start) noexcept no
 
 
 cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
-    """One thread's rows or units, from the first step to the last."""
+    """One thread's rows or units, over the job's steps."""
     cdef Forward *j = <Forward *>context
     cdef Part part = part_of(&j.plan, j.B, j.H, thread, threads)
-    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = 0, t, low, row
+    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, row
     cdef int now = 0
     cdef rnn_step step
     cdef Products own
@@ -105,8 +113,8 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     step.lengths, step.reverse, step.keep = j.lengths, j.reverse, j.keep
     step.ldgates, step.ldprev, step.ldout = j.gates.ld[1] // item, H, j.out.ld[1] // item
     step.c, step.aux = j.c, j.aux
-    while s1 < T:
-        s0, s1 = s1, min(T, s1 + j.plan.chunk)
+    while s1 < j.s1:
+        s0, s1 = s1, min(j.s1, s1 + j.plan.chunk)
         low = T - s1 if j.reverse else s0
         project(j, low, low + s1 - s0, products, &part)
         for s in range(s0, s1):

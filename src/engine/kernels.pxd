@@ -97,6 +97,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct rnn_barrier:
         pass
     void rnn_pool_run(rnn_pool_fn f, void *context, int threads)
+    long long rnn_now()
     int rnn_barrier_wait(rnn_barrier *b, int threads, int may_shrink)
     int rnncore_get_num_threads()
     void rnncore_set_num_threads(int n)

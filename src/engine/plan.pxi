@@ -43,6 +43,52 @@ cdef Plan make_plan(Weights w, idx T, idx rows, double passes) noexcept:
     return p
 
 
+# A long call is made in stretches of steps, and between them Python may answer a signal: Ctrl-C is heard within
+# a tenth of a second, whatever the length of the sequence.
+
+cdef enum:
+    # Work of the first stretch, in multiply-adds (a value through the cell's equations counts as many as 32): some 2 ms,
+    # which most calls stay under. Each of the next takes about STRETCH_NS.
+    FIRST_STRETCH = 200000000
+    STRETCH_NS = 25000000
+
+
+cdef struct Pace:
+    idx s0, s1                  # the stretch, in steps from where the pass begins
+    idx T                       # steps in all
+    long long began             # ns
+
+
+cdef Pace begin_at(Weights w, idx T, idx rows, double passes) noexcept:
+    """The first stretch of a call that takes `passes` times the work of a forward step, T times."""
+    cdef Pace p
+    cdef idx H = w.hidden_size
+    cdef double step = passes * (rows * H * (w.cell.gates * (H + w.input_size) + 32.0 * w.cell.slots) + 256)
+    p.s0, p.T = 0, T
+    p.s1 = stretch_end(&p, FIRST_STRETCH / step)
+    p.began = rnn_now()
+    return p
+
+
+cdef inline idx stretch_end(const Pace *p, double steps) noexcept:
+    return p.T if steps >= p.T - p.s0 else p.s0 + max(1, <idx>steps)
+
+
+cdef bint next_stretch(Pace *p) except -1:
+    """Go to the next stretch; False after the last. Between two, a pending signal's handler runs and may raise."""
+    cdef long long now, spent
+    cdef double steps
+    if p.s1 >= p.T:
+        return False
+    PyErr_CheckSignals()
+    now = rnn_now()
+    spent = max(1, now - p.began)
+    steps = (p.s1 - p.s0) * min(4.0, max(0.25, <double>STRETCH_NS / spent))
+    p.s0, p.began = p.s1, now
+    p.s1 = stretch_end(p, steps)
+    return True
+
+
 cdef struct Part:               # one thread's part of a call
     int thread, threads
     bint by_units

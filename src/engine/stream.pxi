@@ -1,90 +1,132 @@
-# One step at a time, with buffers bound once: a call checks its array, runs one step, and returns.
+# One step at a time, with buffers bound once: a call checks its arrays, runs one step, and returns.
 
 
+@cython.no_gc_clear
 cdef class Steps:
-    """The step loop's buffers, bound once: packed weights and states of every layer, no threads."""
-    cdef list packs
+    """The step loop's buffers, bound once: packed weights of every layer, and its state; no threads.
+
+    A stream gives h and c (layers, B, H), which live here from step to step. A cell has one layer and gives its
+    state at every step.
+    """
+    cdef readonly list weights
     cdef object h, c                # keep the state's memory alive
     cdef Forward *jobs
-    cdef Py_ssize_t layers, B, I, H
-    cdef char *buffers
+    cdef readonly Py_ssize_t batch
+    cdef Py_ssize_t layers, I, H
+    cdef Memory buffers
     cdef char kind
 
-    def __cinit__(self, list packs, h, c):
+    def __cinit__(self, list weights, Py_ssize_t batch, h=None, c=None):
         cdef Weights w
         cdef Forward *j
         cdef Array ah, ac
         cdef Part part
         cdef Products *products
-        cdef idx state, gates, own, at, i
-        w = packs[0]
-        self.packs, self.h, self.c = packs, h, c
-        self.layers, self.B, self.H, self.I = len(packs), h.shape[1], w.hidden_size, w.input_size
+        cdef size_t state, gates, at
+        cdef idx i
+        w = weights[0]
+        self.weights, self.h, self.c = weights, h, c
+        self.layers, self.batch, self.H, self.I = len(weights), batch, w.hidden_size, w.input_size
         self.kind = c'f' if w.item == 4 else c'd'
-        state = rounded(self.B * self.H * w.item)
-        gates = rounded(self.B * w.cell.slots * self.H * w.item)
-        own = rounded(self.layers * sizeof(Forward)) + rounded(self.layers * sizeof(Products))
-        self.buffers = memory(own + self.layers * (3 * state + gates), b"a stream")
-        self.jobs = <Forward *>self.buffers
+        state = rounded(batch * self.H * w.item)
+        gates = rounded(batch * w.cell.slots * self.H * w.item)
+        at = rounded(self.layers * sizeof(Forward)) + rounded(self.layers * sizeof(Products))
+        self.buffers = memory(at + self.layers * (3 * state + gates), b"a stream")
+        self.jobs = <Forward *>self.buffers.p
         memset(self.jobs, 0, self.layers * sizeof(Forward))
-        products = <Products *>(self.buffers + rounded(self.layers * sizeof(Forward)))
-        at = own
+        products = <Products *>(self.buffers.p + rounded(self.layers * sizeof(Forward)))
         take(h, &ah, 1)
         take(c, &ac, 1)
         for i in range(self.layers):
-            w = packs[i]
+            w = weights[i]
             j = &self.jobs[i]
             j.k, j.cell, j.x_pack, j.h_pack, j.bias = w.k, w.cell, &w.x, w.h, w.bias
-            j.T, j.B, j.H, j.item = 1, self.B, self.H, w.item
-            j.h[0] = ah.p + i * ah.ld[0]
-            if ac.p != NULL:
-                j.c = ac.p + i * ac.ld[0]
-            j.h[1], j.aux, j.out.p = self.buffers + at, self.buffers + at + state, self.buffers + at + 2 * state
-            j.gates.p = self.buffers + at + 3 * state
+            j.T, j.s1, j.B, j.H, j.item = 1, 1, batch, self.H, w.item
+            j.h[0] = ah.p + i * ah.ld[0] if ah.p != NULL else NULL
+            j.c = ac.p + i * ac.ld[0] if ac.p != NULL else NULL
+            j.h[1], j.aux = self.buffers.p + at, self.buffers.p + at + state
+            j.out.p = self.buffers.p + at + 2 * state
+            j.gates.p = self.buffers.p + at + 3 * state
             j.gates.ld[1] = w.cell.slots * self.H * w.item
-            j.gates.ld[0] = self.B * j.gates.ld[1]
+            j.gates.ld[0] = batch * j.gates.ld[1]
             j.x.ld[1] = w.input_size * w.item
-            j.x.ld[0] = self.B * j.x.ld[1]
+            j.x.ld[0] = batch * j.x.ld[1]
             j.out.ld[1] = self.H * w.item
-            j.out.ld[0] = self.B * j.out.ld[1]
+            j.out.ld[0] = batch * j.out.ld[1]
             j.plan.threads, j.plan.chunk = 1, 1
             if i > 0:
                 j.x.p = self.jobs[i - 1].out.p
-            part = part_of(&j.plan, self.B, self.H, 0, 1)
+            part = part_of(&j.plan, batch, self.H, 0, 1)
             j.products = products + i
             prepare(j, &part, j.products)
             at += 3 * state + gates
 
     def __dealloc__(self):
-        free(self.buffers)
+        give_back(self.buffers)
 
     def run(self, x, out):
         """One step from x (B, I) into out (B, H). False: the arrays are not C-contiguous ones of this type."""
         cdef Py_buffer bx, bo
-        cdef bint fits
-        cdef idx i
         cdef Forward *top = &self.jobs[self.layers - 1]
-        cdef char *kept = top.out.p
-        try:
-            PyObject_GetBuffer(x, &bx, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
-        except (BufferError, TypeError, ValueError):
+        cdef char *own = top.out.p
+        cdef idx i
+        if not self.bind(x, &bx, self.I, 2, False):
             return False
-        try:
-            PyObject_GetBuffer(out, &bo, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
-        except (BufferError, TypeError, ValueError):
+        if not self.bind(out, &bo, self.H, 2, True):
             PyBuffer_Release(&bx)
             return False
-        fits = (bx.ndim == 2 and bx.shape[0] == self.B and bx.shape[1] == self.I and self.is_kind(bx.format)
-                and bo.ndim == 2 and bo.shape[0] == self.B and bo.shape[1] == self.H and self.is_kind(bo.format))
-        if fits and self.B > 0:
-            self.jobs[0].x.p = <char *>bx.buf
-            top.out.p = <char *>bo.buf
+        if self.batch > 0:
+            self.jobs[0].x.p, top.out.p = <char *>bx.buf, <char *>bo.buf
             for i in range(self.layers):
                 forward_thread(&self.jobs[i], 0, 1)
-            top.out.p = kept
+            top.out.p = own
         PyBuffer_Release(&bo)
         PyBuffer_Release(&bx)
+        return True
+
+    def advance(self, x, h, c, h_out, c_out):
+        """One step of a cell, from x (B, I) and the state h, c (None: zeros) into h_out, c_out (None: it has none).
+
+        With B 1 the arrays may lack that axis. False: they are not C-contiguous ones of this type.
+        """
+        cdef Py_buffer[5] b
+        cdef tuple arrays = (x, h, c, h_out, c_out)
+        cdef Forward *j = self.jobs
+        cdef size_t size = self.batch * self.H * j.item
+        cdef bint fits = True
+        cdef int i, bound = 0
+        for i in range(5):
+            if arrays[i] is None:
+                memset(&b[i], 0, sizeof(Py_buffer))
+            elif not self.bind(arrays[i], &b[i], self.I if i == 0 else self.H, 1, i > 2):
+                fits = False
+                break
+            bound += 1
+        if fits and self.batch > 0:
+            j.x.p, j.h[0], j.c = <char *>b[0].buf, <char *>b[3].buf, <char *>b[4].buf
+            start(j.h[0], <char *>b[1].buf, size)
+            if j.c != NULL:
+                start(j.c, <char *>b[2].buf, size)
+            forward_thread(j, 0, 1)
+        for i in range(bound):
+            PyBuffer_Release(&b[i])         # does nothing where there was no array
         return fits
 
-    cdef bint is_kind(self, const char *format) noexcept:
-        return format[0] == self.kind and format[1] == 0
+    cdef bint bind(self, a, Py_buffer *b, Py_ssize_t width, int axes, bint writable) noexcept:
+        """Take a C-contiguous (B, width) array of this type; with `axes` 1 also (width,), where B is 1."""
+        try:
+            PyObject_GetBuffer(a, b, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
+        except (BufferError, TypeError, ValueError):
+            return False
+        if ((b.ndim == 2 and b.shape[0] == self.batch or b.ndim == axes == 1 == self.batch)
+                and b.shape[b.ndim - 1] == width and b.format[0] == self.kind and b.format[1] == 0):
+            return True
+        PyBuffer_Release(b)
+        return False
+
+
+cdef inline void start(char *state, const char *given, size_t size) noexcept nogil:
+    if given == NULL:
+        memset(state, 0, size)
+    else:
+        memcpy(state, given, size)

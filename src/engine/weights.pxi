@@ -1,180 +1,4 @@
-# Arrays from Python, scratch memory, and weights packed for the kernels.
-
-
-cdef struct Array:
-    char *p                     # NULL: not given
-    idx ld[3]                   # byte strides of the leading axes
-
-
-cdef int take(object a, Array *out, int axes) except -1:
-    """Address and leading strides of an array that the caller keeps alive. None gives NULL."""
-    cdef Py_buffer b
-    cdef int i
-    out.p = NULL
-    out.ld[0] = out.ld[1] = out.ld[2] = 0
-    if a is None:
-        return 0
-    PyObject_GetBuffer(a, &b, PyBUF_STRIDED_RO)
-    out.p = <char *>b.buf
-    for i in range(axes):
-        out.ld[i] = b.strides[i]
-    PyBuffer_Release(&b)
-    return 0
-
-
-cdef extern from *:
-    """
-    #if defined(__linux__)
-    #include <sys/mman.h>
-    static void rnn_want_huge_pages(void *p, size_t size) { madvise(p, size, MADV_HUGEPAGE); }
-    #else
-    static void rnn_want_huge_pages(void *p, size_t size) { (void)p; (void)size; }
-    #endif
-    """
-    void rnn_want_huge_pages(void *p, size_t size) nogil
-
-
-cdef enum:
-    HUGE_PAGE = 1 << 21
-
-
-cdef char *memory(size_t size, bytes what) except NULL:
-    """Fresh memory, aligned for whole vectors, and a vector longer than asked for.
-
-    From 2 MB on in huge pages where the system has them, which saves page faults and lookups.
-    """
-    cdef void *p = NULL
-    if posix_memalign(&p, HUGE_PAGE if size >= HUGE_PAGE else 64, size + 64):
-        raise MemoryError(f"{size} bytes for {what.decode()}")
-    if size >= HUGE_PAGE:
-        rnn_want_huge_pages(p, size)
-    return <char *>p
-
-
-cdef class Scratch:
-    """Memory that a call borrows; it only grows, and a second caller at the same time gets its own."""
-    cdef char *p
-    cdef size_t size
-    cdef bint lent
-
-    def __dealloc__(self):
-        free(self.p)
-
-    cdef char *borrow(self, size_t size) except NULL:
-        cdef char *fresh
-        if not self.lent and size <= self.size:
-            self.lent = True
-            return self.p
-        fresh = memory(size, b"scratch")
-        if not self.lent:
-            free(self.p)
-            self.p, self.size, self.lent = fresh, size, True
-        return fresh
-
-    cdef void give_back(self, char *p) noexcept:
-        if p == self.p:
-            self.lent = False
-        else:
-            free(p)
-
-
-cdef class Arena:
-    """Memory for the tapes of one layer, used again when a tape is gone.
-
-    Fresh pages cost more than the steps that fill them (measured: 40 % of a training step at T 100,
-    B 32, H 256), so the last `KEPT_BLOCKS` blocks that came back are kept for the next pass of that size.
-    """
-    cdef list blocks                # (size, address) of what came back
-
-    def __cinit__(self):
-        self.blocks = []
-
-    def __dealloc__(self):
-        for _, address in self.blocks:
-            free(<void *><uintptr_t>address)
-
-    def carve(self, dtype, tuple shapes):
-        """Arrays of these shapes (None: no array) on one block, each on its own cache lines, their contents undefined.
-
-        With four axes, the last two are a row of slots, and rows may lie apart: see `row_bytes`.
-        """
-        cdef idx item = dtype.itemsize, row = 0
-        cdef size_t size = 0, at = 0
-        cdef list arrays = []
-        cdef object shape, strides
-        for shape in shapes:
-            if shape is not None:
-                size += rounded(extent(shape, item, &row))
-        cdef Block block = self.take(size)
-        for shape in shapes:
-            if shape is None:
-                arrays.append(None)
-                continue
-            size = extent(shape, item, &row)
-            strides = (shape[1] * row, row, shape[3] * item, item) if row else None
-            arrays.append(ndarray(shape, dtype, block, at, strides))
-            at += rounded(size)
-        return arrays
-
-    cdef Block take(self, size_t size):
-        """At least `size` bytes."""
-        cdef size_t own
-        cdef uintptr_t address
-        cdef Block block = Block.__new__(Block)
-        cdef Py_ssize_t i
-        block.arena = self
-        for i in range(len(self.blocks)):
-            own, address = self.blocks[i]
-            if size <= own <= size + size // 4:
-                del self.blocks[i]
-                block.size, block.p = own, <char *>address
-                return block
-        block.size, block.p = size, memory(size, b"a tape")
-        return block
-
-    cdef void give_back(self, size_t size, char *p):
-        self.blocks.append((size, <uintptr_t>p))
-        if len(self.blocks) > KEPT_BLOCKS:
-            _, address = self.blocks.pop(0)
-            free(<void *><uintptr_t>address)
-
-
-cdef idx extent(tuple shape, idx item, idx *row) except -1:
-    """Bytes of an array, and of a row of slots, 0 without."""
-    cdef idx size = item, n
-    for n in shape:
-        size *= n
-    row[0] = 0
-    if len(shape) == 4:
-        row[0] = row_bytes(<idx>shape[2] * <idx>shape[3] * item)
-        size = <idx>shape[0] * <idx>shape[1] * row[0]
-    return size
-
-
-cdef enum:
-    KEPT_BLOCKS = 3                 # a tape, its gradients, and those of the weights
-
-
-cdef class Block:
-    """Memory from an arena; arrays on it keep it alive, and it goes back when the last one is gone."""
-    cdef Arena arena
-    cdef char *p
-    cdef size_t size
-
-    def __dealloc__(self):
-        if self.p != NULL:
-            self.arena.give_back(self.size, self.p)
-
-    @property
-    def nbytes(self):
-        return self.size
-
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self.p, <Py_ssize_t>self.size, 0, flags)
-
-
-cdef inline size_t rounded(size_t bytes) noexcept nogil:
-    return (bytes + 63) // 64 * 64
+# Weights packed for the kernels.
 
 
 cdef const rnn_cell *find_cell(const rnn_kernels *k, bytes name) except NULL:
@@ -186,10 +10,11 @@ cdef const rnn_cell *find_cell(const rnn_kernels *k, bytes name) except NULL:
     raise ValueError(f"cell: got {name.decode()!r}, expected one of the kernels' table")
 
 
+@cython.no_gc
 cdef class Weights:
-    """The weights of one layer and direction, packed once per change.
+    """The weights of one layer and direction, packed for the kernels: once made they never change.
 
-    `pack` serves forward; `pack_backward` adds the transposes, made when a tape first goes backward.
+    `pack_backward` adds the transposes, once, when a pass first goes backward.
     """
     cdef const rnn_kernels *k
     cdef const rnn_cell *cell
@@ -199,39 +24,38 @@ cdef class Weights:
     cdef rnn_pack h[2]
     cdef rnn_pack ht[2]
     cdef char *bias             # [slots][H]: what each slot starts from
-    cdef char *packed
-    cdef char *packed_t         # NULL: not packed for backward yet
-    cdef Scratch scratch
+    cdef Memory packed
+    cdef Memory packed_t        # p NULL: not packed for backward yet
 
-    def __cinit__(self, str cell, int bits, Py_ssize_t input_size, Py_ssize_t hidden_size):
-        cdef const rnn_stage *stage
-        cdef int s
+    def __cinit__(self, str cell, w_ih, w_hh, b_ih=None, b_hh=None):
+        """From torch's weight_ih, weight_hh, and both biases or none: contiguous arrays of one type."""
+        cdef Array a
         cdef size_t size, at
-        self.k = rnn_kernels_for(chosen_isa, bits)
+        cdef int s, g, of_h
+        self.item = w_ih.itemsize
+        self.k = rnn_kernels_for(chosen_isa, <int>self.item * 8)
         self.cell = find_cell(self.k, cell.encode())
-        self.item = bits // 8
-        self.input_size, self.hidden_size = input_size, hidden_size
-        self.scratch = Scratch()
-        self.x = self.shape(hidden_size, input_size, self.cell.gates)
-        self.xt = self.shape(input_size, hidden_size * self.cell.gates, 1)
+        self.hidden_size, self.input_size = w_hh.shape[1], w_ih.shape[1]
+        self.x = self.shape(self.hidden_size, self.input_size, self.cell.gates)
+        self.xt = self.shape(self.input_size, self.hidden_size * self.cell.gates, 1)
         for s in range(self.cell.stages):
-            stage = &self.cell.stage[s]
-            self.h[s] = self.shape(hidden_size, hidden_size, stage.groups)
-            self.ht[s] = self.shape(hidden_size, hidden_size * stage.groups, 1)
-        size = self.bytes_of(&self.x) + rounded(self.cell.slots * hidden_size * self.item)
-        for s in range(self.cell.stages):
-            size += self.bytes_of(&self.h[s])
-        self.packed = memory(size, b"packed weights")
-        self.x.w = self.packed
-        at = self.bytes_of(&self.x)
-        for s in range(self.cell.stages):
-            self.h[s].w = self.packed + at
-            at += self.bytes_of(&self.h[s])
-        self.bias = self.packed + at
+            self.h[s] = self.shape(self.hidden_size, self.hidden_size, self.cell.stage[s].groups)
+            self.ht[s] = self.shape(self.hidden_size, self.hidden_size * self.cell.stage[s].groups, 1)
+        size = self.cell.slots * self.hidden_size * self.item
+        self.packed = self.room_for(&self.x, self.h, rounded(size))
+        self.bias = self.packed.p
+        memset(self.bias, 0, size)
+        size = self.hidden_size * self.item
+        for of_h in range(2 if b_ih is not None else 0):
+            take(b_hh if of_h else b_ih, &a, 0)
+            for g in range(self.cell.gates):
+                self.k.column_sums(self.bias + slot_of(self.cell, of_h, g) * size,
+                                   a.p + block_of(self.cell, of_h, g) * size, 0, 1, 0, self.hidden_size)
+        self.pack_matrices(w_ih, w_hh, &self.x, self.h, False)
 
     def __dealloc__(self):
-        free(self.packed)
-        free(self.packed_t)
+        give_back(self.packed)
+        give_back(self.packed_t)
 
     cdef rnn_pack shape(self, idx n, idx k, int groups) noexcept:
         cdef rnn_pack p
@@ -241,41 +65,31 @@ cdef class Weights:
     cdef size_t bytes_of(self, const rnn_pack *p) noexcept:
         return rounded(self.k.pack_size(p.n, p.k, p.groups) * self.item)
 
+    cdef Memory room_for(self, rnn_pack *x, rnn_pack *h, size_t before) except *:
+        """Memory for the input's matrix and each stage's, after `before` bytes for something else."""
+        cdef size_t size = before + self.bytes_of(x)
+        cdef Memory m
+        cdef int s
+        for s in range(self.cell.stages):
+            size += self.bytes_of(&h[s])
+        m = memory(size, b"packed weights")
+        x.w = m.p + before
+        before += self.bytes_of(x)
+        for s in range(self.cell.stages):
+            h[s].w = m.p + before
+            before += self.bytes_of(&h[s])
+        return m
+
     @property
     def nbytes(self):
         """Bytes that the packed copies hold."""
-        cdef size_t size = rounded(self.cell.slots * self.hidden_size * self.item) + self.bytes_of(&self.x)
-        cdef int s
-        for s in range(self.cell.stages):
-            size += self.bytes_of(&self.h[s])
-        return size * (2 if self.packed_t != NULL else 1)
-
-    def pack(self, w_ih, w_hh, b_ih=None, b_hh=None):
-        """Pack for forward: torch's weight_ih, weight_hh, and both biases or none."""
-        cdef Array a
-        cdef idx size = self.hidden_size * self.item
-        cdef int g, of_h
-        memset(self.bias, 0, self.cell.slots * size)
-        for of_h in range(2 if b_ih is not None else 0):
-            take(b_hh if of_h else b_ih, &a, 0)
-            for g in range(self.cell.gates):
-                self.k.column_sums(self.bias + slot_of(self.cell, of_h, g) * size,
-                                   a.p + block_of(self.cell, of_h, g) * size, 0, 1, 0, self.hidden_size)
-        self.pack_matrices(w_ih, w_hh, &self.x, self.h, False)
+        return self.packed.size + self.packed_t.size
 
     def pack_backward(self, w_ih, w_hh):
-        """Pack the transposes, in the slots' order."""
-        cdef int s
-        cdef size_t size = self.bytes_of(&self.xt), at = size
-        if self.packed_t == NULL:
-            for s in range(self.cell.stages):
-                size += self.bytes_of(&self.ht[s])
-            self.packed_t = memory(size, b"packed weights")
-            self.xt.w = self.packed_t
-            for s in range(self.cell.stages):
-                self.ht[s].w = self.packed_t + at
-                at += self.bytes_of(&self.ht[s])
-        self.pack_matrices(w_ih, w_hh, &self.xt, self.ht, True)
+        """Pack the transposes, in the slots' order, of the matrices that `Weights` was made of."""
+        if self.packed_t.p == NULL:
+            self.packed_t = self.room_for(&self.xt, self.ht, 0)
+            self.pack_matrices(w_ih, w_hh, &self.xt, self.ht, True)
 
     cdef int pack_matrices(self, w_ih, w_hh, rnn_pack *x, rnn_pack *h, bint transposed) except -1:
         cdef Packing job
@@ -288,7 +102,7 @@ cdef class Weights:
         job.w_hh = a.p
         # several threads from 0.1 ms on, as in plan.pxi
         cdef int threads = rnncore_get_num_threads() if job.H * job.cell.gates * (job.I + job.H) * job.item > 1 << 20 else 1
-        rnn_pool_run(packing_thread, &job, threads)     # with the GIL: nobody runs on weights half packed
+        rnn_pool_run(packing_thread, &job, threads)
         return 0
 
 

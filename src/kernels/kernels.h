@@ -154,6 +154,7 @@ typedef struct {
     long long opened;           /* ns: when the barrier last opened */
 } rnn_barrier;
 void rnn_pool_run(rnn_pool_fn f, void *context, int threads);
+long long rnn_now(void);        /* ns of a clock that only goes on */
 int rnncore_get_num_threads(void);
 void rnncore_set_num_threads(int n);
 /* `may_shrink`: a place where thread 0 could go on alone. Returns whether it does from here on. */

@@ -12,6 +12,7 @@
 #endif
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -84,6 +85,17 @@ static void forget_workers(void)
     worker_count = 0;           /* the parent's threads don't exist here; their few bytes stay */
 }
 
+/* A worker blocks every signal: they are for the program's own threads, which may have masked some. */
+static int start(worker_t *w, int me)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int failed = pthread_create(&w->thread, NULL, work, (void *)(intptr_t)me);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
 static int grow(int wanted)
 {
     static int registered;
@@ -98,7 +110,7 @@ static int grow(int wanted)
         pthread_mutex_init(&w->lock, NULL);
         pthread_cond_init(&w->wake, NULL);
         workers[worker_count] = w;
-        if (pthread_create(&w->thread, NULL, work, (void *)(intptr_t)worker_count)) {
+        if (start(w, worker_count)) {
             free(w);
             break;
         }
@@ -149,7 +161,7 @@ void rnn_pool_run(rnn_pool_fn f, void *context, int threads)
     pthread_mutex_unlock(&busy);
 }
 
-static long long now(void)
+long long rnn_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -169,16 +181,16 @@ int rnn_barrier_wait(rnn_barrier *b, int threads, int may_shrink)
     if (__atomic_add_fetch(&b->count, 1, __ATOMIC_ACQ_REL) == threads) {
         b->count = 0;
         if (may_shrink && __atomic_load_n(&b->late, __ATOMIC_RELAXED) >= LATE_LIMIT) b->solo = 1;
-        b->opened = now();
+        b->opened = rnn_now();
         __atomic_store_n(&b->phase, phase + 1, __ATOMIC_RELEASE);
     } else {
         long long arrived = 0;
         for (int spins = 0; __atomic_load_n(&b->phase, __ATOMIC_ACQUIRE) == phase;) {
             spin(&spins);
-            if (spins == 64) arrived = now();
+            if (spins == 64) arrived = rnn_now();
         }
         if (arrived && opened) {
-            const long long waited = now() - arrived;
+            const long long waited = rnn_now() - arrived;
             if (waited > LATE_NS && waited > arrived - opened) __atomic_add_fetch(&b->late, 1, __ATOMIC_RELAXED);
         }
     }

@@ -35,7 +35,8 @@ def test_only_when_asked(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_no_layer_above_nothing_dropped(cell, rng):
-    layer = make(cell, 3, 9, 1, dropout=0.5)
+    with pytest.warns(UserWarning, match="dropout: got 0.5 with num_layers=1"):
+        layer = make(cell, 3, 9, 1, dropout=0.5)
     x = random_input(layer, 5, 4, rng)
     same_bits(layer.record(x, train=True).output, layer(x)[0])
 

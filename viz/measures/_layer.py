@@ -18,7 +18,7 @@ def in_float64(layer):
         layer.num_layers,
         layer.bias,
         layer.batch_first,
-        layer.dropout,
+        0.0,  # nothing is dropped here
         layer.bidirectional,
         dtype="float64",
         **extra,

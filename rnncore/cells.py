@@ -21,6 +21,7 @@ class Cell(Module):
         self._layer = layer
         self.input_size, self.hidden_size, self.bias = layer.input_size, layer.hidden_size, layer.bias
         self.mode = layer.mode
+        self._two = layer._info["states"] == 2
         self._work = layer._info["gates"] * layer.hidden_size * (layer.input_size + layer.hidden_size)
         self._steps = None              # the engine's, for the weights and the number of rows of the last step
 
@@ -45,35 +46,30 @@ class Cell(Module):
         -------
         h : ndarray, or the pair (h, c) for an LSTM
         """
-        new = self._lean_step(x, state)
-        if new is None:
-            _, new = self._layer(*self._one_step(x, state))
-            new = _first(new)
-        return new
+        if type(x) is np.ndarray and 1 <= x.ndim <= 2:
+            new = None
+            if not self._two or state is None:
+                new = self._lean_step(x, state, None)
+            elif type(state) is tuple and len(state) == 2:
+                new = self._lean_step(x, *state)
+            if new is not None:
+                return new
+        return _first(self._layer(*self._one_step(x, state))[1])
 
-    def _lean_step(self, x, state):
-        """The step, where the arrays are what the engine takes as they are and few enough; None elsewhere."""
-        h, c, lstm = state, None, self.mode == "LSTM"
-        if lstm and state is not None:
-            if type(state) is not tuple or len(state) != 2:
-                return None
-            h, c = state
-        if type(x) is not np.ndarray or x.ndim > 2 or x.ndim == 0:
-            return None
-        batch = 1 if x.ndim == 1 else len(x)
-        if self._work * batch > LEAN:
-            return None
+    def _lean_step(self, x, h, c):
+        """The step where the arrays are what the engine takes as they are, and few; None elsewhere."""
         shape = (*x.shape[:-1], self.hidden_size)
-        if any(part is not None and getattr(part, "shape", None) != shape for part in (h, c)):
-            return None
-        packed, steps = self._layer._current(), self._steps
-        if steps is None or steps.weights is not packed.weights or steps.batch != batch:
-            steps = self._steps = _engine.Steps(packed.weights, batch)
+        batch = 1 if x.ndim == 1 else shape[0]
+        weights, steps = self._layer._current().weights, self._steps
+        if steps is None or steps.weights is not weights or steps.batch != batch:
+            if self._work * batch > LEAN:
+                return None
+            self._steps = steps = _engine.Steps(weights, batch)
         h_new = np.empty(shape, self.dtype)
-        c_new = np.empty(shape, self.dtype) if lstm else None
+        c_new = np.empty(shape, self.dtype) if self._two else None
         if not steps.advance(x, h, c, h_new, c_new):
             return None
-        return (h_new, c_new) if lstm else h_new
+        return (h_new, c_new) if self._two else h_new
 
     def record(self, x, state=None):
         """One step that can be walked back.

@@ -23,6 +23,7 @@ from libc.math cimport INFINITY, exp, log
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_Import
 
 import numpy as np
@@ -45,6 +46,7 @@ cdef extern from "lattice.h" nogil:
     double lattice_off_top(double *x, Py_ssize_t n) noexcept
     void lattice_exp(double *x, Py_ssize_t n) noexcept
     Py_ssize_t lattice_take(Py_ssize_t *counter) noexcept
+    long long lattice_now() noexcept
 
 
 # The engine's threads (pool.c), taken from the module that has them.
@@ -60,6 +62,10 @@ cdef double DENSE = 1e-90
 cdef double TINY = 1e-290
 cdef double ARRIVE = 1e-150
 cdef double NORM = 1e-100
+
+
+cdef enum:
+    MOST_PAIRS = 20000000   # of states that a stretch of `Chain.viterbi` looks at: some 20 ms
 
 
 cdef class Chain:
@@ -111,17 +117,21 @@ cdef class Chain:
         equally probable paths the one hmmlearn takes: the lowest last state, and from there back
         the highest.
         """
-        cdef Py_ssize_t t, j, rows = log_b.shape[0], n = self.width
+        cdef Py_ssize_t t, j, start, stop = 1, rows = log_b.shape[0], n = self.width
         check_shape("log_b", log_b.shape[0], log_b.shape[1], rows, n)
         check_shape("v", v.shape[0], v.shape[1], rows, n)
         check_shape("path", path.shape[0], 1, rows, 1)
         if rows == 0:
             return 0.0
+        for j in range(n):
+            v[0, j] = self.log_start[j] + log_b[0, j]
+        while stop < rows:  # in stretches, between which a signal (Ctrl-C) is answered
+            start, stop = stop, min(rows, stop + 1 + MOST_PAIRS // (n * n))
+            with nogil:
+                for t in range(start, stop):
+                    lattice_viterbi(&v[t - 1, 0], &self.log_trans[0, 0], &log_b[t, 0], n, &v[t, 0])
+            PyErr_CheckSignals()
         with nogil:
-            for j in range(n):
-                v[0, j] = self.log_start[j] + log_b[0, j]
-            for t in range(1, rows):
-                lattice_viterbi(&v[t - 1, 0], &self.log_trans[0, 0], &log_b[t, 0], n, &v[t, 0])
             path[rows - 1] = best_state(&v[rows - 1, 0], NULL, 0, self.n_states)
             for t in range(rows - 2, -1, -1):
                 path[t] = best_state(&v[t, 0], &self.log_trans[0, path[t + 1]], n, self.n_states)

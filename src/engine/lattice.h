@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <time.h>
 
 /* The same C compiled for several instruction sets; the loader picks one. Needs ifunc (gcc and glibc). */
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !defined(RNNCORE_DEBUG)
@@ -48,6 +49,13 @@ typedef unsigned long long lattice_m4 __attribute__((vector_size(32), aligned(8)
 static inline ptrdiff_t lattice_take(ptrdiff_t *counter)
 {
     return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
+static inline long long lattice_now(void)       /* ns of a clock that only goes on */
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
 /* next = scale * (u . A) * b; returns the sum of next. The scale comes last, so that the division

@@ -16,6 +16,7 @@ cdef class Space:
     cdef double *gamma
     cdef double *norm
     cdef double *top
+    cdef bint asks                  # of the thread that Python called: it looks for signals
 
     def __dealloc__(self):
         free(self.memory)
@@ -59,6 +60,9 @@ cdef class Pass:
     cdef const int64_t[::1] portions
     cdef Py_ssize_t longest
     cdef Py_ssize_t taken
+    cdef long long looked           # for signals, when (ns)
+    cdef bint stop                  # a signal's handler has raised, and the pass is given up
+    cdef object raised
 
     def __init__(self, Chain chain, Emission emission, const int64_t[::1] offsets,
                  const int64_t[::1] portions):
@@ -77,11 +81,15 @@ cdef class Pass:
         for i in range(threads):
             space = spaces[i]
             space.reserve(self.longest, self.chain.width)
+            space.asks = i == 0
             shared.spaces[i] = <void *>space
+        self.looked = lattice_now()
         shared.go_on = <void (*)(void *, void *) noexcept nogil><void *>go_on
         shared.work = <void *>self
         with nogil:
             run_on_pool(one_thread, &shared, threads)
+        if self.stop:
+            raise self.raised
 
     cdef void portions_left(self, Space space) noexcept nogil:
         cdef Py_ssize_t portion, s
@@ -90,14 +98,30 @@ cdef class Pass:
             if portion >= self.portions.shape[0] - 1:
                 return
             for s in range(self.portions[portion], self.portions[portion + 1]):
+                if self.stopped(space):
+                    return
                 self.one(portion, s, self.offsets[s], self.offsets[s + 1] - self.offsets[s], space)
 
     cdef void one(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
                   Space space) noexcept nogil:
         pass
 
+    cdef bint stopped(self, Space space) noexcept nogil:
+        """Whether the pass is given up; looks for signals (Ctrl-C) every so often."""
+        if space.asks and lattice_now() - self.looked > LOOK_NS:
+            self.look()
+        return self.stop
+
+    cdef void look(self) noexcept with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            self.raised, self.stop = error, True
+        self.looked = lattice_now()
+
 
 cdef enum:
+    LOOK_NS = 20000000
     MOST_THREADS = 256          # the pool's
 
 
@@ -181,23 +205,33 @@ cdef class Smoothing(Pass):
         if steps == 0:
             return
         self.emission.likelihood(first, steps, space.b, space.top)
+        if self.stopped(space):
+            return
         if self.chain.forward(space.b, space.u, space.norm, steps, self.emission.exact,
                               space.missing):
+            if self.stopped(space):
+                return
             log_prob = sum_of_logs(space.norm, steps)
             for t in range(steps):
                 log_prob += space.top[t]
             self.chain.backward(space.b, space.u, space.norm, steps, space.gamma)
+            if self.stopped(space):
+                return
             lattice_outer(steps - 1, space.u, n, n, space.b + n, n,
                           &self.products_of[portion, 0, 0])
         else:
             self.emission.log_densities(first, steps, space.b)
             if self.chain.forward_log(space.b, space.u, space.norm, steps):
+                if self.stopped(space):
+                    return
                 self.chain.backward_log(space.b, space.u, space.norm, steps, space.gamma,
                                         &self.pairs_of[portion, 0, 0])
             else:
                 memset(space.gamma, 0, steps * n * sizeof(double))
             for t in range(steps):
                 log_prob += space.norm[t]
+        if self.stopped(space):
+            return
         self.log_probs[s] = log_prob
         for t in range(n):
             self.starts_of[portion, t] += space.gamma[t]
@@ -239,6 +273,8 @@ cdef class Filtering(Pass):
         if steps == 0:
             return
         self.emission.likelihood(first, steps, space.b, space.top)
+        if self.stopped(space):
+            return
         if self.chain.forward(space.b, space.u, space.norm, steps, self.emission.exact,
                               space.missing):
             for t in range(steps):

@@ -87,18 +87,18 @@ cdef class Steps:
     def advance(self, x, h, c, h_out, c_out):
         """One step of a cell, from x (B, I) and the state h, c (None: zeros) into h_out, c_out (None: it has none).
 
-        With B 1 the arrays may lack that axis. False: they are not C-contiguous ones of this type.
+        With B 1 all may lack that axis. False: they are not C-contiguous ones of this type.
         """
         cdef Py_buffer[5] b
         cdef tuple arrays = (x, h, c, h_out, c_out)
         cdef Forward *j = self.jobs
         cdef size_t size = self.batch * self.H * j.item
         cdef bint fits = True
-        cdef int i, bound = 0
+        cdef int i, bound = 0, axes = x.ndim
         for i in range(5):
             if arrays[i] is None:
                 memset(&b[i], 0, sizeof(Py_buffer))
-            elif not self.bind(arrays[i], &b[i], self.I if i == 0 else self.H, 1, i > 2):
+            elif not self.bind(arrays[i], &b[i], self.I if i == 0 else self.H, axes, i > 2):
                 fits = False
                 break
             bound += 1
@@ -113,13 +113,13 @@ cdef class Steps:
         return fits
 
     cdef bint bind(self, a, Py_buffer *b, Py_ssize_t width, int axes, bint writable) noexcept:
-        """Take a C-contiguous (B, width) array of this type; with `axes` 1 also (width,), where B is 1."""
+        """Take a C-contiguous (B, width) array of this type; with 1 for `axes` (width,), where B is 1."""
         try:
             PyObject_GetBuffer(a, b, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
         except (BufferError, TypeError, ValueError):
             return False
-        if ((b.ndim == 2 and b.shape[0] == self.batch or b.ndim == axes == 1 == self.batch)
-                and b.shape[b.ndim - 1] == width and b.format[0] == self.kind and b.format[1] == 0):
+        if (b.ndim == axes and (b.shape[0] == self.batch if axes == 2 else self.batch == 1)
+                and b.shape[axes - 1] == width and b.format[0] == self.kind and b.format[1] == 0):
             return True
         PyBuffer_Release(b)
         return False

@@ -1,6 +1,7 @@
 """One setting for the number of threads, and what the build is."""
 
 import os
+import re
 import warnings
 from contextlib import contextmanager
 
@@ -73,7 +74,7 @@ def _initial_threads():
     for name in ("RNNCORE_NUM_THREADS", "OMP_NUM_THREADS"):
         given = os.environ.get(name, "").strip()
         value = given.split(",")[0].strip()         # OpenMP takes a list, one number a level of nesting
-        if value.isascii() and value.isdigit() and 0 < int(value) <= MOST:
+        if re.fullmatch("[0-9]{1,10}", value) and 0 < int(value) <= MOST:
             return int(value)
         if given:
             warnings.warn(f"{name}: got {given!r}, expected a whole number from 1 to {MOST}; it is ignored",

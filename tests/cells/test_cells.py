@@ -1,6 +1,8 @@
 """rc.RNNCell, GRUCell, LSTMCell: one step, torch's names, a layer's bits, record and backward."""
 
+import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -195,3 +197,71 @@ def test_new_weights_are_used(kind, rng):
     same_bits(parts(cell(x, s))[0], y[0])
     with pytest.raises((RuntimeError, ValueError), match="record"):
         tape.backward(grad_state=s)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_lean_step_is_the_layers(kind, dtype, rng):
+    """Whatever the arrays are: as the engine takes them, or with strides, other types, read-only, as lists."""
+    cell = make_cell(kind, dtype)
+    x, s = data(kind, dtype, rng)
+    expected = flat(make_layer(kind, cell)(x[None], deep(s))[1])
+    wide = np.zeros((B, 2 * I), dtype)
+    wide[:, ::2] = x
+    frozen = x.copy()
+    frozen.setflags(write=False)
+    for given in (x, wide[:, ::2], frozen, np.asfortranarray(x), x.astype(x.dtype.newbyteorder()), x.tolist()):
+        same_bits(cell(given, s), expected)
+    as_lists = tuple(a.tolist() for a in parts(s))
+    same_bits(cell(x, as_lists if kind == "lstm" else as_lists[0]), expected)
+    for got, b in ((parts(cell(x, s)), B), (parts(cell(x[:1], flat(tuple(a[None, :1] for a in parts(s)))
+                                                         if kind == "lstm" else s[:1])), 1)):  # fmt: skip
+        for a in got:
+            assert a.flags.owndata
+            assert a.flags.writeable
+            assert len(a) == b
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_many_rows_at_once(kind, rng):
+    """Beyond what the lean step takes: the same bits."""
+    mode, own = CELLS[kind]
+    cell = getattr(rc, mode + "Cell")(64, 128, seed=5, **own)
+    x = rng.normal(size=(300, 64)).astype("float32")
+    whole = parts(cell(x))
+    for k in (0, 150, 299):
+        for a, b in zip(parts(cell(x[k])), whole, strict=True):
+            same_bits(a, b[k])
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_loaded_cell_runs_on_what_it_shows(kind, tmp_path, rng):
+    """joblib maps large arrays from the file, read-only; pickle 5 hands over the buffers of others."""
+    joblib = pytest.importorskip("joblib")
+    mode, own = CELLS[kind]
+    cell = getattr(rc, mode + "Cell")(16, 32, seed=5, **own)
+    x = rng.normal(size=(2, 16)).astype("float32")
+    expected, buffers = cell(x), []
+    joblib.dump(cell, tmp_path / "cell.joblib")
+    text = pickle.dumps(cell, 5, buffer_callback=buffers.append)
+    bytes_of = [bytearray(b.raw()) for b in buffers]
+    for other in (
+        joblib.load(tmp_path / "cell.joblib", mmap_mode="r"),
+        pickle.loads(text, buffers=[bytes(b) for b in bytes_of]),
+        pickle.loads(text, buffers=bytes_of),
+        copy.copy(cell),
+        copy.deepcopy(cell),
+    ):
+        for b in bytes_of:
+            b[:] = bytes(len(b))
+        same_bits(other(x), expected)
+        same_bits(other.state_dict(), cell.state_dict())
+        with other.writable() as p:
+            for a in p.values():
+                a *= -1.5
+        fresh = getattr(rc, mode + "Cell")(16, 32, **own)
+        fresh.load_state_dict(other.state_dict())
+        same_bits(other(x), fresh(x))
+        same_bits(cell(x), expected)
+        rc.optim.SGD(other, lr=0.1).step({n: np.ones_like(a) for n, a in other.parameters.items()})
+        bytes_of = [bytearray(b.raw()) for b in buffers]

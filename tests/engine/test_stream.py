@@ -1,5 +1,8 @@
 """Streaming: one step a call, same bits as the whole sequence, own state, rows that start anew."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from support import CELLS, make, parts, random_input, same_bits
@@ -178,3 +181,76 @@ def test_out_with_strides(rng):
     else:
         same_bits(wide[:, ::2], layer(x)[0][0])
         assert not wide[:, 1::2].any()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s, 5))])
+def test_a_copy_owns_its_state(cell, again, rng):
+    layer = make(cell, 3, 9, 2)
+    x = random_input(layer, 8, 2, rng)
+    whole, _ = layer(x)
+    stream = layer.stream(2)
+    for t in range(4):
+        stream.step(x[t])
+    other = again(stream)
+    same_bits([other.step(x[t]) for t in range(4, 8)], whole[4:])
+    same_bits([stream.step(x[t]) for t in range(4, 8)], whole[4:])
+    other.reset()
+    same_bits(stream.state, layer(x)[1])
+    same_bits(other.step(x[0]), whole[0])
+
+
+def test_copies_and_their_layers(rng):
+    """A copy steps through the same layer, so it sees its weights; a deep copy has taken the layer along."""
+    layer = make("gru", 3, 5)
+    x = random_input(layer, 1, 1, rng)[0]
+    stream = layer.stream()
+    shallow, deep = copy.copy(stream), copy.deepcopy(stream)
+    before = stream.step(x)
+    with layer.writable() as p:
+        p["weight_ih_l0"] *= 2
+    after = make("gru", 3, 5).load_state_dict(layer.state_dict()) or layer(x[None])[0][0]
+    same_bits(shallow.step(x), after)
+    same_bits(deep.step(x), before)
+
+
+def test_rows_to_reset(rng):
+    layer = make("lstm", 3, 5)
+    x = random_input(layer, 3, 4, rng)
+
+    def left(rows):
+        stream = layer.stream(4)
+        for x_t in x:
+            stream.step(x_t)
+        stream.reset(rows)
+        h, c = stream.state
+        assert (h == 0).all(axis=(0, 2)).tolist() == (c == 0).all(axis=(0, 2)).tolist()
+        return np.flatnonzero((h != 0).any(axis=(0, 2))).tolist()
+
+    assert left([]) == left(np.array([], bool)) == left(()) == [0, 1, 2, 3]
+    assert left([2, 0]) == left([True, False, True, False]) == left(np.array([-2, 0])) == [1, 3]
+    assert left(1) == left(np.int64(1)) == [0, 2, 3]
+    assert left(None) == left(range(4)) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "said"),
+    [
+        ([0, 0, 1, 1], ValueError, "row 0 more than once.*bool"),
+        ([-1, 3], ValueError, "row 3 more than once"),
+        ([4], IndexError, "got 4, expected numbers of rows from 0 to 3"),
+        ([-5], IndexError, "got -5"),
+        ([True, False], ValueError, r"bool of shape \(2,\)"),
+        (True, ValueError, r"bool of shape \(\)"),
+        ([0.0, 1.0], TypeError, "float64"),
+        ([[0, 1]], TypeError, r"shape \(1, 2\)"),
+        ("01", TypeError, "rows: got"),
+    ],
+)
+def test_rows_that_cannot_be_reset(rows, error, said, rng):
+    stream = make("gru", 3, 5).stream(4)
+    stream.step(rng.normal(size=(4, 3)))
+    before = stream.state
+    with pytest.raises(error, match=f"rows: .*{said}|{said}"):
+        stream.reset(rows)
+    same_bits(stream.state, before)

@@ -1,5 +1,6 @@
 """One setting for threads; nothing spins, nothing hangs, forks work, layers can be shared."""
 
+import os
 import subprocess
 import threading
 
@@ -220,3 +221,54 @@ def test_more_threads_than_processors(rng):
             assert rc.num_threads() == n
             same_bits(layer(x)[0], expected)
             same_bits(layer(x[:, :1])[0], expected[:, :1])
+
+
+@pytest.mark.parametrize("name", ["RNNCORE_NUM_THREADS", "OMP_NUM_THREADS"])
+@pytest.mark.parametrize(
+    "value", ["²", "٣", "4294967296", "9" * 5000, "0", "-1", "two", "1.5", "+2", "0x2", ",2", "1_0"]
+)
+def test_numbers_of_threads_that_are_none_are_ignored_and_said(name, value):
+    """The import works, as if the variable were not set, and one warning names it."""
+    said = run_python(
+        """
+import os, warnings
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    import rnncore as rc
+assert rc.num_threads() == len(os.sched_getaffinity(0)), rc.num_threads()
+for w in said: print(w.category.__name__, w.message)
+""",
+        **{"RNNCORE_NUM_THREADS": "", "OMP_NUM_THREADS": "", name: value},
+    ).stdout
+    assert said.count("Warning") == 1
+    assert said.startswith(f"UserWarning {name}: got {value!r}, expected a whole number from 1 to 2147483647")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("3", 3), (" 2 ", 2), ("4,2", 4), ("1000", 256), ("", None), (" ", None)]
+)
+def test_numbers_of_threads_from_the_environment(value, expected):
+    run_python(
+        f"""
+import os, warnings
+warnings.simplefilter("error")
+import rnncore as rc
+assert rc.num_threads() == ({expected} or len(os.sched_getaffinity(0))), rc.num_threads()
+""",
+        RNNCORE_NUM_THREADS="",
+        OMP_NUM_THREADS=value,
+    )
+
+
+def test_more_threads_than_a_number_of_the_engine_can_say():
+    before = rc.num_threads()
+    try:
+        rc.set_num_threads(2**40)
+        assert rc.num_threads() == 256
+    finally:
+        rc.set_num_threads(before)
+
+
+def test_an_isa_that_is_no_text_is_refused():
+    done = run_python("import rnncore", check=False, RNNCORE_ISA=os.fsdecode(b"\xff"))
+    assert "ImportError: RNNCORE_ISA=" in done.stderr

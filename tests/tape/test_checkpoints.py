@@ -78,3 +78,37 @@ def test_empty(cell, steps, rows, rng):
     layer = make(cell, 3, 5)
     tape = layer.record(random_input(layer, steps, rows, rng), checkpoint_every=2)
     assert tape.backward(tape.output).input.shape == (steps, rows, 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("B", [1, 2])
+def test_windows_shorter_than_a_ragged_row_reversed(cell, every, B, dtype, rng):
+    """A window's lengths go on beyond it: the state before its first step is not read from there."""
+    for H, lengths in ((1, [3, 2]), (1, [4, 1]), (5, [2, 4]), (5, [0, 3])):
+        layer = make(cell, 2, H, bidirectional=True, dtype=dtype)
+        x, s0 = random_input(layer, 4, B, rng), random_state(layer, B, rng)
+        cot = random_cotangents(layer, 4, B, rng)
+        full = layer.record(x, s0, lengths=lengths[:B])
+        sparse = layer.record(x, s0, lengths=lengths[:B], checkpoint_every=every)
+        same_bits(everything(sparse, sparse.backward(*cot)), everything(full, full.backward(*cot)))
+
+
+@pytest.mark.parametrize("K", [None, 1, 3])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("steps", [1, T])
+def test_gradients_do_not_follow_the_callers_array(K, batch_first, steps, rng):
+    """They are computed when asked for, of the cotangents that backward was given."""
+    layer = make("lstm", 3, 9, 2, batch_first=batch_first)
+    x = rng.normal(size=(B, steps, 3) if batch_first else (steps, B, 3)).astype("float32")
+    full, sparse = layer.record(x), layer.record(x, checkpoint_every=3)
+    g = rng.normal(size=(*(() if K is None else (K,)), *full.output.shape)).astype("float32")
+    s = random_state(layer, B, rng, () if K is None else (K,))
+    full.backward(g, s)
+    expected = {name: full.grad[name].copy() for name in full.names()}
+    sparse.backward(g, s)
+    g *= -3
+    for part in s:
+        part += 1
+    same_bits({name: sparse.grad[name] for name in full.names()}, expected)

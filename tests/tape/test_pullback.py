@@ -252,3 +252,29 @@ def test_types(rng):
     assert next(tape.pullback(v)).value.dtype == np.float32
     assert isinstance(next(tape.pullback(v)).step, int)
     assert layer.dtype == np.float32
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_carry_is_set_in_its_shape_or_not_at_all(cell, rng):
+    """Other types are converted, other shapes refused; what one sets on an array of it is not the walk's."""
+    layer, tape, _, v = setting(cell, rng, dtype="float32")
+    reference = tape.pullback(2 * v)
+    for carry in tape.pullback(v):
+        value = carry.value
+        for wrong in (value[:1], value.ravel(), np.ones((len(v) + 1, *v.shape[1:])), value[..., None], 1.0):
+            with pytest.raises(ValueError, match="value: got shape"):
+                carry.value = wrong
+        with pytest.raises(TypeError, match="value: got complex"):
+            carry.value = value * 1j
+        with pytest.raises(ValueError, match="log_scale: got shape"):
+            carry.log_scale = np.zeros(1)
+        carry.value.shape = (-1,)
+        carry.value.dtype = np.uint8
+        carry.log_scale.shape = (-1,)
+        same_bits(carry.value, value)
+        if carry.step == tape.T - 1:
+            carry.value = (2 * value).astype(np.float64)
+        expected = next(reference)
+        same_bits(carry.value, expected.value)
+        same_bits(carry.log_scale, expected.log_scale)
+    assert layer.dtype == np.float32

@@ -1,0 +1,117 @@
+"""Memory that passes leave for the next ones: bounded, let go of when asked, safe in the collector's hands."""
+
+import gc
+import sys
+
+import numpy as np
+import pytest
+from support import make, random_input, run_python, same_bits
+
+import rnncore as rc
+
+
+@pytest.fixture
+def limit():
+    """Set by a test, and set back."""
+    yield rc.set_kept_memory
+    rc.set_kept_memory(2**29)
+
+
+def pass_of(layer, T, B=8):
+    tape = layer.record(np.ones((T, B, layer.input_size)))
+    tape.backward(np.ones_like(tape.output))
+
+
+def test_what_a_dropped_tape_held_is_bounded(limit):
+    layer = make("lstm", 4, 64)
+    limit(3_000_000)
+    for T in (10, 50, 100, 150, 200, 400):
+        pass_of(layer, T)
+        assert 0 < rc.kept_memory() <= 3_000_000
+    limit(1_000_000)
+    assert rc.kept_memory() <= 1_000_000
+    limit(0)
+    pass_of(layer, 50)
+    assert rc.kept_memory() == 0
+
+
+def test_release(limit):
+    pass_of(make("gru", 4, 64), 100)
+    assert rc.kept_memory() > 0
+    rc.release_memory()
+    assert rc.kept_memory() == 0
+    pass_of(make("gru", 4, 64), 100)
+    assert rc.kept_memory() > 0, "the limit is as it was"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_large_tape_goes_back_to_the_system():
+    """More than the limit at import: nothing of it stays."""
+    run_python(
+        """
+import numpy as np, rnncore as rc
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+layer = rc.LSTM(4, 128, seed=0)
+x = np.ones((1700, 128, 4), "float32")
+layer(x[:2])
+before = resident()
+tape = layer.record(x)
+assert resident() - before > 600_000_000
+del tape
+assert resident() - before < 100_000_000, resident() - before
+tape = layer.record(x[:500])
+del tape
+assert 150_000_000 < rc.kept_memory() < 2**29
+rc.release_memory()
+assert resident() - before < 50_000_000, resident() - before
+"""
+    )
+
+
+def test_wrong_limits():
+    for wrong in (-1, 0.5, "1 GB", None, True):
+        with pytest.raises(ValueError, match="limit: got"):
+            rc.set_kept_memory(wrong)
+
+
+def test_a_block_in_a_cycle_is_collected():
+    """The collector once cleared what a block's end needs (in a process of its own: that was a crash)."""
+    run_python(
+        """
+import gc, numpy as np, rnncore as rc
+for round in range(20):
+    layer = rc.LSTM(4, 8, seed=0)
+    tape = layer.record(np.ones((50, 16, 4)))
+    base = tape["l0.f"]
+    while isinstance(base.base, np.ndarray): base = base.base
+    view = memoryview(base.base)
+    ring = [view, tape, layer, layer.stream()]
+    ring.append(ring)
+    del ring, view, base, tape, layer
+    gc.collect()
+"""
+    )
+
+
+def test_used_again_it_shows_nothing_of_before(rng):
+    """Every number of a pass on memory that another pass has filled with NaN."""
+    layer = make("lstm", 5, 16, 2, bidirectional=True)
+    x = random_input(layer, 60, 6, rng)
+    lengths = [60, 0, 7, 59, 1, 30]
+
+    def numbers():
+        tape = layer.record(x, lengths=lengths)
+        grads = tape.backward(np.ones_like(tape.output))
+        found = {n: tape[n].copy() for n in tape.names()} | {f"grad {n}": tape.grad[n].copy() for n in tape.names()}
+        return found | {"input": grads.input} | grads.parameters
+
+    rc.release_memory()
+    expected = numbers()
+    for _ in range(2):
+        dirt = [layer.record(np.full_like(x, np.nan)) for _ in range(2)]
+        for tape in dirt:
+            tape.backward(np.full_like(tape.output, np.nan))
+        del dirt, tape
+        gc.collect()
+        same_bits(numbers(), expected)

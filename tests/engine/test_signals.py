@@ -1,0 +1,157 @@
+"""Signals during a call: Python's handlers run between stretches, and what was interrupted is left clean."""
+
+import signal
+import threading
+
+import numpy as np
+import pytest
+from support import CELLS, make, random_input, run_python, same_bits
+
+import rnncore as rc
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers that send signals")
+
+
+class Struck(Exception):
+    pass
+
+
+def strike(after, call):
+    """Run `call`, and let a signal's handler raise in it after some seconds."""
+
+    def handler(number, frame):
+        raise Struck
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, after)
+    try:
+        return call()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def heard_during(call):
+    """How often a handler runs while one call does, at a signal every 10 ms."""
+    heard = []
+    before = signal.signal(signal.SIGALRM, lambda *_: heard.append(inside[0]))
+    inside = [True]
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        call()
+        inside[0] = False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return sum(heard)
+
+
+def of_engine(monkeypatch, name):
+    """The engine's function, and a count of the times that a handler ran while it did."""
+    from rnncore import _engine
+
+    real, counts = getattr(_engine, name), []
+
+    def watched(*arguments, **options):
+        counts.append(heard_during(lambda: real(*arguments, **options)))
+
+    monkeypatch.setattr(_engine, name, watched)
+    return counts
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("cell", "I", "H", "T", "B"), [("lstm", 1, 1, 1_500_000, 1), ("gru-before", 64, 128, 6000, 8)])
+def test_one_engine_call_answers_many_signals(cell, I, H, T, B, threads, monkeypatch, rng):
+    """Some 0.2 s of work: without a look between stretches every one of them is heard after the call, as one."""
+    layer = make(cell, I, H, dtype="float64")
+    x = rng.normal(size=(T, B, I))
+    with rc.threads(threads):
+        forward, backward = (of_engine(monkeypatch, name) for name in ("forward", "backward"))
+        tape = layer.record(x)
+        tape.backward(np.ones_like(tape.output))
+    assert forward[0] >= 3
+    assert backward[0] >= 3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_stretches_do_not_change_a_bit(cell, threads, rng):
+    """A pass long enough for several stretches, beside the same pass in pieces that are one stretch each."""
+    layer = make(cell, 3, 17, bidirectional=True)
+    T, B = 90_000, 3
+    x = random_input(layer, T, B, rng)
+    lengths = [T, T - 777, 40_000]
+    with rc.threads(threads):
+        whole = layer.record(x, lengths=lengths)
+        pieces = layer.record(x, lengths=lengths, checkpoint_every=1500)
+        same_bits(whole.output, pieces.output)
+        g = rng.normal(size=whole.output.shape).astype("float32")
+        a, b = whole.backward(g), pieces.backward(g)
+    same_bits(a.input, b.input)
+    same_bits(a.parameters, b.parameters)
+
+
+@pytest.mark.parametrize("every", [None, 20_000])
+def test_an_interrupted_way_back_leaves_no_gradient(every, rng):
+    layer = make("lstm", 4, 32, 2)
+    x = random_input(layer, 120_000, 2, rng)
+    tape = layer.record(x, checkpoint_every=every)
+    g = rng.normal(size=tape.output.shape).astype("float32")
+    first = tape.backward(g)
+    with pytest.raises(Struck):
+        strike(0.1, lambda: [tape.backward(2 * g) for _ in range(50)])
+    with pytest.raises(KeyError, match="no gradient yet"):
+        tape.grad["l0.h"]
+    again = tape.backward(g)
+    same_bits(again.parameters, first.parameters)
+    same_bits(again.input, first.input)
+
+
+def test_an_interrupted_record_takes_no_mask(rng):
+    """The masks of dropout go by the number of a pass: one that was not made does not count."""
+    layer, other = (make("gru", 4, 32, 2, dropout=0.5) for _ in range(2))
+    x = random_input(layer, 100_000, 2, rng)
+    with pytest.raises(Struck):
+        strike(0.05, lambda: layer.record(x, train=True))
+    same_bits(layer.record(x[:9], train=True).output, other.record(x[:9], train=True).output)
+
+
+def test_a_hidden_markov_pass_is_interrupted(rng):
+    sequences = [rng.integers(0, 9, size=5000) for _ in range(800)]
+    model = rc.models.HiddenMarkov(24, n_iter=200, tol=0, random_state=0)
+    with pytest.raises(Struck):
+        strike(0.5, lambda: model.fit(sequences))
+    short = model.fit(sequences[:2])
+    assert np.isfinite(short.log_prob(sequences[0]))
+
+
+def test_threads_of_the_pool_take_no_signal():
+    """Else a signal that the program has masked in its own threads is delivered to one of ours."""
+    run_python(
+        """
+import re, threading
+from pathlib import Path
+import numpy as np, rnncore as rc
+before = {p.name for p in Path("/proc/self/task").iterdir()}
+rc.set_num_threads(3)
+rc.LSTM(64, 128)(np.ones((200, 32, 64)))
+ours = [p for p in Path("/proc/self/task").iterdir() if p.name not in before]
+assert ours, "no thread was made"
+for task in ours:
+    blocked = int(re.search(r"SigBlk:\\s*(\\w+)", (task / "status").read_text())[1], 16)
+    for number in (1, 2, 10, 12, 14, 15, 17):       # HUP INT USR1 USR2 ALRM TERM CHLD
+        assert blocked >> (number - 1) & 1, (task, number)
+"""
+    )
+
+
+def test_python_threads_other_than_the_main_one_go_on(rng):
+    """Signals are the main thread's affair: a call of another one looks, and finds none."""
+    layer = make("lstm", 8, 64)
+    x = random_input(layer, 20_000, 2, rng)
+    expected, got = layer(x)[0], []
+    thread = threading.Thread(target=lambda: got.append(layer(x)[0]))
+    thread.start()
+    heard = heard_during(thread.join)
+    same_bits(got[0], expected)
+    assert heard >= 1

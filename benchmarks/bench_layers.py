@@ -1,7 +1,7 @@
 """Time of a call and of a training step: cell × shape × dtype × threads × instruction set."""
 
 from .cases import CELLS, Case
-from .suite import DTYPES, FLAG, ISAS, THREADS, layer_of, rnncore_with
+from .suite import DTYPES, FLAG, ISAS, THREADS, layer_of, rnncore_with, update
 
 SHAPES = ("1000,1,8,32", "100,1,256,256", "100,16,128,128", "20,64,512,512")  # T,B,I,H
 
@@ -19,8 +19,7 @@ class Layers:
         self.layer(self.x, self.state)
 
     def time_training(self, *parameters):
-        with self.layer.writable():  # as an optimiser does: weights are packed again
-            pass
+        update(self.layer)
         self.layer.record(self.x, self.state).backward(self.grad_output)
 
 

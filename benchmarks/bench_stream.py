@@ -1,8 +1,8 @@
-"""Time of one streaming step."""
+"""Time of one step: of a stream, and of a cell, which takes and gives its state."""
 
 import numpy as np
 
-from .cases import CELLS, Case
+from .cases import CELLS, Arrays, Case
 from .suite import DTYPES, FLAG, ISAS, layer_of, rnncore_with
 
 SHAPES = ("1,1,8,32", "1,1,64,256", "1,16,64,256")  # T,B,I,H
@@ -25,3 +25,20 @@ class Stream:
 
     def time_step_out(self, *parameters):
         self.stream.step(self.x, out=self.out)
+
+
+class Cells:
+    params = (CELLS, SHAPES, DTYPES)
+    param_names = ("cell", "shape", "dtype")
+
+    def setup(self, cell, shape, dtype):
+        rnncore, case = rnncore_with(), Case.parse(cell, shape + FLAG[dtype])
+        arrays = Arrays.draw(case)
+        self.cell = getattr(rnncore, f"{cell}Cell")(case.I, case.H, dtype=dtype)
+        weights = arrays.parameters.items()
+        self.cell.load_state_dict({name.removesuffix("_l0"): value for name, value in weights})
+        state = tuple(part[0] for part in arrays.state)
+        self.x, self.state = arrays.x[0], state if cell == "LSTM" else state[0]
+
+    def time_step(self, *parameters):
+        self.cell(self.x, self.state)

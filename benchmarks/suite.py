@@ -58,3 +58,9 @@ def layer_of(rnncore: Any, case: Case) -> tuple[Any, Arrays, Any]:
     )
     layer.load_state_dict(arrays.parameters)
     return layer, arrays, arrays.state if case.cell == "LSTM" else arrays.state[0]
+
+
+def update(layer: Any) -> None:
+    """A new version of the weights, as an optimiser makes one, so that they are packed again."""
+    with getattr(layer, "_in_place", layer.writable)():  # older versions: through the door for users
+        pass

@@ -41,7 +41,7 @@ class Peer:
             return layer(x, state)
 
         def training() -> Any:
-            with layer.writable():
+            with layer._in_place():  # as an optimiser does: weights are packed anew
                 pass
             tape = layer.record(x, state)
             return tape.output, tape.state, tape.backward(grad_output)

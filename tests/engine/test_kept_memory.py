@@ -85,10 +85,9 @@ for round in range(20):
     tape = layer.record(np.ones((50, 16, 4)))
     base = tape["l0.f"]
     while isinstance(base.base, np.ndarray): base = base.base
-    view = memoryview(base.base)
-    ring = [view, tape, layer, layer.stream()]
+    ring = [base.base]          # arrays are not tracked: the ring must be the last to hold the block
     ring.append(ring)
-    del ring, view, base, tape, layer
+    del base, tape, layer, ring
     gc.collect()
 """
     )

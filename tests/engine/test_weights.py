@@ -1,10 +1,14 @@
 """Weights: torch's names and shapes, where they start, one door to change them, no stale pack."""
 
 import contextlib
+import os
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
-from support import CELLS, close, make, parts, random_input, random_state, same_bits
+from support import CELLS, close, make, parts, random_input, random_state, run_python, same_bits
 from twin import Twin
 
 import rnncore as rc
@@ -312,3 +316,156 @@ def test_two_layers_do_not_share(rng):
     with b.writable() as p:
         p["weight_ih_l0"][:] = 0
     same_bits(a(x)[0], y)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_is_forked_between_two_changes(rng):
+    """While another thread writes: the child finds whole weights, and nobody holding them."""
+    run_python(
+        """
+import os, threading, numpy as np, rnncore as rc
+rng = np.random.default_rng(0)
+layer = rc.LSTM(16, 48, 2, seed=0)
+x = rng.normal(size=(6, 3, 16)).astype("float32")
+sets = [{k: 0.3 * rng.normal(size=v.shape) for k, v in layer.state_dict().items()} for _ in range(3)]
+expected = set()
+for values in sets:
+    layer.load_state_dict(values)
+    expected.add(layer(x)[0].tobytes())
+stop = False
+def write():
+    k = 0
+    while not stop:
+        k = (k + 1) % 3
+        with layer._in_place() as weights:
+            for name in weights: weights[name][...] = sets[k][name]
+threads = [threading.Thread(target=write) for _ in range(2)]
+for thread in threads: thread.start()
+wrong = 0
+for _ in range(40):
+    child = os.fork()
+    if child == 0:
+        fresh = rc.LSTM(16, 48, 2)
+        fresh.load_state_dict(layer.state_dict())
+        y = layer(x)[0].tobytes()
+        os._exit(0 if y in expected and y == fresh(x)[0].tobytes() else 1)
+    wrong += os.waitpid(child, 0)[1] != 0
+stop = True
+for thread in threads: thread.join()
+assert not wrong, wrong
+""",
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("by", ["load", "block", "optimiser"])
+def test_a_call_runs_on_the_weights_of_one_moment(by, rng):
+    """Two threads change all weights, two call, two record and go back: never a mixture, never old weights behind."""
+    layer, other = make("gru", 4, 40, 2, bidirectional=True), make("gru", 4, 40, 2, bidirectional=True)
+    x = random_input(layer, 5, 3, rng)
+    g = rng.normal(size=(5, 3, 80)).astype("float32")
+    sets = [{k: 0.3 * rng.normal(size=v.shape) for k, v in layer.state_dict().items()} for _ in range(3)]
+    expected = {}
+    for values in sets:
+        other.load_state_dict(values)
+        expected[other(x)[0].tobytes()] = other.record(x).backward(g).parameters
+    layer.load_state_dict(sets[0])
+    stop, wrong, counts = threading.Event(), [], {"called": 0, "went back": 0, "refused": 0}
+
+    def change(k):
+        while not stop.is_set():
+            k = (k + 1) % 3
+            if by == "load":
+                layer.load_state_dict(sets[k])
+            else:
+                with layer.writable() if by == "block" else layer._in_place() as weights:
+                    for name in weights:
+                        weights[name][...] = sets[k][name]
+
+    def call():
+        while not stop.is_set():
+            counts["called"] += 1
+            if layer(x)[0].tobytes() not in expected:
+                wrong.append("call")
+
+    def go_back():
+        while not stop.is_set():
+            tape = layer.record(x)
+            try:
+                found = tape.backward(g).parameters
+            except RuntimeError:
+                counts["refused"] += 1
+                continue
+            counts["went back"] += 1
+            right = expected.get(tape.output.tobytes(), {})
+            if any(found[name].tobytes() != a.tobytes() for name, a in right.items()) or not right:
+                wrong.append("gradient")
+
+    threads = [threading.Thread(target=change, args=(k,)) for k in (0, 1)]
+    threads += [threading.Thread(target=work) for work in (call, call, go_back, go_back)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        time.sleep(1)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong, (len(wrong), counts)
+    assert counts["called"] > 20
+    assert counts["went back"] + counts["refused"] > 20
+
+
+def test_blocks_in_blocks(rng):
+    """Nested in one thread they share their arrays; what another thread's block closes with first is overwritten."""
+    layer = make("lstm", 3, 5, dtype="float64")
+    start = layer.state_dict()
+    with layer.writable() as outer:
+        outer["bias_ih_l0"][:] = 1
+        same_bits(layer.state_dict(), start, "not taken over yet")
+        with layer.writable() as inner:
+            same_bits(inner["bias_ih_l0"], outer["bias_ih_l0"])
+            inner["bias_hh_l0"] = 2
+        same_bits(layer.state_dict()["bias_ih_l0"], np.full(20, 1.0))
+        rc.init.forget_bias(layer, 3.0)
+        assert (outer["bias_ih_l0"][5:10] == 3).all()
+        rc.optim.SGD(layer, lr=1).step({n: np.ones_like(a) for n, a in layer.parameters.items()})
+        judge(layer, rng)
+    found = layer.state_dict()
+    same_bits(found["bias_ih_l0"], np.repeat([0.0, 2.0, 0.0, 0.0], 5))
+    same_bits(found["weight_hh_l0"], start["weight_hh_l0"] - 1)
+    judge(layer, rng)
+    with layer.writable() as mine:
+        thread = threading.Thread(target=lambda: rc.init.identity(layer, 0.5))
+        thread.start()
+        thread.join()
+        judge(layer, rng)
+        assert layer.state_dict()["weight_hh_l0"][10, 0] == 0.5
+        mine["bias_ih_l0"][:] = 9
+    same_bits(layer.state_dict()["weight_hh_l0"], found["weight_hh_l0"])
+    assert (layer.state_dict()["bias_ih_l0"] == 9).all()
+
+
+def test_a_door_takes_values_alone(rng):
+    """Whatever one does to the arrays themselves, and to the mapping."""
+    layer = make("gru", 3, 5)
+    before = layer.state_dict()
+    with layer.writable() as w:
+        w["weight_ih_l0"].shape = (3, 15)
+        w["weight_hh_l0"].dtype = np.uint8
+        w["bias_ih_l0"].setflags(write=False)
+        for spoil in (
+            lambda: w.pop("bias_hh_l0"),
+            w.clear,
+            lambda: w.update(other=np.ones(3)),
+            lambda: w.update(bias_hh_l0=np.ones(3)),
+            lambda: w.update(bias_hh_l0=1j),
+        ):
+            with pytest.raises((TypeError, KeyError, ValueError)):
+                spoil()
+        w.update(bias_hh_l0=np.arange(15))
+    same_bits(layer.state_dict(), before | {"bias_hh_l0": np.arange(15, dtype="float32")})
+    judge(layer, rng)

@@ -60,7 +60,7 @@ class Named(Mapping):
         return 0 if self._why_empty else len(self._names)
 
 
-class Lock(type(threading.RLock())):
+class Lock(type(threading.RLock())):  # type: ignore[misc]
     """A lock that a deep copy and a pickle make anew, so that what holds it can be copied."""
 
     def __reduce__(self):

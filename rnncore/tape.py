@@ -87,7 +87,7 @@ class Tape(Fixed):
     grad : mapping of str to ndarray
     """
 
-    _fixed = frozenset({"layer", "mode", "dtype", "T", "B"})
+    _fixed = frozenset({"layer", "mode", "dtype", "T", "B", "lengths"})
     _cotangents = None                      # of the last backward, where it may be walked again
     _many = None                            # K of the last backward, None without an axis for it
     _went_back = False

@@ -7,6 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from rnncore.debug.runs import LATER, Run, share
+from rnncore.io.files import write_figure
+from rnncore.nn import CELLS
+
+# The pictures of all cells: one of all together for each measure, and of each its states and gates.
+NAMES = (
+    "jacobian_norms", "gradient_flow", "loss",
+    *(f"{part}_{cell.replace('-', '_')}" for cell in CELLS for part in ("states", "gates")),
+)  # fmt: skip
 
 
 def draw_all(out: Path, runs: list[Run]) -> list[tuple[Path, str]]:
@@ -30,7 +38,7 @@ def draw_all(out: Path, runs: list[Run]) -> list[tuple[Path, str]]:
     written = []
     for name, figure, caption in figures:
         path = out / f"{name}.png"
-        figure.savefig(path, dpi=120)
+        write_figure(path, figure, dpi=120)
         written.append((path, caption))
     return written
 

@@ -6,6 +6,7 @@ and in the range that is expected. The readers of checkpoints, models and run fi
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 
@@ -14,6 +15,28 @@ import numpy as np
 
 class DamagedFileError(ValueError):
     """The file is not what was written, or not a file of this kind."""
+
+
+_DEEPEST = 100  # lists and dicts within each other: whoever walks through them may recurse
+
+
+def read_json(text: str | bytes, source):
+    """The value of a JSON text, or a `DamagedFileError`; not nested deeper than anything of ours."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{source}: its metadata is no JSON that can be read ({error})") from None
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, (list, dict))
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return value
+    raise DamagedFileError(f"{source}: its metadata is nested more than {_DEEPEST} deep")
 
 
 class Field:
@@ -56,8 +79,7 @@ class Field:
 
     def __getitem__(self, key: str) -> Field:
         """An entry, which has to be there."""
-        if key not in self:
-            raise self.error(f"{self.source}: {self._under(key)} is missing")
+        self.require([key])
         return self._part(self.value[key], self._under(key))
 
     def get(self, key: str) -> Field | None:
@@ -92,6 +114,12 @@ class Field:
                     f"{self.source}: {self._under(key)} is unknown, expected "
                     f"{', '.join(sorted(names)) or 'nothing'}"
                 )
+
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse a dict that lacks one of these."""
+        for name in names:
+            if name not in self:
+                raise self.error(f"{self.source}: {self._under(name)} is missing")
 
     # -- values -----------------------------------------------------------------
 

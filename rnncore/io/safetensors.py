@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnncore.io.fields import DamagedFileError
+from rnncore.io.fields import DamagedFileError, read_json
 from rnncore.io.files import write_bytes
 
 __all__ = ["DamagedFileError", "load_arrays", "load_metadata", "save_arrays"]
@@ -74,14 +74,14 @@ def load_arrays(path) -> tuple[dict[str, np.ndarray], object]:
         raise DamagedFileError(
             f"{path} is damaged: its content differs from its checksum; use another copy"
         )
-    return arrays, _json(path, header[_JSON])
+    return arrays, read_json(header[_JSON], path)
 
 
 def load_metadata(path):
     """The JSON value of a file alone, its checksum not looked at; None in one that others wrote."""
     with _opened(path) as file:
         header = file.metadata() or {}
-    return _json(path, header[_JSON]) if _JSON in header else None
+    return read_json(header[_JSON], path) if _JSON in header else None
 
 
 def _as_written(name: str, values) -> np.ndarray:
@@ -126,13 +126,6 @@ def _tensor(path, file, name: str) -> np.ndarray:
         return file.get_tensor(name)
     except ValueError as error:  # more axes than numpy has
         raise DamagedFileError(f"{path}: the tensor {name!r} cannot be read: {error}") from None
-
-
-def _json(path, text: str):
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{path}: its metadata is no JSON that can be read ({error})") from None
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-
 LOOKED_AT = 16  # windows of a sequence that `fingerprint` does not look at whole
 
 

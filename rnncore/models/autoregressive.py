@@ -29,7 +29,6 @@ from .base import (
 from .regression import BLOCK, Triangle, design, log_normal
 from .sequences import MISSING, as_list, as_real
 
-
 # What `fit` finds, and what follows from it.
 LEARNT = ("order_", "n_exog_", "n_rows_", "weights_", "covariances_", "criterion_")
 DERIVED = ("intercept_", "exog_coef_", "coef_", "covariance_", "spectral_radius_", "stationary_")

@@ -287,7 +287,7 @@ def _ascending(field, bound):
     """Whole numbers of a file, from 0 to under `bound`, each larger than the one before."""
     values = field.array((None,), np.int64)
     if bound >= 2**63 or (len(values) and not (
-            0 <= values[0] and values[-1] < bound and (values[1:] > values[:-1]).all())):
+            values[0] >= 0 and values[-1] < bound and (values[1:] > values[:-1]).all())):
         raise field.refuse(f"rising whole numbers from 0 to under {bound:,}")
     return values
 

@@ -8,8 +8,8 @@ nothing                           a new file; its mode follows the umask
 a file                            replaced; keeps its permission bits and, where we may, its owner
 a symbolic link                   followed: its target is replaced, the link stays
 one of several hard links         this name gets the new content, the others keep the old
-a terminal, /dev/null, /dev/full, a pipe somebody reads, /dev/stdout
-                                  written to as it is, as a shell's ``>>`` does, never replaced
+a terminal, /dev/null, /dev/full, a pipe somebody reads, /dev/stdout, /dev/fd/3
+                                  written to as it is, never replaced
 a folder, a disk, a socket, a pipe that nobody reads, a write-protected file
                                   refused
 
@@ -75,8 +75,9 @@ def replacing(path) -> Iterator[IO[bytes]]:
     path = Path(path)
     there = check_target(path)
     with named(path):
-        if there is not None and (not stat.S_ISREG(there.st_mode) or _is_descriptor(path)):
-            with open(_open_in_place(path), "wb") as file:
+        opened = _descriptor(path)
+        if opened or (there is not None and not stat.S_ISREG(there.st_mode)):
+            with open(_open_in_place(path, opened), "wb") as file:
                 yield file
             return
         target = os.path.realpath(path)
@@ -169,20 +170,21 @@ def _base(name) -> str:
     return os.path.basename(os.fsdecode(name)) if isinstance(name, (str, bytes)) else str(name)
 
 
-def _is_descriptor(path: Path) -> bool:
-    """Whether the path is a name of an open file: /dev/stdout, /dev/fd/3, /proc/self/fd/3."""
+def _descriptor(path: Path) -> Path | None:
+    """/proc/7/fd/1 where the path is a name of an open file: /dev/stdout, /dev/fd/1, a link to one."""
     while True:
-        folder = os.path.realpath(path.parent)
-        if _DESCRIPTORS.fullmatch(folder):
-            return True
-        path = Path(folder, path.name)
+        path = Path(os.path.realpath(path.parent), path.name)
+        if _DESCRIPTORS.fullmatch(str(path.parent)):
+            return path
         if not path.is_symlink():
-            return False
-        path = Path(folder, os.readlink(path))
+            return None
+        path = path.parent / os.readlink(path)
 
 
-def _open_in_place(path: Path) -> int:
+def _open_in_place(path: Path, opened: Path | None) -> int:
     """A descriptor that adds to what is there; a pipe that nobody reads is an error, not a wait."""
+    if opened and str(opened).startswith(f"/proc/{os.getpid()}/"):
+        return os.dup(int(opened.name))  # ours: goes on where the program is
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
     os.set_blocking(descriptor, True)
     return descriptor

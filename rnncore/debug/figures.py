@@ -10,10 +10,11 @@ from rnncore.debug.runs import LATER, Run, share
 from rnncore.io.files import write_figure
 from rnncore.nn import CELLS
 
-# The pictures of all cells: one of all together for each measure, and of each its states and gates.
+# The pictures: of all cells together, one a measure, and of each its states and, if it has, gates.
 NAMES = (
     "jacobian_norms", "gradient_flow", "loss",
-    *(f"{part}_{cell.replace('-', '_')}" for cell in CELLS for part in ("states", "gates")),
+    *(f"states_{cell.replace('-', '_')}" for cell in CELLS),
+    *(f"gates_{cell}" for cell, (kind, _) in CELLS.items() if kind.mode != "RNN"),
 )  # fmt: skip
 
 

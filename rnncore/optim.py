@@ -8,7 +8,7 @@ the size of the weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from numbers import Real
 
 import numpy as np
@@ -20,10 +20,12 @@ from rnncore.module import Module
 class Optimiser:
     """What the optimisers share: options, buffers by name, and the update's outer loop.
 
-    A subclass names its buffers and writes one update of one array.
+    A subclass names its buffers, checks its options and writes one update of one array.
     """
 
     _buffer_names: tuple[str, ...] = ()
+    # The options as they are used, refused where they will not do: given by a user or by a file.
+    _checked_options: Callable[..., dict]
 
     def __init__(self, module: Module, **options):
         self.module = module
@@ -102,11 +104,6 @@ class Optimiser:
         for name, values in self.buffers.items():
             values[...] = buffers[name]
         self.options, self.steps = options, steps
-
-    @staticmethod
-    def _checked_options(**options) -> dict:
-        """The options as they are used, refused where they will not do: a subclass's one place."""
-        raise NotImplementedError
 
     def _update(self, value, grad, scratch, *buffers) -> None:
         raise NotImplementedError

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from numbers import Real
+from typing import TypeGuard
 
 import numpy as np
 
@@ -260,8 +261,10 @@ class Trainer:
         weights = _fitting(path, "model", arrays, self.model.parameters)
         buffers = _fitting(path, "optimiser", arrays, self.optimiser.buffers)
         with named_errors(head["optimiser"]):
-            state = {"options": metadata["optimiser"]["options"], "buffers": buffers}
-            state = self.optimiser._checked_state(state | {"steps": metadata["optimiser"]["steps"]})
+            options, steps = metadata["optimiser"]["options"], metadata["optimiser"]["steps"]
+            state = self.optimiser._checked_state(
+                {"options": options, "steps": steps, "buffers": buffers}
+            )
         carried = self._fitting_carry(path, arrays, metadata["updates"])
         dropping = _dropping(self.model)
         pairs = [pair.items(2) for pair in head["masks"].items(len(dropping))]
@@ -283,7 +286,7 @@ class Trainer:
 
     def _check_data(self, path, written: str | None) -> None:
         own = None if written is None else self._data()
-        if own is not None and own != written:
+        if own and written and own != written:
             raise ValueError(
                 f"{path}: its training data is another (digest {written[:12]}…, this run's is "
                 f"{own[:12]}…): give the batches that the run was made with"
@@ -348,7 +351,7 @@ def is_checkpoint(path) -> bool:
         return False
 
 
-def _is_ours(metadata) -> bool:
+def _is_ours(metadata) -> TypeGuard[dict]:
     return isinstance(metadata, dict) and metadata.get("format") in FORMATS
 
 

@@ -8,13 +8,14 @@ import numpy as np
 
 from rnncore.debug.runs import LATER, Run, share
 from rnncore.io.files import write_figure
+from rnncore.layers import RNN
 from rnncore.nn import CELLS
 
 # The pictures: of all cells together, one a measure, and of each its states and, if it has, gates.
 NAMES = (
     "jacobian_norms", "gradient_flow", "loss",
     *(f"states_{cell.replace('-', '_')}" for cell in CELLS),
-    *(f"gates_{cell}" for cell, (kind, _) in CELLS.items() if kind.mode != "RNN"),
+    *(f"gates_{cell}" for cell, (kind, _) in CELLS.items() if kind is not RNN),
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import rnncore
 from rnncore import options
+from rnncore.options import CommandError
 
 TEXT_HELP = "a UTF-8 text file; without one, the documentation topics of this Python"
 # What a new run of `train` has where nothing else is asked for; a resumed one has its own.
@@ -21,10 +22,6 @@ TRAIN_DEFAULTS = {
 CELL_NAMES = ("rnn-sigmoid", "rnn-tanh", "rnn-relu", "gru", "lstm")
 # Held-out characters that are looked at; more would not change the second decimal.
 EVALUATED = 2**18
-
-
-class CommandError(Exception):
-    """The user can put it right: one line on stderr, exit status 2."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,7 +67,11 @@ def make_parser() -> argparse.ArgumentParser:
         "show bits per character and how far back the gradient reaches.",
     )
     debug.add_argument("file", nargs="?", metavar="FILE", help=TEXT_HELP)
-    debug.add_argument("--out", default="rnncore-debug", help="folder for the report (%(default)s)")
+    debug.add_argument(
+        "--out", default="rnncore-debug",
+        help="folder for the report (%(default)s); files there that an earlier report did not write "
+        "are not replaced",
+    )  # fmt: skip
     debug.add_argument("--seed", type=options.seed, default=0, help="of weights (%(default)s)")
     debug.add_argument("--steps", type=options.count, default=1500, help="updates a cell (%(default)s)")
     debug.add_argument("--hidden", type=options.count, default=128, help="hidden units (%(default)s)")
@@ -94,7 +95,11 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--window", type=options.count, help=f"steps of BPTT {default['window']}")
     train.add_argument("--lr", type=options.positive, help=f"learning rate {default['lr']}")
     train.add_argument("--seed", type=options.seed, help=f"of weights and dropout {default['seed']}")
-    train.add_argument("--out", help="checkpoint (model.safetensors, or the one resumed)")
+    train.add_argument(
+        "--out",
+        help="checkpoint (model.safetensors, or the one resumed); replaces a checkpoint or an empty "
+        "file, no other",
+    )
     train.add_argument("--resume", metavar="CHECKPOINT", help="go on from this checkpoint")
     train.add_argument("--every", type=options.count, default=500, help="updates a save (%(default)s)")
     options.add_threads(train)
@@ -136,7 +141,7 @@ def run_debug(arguments) -> int:
     )
     corpus.require(budget.batch_size, budget.window)
     out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
+    options.claim_folder(out, debug.FILES, debug.KEYS, arguments.file)
     print(corpus, flush=True)
     runs = []
     for run in debug.compare(corpus, budget):
@@ -155,19 +160,19 @@ def run_train(arguments) -> int:
     from rnncore.train import Trainer, load_model
 
     options.set_threads(arguments)
+    out = Path(arguments.out or arguments.resume or "model.safetensors")
+    _claim_checkpoint(out, arguments)
     corpus = _corpus(arguments.file)
     if arguments.resume:
         model, metadata = load_model(arguments.resume)
-        chosen = _resumed_options(arguments, corpus, metadata)
+        notes = _text_notes(arguments.resume, model, metadata)
+        chosen = _resumed_options(arguments, corpus, notes)
     else:
         chosen = {name: getattr(arguments, name) for name in TRAIN_DEFAULTS}
         chosen = {
             name: TRAIN_DEFAULTS[name] if value is None else value
             for name, value in chosen.items()
         }
-    out = Path(arguments.out or arguments.resume or "model.safetensors")
-    if out.is_dir() or not out.parent.is_dir():
-        raise CommandError(f"--out {out}: give a file's name in a folder that exists")
     corpus.require(chosen["batch"], chosen["window"])
     if not arguments.resume:
         model = sequence_model(
@@ -187,7 +192,10 @@ def run_train(arguments) -> int:
         valid=batches(held_out, rows, chosen["window"], drop_last=False),
     )
     if arguments.resume:
-        trainer.resume(arguments.resume)
+        try:
+            trainer.resume(arguments.resume)
+        except ValueError as error:  # it is of something else than its notes say
+            raise CommandError(str(error)) from None
         if arguments.lr is not None:
             trainer.optimiser.lr = arguments.lr
     if trainer.updates >= arguments.steps:
@@ -216,9 +224,7 @@ def run_sample(arguments) -> int:
 
     options.set_threads(arguments)
     model, metadata = load_model(arguments.checkpoint)
-    vocabulary = (metadata["notes"] or {}).get("vocabulary")
-    if vocabulary is None:
-        raise CommandError(f"{arguments.checkpoint} has no vocabulary: it is no model of text")
+    vocabulary = _text_notes(arguments.checkpoint, model, metadata)["vocabulary"].text()
     prompt = arguments.prompt
     if prompt is None:
         prompt = "\n" if "\n" in vocabulary else vocabulary[0]
@@ -263,21 +269,65 @@ def _corpus(path):
     return Corpus.topics() if path is None else Corpus.from_file(path)
 
 
-def _resumed_options(arguments, corpus, metadata) -> dict:
-    """The options of the run that wrote the checkpoint; what is given must not differ."""
-    notes = metadata["notes"]
-    if notes is None:
-        raise CommandError(f"{arguments.resume} was not written by `rnncore train`")
-    if notes["text"]["sha256"] != corpus.sha256:
+def _claim_checkpoint(out: Path, arguments) -> None:
+    """Refuse an --out that cannot be written to, or in place of which something would be lost."""
+    from rnncore.io.files import check_target
+    from rnncore.train import is_checkpoint
+
+    if options.is_same(out, arguments.file):
+        raise CommandError(f"--out {out}: this is the text that is read; give another name")
+    if out.is_dir() or not out.parent.is_dir():
+        raise CommandError(f"--out {out}: give a file's name in a folder that exists")
+    there = check_target(out)
+    if there is None or there.st_size == 0 or options.is_same(out, arguments.resume):
+        return  # what is resumed is looked at when it is read
+    if not is_checkpoint(out):
         raise CommandError(
-            f"{arguments.resume} was trained on another text ({notes['text']['name']}, sha256 "
-            f"{notes['text']['sha256'][:12]}…), not on {corpus.name} ({corpus.sha256[:12]}…)"
+            f"--out {out}: exists, is no checkpoint of rnncore and would be lost; give another name, "
+            "or remove it"
         )
-    for name, value in notes["options"].items():
+
+
+def _text_notes(path, model, metadata):
+    """The notes of a checkpoint that `train` wrote, with a vocabulary that is the model's."""
+    from rnncore.io.fields import Field
+
+    notes = Field(metadata, path)["notes"]
+    if not isinstance(notes.value, dict) or "vocabulary" not in notes:
+        raise CommandError(f"{path} has no vocabulary: it is no model of text")
+    vocabulary = notes["vocabulary"].text()
+    tokens = None if model.embedding is None else model.embedding.num_embeddings
+    sizes = {tokens, model.head.out_features}
+    if model.loss_name != "cross_entropy" or sizes != {len(vocabulary)}:
+        raise notes["vocabulary"].refuse("one character for each of the model's tokens")
+    if list(vocabulary) != sorted(set(vocabulary)):
+        raise notes["vocabulary"].refuse("characters in order, each once")
+    return notes
+
+
+def _resumed_options(arguments, corpus, notes) -> dict:
+    """The options of the run that wrote the checkpoint; what is given must not differ."""
+    if "text" not in notes or "options" not in notes:
+        raise CommandError(f"{arguments.resume} was not written by `rnncore train`")
+    name, sha256 = notes["text"]["name"].text(), notes["text"]["sha256"].text()
+    if sha256 != corpus.sha256:
+        raise CommandError(
+            f"{arguments.resume} was trained on another text ({name}, sha256 {sha256[:12]}…), not on "
+            f"{corpus.name} ({corpus.sha256[:12]}…)"
+        )
+    written = notes["options"]
+    written.only(TRAIN_DEFAULTS)
+    chosen = {
+        "cell": written["cell"].text(CELL_NAMES),
+        "dropout": written["dropout"].number(0, 1),
+        "lr": written["lr"].number(0),
+        "seed": written["seed"].whole(),
+    } | {name: written[name].whole(1) for name in ("hidden", "layers", "batch", "window")}
+    for name, value in chosen.items():
         given = getattr(arguments, name)
         if name != "lr" and given is not None and given != value:
             raise CommandError(f"--{name} {given}: {arguments.resume} has {value}; leave it out")
-    return notes["options"]
+    return chosen
 
 
 def _cpu_name() -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+LOOKED_AT = 16  # windows of a sequence that `fingerprint` does not look at whole
+
 
 class TextError(ValueError):
     """The text cannot be used; the message says why, and what would do."""
@@ -213,6 +215,54 @@ class Batches(Sequence):
 
 
 batches = Batches
+
+
+def fingerprint(windows: Sequence) -> str | None:
+    """A digest of training data: two runs with the same one have seen the same.
+
+    Parameters
+    ----------
+    windows : sequence of tuples of arrays
+        `batches`, lists and tuples are looked at whole; of other sequences, which may read or
+        compute their windows, a few, the first and the last among them.
+
+    Returns
+    -------
+    str or None
+        None where a window differs when it is looked at again: then nothing can be said.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore.data import batches, fingerprint
+    >>> tokens = np.arange(13)
+    >>> fingerprint(batches(tokens, 2, 3)) == fingerprint(list(batches(tokens, 2, 3)))
+    True
+    >>> fingerprint(batches(tokens, 2, 3)) == fingerprint(batches(tokens[::-1], 2, 3))
+    False
+    """
+    count = len(windows)
+    chosen = range(count)
+    if not isinstance(windows, (list, tuple, Batches)):
+        if count and _window_digest(windows[0]) != _window_digest(windows[0]):
+            return None
+        chosen = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int)).tolist()
+    digest = hashlib.sha256(str(count).encode())
+    for index in chosen:
+        digest.update(_window_digest(windows[index]))
+    return digest.hexdigest()
+
+
+def _window_digest(window) -> bytes:
+    digest = hashlib.sha256()
+    for part in window:
+        array = np.ascontiguousarray(part)
+        digest.update(f"{array.dtype.str} {np.shape(part)}\n".encode())
+        if array.dtype.hasobject:  # None for lengths
+            digest.update(repr(part).encode())
+        elif array.size:
+            digest.update(array.view(np.uint8).data)
+    return digest.digest()
 
 
 def pad(sequences: Sequence, value=0, *, batch_first: bool = False):

@@ -8,21 +8,24 @@ the weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from numbers import Real
 
 import numpy as np
 
-from rnncore._checks import REAL_KINDS
+from rnncore._checks import REAL_KINDS, as_flag, as_probability, as_real, as_size
 from rnncore.module import Module
 
 
 class Optimiser:
     """What the optimisers share: options, buffers by name, and the update's outer loop.
 
-    A subclass names its buffers and writes one update of one array.
+    A subclass names its buffers, checks its options and writes one update of one array.
     """
 
     _buffer_names: tuple[str, ...] = ()
+    # The options as they are used, refused where they will not do: given by a user or by a file.
+    _checked_options: Callable[..., dict]
 
     def __init__(self, module: Module, **options):
         self.module = module
@@ -67,26 +70,43 @@ class Optimiser:
         }
 
     def load_state_dict(self, state: Mapping) -> None:
-        """Take over what `state_dict` gave; wrong, missing and extra names are refused."""
-        if set(state["options"]) != set(self.options):
+        """Take over what `state_dict` gave; nothing changes unless all of it fits.
+
+        Raises
+        ------
+        KeyError
+            Buffers that are missing or unknown.
+        ValueError, TypeError
+            Options that the constructor would refuse, or of another optimiser; steps that are no
+            count; buffers of another shape or type.
+        """
+        self._take(*self._checked_state(state))
+
+    def _checked_state(self, state: Mapping) -> tuple[dict, int, dict[str, np.ndarray]]:
+        """Options, steps and buffers of a `state_dict` that fits; nothing is changed."""
+        compare_names("state", state, ("options", "steps", "buffers"))
+        options, buffers = state["options"], state["buffers"]
+        if not isinstance(options, Mapping) or set(options) != set(self.options):
+            got = sorted(map(str, options)) if isinstance(options, Mapping) else options
             raise ValueError(
-                f"state: got options {sorted(state['options'])}, expected "
-                f"{sorted(self.options)} of {type(self).__name__}"
+                f"state: got options {got}, expected {sorted(self.options)} of {type(self).__name__}"
             )
-        compare_names("state", state["buffers"], self.buffers)
-        for name, values in self.buffers.items():
-            if np.shape(state["buffers"][name]) != values.shape:
+        options = self._checked_options(**options)
+        steps = as_size(state["steps"], "steps", least=0)
+        compare_names("state", buffers, self.buffers)
+        found = {}
+        for name, own in self.buffers.items():
+            found[name] = as_real(buffers[name], f"state: {name}", own.dtype)
+            if found[name].shape != own.shape:
                 raise ValueError(
-                    f"state: got {name} of shape {np.shape(state['buffers'][name])}, "
-                    f"expected {values.shape}"
+                    f"state: got {name} of shape {found[name].shape}, expected {own.shape}"
                 )
+        return options, steps, found
+
+    def _take(self, options: dict, steps: int, buffers: dict[str, np.ndarray]) -> None:
         for name, values in self.buffers.items():
-            values[...] = state["buffers"][name]
-        self.options = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in state["options"].items()
-        }
-        self.steps = int(state["steps"])
+            values[...] = buffers[name]
+        self.options, self.steps = options, steps
 
     def _update(self, value, grad, scratch, *buffers) -> None:
         raise NotImplementedError
@@ -137,16 +157,32 @@ class SGD(Optimiser):
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ):
+        options = self._checked_options(
+            lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+        )
+        self._buffer_names = ("momentum",) if options["momentum"] else ()
+        super().__init__(module, **options)
+
+    @staticmethod
+    def _checked_options(*, lr, momentum, nesterov, weight_decay) -> dict:
+        nesterov, momentum = as_flag(nesterov, "nesterov"), not_negative(momentum, "momentum")
         if nesterov and not momentum:
             raise ValueError("nesterov: got True without momentum, expected momentum > 0")
-        self._buffer_names = ("momentum",) if momentum else ()
-        super().__init__(
-            module,
-            lr=not_negative(lr, "lr"),
-            momentum=not_negative(momentum, "momentum"),
-            nesterov=bool(nesterov),
-            weight_decay=not_negative(weight_decay, "weight_decay"),
-        )
+        return {
+            "lr": not_negative(lr, "lr"),
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "weight_decay": not_negative(weight_decay, "weight_decay"),
+        }
+
+    def _checked_state(self, state):
+        options, *rest = super()._checked_state(state)
+        if bool(options["momentum"]) != bool(self._buffer_names):
+            raise ValueError(
+                f"state: got momentum={options['momentum']}, expected "
+                f"{'more than 0' if self._buffer_names else '0'}, as this optimiser has"
+            )
+        return options, *rest
 
     def _update(self, value, grad, scratch, momentum=None):
         o = self.options
@@ -207,15 +243,21 @@ class Adam(Optimiser):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ):
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas: got {betas}, expected two numbers, 0 <= beta < 1")
         super().__init__(
             module,
-            lr=not_negative(lr, "lr"),
-            betas=tuple(map(float, betas)),
-            eps=not_negative(eps, "eps"),
-            weight_decay=not_negative(weight_decay, "weight_decay"),
+            **self._checked_options(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay),
         )
+
+    @staticmethod
+    def _checked_options(*, lr, betas, eps, weight_decay) -> dict:
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"betas: got {betas!r}, expected two numbers, 0 <= beta < 1")
+        return {
+            "lr": not_negative(lr, "lr"),
+            "betas": tuple(as_probability(beta, "betas") for beta in betas),
+            "eps": not_negative(eps, "eps"),
+            "weight_decay": not_negative(weight_decay, "weight_decay"),
+        }
 
     def _update(self, value, grad, scratch, exp_avg, exp_avg_sq):
         o = self.options
@@ -305,13 +347,20 @@ def clip_grad_norm(grads: Mapping[str, np.ndarray], max_norm: float) -> float:
 
 
 def not_negative(value: float, name: str) -> float:
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name}: got {value}, expected a finite number of 0 or more")
-    return float(value)
+    """`value` as a float, refused unless it is a finite number of at least 0."""
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name}: got {value!r:.60}, expected a finite number of 0 or more")
+    return number
 
 
-def compare_names(what: str, got: Mapping, expected: Mapping) -> None:
+def compare_names(what: str, got: Mapping, expected: Collection[str]) -> None:
     """Refuse `got` unless it has the names of `expected`, and say which are wrong."""
-    missing, extra = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))
+    if not isinstance(got, Mapping):
+        raise TypeError(f"{what}: got {type(got).__name__}, expected a dict with {sorted(expected)}")
+    missing, extra = sorted(set(expected) - set(got)), sorted(set(got) - set(expected), key=str)
     if missing or extra:
         raise KeyError(f"{what}: missing {missing}, unexpected {extra}")

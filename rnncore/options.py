@@ -1,13 +1,22 @@
-"""Options that several commands share, and the types of their values."""
+"""Options that several commands share, the types of their values, and where results may go."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import importlib
+import json
 import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
 
 import rnncore
+from rnncore.io.files import check_target
+
+
+class CommandError(Exception):
+    """The user can put it right: one line on stderr, exit status 2."""
 
 
 def add_threads(parser) -> None:
@@ -22,6 +31,51 @@ def set_threads(arguments) -> None:
     # numpy's own pool of threads spins between calls, on the processors that ours work on.
     with contextlib.suppress(ImportError):
         importlib.import_module("threadpoolctl").threadpool_limits(1, user_api="blas")
+
+
+def claim_folder(folder: Path, names: Iterable[str], keys: Iterable[str], source=None) -> None:
+    """Make the folder for a command's results, unless what is in it would be lost.
+
+    Parameters
+    ----------
+    folder : Path
+    names : sequence of str
+        The files that will be written; the first is JSON. They may replace those of an earlier run,
+        which are known by it.
+    keys : sequence of str
+        What that JSON has.
+    source : path, optional
+        The file that the command reads.
+    """
+    names = list(names)
+    there = [name for name in names if os.path.lexists(folder / name)]
+    for name in there:
+        if is_same(folder / name, source):
+            raise CommandError(f"--out {folder}: {name} there is the file that is read; give another")
+    if there and not _has_keys(folder / names[0], set(keys)):
+        raise CommandError(
+            f"--out {folder}: {there[0]} there was not written by this command and would be lost; "
+            "give another folder, or remove it"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        check_target(folder / name)
+
+
+def is_same(path, source) -> bool:
+    """Whether two paths are one file, by whatever links."""
+    try:
+        return source is not None and os.path.samefile(path, source)
+    except OSError:
+        return False
+
+
+def _has_keys(path: Path, keys: set[str]) -> bool:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and keys <= set(found)
 
 
 def _number(text: str, kind, fits, expected: str):

@@ -4,7 +4,8 @@
                  ↑ state of the window before           └ checkpoint, callbacks
 
 A run that is interrupted and resumed from its checkpoint has the bits of the run that was not:
-the file holds weights, optimiser, place in the data, carried state and the dropout counters.
+the file holds weights, optimiser, place in the data, carried state and the dropout counters, and a
+digest of the data. All of it is checked before a run takes over any of it.
 """
 
 from __future__ import annotations
@@ -14,16 +15,23 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from numbers import Real
+from typing import TypeGuard
 
 import numpy as np
 
-from rnncore.io.safetensors import DamagedFileError, load_arrays, save_arrays
+from rnncore._checks import as_size
+from rnncore.data import fingerprint
+from rnncore.io.fields import DamagedFileError, Field, named_errors
+from rnncore.io.files import check_target
+from rnncore.io.safetensors import load_arrays, load_metadata, save_arrays
 from rnncore.module import Module
 from rnncore.nn import SequenceModel
-from rnncore.nn.sequence import SequenceRecord
+from rnncore.nn.sequence import SequenceRecord, read_config
 from rnncore.optim import Optimiser, clip_grad_norm
 
-_FORMAT = "rnncore checkpoint 1"
+# The second says which data the run was of.
+FORMATS = ("rnncore checkpoint 1", "rnncore checkpoint 2")
 
 
 class Trainer:
@@ -34,11 +42,11 @@ class Trainer:
     model : SequenceModel
     optimiser : Optimiser
     batches : sequence of (x, targets) or (x, targets, lengths)
-        For example `rnncore.data.batches`. Gone through in order, over and over.
+        At least one; for example `rnncore.data.batches`. Gone through in order, over and over.
     valid : sequence, optional
         The same of held-out text, for `evaluate`.
     max_norm : float or None
-        Gradients are clipped to this joint norm (Pascanu 2013); None does not clip.
+        Gradients are clipped to this joint norm, above 0 (Pascanu 2013); None does not clip.
     carry : bool
         The state after one window is where the next begins, but for the first of each round.
         False for batches that have nothing to do with each other.
@@ -89,12 +97,45 @@ class Trainer:
             raise ValueError("optimiser: got one of another module, expected one made for model")
         self.model, self.optimiser, self.batches, self.valid = model, optimiser, batches, valid
         self.max_norm, self.carry, self.callbacks = max_norm, carry, list(callbacks)
+        self._fingerprint: tuple[Sequence, str | None] | None = None
         self.updates = 0
         self.losses: list[float] = []
         self.state: np.ndarray | tuple | None = None
         self.record: SequenceRecord | None = None
         self.grad_norm = math.nan
         self.stop = self.interrupted = False
+
+    @property
+    def batches(self) -> Sequence:
+        """The windows of training."""
+        return self._batches
+
+    @batches.setter
+    def batches(self, batches: Sequence) -> None:
+        self._batches = _some("batches", batches)
+
+    @property
+    def valid(self) -> Sequence | None:
+        """Those of `evaluate`."""
+        return self._valid
+
+    @valid.setter
+    def valid(self, valid: Sequence | None) -> None:
+        self._valid = None if valid is None else _some("valid", valid)
+
+    @property
+    def max_norm(self) -> float | None:
+        """What gradients are clipped to."""
+        return self._max_norm
+
+    @max_norm.setter
+    def max_norm(self, max_norm: float | None) -> None:
+        real = isinstance(max_norm, Real) and not isinstance(max_norm, bool)
+        if max_norm is not None and not (real and max_norm > 0):
+            raise ValueError(
+                f"max_norm: got {max_norm!r}, expected a number above 0, or None, which does not clip"
+            )
+        self._max_norm = max_norm
 
     def update(self) -> float:
         """One window: forward, backward, clip, step. Returns the loss before the step."""
@@ -138,6 +179,7 @@ class Trainer:
             Show a bar; None shows it where stderr is a terminal.
         checkpoint : path, optional
             Saved there at the end, also at the end by Ctrl-C. A second Ctrl-C does not wait.
+            A place that cannot be written to is refused at once.
         every : int, optional
             Save after every so many updates, too.
         notes : JSON value, optional
@@ -145,6 +187,10 @@ class Trainer:
         """
         from tqdm import tqdm
 
+        updates = as_size(updates, "updates", least=0)
+        every = None if every is None else as_size(every, "every")
+        if checkpoint:
+            check_target(checkpoint)
         self.stop = self.interrupted = False
         off = None if progress is None else not progress
         with _interruptible() as interrupt, tqdm(total=updates, disable=off, leave=False) as bar:
@@ -178,11 +224,12 @@ class Trainer:
         arrays |= {f"carry.{i}": array for i, array in enumerate(_as_tuple(self.state))}
         arrays["losses"] = np.array(self.losses, np.float64)
         metadata = {
-            "format": _FORMAT,
+            "format": FORMATS[-1],
             "model": self.model.config,
             "optimiser": optimiser | {"kind": type(self.optimiser).__name__},
             "updates": self.updates,
             "windows": len(self.batches),
+            "data": self._data(),
             "masks": [[int(m._mask_seed), m._calls] for m in _dropping(self.model)],
             "notes": notes,
         }
@@ -190,6 +237,8 @@ class Trainer:
 
     def resume(self, path) -> Trainer:
         """Go on where the run that wrote `path` was; the same data has to be given.
+
+        The whole file is checked first: a trainer that refuses one is as it was.
 
         Raises
         ------
@@ -199,25 +248,61 @@ class Trainer:
             It is of another model, another optimiser or other data.
         """
         arrays, metadata = read_checkpoint(path)
-        kind = type(self.optimiser).__name__
-        for what, got, expected in (
-            ("model", metadata["model"], self.model.config),
-            ("optimiser", metadata["optimiser"]["kind"], kind),
-            ("number of windows", metadata["windows"], len(self.batches)),
-        ):
+        head = Field(metadata, path)
+        written = {
+            "model": (metadata["model"], self.model.config),
+            "optimiser": (metadata["optimiser"]["kind"], type(self.optimiser).__name__),
+            "number of windows": (metadata["windows"], len(self.batches)),
+        }
+        for what, (got, expected) in written.items():
             if got != expected:
                 raise ValueError(f"{path}: its {what} is {got}, this run's is {expected}")
-        self.model.load_state_dict(_under("model", arrays))
-        self.optimiser.load_state_dict(
-            metadata["optimiser"] | {"buffers": _under("optimiser", arrays)}
-        )
-        carry = _under("carry", arrays)
-        carried = tuple(carry[str(i)] for i in range(len(carry)))
+        self._check_data(path, metadata.get("data"))
+        weights = _fitting(path, "model", arrays, self.model.parameters)
+        buffers = _fitting(path, "optimiser", arrays, self.optimiser.buffers)
+        with named_errors(head["optimiser"]):
+            options, steps = metadata["optimiser"]["options"], metadata["optimiser"]["steps"]
+            state = self.optimiser._checked_state(
+                {"options": options, "steps": steps, "buffers": buffers}
+            )
+        carried = self._fitting_carry(path, arrays, metadata["updates"])
+        dropping = _dropping(self.model)
+        pairs = [pair.items(2) for pair in head["masks"].items(len(dropping))]
+        masks = [(seed.whole(0, 2**64 - 1), calls.whole()) for seed, calls in pairs]
+
+        self.model.load_state_dict(weights)
+        self.optimiser._take(*state)
         self.state = None if not carried else carried if len(carried) > 1 else carried[0]
         self.updates, self.losses = metadata["updates"], arrays["losses"].tolist()
-        for module, (seed, calls) in zip(_dropping(self.model), metadata["masks"], strict=True):
+        for module, (seed, calls) in zip(dropping, masks, strict=True):
             module._mask_seed, module._calls = np.uint64(seed), calls
         return self
+
+    def _data(self) -> str | None:
+        """The digest of the training data, computed once."""
+        if self._fingerprint is None or self._fingerprint[0] is not self.batches:
+            self._fingerprint = self.batches, fingerprint(self.batches)
+        return self._fingerprint[1]
+
+    def _check_data(self, path, written: str | None) -> None:
+        own = None if written is None else self._data()
+        if own and written and own != written:
+            raise ValueError(
+                f"{path}: its training data is another (digest {written[:12]}…, this run's is "
+                f"{own[:12]}…): give the batches that the run was made with"
+            )
+
+    def _fitting_carry(self, path, arrays: dict, updates: int) -> tuple[np.ndarray, ...]:
+        """The state after the last window, as the model has it after that window's rows."""
+        carry = _under("carry", arrays)
+        if not carry:
+            return ()
+        x = np.asarray(self.batches[(updates - 1) % len(self.batches)][0])
+        whole_batch = x.ndim + (self.model.embedding is not None) == 3
+        nothing = x[:, :0] if whole_batch and self.model.layer.batch_first else x[:0]
+        states = _as_tuple(self.model(nothing)[1])
+        own = {str(i): state for i, state in enumerate(states)}
+        return tuple(_fitting(path, "carry", arrays, own).values())
 
 
 def evaluate(model: SequenceModel, batches: Sequence, *, carry: bool = True) -> float:
@@ -229,24 +314,52 @@ def evaluate(model: SequenceModel, batches: Sequence, *, carry: bool = True) -> 
         total += float(losses.sum(dtype=np.float64))
         count += counted
         state = after if carry else None
+    if not count:
+        raise ValueError("batches: got no step that counts, expected at least one")
     unit = math.log(2) if model.loss_name == "cross_entropy" else 1.0
-    return total / max(count, 1) / unit
+    return total / count / unit
 
 
 def read_checkpoint(path) -> tuple[dict[str, np.ndarray], dict]:
-    """``(arrays, metadata)`` of a checkpoint; anything else is refused."""
+    """``(arrays, metadata)`` of a checkpoint; anything else is refused.
+
+    What stands in it on its own is checked here; whether it fits a run, `Trainer.resume` knows.
+    """
     arrays, metadata = load_arrays(path)
-    if not isinstance(metadata, dict) or metadata.get("format") != _FORMAT:
+    if not _is_ours(metadata):
         raise DamagedFileError(f"{path} is no checkpoint of this version of rnncore")
+    head = Field(metadata, path)
+    read_config(head["model"])
+    optimiser = head["optimiser"]
+    optimiser["kind"].text()
+    optimiser["options"].keys()
+    optimiser["steps"].whole()
+    head["windows"].whole(1)
+    head["masks"].items()
+    head.require(["notes"])  # anything
+    if metadata["format"] != FORMATS[0] and head["data"].value is not None:
+        head["data"].text()
+    Field(arrays, path)["losses"].array((head["updates"].whole(),), np.float64)
     return arrays, metadata
+
+
+def is_checkpoint(path) -> bool:
+    """Whether a file says that it is a checkpoint of ours; the rest of it is not looked at."""
+    try:
+        return _is_ours(load_metadata(path))
+    except (OSError, DamagedFileError):
+        return False
+
+
+def _is_ours(metadata) -> TypeGuard[dict]:
+    return isinstance(metadata, dict) and metadata.get("format") in FORMATS
 
 
 def load_model(path) -> tuple[SequenceModel, dict]:
     """The trained model of a checkpoint, and the checkpoint's metadata (``["notes"]`` is yours)."""
     arrays, metadata = read_checkpoint(path)
-    model = SequenceModel.from_config(metadata["model"])
-    model.load_state_dict(_under("model", arrays))
-    return model, metadata
+    config = Field(metadata, path)["model"]
+    return SequenceModel.from_file(config, _under("model", arrays)), metadata
 
 
 @contextmanager
@@ -275,6 +388,30 @@ def _dropping(module: Module) -> list:
     for child in module._modules.values():
         found += _dropping(child)
     return found
+
+
+def _some(name: str, batches: Sequence) -> Sequence:
+    """`batches`, refused where there are none, or where they cannot be counted."""
+    if not (hasattr(batches, "__len__") and hasattr(batches, "__getitem__")):
+        raise TypeError(
+            f"{name}: got {type(batches).__name__}, expected a sequence of (x, targets) or (x, "
+            "targets, lengths); make a list of what can be gone through once"
+        )
+    if not len(batches):
+        raise ValueError(
+            f"{name}: got none, expected at least one (x, targets) or (x, targets, lengths)"
+        )
+    return batches
+
+
+def _fitting(path, prefix: str, arrays: dict, own: dict) -> dict[str, np.ndarray]:
+    """The arrays under `prefix`, which have to be those of `own` by name, shape and dtype."""
+    found = Field(_under(prefix, arrays), path, prefix)
+    found.only(own)
+    return {
+        name: found[name].array(values.shape, values.dtype, finite=False)
+        for name, values in own.items()
+    }
 
 
 def _as_tuple(state) -> tuple:

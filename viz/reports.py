@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnncore.io.safetensors import write_bytes
+from rnncore.io.files import write_bytes
 
 from . import style
 from .diagnosis import diagnose, median
@@ -87,7 +87,7 @@ def report(runs, path, *, title: str = "rnncore report") -> Path:
     for name, run in runs.items():
         parts.append(_tape(name, run, norms[name]) if name in tapes else _recorded(name, run))
     path = Path(path)
-    write_bytes(path, _page(title, "\n".join(parts)).encode())
+    write_bytes(path, _page(title, "\n".join(parts)).encode(errors="replace"))
     return path
 
 

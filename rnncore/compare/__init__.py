@@ -26,7 +26,8 @@ def add_arguments(parser):
         "file", nargs="?", metavar="FILE",
         help="a UTF-8 text, or a table (.csv, .tsv); without one, the documentation topics of "
         "this Python")
-    parser.add_argument("--out", default="rnncore-compare", help="folder for results (%(default)s)")
+    parser.add_argument("--out", default="rnncore-compare", help="folder for results (%(default)s); a "
+                        "compare.json or .png there that is not an earlier result is not replaced")
     parser.add_argument("--kind", choices=("text", "series"), help="what FILE is (by its ending)")
     parser.add_argument("--columns", metavar="A,B", help="columns of a table (all numeric ones)")
     parser.add_argument("--limit", type=options.count, default=200_000,
@@ -49,7 +50,7 @@ def run(arguments):
     columns = arguments.columns.split(",") if arguments.columns else None
     data = series.read(arguments.file, columns=columns, kind=arguments.kind, limit=arguments.limit)
     out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
+    options.claim_folder(out, report.FILES, report.KEYS, arguments.file)
     print(data, flush=True)
     settings = {
         "hidden": arguments.hidden or (32 if data.real else 128),

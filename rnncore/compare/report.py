@@ -6,6 +6,12 @@ import json
 
 import numpy as np
 
+from rnncore.io.files import write_bytes, write_figure
+
+# What is written, and the entries of the first.
+FILES = ("compare.json", "compare.png")
+KEYS = ("data", "settings", "loss", "models", "not_fitted")
+
 # Okabe & Ito's colours and a marker each: told apart without colour, too.
 STYLES = {
     "AutoRegressive, order 1": ("#56B4E9", "v"), "AutoRegressive, BIC": ("#CC79A7", "D"),
@@ -97,8 +103,8 @@ def draw(axes, results, data):
 
 def write(folder, results, data, settings, failures=()):
     """Write ``compare.json`` and ``compare.png`` into `folder`; returns their paths."""
-    paths = folder / "compare.json", folder / "compare.png"
+    paths = [folder / name for name in FILES]
     values = as_json(results, data, settings, failures)
-    paths[0].write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    figure(results, data).savefig(paths[1], dpi=130)
+    write_bytes(paths[0], (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
+    write_figure(paths[1], figure(results, data), dpi=130)
     return paths

@@ -7,7 +7,7 @@ text ─ runs: train each cell, measure it ─┬ table on stdout
 `runs` computes and draws nothing, `figures` and `page` draw and compute nothing.
 """
 
-from rnncore.debug.page import write_report
+from rnncore.debug.page import FILES, KEYS, write_report
 from rnncore.debug.runs import Budget, Run, compare, table
 
-__all__ = ["Budget", "Run", "compare", "table", "write_report"]
+__all__ = ["FILES", "KEYS", "Budget", "Run", "compare", "table", "write_report"]

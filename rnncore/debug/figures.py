@@ -7,6 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from rnncore.debug.runs import LATER, Run, share
+from rnncore.io.files import write_figure
+from rnncore.layers import RNN
+from rnncore.nn import CELLS
+
+# The pictures: of all cells together, one a measure, and of each its states and, if it has, gates.
+NAMES = (
+    "jacobian_norms", "gradient_flow", "loss",
+    *(f"states_{cell.replace('-', '_')}" for cell in CELLS),
+    *(f"gates_{cell}" for cell, (kind, _) in CELLS.items() if kind is not RNN),
+)  # fmt: skip
 
 
 def draw_all(out: Path, runs: list[Run]) -> list[tuple[Path, str]]:
@@ -30,7 +40,7 @@ def draw_all(out: Path, runs: list[Run]) -> list[tuple[Path, str]]:
     written = []
     for name, figure, caption in figures:
         path = out / f"{name}.png"
-        figure.savefig(path, dpi=120)
+        write_figure(path, figure, dpi=120)
         written.append((path, caption))
     return written
 

@@ -11,8 +11,13 @@ import numpy as np
 
 import rnncore
 from rnncore.data import Corpus
+from rnncore.debug.figures import NAMES, draw_all
 from rnncore.debug.runs import LATER, Budget, Run
-from rnncore.io.safetensors import write_bytes
+from rnncore.io.files import write_bytes
+
+# What a report consists of, and the entries of its results.json.
+FILES = ("results.json", "index.html", *(f"{name}.png" for name in NAMES))
+KEYS = ("version", "build", "text", "budget", "cells")
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -56,8 +61,6 @@ def write_report(out, corpus: Corpus, budget: Budget, runs: list[Run]) -> list[P
     list of Path
         What was written, index.html last.
     """
-    from rnncore.debug.figures import draw_all
-
     out = Path(out)
     results = out / "results.json"
     text = json.dumps(as_json(corpus, budget, runs), indent=1, allow_nan=False)

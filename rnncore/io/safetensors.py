@@ -1,8 +1,7 @@
-"""Named arrays in one file: safetensors, whole or not at all, and checked when read.
+"""Named arrays in one file: safetensors, whole or not at all (see ``files.py``), checked when read.
 
-A file is written to a temporary name beside its place, flushed to the disk and renamed: whoever
-looks sees the old file or the new one, never a part. The header carries one JSON value and a
-SHA-256 of everything, so a file that was cut short or changed is refused, not half believed.
+The header carries one JSON value and a SHA-256 of everything, so a file that was cut short or
+changed is refused, not half believed.
 """
 
 from __future__ import annotations
@@ -10,17 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
+import stat
 from collections.abc import Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from rnncore.io.fields import DamagedFileError, read_json
+from rnncore.io.files import write_bytes
+
+__all__ = ["DamagedFileError", "load_arrays", "load_metadata", "save_arrays"]
+
 _JSON, _DIGEST = "rnncore.json", "rnncore.sha256"
-
-
-class DamagedFileError(ValueError):
-    """The file is not what was written, or not a file of this kind."""
+# Types of tensors, by the names in a file's header, that numpy has too.
+_TYPES = ("BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "F32", "F64", "C64")
 
 
 def save_arrays(path, arrays: Mapping[str, np.ndarray], metadata=None) -> None:
@@ -29,7 +32,7 @@ def save_arrays(path, arrays: Mapping[str, np.ndarray], metadata=None) -> None:
     Parameters
     ----------
     path : str or path
-        Replaced if it exists.
+        Replaced if it exists (see `rnncore.io.files`).
     arrays : dict of str to ndarray
     metadata : JSON value, optional
 
@@ -46,7 +49,7 @@ def save_arrays(path, arrays: Mapping[str, np.ndarray], metadata=None) -> None:
     """
     from safetensors.numpy import save
 
-    arrays = {name: np.asarray(values, order="C") for name, values in arrays.items()}
+    arrays = {name: _as_written(name, values) for name, values in arrays.items()}
     text = json.dumps(metadata, sort_keys=True)
     header = {_JSON: text, _DIGEST: _digest(arrays, text)}
     write_bytes(path, save(arrays, metadata=header))
@@ -62,49 +65,67 @@ def load_arrays(path) -> tuple[dict[str, np.ndarray], object]:
     DamagedFileError
         It is no safetensors file, was cut short, or differs from its checksum.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    with path.open("rb"):  # the plain OSError, with its file name
-        pass
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DamagedFileError(
-            f"{path} is not a whole safetensors file ({reason}): "
-            "it was cut short, changed, or is something else"
-        ) from None
+    with _opened(path) as file:
+        header = file.metadata() or {}
+        arrays = {name: _tensor(path, file, name) for name in file.keys()}  # noqa: SIM118
     if _JSON not in header:
         return arrays, None
     if _digest(arrays, header[_JSON]) != header.get(_DIGEST):
         raise DamagedFileError(
             f"{path} is damaged: its content differs from its checksum; use another copy"
         )
-    return arrays, json.loads(header[_JSON])
+    return arrays, read_json(header[_JSON], path)
 
 
-def write_bytes(path, content: bytes) -> None:
-    """`content` at `path`, or what was there before: never a part."""
-    path = Path(os.path.realpath(path))
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+def load_metadata(path):
+    """The JSON value of a file alone, its checksum not looked at; None in one that others wrote."""
+    with _opened(path) as file:
+        header = file.metadata() or {}
+    return read_json(header[_JSON], path) if _JSON in header else None
+
+
+def _as_written(name: str, values) -> np.ndarray:
+    values = np.asarray(values, order="C")
+    if values.dtype.kind not in "biufc" or values.dtype.itemsize > 8:
+        raise TypeError(
+            f"arrays: got {name!r} of {values.dtype}, expected numbers of at most 8 bytes: float64, "
+            "int64, bool, …"
+        )
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+@contextmanager
+def _opened(path):
+    """A file's header, read and found to fit the file's size: no tensor is allocated before."""
+    from safetensors import SafetensorError, safe_open
+
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DamagedFileError(f"{path} is a device or a pipe: give a file")
+    with Path(path).open("rb"):  # the plain OSError, with its file name
+        pass
     try:
-        with aside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the rename itself, where a directory can be synced
-        folder = os.open(path.parent, os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DamagedFileError(
+            f"{path} is not a whole safetensors file ({reason}): "
+            "it was cut short, changed, or is something else"
+        ) from None
+
+
+def _tensor(path, file, name: str) -> np.ndarray:
+    kind = file.get_slice(name).get_dtype()
+    if kind not in _TYPES:
+        raise DamagedFileError(
+            f"{path}: the tensor {name!r} is of type {kind}, which numpy does not have: convert it "
+            "to float32 or float16 where it was written, in torch with .float()"
+        )
+    try:
+        return file.get_tensor(name)
+    except ValueError as error:  # more axes than numpy has
+        raise DamagedFileError(f"{path}: the tensor {name!r} cannot be read: {error}") from None
 
 
 def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:

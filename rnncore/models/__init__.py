@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import importlib
 
-_HOMES = {
+_MODELS = {
     "AutoRegressive": "autoregressive",
     "Markov": "markov",
     "HiddenMarkov": "hidden_markov",
     "SwitchingAutoRegressive": "switching",
     "Recurrent": "recurrent",
     "SequenceClassifier": "classifier",
+}
+_HOMES = _MODELS | {
     "SequenceModelBase": "base",
     "Gaussian": "base",
     "NotFittedError": "base",
@@ -59,8 +61,6 @@ def load(path):
     from .storage import load_model
 
     kind, params, state = load_model(path)
-    if kind not in _HOMES:
-        raise ValueError(f"path: {str(path)!r} holds a {kind}, expected one of {sorted(_HOMES)}")
-    model = __getattr__(kind)(**params)
-    model._set_state(state)
-    return model
+    if kind not in _MODELS:
+        raise ValueError(f"path: {str(path)!r} holds a {kind}, expected one of {sorted(_MODELS)}")
+    return __getattr__(kind)._restored(params, state)

@@ -17,9 +17,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .base import Gaussian, SequenceModelBase, check_fitted, check_length, generator
+from .base import (
+    KIND_NAMES,
+    Gaussian,
+    SequenceModelBase,
+    check_fitted,
+    check_length,
+    check_option,
+    generator,
+)
 from .regression import BLOCK, Triangle, design, log_normal
-from .sequences import as_list, as_real
+from .sequences import MISSING, as_list, as_real
+
+# What `fit` finds, and what follows from it.
+LEARNT = ("order_", "n_exog_", "n_rows_", "weights_", "covariances_", "criterion_")
+DERIVED = ("intercept_", "exog_coef_", "coef_", "covariance_", "spectral_radius_", "stationary_")
 
 
 class Forecast(NamedTuple):
@@ -179,6 +191,24 @@ class AutoRegressive(SequenceModelBase):
         self.covariance_ = self.covariances_[self.order_]
         self.spectral_radius_ = float(np.abs(np.linalg.eigvals(self._companion())).max(initial=0))
         self.stationary_ = bool(self.spectral_radius_ < 1)
+
+    def _set_state(self, state):
+        state.only((*KIND_NAMES, *LEARNT, *DERIVED))
+        self._set_kind_from(state, ("real",))
+        self.order_, self.n_exog_ = state["order_"].whole(), state["n_exog_"].whole()
+        self.n_rows_, width = state["n_rows_"].whole(), self.n_features_
+        weights = state["weights_"].items(self.order_ + 1)
+        self.weights_ = [field.array((1 + self.n_exog_ + k * width, width))
+                         for k, field in enumerate(weights)]
+        self.covariances_ = [field.array((width, width))
+                             for field in state["covariances_"].items(self.order_ + 1)]
+        if "criterion_" in state:
+            self.criterion_ = state["criterion_"].array((None,), finite=False)
+        self._unpack_weights()
+
+    def _check_settings(self):
+        self._orders()
+        check_option("missing", self.missing, MISSING)
 
     def _companion(self):
         """The matrix that shifts the window by one step, ``(order·F, order·F)``."""

@@ -24,14 +24,18 @@ from .estimator import (
     NotFittedError,
     check_fitted,
     check_length,
+    check_number,
     check_option,
     generator,
     progress_bar,
 )
-from .sequences import MISSING, Alphabet, as_list, as_real, guess_kind
+from .sequences import KINDS, MISSING, Alphabet, as_list, as_real, guess_kind
 
-__all__ = ["Gaussian", "NotFittedError", "SequenceModelBase", "SequenceReader", "check_fitted",
-           "check_length", "check_option", "generator", "progress_bar"]
+__all__ = ["KIND_NAMES", "Gaussian", "NotFittedError", "SequenceModelBase", "SequenceReader", "check_fitted",
+           "check_length", "check_number", "check_option", "generator", "progress_bar"]
+
+
+KIND_NAMES = ("kind_", "n_features_", "alphabet_")  # what `SequenceReader` has learnt
 
 
 class Gaussian(NamedTuple):
@@ -115,6 +119,17 @@ class SequenceReader(Estimator):
         if sequence is None:
             return np.empty(0, np.int64)
         return self._alphabet.encode(sequence, name=name)
+
+    def _set_kind_from(self, state, kinds=KINDS):
+        """Take over what a file says of the sequences that its model was fitted on."""
+        self.kind_ = state["kind_"].text(kinds)
+        if self.kind_ == "real":
+            self.n_features_ = state["n_features_"].whole(1)
+            return
+        alphabet = state["alphabet_"]
+        self.alphabet_ = alphabet.text() if self.kind_ == "text" else alphabet.whole(1)
+        if not self.alphabet_:
+            raise alphabet.refuse("at least one character")
 
     @property
     def n_symbols_(self):

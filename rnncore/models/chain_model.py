@@ -3,6 +3,7 @@
 A subclass names its `Parameter`\\ s and writes
 
 ``_shapes(values)``        check the values, and give each the form it is used in
+``_check_kind(values)``    refuse values that are not of the sequences it was fitted on
 ``_build(values)``         its `Chain` and emission (see `em`)
 ``_rows(sequence)``        a checked sequence as rows of the emission
 ``_begin(rows, rng)``      values to begin a fit with
@@ -13,8 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import SequenceModelBase, check_fitted, progress_bar
+from rnncore.io.fields import named_errors
+
+from .base import KIND_NAMES, SequenceModelBase, check_fitted, check_option, progress_bar
 from .em import Rows, Workers, expect, filtered, posteriors
+from .sequences import MISSING
 
 
 class Parameter:
@@ -63,10 +67,7 @@ class ChainModel(SequenceModelBase):
         progress : bool or callable
             A bar, or a function called as ``progress(done, total, info)``.
         """
-        for name in ("n_states", "n_iter", "n_init"):
-            check_count(name, getattr(self, name))
-        if self.random_state is not None:
-            check_count("random_state", self.random_state, least=0)
+        self._check_settings()
         arrays = self._read_rows(sequences)
         rows = Rows.pack(arrays)
         if len(rows.values) == 0:
@@ -87,6 +88,14 @@ class ChainModel(SequenceModelBase):
         self.__dict__["_values"], history, self.converged_ = best
         self.history_ = np.array(history)
         return self
+
+    def _check_settings(self):
+        for name in ("n_states", "n_iter", "n_init"):
+            check_count(name, getattr(self, name))
+        if self.random_state is not None:
+            check_count("random_state", self.random_state, least=0)
+        check_option("missing", self.missing, MISSING)
+        self._parameters()
 
     def _climb(self, rows, values, workers, bar):
         """EM from `values`: the last ones, log likelihoods before each step, whether it settled."""
@@ -181,9 +190,19 @@ class ChainModel(SequenceModelBase):
         return super()._get_state() | {"values": dict(self.__dict__.get("_values", {}))}
 
     def _set_state(self, state):
-        state = dict(state)
-        self.__dict__["_values"] = state.pop("values")
-        super()._set_state(state)
+        state.only((*KIND_NAMES, "values", "history_", "converged_"))
+        known = [name for name in dir(type(self)) if isinstance(getattr(type(self), name), Parameter)]
+        state["values"].only(known)
+        values = {name: field.array() for name, field in state["values"].entries().items()}
+        self.__dict__["_values"] = values
+        if "kind_" in state:
+            self._set_kind_from(state)
+        if "history_" in state:
+            self.history_ = state["history_"].array((None,), finite=False)
+            self.converged_ = state["converged_"].flag()
+        if all(name in values for name in self._parameters()):
+            with named_errors(state["values"]):
+                self._check_kind(self._shapes(values))
 
 
 def check_count(name, value, least=1):

@@ -8,18 +8,21 @@ from __future__ import annotations
 import numpy as np
 
 from rnncore.data import buckets
+from rnncore.io.fields import named_errors
 from rnncore.nn import cross_entropy, mse
 from rnncore.optim import Adam
 
-from .base import SequenceReader, check_fitted, check_option, generator
+from .base import KIND_NAMES, SequenceReader, check_fitted, check_option, generator
 from .feed import RealFeed, SymbolFeed
 from .networks import (
     build_network,
     check_network,
     descend,
+    history_from,
     log_softmax,
-    network_from_state,
+    network_from,
     network_state,
+    scale_from,
     train_epochs,
 )
 from .sequences import as_list
@@ -104,8 +107,7 @@ class SequenceClassifier(SequenceReader):
     # -- learning --------------------------------------------------------------------
     def fit(self, X, y, *, progress=False):
         """Train on sequences `X` and their answers `y`, one each; returns self."""
-        check_network(self)
-        check_option("readout", self.readout, READOUTS)
+        self._check_settings()
         arrays = self._read(_one_each(X))
         target = self._learn_targets(y, len(arrays))
         seeds = np.random.SeedSequence(self.seed).generate_state(2, np.uint64).tolist()
@@ -129,13 +131,17 @@ class SequenceClassifier(SequenceReader):
             label=f"SequenceClassifier {self.cell}")
         return self
 
+    def _check_settings(self):
+        check_network(self)
+        check_option("readout", self.readout, READOUTS)
+        check_option("task", self.task, TASKS)
+
     def _learn_targets(self, y, count):
         """Class numbers ``(N,)``, or standardised numbers ``(N, 1)``."""
         y = np.asarray(y)
         if y.shape != (count,):
             raise ValueError(f"y: got shape {y.shape}, expected ({count},), an answer a sequence")
-        task = check_option("task", self.task, TASKS)
-        self.task_ = task if task != "auto" else "number" if y.dtype.kind == "f" else "label"
+        self.task_ = self.task if self.task != "auto" else "number" if y.dtype.kind == "f" else "label"
         if y.dtype.kind == "f" and not np.isfinite(y).all():
             at = int(np.argmin(np.isfinite(y)))
             raise ValueError(f"y: got {y[at]} at {at}, expected finite numbers")
@@ -270,11 +276,31 @@ class SequenceClassifier(SequenceReader):
         return state
 
     def _set_state(self, state):
-        super()._set_state(state)
-        if "network_" in state:
-            self.network_ = network_from_state(state["network_"])
-        if "classes_" in state:
-            self.classes_ = np.array(state["classes_"])
+        own = ("classes_",) if state["task_"].text(TASKS[1:]) == "label" else ("y_shift_", "y_scale_")
+        state.only((*KIND_NAMES, "network_", "shift_", "scale_", "task_", "history_", *own))
+        self._set_kind_from(state)
+        if self._real:
+            scale_from(self, state)
+        self.task_, outputs = state["task_"].value, 1
+        if self.task_ == "label":
+            self.classes_ = _labels_from(state["classes_"])
+            outputs = len(self.classes_)
+        else:
+            self.y_shift_, self.y_scale_ = state["y_shift_"].number(), state["y_scale_"].number(0)
+        self.network_ = network_from(state["network_"], self._feed, outputs)
+        self.history_ = history_from(state["history_"])
+
+
+def _labels_from(field):
+    """The labels of a file: two or more, of one type."""
+    labels = [label.value for label in field.items()]
+    if len(labels) < 2 or {type(label) for label in labels} not in ({str}, {int}, {float}, {bool}):
+        raise field.refuse("two labels or more, all texts or all numbers")
+    with named_errors(field):
+        found = np.array(labels)
+    if found.dtype.kind not in "biufU":  # whole numbers of more than 64 bits
+        raise field.refuse("labels that numpy can hold")
+    return found
 
 
 def _one_each(X):

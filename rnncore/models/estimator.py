@@ -11,6 +11,8 @@ import inspect
 
 import numpy as np
 
+from rnncore.io.fields import named_errors
+
 from .storage import load_model, save_model
 
 
@@ -122,9 +124,18 @@ class Estimator:
                 if name.endswith("_") and not name.startswith("_")}
 
     def _set_state(self, state):
-        """The inverse of `_get_state`, called on a model made with the same settings."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        """The inverse of `_get_state`, called on a model made with the same settings.
+
+        `state` is a `rnncore.io.fields.Field` of a file that may come from anywhere: a model takes
+        over what it has checked. This one takes any learnt value, for models that others write.
+        """
+        for name, field in state.entries().items():
+            if not name.endswith("_") or name.startswith("_") or hasattr(type(self), name):
+                raise field.refuse(f"nothing of this name in a {type(self).__name__}")
+            setattr(self, name, field.value)
+
+    def _check_settings(self):
+        """Refuse settings that `fit` would refuse."""
 
     def save(self, path):
         """Write settings and learnt values to one safetensors file (no pickle).
@@ -137,9 +148,17 @@ class Estimator:
     @classmethod
     def load(cls, path):
         """Read what `save` wrote; a damaged file, or another class's, is refused."""
-        params, state = load_model(path, cls.__name__)
-        model = cls(**params)
-        model._set_state(state)
+        return cls._restored(*load_model(path, cls.__name__)[1:])
+
+    @classmethod
+    def _restored(cls, params, state):
+        """The model of a file's `Field`s."""
+        params.only(cls._param_names())
+        with named_errors(params):
+            model = cls(**params.value)
+            model._check_settings()
+        if state.keys():  # else it was never fitted
+            model._set_state(state)
         return model
 
 
@@ -148,6 +167,14 @@ def check_length(length, name="length"):
     if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
         raise ValueError(f"{name}: got {length!r}, expected an integer >= 0")
     return int(length)
+
+
+def check_number(name, value):
+    """A setting that is a finite number >= 0."""
+    real = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not real or not 0 <= value < np.inf:
+        raise ValueError(f"{name}: got {value!r}, expected a number >= 0")
+    return value
 
 
 def generator(seed):

@@ -236,6 +236,18 @@ class HiddenMarkov(ChainModel):
             self.__dict__.setdefault("kind_", "text" if isinstance(symbols, str) else "ids")
             self.__dict__.setdefault("alphabet_", symbols)
 
+    def _check_kind(self, values):
+        kind = self.__dict__.get("kind_")
+        if kind is None:  # set, not fitted
+            return
+        if (kind == "real") != (self.emission == "gaussian"):
+            raise ValueError(f"kind_: got {kind!r}, with emission={self.emission!r}")
+        if kind == "real":
+            check_shape("means_", values["means_"], (self.n_states, self.n_features_))
+        elif values["emissionprob_"].shape[1] < self._alphabet.size:
+            raise ValueError(f"emissionprob_: got {values['emissionprob_'].shape[1]} columns, "
+                             f"expected one for each of {self._alphabet.size} symbols")
+
     # -- data ------------------------------------------------------------------------------
     def _rows(self, array):
         return array

@@ -21,7 +21,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import SequenceModelBase, check_fitted, check_length, check_option, generator
+from .base import (
+    KIND_NAMES,
+    SequenceModelBase,
+    check_fitted,
+    check_length,
+    check_number,
+    check_option,
+    generator,
+)
 from .contexts import ContextTrie, Level, steps_before
 
 SMOOTHINGS = ("additive", "kneser-ney")
@@ -104,9 +112,8 @@ class Markov(SequenceModelBase):
                 or self.order < 0:
             raise ValueError(f"order: got {self.order!r}, expected an integer >= 0")
         check_option("smoothing", self.smoothing, SMOOTHINGS)
-        if not (np.isfinite(self.alpha) and self.alpha >= 0):
-            raise ValueError(f"alpha: got {self.alpha!r}, expected a number >= 0")
-        if self.discount is not None and not 0 < self.discount < 1:
+        check_number("alpha", self.alpha)
+        if self.discount is not None and not 0 < check_number("discount", self.discount) < 1:
             raise ValueError(f"discount: got {self.discount!r}, expected None or a number "
                              "between 0 and 1")
 
@@ -130,9 +137,24 @@ class Markov(SequenceModelBase):
                                                   self.counts_, self.discounts_, strict=True)]
 
     def _set_state(self, state):
-        super()._set_state(state)
-        if "pairs_" in state:
-            self._prepare()
+        state.only((*KIND_NAMES, "keys_", "pairs_", "counts_", "discounts_"))
+        self._set_kind_from(state, ("text", "ids"))
+        size, contexts, self.keys_ = self._alphabet.size, [1], []
+        for field in state["keys_"].items():
+            self.keys_.append(_ascending(field, contexts[-1] * (size + 1)))
+            contexts.append(len(self.keys_[-1]))
+        levels = state["pairs_"].items()
+        if not 1 <= len(levels) <= len(contexts):
+            raise state["pairs_"].refuse(f"a list of 1 to {len(contexts)}")
+        contexts = contexts[-len(levels):]
+        self.pairs_ = [_ascending(field, n * size)
+                       for field, n in zip(levels, contexts, strict=True)]
+        self.counts_ = [field.array((len(pairs),)) for field, pairs in
+                        zip(state["counts_"].items(len(levels)), self.pairs_, strict=True)]
+        if any((counts <= 0).any() for counts in self.counts_):
+            raise state["counts_"].refuse("counts above 0")
+        self.discounts_ = [d.number(0, 1) for d in state["discounts_"].items(len(levels))]
+        self._prepare()
 
     @property
     def n_parameters_(self):
@@ -259,6 +281,15 @@ class Markov(SequenceModelBase):
         share = self.stationary_distribution().ravel() if self._trie.order else np.ones(1)
         logs = np.log(table, out=np.zeros_like(table), where=table > 0)
         return float(-(share @ (table * logs).sum(axis=1)))
+
+
+def _ascending(field, bound):
+    """Whole numbers of a file, from 0 to under `bound`, each larger than the one before."""
+    values = field.array((None,), np.int64)
+    if bound >= 2**63 or (len(values) and not (
+            values[0] >= 0 and values[-1] < bound and (values[1:] > values[:-1]).all())):
+        raise field.refuse(f"rising whole numbers from 0 to under {bound:,}")
+    return values
 
 
 def _push(share, table):

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 
+from rnncore._checks import as_dtype
 from rnncore.nn import Dropout, Embedding, Linear, SequenceModel, make_layer
 from rnncore.optim import clip_grad_norm
 
 from .estimator import check_option, progress_bar
+from .sequences import MISSING
 
 CELLS = ("rnn", "gru", "lstm", "rnn-tanh", "rnn-relu", "rnn-sigmoid")
 
@@ -40,6 +42,10 @@ def check_shares(model, **limits):
 def check_network(model):
     """The settings that `Recurrent` and `SequenceClassifier` share."""
     cell_name(model.cell)
+    as_dtype(model.dtype)
+    check_option("missing", model.missing, MISSING)
+    if model.embedding_size is not None:
+        check_counts(model, embedding_size=1)
     check_counts(model, hidden_size=1, num_layers=1, batch_size=1, epochs=1, patience=1)
     check_shares(model, dropout=1, valid_fraction=1, lr=math.inf, max_norm=math.inf)
 
@@ -77,11 +83,39 @@ def network_state(network):
     return {"config": network.config, "weights": network.state_dict()}
 
 
-def network_from_state(state):
-    """The network that `network_state` described."""
-    network = SequenceModel.from_config(state["config"])
-    network.load_state_dict(state["weights"])
+def network_from(state, feed, outputs):
+    """The network that `network_state` described in a file, one that reads `feed`.
+
+    Parameters
+    ----------
+    state : Field
+    feed : SymbolFeed or RealFeed
+    outputs : int
+    """
+    state.only(("config", "weights"))
+    weights = {name: field.value for name, field in state["weights"].entries().items()}
+    network = SequenceModel.from_file(state["config"], weights)
+    layer, embedding = network.layer, network.embedding
+    inputs = layer.input_size if embedding is None else embedding.num_embeddings
+    if ((embedding is not None, inputs, network.head.out_features) != (
+            feed.symbols, feed.inputs, outputs) or layer.bidirectional or layer.batch_first):
+        raise state["config"].refuse(f"{feed.inputs} inputs and {outputs} outputs of one direction, "
+                                     "time first, as the model's sequences have")
     return network
+
+
+def history_from(field):
+    """The losses of every epoch that a file holds."""
+    return {name: [loss.number(finite=False) for loss in losses.items()]
+            for name, losses in field.entries().items()}
+
+
+def scale_from(model, state):
+    """Take over how a file's model standardises real values."""
+    shape = (model.n_features_,)
+    model.shift_, model.scale_ = state["shift_"].array(shape), state["scale_"].array(shape)
+    if (model.scale_ <= 0).any():
+        raise state["scale_"].refuse("deviations above 0")
 
 
 def descend(optimiser, loss, grads, max_norm):

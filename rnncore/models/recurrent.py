@@ -16,16 +16,25 @@ import numpy as np
 
 from rnncore.optim import Adam
 
-from .base import Gaussian, SequenceModelBase, check_fitted, check_length, generator
+from .base import (
+    KIND_NAMES,
+    Gaussian,
+    SequenceModelBase,
+    check_fitted,
+    check_length,
+    generator,
+)
 from .feed import RealFeed, SymbolFeed, lanes, windows
 from .networks import (
     build_network,
     check_counts,
     check_network,
     descend,
+    history_from,
     log_softmax,
-    network_from_state,
+    network_from,
     network_state,
+    scale_from,
     take_rows,
     train_epochs,
     zero_rows,
@@ -124,8 +133,7 @@ class Recurrent(SequenceModelBase):
         progress : bool or callable
             Updated once an epoch.
         """
-        check_network(self)
-        check_counts(self, window=1)
+        self._check_settings()
         arrays = self._read(sequences)
         seeds = np.random.SeedSequence(self.seed).generate_state(2, np.uint64).tolist()
         rng = generator(seeds[1])
@@ -152,6 +160,10 @@ class Recurrent(SequenceModelBase):
         if self._real:
             self.variance_ = self._residuals(held or arrays)
         return self
+
+    def _check_settings(self):
+        check_network(self)
+        check_counts(self, window=1)
 
     def _hold_out(self, arrays, rng):
         """``(training, held out)``."""
@@ -350,9 +362,15 @@ class Recurrent(SequenceModelBase):
         return state
 
     def _set_state(self, state):
-        super()._set_state({k: v for k, v in state.items() if k != "network_"})
-        if "network_" in state:
-            self.network_ = network_from_state(state["network_"])
+        state.only((*KIND_NAMES, "network_", "shift_", "scale_", "variance_", "history_"))
+        self._set_kind_from(state)
+        if self._real:
+            scale_from(self, state)
+            self.variance_ = state["variance_"].array((2, self.n_features_))
+            if (self.variance_ <= 0).any():
+                raise state["variance_"].refuse("variances above 0")
+        self.network_ = network_from(state["network_"], self._feed, self._feed.outputs)
+        self.history_ = history_from(state["history_"])
 
 
 def check_temperature(temperature):

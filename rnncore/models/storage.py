@@ -1,14 +1,16 @@
 """Models on disk: one safetensors file, no pickle.
 
 Arrays are the file's tensors; everything else is its JSON value. Whole files
-only: they are written aside and renamed, and carry a checksum (``rnncore.io``).
+only: they are written aside and renamed, and carry a checksum (``rnncore.io``). What was
+read are `rnncore.io.fields`: every model checks what it takes over.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from rnncore.io.safetensors import DamagedFileError, load_arrays, save_arrays
+from rnncore.io.fields import DamagedFileError, Field
+from rnncore.io.safetensors import load_arrays, save_arrays
 
 FORMAT = "rnncore model 1"
 
@@ -22,8 +24,9 @@ def save_model(path, kind, params, state):
     >>> folder = tempfile.TemporaryDirectory()
     >>> file = os.path.join(folder.name, "m.safetensors")
     >>> save_model(file, "Markov", {"order": 1}, {"counts_": np.arange(3), "n_": 2})
-    >>> load_model(file, "Markov")
-    ({'order': 1}, {'counts_': array([0, 1, 2]), 'n_': 2})
+    >>> kind, params, state = load_model(file, "Markov")
+    >>> kind, params.value, state.value
+    ('Markov', {'order': 1}, {'counts_': array([0, 1, 2]), 'n_': 2})
     >>> folder.cleanup()
     """
     arrays: dict[str, np.ndarray] = {}
@@ -33,24 +36,27 @@ def save_model(path, kind, params, state):
 
 
 def load_model(path, kind=None):
-    """``(params, state)`` of a saved model; with `kind` None ``(class name, params, state)``.
+    """``(class name, params, state)`` of a saved model, the last two as `Field`.
 
     Raises
     ------
     OSError
         There is no such file.
     DamagedFileError, ValueError
-        It is damaged, no model, or one of another class.
+        It is damaged, no model, or one of another class than `kind`.
     """
     arrays, head = load_arrays(path)
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise DamagedFileError(f"{path} holds no sequence model; expected a file written by "
                                "a model's save")
-    if kind is not None and head["class"] != kind:
-        raise ValueError(f"{path} holds a {head['class']}, expected a {kind}; use "
-                         f"{head['class']}.load or rnncore.models.load")
-    params, state = _unpack(head["params"], arrays), _unpack(head["state"], arrays)
-    return (params, state) if kind is not None else (head["class"], params, state)
+    head = Field(head, path)
+    written = head["class"].text()
+    if kind is not None and written != kind:
+        raise ValueError(f"{path} holds a {written}, expected a {kind}; use "
+                         f"{written}.load or rnncore.models.load")
+    params, state = (Field(_unpack(head[name], arrays), path, name)
+                     for name in ("params", "state"))
+    return written, params, state
 
 
 def _pack(value, where, arrays):
@@ -75,13 +81,24 @@ def _pack(value, where, arrays):
                     "lists of them; this value cannot be saved")
 
 
-def _unpack(value, arrays):
-    if not isinstance(value, dict):
-        return value
-    (tag, content), = value.items()
+def _unpack(field, arrays):
+    """The inverse of `_pack`, of a `Field`."""
+    if not isinstance(field.value, dict):
+        return field.value
+    entries = list(field.entries().items())
+    tag, content = entries[0] if len(entries) == 1 else (None, field)
     if tag == "array":
-        return arrays[content]
+        return arrays[content.text(arrays)]
     if tag == "dict":
-        return {_unpack(k, arrays): _unpack(v, arrays) for k, v in content}
-    items = [_unpack(v, arrays) for v in content]
-    return tuple(items) if tag == "tuple" else items
+        pairs = [pair.items(2) for pair in content.items()]
+        return {_key(_unpack(key, arrays), key): _unpack(value, arrays) for key, value in pairs}
+    if tag in ("list", "tuple"):
+        items = [_unpack(item, arrays) for item in content.items()]
+        return tuple(items) if tag == "tuple" else items
+    raise field.refuse("an array, dict, list or tuple")
+
+
+def _key(value, field):
+    if not isinstance(value, (str, int, float, bool, type(None))):
+        raise field.refuse("a name or a number")
+    return value

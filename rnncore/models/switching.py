@@ -266,6 +266,14 @@ class SwitchingAutoRegressive(ChainModel):
             raise ValueError("covars_: got a matrix that is not symmetric positive definite")
         return values
 
+    def _check_kind(self, values):
+        kind = self.__dict__.get("kind_")
+        if kind is None:  # set, not fitted
+            return
+        if kind != "real":
+            raise ValueError(f"kind_: got {kind!r}, expected 'real'")
+        check_shape(self._level_name, self._levels(values), (self.n_states, self.n_features_))
+
     def _build(self, values):
         settings = self._settings()
         # one intercept for all regimes is not one intercept any more about another centre

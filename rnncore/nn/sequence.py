@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from rnncore.init import forget_bias
+from rnncore.io.fields import Field, named_errors
 from rnncore.layers import GRU, LSTM, RNN
 from rnncore.module import LOCK, Module
 from rnncore.nn.layers import Dropout, Embedding, Linear
@@ -22,6 +24,19 @@ CELLS: dict[str, tuple[type, dict]] = {
     "lstm": (LSTM, {}),
 }
 LOSSES: dict[str, Callable] = {"cross_entropy": cross_entropy, "mse": mse}
+# What a configuration says of a model: the layer's class, and its options, each with its check.
+MODES: dict[str, type] = {kind.mode: kind for kind in (RNN, GRU, LSTM)}
+LAYER_OPTIONS: dict[str, Callable[[Field], object]] = {
+    "input_size": lambda field: field.whole(1),
+    "hidden_size": lambda field: field.whole(1),
+    "num_layers": lambda field: field.whole(1),
+    "bias": Field.flag,
+    "batch_first": Field.flag,
+    "dropout": lambda field: field.number(0, 1),
+    "bidirectional": Field.flag,
+    "nonlinearity": lambda field: field.text(("tanh", "relu", "sigmoid")),
+    "reset_after": Field.flag,
+}
 
 
 class SequenceModel(Module):
@@ -151,17 +166,9 @@ class SequenceModel(Module):
     def config(self) -> dict:
         """What `from_config` needs to build this model again; plain JSON values."""
         layer = self.layer
-        options = {
-            name: getattr(layer, name)
-            for name in (
-                "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout",
-                "bidirectional", "nonlinearity", "reset_after",
-            )
-            if hasattr(layer, name)
-        }  # fmt: skip
         return {
             "cell": layer.mode,
-            "layer": options,
+            "layer": {n: getattr(layer, n) for n in LAYER_OPTIONS if hasattr(layer, n)},
             "dtype": layer.dtype.name,
             "num_embeddings": None if self.embedding is None else self.embedding.num_embeddings,
             "outputs": self.head.out_features,
@@ -172,19 +179,41 @@ class SequenceModel(Module):
 
     @classmethod
     def from_config(cls, config: dict, *, dtype=None) -> SequenceModel:
-        """A model of this shape, with fresh weights; `dtype` overrides the one it had."""
-        dtype = dtype or config["dtype"]
-        layer = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}[config["cell"]](
-            **config["layer"], dtype=dtype, seed=0
-        )
-        rows, dropout = config["num_embeddings"], config["dropout"]
-        features = layer.hidden_size * layer.directions
+        """A model of this shape, with fresh weights; `dtype` overrides the one it had.
+
+        Raises
+        ------
+        ValueError
+            Something is missing, unknown, or will not do, by its name.
+        """
+        options = read_config(Field(config, "from_config", "config", ValueError))
+        return cls._build(**options | ({} if dtype is None else {"dtype": dtype}))
+
+    @classmethod
+    def from_file(cls, config: Field, weights: Mapping[str, np.ndarray]) -> SequenceModel:
+        """The model of a file: the configuration and the weights that stand in it.
+
+        No network is made before the weights are seen to have the sizes that are declared.
+        """
+        options = read_config(config)
+        for name, array in weights.items():
+            Field(array, config.source, name).array(dtype=options["dtype"], finite=False)
+        _check_sizes(config, options, weights)
+        model = cls._build(**options)
+        with named_errors(config):
+            model.load_state_dict(weights)
+        return model
+
+    @classmethod
+    def _build(cls, cell, layer, dtype, num_embeddings, outputs, head_bias, dropout, loss):
+        recurrent = MODES[cell](**layer, dtype=dtype, seed=0)
+        rows, features = num_embeddings, recurrent.hidden_size * recurrent.directions
         return cls(
-            None if rows is None else Embedding(rows, layer.input_size, dtype=dtype, seed=0),
-            layer,
-            Linear(features, config["outputs"], config["head_bias"], dtype=dtype, seed=0),
+            None if rows is None else Embedding(rows, recurrent.input_size, dtype=dtype, seed=0),
+            recurrent,
+            Linear(features, outputs, head_bias, dtype=dtype, seed=0),
             dropout=None if dropout is None else Dropout(dropout, seed=0),
-            loss=config["loss"],
+            loss=loss,
         )
 
     def astype(self, dtype) -> SequenceModel:
@@ -215,6 +244,57 @@ class SequenceRecord:
         embedding = self._embedded.backward(layer.input)
         parameters = _prefixed("embedding", embedding.parameters) | parameters
         return Gradients(None, layer.state, parameters)
+
+
+def read_config(config: Field) -> dict:
+    """A model's `config`, every value of it checked."""
+    config.only(
+        ("cell", "layer", "dtype", "num_embeddings", "outputs", "head_bias", "dropout", "loss")
+    )
+    cell, layer = config["cell"].text(MODES), config["layer"]
+    known = inspect.signature(MODES[cell]).parameters
+    layer.only(name for name in LAYER_OPTIONS if name in known)
+    options = {name: LAYER_OPTIONS[name](field) for name, field in layer.entries().items()}
+    options |= {name: layer[name].whole(1) for name in ("input_size", "hidden_size")}  # no defaults
+    rows, dropout = config.get("num_embeddings"), config.get("dropout")
+    return {
+        "cell": cell,
+        "layer": options,
+        "dtype": config["dtype"].text(("float32", "float64")),
+        "num_embeddings": None if rows is None else rows.whole(1),
+        "outputs": config["outputs"].whole(1),
+        "head_bias": config["head_bias"].flag(),
+        "dropout": None if dropout is None else dropout.number(0, 1),
+        "loss": config["loss"].text(LOSSES),
+    }
+
+
+def _check_sizes(config: Field, options: dict, weights: Mapping[str, np.ndarray]) -> None:
+    """Refuse sizes that the weights do not have.
+
+    Every matrix must have its columns and at least one row a unit, so a network that passes is at
+    most as many times as large as its weights as a cell has gates and a layer directions.
+    """
+    layer = options["layer"]
+    inputs, units, layers = layer["input_size"], layer["hidden_size"], layer.get("num_layers", 1)
+    features = units * (2 if layer.get("bidirectional") else 1)
+
+    def matrices():
+        if options["num_embeddings"] is not None:
+            yield "embedding.weight", options["num_embeddings"], inputs
+        yield "head.weight", options["outputs"], features
+        for k in range(layers):  # as far as there are such weights
+            yield f"layer.weight_ih_l{k}", units, inputs if k == 0 else features
+            yield f"layer.weight_hh_l{k}", units, units
+
+    for name, rows, columns in matrices():
+        got = weights[name].shape if name in weights else None
+        if got is None or len(got) != 2 or got[0] < rows or got[1] != columns:
+            has = "is missing" if got is None else f"has shape {got}"
+            raise config.error(
+                f"{config.source}: {name} {has}, expected {columns} columns and at least {rows} "
+                f"rows, by the sizes in its {config.name}"
+            )
 
 
 def make_layer(cell: str, input_size: int, hidden_size: int, **options):

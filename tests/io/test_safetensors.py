@@ -1,16 +1,18 @@
 """Files: whole or not at all, exact, readable by others, refused when damaged."""
 
 import contextlib
+import hashlib
+import json
 import os
-import stat
+import struct
 
 import numpy as np
 import pytest
+from crafted import read
 from safetensors.numpy import load_file, save_file
 from support import same_bits
 
-from rnncore.io import safetensors as files
-from rnncore.io.safetensors import DamagedFileError, load_arrays, save_arrays
+from rnncore.io.safetensors import DamagedFileError, load_arrays, load_metadata, save_arrays
 
 
 @pytest.fixture
@@ -77,28 +79,97 @@ def test_other_files_are_refused(tmp_path):
         load_arrays(tmp_path)
 
 
-@pytest.mark.parametrize("broken", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, arrays, monkeypatch, broken):
+def raw(path, header, body=b""):
+    """A file with this header, as it is."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+TYPES = {"BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F8_E4M3FNUZ": 1, "F8_E5M2FNUZ": 1}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_types_that_numpy_lacks_are_named_with_the_way_out(tmp_path, kind):
     path = tmp_path / "a.safetensors"
-    save_arrays(path, arrays, "old")
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(files.os, broken, fail)
-        with pytest.raises(OSError, match="No space left"):
-            save_arrays(path, arrays, "new")
-    assert load_arrays(path)[1] == "old"
-    assert os.listdir(tmp_path) == [path.name]
+    size = TYPES[kind] * 4
+    raw(path, {"w.x": {"dtype": kind, "shape": [4], "data_offsets": [0, size]}}, bytes(size))
+    told = rf"a\.safetensors: the tensor 'w\.x' is of type {kind}, .*convert it to float32 or float16"
+    with pytest.raises(DamagedFileError, match=told):
+        load_arrays(path)
 
 
-def test_a_link_is_followed_and_the_mode_is_the_users(tmp_path, arrays):
-    target, link = tmp_path / "target", tmp_path / "link"
-    link.symlink_to(target)
-    save_arrays(link, arrays)
-    assert link.is_symlink()
-    load_arrays(target)
-    umask = os.umask(0)
-    os.umask(umask)
-    assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~umask
+def test_what_torch_writes_in_bfloat16(tmp_path):
+    import torch
+    from safetensors.torch import save_file as save_torch
+
+    path = tmp_path / "a.safetensors"
+    save_torch({"fine": torch.ones(2), "w": torch.ones(2, dtype=torch.bfloat16)}, path)
+    with pytest.raises(DamagedFileError, match="the tensor 'w' is of type BF16"):
+        load_arrays(path)
+    save_torch({"w": torch.ones(2, dtype=torch.bfloat16).float()}, path)
+    same_bits(load_arrays(path)[0]["w"], np.ones(2, np.float32))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"w": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}},
+        {"w": {"dtype": "F32", "shape": [2**62, 2**62, 0], "data_offsets": [0, 0]}},
+        {"w": {"dtype": "F32", "shape": [1] * 70, "data_offsets": [0, 4]}},
+        {"w": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
+        {"w": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}},
+        {"w": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}},
+        {"w": 3},
+        {"__metadata__": 3},
+        [],
+        b"\xff\xfe",
+        b"[" * 10**5,
+        {"__metadata__": {"rnncore.json": "{}", "rnncore.sha256": "0"}},
+        {"__metadata__": {"rnncore.json": "{}"}},
+    ],
+)
+def test_headers_that_do_not_fit_cost_nothing(tmp_path, header):
+    path = tmp_path / "a.safetensors"
+    raw(path, header, bytes(4) if b"data_offsets" in json.dumps(str(header)).encode() else b"")
+    assert read(load_arrays, path, str(header)[:80], most=2**21) is None
+
+
+def test_metadata_with_a_right_checksum_that_is_no_json(tmp_path):
+    path = tmp_path / "a.safetensors"
+    for text in ("{", "[" * 10**5 + "]" * 10**5, "1" * 5000):
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        raw(path, {"__metadata__": {"rnncore.json": text, "rnncore.sha256": digest}})
+        for reader in (load_arrays, load_metadata):
+            assert read(reader, path, text[:9]) is None
+
+
+def test_metadata_alone(tmp_path, arrays):
+    path = tmp_path / "a.safetensors"
+    save_arrays(path, arrays, {"steps": 3})
+    assert load_metadata(path) == {"steps": 3}
+    save_file({"w": arrays["w"]}, path)
+    assert load_metadata(path) is None
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i8", "<f8", "?", "f2", "c8", "u2"])
+def test_any_order_of_bytes_is_read_as_it_was_written(tmp_path, rng, dtype):
+    path = tmp_path / "a.safetensors"
+    values = (9 * rng.normal(size=(3, 2))).clip(0).astype(dtype)
+    save_arrays(path, {"w": values})
+    (got,) = load_arrays(path)[0].values()
+    assert got.dtype == values.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(got, values)
+
+
+@pytest.mark.parametrize("values", [np.ones(2, "g"), np.ones(2, "c16"), np.array(["a"]), np.array([None])])
+def test_what_cannot_be_written_is_named(tmp_path, values):
+    with pytest.raises(TypeError, match=f"arrays: got 'w' of {values.dtype}, expected numbers"):
+        save_arrays(tmp_path / "a", {"w": values})
+    assert not list(tmp_path.iterdir())
+
+
+def test_pipes_and_devices_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", "/dev/null"):
+        with pytest.raises(DamagedFileError, match="is a device or a pipe"):
+            load_arrays(path)

@@ -149,3 +149,55 @@ def test_errors_say_what_was_got_and_expected(call, error, message):
     with pytest.raises(error, match=message):
         call()
     same_bits(LINEAR.state_dict(), before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "error", "message"),
+    [
+        (Adam, {"options.lr": np.nan}, ValueError, "lr: got nan"),
+        (Adam, {"options.lr": -0.1}, ValueError, "lr: got -0.1"),
+        (Adam, {"options.lr": "fast"}, ValueError, "lr: got 'fast'"),
+        (Adam, {"options.lr": 10**400}, ValueError, "lr: got 1000"),
+        (Adam, {"options.lr": True}, ValueError, "lr: got True"),
+        (Adam, {"options.eps": np.inf}, ValueError, "eps: got inf"),
+        (AdamW, {"options.weight_decay": None}, ValueError, "weight_decay: got None"),
+        (Adam, {"options.betas": [0.9, 1.0]}, ValueError, "betas: got 1.0"),
+        (Adam, {"options.betas": [0.9, "x"]}, ValueError, "betas: got 'x'"),
+        (Adam, {"options.betas": 0.9}, ValueError, "betas: got 0.9"),
+        (SGD, {"options.momentum": -1}, ValueError, "momentum: got -1"),
+        (SGD, {"options.momentum": 0.0}, ValueError, "momentum=0.0, expected more than 0"),
+        (SGD, {"options.nesterov": "yes"}, TypeError, "nesterov: got 'yes'"),
+        (SGD, {"options.momentum": 0, "options.nesterov": True}, ValueError, "without momentum"),
+        (Adam, {"options": 3}, ValueError, "state: got options 3"),
+        (Adam, {"steps": -1}, ValueError, "steps: got -1"),
+        (Adam, {"steps": 2.5}, ValueError, "steps: got 2.5"),
+        (Adam, {"steps": None}, ValueError, "steps: got None"),
+        (Adam, {"buffers": None}, TypeError, "state: got NoneType, expected a dict"),
+        (Adam, {"buffers.exp_avg.bias": np.ones(3)}, ValueError, "got exp_avg.bias of shape"),
+        (Adam, {"buffers.exp_avg_sq.bias": np.ones(2) * 1j}, TypeError, "exp_avg_sq.bias: got com"),
+        (Adam, {"buffers.exp_avg_sq.bias": ["a", "b"]}, TypeError, "exp_avg_sq.bias: got <U1"),
+        (Adam, {"more": 1}, KeyError, "unexpected"),
+    ],
+)
+def test_a_state_that_will_not_do_changes_nothing(rng, kind, change, error, message):
+    def make(seed):
+        linear = Linear(2, 2, seed=seed)
+        optimiser = kind(linear, 0.3, *([0.5] if kind is SGD else []))
+        optimiser.step(gradients(linear, np.random.default_rng(seed)))
+        return optimiser
+
+    optimiser, state = make(0), make(1).state_dict()
+    for place, value in change.items():
+        part, _, name = place.partition(".")
+        if name:
+            state[part][name] = value
+        else:
+            state[part] = value
+    before = optimiser.state_dict()
+    with pytest.raises(error, match=message):
+        optimiser.load_state_dict(state)
+    after = optimiser.state_dict()
+    assert (after["options"], after["steps"]) == (before["options"], before["steps"])
+    same_bits(after["buffers"], before["buffers"])
+    optimiser.load_state_dict(make(2).state_dict())
+    same_bits(optimiser.state_dict()["buffers"], make(2).state_dict()["buffers"])

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import style
 from ..measures.unit_order import unit_order
+from ._words import plain
 
 
 def axes(ax):
@@ -78,7 +79,7 @@ def line(ax, kind: str, x, y, label=None, **line_kw):
     look = next_look(ax, kind, len(y), line_kw)
     with np.errstate(invalid="ignore"):
         middle, low, high = over_rows(y)
-    (found,) = ax.plot(x, middle, label=label, **look)
+    (found,) = ax.plot(x, middle, label=None if label is None else plain(label), **look)
     if y.shape[1] > 1:
         ax.fill_between(x, low, high, color=found.get_color(), alpha=0.15, linewidth=0)
     return found
@@ -150,7 +151,7 @@ def time_axis(ax, steps: int, *, tokens=None, gradient: bool = False) -> None:
         if len(tokens) != steps:
             raise ValueError(f"tokens: got {len(tokens)}, expected {steps}, one a step")
         if steps <= 80:
-            ax.set_xticks(range(steps), tokens, fontfamily="monospace")
+            ax.set_xticks(range(steps), map(plain, tokens), fontfamily="monospace")
             ax.tick_params(axis="x", length=0)
             ax.grid(False, axis="x")
 

@@ -1,8 +1,19 @@
-"""Numbers in words, for titles."""
+"""What is said in a picture: numbers in words, and the user's own words as they are."""
 
 from __future__ import annotations
 
 import numpy as np
+
+
+def plain(text) -> str:
+    """The user's text as matplotlib has to get it, so that it is shown as it is.
+
+    Whatever a user gives (names, labels, titles, tokens) goes through here once, on its way into a
+    picture: ``$`` would start a formula, a ``_`` at the start of a label would keep it out of the
+    legend, and halves of surrogate pairs (of a file's name that is no UTF-8) cannot be drawn.
+    """
+    shown = str(text).encode("utf-8", "replace").decode("utf-8").replace("$", r"\$")
+    return "\u200b" + shown if shown.startswith("_") else shown  # a space of no width
 
 
 def number(value: float) -> str:

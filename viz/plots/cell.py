@@ -7,6 +7,7 @@ import numpy as np
 from ..measures._common import layer_names, previous
 from ._belts import BELTS, Belt
 from ._draw import axes, row_length, visible
+from ._words import plain
 
 __all__ = ["plot_cell"]
 
@@ -74,7 +75,7 @@ def plot_cell(
     belt = Belt(ax, values)
     BELTS[tape.mode](belt, getattr(tape.layer, "nonlinearity", ""))
     _gradients(belt, tape, layer, step, row, unit)
-    said = "" if token is None else f" reading {visible(token)!r}"
+    said = "" if token is None else f" reading {plain(repr(visible(token)))}"
     who = f"unit {unit}" if unit is not None else f"{len(values['h'])} units"
     ax.set_title(f"{layer} at step {step}{said}: {_sentence(tape.mode, values, who)}")
     ax.set_axis_off()

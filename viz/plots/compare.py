@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..style import context
+from ._words import plain
 from .jacobian_norms import plot_jacobian_norms
 from .states import plot_states
 
@@ -71,12 +72,12 @@ def compare(
             )
             for ax, (name, run) in zip(grid.flat, runs.items(), strict=False):
                 plot(run, ax=ax, **options)
-                ax.set_title(f"{name}\n{ax.get_title()}", fontsize="medium")
+                ax.set_title(f"{plain(name)}\n{ax.get_title()}", fontsize="medium")
             for ax in grid.flat[len(runs) :]:
                 ax.set_visible(False)
             _same_limits(grid.flat[: len(runs)])
         if title:
-            figure.suptitle(title)
+            figure.suptitle(plain(title))
     return figure
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import style
 from ._draw import axes, cmap, gate_norm, time_axis, visible
-from ._words import number
+from ._words import number, plain
 from .text import plot_text
 
 __all__ = ["plot_connectivity"]
@@ -63,7 +63,7 @@ def plot_connectivity(
             tokens, seen, ax, width=width, scale="gate", marked=step, label="‖∂logit / ∂x‖, scaled"
         )
         what = (
-            f"{visible(tokens[top])!r}, {step - top} steps back" if top != step else "its own input"
+            f"{plain(repr(visible(tokens[top])))}, {step - top} steps back" if top != step else "its own input"
         )
     ax.set_title(f"The prediction at step {step} rests most on {what}")
     return ax

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import style
 from ._draw import axes, time_axis, visible
-from ._words import number
+from ._words import number, plain
 
 __all__ = ["plot_integrated_gradients"]
 
@@ -58,7 +58,7 @@ def plot_integrated_gradients(attribution, ax=None, *, row: int = 0, tokens=None
     time_axis(ax, steps, tokens=tokens)
     ticks = [t for t in ax.get_xticks() if 0 <= t < steps]
     labels = [
-        visible(tokens[int(t)]) if tokens is not None and steps <= 80 else f"{t:g}" for t in ticks
+        plain(visible(tokens[int(t)])) if tokens is not None and steps <= 80 else f"{t:g}" for t in ticks
     ]
     ax.set_xticks([*ticks, steps - 1 + 1.5 * gap], [*labels, "resi-\ndual"])
     ax.set_xlim(-1, steps + 2 * gap)
@@ -67,7 +67,7 @@ def plot_integrated_gradients(attribution, ax=None, *, row: int = 0, tokens=None
     total = value.sum() + residual
     what = f"{visible(tokens[top])!r} at step {top}" if tokens is not None else f"step {top}"
     ax.set_title(
-        f"F changes by {number(total)}, most through {what}; "
+        f"F changes by {number(total)}, most through {plain(what)}; "
         f"unexplained: {number(abs(residual))}"
     )  # fmt: skip
     return ax

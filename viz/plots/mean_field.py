@@ -7,7 +7,7 @@ import numpy as np
 from .. import style
 from ..measures.mean_field import mean_field, mean_field_theory
 from ._draw import axes, drawn, legend, numbers
-from ._words import number
+from ._words import number, plain
 
 __all__ = ["plot_mean_field"]
 
@@ -112,7 +112,7 @@ def _map(ax, found, nonlinearity, label, line_kw):
             [m.sigma_b],
             [m.sigma_w],
             gid="run",
-            label=f"{label} {name}" if label else name,
+            label=plain(f"{label} {name}" if label else name),
             clip_on=False,
             **look | line_kw,
         )
@@ -132,7 +132,7 @@ def _dots(ax, found, label, line_kw):
             [m.chi],
             [index],
             gid="run",
-            label=f"{label} {name}" if label else name,
+            label=plain(f"{label} {name}" if label else name),
             **look | line_kw,
         )
     if not drawn(ax, "edge"):

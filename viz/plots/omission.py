@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import style
 from ._draw import axes, pick_row, time_axis, visible
+from ._words import plain
 
 __all__ = ["plot_omission"]
 
@@ -47,5 +48,5 @@ def plot_omission(change, ax=None, *, row: int = 0, tokens=None, **bar_kw):
     if np.isfinite(change).any():
         top = int(np.nanargmax(change))
         what = f"{visible(tokens[top])!r}, step {top}," if tokens is not None else f"step {top}"
-        ax.set_title(f"Leaving out {what} changes the final state most")
+        ax.set_title(f"Leaving out {plain(what)} changes the final state most")
     return ax

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..style import context
 from ._draw import row_length, time_axis
+from ._words import plain
 from .gates import plot_gates
 from .gradient_flow import plot_gradient_flow
 from .jacobian_norms import plot_jacobian_norms
@@ -80,7 +81,7 @@ def overview(tape, *, row: int = 0, tokens=None, title: str | None = None):
             if name != last:
                 axes[name].set_xlabel("")
         time_axis(axes[last], length, tokens=tokens, gradient=back)
-        figure.suptitle(title or _describe(tape))
+        figure.suptitle(plain(title or _describe(tape)))
     return figure
 
 

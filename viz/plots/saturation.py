@@ -7,6 +7,7 @@ import numpy as np
 from .. import style
 from ..measures.saturation import saturation
 from ._draw import axes, drawn, legend, numbers
+from ._words import plain
 
 __all__ = ["plot_saturation"]
 
@@ -58,7 +59,7 @@ def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **li
         look |= {"linestyle": "none", "markersize": 6}
         look |= {"markeredgecolor": "white", "markeredgewidth": 0.5}
         said = f"{label} {name}" if label else name
-        ax.plot(low, high, label=said, gid=KIND, clip_on=False, zorder=3, **look | line_kw)
+        ax.plot(low, high, label=plain(said), gid=KIND, clip_on=False, zorder=3, **look | line_kw)
         stuck = float(np.mean(np.maximum(low, high) > 0.9))
         if stuck > at:
             worst, at = name, stuck
@@ -75,6 +76,6 @@ def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **li
     if at < 0.005:
         ax.set_title("No unit is stuck")
     else:
-        ax.set_title(f"{100 * at:.0f} % of units have {worst} stuck at one end")
+        ax.set_title(plain(f"{100 * at:.0f} % of units have {worst} stuck at one end"))
     legend(ax, loc="upper right")
     return ax

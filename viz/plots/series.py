@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import style
 from ._draw import axes, drawn, legend, line, say
-from ._words import number
+from ._words import number, plain
 
 __all__ = ["plot_series"]
 
@@ -56,7 +56,7 @@ def plot_series(run, name: str = "lyapunov", ax=None, *, label: str | None = Non
         raise ValueError(
             f"name: got {name!r}, of which the run has no number, expected one of its series"
         )
-    words, divide = KNOWN.get(name, (name, None))
+    words, divide = KNOWN.get(name, (plain(name), None))
     line(ax, KIND, updates, values, label, **line_kw)
     if divide is not None and not drawn(ax, "divide"):
         ax.axhline(divide, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="divide")

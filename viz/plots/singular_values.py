@@ -7,7 +7,7 @@ import numpy as np
 from .. import style
 from ..measures.singular_values import singular_values
 from ._draw import axes, is_tape, mark_floor
-from ._words import number
+from ._words import number, plain
 
 __all__ = ["plot_singular_values"]
 
@@ -63,7 +63,7 @@ def plot_singular_values(
         look |= {"markevery": (i * max(1, len(lags) // 60), max(1, len(lags) // 10))}
         ax.plot(
             lags, np.where(sigma[:, i] > 0, sigma[:, i], np.nan), gid="singular_values",
-            label=(f"{label} {name}" if label else name) if named else None, **look | line_kw,
+            label=plain(f"{label} {name}" if label else name) if named else None, **look | line_kw,
         )  # fmt: skip
     ax.set_yscale("log")
     mark_floor(ax)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..measures.step_share import step_share, steps_for_half
 from ._draw import axes, drawn, legend, line, numbers, pick_row, say, time_axis
+from ._words import plain
 
 __all__ = ["plot_step_share"]
 
@@ -65,7 +66,8 @@ def plot_step_share(
     ax.set_ylabel("share of the weights' gradient (%)")
     ax.set_ylim(bottom=0)
     half = np.median(steps_for_half(pick_row(shares[names[0]], row)))
-    sentence = f"Half of {names[0]}'s gradient comes from {half:.0f} of {len(share)} steps"
+    what = plain(names[0])
+    sentence = f"Half of {what}'s gradient comes from {half:.0f} of {len(share)} steps"
     if len(drawn(ax, KIND)) <= len(names):
         ax.set_title(sentence)
     else:

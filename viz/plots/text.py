@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import style
 from ._draw import axes, cmap, magnitude_norm, signed_norm, visible
+from ._words import plain
 
 __all__ = ["plot_text"]
 
@@ -68,10 +69,10 @@ def plot_text(
     ax.set_axis_off()
     ax.set_aspect(1.9, adjustable="box", anchor="N")
     bar = ax.figure.colorbar(mappable, ax=ax, pad=0.02, fraction=0.03, aspect=12)
-    bar.set_label(label)
+    bar.set_label(plain(label))
     if np.isfinite(values).any():
         top = int(np.nanargmax(np.abs(values)))
-        ax.set_title(f"{label or 'The number'} is largest at {tokens[top]!r}, step {top}")
+        ax.set_title(plain(f"{label or 'The number'} is largest at {tokens[top]!r}, step {top}"))
     bar.outline.set_visible(False)
     return ax
 
@@ -93,7 +94,7 @@ def _cell(ax, column, row, token, rgba, size, framed):
     look = {"ha": "center", "va": "center", "family": "monospace", "zorder": 4, "clip_on": True}
     look["color"] = "black" if light else "white"
     for i, character in enumerate(token):
-        ax.text(column + i + 0.5, row + 0.54, character, fontsize=size, **look)
+        ax.text(column + i + 0.5, row + 0.54, plain(character), fontsize=size, **look)
 
 
 def _scale(values, scale):

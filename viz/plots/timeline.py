@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..style import context
 from ._draw import row_length, time_axis
+from ._words import plain
 from .gates import plot_gates
 from .gradient_flow import plot_gradient_flow
 from .gradient_map import plot_gradient_map
@@ -78,5 +79,5 @@ def plot_timeline(tape, *, row: int = 0, names=None, tokens=None, title: str | N
         if tokens is not None:
             time_axis(axes[-1, 0], length, tokens=tokens, gradient=back)
         if title:
-            figure.suptitle(title)
+            figure.suptitle(plain(title))
     return figure

@@ -7,7 +7,7 @@ import numpy as np
 from .. import style
 from ..measures.gradient_flow import gradient_flow
 from ._draw import axes, cmap, magnitude_norm, row_length, time_axis, visible
-from ._words import number
+from ._words import number, plain
 
 __all__ = ["plot_unrolled"]
 
@@ -77,7 +77,7 @@ def plot_unrolled(
     _draw(ax, steps, lanes, edges, np.array(sizes), flow)
     time_axis(ax, length, gradient=True)
     if tokens is not None:
-        ax.set_xticks(steps, [visible(tokens[t]) for t in steps], family="monospace")
+        ax.set_xticks(steps, [plain(visible(tokens[t])) for t in steps], family="monospace")
         ax.tick_params(axis="x", length=0)
     top = flow[f"{lanes[-1]}.h"]
     ax.set_title(_sentence(top[first], top[last], last - first))

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from rnncore._checks import as_size
+
 from .frame import series_names
 from .live import make_live
 from .measured import MEASURES, some_rows
@@ -28,7 +30,8 @@ class Recorder:
     Parameters
     ----------
     path : path, optional
-        A run file (see `viz.Run`). Without: in memory, see `frames`.
+        A run file (see `viz.Run`). Without: in memory, see `frames`. One recorder at a time has a
+        file, until it is closed; a forked child of the process has no part in it.
     every : int, default 10
         Record the updates 1, 1 + every, 1 + 2·every, …
     names : str or sequence of str, default "*.h"
@@ -122,7 +125,10 @@ class Recorder:
         weights : dict, optional
             Recorded instead of the layer's, with ``weights=True``.
         """
-        self._update = self._update + 1 if update is None else update
+        if note is not None and not isinstance(note, str):
+            raise TypeError(f"note: got {note!r}, expected a text")
+        epoch = None if epoch is None else as_size(epoch, "epoch", least=0)
+        self._update = self._update + 1 if update is None else as_size(update, "update", least=0)
         if (self._update - 1) % self.every == 0:
             with self._timed("record"):
                 self._record(tape, grads, loss, epoch, note, weights)
@@ -131,7 +137,8 @@ class Recorder:
 
     def measure(self, tape, *, update=None, epoch=None):
         """Take the measures now: of the tape's longest row, recorded once more by itself."""
-        update = self._update if update is None else update
+        update = self._update if update is None else as_size(update, "update", least=0)
+        epoch = None if epoch is None else as_size(epoch, "epoch", least=0)
         with self._timed("measure"):
             row = some_rows(tape, 1)
             values = {name: float(measure(row)) for name, measure in self.measures.items()}

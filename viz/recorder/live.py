@@ -4,6 +4,8 @@ import sys
 
 import numpy as np
 
+from ..plots._words import plain
+
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WORDS = {
     "loss": "loss",
@@ -122,7 +124,7 @@ class WindowPlot:
         axes = self.figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
         for name, ax in zip(names, axes, strict=True):
             (self._lines[name],) = ax.plot([], [], color="#0072B2", marker=".", markersize=3)
-            ax.set_ylabel(_WORDS.get(name, name), fontsize=8)
+            ax.set_ylabel(_WORDS.get(name) or plain(name), fontsize=8)
             ax.tick_params(labelsize=8)
         axes[-1].set_xlabel("update")
 

@@ -7,18 +7,21 @@
 
 Frames are only ever appended, so a run that was killed is whole up to its last frame: an unfinished
 one at the end is left out and said (`run.truncated`). Whatever else does not fit its checksum is
-refused. Opening reads the heads; the arrays stay in the file, mapped into memory, and are checked
-when one of their frame is first asked for. Nothing in a file is executed: there is no pickle.
+refused, and so is a frame whose JSON does not say what a recorder writes. Opening reads the heads;
+the arrays stay in the file, mapped into memory, and are checked when one of their frame is first
+asked for. Nothing in a file is executed: there is no pickle.
 """
 
 import json
+import math
+import re
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from rnncore.io.safetensors import DamagedFileError
+from rnncore.io.fields import DamagedFileError, Field, read_json
 
 from .frame import Frame, series, series_names
 
@@ -27,6 +30,8 @@ MAGIC = b"rnncore run 1".ljust(_ALIGN, b"\0")
 _HEAD = struct.Struct("<4sIQIII")
 _MARK = b"FRM\n"
 _DTYPES = ("bool", "float32", "float64", "int64")
+_NAME = re.compile(r"(grad )?l\d{1,4}(\.reverse)?\.\w+")
+_AXES = ("steps", "rows", "lengths", "units")
 
 
 def pack(header, arrays):
@@ -92,40 +97,47 @@ class Run:
 
     def __init__(self, path, *, upto_damage=False):
         self.path = Path(path)
-        size = self.path.stat().st_size
-        self._map = np.memmap(self.path, np.uint8, mode="r") if size else np.empty(0, np.uint8)
-        if self._map[: len(MAGIC)].tobytes() != MAGIC:
-            raise DamagedFileError(
-                f"path: got {str(self.path)!r} of {size} bytes, which does not start as a run file"
-            )
         self.truncated = False
         self.places = []  # (offset, length) of every frame
         self._headers, self._checked = [], set()
-        try:
-            self._scan()
-        except DamagedFileError:
-            if not upto_damage:
-                raise
+        with open(self.path, "rb") as file:
+            size = self.path.stat().st_size
+            if file.read(len(MAGIC)) != MAGIC:
+                raise DamagedFileError(
+                    f"path: got {str(self.path)!r} of {size} bytes, which does not start as a run file"
+                )
+            try:
+                self._scan(file, size)
+            except DamagedFileError:
+                if not upto_damage:
+                    raise
+            self._map = np.memmap(file, np.uint8, mode="r", shape=(self._end,))
+        self._map.filename = self.path.resolve()  # of a file it has an unresolved str
 
-    def _scan(self):
-        offset, end = len(MAGIC), len(self._map)
-        while offset < end:
-            head = self._bytes(offset, _HEAD.size)
+    def _scan(self, file, size):
+        """Read the heads; of a file that is being written, what is whole now."""
+        while (offset := self._end) < size:
+            file.seek(offset)
+            head = file.read(_HEAD.size)
             if len(head) < _HEAD.size:
                 break
             mark, text_length, body_length, text_sum, _, head_sum = _HEAD.unpack(head)
             if mark != _MARK or zlib.crc32(head[:-4]) != head_sum:
                 raise self._damaged(offset, "no whole frame starts where one should")
             length = _HEAD.size + text_length + body_length
-            if offset + length > end:
+            if offset + length > size:
                 break
-            text = self._bytes(offset + _HEAD.size, text_length)
+            text = file.read(text_length)
             if zlib.crc32(text) != text_sum:
                 raise self._damaged(offset, "a frame's index does not fit its checksum")
+            self._headers.append(_read_header(text, body_length, self.path, len(self.places)))
             self.places.append((offset, length))
-            self._headers.append(json.loads(text))
-            offset += length
-        self.truncated = offset < end
+        self.truncated = self._end < size
+
+    @property
+    def _end(self):
+        """Where the frames that were read end."""
+        return sum(self.places[-1]) if self.places else len(MAGIC)
 
     def _bytes(self, offset, length):
         return self._map[offset : offset + length].tobytes()
@@ -142,10 +154,8 @@ class Run:
         offset, length = self.places[number]
         text_length = _HEAD.unpack(self._bytes(offset, _HEAD.size))[1]
         body = self._map[offset + _HEAD.size + text_length : offset + length]
-        name, dtype, shape, start = self._headers[number]["arrays"][k]
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        if dtype not in _DTYPES or not 0 <= start <= start + size <= len(body):
-            raise DamagedFileError(f"{self.path}: {name!r} of frame {number} is not inside it")
+        _, dtype, shape, start = self._headers[number]["arrays"][k]
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         return np.asarray(body[start : start + size]).view(dtype).reshape(shape)
 
     def verify(self, number=None):
@@ -195,3 +205,82 @@ class Run:
 
     def __exit__(self, *_):
         self.close()
+
+
+def _read_header(text, body_length, path, number):
+    """The JSON of a frame, seen to be what `Recorder` writes; `body_length` bytes of arrays follow."""
+    source = f"{path}, frame {number}"
+    header = read_json(text, source)
+    fields = Field(header, source)
+    fields["update"].whole()
+    for name, check in _OPTIONAL.items():
+        if name in fields and not (name in _NULLABLE and fields[name].value is None):
+            check(fields[name])
+    shapes = {}
+    for entry in fields["arrays"].items():
+        name, dtype, shape, start = entry.items(4)
+        if name.text() in shapes:
+            raise name.refuse("a name that no other array of the frame has")
+        size = np.dtype(dtype.text(_DTYPES)).itemsize
+        lengths = shapes[name.value] = tuple(n.whole(0, 2**40) for n in shape.items())
+        if len(lengths) > 8 or math.prod(max(n, 1) for n in lengths) > 2**50:
+            raise shape.refuse("at most 8 lengths of an array that there can be")
+        if start.whole() + math.prod(lengths) * size > body_length or start.value % size:
+            raise DamagedFileError(f"{path}: {name.value!r} of frame {number} is not inside it")
+    if shapes:
+        _check_axes(fields, shapes, source)
+    return header
+
+
+def _check_axes(fields, shapes, source):
+    """The axes that a frame's arrays have: steps, rows and, where some were chosen, units."""
+    dtypes = {entry[0]: entry[1] for entry in fields["arrays"].value}
+    axes = {}
+    for name in _AXES:
+        full = f"axis {name}"
+        if full not in shapes and name == "units":
+            continue
+        if len(shapes.get(full, ())) != 1 or dtypes[full] != "int64":
+            raise DamagedFileError(f"{source}: {full!r} is not there or not of whole numbers")
+        (axes[name],) = shapes[full]
+    _check_layer(fields["layer"])
+    rest = (axes["steps"], axes["rows"], axes.get("units", fields["layer"]["hidden_size"].value))
+    if axes["lengths"] != axes["rows"]:
+        raise DamagedFileError(f"{source}: got {axes['lengths']} lengths for {axes['rows']} rows")
+    for name, shape in shapes.items():
+        if name.startswith(("axis ", "weight ")):
+            continue
+        if not _NAME.fullmatch(name):
+            raise DamagedFileError(f"{source}: {name!r} is no name of a tape's array")
+        if len(shape) not in (3, 4) or shape[-3:] != rest:
+            raise DamagedFileError(
+                f"{source}: {name!r} has shape {shape}, which does not fit the frame's axes"
+            )
+
+
+def _check_layer(layer):
+    layer["mode"].text(("RNN", "GRU", "LSTM"))
+    layer["dtype"].text(("float32", "float64"))
+    for name in ("input_size", "hidden_size", "num_layers"):
+        layer[name].whole(1, 2**24)
+    layer["bidirectional"].flag()
+    layer["batch_first"].flag()
+    if layer["mode"].value == "RNN":
+        layer["nonlinearity"].text(("tanh", "relu", "sigmoid"))
+
+
+def _check_values(field):
+    for value in field.entries().values():
+        value.number(finite=False)
+
+
+# What a frame may say of itself besides its update and its arrays.
+_OPTIONAL = {
+    "epoch": Field.whole,
+    "loss": lambda field: field.number(finite=False),
+    "note": Field.text,
+    "values": _check_values,
+    "measured": Field.flag,
+    "layer": _check_layer,
+}
+_NULLABLE = ("epoch", "loss", "note")

@@ -4,11 +4,17 @@ Both drop frames by one rule when the next does not fit ("thin", "ring" or "stop
 dropping means differs.
 """
 
+import errno
 import os
 import re
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+
+from rnncore.io.fields import DamagedFileError
+from rnncore.io.files import lock, named, replacing, unlock
 
 from .frame import Frame, series
 from .runfile import MAGIC, Run, pack
@@ -68,8 +74,8 @@ class Store:
             thinned = heavy if len(heavy) > 1 else list(range(len(self.sizes)))
             kept = sorted(set(range(len(self.sizes))) - set(thinned[1::2] or thinned))
             wanted = bool(header.get("measured")) or len(heavy) % 2 == 0  # the next in the row
-            self.thinned += 1
         self._keep(kept)
+        self.thinned += self.full == "thin"
         self.headers = [self.headers[k] for k in kept]
         self.sizes = [self.sizes[k] for k in kept]
         return wanted
@@ -109,31 +115,82 @@ class MemoryStore(Store):
 
 
 class FileStore(Store):
-    """Frames in a run file. Dropping some writes the others aside and renames."""
+    """Frames in a run file. Dropping some writes the others aside and renames.
+
+    The file is locked while the store is open, so that there is one writer; reading needs no lock.
+    A forked child has no part in it: there the store is closed.
+    """
 
     def __init__(self, path, limit, full, resume=False):
         super().__init__(limit and max(limit - len(MAGIC), 1), full)
         self.path = Path(path)
-        self._packed = None
-        if self.path.exists():
-            if not resume:
-                raise FileExistsError(
-                    f"path: {str(self.path)!r} exists; pass resume=True to append, or another path"
-                )
-            with Run(self.path) as run:
-                self.headers = [frame.header for frame in run]
-                self.sizes = [length for _, length in run.places]
-            self._open(self.sizes)
+        self._packed, self._owner = None, os.getpid()
+        if resume and self.path.exists():
+            self._file = self._open()
+            try:
+                with Run(self.path) as run:
+                    self.headers = [frame.header for frame in run]
+                    self.sizes = [length for _, length in run.places]
+                with named(self.path):
+                    self._file.truncate(self._end)  # what an interrupted write left behind
+            except BaseException:
+                self._file.close()
+                raise
         else:
-            self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115
-            self._write([MAGIC])
+            self._file = self._create()
+        _open_stores.add(self)
 
-    def _open(self, sizes):
-        """Go on after the last whole frame; what an interrupted write left behind is cut off."""
-        self._file = open(self.path, "r+b", buffering=0)  # noqa: SIM115
-        end = len(MAGIC) + sum(sizes)
-        self._file.truncate(end)
-        self._file.seek(end)
+    def _create(self):
+        try:
+            file = open(self.path, "xb+", buffering=0)  # noqa: SIM115
+        except FileExistsError:
+            raise FileExistsError(
+                f"path: {str(self.path)!r} exists; pass resume=True to append, or another path"
+            ) from None
+        try:
+            self._lock(file)
+            with named(self.path):
+                _write_all(file, MAGIC)
+        except BaseException:
+            file.close()
+            self.path.unlink()
+            raise
+        return file
+
+    def _open(self):
+        """The file that is at the path now, locked: the one before may be replaced meanwhile."""
+        while True:
+            file = open(self.path, "r+b", buffering=0)  # noqa: SIM115
+            self._lock(file)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(self.path)):
+                return file
+            file.close()
+
+    def _lock(self, file):
+        if lock(file) is False:
+            file.close()
+            raise BlockingIOError(
+                errno.EWOULDBLOCK,
+                "another recorder writes to this run file; close it, or give another path",
+                str(self.path),
+            )
+
+    @property
+    def _end(self):
+        return len(MAGIC) + sum(self.sizes)
+
+    def append(self, header, arrays):
+        if self._file.closed:
+            raise ValueError(
+                f"path: {str(self.path)!r} "
+                + (
+                    "is closed, expected an open recorder; make one with resume=True"
+                    if self._owner == os.getpid()
+                    else f"is recorded by process {self._owner}, and this is a fork of it; make a "
+                    "recorder with a path of its own here"
+                )
+            )
+        return super().append(header, arrays)
 
     def _size(self, header, arrays):
         self._packed = pack(header, arrays)
@@ -143,33 +200,72 @@ class FileStore(Store):
         return (self.limit - size) // 2  # half at once, so that the file is not rewritten each time
 
     def _put(self, header, arrays):
-        self._write(self._packed)
-        self._packed = None
+        """Write a frame whole; of one that cannot be written nothing stays."""
+        frame, self._packed = b"".join(self._packed), None
+        try:
+            with named(self.path):
+                self._file.seek(self._end)
+                _write_all(self._file, frame)
+        except BaseException:
+            with suppress(OSError):
+                self._file.truncate(self._end)
+            raise
         header["arrays"] = [[name] for name in arrays]
 
-    def _write(self, parts):
-        view = memoryview(b"".join(parts))
-        while len(view):
-            view = view[self._file.write(view) :]
-
     def _keep(self, kept):
-        aside = self.path.with_name(self.path.name + ".part")
         starts = len(MAGIC) + np.cumsum([0, *self.sizes])
-        with open(self.path, "rb") as old, open(aside, "wb") as new:
-            new.write(MAGIC)
-            for k in kept:
-                old.seek(starts[k])
-                new.write(old.read(self.sizes[k]))
+        file = None
+        try:
+            with replacing(self.path) as new:
+                new.write(MAGIC)
+                for k in kept:
+                    self._file.seek(starts[k])
+                    _copy(self._file, new, self.sizes[k])
+                # the same open file, and so the same lock, which is never let go of
+                file = os.fdopen(os.dup(new.fileno()), "r+b", buffering=0)
+        except BaseException:
+            if file is not None:
+                file.close()
+            raise
         self._file.close()
-        os.replace(aside, self.path)
-        self._open([self.sizes[k] for k in kept])
+        self._file = file
 
     @property
     def frames(self):
         return Run(self.path).frames
 
     def close(self):
-        self._file.close()
+        if not self._file.closed:
+            unlock(self._file)
+            self._file.close()
+
+
+_open_stores: weakref.WeakSet = weakref.WeakSet()
+
+
+def _close_in_fork():
+    """The parent goes on writing; the child's copy of the descriptor would keep the lock."""
+    for store in _open_stores:
+        store._file.close()
+
+
+os.register_at_fork(after_in_child=_close_in_fork)
+
+
+def _write_all(file, content):
+    view = memoryview(content)
+    while len(view):
+        view = view[file.write(view) :]
+
+
+def _copy(old, new, size):
+    """`size` bytes from where `old` is, a piece at a time."""
+    while size:
+        piece = old.read(min(size, 2**20))
+        if not piece:
+            raise DamagedFileError(f"{old.name}: somebody has cut off frames that were written")
+        new.write(piece)
+        size -= len(piece)
 
 
 def parse_bytes(limit):

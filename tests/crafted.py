@@ -1,0 +1,101 @@
+"""Files that were made by hand: a valid one with one thing in it changed, and its checksums right.
+
+A reader has to refuse such a file by name, or to read it; nothing else may come of it, and it must
+not cost memory.
+"""
+
+import copy
+import tracemalloc
+
+import numpy as np
+
+DEEP = "deep"  # stands for a list in a list in a list …
+VALUES = (
+    None, True, -1, 0, 1, 10**9, 2**63, 10**400, 0.5, -0.5, float("nan"), float("inf"), "", "x", "lstm",
+    [], [1], {}, {"a": 1}, {"array": "x", "list": []}, DEEP,
+)  # fmt: skip
+
+
+def deep(depth=300):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def places(value, path=()):
+    """The way to every part of a JSON value, itself left out."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in parts:
+        yield (*path, key)
+        if isinstance(part, (dict, list)):
+            yield from places(part, (*path, key))
+
+
+def changed(value, rng):
+    """A copy with one part replaced, removed, doubled, or given another name; and what was done."""
+    value = copy.deepcopy(value)
+    found = list(places(value))
+    path = found[rng.integers(len(found))]
+    owner = value
+    for key in path[:-1]:
+        owner = owner[key]
+    key, how = path[-1], rng.choice(["replace", "replace", "replace", "remove", "rename", "double"])
+    if how == "replace":
+        new = VALUES[rng.integers(len(VALUES))]
+        owner[key] = deep() if new is DEEP else copy.deepcopy(new)
+        how = f"replace by {new!r:.30}"
+    elif how == "remove":
+        del owner[key]
+    elif isinstance(owner, list):
+        owner.insert(key, copy.deepcopy(owner[key]))
+    else:
+        owner[f"{key}x" if how == "rename" else "another"] = owner.pop(key) if how == "rename" else owner[key]
+    return value, f"{path}: {how}"
+
+
+def changed_arrays(arrays, rng):
+    """A copy with one array renamed, removed, reshaped, retyped, or with other values."""
+    arrays = dict(arrays)
+    name = list(arrays)[rng.integers(len(arrays))]
+    array, how = arrays[name], rng.choice(["rename", "remove", "reshape", "retype", "values", "empty"])
+    if how == "rename":
+        arrays[f"{name}x"] = arrays.pop(name)
+    elif how == "remove":
+        del arrays[name]
+    elif how == "reshape":
+        arrays[name] = [array.reshape(-1), array[None], array.repeat(2).ravel(), array.ravel()[:-1]][
+            rng.integers(4)
+        ]
+    elif how == "retype":
+        kind = rng.choice(["int32", "int64", "float16", "float32", "float64", "bool", "complex64"])
+        with np.errstate(all="ignore"):
+            arrays[name] = array.astype(kind)
+        how = f"retype to {kind}"
+    elif how == "values":
+        value = [np.nan, np.inf, -1.0, 1e300, 2.0**62][rng.integers(5)]
+        arrays[name] = array.copy()
+        if array.size:
+            with np.errstate(all="ignore"):
+                arrays[name].flat[rng.integers(array.size)] = np.array(value).astype(array.dtype)
+        how = f"value {value}"
+    else:
+        arrays[name] = np.zeros((0, *array.shape[1:], 10**6), array.dtype)
+    return arrays, f"{name}: {how}"
+
+
+def read(reader, path, what, most=8 * 2**20):
+    """What `reader(path)` gives, or None where it refuses the file, by its name and cheaply."""
+    tracemalloc.start()
+    try:
+        found, told = reader(path), None
+    except (ValueError, OSError) as error:
+        found, told = None, str(error)
+    except Exception as error:
+        raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert told is None or str(path) in told, f"{what}: {told}"
+    assert peak < most, f"{what}: {peak:,} bytes"
+    return found

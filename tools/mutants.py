@@ -1,9 +1,9 @@
 """Do the tests notice? Subtle single changes to equations and rules, one at a time.
 
-Each mutant of mutants.toml is made in a private copy of the checkout (build/mutants/), which is compiled again where that
-is needed (as `RNNCORE_DEBUG=1` does: in a third of the time), and its tests run until the first fails. The table at the end
-says which one did. Exit status 1 where a mutant survived, and where the table has rotted: an old text that is no
-longer there, or tests that fail without any mutant.
+Each mutant of mutants.toml is made in a private copy of the checkout (build/mutants/), which is compiled again where
+that is needed (with `RNNCORE_DEBUG=1`, which takes half the time), and its tests run until the first fails. What is
+printed says which one did. Exit status 1 where a mutant survived, and where the table has rotted: an old text that is
+no longer there, or tests that fail without any mutant.
 
     python tools/mutants.py                 all of them, in about half an hour
     python tools/mutants.py -k lstm         those with lstm in their file or in what they break
@@ -70,7 +70,8 @@ class Mutant:
         if self.rotten:
             verdict = f"ROTTEN: {self.rotten}"
         elif self.equivalent:
-            verdict = f"WRONG NOTE, noticed by {self.noticed_by}" if self.noticed_by else f"no change: {self.equivalent}"
+            wrong = f"WRONG NOTE, noticed by {self.noticed_by}: "
+            verdict = (wrong if self.noticed_by else "no change: ") + self.equivalent
         else:
             verdict = self.noticed_by or "SURVIVED"
         return f"{self.file}: {self.breaks}\n    {verdict} ({self.seconds:.0f} s)"
@@ -112,9 +113,9 @@ class Copy:
 
     def failing_test(self, tests):
         """The first that fails, or how they ended otherwise; empty where all pass."""
-        paths = [f"tests/{path}" for path in tests]
+        options = "-x", "-q", "-m", "not slow and not timing", "-p", "no:cacheprovider"
         try:
-            done = self.run("-m", "pytest", "-x", "-q", "-m", "not slow and not timing", "-p", "no:cacheprovider", *paths)
+            done = self.run("-m", "pytest", *options, *(f"tests/{path}" for path in tests))
         except subprocess.TimeoutExpired:
             return f"no end within {PATIENCE} s"
         failed = re.search(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
@@ -145,7 +146,7 @@ class Copy:
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("-k", dest="word", default="", help="only mutants with this in their file or in what they break")
+    parser.add_argument("-k", dest="word", default="", help="only those with it in their file or in what they break")
     parser.add_argument("--jobs", type=int, default=1, help="copies that work side by side")
     return parser.parse_args()
 

@@ -1,8 +1,8 @@
 """Do the tests notice? Subtle single changes to equations and rules, one at a time.
 
 Each mutant of mutants.toml is made in a private copy of the checkout (build/mutants/), which is compiled again where
-that is needed (with `RNNCORE_DEBUG=1`, which takes half the time), and its tests run until the first fails. What is
-printed says which one did. Exit status 1 where a mutant survived, and where the table has rotted: an old text that is
+that is needed (with `RNNCORE_DEBUG=1`, which takes half the time, and by ccache where there is one: a third of that), and
+its tests run until the first fails. What is printed says which one did. Exit status 1 where a mutant survived, and where the table has rotted: an old text that is
 no longer there, or tests that fail without any mutant.
 
     python tools/mutants.py                 all of them, in about half an hour
@@ -107,7 +107,8 @@ class Copy:
         """Bring what is compiled up to the sources; what the compiler said where it fails."""
         if not self.is_stale:
             return ""
-        done = self.run("setup.py", "-q", "build_ext", "--inplace", RNNCORE_DEBUG="1")
+        faster = {"CC": "ccache gcc"} if shutil.which("ccache") else {}     # most files are the same for most mutants
+        done = self.run("setup.py", "-q", "build_ext", "--inplace", RNNCORE_DEBUG="1", **faster)
         self.is_stale = done.returncode != 0
         return done.stdout if done.returncode else ""
 

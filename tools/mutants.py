@@ -1,9 +1,9 @@
 """Do the tests notice? Subtle single changes to equations and rules, one at a time.
 
 Each mutant of mutants.toml is made in a private copy of the checkout (build/mutants/), which is compiled again where
-that is needed (with `RNNCORE_DEBUG=1`, which takes half the time, and by ccache where there is one: a third of that), and
-its tests run until the first fails. What is printed says which one did. Exit status 1 where a mutant survived, and where the table has rotted: an old text that is
-no longer there, or tests that fail without any mutant.
+that is needed (with `RNNCORE_DEBUG=1`, which takes half the time, and by ccache where there is one, which halves it
+again), and its tests run until the first fails. What is printed says which one did. Exit status 1 where a mutant
+survived, and where the table has rotted: an old text that is no longer there, or tests that fail without any mutant.
 
     python tools/mutants.py                 all of them, in about half an hour
     python tools/mutants.py -k lstm         those with lstm in their file or in what they break
@@ -163,9 +163,9 @@ def main():
         for said in pool.map(Copy.compile, copies):
             if said:
                 sys.exit(said)
-        failing = copies[0].failing_test(sorted({path for m in mutants for path in m.tests}))
-        if failing:
-            sys.exit(f"without any mutant: {failing}")
+        for path in sorted({path for m in mutants for path in m.tests}):
+            if failing := copies[0].failing_test([path]):
+                sys.exit(f"without any mutant: {failing}")
         print(f"all tests pass without a mutant; {len(mutants)} mutants", flush=True)
         free = queue.SimpleQueue()
         for copy in copies:

@@ -6,6 +6,7 @@ from support import make, random_input, random_state
 
 import rnncore as rc
 from rnncore import viz
+from rnncore.viz.recorder.measured import saturated
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -30,6 +31,35 @@ def test_a_gate_of_one_half_is_at_one_half():
     tape = layer.record(np.ones((3, 1, 1)))
     assert not viz.saturation(tape, 0.5, 0.9)["l0.z"].low.any()
     assert not viz.saturation(tape, 0.1, 0.5)["l0.z"].high.any()
+
+
+class PlainStates:
+    """As much of a plain RNN's tape as the recorder's share of saturated states reads."""
+
+    mode, T, lengths = "RNN", 1, np.array([1])
+
+    def __init__(self, nonlinearity, states):
+        self.layer, self.states = rc.RNN(1, 1, nonlinearity=nonlinearity), np.array(states)
+
+    def names(self, pattern):
+        return ["l0.h"]
+
+    def __getitem__(self, name):
+        return self.states
+
+
+@pytest.mark.parametrize(
+    ("nonlinearity", "states", "share"),
+    [
+        ("tanh", [-0.9, 0.9, -0.1, 0.1], 0),  # at the thresholds
+        ("tanh", [-0.91, 0.91, -0.9, 0.05], 0.5),
+        ("sigmoid", [0.1, 0.9, 0.5, 0.5], 0),
+        ("sigmoid", [0.09, 0.91, 0.1, 0.5], 0.5),
+        ("relu", [0.0, 1e-30, 0.95, 0.0], 0.5),  # no upper end
+    ],
+)
+def test_states_of_a_plain_net_at_the_threshold(nonlinearity, states, share):
+    assert saturated(PlainStates(nonlinearity, states)) == share
 
 
 def test_horizon_and_half_life_at_their_thresholds():

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from rnncore.viz.recorder.measured import saturated
 from support import make, random_input, random_state
 
 import rnncore as rc
 from rnncore import viz
-from rnncore.viz.recorder.measured import saturated
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

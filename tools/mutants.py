@@ -95,10 +95,10 @@ class Copy:
             if path.is_file() and name not in wanted and path.suffix != ".so" and not name.startswith("build/"):
                 path.unlink()
 
-    def run(self, *command, **environment):
+    def run(self, *command, timeout=None, **environment):
         """The finished process; what it printed is in `stdout`."""
         return subprocess.run(
-            [sys.executable, *command], cwd=self.folder, timeout=PATIENCE, text=True,
+            [sys.executable, *command], cwd=self.folder, timeout=timeout, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=os.environ | {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1",
                               "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | environment)
@@ -116,7 +116,7 @@ class Copy:
         """The first that fails, or how they ended otherwise; empty where all pass."""
         options = "-x", "-q", "-m", "not slow and not timing", "-p", "no:cacheprovider"
         try:
-            done = self.run("-m", "pytest", *options, *(f"tests/{path}" for path in tests))
+            done = self.run("-m", "pytest", *options, *(f"tests/{path}" for path in tests), timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             return f"no end within {PATIENCE} s"
         failed = re.search(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", done.stdout, re.MULTILINE)

@@ -9,8 +9,8 @@ from rnncore import _lattice
 
 @pytest.mark.parametrize("detour", [1e-140, 1e-160, 1e-250, 1e-280, 0.0])
 def test_two_ways_to_the_state_that_wins(detour):
-    """Three states. The first stays, or comes to the third by `detour`; the second, which starts with 1e-291, goes there
-    at once.
+    """Three states. The first stays, or comes to the third by `detour`; the second, which starts with 1e-291, goes
+    there at once.
 
     The first step brings the first state down to 1e-99 and so the second's share, 1e-192 of it, below what a double
     holds. It matters where the detour is smaller than that: three steps at the end favour the third state by 1e99 each,

@@ -31,7 +31,7 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test quick bench peers scaling compare adding copy docs gallery lint annotate sanitize arm64 \
-        build wheel clean
+        mutants build wheel clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -129,6 +129,9 @@ sanitize: $(S)/project $(S)/extra-test  ## tests on a build with address and und
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	PYTHONPATH=build/sanitize/lib $(ONE_THREAD) \
 	    $(BIN)/pytest --capture=sys -m "not slow and not timing" $(ARGS)
+
+mutants: $(S)/project $(S)/extra-test  ## do the tests notice? a hundred single changes to equations and rules
+	$(BIN)/python tools/mutants.py $(ARGS)
 
 # tests/kernels/check.c runs every kernel on random numbers, here and there, and compares.
 arm64:  ## the kernels cross-compiled for arm64, run by an emulator, compared with this machine's

@@ -1,0 +1,34 @@
+"""A share of probability that underflows is not lost while something could still come of it."""
+
+import numpy as np
+import pytest
+from chain_twin import in_logs
+
+from rnncore import _lattice
+
+
+@pytest.mark.parametrize("detour", [1e-140, 1e-160, 1e-250, 1e-280, 0.0])
+def test_two_ways_to_the_state_that_wins(detour):
+    """Three states. The first stays, or comes to the third by `detour`; the second, which starts with 1e-291, goes
+    there at once.
+
+    The first step brings the first state down to 1e-99 and so the second's share, 1e-192 of it, below what a double
+    holds. It matters where the detour is smaller than that: three steps at the end favour the third state by 1e99 each,
+    too little for any of them to look impossible.
+    """
+    start = np.array([1.0, 1e-291, 0.0])
+    transmat = np.array([[1.0, 0.0, detour], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    rare = np.log(1e-99)
+    log_b = np.array([[rare, 0.0, -1000.0], [0.0, -5000.0, 0.0], *[[rare, -5000.0, 0.0]] * 3])
+    T = len(log_b)
+    padded = np.concatenate([log_b, np.full((T, 1), -np.inf)], axis=1)
+    chain, emission = _lattice.Chain(start, transmat), _lattice.Given(np.zeros((T, 1)), padded, np.zeros(1))
+    filtering = _lattice.Filtering(chain, emission, np.array([0, T]), np.array([0, 1]))
+    smoothing = _lattice.Smoothing(chain, emission, np.array([0, T]), np.array([0, 1]), keep=True)
+    for work in (filtering, smoothing):
+        work.run([_lattice.Space()])
+    with np.errstate(divide="ignore"):
+        steps, gamma, _ = in_logs(start, transmat, log_b)
+    np.testing.assert_allclose(filtering.log_norm, steps, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(smoothing.log_prob, steps.sum(), rtol=1e-12)
+    np.testing.assert_allclose(smoothing.gamma[:, :3], gamma, atol=1e-12)

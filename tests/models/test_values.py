@@ -1,0 +1,90 @@
+"""Numbers that theory or other people's programs give, as values: discounts, criteria."""
+
+import numpy as np
+import pytest
+from statsmodels.tsa.ar_model import AutoReg
+
+from rnncore.models import AutoRegressive, Markov
+
+# ---- Kneser-Ney's discounts: D = n₁ / (n₁ + 2·n₂), n_k the number of pairs counted k times, within 0.05 … 0.95
+
+
+def test_discounts_of_a_text_counted_by_hand():
+    """"aaabbbaacab", order 1, what lies before it written ^.
+
+    Its eleven steps are ^a aa aa ab bb bb ba aa ac ca ab, so the pairs occur: aa 3, ab 2, bb 2, ba 1, ac 1, ca 1, ^a 1.
+    Highest level: n₁ = 4, n₂ = 2: 4 / (4 + 2·2) = 1/2.
+    The level below counts the kinds of symbol before each: a after ^ a b c: 4, b after a b: 2, c after a: 1.
+    n₁ = 1, n₂ = 1: 1 / (1 + 2·1) = 1/3.
+    """
+    model = Markov(1, smoothing="kneser-ney").fit(["aaabbbaacab"])
+    np.testing.assert_allclose(model.discounts_, [1 / 3, 1 / 2], rtol=1e-15)
+
+
+def test_discounts_where_nothing_occurs_twice():
+    """"abcdef": each of six pairs once (^a ab … ef), each symbol after one: n₂ = 0, D = 1, which is kept at 0.95."""
+    model = Markov(1, smoothing="kneser-ney").fit(["abcdef"])
+    np.testing.assert_allclose(model.discounts_, [0.95, 0.95], rtol=1e-15)
+
+
+def test_discounts_where_nothing_occurs_once():
+    """"ab" six times, a sequence each: both pairs six times, and D = 0 is kept at 0.05. Each symbol has one
+    before it: n₁ = 2 below, D = 0.95."""
+    model = Markov(1, smoothing="kneser-ney").fit(["ab"] * 6)
+    np.testing.assert_allclose(model.discounts_, [0.95, 0.05], rtol=1e-15)
+
+
+def test_discounts_of_more_levels():
+    """"abab", order 2: pairs of two before, all once: ^^a ^ab aba bab: D = 0.95 of n₁ = 4.
+
+    One before, kinds of symbol before that: a after ^: {^} 1, b after a: {^, b} 2, a after b: {a} 1, and
+    2 / (2 + 2·1) = 1/2. None before, kinds of symbol before: a: {^, b} 2, b: {a} 1, and 1 / (1 + 2·1) = 1/3.
+    """
+    model = Markov(2, smoothing="kneser-ney").fit(["abab"])
+    np.testing.assert_allclose(model.discounts_, [1 / 3, 1 / 2, 0.95], rtol=1e-15)
+
+
+def test_a_probability_by_hand():
+    """"aaabbbaacab" with its discounts: P(a | a), by the formula, a fraction at a time.
+
+    Below: P₀(a) = (4 − 1/3)/7 + (1/3·3/7)·(1/3), as there are 7 kinds of pair and 3 symbols. After a came a 3, b 2, c 1
+    times, six in all and three kinds: P₁(a | a) = (3 − 1/2)/6 + (1/2·3/6)·P₀(a).
+    """
+    model = Markov(1, smoothing="kneser-ney").fit(["aaabbbaacab"])
+    below = (4 - 1 / 3) / 7 + (1 / 3 * 3 / 7) / 3
+    wanted = (3 - 1 / 2) / 6 + (1 / 2 * 3 / 6) * below
+    assert model.predict("a")[model.alphabet_.index("a")] == pytest.approx(wanted, rel=1e-14)
+
+
+# ---- the criteria of an autoregression
+
+# Ours leaves out what is the same for all orders: N·(1 + ln 2π) of the likelihood, and the penalty of the variance.
+
+
+@pytest.mark.parametrize("rows", [12, 20, 60])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("name", ["aic", "bic"])
+def test_criteria_are_statsmodels(name, intercept, rows):
+    """On so few data that N, N − order and the number of unknowns are far apart."""
+    top = 4
+    noise = np.random.default_rng(rows).normal(size=rows + 1)
+    x = noise[1:] + 0.6 * noise[:-1] + 0.3
+    model = AutoRegressive(name, max_order=top, intercept=intercept).fit([x])
+    N = rows - top  # all orders on the same rows
+    wanted = []
+    for order in range(top + 1):
+        theirs = AutoReg(x, order, trend="c" if intercept else "n", hold_back=top)
+        if order == 0 and not intercept:  # statsmodels has nothing to fit there
+            sigma2, unknowns = np.mean(x[top:] ** 2), 0
+            llf = -0.5 * N * (np.log(2 * np.pi * sigma2) + 1)
+        else:
+            theirs = theirs.fit()
+            llf, unknowns = theirs.llf, order + intercept
+            penalty = {"aic": 2.0, "bic": np.log(N)}[name]
+            np.testing.assert_allclose(getattr(theirs, name), -2 * llf + penalty * (unknowns + 1), rtol=1e-12)
+        wanted.append(-2 * llf - N * (1 + np.log(2 * np.pi)) + {"aic": 2.0, "bic": np.log(N)}[name] * unknowns)
+    # The regression is of values in units of mean 0 and deviation 1: N ln σ² lacks theirs, for all orders alike
+    shift = x.mean() if intercept else 0.0
+    unit = N * np.log(np.mean((x - shift) ** 2))
+    np.testing.assert_allclose(model.criterion_, np.array(wanted) - unit, rtol=1e-9)
+    assert model.order_ == np.argmin(wanted)

@@ -1,0 +1,58 @@
+"""Past a row's end every array of a tape is 0, also on memory that held another pass before.
+
+Fresh memory is often 0 by luck, so each tape here comes after one of the same size, full of other numbers.
+"""
+
+import numpy as np
+import pytest
+from support import CELLS, make, random_cotangents, random_input, random_state
+
+T, B = 7, 5
+LENGTHS = np.array([3, 7, 0, 5, 1])
+PAST = np.arange(T)[:, None] >= LENGTHS
+
+
+def run(layer, rng, K, **options):
+    """A tape gone back through; its names are read once, so that windows of checkpoints have used their memory too."""
+    tape = layer.record(random_input(layer, T, B, rng), random_state(layer, B, rng), **options)
+    tape.backward(*random_cotangents(layer, T, B, rng, K))
+    values = {name: tape[name].copy() for name in tape.names()}
+    grads = {name: tape.grad[name].copy() for name in tape.names()}
+    return tape, values, grads
+
+
+def addresses(tape):
+    """Where the arena's arrays lie: all but the outputs."""
+    return [tape[name].ctypes.data for name in tape.names() if not name.endswith(".h")]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("K", [(), (3,)])
+@pytest.mark.parametrize("every", [None, 1, 3, 100])
+@pytest.mark.parametrize("cell", CELLS)
+def test_all_arrays_are_zero_there(cell, every, K, dtype, rng):
+    layer = make(cell, 3, 9, 2, bidirectional=True, dtype=dtype)
+    before, values, grads = run(layer, rng, K, checkpoint_every=every)
+    assert all(array[..., PAST, :].any() for array in (*values.values(), *grads.values()))
+    there = None if every else addresses(before)
+    del before
+    tape, values, grads = run(layer, rng, K, checkpoint_every=every, lengths=LENGTHS)
+    assert every or addresses(tape) == there, "the memory of the tape before is not used again: this tests nothing"
+    for name in tape.names():
+        for what, array in (("", values[name]), ("grad ", grads[name])):
+            assert not array[..., PAST, :].any(), what + name
+            assert array[..., ~PAST, :].any(), what + name
+
+
+@pytest.mark.parametrize("every", [None, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_rows_that_end_keep_their_state(cell, every, rng):
+    """What a row's final state is does not depend on how many steps others go on."""
+    layer = make(cell, 3, 9, 2, bidirectional=True)
+    x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
+    state = layer.record(x, s0, lengths=LENGTHS, checkpoint_every=every).state
+    longer = np.concatenate([x, rng.normal(size=(4, B, 3)).astype(x.dtype)])
+    again = layer.record(longer, s0, lengths=LENGTHS, checkpoint_every=every).state
+    for a, b in zip(*(s if isinstance(s, tuple) else (s,) for s in (state, again)), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.any()

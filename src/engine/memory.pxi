@@ -42,7 +42,7 @@ cdef enum:
 
 cdef extern from *:
     """
-    #ifdef RNNCORE_DEBUG        /* what is kept hides from a sanitizer who writes where */
+    #ifdef __SANITIZE_ADDRESS__         /* memory that is kept hides who writes beyond his own */
     #define RNN_SANITIZED 1
     #else
     #define RNN_SANITIZED 0

@@ -244,6 +244,7 @@ class TestLive:
         import matplotlib.pyplot as plt
         from rnncore.viz.recorder.live import WindowPlot
 
+        others = plt.get_fignums()
         figure = plt.figure()
         try:
             self.fill(WindowPlot(figure), tape)
@@ -255,7 +256,7 @@ class TestLive:
             assert ax.get_xlim()[1] > 8
         finally:
             plt.close(figure)
-        assert not plt.get_fignums()
+        assert plt.get_fignums() == others
 
     def test_window_needs_a_backend_with_windows(self):
         import matplotlib

@@ -1,5 +1,7 @@
 """What all rooms share: `import twin` and `import support` work from any folder; markers."""
 
+import os
+import stat
 import sys
 from pathlib import Path
 
@@ -13,6 +15,21 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "timing: measures time; run it alone (-m timing) when a machine is busy"
     )
+
+
+@pytest.fixture
+def devices(tmp_path_factory):
+    """A folder with device nodes `full` and `null` that a fault may destroy: root's /dev is spared."""
+    folder = tmp_path_factory.mktemp("dev")
+    try:
+        for name, minor in (("full", 7), ("null", 3)):
+            os.mknod(folder / name, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
+            (folder / name).write_bytes(b"")
+    except PermissionError:
+        if os.geteuid() == 0:
+            pytest.skip("no device nodes can be made here")
+        return Path("/dev")  # nobody but root can replace these
+    return folder
 
 
 @pytest.fixture

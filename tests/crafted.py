@@ -4,7 +4,7 @@ A reader has to refuse such a file by name, or to read it; nothing else may come
 not cost memory.
 """
 
-import copy
+import json
 import tracemalloc
 
 import numpy as np
@@ -34,7 +34,7 @@ def places(value, path=()):
 
 def changed(value, rng):
     """A copy with one part replaced, removed, doubled, or given another name; and what was done."""
-    value = copy.deepcopy(value)
+    value = json.loads(json.dumps(value))  # a copy, however deep
     found = list(places(value))
     path = found[rng.integers(len(found))]
     owner = value
@@ -43,12 +43,12 @@ def changed(value, rng):
     key, how = path[-1], rng.choice(["replace", "replace", "replace", "remove", "rename", "double"])
     if how == "replace":
         new = VALUES[rng.integers(len(VALUES))]
-        owner[key] = deep() if new is DEEP else copy.deepcopy(new)
+        owner[key] = deep() if new is DEEP else json.loads(json.dumps(new))
         how = f"replace by {new!r:.30}"
     elif how == "remove":
         del owner[key]
     elif isinstance(owner, list):
-        owner.insert(key, copy.deepcopy(owner[key]))
+        owner.insert(key, owner[key])
     else:
         owner[f"{key}x" if how == "rename" else "another"] = owner.pop(key) if how == "rename" else owner[key]
     return value, f"{path}: {how}"

@@ -79,10 +79,10 @@ def test_train_writes_over_nothing_but_checkpoints(folder, capsys):
         assert (folder / "empty").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_full_disk_and_missing_places(folder, capsys):
-    assert main(["train", "t.txt", *SMALL, "--out", "/dev/full"]) == 2
-    assert "/dev/full: No space left on device" in capsys.readouterr().err
-    assert main(["train", "t.txt", *SMALL, "--out", "/dev/null"]) == 0
+def test_a_full_disk_and_missing_places(folder, devices, capsys):
+    assert main(["train", "t.txt", *SMALL, "--out", str(devices / "full")]) == 2
+    assert f"{devices / 'full'}: No space left on device" in capsys.readouterr().err
+    assert main(["train", "t.txt", *SMALL, "--out", str(devices / "null")]) == 0
     capsys.readouterr()
     os.mkfifo("pipe")
     refused(folder, capsys, ["sample", "pipe"], "pipe is a device or a pipe: give a file")

@@ -333,7 +333,7 @@ def test_dropping_frames_keeps_mode_and_links(path, tape, tmp_path):
     assert updates(path)[0] == 1
 
 
-def test_what_is_no_run_file_is_not_touched(tmp_path, tape):
+def test_what_is_no_run_file_is_not_touched(tmp_path, devices, tape):
     for name, content in {"text": b"a text\n" * 50, "empty": b""}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(FileExistsError):
@@ -341,7 +341,7 @@ def test_what_is_no_run_file_is_not_touched(tmp_path, tape):
         with pytest.raises(DamagedFileError, match=name):
             recorder(tmp_path / name, resume=True)
         assert (tmp_path / name).read_bytes() == content
-    for place in ("/dev/null", "/dev/full", tmp_path):
+    for place in (devices / "null", devices / "full", tmp_path):
         with pytest.raises((OSError, DamagedFileError)):
             recorder(place, resume=True)
 

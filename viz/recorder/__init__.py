@@ -201,7 +201,7 @@ class Recorder:
             "values": values,
             "layer": _describe(tape),
         }
-        self._append(header, self._chosen(tape, weights or tape.layer.parameters))
+        self._append(header, self._chosen(tape, weights))
         self._draw()
 
     def _append(self, header, arrays):
@@ -228,7 +228,8 @@ class Recorder:
                 array = array if self.rows is None else array[..., rows, :]
                 arrays[prefix + name] = array if units is None else array[..., units]
         if self.weights:
-            arrays |= {f"weight {name}": a for name, a in weights.items()}
+            weights = (weights or tape.layer.parameters).items()
+            arrays |= {f"weight {name}": a for name, a in weights}
         lengths = np.minimum(-(-np.asarray(tape.lengths)[rows] // self.steps), len(steps))
         arrays |= {"axis steps": steps, "axis rows": rows, "axis lengths": lengths}
         if units is not None:

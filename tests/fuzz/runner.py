@@ -1,0 +1,151 @@
+"""Runs cases in child processes: a crash or a hang ends the child and is a failure of the case it was at."""
+
+import faulthandler
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import rnncore
+
+from fuzz import subjects
+from fuzz.case import SEEN, Draw
+
+HERE = Path(__file__).parent
+CASE_SECONDS = 120  # a case that takes longer hangs
+
+
+@dataclass
+class Failure:
+    subject: str
+    seed: int
+    place: str  # exception type and where it was raised: failures with the same place are one
+    message: str
+    told: list = field(default_factory=list)
+    first: int | None = None  # of a crash: the seed its process began with, for what earlier cases damaged
+
+    def __str__(self):
+        told = f"\n  drawn: {', '.join(self.told)}" if self.told else ""
+        return f"{self.subject} {self.seed}: {self.place}\n  {self.message}{told}\n  again: {repeat(self)}"
+
+
+@dataclass
+class Outcome:
+    """What some cases of a subject came to."""
+
+    cases: int = 0
+    failures: dict = field(default_factory=dict)  # place -> the first Failure there
+    times: Counter = field(default_factory=Counter)  # place -> how often
+    seen: dict = field(default_factory=lambda: defaultdict(Counter))  # label -> {choice: how often}
+
+    def add(self, failure):
+        self.failures.setdefault(failure.place, failure)
+        self.times[failure.place] += 1
+
+
+def repeat(failure):
+    """The command that runs one case again, in the foreground; after a crash all that ran before it, too."""
+    first = failure.seed if failure.first is None else failure.first
+    count = "" if first == failure.seed else f" --count {failure.seed - first + 1}"
+    return f"python {os.path.relpath(HERE)} --only {failure.subject} --seed {first}{count}"
+
+
+def run(name, first, count, seconds=3600.0):
+    """Cases ``first``, ``first + 1``, … of a subject, until there were `count` or `seconds` are over."""
+    outcome, seed, end = Outcome(), first, time.monotonic() + seconds
+    while seed < first + count and time.monotonic() < end:
+        seed = _one_child(outcome, name, seed, first + count - seed, end - time.monotonic())
+    return outcome
+
+
+def _one_child(outcome, name, first, count, seconds):
+    """Run one child until it is done or dies; the seed to go on with."""
+    read, write = os.pipe()
+    env = os.environ | {"PYTHONPATH": str(Path(rnncore.__file__).parents[1]), "MPLBACKEND": "agg"}
+    command = [sys.executable, str(HERE), "--child", str(write), name, str(first), str(count), str(seconds)]
+    at, done = first - 1, False
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        with subprocess.Popen(command, pass_fds=[write], stdout=said, stderr=said, env=env) as child:
+            os.close(write)
+            with open(read) as lines:
+                for kind, value in map(json.loads, lines):
+                    if kind == "case":
+                        at, outcome.cases = value, outcome.cases + 1
+                    elif kind == "failure":
+                        outcome.add(Failure(**value))
+                    else:  # "done": what was drawn
+                        done = True
+                        for label, choices in value.items():
+                            outcome.seen[label].update(choices)
+        if done:
+            return first + count
+        said.seek(0)
+        text = said.read()
+    how = signal.Signals(-child.returncode).name if child.returncode < 0 else f"exit status {child.returncode}"
+    if "Timeout (" in text:
+        how = f"more than {CASE_SECONDS} s"
+    outcome.add(Failure(name, max(at, first), f"{how} at {_place_of_crash(text)}", text[-3000:], first=first))
+    return max(at, first) + 1
+
+
+def child(pipe, name, first, count, seconds):
+    """What a child process does; it writes one line of JSON for every case and failure."""
+    faulthandler.enable()
+    chosen, end = subjects()[name], time.monotonic() + seconds
+    with open(pipe, "w", buffering=1) as out:
+        for seed in range(first, first + count):
+            if time.monotonic() > end:
+                break
+            print(json.dumps(["case", seed]), file=out)
+            faulthandler.dump_traceback_later(CASE_SECONDS, exit=True)
+            failure = run_case(chosen, seed)
+            faulthandler.cancel_dump_traceback_later()
+            if failure:
+                print(json.dumps(["failure", vars(failure)]), file=out)
+        print(json.dumps(["done", SEEN]), file=out)
+
+
+def run_case(chosen, seed, *, catch=True):
+    """A `Failure`, or None; without `catch` the exception itself."""
+    draw = Draw(chosen.name, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as pytest has it here: the package warns of nothing by accident
+        warnings.filterwarnings("ignore", module="torch")
+        try:
+            chosen.run(draw)
+        except BaseException as error:
+            if not catch:
+                print("drawn:", ", ".join(draw.told))
+                raise
+            message = str(error)[:2000]
+            return Failure(chosen.name, seed, f"{type(error).__name__} at {_place(error)}", message, draw.told)
+    return None
+
+
+def _place(error):
+    """Where an exception comes from: what it says itself, or the innermost frame of the package or the fuzzer."""
+    if hasattr(error, "place"):
+        return error.place
+    frames = traceback.extract_tb(error.__traceback__)
+    package = [f for f in frames if re.search(r"/(rnncore|viz)/(?!tests)", f.filename)]
+    own = [f for f in frames if Path(f.filename).parent == HERE]
+    frame = (package or own or frames)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
+
+
+def _place_of_crash(text):
+    """The first line of ours in what faulthandler or a sanitizer left on stderr."""
+    summary = re.search(r"^SUMMARY: (.*)$|^.*runtime error: .*$", text, re.M)
+    if summary:
+        return summary[0]
+    frame = re.search(r'File ".*?/([^/"]+)", line (\d+) in (\w+)', text)
+    return f"{frame[1]}:{frame[2]} {frame[3]}" if frame else "an unknown place"

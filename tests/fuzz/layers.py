@@ -381,7 +381,7 @@ def pullbacks(draw):
               else np.maximum(p.valid.sum(0) - (T - walked), 0), 0)
         change = draw.one_of("change", ("no", "in place", "assign"))
         if change == "in place":
-            np.multiply(carry.value, -0.5, out=carry.value, casting="unsafe")
+            carry.value *= -0.5
             expected = expected * -0.5
         elif change == "assign":
             make_value, fits = ASSIGNED[draw.one_of("assigned", ASSIGNED)]

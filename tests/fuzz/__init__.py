@@ -20,7 +20,7 @@ other, `test_fuzz.py` is the short run with fixed seeds, and `python tests/fuzz`
 
 from importlib import import_module
 
-ROOMS = ("layers", "weights", "training", "measures", "data")
+ROOMS = ("layers", "weights", "training", "measures", "models", "data", "files")
 
 
 def subjects():

@@ -18,8 +18,8 @@ TURN = 15.0  # seconds that a subject has before the next one
 
 def main(arguments):
     if arguments[:1] == ["--child"]:
-        pipe, name, first, count, seconds = arguments[1:]
-        runner.child(int(pipe), name, int(first), int(count), float(seconds))
+        pipe, name, first, count, end = arguments[1:]
+        runner.child(int(pipe), name, int(first), int(count), float(end))
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600)

@@ -1,9 +1,11 @@
 """Texts, windows, padding and the memory tasks, against their definitions."""
 
+from itertools import pairwise
+
 import numpy as np
-from fuzz.case import subject
 from support import same_bits
 
+from fuzz.case import subject
 from rnncore import data, tasks
 
 LETTERS = "abcdeé\n\x00 \ud800😀"
@@ -56,12 +58,12 @@ def padding(draw):
     assert sorted(np.concatenate(groups).tolist()) == list(range(count))
     assert sum(len(g) < size for g in groups) <= 1
     spans = sorted((lengths[g].min(), lengths[g].max()) for g in groups)
-    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False)), "groups of like length"
+    assert all(a[1] <= b[0] for a, b in pairwise(spans)), "groups of like length"
 
 
 def draw_task(draw):
-    kind, seed = draw.one_of("task", ("Adding", "CopyMemory", "TemporalOrder", "DelayedXOR", "Dyck")), draw.size(
-        "seed", 0, 99)
+    kind = draw.one_of("task", ("Adding", "CopyMemory", "TemporalOrder", "DelayedXOR", "Dyck"))
+    seed = draw.size("seed", 0, 99)
     if kind == "DelayedXOR":
         delay = draw.size("delay", 0, 5)
         return tasks.DelayedXOR(delay + 2 + draw.size("more", 0, 9), delay, seed=seed)
@@ -76,7 +78,7 @@ def memory_tasks(draw):
     """The answer follows from the input by the task's definition; a batch depends on its number alone."""
     task, size, number = draw_task(draw), draw.size("B", 1, 5), draw.size("number", 0, 3)
     x, target, mask = batch = task.batch(size, number)
-    same_bits(tuple(batch), tuple(list(task.batches(size, 2, number))[0]), "the same number again")
+    same_bits(tuple(batch), tuple(next(iter(task.batches(size, 2, number)))), "the same number again")
     T = task.steps
     assert mask.shape == (T, size)
     assert (target[~mask] == 0).all()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
-from fuzz.case import subject
 from support import (
     CELLS,
     close,
@@ -23,6 +22,7 @@ from support import (
 from twin import Twin
 
 import rnncore as rc
+from fuzz.case import subject
 
 
 def _misaligned(a):
@@ -387,7 +387,7 @@ def pullbacks(draw):
             make_value, fits = ASSIGNED[draw.one_of("assigned", ASSIGNED)]
             before = carry.value.copy()
             given = make_value(carry.value, draw.rng)
-            fits = fits or np.shape(given) == before.shape and np.asarray(given).dtype.kind in "fiu"
+            fits = fits or (np.shape(given) == before.shape and np.asarray(given).dtype.kind in "fiu")
             try:
                 carry.value = given
             except (ValueError, TypeError):

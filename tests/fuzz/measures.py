@@ -1,12 +1,12 @@
 """The debugger's numbers: explicit Jacobians in float64, and the definitions written out."""
 
 import numpy as np
-from fuzz.case import subject
-from fuzz.layers import draw_layer
 from support import parts, random_cotangents, random_state
 from twin import Twin
 from viz_twin import Explicit
 
+from fuzz.case import subject
+from fuzz.layers import draw_layer
 from rnncore import viz
 
 # float64, but 1 − h² of a tanh near 1 (its argument is below 8 here, so 1 − h² above 1e-7) holds nine digits fewer
@@ -131,7 +131,7 @@ def exponents(draw):
     """Lyapunov exponents by one QR a step, and what follows from a spectrum."""
     layer = draw_layer(draw, layers=2, dtype="float64", bidirectional=False, batch_first=False)
     T, B, warmup = draw.size("T", 3, 9), draw.size("B", 1, 2), draw.size("warmup", 0, 2)
-    x, state = draw.normal(T, B, layer.input_size), random_state(layer, B, draw.rng)
+    x, state = 0.3 * draw.normal(T, B, layer.input_size), random_state(layer, B, draw.rng)
     spectrum = viz.lyapunov_spectrum(layer, x, warmup, state=state)
     assert (spectrum[1:] <= spectrum[:-1]).all()
     S = len(spectrum)
@@ -143,7 +143,7 @@ def exponents(draw):
         volume = np.log(np.abs(np.linalg.det(counted))).sum() / B / len(counted)
     if np.isfinite(volume) and volume > -20 * S:
         equal(spectrum.sum(), volume, rtol=1e-5, atol=1e-6)
-    steps, estimate = viz.lyapunov_convergence(layer, x, warmup, state=state)
+    _, estimate = viz.lyapunov_convergence(layer, x, warmup, state=state)
     equal(estimate[-1], spectrum)
     if np.isfinite(spectrum).all():
         assert 0 <= viz.kaplan_yorke_dimension(spectrum) <= S

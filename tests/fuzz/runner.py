@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import rnncore
-
 from fuzz import subjects
 from fuzz.case import SEEN, Draw
 
@@ -63,15 +62,15 @@ def run(name, first, count, seconds=3600.0):
     """Cases ``first``, ``first + 1``, … of a subject, until there were `count` or `seconds` are over."""
     outcome, seed, end = Outcome(), first, time.monotonic() + seconds
     while seed < first + count and time.monotonic() < end:
-        seed = _one_child(outcome, name, seed, first + count - seed, end - time.monotonic())
+        seed = _one_child(outcome, name, seed, first + count - seed, end)
     return outcome
 
 
-def _one_child(outcome, name, first, count, seconds):
+def _one_child(outcome, name, first, count, end):
     """Run one child until it is done or dies; the seed to go on with."""
     read, write = os.pipe()
     env = os.environ | {"PYTHONPATH": str(Path(rnncore.__file__).parents[1]), "MPLBACKEND": "agg"}
-    command = [sys.executable, str(HERE), "--child", str(write), name, str(first), str(count), str(seconds)]
+    command = [sys.executable, str(HERE), "--child", str(write), name, str(first), str(count), str(end)]
     at, done = first - 1, False
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         with subprocess.Popen(command, pass_fds=[write], stdout=said, stderr=said, env=env) as child:
@@ -97,10 +96,10 @@ def _one_child(outcome, name, first, count, seconds):
     return max(at, first) + 1
 
 
-def child(pipe, name, first, count, seconds):
-    """What a child process does; it writes one line of JSON for every case and failure."""
+def child(pipe, name, first, count, end):
+    """What a child process does until the clock shows `end`; it writes a line of JSON for every case and failure."""
     faulthandler.enable()
-    chosen, end = subjects()[name], time.monotonic() + seconds
+    chosen = subjects()[name]
     with open(pipe, "w", buffering=1) as out:
         for seed in range(first, first + count):
             if time.monotonic() > end:

@@ -5,10 +5,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from fuzz.case import subject
-from fuzz.layers import LAYOUTS, draw_layer
 from support import TOLERANCE, all_close, close, judge_results, parts, random_state, same_bits
 
+from fuzz.case import subject
+from fuzz.layers import LAYOUTS, draw_layer
 from rnncore import nn, optim, train
 
 
@@ -111,7 +111,8 @@ def models_to_train(draw):
     weights = {name: w.astype("float64") for name, w in model.state_dict().items()}
 
     def by_twin(judge):
-        run = judge.forward(weights["embedding.weight"][x] if tokens else x, None if state is None else parts(state), lengths)
+        start = None if state is None else parts(state)
+        run = judge.forward(weights["embedding.weight"][x] if tokens else x, start, lengths)
         W = weights["head.weight"]
         error = np.where(run.valid[..., None], run.output @ W.T + weights["head.bias"] - target, 0)
         n = max(int(run.valid.sum()) * O, 1)
@@ -153,7 +154,8 @@ def draw_options(draw):
     if kind == "SGD":
         momentum = draw.one_of("momentum", (0.0, 0.9))
         return kind, options | {"momentum": momentum, "nesterov": bool(momentum) and draw.flag("nesterov")}
-    return kind, options | {"betas": (draw.one_of("beta1", (0.0, 0.9)), draw.one_of("beta2", (0.5, 0.999))), "eps": 1e-8}
+    betas = draw.one_of("beta1", (0.0, 0.9)), draw.one_of("beta2", (0.5, 0.999))
+    return kind, options | {"betas": betas, "eps": 1e-8}
 
 
 @subject(short=60)

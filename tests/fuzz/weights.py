@@ -19,11 +19,11 @@ from pathlib import Path
 import joblib
 import numpy as np
 import torch
-from fuzz.case import subject
-from fuzz.layers import draw_layer
 from support import CELLS, TOLERANCE, make, parts, same_bits
 
 import rnncore as rc
+from fuzz.case import subject
+from fuzz.layers import draw_layer
 from rnncore import nn
 
 torch.set_num_threads(1)

@@ -5,34 +5,34 @@ With a seed, that case alone (or --count cases from it) runs in this process, wi
 """
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fuzz import runner, subjects
+from fuzz import SEEDS, runner
 
 TURN = 15.0  # seconds that a subject has before the next one
 
 
 def main(arguments):
     if arguments[:1] == ["--child"]:
-        pipe, name, first, count, end = arguments[1:]
-        runner.child(int(pipe), name, int(first), int(count), float(end))
+        runner.child(*json.loads(arguments[1]))
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--only", choices=subjects(), nargs="*", help="these subjects (all)")
+    parser.add_argument("--only", choices=SEEDS, nargs="*", help="these subjects (all)")
     parser.add_argument("--seed", type=int, help="one case")
     parser.add_argument("--count", type=int, default=1, help="so many cases from --seed on")
     given = parser.parse_args(arguments)
-    names = given.only or list(subjects())
+    names = given.only or list(SEEDS)
     if given.seed is None:
         return long_run(names, given.seconds, int(time.time()) * 10_000)
     for name in names:
         for seed in range(given.seed, given.seed + given.count):
-            runner.run_case(subjects()[name], seed, catch=False)
+            runner.run_case(name, seed, catch=False)
             print(f"{name} {seed}: fine")
     return 0
 
@@ -48,7 +48,7 @@ def long_run(names, seconds, first):
             left = min(turn, end - time.monotonic())
             if left <= 0:
                 break
-            one = runner.run(name, first + total.cases, 2**19, left)
+            one = runner.run([(name, first + total.cases, 2**19)], left)
             total.cases += one.cases
             total.times += one.times
             for place, failure in one.failures.items():

@@ -3,34 +3,12 @@
 import resource
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-SUBJECTS = {}
 SEEN = defaultdict(dict)  # of this process: label -> {choice: how often it was drawn}
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is fuzzed, and with how many fixed seeds in the short run."""
-
-    name: str
-    run: Callable
-    short: int
-
-
-def subject(short):
-    """Make a function of a `Draw` a subject of its name."""
-
-    def register(function):
-        SUBJECTS[function.__name__] = Subject(function.__name__, function, short)
-        return function
-
-    return register
 
 
 class Draw:
@@ -38,6 +16,7 @@ class Draw:
 
     def __init__(self, name, seed):
         self.rng = np.random.default_rng([zlib.crc32(name.encode()), seed])
+        self.seed = seed
         self.told = []
 
     def tell(self, text):
@@ -46,8 +25,15 @@ class Draw:
     def one_of(self, label, choices):
         """One of some strings, numbers or None; the short run has to draw every one of them."""
         choices = list(choices)
-        chosen = choices[self.rng.integers(len(choices))]
-        seen = SEEN[label]
+        return self._chosen(label, choices, self.rng.integers(len(choices)))
+
+    def in_turn(self, label, choices):
+        """The next one of them with every seed."""
+        choices = list(choices)
+        return self._chosen(label, choices, self.seed % len(choices))
+
+    def _chosen(self, label, choices, index):
+        chosen, seen = choices[index], SEEN[label]
         for choice in choices:
             seen.setdefault(str(choice), 0)
         seen[str(chosen)] += 1

@@ -5,7 +5,6 @@ from itertools import pairwise
 import numpy as np
 from support import same_bits
 
-from fuzz.case import subject
 from rnncore import data, tasks
 
 LETTERS = "abcdeé\n\x00 \ud800😀"
@@ -15,7 +14,6 @@ def draw_text(draw, most=60):
     return "".join(draw.rng.choice(list(LETTERS), draw.size("letters", 1, most)))
 
 
-@subject(short=40)
 def texts(draw):
     text = draw_text(draw).replace("\ud800", "")
     share = draw.one_of("held out", (0, 0.1, 0.5, 0.9))
@@ -42,7 +40,6 @@ def texts(draw):
     same_bits(found[-1], found[windows - 1], "from the end")
 
 
-@subject(short=40)
 def padding(draw):
     count, shape = draw.size("count", 1, 6), draw.rng.integers(1, 4, draw.size("axes", 0, 2)).tolist()
     sequences = [draw.normal(draw.size("length", 0, 5), *shape) for _ in range(count)]
@@ -73,7 +70,6 @@ def draw_task(draw):
     return getattr(tasks, kind)(least + draw.size("more", 0, 20), seed=seed)
 
 
-@subject(short=40)
 def memory_tasks(draw):
     """The answer follows from the input by the task's definition; a batch depends on its number alone."""
     task, size, number = draw_task(draw), draw.size("B", 1, 5), draw.size("number", 0, 3)

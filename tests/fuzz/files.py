@@ -20,7 +20,7 @@ import numpy as np
 from rnncore.viz.recorder import runfile
 from support import make, same_bits
 
-from fuzz.case import Draw, limit_memory, subject
+from fuzz.case import Draw, limit_memory
 from fuzz.models import REAL, SYMBOLS, draw_model, draw_symbols, fit
 from rnncore import data, models, nn, optim, train, viz
 from rnncore.io.safetensors import load_arrays, save_arrays
@@ -294,11 +294,10 @@ def forge(draw, kind, path, raw):
         forge_header(draw, path, raw)
 
 
-@subject(short=400)
 def files(draw):
     """One damaged or forged file, and its readers."""
     limit_memory()
-    kind = draw.one_of("file", KINDS)
+    kind = draw.in_turn("file", KINDS)
     raw, read = content(kind), KINDS[kind][1]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file"

@@ -22,7 +22,6 @@ from support import (
 from twin import Twin
 
 import rnncore as rc
-from fuzz.case import subject
 
 
 def _misaligned(a):
@@ -177,7 +176,6 @@ def our_results(tape, grads):
     return results(tape, grads) | named
 
 
-@subject(short=150)
 def layers(draw):
     """Every number of a recorded pass is the twin's."""
     layer = draw_layer(draw, dropout=draw.one_of("dropout", (0.0, 0.5)))
@@ -191,7 +189,6 @@ def layers(draw):
     judge_results(layer, got, lambda judge: twin_results(p, judge, masks))
 
 
-@subject(short=150)
 def bits(draw):
     """What must not change a bit: recording, checkpoints, threads, the rest of the batch, padding, K at once."""
     layer = draw_layer(draw)
@@ -277,7 +274,6 @@ def judge_many(draw, p, tape):
         same_bits(mine, one, f"cotangent {k} of {K}")
 
 
-@subject(short=80)
 def streams(draw):
     """A stream's steps are the layer's, whatever happens between them."""
     layer = draw_layer(draw, bidirectional=False, batch_first=False)
@@ -303,7 +299,6 @@ def streams(draw):
         same_bits(stream.state, state, "state")
 
 
-@subject(short=60)
 def cells(draw):
     """One step of a cell is one step of the twin, forward and back."""
     name = draw.one_of("cell", CELLS)
@@ -358,7 +353,6 @@ ASSIGNED = {
 }
 
 
-@subject(short=60)
 def pullbacks(draw):
     """A walk back is the product of explicit Jacobians, and takes only carries that fit."""
     layer = draw_layer(draw, layers=2, dtype="float64", batch_first=False)

@@ -5,7 +5,6 @@ from support import parts, random_cotangents, random_state
 from twin import Twin
 from viz_twin import Explicit
 
-from fuzz.case import subject
 from fuzz.layers import draw_layer
 from rnncore import viz
 
@@ -17,7 +16,6 @@ def equal(got, expected, **tolerance):
     np.testing.assert_allclose(got, expected, **(TIGHT | tolerance))
 
 
-@subject(short=60)
 def measures(draw):
     layer = draw_layer(draw, layers=2, dtype="float64", batch_first=False)
     T, B = draw.size("T", 1, 7), draw.size("B", 1, 3)
@@ -126,7 +124,6 @@ def own_input(tape, explicit, g, H):
                 assert np.isnan(found[s, ~inside, b]).all()
 
 
-@subject(short=10)
 def exponents(draw):
     """Lyapunov exponents by one QR a step, and what follows from a spectrum."""
     layer = draw_layer(draw, layers=2, dtype="float64", bidirectional=False, batch_first=False)

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import rnncore
-from fuzz import subjects
+from fuzz import subject
 from fuzz.case import SEEN, Draw
 
 HERE = Path(__file__).parent
+PACKAGE = [Path(module.__file__).parent for module in (rnncore, rnncore.viz)]
 CASE_SECONDS = 120  # a case that takes longer hangs
 
 
@@ -58,27 +59,28 @@ def repeat(failure):
     return f"python {os.path.relpath(HERE)} --only {failure.subject} --seed {first}{count}"
 
 
-def run(name, first, count, seconds=3600.0):
-    """Cases ``first``, ``first + 1``, … of a subject, until there were `count` or `seconds` are over."""
-    outcome, seed, end = Outcome(), first, time.monotonic() + seconds
-    while seed < first + count and time.monotonic() < end:
-        seed = _one_child(outcome, name, seed, first + count - seed, end)
+def run(plan, seconds=3600.0):
+    """Run ``[(subject, first seed, count), …]`` to the end, or until `seconds` are over."""
+    outcome, end = Outcome(), time.monotonic() + seconds
+    while plan and time.monotonic() < end:
+        plan = _one_child(outcome, plan, end)
     return outcome
 
 
-def _one_child(outcome, name, first, count, end):
-    """Run one child until it is done or dies; the seed to go on with."""
+def _one_child(outcome, plan, end):
+    """Run one child until it is done or dies; what is left of the plan."""
     read, write = os.pipe()
     env = os.environ | {"PYTHONPATH": str(Path(rnncore.__file__).parents[1]), "MPLBACKEND": "agg"}
-    command = [sys.executable, str(HERE), "--child", str(write), name, str(first), str(count), str(end)]
-    at, done = first - 1, False
+    command = [sys.executable, str(HERE), "--child", json.dumps([write, plan, end])]
+    name, at, done = plan[0][0], None, False
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         with subprocess.Popen(command, pass_fds=[write], stdout=said, stderr=said, env=env) as child:
             os.close(write)
             with open(read) as lines:
                 for kind, value in map(json.loads, lines):
                     if kind == "case":
-                        at, outcome.cases = value, outcome.cases + 1
+                        name, at = value
+                        outcome.cases += 1
                     elif kind == "failure":
                         outcome.add(Failure(**value))
                     else:  # "done": what was drawn
@@ -86,47 +88,51 @@ def _one_child(outcome, name, first, count, end):
                         for label, choices in value.items():
                             outcome.seen[label].update(choices)
         if done:
-            return first + count
+            return []
         said.seek(0)
         text = said.read()
     how = signal.Signals(-child.returncode).name if child.returncode < 0 else f"exit status {child.returncode}"
     if "Timeout (" in text:
         how = f"more than {CASE_SECONDS} s"
-    outcome.add(Failure(name, max(at, first), f"{how} at {_place_of_crash(text)}", text[-3000:], first=first))
-    return max(at, first) + 1
+    position = [part[0] for part in plan].index(name)
+    _, first, count = plan[position]
+    seed = first if at is None else at
+    outcome.add(Failure(name, seed, f"{how} at {_place_of_crash(text)}", text[-3000:], first=first))
+    return [(name, seed + 1, first + count - seed - 1), *plan[position + 1 :]]
 
 
-def child(pipe, name, first, count, end):
+def child(pipe, plan, end):
     """What a child process does until the clock shows `end`; it writes a line of JSON for every case and failure."""
     faulthandler.enable()
-    chosen = subjects()[name]
     with open(pipe, "w", buffering=1) as out:
-        for seed in range(first, first + count):
-            if time.monotonic() > end:
-                break
-            print(json.dumps(["case", seed]), file=out)
-            faulthandler.dump_traceback_later(CASE_SECONDS, exit=True)
-            failure = run_case(chosen, seed)
-            faulthandler.cancel_dump_traceback_later()
-            if failure:
-                print(json.dumps(["failure", vars(failure)]), file=out)
+        for name, first, count in plan:
+            subject(name)  # imported before the clock of a case runs
+            for seed in range(first, first + count):
+                if time.monotonic() > end:
+                    break
+                print(json.dumps(["case", [name, seed]]), file=out)
+                faulthandler.dump_traceback_later(CASE_SECONDS, exit=True)
+                failure = run_case(name, seed)
+                faulthandler.cancel_dump_traceback_later()
+                if failure:
+                    print(json.dumps(["failure", vars(failure)]), file=out)
         print(json.dumps(["done", SEEN]), file=out)
 
 
-def run_case(chosen, seed, *, catch=True):
+def run_case(name, seed, *, catch=True):
     """A `Failure`, or None; without `catch` the exception itself."""
-    draw = Draw(chosen.name, seed)
+    draw = Draw(name, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # as pytest has it here: the package warns of nothing by accident
         warnings.filterwarnings("ignore", module="torch")
         try:
-            chosen.run(draw)
+            subject(name)(draw)
         except BaseException as error:
             if not catch:
                 print("drawn:", ", ".join(draw.told))
                 raise
             message = str(error)[:2000]
-            return Failure(chosen.name, seed, f"{type(error).__name__} at {_place(error)}", message, draw.told)
+            return Failure(name, seed, f"{type(error).__name__} at {_place(error)}", message, draw.told)
     return None
 
 
@@ -135,7 +141,7 @@ def _place(error):
     if hasattr(error, "place"):
         return error.place
     frames = traceback.extract_tb(error.__traceback__)
-    package = [f for f in frames if re.search(r"/(rnncore|viz)/(?!tests)", f.filename)]
+    package = [f for f in frames if any(Path(f.filename).is_relative_to(root) for root in PACKAGE)]
     own = [f for f in frames if Path(f.filename).parent == HERE]
     frame = (package or own or frames)[-1]
     return f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fuzz import runner, subjects
+from fuzz import ROOMS, runner
 
 QUICK = 5  # `make quick` runs every fifth of the seeds
 
@@ -12,17 +12,16 @@ def judge(outcome):
     assert not outcome.failures, f"{outcome.times.total()} of {outcome.cases} cases failed\n{told}"
 
 
-@pytest.mark.parametrize("name", subjects())
-def test_some_seeds(name):
-    judge(runner.run(name, 0, -(-subjects()[name].short // QUICK)))
+@pytest.mark.parametrize("room", ROOMS)
+def test_some_seeds(room):
+    judge(runner.run([(name, 0, -(-count // QUICK)) for name, count in ROOMS[room].items()]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", subjects())
-def test_all_seeds(name):
-    count = subjects()[name].short
-    outcome = runner.run(name, 0, count)
+@pytest.mark.parametrize("room", ROOMS)
+def test_all_seeds(room):
+    outcome = runner.run([(name, 0, count) for name, count in ROOMS[room].items()])
     judge(outcome)
-    assert outcome.cases == count
-    never = {f"{label}={choice}" for label, choices in outcome.seen.items() for choice, n in choices.items() if not n}
+    assert outcome.cases == sum(ROOMS[room].values())
+    never = [f"{label}={choice}" for label, choices in outcome.seen.items() for choice, n in choices.items() if not n]
     assert not never, "the short run has to draw them, with more or other seeds"

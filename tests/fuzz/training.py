@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 from support import TOLERANCE, all_close, close, judge_results, parts, random_state, same_bits
 
-from fuzz.case import subject
 from fuzz.layers import LAYOUTS, draw_layer
 from rnncore import nn, optim, train
 
 
-@subject(short=60)
 def linear(draw):
     """y = x·Wᵀ + b and its adjoint; rows of a table and theirs; dropout scales what it keeps."""
     dtype, shape = draw.one_of("dtype", ("float32", "float64")), [draw.size("axis", 0, 5) for _ in range(2)]
@@ -53,7 +51,6 @@ def cancelled(dtype, terms):
     return TOLERANCE[dtype] * max(1, math.sqrt(np.size(terms)))
 
 
-@subject(short=80)
 def losses(draw):
     """Cross-entropy and squared error over what counts, and their gradients by differences."""
     dtype, batch_first = draw.one_of("dtype", ("float32", "float64")), False
@@ -93,7 +90,6 @@ def losses(draw):
     assert (grad[~counted] == 0).all()
 
 
-@subject(short=40)
 def models_to_train(draw):
     """A whole model's loss and gradients: embedding, twin of the layer, linear head."""
     layer = draw_layer(draw, layers=2)
@@ -158,7 +154,6 @@ def draw_options(draw):
     return kind, options | {"betas": betas, "eps": 1e-8}
 
 
-@subject(short=60)
 def optimisers(draw):
     """Updates by plain formulas, also when the state goes through `state_dict` on the way; clipping."""
     dtype = draw.one_of("dtype", ("float32", "float64"))
@@ -186,7 +181,6 @@ def optimisers(draw):
         close(w, weights[name], dtype, 10 * t * np.finfo(dtype).eps * (1 + options["lr"]) * 10)
 
 
-@subject(short=20)
 def trainers(draw):
     """A run that is saved and resumed has the bits of one that was not; what is evaluated is the mean loss."""
     cell, dropout = draw.one_of("cell", nn.CELLS), draw.one_of("dropout", (0.0, 0.5))

@@ -16,17 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import joblib
 import numpy as np
-import torch
 from support import CELLS, TOLERANCE, make, parts, same_bits
 
 import rnncore as rc
-from fuzz.case import subject
 from fuzz.layers import draw_layer
 from rnncore import nn
 
-torch.set_num_threads(1)
 REFUSED = (ValueError, TypeError, RuntimeError)  # what writing to something closed may say
 
 
@@ -74,9 +70,11 @@ def _ctypes(a):
     return write
 
 
-def _torch(share):
+def _torch(how):
     def pen(a):
-        tensor = share(a)
+        import torch  # seconds: here, only where it is used
+
+        tensor = getattr(torch, how)(a)
         return lambda values: tensor.copy_(torch.from_numpy(values))
 
     return pen
@@ -109,8 +107,8 @@ PENS = {
     "nditer": _nditer,
     "memoryview": _memoryview,
     "ctypes": _ctypes,
-    "torch": _torch(torch.from_numpy),
-    "dlpack": _torch(torch.from_dlpack),
+    "torch": _torch("from_numpy"),
+    "dlpack": _torch("from_dlpack"),
     "thread": _other_thread,
 }
 PARTS = {"all": lambda a: a, "first": lambda a: a[:1], "rest": lambda a: a[1:], "middle": lambda a: a[1:-1]}
@@ -127,6 +125,8 @@ def _out_of_band(module):
 
 def _joblib(**options):
     def clone(module):
+        import joblib
+
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "module"
             joblib.dump(module, path)
@@ -325,7 +325,6 @@ ACTIONS = ("open", "write", "write", "write", "close", "close with an error", "w
            "load earlier", "step", "look", "look", "record", "backward", "backward", "copy", "door in a thread")
 
 
-@subject(short=150)
 def weights(draw):
     """A random history of writes and uses; after each, everything is judged."""
     build, inputs, grad = draw_module(draw)
@@ -403,7 +402,6 @@ def _run_threads(*targets):
         raise errors[0]
 
 
-@subject(short=10)
 def weights_from_threads(draw):
     """While another thread exchanges the weights, every call and record is by the old ones or the new ones."""
     layer = draw_layer(draw, layers=2)
@@ -451,7 +449,6 @@ def weights_from_threads(draw):
     _run_threads(exchange, use)
 
 
-@subject(short=15)
 def tapes_in_threads(draw):
     """Two threads go back through one tape: each gets its own gradients, or a refusal."""
     layer = draw_layer(draw, layers=2, batch_first=False)
@@ -479,7 +476,6 @@ SHAPES = ("input_size", "hidden_size", "num_layers", "directions", "bias", "batc
 TAPES = ("T", "B", "mode", "layer", "dtype")
 
 
-@subject(short=60)
 def attributes(draw):
     """What fixes shapes cannot be set; dropout can, to what makes sense."""
     build, inputs, _ = draw_module(draw)

@@ -12,7 +12,7 @@ measures     the debugger's numbers against `tests/viz_twin.py` and their defini
 models       probabilities that sum to 1, joints that are products of conditionals, files that come back equal
 data         texts, windows, padding and the memory tasks against their definitions
 files        damaged and forged files: a right answer or a clear refusal, quickly and in little memory
-arguments    wrong arguments: an error that names one of them
+arguments    wrong arguments: an answer, or an error that says which one
 
 `case.py` is what a subject needs, `runner.py` runs cases in child processes so that a crash is a failure like any
 other, `test_fuzz.py` is the short run with fixed seeds, and `python tests/fuzz` (``make fuzz``) the long one.

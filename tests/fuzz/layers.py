@@ -96,7 +96,7 @@ class Pass:
 def draw_pass(draw, layer, T=9, B=6):
     """A `Pass` and the arguments that the caller gives: (x, state, lengths), (grad_output, grad_state)."""
     T, batched = draw.size("T", 0, T), draw.one_of("batched", (True, True, False))
-    B = draw.size("B", 0, B) if batched else 1
+    B = draw.size("B", 0, draw.one_of("most rows", (1, B))) if batched else 1
     kind = draw.one_of("x type", X_TYPES)
     x = (draw.normal(T, B, layer.input_size) * draw.one_of("scale", (1e-3, 1, 10))).astype("float32")
     x = (np.abs(x) if kind in ("uint8", "bool") else x).astype(kind)
@@ -135,7 +135,8 @@ def draw_pass(draw, layer, T=9, B=6):
 
 def draw_steps(draw, T):
     """checkpoint_every: None, or some number of steps."""
-    return draw.size("every", 1, T + 2) if draw.flag("checkpoints") else None
+    return {"none": None, "every step": 1, "some": draw.size("every", 1, T + 2)}[
+        draw.one_of("checkpoints", ("none", "every step", "some"))]
 
 
 def dropout_masks(draw, layer, T, B):

@@ -21,7 +21,7 @@ from fuzz.case import SEEN, Draw
 
 HERE = Path(__file__).parent
 PACKAGE = [Path(module.__file__).parent for module in (rnncore, rnncore.viz)]
-CASE_SECONDS = 120  # a case that takes longer hangs
+CASE_SECONDS = 60  # a case that takes longer hangs
 
 
 @dataclass
@@ -92,12 +92,13 @@ def _one_child(outcome, plan, end):
         said.seek(0)
         text = said.read()
     how = signal.Signals(-child.returncode).name if child.returncode < 0 else f"exit status {child.returncode}"
-    if "Timeout (" in text:
+    hangs = "Timeout (" in text
+    if hangs:
         how = f"more than {CASE_SECONDS} s"
     position = [part[0] for part in plan].index(name)
     _, first, count = plan[position]
     seed = first if at is None else at
-    outcome.add(Failure(name, seed, f"{how} at {_place_of_crash(text)}", text[-3000:], first=first))
+    outcome.add(Failure(name, seed, f"{how} at {_place_of_crash(text)}", text[-3000:], first=None if hangs else first))
     return [(name, seed + 1, first + count - seed - 1), *plan[position + 1 :]]
 
 
@@ -141,7 +142,7 @@ def _place(error):
     if hasattr(error, "place"):
         return error.place
     frames = traceback.extract_tb(error.__traceback__)
-    package = [f for f in frames if any(Path(f.filename).is_relative_to(root) for root in PACKAGE)]
+    package = [f for f in frames if _of_package(f.filename)]
     own = [f for f in frames if Path(f.filename).parent == HERE]
     frame = (package or own or frames)[-1]
     return f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
@@ -152,5 +153,10 @@ def _place_of_crash(text):
     summary = re.search(r"^SUMMARY: (.*)$|^.*runtime error: .*$", text, re.M)
     if summary:
         return summary[0]
-    frame = re.search(r'File ".*?/([^/"]+)", line (\d+) in (\w+)', text)
-    return f"{frame[1]}:{frame[2]} {frame[3]}" if frame else "an unknown place"
+    frames = re.findall(r'File "(.*)", line (\d+) in (\w+)', text)
+    ours = [f for f in frames if _of_package(f[0])] or [f for f in frames if Path(f[0]).parent == HERE]
+    return f"{Path(ours[0][0]).name}:{ours[0][1]} {ours[0][2]}" if ours else "an unknown place"
+
+
+def _of_package(file):
+    return any(Path(file).is_relative_to(root) for root in PACKAGE)

@@ -278,6 +278,12 @@ class Tracked:
         write(np.ascontiguousarray(target))
         self.pens.append((write, target))
 
+    def write_all(self, state):
+        """Give all weights the values of an earlier state."""
+        for name, a in self.working.items():
+            a[...] = state[name]
+            self.doors[-1][1][name][...] = a
+
     @staticmethod
     def values(draw, like, restored):
         return draw.normal(*like.shape, dtype=like.dtype) if restored is None else restored.copy()
@@ -321,8 +327,9 @@ class Tracked:
         self.changed()
 
 
-ACTIONS = ("open", "write", "write", "write", "close", "close with an error", "write late", "write late", "load",
-           "load earlier", "step", "look", "look", "record", "backward", "backward", "copy", "door in a thread")
+ACTIONS = ("open", "open", "write", "write", "write", "restore all", "close", "close", "close with an error", "write late",
+           "write late", "load", "load earlier", "step", "look", "look", "record", "record", "backward", "backward",
+           "copy", "door in a thread")
 
 
 def weights(draw):
@@ -350,6 +357,8 @@ def act(draw, now, all_tracked, history):
         now.open()
     elif action == "write" and now.doors:
         now.write(draw, earlier if draw.flag("restore") else None)
+    elif action == "restore all" and now.doors:
+        now.write_all(earlier)
     elif action == "close" and now.doors:
         now.close(None, None, None)
     elif action == "close with an error" and now.doors:

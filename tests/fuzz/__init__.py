@@ -22,14 +22,14 @@ from importlib import import_module
 
 # Of each room: its subjects, and with how many fixed seeds each is in the short run.
 ROOMS = {
-    "layers": {"layers": 150, "bits": 150, "streams": 80, "cells": 60, "pullbacks": 60},
-    "weights": {"weights": 150, "weights_from_threads": 10, "tapes_in_threads": 15, "attributes": 60},
-    "training": {"linear": 60, "losses": 80, "models_to_train": 40, "optimisers": 60, "trainers": 20},
-    "measures": {"measures": 60, "exponents": 10},
-    "models": {"symbols": 40, "values": 40, "classifiers": 12},
-    "data": {"texts": 40, "padding": 40, "memory_tasks": 40},
-    "files": {"files": 400},
-    "arguments": {"arguments": 600},
+    "layers": {"layers": 300, "bits": 300, "streams": 100, "cells": 60, "pullbacks": 150},
+    "weights": {"weights": 300, "weights_from_threads": 10, "tapes_in_threads": 15, "attributes": 80},
+    "training": {"linear": 120, "losses": 80, "models_to_train": 40, "optimisers": 60, "trainers": 40},
+    "measures": {"measures": 60, "exponents": 20},
+    "models": {"symbols": 60, "values": 60, "classifiers": 20},
+    "data": {"texts": 80, "padding": 80, "memory_tasks": 40},
+    "files": {"files": 700},
+    "arguments": {"arguments": 1000},
 }
 SEEDS = {name: count for subjects in ROOMS.values() for name, count in subjects.items()}
 

@@ -14,9 +14,9 @@ SEEN = defaultdict(dict)  # of this process: label -> {choice: how often it was 
 class Draw:
     """The random choices of one case; `told` says what was chosen, for the report of a failure."""
 
-    def __init__(self, name, seed):
+    def __init__(self, name, seed, seen=SEEN):
         self.rng = np.random.default_rng([zlib.crc32(name.encode()), seed])
-        self.seed = seed
+        self.seed, self.seen = seed, seen
         self.told = []
 
     def tell(self, text):
@@ -27,13 +27,20 @@ class Draw:
         choices = list(choices)
         return self._chosen(label, choices, self.rng.integers(len(choices)))
 
+    def pick(self, label, choices):
+        """One of some that differ from case to case."""
+        choices = list(choices)
+        chosen = choices[self.rng.integers(len(choices))]
+        self.tell(f"{label}={chosen}")
+        return chosen
+
     def in_turn(self, label, choices):
         """The next one of them with every seed."""
         choices = list(choices)
         return self._chosen(label, choices, self.seed % len(choices))
 
     def _chosen(self, label, choices, index):
-        chosen, seen = choices[index], SEEN[label]
+        chosen, seen = choices[index], self.seen[label]
         for choice in choices:
             seen.setdefault(str(choice), 0)
         seen[str(chosen)] += 1

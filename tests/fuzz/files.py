@@ -12,6 +12,7 @@ import tempfile
 import time
 import warnings
 import zlib
+from collections import defaultdict
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -59,7 +60,7 @@ def read_checkpoint(path):
 
 def model_writer(kind, real=False):
     def write(path):
-        draw = Draw(kind, 3)
+        draw = Draw(kind, 3, seen=defaultdict(dict))
         sequences = [draw.normal(30, 2).cumsum(0)] if real else draw_symbols(draw)[0]
         if kind == "SequenceClassifier":
             model = fit(models.SequenceClassifier("gru", 3, epochs=1, seed=0), ["ab", "ba"] * 10, ["x", "y"] * 10)
@@ -172,24 +173,21 @@ def forged_json(draw, value):
     """A JSON value that differs in one place: a number, something odd, nothing, another part of it, or very deep."""
     whole = {"": json.loads(json.dumps(value))}
     found = list(places(whole))[1:]
-    path = found[draw.size("place", 0, len(found) - 1)]
-    draw.tell(f"path={'/'.join(map(str, path))}")
-    *before, last = path
+    *before, last = draw.pick("place", found)
     parent = at(whole, before)
     how = draw.one_of("json", ("number", "number", "odd", "odd", "gone", "renamed", "elsewhere", "deep"))
     if how == "number" and isinstance(parent[last], int | float):
-        parent[last] = NUMBERS[draw.size("number", 0, len(NUMBERS) - 1)]
+        parent[last] = draw.pick("number", NUMBERS)
     elif how == "gone":
         del parent[last]
     elif how == "renamed" and isinstance(parent, dict):
         parent["other"] = parent.pop(last)
     elif how == "elsewhere":
-        parent[last] = json.loads(json.dumps(at(whole, found[draw.size("copied", 0, len(found) - 1)])))
+        parent[last] = json.loads(json.dumps(at(whole, draw.pick("copied", found))))
     elif how == "deep":
         parent[last] = nested(draw.one_of("depth", (10, 3000)))
     else:
-        parent[last] = ODD[draw.size("odd", 0, len(ODD) - 1)]
-    draw.tell(f"now {str(parent[last])[:50] if last in parent else 'gone'}" if isinstance(parent, dict) else "")
+        parent[last] = draw.pick("odd", ODD)
     return whole.get("")
 
 
@@ -219,27 +217,25 @@ def deep_json():
 
 def forged_arrays(draw, arrays):
     """One of the arrays gone, renamed, of another shape or type, or with odd values."""
-    arrays, name = dict(arrays), draw.size("array", 0, len(arrays) - 1)
-    name = list(arrays)[name]
-    draw.tell(f"array={name}")
+    arrays, name = dict(arrays), draw.pick("array", arrays)
     a, how = arrays[name], draw.one_of("array is", ("gone", "renamed", "shape", "type", "values", "scalar", "swapped"))
     if how in ("gone", "renamed"):
         del arrays[name]
     if how == "renamed":
-        arrays[draw.one_of("new name", ("", "a/../b", "é", name + ".", name.upper()))] = a
+        arrays[draw.pick("new name", ("", "a/../b", "é", name + ".", name.upper()))] = a
     elif how == "shape":
-        arrays[name] = np.resize(a, SHAPES[draw.size("shape", 0, len(SHAPES) - 1)]) if a.size else np.ones(3)
+        arrays[name] = np.resize(a, draw.pick("shape", SHAPES)) if a.size else np.ones(3)
     elif how == "type":
         arrays[name] = np.nan_to_num(a).astype(draw.one_of("type", ("float16", "float64", "int8", "uint64", "bool")))
     elif how == "values":
         arrays[name] = a.copy()
         if a.size:
             kinds = (np.nan, np.inf, -1e30, 1e9, -1, 0) if a.dtype.kind == "f" else (-1, 10**6, 0)
-            arrays[name].flat[draw.size("element", 0, a.size - 1)] = kinds[draw.size("value", 0, len(kinds) - 1)]
+            arrays[name].flat[draw.size("element", 0, a.size - 1)] = draw.pick("value", kinds)
     elif how == "scalar":
         arrays[name] = np.array(a.ravel()[0] if a.size else 1.0)
     elif how == "swapped":
-        other = list(arrays)[draw.size("other", 0, len(arrays) - 1)]
+        other = draw.pick("other", arrays)
         arrays[name], arrays[other] = arrays[other], a
     return arrays
 

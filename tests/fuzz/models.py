@@ -33,7 +33,7 @@ def draw_model(draw, real, which=None):
                                    random_state=draw.size("seed", 0, 9))
     if kind == "SwitchingAutoRegressive":
         return models.SwitchingAutoRegressive(
-            draw.size("states", 1, 3), order, form=draw.one_of("form", ("mean", "intercept")),
+            draw.size("regimes", 1, 2), order, form=draw.one_of("form", ("mean", "intercept")),
             switching_ar=draw.flag("switching_ar"), switching_variance=draw.flag("switching_variance"),
             n_iter=draw.size("steps", 1, 4), random_state=draw.size("seed", 0, 9))
     cell = draw.one_of("net", ("rnn", "gru", "lstm", "rnn-relu", "rnn-sigmoid"))
@@ -93,9 +93,9 @@ def symbols(draw):
 
 def values(draw):
     """Models of real values against normal densities."""
-    F = draw.size("F", 1, 2)
-    sequences = [np.cumsum(draw.normal(n, F), 0) * draw.one_of("scale", (0.1, 1, 50))
-                 for n in (40, *draw.rng.integers(0, 20, draw.size("more sequences", 0, 3)))]
+    F, scale = draw.size("F", 1, 2), draw.one_of("scale", (0.1, 1, 50))
+    sequences = [scale * np.cumsum(draw.normal(n, F), 0)
+                 for n in (60, *draw.rng.integers(0, 20, draw.size("more sequences", 0, 3)))]
     model = fit(draw_model(draw, real=True), sequences)
     x = sequences[0][: draw.size("T", 0, 8)]
     steps = model.log_prob(x, per_step=True)

@@ -263,7 +263,7 @@ class Tracked:
     def write(self, draw, restored):
         """Write one weight, or a part of it, through one of the open doors."""
         _, opened = self.doors[draw.size("door", 0, len(self.doors) - 1)]
-        name = draw.one_of("name", list(opened))
+        name = draw.pick("name", opened)
         pen = draw.one_of("pen", (*PENS, "item"))
         if pen == "item":
             self.working[name] = self.values(draw, self.truth[name], restored and restored[name])
@@ -327,9 +327,9 @@ class Tracked:
         self.changed()
 
 
-ACTIONS = ("open", "open", "write", "write", "write", "restore all", "close", "close", "close with an error", "write late",
-           "write late", "load", "load earlier", "step", "look", "look", "record", "record", "backward", "backward",
-           "copy", "door in a thread")
+ACTIONS = ("open", "open", "write", "write", "write", "restore all", "close", "close", "close with an error",
+           "write late", "write late", "load", "load earlier", "step", "look", "look", "record", "record", "backward",
+           "backward", "copy", "door in a thread")
 
 
 def weights(draw):
@@ -492,7 +492,7 @@ def attributes(draw):
     before = numbers(module(*inputs))
     of_tape = draw.flag("of a tape") and isinstance(module, rc.RNN | rc.GRU | rc.LSTM)
     owner = module.record(*inputs) if of_tape else module
-    name = draw.one_of("attribute", [n for n in (TAPES if of_tape else SHAPES) if hasattr(owner, n)])
+    name = draw.pick("attribute", [n for n in (TAPES if of_tape else SHAPES) if hasattr(owner, n)])
     old = getattr(owner, name)
     value = draw.one_of("value", (0, 1, 7, 10**6, "tanh", "float64", None, True, False))
     try:

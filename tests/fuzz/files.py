@@ -173,11 +173,14 @@ def forged_json(draw, value):
     """A JSON value that differs in one place: a number, something odd, nothing, another part of it, or very deep."""
     whole = {"": json.loads(json.dumps(value))}
     found = list(places(whole))[1:]
-    *before, last = draw.pick("place", found)
+    how = draw.one_of("json", ("number", "larger", "odd", "odd", "gone", "renamed", "elsewhere", "deep"))
+    numbers = [path for path in found if type(at(whole, path)) in (int, float)]
+    *before, last = draw.pick("place", numbers if how in ("number", "larger") and numbers else found)
     parent = at(whole, before)
-    how = draw.one_of("json", ("number", "number", "odd", "odd", "gone", "renamed", "elsewhere", "deep"))
-    if how == "number" and isinstance(parent[last], int | float):
+    if how == "number":
         parent[last] = draw.pick("number", NUMBERS)
+    elif how == "larger" and numbers:
+        parent[last] *= 4000
     elif how == "gone":
         del parent[last]
     elif how == "renamed" and isinstance(parent, dict):

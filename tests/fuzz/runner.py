@@ -152,7 +152,7 @@ def _place_of_crash(text):
     """The first line of ours in what faulthandler or a sanitizer left on stderr."""
     summary = re.search(r"^SUMMARY: (.*)$|^.*runtime error: .*$", text, re.M)
     if summary:
-        return summary[0]
+        return re.sub(r"0x[0-9a-f]+", "0x…", summary[0])
     frames = re.findall(r'File "(.*)", line (\d+) in (\w+)', text)
     ours = [f for f in frames if _of_package(f[0])] or [f for f in frames if Path(f[0]).parent == HERE]
     return f"{Path(ours[0][0]).name}:{ours[0][1]} {ours[0][2]}" if ours else "an unknown place"

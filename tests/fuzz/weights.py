@@ -1,9 +1,9 @@
 """Weights: written in every way there is between calls, records and backwards, and from other threads.
 
-The contract: a `writable` block hands out working arrays. When the outermost one closes, their values are taken over,
-and what the caller still holds is connected to nothing; until then the module runs on the weights from before.
-`parameters` and `state_dict()` are copies. So every call equals a fresh module with the same `state_dict()`, and a
-tape goes back only through the weights that it recorded.
+The contract: a `writable` block hands out working arrays, and blocks nested in one thread share them. When a block
+closes, their values are taken over; after the outermost one, what the caller still holds is connected to nothing.
+Until a block closes the module runs on the weights from before. `parameters` and `state_dict()` are copies. So every
+call equals a fresh module with the same `state_dict()`, and a tape goes back only through the weights that it recorded.
 """
 
 import copy
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -203,11 +203,11 @@ class Tracked:
     truth: dict
     working: dict | None = None  # while a door is open
     doors: list = field(default_factory=list)  # (door, its dict)
-    pens: list = field(default_factory=list)  # (write, part of the array), kept beyond their door
+    pens: list = field(default_factory=list)  # (write, part of the array), of the doors that are open
+    old_pens: list = field(default_factory=list)  # kept beyond their door
     tapes: list = field(default_factory=list)
     kept: list = field(default_factory=list)  # (parameters as they were given, their values then)
     optimiser: object = None
-    unsure: bool = False  # an inner door has closed: its values may have been taken over, or not yet
 
     # ---- judging ----------------------------------------------------------------------------------------------------
 
@@ -224,8 +224,6 @@ class Tracked:
         self.judge_weights(state)
 
     def judge_weights(self, state):
-        if self.unsure and all(np.array_equal(state[name], self.working[name]) for name in state):
-            self.taken_over()
         same_bits(state, self.truth, "state_dict() and what was written")
         for given, values in self.kept:
             same_bits(given, values, "parameters that were given out earlier")
@@ -246,7 +244,7 @@ class Tracked:
             found = numbers(recorded.tape.backward(self.grad))
         except RuntimeError as error:
             assert "weights" in str(error), error
-            assert recorded.changed or self.unsure, "a tape refused weights that did not change"
+            assert recorded.changed, "a tape refused weights that did not change"
         else:
             same = all(np.array_equal(recorded.weights[name], self.truth[name]) for name in self.truth)
             assert not recorded.changed or same, "a tape went back after its weights had changed"
@@ -291,15 +289,10 @@ class Tracked:
     def close(self, *error):
         door, _ = self.doors.pop()
         door.__exit__(*error)
-        if self.doors:
-            self.unsure = True
-        else:
-            self.taken_over()
-            self.working, self.unsure = None, False
-
-    def taken_over(self):
         self.truth = {name: a.copy() for name, a in self.working.items()}
         self.changed()
+        if not self.doors:
+            self.working, self.pens, self.old_pens = None, [], self.old_pens + self.pens
 
     def changed(self):
         for recorded in self.tapes:
@@ -307,24 +300,37 @@ class Tracked:
 
     def write_late(self, draw):
         """With a pen of a door that has closed: refused, or it changes nothing."""
-        write, target = self.pens[draw.size("old pen", 0, len(self.pens) - 1)]
+        write, target = self.old_pens[draw.size("old pen", 0, len(self.old_pens) - 1)]
         with suppress(*REFUSED):
             write(draw.normal(*target.shape, dtype=target.dtype))
 
     def load(self, state):
         self.module.load_state_dict(state)
-        self.truth = {name: np.array(a) for name, a in state.items()}
-        self.changed()
+        self.become({name: np.array(a) for name, a in state.items()})
 
     def step(self, draw):
-        """One update: w − lr·g, to rounding."""
+        """One update, of the working arrays if there are any: w − lr·g, to rounding."""
         self.optimiser = self.optimiser or rc.optim.SGD(self.module, lr=0.5)
         grads = {name: draw.normal(*a.shape, dtype=a.dtype) for name, a in self.truth.items()}
         self.optimiser.step(grads)
-        before, self.truth = self.truth, self.module.state_dict()
-        for name, a in self.truth.items():
+        before, after = self.working or self.truth, self.module.state_dict()
+        for name, a in after.items():
             np.testing.assert_allclose(a, before[name] - 0.5 * grads[name], atol=TOLERANCE[str(a.dtype)])
+        self.become(after)
+
+    def become(self, weights):
+        """All weights have changed, and what is open with them."""
+        self.truth = weights
+        for name, a in (self.working or {}).items():
+            a[...] = weights[name]
         self.changed()
+
+    def write_in_thread(self, draw, restored):
+        """A block of another thread, which knows nothing of the blocks that are open here."""
+        other = replace(self, working=None, doors=[], pens=[], old_pens=[])
+        _run_threads(lambda: (other.open(), other.write(draw, restored), other.close(None, None, None)))
+        self.truth = other.truth
+        self.old_pens += other.old_pens
 
 
 ACTIONS = ("open", "open", "write", "write", "write", "restore all", "close", "close", "close with an error",
@@ -364,23 +370,23 @@ def act(draw, now, all_tracked, history):
     elif action == "close with an error" and now.doors:
         error = ZeroDivisionError("of the caller")
         now.close(type(error), error, None)
-    elif action == "write late" and now.pens and not now.doors:
+    elif action == "write late" and now.old_pens:
         now.write_late(draw)
-    elif action.startswith("load") and not now.doors:
+    elif action.startswith("load"):
         now.load(earlier if action == "load earlier" else
                  {name: draw.normal(*a.shape, dtype=a.dtype) for name, a in now.truth.items()})
-    elif action == "step" and not now.doors:
+    elif action == "step":
         now.step(draw)
     elif action == "record":
         now.record()
     elif action == "backward" and now.tapes:
         now.backward(now.tapes[draw.size("tape", 0, len(now.tapes) - 1)])
-    elif action == "copy" and not now.doors and len(all_tracked) < 4:
+    elif action == "copy" and len(all_tracked) < 4:
         module = COPIES[draw.one_of("copied by", COPIES)](now.module)
         all_tracked.append(Tracked(now.build, now.inputs, now.grad, module, now.truth))
         all_tracked[-1].look()
-    elif action == "door in a thread" and not now.doors:
-        _run_threads(lambda: (now.open(), now.write(draw, earlier), now.close(None, None, None)))
+    elif action == "door in a thread":
+        now.write_in_thread(draw, earlier)
     if action != "open" and draw.flag("then look"):
         now.look()
 
@@ -502,7 +508,7 @@ def attributes(draw):
     else:
         raise AssertionError(f"{type(owner).__name__}.{name} = {value!r} was taken")
     assert getattr(owner, name) is old or getattr(owner, name) == old
-    if hasattr(module, "dropout") and not isinstance(module, nn.SequenceModel):
+    if getattr(module, "num_layers", 1) > 1 or isinstance(module, nn.Dropout):
         good = draw.one_of("dropout", (0, 0.5, 1.0, -0.1, "a lot", None, float("nan"), True))
         valid = isinstance(good, int | float) and good is not True and 0 <= good < 1
         try:

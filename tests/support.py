@@ -97,7 +97,7 @@ def judge_results(layer, got, by_twin, slack=1):
     """Arrays by name against those that `by_twin` makes with a twin of the layer; `slack` widens the bounds.
 
     Where a few numbers cancel (two terms of one unit, 1 − h² near 1) no float32 holds 1e-5 of what
-    is left: there the bound is twice what an error in the last place of every gate does.
+    is left: there the bound is twice what an error of 3 ulp, the most of a curve, does in every gate.
     """
     expected = by_twin(Twin.of(layer))
     assert list(got) == list(expected)
@@ -109,7 +109,7 @@ def judge_results(layer, got, by_twin, slack=1):
             if not any(noise.values()):
                 noise = rounding_noise(layer, expected, by_twin)
             try:
-                close(got[k], b, slack * TOLERANCE[str(layer.dtype)], 2 * slack * noise[k])
+                close(got[k], b, slack * TOLERANCE[str(layer.dtype)], 2 * 3 * slack * noise[k])
             except AssertionError as e:
                 raise AssertionError(f"{k}: {e}") from None
 

@@ -97,7 +97,7 @@ def judge_results(layer, got, by_twin, slack=1):
     """Arrays by name against those that `by_twin` makes with a twin of the layer; `slack` widens the bounds.
 
     Where a few numbers cancel (two terms of one unit, 1 − h² near 1) no float32 holds 1e-5 of what
-    is left: there the bound is twice what an error of 3 ulp, the most of a curve, does in every gate.
+    is left: there the bound is twice what errors of 3 ulp, the most of a curve, do everywhere.
     """
     expected = by_twin(Twin.of(layer))
     assert list(got) == list(expected)
@@ -126,7 +126,7 @@ def twin_pass(judge, x, s0, lengths, cot):
 
 
 def rounding_noise(layer, exact, by_twin):
-    """By how much the exact results move when each curve's argument and value are an ulp off."""
+    """By how much the exact results move when weights and each curve's argument and value are an ulp off."""
     rng, noise = np.random.default_rng(0), dict.fromkeys(exact, 0)
 
     def off(a):
@@ -138,7 +138,9 @@ def rounding_noise(layer, exact, by_twin):
     curves = {"sigmoid": shaken(twin.sigmoid), "tanh": shaken(twin.tanh)}
     with mock.patch.multiple(twin, **curves):
         for _ in range(8):
-            moved = by_twin(Twin.of(layer))
+            judge = Twin.of(layer)
+            judge.parameters = {name: off(w) for name, w in judge.parameters.items()}
+            moved = by_twin(judge)
             noise = {k: max(v, np.abs(moved[k] - exact[k]).max()) for k, v in noise.items()}
     return noise
 

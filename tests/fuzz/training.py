@@ -104,7 +104,7 @@ def models_to_train(draw):
     state = random_state(layer, B, draw.rng) if draw.flag("state") else None
     target = draw.normal(T, B, O, dtype=layer.dtype)
     flip = (lambda a: a.swapaxes(0, 1)) if layer.batch_first else (lambda a: a)
-    loss, grads, end = model.loss_and_grads(flip(x), flip(target), state, lengths)
+    loss, grads, end = model.loss_and_grads(flip(x), flip(target), state, lengths, train=False)
     weights = {name: w.astype("float64") for name, w in model.state_dict().items()}
 
     def by_twin(judge):

@@ -508,7 +508,7 @@ def attributes(draw):
     else:
         raise AssertionError(f"{type(owner).__name__}.{name} = {value!r} was taken")
     assert getattr(owner, name) is old or getattr(owner, name) == old
-    if getattr(module, "num_layers", 1) > 1 or isinstance(module, nn.Dropout):
+    if getattr(module, "num_layers", 1) > 1:
         good = draw.one_of("dropout", (0, 0.5, 1.0, -0.1, "a lot", None, float("nan"), True))
         valid = isinstance(good, int | float) and good is not True and 0 <= good < 1
         try:

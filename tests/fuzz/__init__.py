@@ -23,7 +23,7 @@ from importlib import import_module
 # Of each room: its subjects, and with how many fixed seeds each is in the short run.
 ROOMS = {
     "layers": {"layers": 300, "bits": 300, "streams": 100, "cells": 60, "pullbacks": 150},
-    "weights": {"weights": 300, "weights_from_threads": 10, "tapes_in_threads": 15, "attributes": 200},
+    "weights": {"weights": 300, "weights_from_threads": 10, "tapes_in_threads": 15, "attributes": 100},
     "training": {"linear": 120, "losses": 80, "models_to_train": 40, "optimisers": 60, "trainers": 40},
     "measures": {"measures": 60, "exponents": 20},
     "models": {"symbols": 60, "values": 60, "classifiers": 20},

@@ -74,8 +74,9 @@ def model_writer(kind, real=False):
 def read_model(path):
     model = models.load(path)
     type(model).load(path)
-    kind = getattr(model, "kind_", "text")  # of a chain whose parameters were set, this is found when it is asked
-    sequence = {"text": "ab", "ids": [0, 1], "real": np.zeros((2, 2))}[kind]
+    if not hasattr(model, "kind_"):  # a chain whose parameters were set
+        return
+    sequence = {"text": "ab", "ids": [0, 1], "real": np.zeros((2, 2))}[model.kind_]
     if isinstance(model, models.SequenceClassifier):
         model.predict([sequence])
     else:

@@ -11,6 +11,9 @@ TEXT   ?=
 JOBS   ?= 2
 # More arguments: make test ARGS="-k lstm", make peers ARGS=..., make bench ARGS="--bench time_".
 ARGS   ?=
+# make fuzz: for how long, and 1 for a build with sanitizers.
+SECONDS  ?= 600
+SANITIZE ?=
 # make compare: the slowdown from A to B that counts as a regression.
 A      ?= HEAD~1
 B      ?= HEAD
@@ -30,8 +33,8 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick bench peers scaling compare adding copy docs gallery lint annotate sanitize arm64 \
-        mutants build wheel clean
+.PHONY: help demo test quick bench peers scaling compare adding copy docs gallery lint annotate sanitized \
+        sanitize fuzz mutants arm64 build wheel clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,13 +125,18 @@ annotate: $(S)/tools  ## where the time loops still touch Python, by Cython's an
 # A separate build on PYTHONPATH in front of the installed one. Python itself is not built with
 # the sanitizers, so their runtime is preloaded and leaks (Python's own) are not counted; they write
 # past Python's stderr, which pytest therefore leaves alone.
-sanitize: $(S)/project $(S)/extra-test  ## tests on a build with address and undefined sanitizers
+SANITIZERS = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=build/sanitize/lib
+
+sanitized: $(S)/project $(S)/extra-test
 	CC=gcc RNNCORE_SANITIZE=1 $(BIN)/python setup.py -q build \
 	    --build-base build/sanitize --build-lib build/sanitize/lib
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	PYTHONPATH=build/sanitize/lib $(ONE_THREAD) \
-	    $(BIN)/pytest --capture=sys -m "not slow and not timing" $(ARGS)
+
+sanitize: sanitized  ## tests on a build with address and undefined sanitizers
+	$(SANITIZERS) $(ONE_THREAD) $(BIN)/pytest --capture=sys -m "not slow and not timing" $(ARGS)
+
+fuzz: $(S)/project $(S)/extra-test $(if $(SANITIZE),sanitized)  ## the long fuzzer: SECONDS=600, SANITIZE=1, ARGS="--only layers"
+	$(if $(SANITIZE),$(SANITIZERS)) $(ONE_THREAD) $(BIN)/python tests/fuzz --seconds $(SECONDS) $(ARGS)
 
 mutants: $(S)/project $(S)/extra-test  ## do the tests notice? a hundred single changes to equations and rules
 	$(BIN)/python tools/mutants.py $(ARGS)

@@ -1,0 +1,27 @@
+"""The short run: fixed seeds of every subject, in which every choice there is occurs."""
+
+import pytest
+
+from fuzz import ROOMS, runner
+
+QUICK = 5  # `make quick` runs every fifth of the seeds
+
+
+def judge(outcome):
+    told = "\n\n".join(map(str, outcome.failures.values()))
+    assert not outcome.failures, f"{outcome.times.total()} of {outcome.cases} cases failed\n{told}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_some_seeds(room):
+    judge(runner.run([(name, 0, -(-count // QUICK)) for name, count in ROOMS[room].items()]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", ROOMS)
+def test_all_seeds(room):
+    outcome = runner.run([(name, 0, count) for name, count in ROOMS[room].items()])
+    judge(outcome)
+    assert outcome.cases == sum(ROOMS[room].values())
+    never = [f"{label}={choice}" for label, choices in outcome.seen.items() for choice, n in choices.items() if not n]
+    assert not never, "the short run has to draw them, with more or other seeds"

@@ -1,6 +1,7 @@
 """RNN, GRU and LSTM: parameters, shapes, errors; one call down into the engine per layer and direction."""
 
 import warnings
+from functools import cached_property
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from .tape import Tape
 class PackedLayer(Packed):
     """The packed weights of every layer and direction, in the order of the states."""
 
-    def __init__(self, cell, groups):
-        self.groups = groups
+    def __init__(self, version, cell, groups):
+        self.version = version
         self.weights = [_engine.Weights(cell, *arrays) for arrays in groups]
         self.goes_back = False          # whether the transposes are packed too
 
@@ -64,22 +65,27 @@ class Recurrent(Module):
                     self._parameters[name] = rng.uniform(-bound, bound, shape).astype(self.dtype)
         self._shapes = tuple(array.shape for array in self._parameters.values())
 
+    @cached_property
+    def _groups(self):
+        """The arrays of each layer and direction: they stay the same ones, only their values change."""
+        return [[self._parameters[name] for name in names] for names in self._names]
+
+    def __getstate__(self):
+        return {name: value for name, value in super().__getstate__().items() if name != "_groups"}
+
     def _pack(self):
-        return PackedLayer(self._cell, [[self._parameters[name] for name in names] for names in self._names])
+        return PackedLayer(self._version, self._cell, self._groups)
 
     def _packed_of(self, version):
         """The packed weights of a recorded pass, transposes included; refused where they are no longer the layer's."""
-        packed = self._packed
-        if packed is None or not packed.goes_back or version != packed.version or version != self._version:
-            with LOCK:
-                if version != self._version:
-                    raise RuntimeError("tape: the layer's weights changed since this pass was recorded; "
-                                       "record it again")
-                packed = self._current()
-                for weights, arrays in zip(packed.weights, packed.groups, strict=True):
-                    weights.pack_backward(*arrays[:2])
-                packed.goes_back = True
-        return packed.weights
+        with LOCK:
+            if version != self._version:
+                raise RuntimeError("tape: the layer's weights changed since this pass was recorded; record it again")
+            packed = self._current()
+            for weights, arrays in zip(packed.weights, self._groups, strict=True):
+                weights.pack_backward(arrays[0], arrays[1])
+            packed.goes_back = True
+            return packed
 
     @property
     def dropout(self):
@@ -185,36 +191,32 @@ class Recurrent(Module):
         lengths = as_lengths(lengths, T, B)
         h, c = self._check_state(state, B, batched)
         call = self._next_mask() if train and self.dropout and self.num_layers > 1 else None
-        try:
-            return self._pass(packed, given, h, c, lengths, call, checkpoint_every, batched, shape)
-        except BaseException:                   # Ctrl-C among others
-            self._take_back_mask(call)
-            raise
-
-    def _pass(self, packed, given, h, c, lengths, call, checkpoint_every, batched, shape):
-        T, B = given.shape[:2]
         initial = h.copy(), None if c is None else c.copy()
         count = self.num_layers * self.directions
         kept = kept_shapes(self, T, B) if checkpoint_every is None else (None, None)
-        x, *kept = _engine.carve(self.dtype, (given.shape, *kept * count))
-        x[...] = given                          # the tape's own: x may change before backward
-        if lengths is not None:
-            x[past_end(lengths, T)] = 0
-        runs = []
-        for layer in range(self.num_layers):
-            mask = None
-            if call is not None and layer > 0:
-                mask = self._mask(call, layer, x.shape)
-                x = x * mask
-            out = self._empty_output(T, B)
-            for direction in range(self.directions):
-                i = layer * self.directions + direction
-                run = Run(self, layer, direction, x, self._half(out, direction),
-                          initial[0][i], None if c is None else initial[1][i],
-                          kept[2 * i], kept[2 * i + 1], lengths, mask)
-                run.forward(packed.weights[i], h[i], None if c is None else c[i], checkpoint_every)
-                runs.append(run)
-            x = out
+        try:
+            x, *kept = _engine.carve("a tape", self.dtype, (given.shape, *kept * count))
+            x[...] = given                      # the tape's own: x may change before backward
+            if lengths is not None:
+                x[past_end(lengths, T)] = 0
+            runs = []
+            for layer in range(self.num_layers):
+                mask = None
+                if call is not None and layer > 0:
+                    mask = self._mask(call, layer, x.shape)
+                    x = x * mask
+                out = self._empty_output(T, B)
+                for direction in range(self.directions):
+                    i = layer * self.directions + direction
+                    run = Run(self, layer, direction, x, self._half(out, direction),
+                              initial[0][i], None if c is None else initial[1][i],
+                              kept[2 * i], kept[2 * i + 1], lengths, mask)
+                    run.forward(packed.weights[i], h[i], None if c is None else c[i], checkpoint_every)
+                    runs.append(run)
+                x = out
+        except BaseException:                   # Ctrl-C among others
+            self._take_back_mask(call)
+            raise
         return Tape(self, packed.version, runs, lengths, batched, initial, (h, c), x, shape)
 
     def stream(self, batch_size=1):

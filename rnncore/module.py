@@ -13,7 +13,6 @@ one moment too, and a process that forks does so between two changes.
 import copy
 import os
 import threading
-import weakref
 from collections.abc import Mapping, MutableMapping
 from contextlib import contextmanager
 
@@ -29,7 +28,8 @@ if hasattr(os, "register_at_fork"):
 class Packed:
     """What a module runs on: made of the weights of one version, and never changed."""
 
-    version: int
+    def __init__(self, version):
+        self.version = version
 
 
 class _Working:
@@ -42,7 +42,7 @@ class _Working:
 
 class _OpenBlocks(threading.local):
     def __init__(self):
-        self.of = weakref.WeakKeyDictionary()       # module -> _Working
+        self.of = {}                    # module -> _Working
 
 
 _OPEN = _OpenBlocks()
@@ -69,6 +69,35 @@ class _Writable(MutableMapping):
 
     def __len__(self):
         return len(self._arrays)
+
+
+class _InPlace:
+    """The block of `Module._in_place`; a plain class, since every update of a training loop goes through one."""
+
+    def __init__(self, module):
+        self._module, self._block = module, None
+
+    def __enter__(self):
+        LOCK.acquire()
+        try:
+            self._owned = list(self._module._owned())
+            if _OPEN.of and any(owner in _OPEN.of for owner, _ in self._owned):
+                self._block = self._module.writable()       # what an open block closes with must not undo this
+                return self._block.__enter__()
+            return {name: owner._parameters[own] for owner, names in self._owned for name, own in names.items()}
+        except BaseException:
+            LOCK.release()
+            raise
+
+    def __exit__(self, *error):
+        try:
+            if self._block:
+                self._block.__exit__(*error)
+            else:
+                for owner, _ in self._owned:
+                    owner._count_version()
+        finally:
+            LOCK.release()
 
 
 class Module(Fixed):
@@ -129,15 +158,17 @@ class Module(Fixed):
             with LOCK:
                 packed = self._packed
                 if packed is None or packed.version != self._version:
-                    self._packed = packed = None        # its memory serves the next
-                    packed = self._pack()
-                    packed.version = self._version
-                    self._packed = packed
+                    state = self.__dict__               # the quick way past what `Fixed` looks at
+                    state["_packed"] = packed = None    # its memory serves the next
+                    state["_packed"] = packed = self._pack()
         return packed
 
     def _pack(self):
         """Pack the weights as they are now; called under LOCK."""
-        return Packed()
+        return Packed(self._version)
+
+    def _count_version(self):
+        self.__dict__["_version"] += 1
 
     # ---- changing -------------------------------------------------------------------------------
 
@@ -178,25 +209,14 @@ class Module(Fixed):
                     working = blocks[owner]
                     for name, array in working.arrays.items():
                         owner._parameters[name][...] = array
-                    owner._version += 1
+                    owner._count_version()
                     working.blocks -= 1
                     if not working.blocks:
                         del blocks[owner]
 
-    @contextmanager
     def _in_place(self):
-        """The weights themselves, by name, for our own optimisers: a new version when the block closes."""
-        owned = list(self._owned())
-        if any(owner in _OPEN.of for owner, _ in owned):
-            with self.writable() as weights:        # what an open block closes with must not undo this
-                yield weights
-            return
-        with LOCK:
-            try:
-                yield {name: owner._parameters[own] for owner, names in owned for name, own in names.items()}
-            finally:
-                for owner, _ in owned:
-                    owner._version += 1
+        """A block with the weights themselves, by name, for our own optimisers: a new version when it closes."""
+        return _InPlace(self)
 
     def load_state_dict(self, state):
         """Set all weights; nothing changes unless every name and shape fits.

@@ -114,9 +114,10 @@ class Optimiser:
     def _check(self, grads) -> None:
         compare_names("grads", grads, self._shapes)
         for name, shape in self._shapes.items():
-            grad = np.asarray(grads[name])
-            if grad.dtype.kind not in REAL_KINDS:
-                raise TypeError(f"grads: got {name} of {grad.dtype}, expected real numbers")
+            grad = grads[name]
+            if not isinstance(grad, np.ndarray) or grad.dtype.kind not in REAL_KINDS:
+                got = getattr(grad, "dtype", type(grad).__name__)
+                raise TypeError(f"grads: got {name} of {got}, expected an array of real numbers")
             if grad.shape != shape:
                 raise ValueError(f"grads: got {name} of shape {grad.shape}, expected {shape}")
 

@@ -24,10 +24,10 @@ class Run:
     """One layer and direction of a recorded pass, in time-major arrays."""
 
     checkpoints = None                      # [(start, stop, h, c)], in the order of the pass
-    delta = total_h = total_c = None        # what the last backward kept
 
     def __init__(self, layer, index, direction, x, out, h0, c0, gates, c, lengths, mask):
         self.layer, self.index, self.direction = layer, index, direction
+        self.position = index * layer.directions + direction        # among all, in the states and the packed weights
         self.x, self.out, self.h0, self.c0 = x, out, h0, c0
         self.gates, self.c = gates, c       # None: the cell has none, or only checkpoints are kept
         self.lengths = lengths
@@ -37,11 +37,6 @@ class Run:
     def name(self):
         """l0, l0.reverse, ..."""
         return f"l{self.index}" + (".reverse" if self.direction else "")
-
-    @property
-    def position(self):
-        """Where this layer and direction stands among all: in the states, and in the packed weights."""
-        return self.index * self.layer.directions + self.direction
 
     def forward(self, weights, h, c, checkpoint_every):
         """Run, and keep the gates, or the state at every k-th step. h and c are left at the final state."""
@@ -70,7 +65,7 @@ class Run:
         B = self.x.shape[1]
         longest = max((stop - start for start, stop, *_ in self.checkpoints), default=0)
         gates, c_tape, out = _engine.carve(
-            self.layer.dtype, (*kept_shapes(self.layer, longest, B), (longest, B, self.layer.hidden_size)))
+            "a tape", self.layer.dtype, (*kept_shapes(self.layer, longest, B), (longest, B, self.layer.hidden_size)))
         for start, stop, h, c in reversed(self.checkpoints):
             n = stop - start
             part = None if gates is None else gates[:n], None if c_tape is None else c_tape[:n]

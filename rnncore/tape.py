@@ -4,16 +4,16 @@ Training reads it, the debugger reads it, nothing is copied and nothing is compu
 `Run` per layer and direction: views of what the time loop wrote, and after `backward` of what BPTT wrote.
 """
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
+from operator import attrgetter
 
 import numpy as np
 
 from . import _engine
-from ._checks import Fixed, as_flag, as_real, as_rows
+from ._checks import as_flag, as_real, as_rows
 from .pullback import pullback
 
 SLOTS = {"LSTM": {"i": 0, "f": 1, "g": 2, "o": 3}, "GRU": {"r": 1, "z": 2, "n": 0, "hn": 3}, "RNN": {}}
@@ -60,14 +60,7 @@ class Named(Mapping):
         return 0 if self._why_empty else len(self._names)
 
 
-class Lock(type(threading.RLock())):  # type: ignore[misc]
-    """A lock that a deep copy and a pickle make anew, so that what holds it can be copied."""
-
-    def __reduce__(self):
-        return Lock, ()
-
-
-class Tape(Fixed):
+class Tape:
     """One recorded pass: states and gates by name, and the way back.
 
     ``tape["l0.h"]``, ``tape["l0.f"]``, ``tape["l1.reverse.c"]`` are (T, B, H) by input time, also for
@@ -87,22 +80,27 @@ class Tape(Fixed):
     grad : mapping of str to ndarray
     """
 
-    _fixed = frozenset({"layer", "mode", "dtype", "T", "B", "lengths"})
-    _cotangents = None                      # of the last backward, where it may be walked again
-    _many = None                            # K of the last backward, None without an axis for it
-    _went_back = False
+    _last = None                            # what the last way back left, see `_backward`
 
     def __init__(self, layer, version, runs, lengths, batched, initial, final, output, shape):
-        T, B = runs[0].x.shape[:2]
-        self.__dict__.update(               # the quick way past what `Fixed` looks at
-            layer=layer, mode=layer.mode, dtype=layer.dtype, T=T, B=B, _version=version, _runs=runs,
-            _lengths=lengths, _batched=batched, _shape=shape, _raw_output=output, _initial=initial,
-            _final=final, _slots=SLOTS[layer.mode],
-            _lock=Lock())                   # the gradients of every step have one place: one thread at a time
+        self._layer, self._mode, self._dtype = layer, layer.mode, layer.dtype
+        self._T, self._B = runs[0].x.shape[:2]
+        self._version = version
+        self._runs = runs
+        self._lengths = lengths
+        self._batched = batched
+        self._shape = shape
+        self._raw_output = output
+        self._initial, self._final = initial, final
+        self._slots = SLOTS[self._mode]
+
+    # what the engine's loops go by cannot be set
+    layer, mode, dtype = (property(attrgetter(name)) for name in ("_layer", "_mode", "_dtype"))
+    T, B = (property(attrgetter(name)) for name in ("_T", "_B"))
 
     # ---- what was recorded ----------------------------------------------------------------------
 
-    @cached_property
+    @property
     def lengths(self):
         return _locked(np.full(self.B, self.T) if self._lengths is None else self._lengths)
 
@@ -133,7 +131,7 @@ class Tape(Fixed):
 
     @property
     def grad(self):
-        why = None if self._went_back else "no gradient yet; call tape.backward(grad_output) first"
+        why = None if self._last else "no gradient yet; call tape.backward(grad_output) first"
         return Named(self._where, self._gradient, why)      # made here: a tape must not refer to itself
 
     def names(self, pattern="*"):
@@ -180,7 +178,7 @@ class Tape(Fixed):
     # ---- the way back ---------------------------------------------------------------------------
 
     def backward(self, grad_output=None, grad_state=None, *, parameters=None):
-        """Back-propagate through time, and fill in ``tape.grad``. Threads that call it take turns.
+        """Back-propagate through time, and fill in ``tape.grad``: of threads that do so at once, the last one's.
 
         Parameters
         ----------
@@ -203,27 +201,22 @@ class Tape(Fixed):
         ValueError
             Neither gradient given, or a wrong shape.
         """
-        with self._lock:
-            return self._backward(grad_output, grad_state, parameters)
-
-    def _backward(self, grad_output, grad_state, parameters):
         weights = self._weights()
         grad_output, dh, dc, many = self._check_cotangents(grad_output, grad_state)
         if parameters is None:
             parameters = many is None
         as_flag(parameters, "parameters")
         wanted = self._room_for_parameters() if parameters and many is None else {}
-        self._went_back = False             # until the way has been gone to its end
+        self._last = steps = cotangents = None          # until the way has been gone to its end
         if self._runs[0].checkpoints is None:
-            self._keep_gradients(dh.shape[1])
-        if self._runs[0].checkpoints is not None or many is not None:
-            self._cotangents = tuple(None if a is None else a.copy() for a in (grad_output, dh, dc))
-        grad_x = self._walk(weights, grad_output, dh, dc, wanted)
-        self._many = many
-        self._went_back = True
+            steps = self._room_for_steps(dh.shape[1])
+        if steps is None or many is not None:           # it may be walked again
+            cotangents = tuple(None if a is None else a.copy() for a in (grad_output, dh, dc))
+        grad_x = self._walk(weights, grad_output, dh, dc, wanted, steps)
+        self._last = many, cotangents, steps            # K, None without an axis for it; None under checkpoints
         found = self._as_given(grad_x, dh, dc, many)
         if parameters and many is not None:
-            found.parameters = self._parameters_one_by_one(weights, many)
+            found.parameters = self._parameters_one_by_one(weights, many, cotangents)
         elif wanted:
             found.parameters = wanted
         return found
@@ -248,22 +241,18 @@ class Tape(Fixed):
         self._weights()                     # refused here, not at the first step
         return pullback(self, v, every, direction)
 
-    def _keep_gradients(self, R):
-        """Room for the gradients of every step, R rows each, used again by the next backward."""
-        layer, first = self.layer, self._runs[0]
-        if first.total_h is not None and first.total_h.shape[1] == R:
-            return
+    def _room_for_steps(self, R):
+        """Arrays for the gradients of every step, R rows each: of every run the slots', h's and c's (or None)."""
+        layer = self.layer
         state = (self.T, R, layer.hidden_size)
         shapes = ((self.T, R, layer._info["slots"], layer.hidden_size), state,
                   state if layer._info["states"] == 2 else None)
-        arrays = _engine.carve(self.dtype, shapes * len(self._runs))
-        for i, run in enumerate(self._runs):
-            run.delta, run.total_h, run.total_c = arrays[3 * i:3 * i + 3]
+        return _engine.carve("gradients", self.dtype, shapes * len(self._runs))
 
-    def _walk(self, weights, grad_out, dh, dc, wanted, keep=True):
+    def _walk(self, weights, grad_out, dh, dc, wanted, steps=None):
         """BPTT, layer by layer from the top.
 
-        grad_out (T, R, F) or None; dh, dc (layers·directions, R, H), in and out.
+        grad_out (T, R, F) or None; dh, dc (layers·directions, R, H), in and out; `wanted` and `steps` as their rooms.
         """
         layer, R = self.layer, dh.shape[1]
         for index in reversed(range(layer.num_layers)):
@@ -273,8 +262,8 @@ class Tape(Fixed):
                 i = run.position
                 arrays = {"grad_x": grad_x, "accumulate": run.direction == 1,
                           "grad_out": None if grad_out is None else layer._half(grad_out, run.direction)}
-                if keep and run.total_h is not None:
-                    arrays |= {"delta": run.delta, "total_h": run.total_h, "total_c": run.total_c}
+                if steps is not None:
+                    arrays |= zip(("delta", "total_h", "total_c"), steps[3 * i:3 * i + 3], strict=True)
                 if wanted:
                     names = layer._names[i]
                     arrays |= {"w_ih": wanted[names[0]], "w_hh": wanted[names[1]], "fresh": True}
@@ -289,55 +278,42 @@ class Tape(Fixed):
     def _room_for_parameters(self):
         """Arrays that `_walk` fills in: pages of an earlier backward's, if those are gone."""
         layer = self.layer
-        arrays = _engine.carve(self.dtype, layer._shapes)
+        arrays = _engine.carve("gradients of parameters", self.dtype, layer._shapes)
         if self.T == 0 or self.B == 0:      # no step fills them in
             for array in arrays:
                 array[...] = 0
         return dict(zip(layer._parameters, arrays, strict=True))
 
-    def _parameters_one_by_one(self, weights, many):
+    def _parameters_one_by_one(self, weights, many, cotangents):
         """Weight gradients of each of K cotangents: the bits of K calls."""
-        grad_output, dh, dc = self._cotangents
         layer = self.layer
         found = {name: np.zeros((many, *shape), self.dtype)
                  for name, shape in zip(layer._parameters, layer._shapes, strict=True)}
         for k in range(many):
             rows = slice(k * self.B, (k + 1) * self.B)
-            one = [None if a is None else np.ascontiguousarray(a[:, rows]) for a in (grad_output, dh, dc)]
-            self._walk(weights, *one, {name: array[k] for name, array in found.items()}, keep=False)
+            one = [None if a is None else np.ascontiguousarray(a[:, rows]) for a in cotangents]
+            self._walk(weights, *one, {name: array[k] for name, array in found.items()})
         return found
 
     def _gradient(self, name):
         run, part = self._where[name]
-        if run.checkpoints is None:
-            return self._select(run, part)
-        with self._lock:
-            return self._gradient_again(run, part)
-
-    def _select(self, run, part):
-        found = {"h": run.total_h, "c": run.total_c}.get(part)
-        if found is None:
-            found = run.delta[:, :, self._slots[part]]
-        if self._many is None:
-            return found.view()
-        return _by_rows(found, self._many, self.B).swapaxes(0, 1)
-
-    def _gradient_again(self, run, part):
-        """Under checkpoints the gradients of the steps are computed when asked for."""
-        grad_output, dh, dc = self._cotangents
-        try:
-            self._keep_gradients(dh.shape[1])
-            self._walk(self._weights(), grad_output, dh.copy(), None if dc is None else dc.copy(), {})
-            return self._select(run, part).copy()
-        finally:
-            for other in self._runs:
-                other.delta = other.total_h = other.total_c = None
+        many, cotangents, steps = self._last
+        if steps is None:                   # under checkpoints they are computed when asked for
+            weights, (grad_output, dh, dc) = self._weights(), cotangents
+            steps = self._room_for_steps(dh.shape[1])
+            self._walk(weights, grad_output, dh.copy(), None if dc is None else dc.copy(), {}, steps)
+        delta, total_h, total_c = steps[3 * run.position:3 * run.position + 3]
+        found = total_h if part == "h" else total_c if part == "c" else delta[:, :, self._slots[part]]
+        return found.view() if many is None else _by_rows(found, many, self.B).swapaxes(0, 1)
 
     # ---- shapes ---------------------------------------------------------------------------------
 
     def _weights(self):
         """The packed weights of the pass, for the way back; refused when the layer has others by now."""
-        return self.layer._packed_of(self._version)
+        packed = self._layer._packed
+        if packed is None or not packed.goes_back or not packed.version == self._version == self._layer._version:
+            packed = self._layer._packed_of(self._version)
+        return packed.weights
 
     def _check_cotangents(self, grad_output, grad_state):
         """Time-major (T, K*B, F) or None, (layers·directions, K*B, H) twice, and K or None."""

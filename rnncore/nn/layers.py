@@ -91,7 +91,8 @@ class Embedding(Module):
 class PackedLinear(Packed):
     """The weights of a `Linear`, by rows and by columns."""
 
-    def __init__(self, weight: np.ndarray, bias: np.ndarray | None):
+    def __init__(self, version: int, weight: np.ndarray, bias: np.ndarray | None):
+        super().__init__(version)
         self.rows, self.columns = weight.copy(), weight.T.copy()
         self.bias = None if bias is None else bias.copy()
 
@@ -163,7 +164,7 @@ class Linear(Module):
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def _pack(self) -> PackedLinear:
-        return PackedLinear(self._parameters["weight"], self._parameters.get("bias"))
+        return PackedLinear(self._version, self._parameters["weight"], self._parameters.get("bias"))
 
     def _checked(self, x) -> np.ndarray:
         x = as_real(x, "x", self.dtype)

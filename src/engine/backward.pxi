@@ -94,7 +94,7 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
     at_h = at_x + (w.bytes_of(&job.packed_x) if job.w_ih != NULL else 0)
     at_aux = at_h + (w.bytes_of(&job.packed_h) if job.w_ih != NULL else 0)
     at_sums = at_aux + (rounded(rows * H * item) if job.cell.stages > 1 and job.w_ih != NULL else 0)
-    scratch = memory(at_sums + (job.cell.slots * H * item if b_ih is not None else 0), b"scratch")
+    scratch = memory(at_sums + (job.cell.slots * H * item if b_ih is not None else 0), SCRATCH)
     try:
         job.daux = scratch.p
         job.aux = scratch.p + at_aux if job.cell.stages > 1 and job.w_ih != NULL else NULL

@@ -74,7 +74,7 @@ def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=Non
     state = rounded(B * job.H * job.item)
     row = row_bytes(job.cell.slots * job.H * job.item)
     chunk = rounded(job.plan.chunk * B * row)
-    scratch = memory(2 * state + (0 if job.keep else chunk), b"scratch")
+    scratch = memory(2 * state + (0 if job.keep else chunk), SCRATCH)
     job.h[1], job.aux = scratch.p, scratch.p + state
     if not job.keep:
         job.gates.p = scratch.p + 2 * state

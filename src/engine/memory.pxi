@@ -4,6 +4,7 @@
 cdef struct Array:
     char *p                     # NULL: not given
     idx ld[3]                   # byte strides of the leading axes
+    idx last, item              # values along the last axis, bytes of one
 
 
 cdef int take(object a, Array *out, int axes) except -1:
@@ -18,6 +19,7 @@ cdef int take(object a, Array *out, int axes) except -1:
     out.p = <char *>b.buf
     for i in range(axes):
         out.ld[i] = b.strides[i]
+    out.last, out.item = b.shape[b.ndim - 1], b.itemsize
     PyBuffer_Release(&b)
     return 0
 
@@ -36,7 +38,7 @@ cdef extern from *:
 
 cdef enum:
     HUGE_PAGE = 1 << 21
-    SMALLEST_KEPT = 1 << 16         # what is smaller the allocator keeps by itself
+    SMALLEST_KEPT = 1 << 12         # what is smaller the allocator keeps by itself
     MOST_KEPT = 64                  # pieces
 
 
@@ -55,9 +57,16 @@ cdef inline size_t rounded(size_t bytes) noexcept nogil:
     return (bytes + 63) // 64 * 64
 
 
+cdef enum Purpose:              # pieces are used again for what they were used for: so each stays warm in cache
+    A_TAPE, GRADIENTS, PARAMETERS, PACKED_WEIGHTS, SCRATCH
+
+PURPOSES = {"a tape": A_TAPE, "gradients": GRADIENTS, "gradients of parameters": PARAMETERS}
+
+
 cdef struct Memory:
     char *p
     size_t size
+    Purpose purpose
 
 
 # What was given back, oldest first, and how many bytes of it there may be. Fresh pages cost more than the steps that
@@ -69,24 +78,27 @@ cdef size_t kept_bytes = 0
 cdef size_t kept_limit = 0 if SANITIZED else 1 << 29
 
 
-cdef Memory memory(size_t size, bytes what) except *:
+cdef Memory memory(size_t size, Purpose purpose) except *:
     """At least `size` bytes, aligned for whole vectors, and a vector longer than asked for; contents undefined.
 
     From 2 MB on in huge pages where the system has them, which saves page faults and lookups.
     """
     cdef Memory m
     cdef void *p = NULL
-    cdef int i
-    for i in range(kept_count - 1, -1, -1):
-        if size <= kept[i].size <= size + size // 4:
-            m = kept[i]
-            forget(i)
-            return m
+    cdef int i, best = -1           # the tightest, so that a loop of passes finds its own
+    for i in range(kept_count - 1 if size >= SMALLEST_KEPT // 2 else -1, -1, -1):
+        if (kept[i].purpose == purpose and size <= kept[i].size <= size + size // 4
+                and (best < 0 or kept[i].size < kept[best].size)):
+            best = i
+    if best >= 0:
+        m = kept[best]
+        forget(best)
+        return m
     if posix_memalign(&p, HUGE_PAGE if size >= HUGE_PAGE else 64, size + 64):
-        raise MemoryError(f"{size} bytes for {what.decode()}")
+        raise MemoryError(f"{size} bytes")
     if size >= HUGE_PAGE:
         rnn_want_huge_pages(p, size)
-    m.p, m.size = <char *>p, size
+    m.p, m.size, m.purpose = <char *>p, size, purpose
     return m
 
 
@@ -147,7 +159,7 @@ cdef class Block:
         PyBuffer_FillInfo(view, self, self.m.p, <Py_ssize_t>self.nbytes, 0, flags)
 
 
-def carve(dtype, tuple shapes):
+def carve(str purpose, dtype, tuple shapes):
     """Arrays of these shapes (None: no array) on one block, each on its own cache lines, their contents undefined.
 
     With four axes, the last two are a row of slots, and rows may lie apart: see `row_bytes`.
@@ -160,7 +172,7 @@ def carve(dtype, tuple shapes):
     for shape in shapes:
         if shape is not None:
             size += rounded(extent(shape, item, &row))
-    block.m, block.nbytes = memory(size, b"a tape"), size
+    block.m, block.nbytes = memory(size, PURPOSES[purpose]), size
     for shape in shapes:
         if shape is None:
             arrays.append(None)

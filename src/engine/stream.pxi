@@ -31,7 +31,7 @@ cdef class Steps:
         state = rounded(batch * self.H * w.item)
         gates = rounded(batch * w.cell.slots * self.H * w.item)
         at = rounded(self.layers * sizeof(Forward)) + rounded(self.layers * sizeof(Products))
-        self.buffers = memory(at + self.layers * (3 * state + gates), b"a stream")
+        self.buffers = memory(at + self.layers * (3 * state + gates), SCRATCH)
         self.jobs = <Forward *>self.buffers.p
         memset(self.jobs, 0, self.layers * sizeof(Forward))
         products = <Products *>(self.buffers.p + rounded(self.layers * sizeof(Forward)))

@@ -29,13 +29,14 @@ cdef class Weights:
 
     def __cinit__(self, str cell, w_ih, w_hh, b_ih=None, b_hh=None):
         """From torch's weight_ih, weight_hh, and both biases or none: contiguous arrays of one type."""
-        cdef Array a
-        cdef size_t size, at
-        cdef int s, g, of_h
-        self.item = w_ih.itemsize
+        cdef Array of_x, of_h, a
+        cdef size_t size
+        cdef int s, g, second
+        take(w_ih, &of_x, 0)
+        take(w_hh, &of_h, 0)
+        self.item, self.input_size, self.hidden_size = of_x.item, of_x.last, of_h.last
         self.k = rnn_kernels_for(chosen_isa, <int>self.item * 8)
         self.cell = find_cell(self.k, cell.encode())
-        self.hidden_size, self.input_size = w_hh.shape[1], w_ih.shape[1]
         self.x = self.shape(self.hidden_size, self.input_size, self.cell.gates)
         self.xt = self.shape(self.input_size, self.hidden_size * self.cell.gates, 1)
         for s in range(self.cell.stages):
@@ -46,12 +47,12 @@ cdef class Weights:
         self.bias = self.packed.p
         memset(self.bias, 0, size)
         size = self.hidden_size * self.item
-        for of_h in range(2 if b_ih is not None else 0):
-            take(b_hh if of_h else b_ih, &a, 0)
+        for second in range(2 if b_ih is not None else 0):
+            take(b_hh if second else b_ih, &a, 0)
             for g in range(self.cell.gates):
-                self.k.column_sums(self.bias + slot_of(self.cell, of_h, g) * size,
-                                   a.p + block_of(self.cell, of_h, g) * size, 0, 1, 0, self.hidden_size)
-        self.pack_matrices(w_ih, w_hh, &self.x, self.h, False)
+                self.k.column_sums(self.bias + slot_of(self.cell, second, g) * size,
+                                   a.p + block_of(self.cell, second, g) * size, 0, 1, 0, self.hidden_size)
+        self.pack_matrices(of_x.p, of_h.p, &self.x, self.h, False)
 
     def __dealloc__(self):
         give_back(self.packed)
@@ -72,7 +73,7 @@ cdef class Weights:
         cdef int s
         for s in range(self.cell.stages):
             size += self.bytes_of(&h[s])
-        m = memory(size, b"packed weights")
+        m = memory(size, PACKED_WEIGHTS)
         x.w = m.p + before
         before += self.bytes_of(x)
         for s in range(self.cell.stages):
@@ -87,23 +88,21 @@ cdef class Weights:
 
     def pack_backward(self, w_ih, w_hh):
         """Pack the transposes, in the slots' order, of the matrices that `Weights` was made of."""
+        cdef Array of_x, of_h
         if self.packed_t.p == NULL:
+            take(w_ih, &of_x, 0)
+            take(w_hh, &of_h, 0)
             self.packed_t = self.room_for(&self.xt, self.ht, 0)
-            self.pack_matrices(w_ih, w_hh, &self.xt, self.ht, True)
+            self.pack_matrices(of_x.p, of_h.p, &self.xt, self.ht, True)
 
-    cdef int pack_matrices(self, w_ih, w_hh, rnn_pack *x, rnn_pack *h, bint transposed) except -1:
+    cdef void pack_matrices(self, char *w_ih, char *w_hh, rnn_pack *x, rnn_pack *h, bint transposed) noexcept:
         cdef Packing job
-        cdef Array a
         job.k, job.cell, job.item = self.k, self.cell, self.item
         job.I, job.H, job.x, job.h, job.transposed = self.input_size, self.hidden_size, x, h, transposed
-        take(w_ih, &a, 0)
-        job.w_ih = a.p
-        take(w_hh, &a, 0)
-        job.w_hh = a.p
+        job.w_ih, job.w_hh = w_ih, w_hh
         # several threads from 0.1 ms on, as in plan.pxi
         cdef int threads = rnncore_get_num_threads() if job.H * job.cell.gates * (job.I + job.H) * job.item > 1 << 20 else 1
         rnn_pool_run(packing_thread, &job, threads)
-        return 0
 
 
 cdef struct Packing:            # of one layer's matrices, or (transposed) of their transposes

@@ -182,16 +182,17 @@ INLINE void FN(vtranspose)(T *to, rnn_idx step, const T *from, rnn_idx ld)
 /* y <= 0: sets *scale = 2^n and returns p = expm1(r), y = n ln 2 + r.  NaN stays NaN.
  * Polynomials: Chebyshev fit of (expm1(r) - r) / r^2 on |r| <= 0.35, in pairs (Estrin), since the wait for
  * one multiply-add after the other is what an activation costs; relative error of expm1(r) 2.4e-8 (f32) and
- * 6e-19 (f64).  ln 2 in two parts, the first of so few bits that n times it is exact: with one product, sigmoid(-87) is
- * 4 ulp off in f32, and 67 ulp where no multiply-add is fused. */
-INLINE V FN(exp_parts)(V y, V *scale)
+ * 6e-19 (f64).  Where e^y itself is the answer (`far`: sigmoid of a very negative x), ln 2 comes in two parts in f32 as well,
+ * the first of so few bits that n times it is exact: with one product sigmoid(-87) is 4 ulp off, and 67 ulp where no
+ * multiply-add is fused.  tanh is 1 long before that, and saves it. */
+INLINE V FN(exp_parts)(V y, V *scale, const int far)
 {
     y = FN(vmax)(FN(vset)(EXP_LOWEST), y);
 #if REAL == 32
     const V magic = FN(vset)(12582912.0f);      /* 1.5 * 2^23: the sum's low bits are round(y log2 e) */
     const V m = FN(vfma)(y, FN(vset)(1.44269504f), magic), n = m - magic;
-    V r = FN(vfma)(n, FN(vset)(-0.693359375f), y);
-    r = FN(vfma)(n, FN(vset)(2.12194440055e-4f), r);
+    const V r = far ? FN(vfma)(n, FN(vset)(2.12194440055e-4f), FN(vfma)(n, FN(vset)(-0.693359375f), y))
+                    : FN(vfma)(n, FN(vset)(-0.693147180560f), y);
     const V r2 = r * r;
     *scale = (V)(((VI)m << 23) + ((VI){0} + 0x3F800000));
     const V c01 = FN(vfma)(FN(vset)(1.66665733819e-1f), r, FN(vset)(0.5f));
@@ -200,8 +201,7 @@ INLINE V FN(exp_parts)(V y, V *scale)
 #else
     const V magic = FN(vset)(6755399441055744.0);   /* 1.5 * 2^52 */
     const V m = FN(vfma)(y, FN(vset)(1.4426950408889634), magic), n = m - magic;
-    V r = FN(vfma)(n, FN(vset)(-0x1.62e42fee00000p-1), y);
-    r = FN(vfma)(n, FN(vset)(-1.9082149292705878e-10), r);
+    const V r = FN(vfma)(n, FN(vset)(-1.9082149292705878e-10), FN(vfma)(n, FN(vset)(-0x1.62e42fee00000p-1), y));
     const V r2 = r * r, r4 = r2 * r2;
     *scale = (V)(((VI)m << 52) + ((VI){0} + 0x3FF0000000000000));
     const V c01 = FN(vfma)(FN(vset)(1.6666666666666671438e-1), r, FN(vset)(0.5));
@@ -218,7 +218,7 @@ INLINE V FN(exp_parts)(V y, V *scale)
 INLINE V FN(vsigmoid)(V x)
 {
     const V zero = {0}, one = FN(vset)(1);
-    V scale, p = FN(exp_parts)((V)((VI)x | (VI)FN(vset)((T)-0.0)), &scale);
+    V scale, p = FN(exp_parts)((V)((VI)x | (VI)FN(vset)((T)-0.0)), &scale, 1);
     V e = FN(vfma)(scale, p, scale);
     return FN(vless)(x, zero, e, one) / (one + e);
 }
@@ -227,7 +227,7 @@ INLINE V FN(vtanh)(V x)
 {
     const VI sign = (VI)FN(vset)((T)-0.0);
     V y = (V)((VI)(x + x) | sign);                  /* -2|x| */
-    V scale, p = FN(exp_parts)(y, &scale);
+    V scale, p = FN(exp_parts)(y, &scale, 0);
     V t = FN(vfma)(scale, p, scale - 1);            /* expm1(-2|x|), in (-1, 0] */
     V q = t / (t + 2);                              /* -tanh|x| */
     return (V)(((VI)q & ~sign) | ((VI)x & sign));

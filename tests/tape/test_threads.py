@@ -1,4 +1,4 @@
-"""Threads that go back on one tape take turns; a tape can be copied and pickled."""
+"""Threads may go back on one tape at once; a tape can be copied and pickled."""
 
 import copy
 import pickle

@@ -43,10 +43,28 @@ def as_dtype(dtype, name="dtype"):
 
 
 def as_size(value, name, least=1):
-    """A whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+    """A whole number of at least `least`, that an index can hold."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= value < 2**63:
         raise ValueError(f"{name}: got {value!r}, expected a whole number >= {least}")
     return int(value)
+
+
+def as_seed(value, name="seed"):
+    """What numpy's generators can be seeded with."""
+    try:
+        np.random.SeedSequence(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: got {value!r}, expected None, a whole number >= 0, or several of them") from None
+    return value
+
+
+def as_array(value, name):
+    """numpy's array of anything that is one."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:             # lists of unequal length
+        raise ValueError(f"{name}: got a {type(value).__name__} that is no array ({error}); pad rows of unequal "
+                         "length, as rnncore.data.pad does") from None
 
 
 def as_flag(value, name):
@@ -65,7 +83,7 @@ def as_probability(value, name):
 
 def as_real(value, name, dtype):
     """An array of real numbers in `dtype`; the same memory where it is already one."""
-    array = np.asarray(value)
+    array = as_array(value, name)
     if array.dtype.kind not in REAL_KINDS:
         raise TypeError(f"{name}: got {array.dtype} values, expected real numbers "
                         f"(converted to {dtype}); take .real of complex values, or make a float array")
@@ -89,7 +107,7 @@ def as_lengths(lengths, steps, batch):
         return None
     if hasattr(lengths, "detach"):
         lengths = lengths.detach().cpu().numpy()
-    found = np.asarray(lengths)
+    found = as_array(lengths, "lengths")
     expected = f"{batch} whole numbers from 0 to {steps}, one per row"
     if found.shape != (batch,) and not (batch == 1 and found.ndim == 0):
         raise ValueError(f"lengths: got shape {found.shape}, expected ({batch},): {expected}")

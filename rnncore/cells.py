@@ -3,6 +3,7 @@
 import numpy as np
 
 from . import _engine
+from ._checks import as_array
 from .layers import GRU, LSTM, RNN
 from .module import Module
 from .tape import Gradients
@@ -82,7 +83,7 @@ class Cell(Module):
 
     def _one_step(self, x, state):
         """x and the state as a layer takes them."""
-        x = np.asarray(x)
+        x = as_array(x, "x")
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise ValueError(f"x: got shape {x.shape}, expected (B, I), or (I,) for one row, "
                              f"with I = input_size = {self.input_size}")
@@ -91,7 +92,7 @@ class Cell(Module):
         def stacked(name, part):
             if part is None:
                 return None
-            part = np.asarray(part)
+            part = as_array(part, name)
             if part.shape != expected:
                 raise ValueError(f"{name}: got shape {part.shape}, expected {expected}")
             return part[None]

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from . import _engine
-from ._checks import as_flag, as_lengths, as_probability, as_real, as_rows, as_size
+from ._checks import as_flag, as_lengths, as_probability, as_real, as_rows, as_seed, as_size
 from .module import LOCK, Module, Packed
 from .run import Run, kept_shapes, suffix
 from .stream import Stream
@@ -40,7 +40,7 @@ class Recurrent(Module):
         self.bidirectional = as_flag(bidirectional, "bidirectional")
         self.directions = 2 if self.bidirectional else 1
         self._set_dropout(dropout)
-        self.seed = seed
+        self.seed = as_seed(seed)
         self._cell = cell
         self._info = _engine.cell_info(cell)
         self._mask_seed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
@@ -358,7 +358,7 @@ class RNN(Recurrent):
 
     def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
                  bidirectional=False, *, nonlinearity="tanh", dtype="float32", seed=None):
-        if nonlinearity not in ("tanh", "relu", "sigmoid"):
+        if not isinstance(nonlinearity, str) or nonlinearity not in ("tanh", "relu", "sigmoid"):
             raise ValueError(f"nonlinearity: got {nonlinearity!r}, expected 'tanh', 'relu' or 'sigmoid'")
         self.nonlinearity = nonlinearity
         super().__init__(f"rnn_{nonlinearity}", input_size, hidden_size, num_layers, bias, batch_first,

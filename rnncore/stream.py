@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import _engine
-from ._checks import as_rows
+from ._checks import as_array, as_rows
 
 
 class Stream:
@@ -118,7 +118,7 @@ class Stream:
             self._c[:, where] = 0
 
     def _check_rows(self, rows):
-        given = np.asarray(rows)
+        given = as_array(rows, "rows")
         expected = f"numbers of rows from 0 to {self._batch - 1}, or a mask of {self._batch} bool"
         if given.size == 0 and given.ndim == 1 and given.dtype.kind in "iufb":  # np.asarray([]) is float
             return np.empty(0, int)

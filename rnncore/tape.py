@@ -47,6 +47,8 @@ class Named(Mapping):
     def __getitem__(self, name):
         if self._why_empty:
             raise KeyError(f"{name}: {self._why_empty}")
+        if not isinstance(name, str):
+            raise TypeError(f"name: got {name!r}, expected one of {', '.join(self._names)}")
         if name not in self._names:
             raise KeyError(f"tape: got {name!r}, expected one of {', '.join(self._names)}")
         view = self._get(name)
@@ -145,6 +147,8 @@ class Tape:
         -------
         list of str
         """
+        if not isinstance(pattern, str):
+            raise TypeError(f"pattern: got {pattern!r}, expected a text such as '*.f'")
         return [name for name in self._where if fnmatchcase(name, pattern)]
 
     def __contains__(self, name):

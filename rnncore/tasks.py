@@ -28,6 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rnncore._checks import as_size
+
 __all__ = ["Adding", "Batch", "CopyMemory", "Curve", "DelayedXOR", "Dyck", "TemporalOrder",
            "learn"]
 
@@ -378,6 +380,7 @@ def learn(task, network, *, updates=None, seconds=None, goal=None, batch_size=32
 
     if updates is None and seconds is None:
         raise ValueError("updates, seconds: got neither, expected a budget")
+    every, tested = as_size(every, "every"), as_size(tested, "tested")
     optimiser, curve = Adam(network, lr), Curve()
     test = task.batch(tested, 2**62)  # far from what is trained on
     done, spent = 0, 0.0

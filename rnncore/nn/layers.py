@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncore._checks import as_flag, as_probability, as_real, as_size
+from rnncore._checks import as_flag, as_probability, as_real, as_seed, as_size
 from rnncore.module import LOCK, Module, Packed
 from rnncore.nn.product import outer, rows_times
 from rnncore.nn.record import Record, as_indices
@@ -42,7 +42,7 @@ class Embedding(Module):
         super().__init__(dtype)
         self.num_embeddings = as_size(num_embeddings, "num_embeddings")
         self.embedding_dim = as_size(embedding_dim, "embedding_dim")
-        rows = np.random.default_rng(seed).standard_normal((num_embeddings, embedding_dim))
+        rows = np.random.default_rng(as_seed(seed)).standard_normal((num_embeddings, embedding_dim))
         self._parameters = {"weight": rows.astype(self.dtype)}
 
     def __call__(self, tokens) -> np.ndarray:
@@ -70,6 +70,8 @@ class Embedding(Module):
         """
         grad = np.zeros((self.num_embeddings, self.embedding_dim), grad_output.dtype)
         flat = tokens.ravel()
+        if not flat.size:
+            return grad
         order = np.argsort(flat, kind="stable")
         rows = grad_output.reshape(-1, self.embedding_dim)[order]
         used, starts = np.unique(flat[order], return_index=True)
@@ -129,7 +131,7 @@ class Linear(Module):
         self.in_features = as_size(in_features, "in_features")
         self.out_features = as_size(out_features, "out_features")
         self.bias = as_flag(bias, "bias")
-        rng, bound = np.random.default_rng(seed), in_features**-0.5
+        rng, bound = np.random.default_rng(as_seed(seed)), in_features**-0.5
         shapes = {"weight": (out_features, in_features), "bias": (out_features,)}
         if not bias:
             del shapes["bias"]
@@ -173,7 +175,7 @@ class Linear(Module):
                 f"x: got shape {x.shape}, expected (..., {self.in_features}): the last axis is "
                 f"in_features"
             )
-        return x
+        return np.ascontiguousarray(x)  # the product's bits go by the layout
 
 
 class Dropout(Module):
@@ -202,7 +204,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, *, seed: int | None = None):
         super().__init__()
         self.p = p
-        self._mask_seed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+        self._mask_seed = np.random.SeedSequence(as_seed(seed)).generate_state(1, np.uint64)[0]
         self._calls = 0  # recorded with dropout so far
 
     @property

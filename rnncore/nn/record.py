@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnncore._checks import as_real
+from rnncore._checks import as_array, as_real
 from rnncore.module import Module
 from rnncore.tape import Gradients
 
@@ -49,7 +49,7 @@ class Record:
 
 def as_indices(values, name: str) -> np.ndarray:
     """`values` as an integer array; floats and booleans are refused."""
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.size == 0 and array.dtype.kind == "f":  # np.asarray([]) is float
         return array.astype(np.int64)
     if array.dtype.kind not in "iu":

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from rnncore._checks import as_seed
 from rnncore.init import forget_bias
 from rnncore.io.fields import Field, named_errors
 from rnncore.layers import GRU, LSTM, RNN
@@ -329,7 +330,7 @@ def sequence_model(
     seed: int | None = None,
 ) -> SequenceModel:
     """A model of the next token: embedding → `cell` → linear, each with its own seed."""
-    seeds = np.random.SeedSequence(seed).generate_state(4, np.uint64).tolist()
+    seeds = np.random.SeedSequence(as_seed(seed)).generate_state(4, np.uint64).tolist()
     between = dropout if num_layers > 1 else 0.0
     return SequenceModel(
         Embedding(tokens, embedding_size, dtype=dtype, seed=seeds[0]),

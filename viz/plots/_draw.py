@@ -27,6 +27,14 @@ def numbers(data, measure, *args, **options):
     return measure(data, *args, **options) if is_tape(data) else data
 
 
+def some_names(names, among) -> list:
+    """Those to draw: all, or some of them."""
+    found = list(among) if names is None else list(names)
+    if not found or any(name not in among for name in found):
+        raise ValueError(f"names: got {found}, expected some of {', '.join(among)}")
+    return found
+
+
 def columns(a) -> np.ndarray:
     """(steps, rows): one row of numbers is a batch of one."""
     a = np.asarray(a, np.float64)

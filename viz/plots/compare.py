@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rnncore._checks import as_size
+
 from ..style import context
 from ._words import plain
 from .jacobian_norms import plot_jacobian_norms
@@ -61,7 +63,7 @@ def compare(
             for name, run in runs.items():
                 plot(run, ax=ax, label=name, **options)
         else:
-            wide = min(columns, len(runs))
+            wide = min(as_size(columns, "columns"), len(runs))
             rows = -(-len(runs) // wide)
             figure, grid = plt.subplots(
                 rows,

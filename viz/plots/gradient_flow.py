@@ -6,7 +6,7 @@ import numpy as np
 
 from ..measures._common import valid_steps
 from ..measures.gradient_flow import gradient_flow
-from ._draw import axes, is_tape, legend, magnitude_line, numbers, over_rows, pick_row, time_axis
+from ._draw import axes, is_tape, legend, magnitude_line, numbers, over_rows, pick_row, some_names, time_axis
 from ._words import number
 
 __all__ = ["plot_gradient_flow"]
@@ -56,7 +56,7 @@ def plot_gradient_flow(
     if is_tape(tape):  # past a row's end there is no gradient, rather than one of 0
         valid = valid_steps(tape)
         flow = {name: np.where(valid, size, np.nan) for name, size in flow.items()}
-    names = list(flow) if names is None else list(names)
+    names = some_names(names, flow)
     for name in names:
         size = pick_row(flow[name], row)
         said = f"{label} {name}" if label else name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..measures.step_share import step_share, steps_for_half
-from ._draw import axes, drawn, legend, line, numbers, pick_row, say, time_axis
+from ._draw import axes, drawn, legend, line, numbers, pick_row, say, some_names, time_axis
 from ._words import plain
 
 __all__ = ["plot_step_share"]
@@ -50,7 +50,7 @@ def plot_step_share(
     """
     ax = axes(ax)
     shares = numbers(tape, step_share)
-    names = list(shares) if names is None else list(names)
+    names = some_names(names, shares)
     for name in names:
         share = pick_row(shares[name], row)
         look = {"drawstyle": "steps-mid"} | line_kw

@@ -65,6 +65,9 @@ def as_array(value, name):
     except ValueError as error:             # lists of unequal length
         raise ValueError(f"{name}: got a {type(value).__name__} that is no array ({error}); pad rows of unequal "
                          "length, as rnncore.data.pad does") from None
+    except (TypeError, RuntimeError) as error:          # tensors that numpy has no type for, or that need detach()
+        raise TypeError(f"{name}: got a {type(value).__name__} that numpy cannot take ({error}); "
+                        "expected an array of real numbers") from None
 
 
 def as_flag(value, name):
@@ -107,7 +110,7 @@ def as_lengths(lengths, steps, batch):
         return None
     if hasattr(lengths, "detach"):
         lengths = lengths.detach().cpu().numpy()
-    found = as_array(lengths, "lengths")
+    found = np.array(as_array(lengths, "lengths"))     # what is checked is what is used
     expected = f"{batch} whole numbers from 0 to {steps}, one per row"
     if found.shape != (batch,) and not (batch == 1 and found.ndim == 0):
         raise ValueError(f"lengths: got shape {found.shape}, expected ({batch},): {expected}")
@@ -118,5 +121,5 @@ def as_lengths(lengths, steps, batch):
         row = int(np.flatnonzero(wrong)[0])
         raise ValueError(f"lengths: got {found.reshape(-1)[row]} in row {row}, expected {expected}; "
                          "pad x to the longest row")
-    found = np.array(found.reshape(batch), dtype=np.intp)
+    found = found.reshape(batch).astype(np.intp)
     return None if (found == steps).all() else found

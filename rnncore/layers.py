@@ -190,11 +190,18 @@ class Recurrent(Module):
         T, B = given.shape[:2]
         lengths = as_lengths(lengths, T, B)
         h, c = self._check_state(state, B, batched)
-        call = self._next_mask() if train and self.dropout and self.num_layers > 1 else None
+        call = None
         initial = h.copy(), None if c is None else c.copy()
+        start, unused = initial, None
+        if lengths is not None and not lengths.all():       # rows without steps count for nothing, not even as NaN
+            unused = lengths == 0
+            _set_rows((h, c), unused, (0, 0))
+            start = h.copy(), None if c is None else c.copy()
         count = self.num_layers * self.directions
         kept = kept_shapes(self, T, B) if checkpoint_every is None else (None, None)
         try:
+            if train and self.dropout and self.num_layers > 1:
+                call = self._next_mask()
             x, *kept = _engine.carve("a tape", self.dtype, (given.shape, *kept * count))
             x[...] = given                      # the tape's own: x may change before backward
             if lengths is not None:
@@ -209,7 +216,7 @@ class Recurrent(Module):
                 for direction in range(self.directions):
                     i = layer * self.directions + direction
                     run = Run(self, layer, direction, x, self._half(out, direction),
-                              initial[0][i], None if c is None else initial[1][i],
+                              start[0][i], None if c is None else start[1][i],
                               kept[2 * i], kept[2 * i + 1], lengths, mask)
                     run.forward(packed.weights[i], h[i], None if c is None else c[i], checkpoint_every)
                     runs.append(run)
@@ -217,6 +224,8 @@ class Recurrent(Module):
         except BaseException:                   # Ctrl-C among others
             self._take_back_mask(call)
             raise
+        if unused is not None:
+            _set_rows((h, c), unused, [None if a is None else a[:, unused] for a in initial])
         return Tape(self, packed.version, runs, lengths, batched, initial, (h, c), x, shape)
 
     def stream(self, batch_size=1):
@@ -320,6 +329,12 @@ class Recurrent(Module):
             key = mix(key * golden + np.asarray(part).astype(np.uint64) + np.uint64(1))
         uniform = (key >> np.uint64(40)).astype(np.float64) * 2.0 ** -24
         return np.where(uniform >= self.dropout, 1 / (1 - self.dropout), 0).astype(self.dtype)
+
+
+def _set_rows(state, rows, values):
+    for part, value in zip(state, values, strict=True):
+        if part is not None:
+            part[:, rows] = value
 
 
 def past_end(lengths, T):

@@ -42,6 +42,4 @@ def release_memory():
     >>> rc.kept_memory()
     0
     """
-    limit = _engine.get_kept_limit()
-    _engine.set_kept_limit(0)
-    _engine.set_kept_limit(limit)
+    _engine.release_kept()

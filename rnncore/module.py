@@ -14,10 +14,10 @@ import copy
 import os
 import threading
 from collections.abc import Mapping, MutableMapping
-from contextlib import contextmanager
 
 import numpy as np
 
+from . import _engine
 from ._checks import Fixed, as_dtype, as_real
 
 LOCK = threading.RLock()
@@ -32,17 +32,9 @@ class Packed:
         self.version = version
 
 
-class _Working:
-    """The working arrays of the blocks that one thread has open on one module."""
-
-    def __init__(self, module):
-        self.arrays = {name: array.copy() for name, array in module._parameters.items()}
-        self.blocks = 0
-
-
 class _OpenBlocks(threading.local):
     def __init__(self):
-        self.of = {}                    # module -> _Working
+        self.of = {}                    # id of a module -> its working arrays
 
 
 _OPEN = _OpenBlocks()
@@ -58,8 +50,14 @@ class _Writable(MutableMapping):
         return self._arrays[name]
 
     def __setitem__(self, name, value):
-        if self[name] is not value:
-            self[name][...] = value
+        array = self[name]
+        if value is array:
+            return
+        value = as_real(value, name, array.dtype)
+        try:
+            array[...] = value
+        except ValueError:
+            raise ValueError(f"{name}: got shape {value.shape}, expected {array.shape}") from None
 
     def __delitem__(self, name):
         raise TypeError(f"{name}: got del, expected new values; a module keeps all its weights")
@@ -72,32 +70,28 @@ class _Writable(MutableMapping):
 
 
 class _InPlace:
-    """The block of `Module._in_place`; a plain class, since every update of a training loop goes through one."""
+    """The block of `Module._in_place`; a plain class, since every update of a training loop goes through one.
+
+    The version is counted before the first change and after the last: whatever interrupts the block, what was packed
+    before it is not used again.
+    """
 
     def __init__(self, module):
         self._module, self._block = module, None
 
     def __enter__(self):
-        LOCK.acquire()
-        try:
-            self._owned = list(self._module._owned())
-            if _OPEN.of and any(owner in _OPEN.of for owner, _ in self._owned):
-                self._block = self._module.writable()       # what an open block closes with must not undo this
-                return self._block.__enter__()
-            return {name: owner._parameters[own] for owner, names in self._owned for name, own in names.items()}
-        except BaseException:
-            LOCK.release()
-            raise
+        self._owned = list(self._module._owned())
+        if _OPEN.of and any(id(owner) in _OPEN.of for owner, _ in self._owned):
+            self._block = self._module.writable()       # what an open block closes with must not undo this
+            return self._block.__enter__()
+        _engine.count_versions(self._owned)
+        return {name: owner._parameters[own] for owner, names in self._owned for name, own in names.items()}
 
     def __exit__(self, *error):
-        try:
-            if self._block:
-                self._block.__exit__(*error)
-            else:
-                for owner, _ in self._owned:
-                    owner._count_version()
-        finally:
-            LOCK.release()
+        if self._block:
+            self._block.__exit__(*error)
+        else:
+            _engine.count_versions(self._owned)
 
 
 class Module(Fixed):
@@ -167,21 +161,17 @@ class Module(Fixed):
         """Pack the weights as they are now; called under LOCK."""
         return Packed(self._version)
 
-    def _count_version(self):
-        self.__dict__["_version"] += 1
-
     # ---- changing -------------------------------------------------------------------------------
 
-    @contextmanager
     def writable(self):
-        """Open the weights for change.
+        """Open the weights for change: a ``with`` block.
 
-        Yields
-        ------
-        mapping of str to ndarray
-            Working arrays, by name; setting an item writes into its array. When the block closes, also by an
-            exception, their values are taken over (copied), and whatever still refers to them is no longer
-            connected. Until then the module runs on its weights from before. Blocks nested in one thread work on
+        Returns
+        -------
+        context manager
+            Its value maps names to working arrays; setting an item writes into its array. When the block closes,
+            also by an exception, their values are taken over (copied), and whatever still refers to them is no
+            longer connected. Until then the module runs on its weights from before. Blocks nested in one thread work on
             the same arrays, and each takes their values over when it closes; blocks of two threads know nothing
             of each other, and the one that closes last counts.
 
@@ -194,28 +184,10 @@ class Module(Fixed):
         >>> float(layer.parameters["bias_hh_l0"][0])
         0.5
         """
-        owned, blocks, opened = list(self._owned()), _OPEN.of, {}
-        with LOCK:
-            for owner, names in owned:
-                working = blocks[owner] = blocks.get(owner) or _Working(owner)
-                working.blocks += 1
-                # views, so that a shape that somebody sets on what was handed out is not ours
-                opened |= {name: working.arrays[own].view() for name, own in names.items()}
-        try:
-            yield _Writable(opened)
-        finally:
-            with LOCK:
-                for owner, _ in owned:
-                    working = blocks[owner]
-                    for name, array in working.arrays.items():
-                        owner._parameters[name][...] = array
-                    owner._count_version()
-                    working.blocks -= 1
-                    if not working.blocks:
-                        del blocks[owner]
+        return _engine.OpenBlock(LOCK, list(self._owned()), _OPEN.of, _Writable)
 
     def _in_place(self):
-        """A block with the weights themselves, by name, for our own optimisers: a new version when it closes."""
+        """A block with the weights themselves, by name, for our own optimisers; to be used under LOCK."""
         return _InPlace(self)
 
     def load_state_dict(self, state):
@@ -247,12 +219,11 @@ class Module(Fixed):
             value = state[name]
             if hasattr(value, "detach"):        # a torch tensor
                 value = value.detach().cpu().numpy()
-            value = as_real(value, f"state_dict[{name!r}]", array.dtype)
+            value = np.array(as_real(value, f"state_dict[{name!r}]", array.dtype), order="C")
             if value.shape != array.shape:
                 raise ValueError(f"state_dict[{name!r}]: got shape {value.shape}, expected {array.shape}")
             values[name] = value
-        with self.writable() as weights:
-            weights.update(values)
+        _engine.replace_values(LOCK, list(self._owned()), values, _OPEN.of)
 
     # ---- copies and files -----------------------------------------------------------------------
 
@@ -262,10 +233,19 @@ class Module(Fixed):
             return state | {"_parameters": {name: array.copy() for name, array in self._parameters.items()}}
 
     def __setstate__(self, state):
+        if "_version" in self.__dict__:         # not a new object: whatever was made of its weights is old
+            state = state | {"_version": max(self._version, state["_version"]) + 1}
+            self.__dict__.clear()
         # own arrays, whatever the others are: mapped from a file, read-only, or somebody's buffers
         arrays = {name: np.array(array, array.dtype.newbyteorder("="), order="C")
                   for name, array in state["_parameters"].items()}
         self.__dict__.update(state, _parameters=arrays, _packed=None)
+
+    def __deepcopy__(self, memo):
+        other = memo[id(self)] = self.__class__.__new__(self.__class__)
+        with LOCK:                              # the weights of all modules inside, of one moment
+            other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return other
 
     def __copy__(self):
         """As a deep copy: every copy of a module owns its weights."""

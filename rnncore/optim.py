@@ -7,14 +7,15 @@ the weights.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Mapping
 from numbers import Real
 
 import numpy as np
 
-from rnncore._checks import REAL_KINDS, as_flag, as_probability, as_real, as_size
-from rnncore.module import Module
+from rnncore._checks import as_flag, as_probability, as_real, as_size
+from rnncore.module import LOCK, Module
 
 
 class Optimiser:
@@ -32,7 +33,7 @@ class Optimiser:
         self.options = options
         self.steps = 0
         weights = module.state_dict()
-        self._shapes = {name: values.shape for name, values in weights.items()}
+        self._like = {name: (values.shape, values.dtype) for name, values in weights.items()}
         self.buffers = {
             f"{buffer}.{name}": np.zeros_like(values)
             for buffer in self._buffer_names
@@ -53,8 +54,8 @@ class Optimiser:
 
     def step(self, grads: Mapping[str, np.ndarray]) -> None:
         """Update every parameter with ``grads[name]``; names and shapes are the module's."""
-        self._check(grads)
-        with self.module._in_place() as parameters:
+        grads = self._check(grads)
+        with LOCK, self.module._in_place() as parameters:
             self.steps += 1
             for name, value in parameters.items():
                 buffers = [self.buffers[f"{buffer}.{name}"] for buffer in self._buffer_names]
@@ -111,15 +112,21 @@ class Optimiser:
     def _update(self, value, grad, scratch, *buffers) -> None:
         raise NotImplementedError
 
-    def _check(self, grads) -> None:
-        compare_names("grads", grads, self._shapes)
-        for name, shape in self._shapes.items():
-            grad = grads[name]
-            if not isinstance(grad, np.ndarray) or grad.dtype.kind not in REAL_KINDS:
-                got = getattr(grad, "dtype", type(grad).__name__)
-                raise TypeError(f"grads: got {name} of {got}, expected an array of real numbers")
+    def _check(self, grads) -> dict[str, np.ndarray]:
+        """The gradients in the weights' types."""
+        compare_names("grads", grads, self._like)
+        found = {}
+        for name, (shape, dtype) in self._like.items():
+            found[name] = grad = as_real(grads[name], f"grads: {name}", dtype)
             if grad.shape != shape:
                 raise ValueError(f"grads: got {name} of shape {grad.shape}, expected {shape}")
+        return found
+
+    def __copy__(self) -> Optimiser:
+        """Another one of the same module, whose options and buffers are its own."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, **copy.deepcopy({k: v for k, v in self.__dict__.items() if k != "module"}))
+        return other
 
 
 class SGD(Optimiser):

@@ -14,8 +14,10 @@ import numpy as np
 
 from . import _engine
 from ._checks import as_flag, as_real, as_rows
+from .module import LOCK
 from .pullback import pullback
 
+NO_GRADIENT = "no gradient yet; call tape.backward(grad_output) first"
 SLOTS = {"LSTM": {"i": 0, "f": 1, "g": 2, "o": 3}, "GRU": {"r": 1, "z": 2, "n": 0, "hn": 3}, "RNN": {}}
 
 
@@ -133,7 +135,7 @@ class Tape:
 
     @property
     def grad(self):
-        why = None if self._last else "no gradient yet; call tape.backward(grad_output) first"
+        why = None if self._last else NO_GRADIENT
         return Named(self._where, self._gradient, why)      # made here: a tape must not refer to itself
 
     def names(self, pattern="*"):
@@ -178,6 +180,13 @@ class Tape:
         owners = {id(a if a.base is None else a.base): (a if a.base is None else a.base)
                   for a in arrays if a is not None}
         return sum(a.nbytes for a in owners.values())
+
+    @property
+    def parameters(self):
+        """Copies of the weights of the pass, by name; refused when the layer has others by now."""
+        with LOCK:
+            self._weights()
+            return self.layer.parameters
 
     # ---- the way back ---------------------------------------------------------------------------
 
@@ -295,13 +304,16 @@ class Tape:
                  for name, shape in zip(layer._parameters, layer._shapes, strict=True)}
         for k in range(many):
             rows = slice(k * self.B, (k + 1) * self.B)
-            one = [None if a is None else np.ascontiguousarray(a[:, rows]) for a in cotangents]
+            one = [None if a is None else a[:, rows].copy() for a in cotangents]        # dh and dc are walked in place
             self._walk(weights, *one, {name: array[k] for name, array in found.items()})
         return found
 
     def _gradient(self, name):
         run, part = self._where[name]
-        many, cotangents, steps = self._last
+        last = self._last
+        if last is None:                    # another thread has begun its way back
+            raise KeyError(f"{name}: {NO_GRADIENT}")
+        many, cotangents, steps = last
         if steps is None:                   # under checkpoints they are computed when asked for
             weights, (grad_output, dh, dc) = self._weights(), cotangents
             steps = self._room_for_steps(dh.shape[1])

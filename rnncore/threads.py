@@ -3,7 +3,6 @@
 import os
 import re
 import warnings
-from contextlib import contextmanager
 
 from . import _engine
 from ._checks import as_size
@@ -33,7 +32,6 @@ def set_num_threads(n):
     _engine.set_num_threads(min(as_size(n, "n"), MOST))
 
 
-@contextmanager
 def threads(n):
     """Use n threads inside a ``with`` block.
 
@@ -48,12 +46,7 @@ def threads(n):
     ...     rc.num_threads()
     1
     """
-    before = num_threads()
-    set_num_threads(n)
-    try:
-        yield
-    finally:
-        set_num_threads(before)
+    return _engine.Threads(min(as_size(n, "n"), MOST))
 
 
 def build_info():

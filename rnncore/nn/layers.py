@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncore._checks import as_flag, as_probability, as_real, as_seed, as_size
+from rnncore._checks import as_array, as_flag, as_probability, as_real, as_seed, as_size
 from rnncore.module import LOCK, Module, Packed
 from rnncore.nn.product import outer, rows_times
 from rnncore.nn.record import Record, as_indices
@@ -51,7 +51,7 @@ class Embedding(Module):
 
     def record(self, tokens, *, train: bool = False) -> Record:
         """As a call; the record's ``backward`` has no input gradient (tokens are not real)."""
-        tokens = self._checked(tokens).copy()
+        tokens = self._checked(np.array(as_array(tokens, "tokens")))
 
         def adjoint(grad_output):
             return Gradients(None, None, {"weight": self._grad_weight(tokens, grad_output)})
@@ -146,7 +146,7 @@ class Linear(Module):
 
     def record(self, x, *, train: bool = False) -> Record:
         """As a call, keeping a copy of `x` for the way back."""
-        return self._record(self._current(), self._checked(x).copy())
+        return self._record(self._current(), self._checked(np.array(as_array(x, "x"))))
 
     def _record(self, packed: PackedLinear, x: np.ndarray) -> Record:
         def adjoint(grad_output):
@@ -224,7 +224,7 @@ class Dropout(Module):
         """``train=True`` drops; ``train=False`` passes `x` and its gradient on."""
         x = np.asarray(x)
         if not train or self.p == 0:
-            return Record(self, x, self._version, lambda grad_output: Gradients(grad_output, None, {}))
+            return Record(self, x, self._version, lambda grad_output: Gradients(grad_output.copy(), None, {}))
         x = as_real(x, "x", x.dtype if x.dtype.kind == "f" else np.dtype("float32"))
         with LOCK:
             rng = np.random.Generator(np.random.PCG64([int(self._mask_seed), self._calls]))

@@ -13,7 +13,7 @@ import numpy as np
 
 ONE_THREAD = 2**18  # rows × k × columns
 FEWEST = 8  # rows in a block; with fewer the products are vectors, and one call is better
-PARTS = 32  # blocks in flight in `outer`: bounds its memory
+PARTS = 32  # blocks in flight: bounds the memory of `outer`
 
 
 def rows_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -24,7 +24,9 @@ def rows_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a @ b
     out = np.empty((M, N), np.result_type(a, b))
     whole = M // rows * rows
-    np.matmul(a[:whole].reshape(-1, rows, K), b, out=out[:whole].reshape(-1, rows, N))
+    for start in range(0, whole, rows * PARTS):  # between two, Ctrl-C is heard
+        part = slice(start, min(start + rows * PARTS, whole))
+        np.matmul(a[part].reshape(-1, rows, K), b, out=out[part].reshape(-1, rows, N))
     np.matmul(a[whole:], b, out=out[whole:])
     return out
 

@@ -115,6 +115,16 @@ class SequenceModel(Module):
 
     def record(self, x, state=None, lengths=None, *, train: bool = False) -> SequenceRecord:
         """As a call, keeping what the way back needs; ``train=True`` applies dropout."""
+        dropping = [m for m in (self.layer, self.dropout) if m is not None]
+        masks = [m._calls for m in dropping]
+        try:
+            return self._record(x, state, lengths, train)
+        except BaseException:  # what is interrupted has drawn no mask
+            for module, calls in zip(dropping, masks, strict=True):
+                module._calls = calls
+            raise
+
+    def _record(self, x, state, lengths, train):
         embedded = None
         with LOCK:  # weights of one moment
             layer, head = self.layer._current(), self.head._current()

@@ -10,6 +10,7 @@ part of the module is one included file:
     forward.pxi    x, h0 -> h_1 .. h_T, with or without the tape
     backward.pxi   cotangents on h_t -> gradients of everything
     stream.pxi     one step at a time with buffers bound once
+    changes.pxi    weights and settings that change, all at once
 """
 cimport cython
 from libc.stdlib cimport free
@@ -97,3 +98,4 @@ include "plan.pxi"
 include "forward.pxi"
 include "backward.pxi"
 include "stream.pxi"
+include "changes.pxi"

@@ -134,6 +134,11 @@ def get_kept_bytes():
     return kept_bytes
 
 
+def release_kept():
+    """Free all of them now."""
+    drop(0, 0)
+
+
 def get_kept_limit():
     """How many of them there may be."""
     return kept_limit

@@ -47,6 +47,7 @@ def test_release(limit):
     assert rc.kept_memory() > 0, "the limit is as it was"
 
 
+@pytest.mark.slow           # and a sanitizer keeps what is freed for a while
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_large_tape_goes_back_to_the_system():
     """More than the limit at import: nothing of it stays."""

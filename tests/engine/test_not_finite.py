@@ -172,3 +172,23 @@ def test_nan_in_the_initial_state(cell, rng):
     y, _ = layer(x, whole(layer, bad))
     assert np.isnan(y[:, 1]).all()
     same_bits(np.delete(y, 1, axis=1), np.delete(clean, 1, axis=1))
+
+
+@pytest.mark.parametrize("every", [None, 1, 3])
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_state_of_a_row_without_steps_counts_for_nothing(cell, both, every, rng):
+    """Not even as NaN; the row's final state is its initial one."""
+    layer = make(cell, 3, 5, 2, bidirectional=both)
+    x, s0 = random_input(layer, 6, 3, rng), random_state(layer, 3, rng)
+    g = rng.normal(size=(6, 3, 5 * (1 + both))).astype("float32")
+    tapes = []
+    for value in (0.0, np.nan):
+        for part in parts(s0):
+            part[:, 1] = value
+        tapes.append(layer.record(x, s0, lengths=[6, 0, 4], checkpoint_every=every))
+    same_bits(*(tape.backward(g).parameters for tape in tapes))
+    for part in parts(tapes[1].state):
+        assert np.isnan(part[:, 1]).all()
+        assert np.isfinite(part[:, ::2]).all()
+    same_bits(parts(tapes[1].initial), parts(s0))

@@ -1,10 +1,13 @@
 """Weights: torch's names and shapes, where they start, one door to change them, no stale pack."""
 
 import contextlib
+import copy
 import os
+import signal
 import sys
 import threading
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from support import CELLS, close, make, parts, random_input, random_state, run_p
 from twin import Twin
 
 import rnncore as rc
+from rnncore.module import LOCK
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
@@ -324,6 +328,7 @@ def test_a_child_is_forked_between_two_changes(rng):
     run_python(
         """
 import os, threading, numpy as np, rnncore as rc
+from rnncore.module import LOCK
 rng = np.random.default_rng(0)
 layer = rc.LSTM(16, 48, 2, seed=0)
 x = rng.normal(size=(6, 3, 16)).astype("float32")
@@ -337,7 +342,7 @@ def write():
     k = 0
     while not stop:
         k = (k + 1) % 3
-        with layer._in_place() as weights:
+        with LOCK, layer._in_place() as weights:
             for name in weights: weights[name][...] = sets[k][name]
 threads = [threading.Thread(target=write) for _ in range(2)]
 for thread in threads: thread.start()
@@ -372,13 +377,15 @@ def test_a_call_runs_on_the_weights_of_one_moment(by, rng):
     layer.load_state_dict(sets[0])
     stop, wrong, counts = threading.Event(), [], {"called": 0, "went back": 0, "refused": 0}
 
+    block = layer._in_place if by == "optimiser" else layer.writable
+
     def change(k):
         while not stop.is_set():
             k = (k + 1) % 3
             if by == "load":
                 layer.load_state_dict(sets[k])
             else:
-                with layer.writable() if by == "block" else layer._in_place() as weights:
+                with LOCK if by == "optimiser" else nullcontext(), block() as weights:
                     for name in weights:
                         weights[name][...] = sets[k][name]
 
@@ -469,3 +476,168 @@ def test_a_door_takes_values_alone(rng):
         w.update(bias_hh_l0=np.arange(15))
     same_bits(layer.state_dict(), before | {"bias_hh_l0": np.arange(15, dtype="float32")})
     judge(layer, rng)
+
+
+def test_what_one_makes_of_the_bases_is_nothing(rng):
+    """The arrays that a block hands out have bases; their shapes and types do not matter either."""
+    layer = make("gru", 3, 5)
+    before = layer.state_dict()
+    with layer.writable() as w:
+        base = w["weight_ih_l0"].base
+        base.shape = (3, 15)
+        with pytest.raises(ValueError, match="resize"):
+            base.resize(2, refcheck=False)
+        w["bias_hh_l0"][:] = 2
+    same_bits(layer.state_dict(), before | {"bias_hh_l0": np.full(15, 2, "float32")})
+    judge(layer, rng)
+
+
+def test_a_block_is_used_once_at_a_time():
+    layer = make("gru", 3, 5)
+    block = layer.writable()
+    for value in (1, 2):
+        with block as w:
+            w["bias_hh_l0"] = value
+            with pytest.raises(RuntimeError, match="writable: got a block that is open"):
+                block.__enter__()
+        assert (layer.state_dict()["bias_hh_l0"] == value).all()
+
+
+def test_values_that_do_not_fit_are_named():
+    layer = make("gru", 3, 5)
+    with layer.writable() as w:
+        for value, error in ((np.ones(4), ValueError), ("a", TypeError), (np.ones(15) * 1j, TypeError)):
+            with pytest.raises(error, match="bias_hh_l0: got"):
+                w["bias_hh_l0"] = value
+
+
+def test_equal_layers_are_two():
+    """Blocks go by the module itself, not by what its class calls equal."""
+
+    class Equal(rc.GRU):
+        def __eq__(self, other):
+            return True
+
+        __hash__ = None
+
+    a, b = Equal(3, 5, seed=1), Equal(3, 5, seed=2)
+    with a.writable() as w, b.writable() as v:
+        w["bias_hh_l0"] = 1
+        v["bias_hh_l0"] = 2
+    assert (a.state_dict()["bias_hh_l0"] == 1).all()
+    assert (b.state_dict()["bias_hh_l0"] == 2).all()
+    assert not np.array_equal(a.state_dict()["weight_ih_l0"], b.state_dict()["weight_ih_l0"])
+
+
+def test_a_state_set_on_a_layer_that_runs(rng):
+    layer, other = make("gru", 3, 5, seed=1), make("gru", 3, 5, seed=2)
+    x = random_input(layer, 4, 2, rng)
+    tape = layer.record(x)
+    layer.__setstate__(other.__getstate__())
+    same_bits(layer(x)[0], other(x)[0])
+    with pytest.raises(RuntimeError, match="weights changed"):
+        tape.backward(np.ones_like(tape.output))
+    judge(layer, rng)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers that send signals")
+@pytest.mark.parametrize("by", ["block", "load", "step", "threads"])
+def test_a_storm_of_signals(by, rng):
+    """Handlers that raise, a thousand times a second, wherever Python looks: nothing stays open, held or half done."""
+    layer = make("gru", 3, 5)
+    sets = [{k: rng.normal(size=v.shape).astype("float32") for k, v in layer.state_dict().items()} for _ in range(2)]
+    x, tape = random_input(layer, 4, 2, rng), None
+    optimiser = rc.optim.SGD(layer, lr=1.0)
+    before = rc.num_threads()
+
+    class Struck(Exception):
+        pass
+
+    def strike(number, frame):
+        raise Struck
+
+    def work(k):
+        if by == "load":
+            layer.load_state_dict(sets[k % 2])
+        elif by == "step":
+            optimiser.step(sets[k % 2])
+        elif by == "threads":
+            with rc.threads(before + 1 + k % 2):
+                pass
+        else:
+            with layer.writable() as w:
+                for name, value in sets[k % 2].items():
+                    w[name] = value
+
+    struck, k = 0, 0
+    layer.load_state_dict(sets[0])
+    handler = signal.signal(signal.SIGALRM, strike)
+    end = time.monotonic() + 1.5
+    try:
+        while time.monotonic() < end:
+            k += 1
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + k % 97))
+                for _ in range(20):
+                    work(k)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Struck:
+                struck += 1
+            if k % 50 == 0:
+                found = layer.state_dict()
+                if by == "load":
+                    assert any(all(np.array_equal(found[n], s[n]) for n in s) for s in sets)
+                fresh = make("gru", 3, 5)
+                fresh.load_state_dict(found)
+                assert layer(x)[0].tobytes() == fresh(x)[0].tobytes()
+                assert tape is None or by == "threads" or refused(tape)
+                tape = layer.record(x)
+    except Struck:                          # the last one, late
+        struck += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    assert struck > 20
+    assert rc.num_threads() == before
+    assert LOCK._recursion_count() == 0 if hasattr(LOCK, "_recursion_count") else "count=0" in repr(LOCK)
+    kept = layer.state_dict()
+    optimiser.step({name: np.zeros_like(a) for name, a in kept.items()})
+    same_bits(layer.state_dict(), kept, "no block is open that would bring others back")
+
+
+def refused(tape):
+    try:
+        tape.backward(np.ones_like(tape.output))
+    except RuntimeError:
+        return True
+    return False
+
+
+def test_copies_of_a_model_are_of_one_moment(rng):
+    """While another thread writes all of it."""
+    from rnncore.nn import sequence_model
+
+    model = sequence_model("gru", 9, hidden_size=8, embedding_size=4, seed=0)
+    stop = threading.Event()
+
+    def write():
+        k = 0
+        while not stop.is_set():
+            k += 1
+            model.load_state_dict({name: np.full(a.shape, k) for name, a in shapes.items()})
+
+    shapes = model.state_dict()
+    model.load_state_dict({name: np.zeros(a.shape) for name, a in shapes.items()})
+    thread = threading.Thread(target=write)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread.start()
+    try:
+        for _ in range(60):
+            for again in (copy.copy, copy.deepcopy):
+                values = {float(a.flat[i]) for a in again(model).state_dict().values() for i in (0, -1)}
+                assert len(values) == 1, values
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(interval)

@@ -1,5 +1,7 @@
 """Optimisers step by step beside torch's, in both precisions; clipping; state."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -201,3 +203,30 @@ def test_a_state_that_will_not_do_changes_nothing(rng, kind, change, error, mess
     same_bits(after["buffers"], before["buffers"])
     optimiser.load_state_dict(make(2).state_dict())
     same_bits(optimiser.state_dict()["buffers"], make(2).state_dict()["buffers"])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "float64", "bool"])
+@pytest.mark.parametrize("optimiser", [SGD, Adam, AdamW])
+def test_gradients_of_another_type_are_taken_by_their_values(optimiser, dtype):
+    """In float16 a square of 1e-4 is 0, in int8 one of 100 is 16: they are converted first."""
+    grads = {"weight": np.array([[1e-4, 100]]).astype(dtype)}
+    a, b = (Linear(2, 1, bias=False, seed=0) for _ in range(2))
+    optimiser(a, lr=0.1).step(grads)
+    optimiser(b, lr=0.1).step({"weight": grads["weight"].astype("float32")})
+    np.testing.assert_array_equal(a.state_dict()["weight"], b.state_dict()["weight"])
+
+
+def test_a_copy_of_an_optimiser_counts_by_itself():
+    linear = Linear(2, 1, bias=False, seed=0)
+    first = Adam(linear, lr=0.1)
+    first.step({"weight": np.ones((1, 2))})
+    second = copy.copy(first)
+    before = first.state_dict()
+    second.step({"weight": np.full((1, 2), -3.0)})
+    second.lr = 0.5
+    after = first.state_dict()
+    assert (after["steps"], after["options"]) == (before["steps"], before["options"])
+    for name, values in before["buffers"].items():
+        np.testing.assert_array_equal(after["buffers"][name], values)
+    assert second.steps == 2
+    assert second.module is linear

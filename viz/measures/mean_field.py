@@ -121,7 +121,7 @@ def _sigmoid(a):
 def _weight(tape, kind, name):
     number, *reverse = name.split(".")
     end = f"_{number}" + ("_reverse" if reverse else "")
-    return np.asarray(tape.layer.parameters[kind + end], np.float64)
+    return np.asarray(tape.parameters[kind + end], np.float64)
 
 
 def _variances(tape, name, gates):

@@ -53,7 +53,7 @@ class OpenBlock:
         self,
         lock: Any,
         owned: list[tuple[Any, dict[str, str]]],
-        open: dict[int, Any],
+        threads: Any,
         mapping: Callable[[dict[str, NDArray[Any]]], Any],
     ) -> None: ...
     def __enter__(self) -> Any: ...

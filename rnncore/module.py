@@ -1,10 +1,13 @@
 """What owns weights, and the one contract for changing them.
 
 The arrays of a module are never handed out. `parameters` and `state_dict` give copies; `writable` gives working
-arrays, whose values are taken over when its block closes; the optimisers write in place, by a private path. Each of
-these ends with a new version. What runs is never the arrays either, but what was packed of them: packed weights are
+arrays, whose values are taken over when its block closes; the optimisers write in place, by a private path. Each
+change counts a new version. A call does not read the arrays either, but what was packed of them: packed weights are
 made once for a version, are replaced and not overwritten, and a call takes them before it begins. So no view that
 somebody kept can make a call run on old weights, and a call that has begun is not reached by any change.
+
+What has to happen as a whole (a block that opens or closes, new values for all weights) is done in the engine, since
+handlers of signals run between two instructions of Python, wherever those are.
 
 `LOCK` is held while arrays change, are copied or are packed. It is one for all modules, so that a model of several has
 one moment too, and a process that forks does so between two changes.
@@ -184,7 +187,7 @@ class Module(Fixed):
         >>> float(layer.parameters["bias_hh_l0"][0])
         0.5
         """
-        return _engine.OpenBlock(LOCK, list(self._owned()), _OPEN.of, _Writable)
+        return _engine.OpenBlock(LOCK, list(self._owned()), _OPEN, _Writable)
 
     def _in_place(self):
         """A block with the weights themselves, by name, for our own optimisers; to be used under LOCK."""

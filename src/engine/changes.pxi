@@ -36,18 +36,18 @@ cdef class OpenBlock:
     lock : context manager
         Held while arrays are copied.
     owned : list of (module, {name here: its own name})
-    open : dict
-        The `Working` of each module, by its id, that this thread has open.
+    threads : threading.local
+        Its `of` is a dict with the `Working` of each module, by its id, that a thread has open.
     mapping : callable
         From {name: array} to what the block hands out.
     """
-    cdef object lock, mapping
+    cdef object lock, threads, mapping
     cdef list owned
     cdef dict open
     cdef list workings          # of the modules, while the block is open
 
-    def __init__(self, lock, list owned, dict open, mapping):
-        self.lock, self.owned, self.open, self.mapping, self.workings = lock, owned, open, mapping, None
+    def __init__(self, lock, list owned, threads, mapping):
+        self.lock, self.owned, self.threads, self.mapping, self.workings = lock, owned, threads, mapping, None
 
     def __enter__(self):
         cdef Working working
@@ -55,6 +55,7 @@ cdef class OpenBlock:
         cdef dict opened = {}
         if self.workings is not None:
             raise RuntimeError("writable: got a block that is open, expected a new one: call writable() again")
+        self.open = self.threads.of
         with self.lock:
             for owner, names in self.owned:
                 working = self.open.get(id(owner)) or Working(owner)

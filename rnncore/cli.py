@@ -271,15 +271,15 @@ def _corpus(path):
 
 def _claim_checkpoint(out: Path, arguments) -> None:
     """Refuse an --out that cannot be written to, or in place of which something would be lost."""
-    from rnncore.io.files import check_target
+    from rnncore.io.files import check_target, is_same
     from rnncore.train import is_checkpoint
 
-    if options.is_same(out, arguments.file):
+    if is_same(out, arguments.file):
         raise CommandError(f"--out {out}: this is the text that is read; give another name")
     if out.is_dir() or not out.parent.is_dir():
         raise CommandError(f"--out {out}: give a file's name in a folder that exists")
     there = check_target(out)
-    if there is None or there.st_size == 0 or options.is_same(out, arguments.resume):
+    if there is None or there.st_size == 0 or is_same(out, arguments.resume):
         return  # what is resumed is looked at when it is read
     if not is_checkpoint(out):
         raise CommandError(

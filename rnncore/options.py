@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import rnncore
-from rnncore.io.files import check_target
+from rnncore.io.files import check_target, is_same
 
 
 class CommandError(Exception):
@@ -60,14 +60,6 @@ def claim_folder(folder: Path, names: Iterable[str], keys: Iterable[str], source
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         check_target(folder / name)
-
-
-def is_same(path, source) -> bool:
-    """Whether two paths are one file, by whatever links."""
-    try:
-        return source is not None and os.path.samefile(path, source)
-    except OSError:
-        return False
 
 
 def _has_keys(path: Path, keys: set[str]) -> bool:

@@ -24,7 +24,7 @@ from rnncore._checks import as_size
 from rnncore.data import fingerprint
 from rnncore.io.fields import DamagedFileError, Field, named_errors
 from rnncore.io.files import check_target
-from rnncore.io.safetensors import load_arrays, load_metadata, save_arrays
+from rnncore.io.safetensors import as_json, load_arrays, load_metadata, save_arrays
 from rnncore.module import Module
 from rnncore.nn import SequenceModel
 from rnncore.nn.sequence import SequenceRecord, read_config
@@ -183,14 +183,17 @@ class Trainer:
         every : int, optional
             Save after every so many updates, too.
         notes : JSON value, optional
-            Kept in the checkpoint, see `save`.
+            Kept in the checkpoint, see `save`; refused at once where a file cannot hold it.
         """
         from tqdm import tqdm
 
         updates = as_size(updates, "updates", least=0)
         every = None if every is None else as_size(every, "every")
-        if checkpoint:
+        _check_notes(notes)
+        if checkpoint is not None:
             check_target(checkpoint)
+        elif every is not None:
+            raise ValueError(f"every: got {every} without checkpoint, expected a path to save to, too")
         self.stop = self.interrupted = False
         off = None if progress is None else not progress
         with _interruptible() as interrupt, tqdm(total=updates, disable=off, leave=False) as bar:
@@ -204,9 +207,9 @@ class Trainer:
                 self.interrupted = interrupt.is_set()
                 if self.stop or self.interrupted:
                     break
-                if checkpoint and every and self.updates % every == 0:
+                if every and self.updates % every == 0:
                     self.save(checkpoint, notes)
-            if checkpoint:
+            if checkpoint is not None:
                 self.save(checkpoint, notes)
         return self
 
@@ -217,7 +220,14 @@ class Trainer:
         return evaluate(self.model, self.valid, carry=self.carry)
 
     def save(self, path, notes=None) -> None:
-        """Write everything that `resume` needs, and a JSON value of yours."""
+        """Write everything that `resume` needs, and a JSON value of yours.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `notes` is something that a file cannot hold; the file at `path` stays.
+        """
+        _check_notes(notes)
         optimiser = self.optimiser.state_dict()
         arrays = _prefixed("model", self.model.state_dict())
         arrays |= _prefixed("optimiser", optimiser.pop("buffers"))
@@ -402,6 +412,10 @@ def _some(name: str, batches: Sequence) -> Sequence:
             f"{name}: got none, expected at least one (x, targets) or (x, targets, lengths)"
         )
     return batches
+
+
+def _check_notes(notes) -> None:
+    as_json({"notes": notes}, "notes")  # as deep as they will be in the file
 
 
 def _fitting(path, prefix: str, arrays: dict, own: dict) -> dict[str, np.ndarray]:

@@ -425,7 +425,7 @@ def test_what_somebody_has_locked_is_not_replaced(path, tmp_path):
         assert lock(holder) is True
         for name in (path, tmp_path / "link"):
             for ask in (check_target, lambda name: write_bytes(name, NEW)):
-                with pytest.raises(BlockingIOError, match="somebody is writing to this file.*another name"):
+                with pytest.raises(BlockingIOError, match=r"somebody is writing to this file.*another name"):
                     ask(name)
         assert check_target(path, locked=True).st_size == 3
     assert path.read_bytes() == b"old"

@@ -6,13 +6,13 @@ import time
 
 import numpy as np
 import pytest
-from crafted import changed, changed_arrays, deep, read
+from crafted import changed, changed_arrays, deep, read, save_crafted
 from safetensors.numpy import save_file
 from support import run_python, same_bits
 
 from rnncore.data import Corpus, batches, fingerprint
 from rnncore.io.fields import DamagedFileError
-from rnncore.io.safetensors import load_arrays, save_arrays
+from rnncore.io.safetensors import load_arrays
 from rnncore.nn import sequence_model
 from rnncore.optim import SGD, Adam, AdamW
 from rnncore.train import FORMATS, Trainer, evaluate, is_checkpoint, load_model
@@ -49,7 +49,7 @@ def everything(trainer):
 def refused(tmp_path, arrays, metadata, error=DamagedFileError, message="", fresh=None):
     """A trainer that ran a little is exactly as it was; the message names the file."""
     path = tmp_path / "crafted.safetensors"
-    save_arrays(path, arrays, metadata)
+    save_crafted(path, arrays, metadata)
     trainer = (fresh or make(seed=3)).fit(2, progress=False)
     arrays, told = everything(trainer)
     with pytest.raises(error, match=message) as caught:
@@ -175,7 +175,7 @@ def test_hundreds_of_crafted_checkpoints(tmp_path, written, rng):
             metadata, what = changed(metadata, rng)
         else:
             arrays, what = changed_arrays(arrays, rng)
-        save_arrays(path, arrays, metadata)
+        save_crafted(path, arrays, metadata)
         before = everything(trainer)
         for reader in (load_model, trainer.resume):
             result = read(reader, path, what)
@@ -197,13 +197,13 @@ def test_sizes_that_the_weights_do_not_have_cost_nothing(tmp_path, written):
     layer = {"hidden_size": 8000, "input_size": 10**7, "num_layers": 10**9}
     for name, value in layer.items():
         path = tmp_path / f"{name}.safetensors"
-        save_arrays(path, arrays, with_change(metadata, **{f"model__layer__{name}": value}))
+        save_crafted(path, arrays, with_change(metadata, **{f"model__layer__{name}": value}))
         start = time.monotonic()
         assert read(load_model, path, name, most=2**20) is None
         assert time.monotonic() - start < 1
     for name in ("num_embeddings", "outputs"):
         path = tmp_path / f"{name}.safetensors"
-        save_arrays(path, arrays, with_change(metadata, **{f"model__{name}": 10**8}))
+        save_crafted(path, arrays, with_change(metadata, **{f"model__{name}": 10**8}))
         assert read(load_model, path, name, most=2**20) is None
 
 
@@ -219,7 +219,7 @@ def test_sizes_that_only_empty_weights_have(tmp_path, written):
         "model.head.weight": np.zeros((TOKENS, H), "f4"),
     }
     path = tmp_path / "crafted.safetensors"
-    save_arrays(path, arrays, with_change(metadata, model__layer__hidden_size=H))
+    save_crafted(path, arrays, with_change(metadata, model__layer__hidden_size=H))
     assert read(load_model, path, "no rows", most=2**25) is None
 
 
@@ -227,7 +227,7 @@ def test_the_peak_of_the_process(tmp_path, written):
     """Not only what Python's own allocator sees."""
     arrays, metadata = written
     path = tmp_path / "crafted.safetensors"
-    save_arrays(path, arrays, with_change(metadata, model__layer__hidden_size=8000))
+    save_crafted(path, arrays, with_change(metadata, model__layer__hidden_size=8000))
     assert path.stat().st_size < 20_000
     out = run_python(f"""
 import resource
@@ -265,9 +265,9 @@ def test_a_checkpoint_from_before_data_was_looked_at_is_read(tmp_path, written):
     arrays, metadata = written
     old = {k: v for k, v in metadata.items() if k != "data"} | {"format": FORMATS[0]}
     path = tmp_path / "old.safetensors"
-    save_arrays(path, arrays, old)
+    save_crafted(path, arrays, old)
     assert make(seed=3).resume(path).updates == 4
-    save_arrays(path, arrays, metadata | {"format": "rnncore checkpoint 9"})
+    save_crafted(path, arrays, metadata | {"format": "rnncore checkpoint 9"})
     with pytest.raises(DamagedFileError, match="is no checkpoint of this version"):
         make().resume(path)
 
@@ -384,6 +384,31 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_work(tmp_path
     assert trainer.updates == 0
 
 
+@pytest.mark.parametrize("notes", [np.int64(3), {1, 2}, {"a": 1, 2: 3}, deep(99)])
+def test_notes_that_a_file_cannot_hold_are_refused_before_the_work(tmp_path, notes):
+    path = tmp_path / "run.safetensors"
+    trainer = make().fit(1, progress=False, checkpoint=path, notes=deep(98))
+    before = path.read_bytes()
+    for act in (
+        lambda: trainer.fit(2, progress=False, checkpoint=path, notes=notes),
+        lambda: trainer.save(path, notes),
+    ):
+        with pytest.raises((TypeError, ValueError), match="notes: got what a file cannot hold"):
+            act()
+    assert trainer.updates == 1
+    assert path.read_bytes() == before
+    assert load_model(path)[1]["notes"] == deep(98)
+
+
+def test_saving_to_nowhere_is_refused():
+    trainer = make()
+    with pytest.raises(IsADirectoryError):
+        trainer.fit(2, progress=False, checkpoint="")
+    with pytest.raises(ValueError, match="every: got 2 without checkpoint, expected a path to save to"):
+        trainer.fit(2, progress=False, every=2)
+    assert trainer.updates == 0
+
+
 def test_the_mode_of_a_checkpoint_stays(tmp_path):
     path = tmp_path / "run.safetensors"
     trainer = make().fit(1, progress=False, checkpoint=path)
@@ -397,8 +422,8 @@ def test_what_is_a_checkpoint(tmp_path, written):
         (tmp_path / name).write_bytes(content)
         assert not is_checkpoint(tmp_path / name)
     save_file({"a": np.ones(3)}, tmp_path / "foreign")
-    save_arrays(tmp_path / "arrays", {"a": np.ones(3)}, {"format": "another"})
-    save_arrays(tmp_path / "ours", *written)
+    save_crafted(tmp_path / "arrays", {"a": np.ones(3)}, {"format": "another"})
+    save_crafted(tmp_path / "ours", *written)
     found = {path.name for path in tmp_path.iterdir() if is_checkpoint(path)}
     assert found == {"ours"}
     assert not is_checkpoint(tmp_path)

@@ -341,6 +341,11 @@ def test_what_is_no_run_file_is_not_touched(tmp_path, devices, tape):
         with pytest.raises(DamagedFileError, match=name):
             recorder(tmp_path / name, resume=True)
         assert (tmp_path / name).read_bytes() == content
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", "/dev/zero"):  # which would be waited for
+        for read_it in (viz.Run, lambda place: recorder(place, resume=True)):
+            with pytest.raises(DamagedFileError, match=f"{place} is a device or a pipe: give a file"):
+                read_it(place)
     for place in (devices / "null", devices / "full", tmp_path):
         with pytest.raises((OSError, DamagedFileError)):
             recorder(place, resume=True)

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from rnncore.io.fields import DamagedFileError
+from rnncore.io.fields import DamagedFileError, check_file
 from rnncore.io.files import lock, named, replacing, unlock
 
 from .frame import Frame, series
@@ -161,6 +161,7 @@ class FileStore(Store):
     def _open(self):
         """The file that is at the path now, locked: the one before may be replaced meanwhile."""
         while True:
+            check_file(self.path)
             file = open(self.path, "r+b", buffering=0)  # noqa: SIM115
             self._lock(file)
             if self._is_there(file):

@@ -97,8 +97,8 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=options.seed, help=f"of weights and dropout {default['seed']}")
     train.add_argument(
         "--out",
-        help="checkpoint (model.safetensors, or the one resumed); replaces a checkpoint or an empty "
-        "file, no other",
+        help="checkpoint (model.safetensors, or the one resumed); replaces an empty file or a checkpoint "
+        "of the same text, no other",
     )
     train.add_argument("--resume", metavar="CHECKPOINT", help="go on from this checkpoint")
     train.add_argument("--every", type=options.count, default=500, help="updates a save (%(default)s)")
@@ -161,8 +161,13 @@ def run_train(arguments) -> int:
 
     options.set_threads(arguments)
     out = Path(arguments.out or arguments.resume or "model.safetensors")
-    _claim_checkpoint(out, arguments)
+    replaced = _claim_checkpoint(out, arguments)
     corpus = _corpus(arguments.file)
+    if replaced and not _is_of_text(out, corpus):
+        raise CommandError(
+            f"--out {out}: exists, is a checkpoint of something else than {corpus.name} and would be "
+            "lost; give another name, or remove it"
+        )
     if arguments.resume:
         model, metadata = load_model(arguments.resume)
         notes = _text_notes(arguments.resume, model, metadata)
@@ -269,8 +274,14 @@ def _corpus(path):
     return Corpus.topics() if path is None else Corpus.from_file(path)
 
 
-def _claim_checkpoint(out: Path, arguments) -> None:
-    """Refuse an --out that cannot be written to, or in place of which something would be lost."""
+def _claim_checkpoint(out: Path, arguments) -> bool:
+    """Refuse an --out that cannot be written to, or in place of which something would be lost.
+
+    Returns
+    -------
+    bool
+        A checkpoint is there that is not the one resumed: it may be replaced by one of its text.
+    """
     from rnncore.io.files import check_target, is_same
     from rnncore.train import is_checkpoint
 
@@ -280,12 +291,24 @@ def _claim_checkpoint(out: Path, arguments) -> None:
         raise CommandError(f"--out {out}: give a file's name in a folder that exists")
     there = check_target(out)
     if there is None or there.st_size == 0 or is_same(out, arguments.resume):
-        return  # what is resumed is looked at when it is read
+        return False  # what is resumed is looked at when it is read
     if not is_checkpoint(out):
         raise CommandError(
             f"--out {out}: exists, is no checkpoint of rnncore and would be lost; give another name, "
             "or remove it"
         )
+    return True
+
+
+def _is_of_text(path, corpus) -> bool:
+    """Whether a checkpoint says in its notes that it is of this text."""
+    from rnncore.io.fields import DamagedFileError, Field
+    from rnncore.io.safetensors import load_metadata
+
+    try:
+        return Field(load_metadata(path), path)["notes"]["text"]["sha256"].value == corpus.sha256
+    except DamagedFileError:
+        return False
 
 
 def _text_notes(path, model, metadata):

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import io
 import os
 import re
 import secrets
@@ -58,13 +57,6 @@ def write_bytes(path, content: bytes) -> None:
     """
     with replacing(path) as file:
         file.write(content)
-
-
-def write_figure(path, figure, dpi: int) -> None:
-    """Write a matplotlib figure as PNG."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=dpi)
-    write_bytes(path, content.getvalue())
 
 
 @contextmanager

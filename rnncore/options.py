@@ -93,10 +93,12 @@ def as_png(figure, dpi: int) -> bytes:
 def _digests(path: Path, keys: set[str]) -> dict[str, str]:
     """What the files of an earlier run are known by: the JSON at `path` by its keys, others by it."""
     content = _content(path)
+    if content is None:
+        return {}
     try:
-        found = None if content is None else json.loads(content)
+        found = json.loads(content)
     except (ValueError, RecursionError):
-        found = None
+        return {}
     if not (isinstance(found, dict) and keys <= set(found) and isinstance(found["files"], dict)):
         return {}
     return found["files"] | {path.name: _digest(content)}

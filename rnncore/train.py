@@ -132,16 +132,7 @@ class Trainer:
 
     @max_norm.setter
     def max_norm(self, max_norm: float | None) -> None:
-        try:
-            real = isinstance(max_norm, Real) and not isinstance(max_norm, bool)
-            norm = float(max_norm) if real else math.nan
-        except OverflowError:  # a whole number of hundreds of digits
-            norm = math.nan
-        if max_norm is not None and not norm > 0:
-            raise ValueError(
-                f"max_norm: got {max_norm!r:.60}, expected a number above 0, or None, which does not clip"
-            )
-        self._max_norm = None if max_norm is None else norm
+        self._max_norm = None if max_norm is None else _as_norm(max_norm)
 
     def update(self) -> float:
         """One window: forward, backward, clip, step. Returns the loss before the step."""
@@ -441,11 +432,24 @@ def _window(name: str, index: int, window) -> tuple | list:
 
 
 def _callables(callbacks) -> list:
-    if not (isinstance(callbacks, Iterable) and all(map(callable, callbacks := list(callbacks)))):
+    found = list(callbacks) if isinstance(callbacks, Iterable) else [None]
+    if not all(map(callable, found)):
         raise TypeError(
             f"callbacks: got {callbacks!r:.60}, expected a list of functions of the trainer"
         )
-    return callbacks
+    return found
+
+
+def _as_norm(value: float) -> float:
+    try:
+        norm = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        norm = math.nan
+    if not norm > 0:
+        raise ValueError(
+            f"max_norm: got {value!r:.60}, expected a number above 0, or None, which does not clip"
+        )
+    return norm
 
 
 def _check_notes(notes) -> None:

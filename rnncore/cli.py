@@ -69,8 +69,8 @@ def make_parser() -> argparse.ArgumentParser:
     debug.add_argument("file", nargs="?", metavar="FILE", help=TEXT_HELP)
     debug.add_argument(
         "--out", default="rnncore-debug",
-        help="folder for the report (%(default)s); files there that an earlier report did not write "
-        "are not replaced",
+        help="folder for the report (%(default)s); files there that an earlier report did not write, or "
+        "that were changed since, are not replaced",
     )  # fmt: skip
     debug.add_argument("--seed", type=options.seed, default=0, help="of weights (%(default)s)")
     debug.add_argument("--steps", type=options.count, default=1500, help="updates a cell (%(default)s)")

@@ -176,7 +176,7 @@ class Trainer:
             Show a bar; None shows it where stderr is a terminal.
         checkpoint : path, optional
             Saved there at the end, also at the end by Ctrl-C. A second Ctrl-C does not wait.
-            A place that cannot be written to is refused at once.
+            A place that cannot be written to is refused at once, but for a pipe that nobody reads.
         every : int, optional
             Save after every so many updates, too.
         notes : JSON value, optional

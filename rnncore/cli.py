@@ -69,8 +69,8 @@ def make_parser() -> argparse.ArgumentParser:
     debug.add_argument("file", nargs="?", metavar="FILE", help=TEXT_HELP)
     debug.add_argument(
         "--out", default="rnncore-debug",
-        help="folder for the report (%(default)s); files there that an earlier report did not write "
-        "are not replaced",
+        help="folder for the report (%(default)s); files there that an earlier report did not write, or "
+        "that were changed since, are not replaced",
     )  # fmt: skip
     debug.add_argument("--seed", type=options.seed, default=0, help="of weights (%(default)s)")
     debug.add_argument("--steps", type=options.count, default=1500, help="updates a cell (%(default)s)")
@@ -97,8 +97,8 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=options.seed, help=f"of weights and dropout {default['seed']}")
     train.add_argument(
         "--out",
-        help="checkpoint (model.safetensors, or the one resumed); replaces a checkpoint or an empty "
-        "file, no other",
+        help="checkpoint (model.safetensors, or the one resumed); replaces an empty file or a checkpoint "
+        "of the same text, no other",
     )
     train.add_argument("--resume", metavar="CHECKPOINT", help="go on from this checkpoint")
     train.add_argument("--every", type=options.count, default=500, help="updates a save (%(default)s)")
@@ -161,8 +161,13 @@ def run_train(arguments) -> int:
 
     options.set_threads(arguments)
     out = Path(arguments.out or arguments.resume or "model.safetensors")
-    _claim_checkpoint(out, arguments)
+    replaced = _claim_checkpoint(out, arguments)
     corpus = _corpus(arguments.file)
+    if replaced and not _is_of_text(out, corpus):
+        raise CommandError(
+            f"--out {out}: exists, is a checkpoint of something else than {corpus.name} and would be "
+            "lost; give another name, or remove it"
+        )
     if arguments.resume:
         model, metadata = load_model(arguments.resume)
         notes = _text_notes(arguments.resume, model, metadata)
@@ -269,23 +274,41 @@ def _corpus(path):
     return Corpus.topics() if path is None else Corpus.from_file(path)
 
 
-def _claim_checkpoint(out: Path, arguments) -> None:
-    """Refuse an --out that cannot be written to, or in place of which something would be lost."""
-    from rnncore.io.files import check_target
+def _claim_checkpoint(out: Path, arguments) -> bool:
+    """Refuse an --out that cannot be written to, or in place of which something would be lost.
+
+    Returns
+    -------
+    bool
+        A checkpoint is there that is not the one resumed: it may be replaced by one of its text.
+    """
+    from rnncore.io.files import check_target, is_same
     from rnncore.train import is_checkpoint
 
-    if options.is_same(out, arguments.file):
+    if is_same(out, arguments.file):
         raise CommandError(f"--out {out}: this is the text that is read; give another name")
     if out.is_dir() or not out.parent.is_dir():
         raise CommandError(f"--out {out}: give a file's name in a folder that exists")
     there = check_target(out)
-    if there is None or there.st_size == 0 or options.is_same(out, arguments.resume):
-        return  # what is resumed is looked at when it is read
+    if there is None or there.st_size == 0 or is_same(out, arguments.resume):
+        return False  # what is resumed is looked at when it is read
     if not is_checkpoint(out):
         raise CommandError(
             f"--out {out}: exists, is no checkpoint of rnncore and would be lost; give another name, "
             "or remove it"
         )
+    return True
+
+
+def _is_of_text(path, corpus) -> bool:
+    """Whether a checkpoint says in its notes that it is of this text."""
+    from rnncore.io.fields import DamagedFileError, Field
+    from rnncore.io.safetensors import load_metadata
+
+    try:
+        return Field(load_metadata(path), path)["notes"]["text"]["sha256"].value == corpus.sha256
+    except DamagedFileError:
+        return False
 
 
 def _text_notes(path, model, metadata):

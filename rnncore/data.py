@@ -10,11 +10,12 @@ import hashlib
 import platform
 import stat
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-LOOKED_AT = 16  # windows of a sequence that `fingerprint` does not look at whole
+from rnncore._checks import Fixed
 
 
 class TextError(ValueError):
@@ -163,12 +164,12 @@ def encode(text: str, vocabulary: str) -> np.ndarray:
     return tokens.astype(np.int32)
 
 
-class Batches(Sequence):
+class Batches(Fixed, Sequence):
     """Windows over `batch_size` rows of a text, for a state that is carried along.
 
     The tokens are cut into `batch_size` rows of equal length; window i holds steps
     ``i·steps … (i+1)·steps`` of every row, so row b of window i+1 continues row b of window i.
-    What does not fill a row is left out, at the end.
+    What does not fill a row is left out, at the end. Windows are read-only.
 
     Parameters
     ----------
@@ -189,6 +190,8 @@ class Batches(Sequence):
     ([[3, 4, 5], [9, 10, 11]], [[4, 5, 6], [10, 11, 12]])
     """
 
+    _fixed = frozenset({"batch_size", "steps"})
+
     def __init__(self, tokens, batch_size: int, steps: int, *, drop_last: bool = True):
         if batch_size < 1 or steps < 1:
             raise ValueError(f"batch_size, steps: got {batch_size}, {steps}, expected 1 or more")
@@ -202,6 +205,7 @@ class Batches(Sequence):
             )
         rows = np.arange(batch_size)[:, None] * length + np.arange(length + 1)
         self._rows = np.ascontiguousarray(tokens[rows].T)  # (length + 1, batch)
+        self._rows.flags.writeable = False
         self._windows, self._length = windows, length
         self.batch_size, self.steps = batch_size, steps
 
@@ -213,6 +217,10 @@ class Batches(Sequence):
         end = min(start + self.steps, self._length)
         return self._rows[start:end], self._rows[start + 1 : end + 1]
 
+    @cached_property
+    def _fingerprint(self) -> str:
+        return _digest(self)
+
 
 batches = Batches
 
@@ -223,13 +231,12 @@ def fingerprint(windows: Sequence) -> str | None:
     Parameters
     ----------
     windows : sequence of tuples of arrays
-        `batches`, lists and tuples are looked at whole; of other sequences, which may read or
-        compute their windows, a few, the first and the last among them.
 
     Returns
     -------
     str or None
-        None where a window differs when it is looked at again: then nothing can be said.
+        None of another sequence than `batches`, a list or a tuple: it may read its windows, or draw
+        them at random, and a look would cost time or change the run.
 
     Examples
     --------
@@ -241,15 +248,15 @@ def fingerprint(windows: Sequence) -> str | None:
     >>> fingerprint(batches(tokens, 2, 3)) == fingerprint(batches(tokens[::-1], 2, 3))
     False
     """
-    count = len(windows)
-    chosen = range(count)
-    if not isinstance(windows, (list, tuple, Batches)):
-        if count and _window_digest(windows[0]) != _window_digest(windows[0]):
-            return None
-        chosen = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int)).tolist()
-    digest = hashlib.sha256(str(count).encode())
-    for index in chosen:
-        digest.update(_window_digest(windows[index]))
+    if type(windows) is Batches:
+        return windows._fingerprint
+    return _digest(windows) if type(windows) in (list, tuple) else None
+
+
+def _digest(windows: Sequence) -> str:
+    digest = hashlib.sha256(str(len(windows)).encode())
+    for window in windows:
+        digest.update(_window_digest(window))
     return digest.hexdigest()
 
 

@@ -25,6 +25,7 @@ class Optimiser:
     """
 
     _buffer_names: tuple[str, ...] = ()
+    _squares: tuple[str, ...] = ()  # how names of buffers begin that are sums or means of squares
     # The options as they are used, refused where they will not do: given by a user or by a file.
     _checked_options: Callable[..., dict]
 
@@ -79,7 +80,8 @@ class Optimiser:
             Buffers that are missing or unknown.
         ValueError, TypeError
             Options that the constructor would refuse, or of another optimiser; steps that are no
-            count; buffers of another shape or type.
+            count; buffers of another shape or type, or that make weights NaN: values that are not
+            finite, and squares below 0.
         """
         self._take(*self._checked_state(state))
 
@@ -102,6 +104,10 @@ class Optimiser:
                 raise ValueError(
                     f"state: got {name} of shape {found[name].shape}, expected {own.shape}"
                 )
+            if not np.isfinite(found[name]).all():
+                raise ValueError(f"state: got {name} with values that are not finite")
+            if name.startswith(self._squares) and (found[name] < 0).any():
+                raise ValueError(f"state: got {name} with values below 0, expected means of squares")
         return options, steps, found
 
     def _take(self, options: dict, steps: int, buffers: dict[str, np.ndarray]) -> None:
@@ -241,6 +247,7 @@ class Adam(Optimiser):
     """
 
     _buffer_names = ("exp_avg", "exp_avg_sq")
+    _squares = ("exp_avg_sq.",)
     _decoupled = False
 
     def __init__(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import importlib
+import io
 import json
 import math
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import rnncore
-from rnncore.io.files import check_target
+from rnncore.io.files import check_target, is_same, write_bytes
 
 
 class CommandError(Exception):
@@ -40,8 +43,8 @@ def claim_folder(folder: Path, names: Iterable[str], keys: Iterable[str], source
     ----------
     folder : Path
     names : sequence of str
-        The files that will be written; the first is JSON. They may replace those of an earlier run,
-        which are known by it.
+        The files that `write_folder` will write; the first is JSON. They may replace those of an
+        earlier run as that left them: the JSON has a digest of each.
     keys : sequence of str
         What that JSON has.
     source : path, optional
@@ -52,30 +55,65 @@ def claim_folder(folder: Path, names: Iterable[str], keys: Iterable[str], source
     for name in there:
         if is_same(folder / name, source):
             raise CommandError(f"--out {folder}: {name} there is the file that is read; give another")
-    if there and not _has_keys(folder / names[0], set(keys)):
-        raise CommandError(
-            f"--out {folder}: {there[0]} there was not written by this command and would be lost; "
-            "give another folder, or remove it"
-        )
+    digests = _digests(folder / names[0], set(keys))
+    for name in there:
+        content = _content(folder / name)
+        if content is None or digests.get(name) != _digest(content):
+            raise CommandError(
+                f"--out {folder}: {name} there was not written by this command, or was changed, and would "
+                "be lost; give another folder, or remove it"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         check_target(folder / name)
 
 
-def is_same(path, source) -> bool:
-    """Whether two paths are one file, by whatever links."""
+def write_folder(folder: Path, name: str, values: dict, contents: Mapping[str, bytes]) -> list[Path]:
+    """Write results: a JSON file by `name`, which has a digest of each of the others, and those.
+
+    Returns
+    -------
+    list of Path
+        What was written, in order.
+    """
+    files = {other: _digest(content) for other, content in contents.items()}
+    text = json.dumps(values | {"files": files}, indent=1, allow_nan=False) + "\n"
+    for one, content in {name: text.encode(), **contents}.items():
+        write_bytes(folder / one, content)
+    return [folder / one for one in (name, *contents)]
+
+
+def as_png(figure, dpi: int) -> bytes:
+    """A matplotlib figure as the content of a file."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=dpi)
+    return content.getvalue()
+
+
+def _digests(path: Path, keys: set[str]) -> dict[str, str]:
+    """What the files of an earlier run are known by: the JSON at `path` by its keys, others by it."""
+    content = _content(path)
+    if content is None:
+        return {}
     try:
-        return source is not None and os.path.samefile(path, source)
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    if not (isinstance(found, dict) and keys <= set(found) and isinstance(found["files"], dict)):
+        return {}
+    return found["files"] | {path.name: _digest(content)}
+
+
+def _content(path: Path) -> bytes | None:
+    """Of a file; None of a link, a folder, a device or a pipe, and of what cannot be read."""
+    try:
+        return path.read_bytes() if stat.S_ISREG(os.lstat(path).st_mode) else None
     except OSError:
-        return False
+        return None
 
 
-def _has_keys(path: Path, keys: set[str]) -> bool:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and keys <= set(found)
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _number(text: str, kind, fits, expected: str):

@@ -5,7 +5,8 @@
 
 A run that is interrupted and resumed from its checkpoint has the bits of the run that was not:
 the file holds weights, optimiser, place in the data, carried state and the dropout counters, and a
-digest of the data. All of it is checked before a run takes over any of it.
+digest of the data (see `rnncore.data.fingerprint`). All of it is checked before a run takes over any
+of it.
 """
 
 from __future__ import annotations
@@ -13,24 +14,25 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from typing import TypeGuard
 
 import numpy as np
 
-from rnncore._checks import as_size
+from rnncore._checks import as_flag, as_size
 from rnncore.data import fingerprint
 from rnncore.io.fields import DamagedFileError, Field, named_errors
 from rnncore.io.files import check_target
-from rnncore.io.safetensors import load_arrays, load_metadata, save_arrays
+from rnncore.io.safetensors import as_json, load_arrays, load_metadata, save_arrays
 from rnncore.module import Module
 from rnncore.nn import SequenceModel
-from rnncore.nn.sequence import SequenceRecord, read_config
+from rnncore.nn.sequence import SequenceRecord, _prefixed, read_config
 from rnncore.optim import Optimiser, clip_grad_norm
 
-# The second says which data the run was of.
+WINDOW = "(x, targets) or (x, targets, lengths)"
+# The second says which data the run was of, and whether it carried its state.
 FORMATS = ("rnncore checkpoint 1", "rnncore checkpoint 2")
 
 
@@ -96,8 +98,8 @@ class Trainer:
         if optimiser.module is not model:
             raise ValueError("optimiser: got one of another module, expected one made for model")
         self.model, self.optimiser, self.batches, self.valid = model, optimiser, batches, valid
-        self.max_norm, self.carry, self.callbacks = max_norm, carry, list(callbacks)
-        self._fingerprint: tuple[Sequence, str | None] | None = None
+        self.max_norm, self.carry = max_norm, as_flag(carry, "carry")
+        self.callbacks = _callables(callbacks)
         self.updates = 0
         self.losses: list[float] = []
         self.state: np.ndarray | tuple | None = None
@@ -130,17 +132,12 @@ class Trainer:
 
     @max_norm.setter
     def max_norm(self, max_norm: float | None) -> None:
-        real = isinstance(max_norm, Real) and not isinstance(max_norm, bool)
-        if max_norm is not None and not (real and max_norm > 0):
-            raise ValueError(
-                f"max_norm: got {max_norm!r}, expected a number above 0, or None, which does not clip"
-            )
-        self._max_norm = max_norm
+        self._max_norm = None if max_norm is None else _as_norm(max_norm)
 
     def update(self) -> float:
         """One window: forward, backward, clip, step. Returns the loss before the step."""
         position = self.updates % len(self.batches)
-        x, targets, *lengths = self.batches[position]
+        x, targets, *lengths = _window("batches", position, self.batches[position])
         state = self.state if self.carry and position else None
         self.record = None  # let go of the last tape before the next is made
         record = self.model.record(x, state, *lengths, train=True)
@@ -179,18 +176,21 @@ class Trainer:
             Show a bar; None shows it where stderr is a terminal.
         checkpoint : path, optional
             Saved there at the end, also at the end by Ctrl-C. A second Ctrl-C does not wait.
-            A place that cannot be written to is refused at once.
+            A place that cannot be written to is refused at once, but for a pipe that nobody reads.
         every : int, optional
             Save after every so many updates, too.
         notes : JSON value, optional
-            Kept in the checkpoint, see `save`.
+            Kept in the checkpoint, see `save`; refused at once where a file cannot hold it.
         """
         from tqdm import tqdm
 
         updates = as_size(updates, "updates", least=0)
         every = None if every is None else as_size(every, "every")
-        if checkpoint:
+        _check_notes(notes)
+        if checkpoint is not None:
             check_target(checkpoint)
+        elif every is not None:
+            raise ValueError(f"every: got {every} without checkpoint, expected a path to save to, too")
         self.stop = self.interrupted = False
         off = None if progress is None else not progress
         with _interruptible() as interrupt, tqdm(total=updates, disable=off, leave=False) as bar:
@@ -204,9 +204,9 @@ class Trainer:
                 self.interrupted = interrupt.is_set()
                 if self.stop or self.interrupted:
                     break
-                if checkpoint and every and self.updates % every == 0:
+                if every and self.updates % every == 0:
                     self.save(checkpoint, notes)
-            if checkpoint:
+            if checkpoint is not None:
                 self.save(checkpoint, notes)
         return self
 
@@ -217,7 +217,14 @@ class Trainer:
         return evaluate(self.model, self.valid, carry=self.carry)
 
     def save(self, path, notes=None) -> None:
-        """Write everything that `resume` needs, and a JSON value of yours."""
+        """Write everything that `resume` needs, and a JSON value of yours.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `notes` is something that a file cannot hold; the file at `path` stays.
+        """
+        _check_notes(notes)
         optimiser = self.optimiser.state_dict()
         arrays = _prefixed("model", self.model.state_dict())
         arrays |= _prefixed("optimiser", optimiser.pop("buffers"))
@@ -229,7 +236,8 @@ class Trainer:
             "optimiser": optimiser | {"kind": type(self.optimiser).__name__},
             "updates": self.updates,
             "windows": len(self.batches),
-            "data": self._data(),
+            "carry": self.carry,
+            "data": fingerprint(self.batches),
             "masks": [[int(m._mask_seed), m._calls] for m in _dropping(self.model)],
             "notes": notes,
         }
@@ -238,6 +246,9 @@ class Trainer:
     def resume(self, path) -> Trainer:
         """Go on where the run that wrote `path` was; the same data has to be given.
 
+        Data that differs is refused where both runs can tell: of `rnncore.data.batches`, a list or
+        a tuple. Of sequences that compute their windows only the number is known.
+
         The whole file is checked first: a trainer that refuses one is as it was.
 
         Raises
@@ -245,7 +256,8 @@ class Trainer:
         DamagedFileError
             The file is damaged or no checkpoint.
         ValueError
-            It is of another model, another optimiser or other data.
+            It is of another model, another optimiser or other data, or of a run that carried its
+            state where this one does not, or the other way round.
         """
         arrays, metadata = read_checkpoint(path)
         head = Field(metadata, path)
@@ -254,10 +266,13 @@ class Trainer:
             "optimiser": (metadata["optimiser"]["kind"], type(self.optimiser).__name__),
             "number of windows": (metadata["windows"], len(self.batches)),
         }
+        if metadata["format"] != FORMATS[0]:
+            written["carry"] = (metadata["carry"], self.carry)
         for what, (got, expected) in written.items():
             if got != expected:
                 raise ValueError(f"{path}: its {what} is {got}, this run's is {expected}")
-        self._check_data(path, metadata.get("data"))
+        if metadata["format"] != FORMATS[0]:
+            self._check_data(path, metadata["data"])
         weights = _fitting(path, "model", arrays, self.model.parameters)
         buffers = _fitting(path, "optimiser", arrays, self.optimiser.buffers)
         with named_errors(head["optimiser"]):
@@ -278,14 +293,8 @@ class Trainer:
             module._mask_seed, module._calls = np.uint64(seed), calls
         return self
 
-    def _data(self) -> str | None:
-        """The digest of the training data, computed once."""
-        if self._fingerprint is None or self._fingerprint[0] is not self.batches:
-            self._fingerprint = self.batches, fingerprint(self.batches)
-        return self._fingerprint[1]
-
     def _check_data(self, path, written: str | None) -> None:
-        own = None if written is None else self._data()
+        own = None if written is None else fingerprint(self.batches)
         if own and written and own != written:
             raise ValueError(
                 f"{path}: its training data is another (digest {written[:12]}…, this run's is "
@@ -294,8 +303,12 @@ class Trainer:
 
     def _fitting_carry(self, path, arrays: dict, updates: int) -> tuple[np.ndarray, ...]:
         """The state after the last window, as the model has it after that window's rows."""
-        carry = _under("carry", arrays)
-        if not carry:
+        if not _under("carry", arrays):
+            if self.carry and updates % len(self.batches):
+                raise DamagedFileError(
+                    f"{path}: the state that is carried is missing, after update {updates}, within a "
+                    f"round of {len(self.batches)} windows"
+                )
             return ()
         x = np.asarray(self.batches[(updates - 1) % len(self.batches)][0])
         whole_batch = x.ndim + (self.model.embedding is not None) == 3
@@ -308,7 +321,8 @@ class Trainer:
 def evaluate(model: SequenceModel, batches: Sequence, *, carry: bool = True) -> float:
     """The mean loss a step over `batches`, each looked at once: in bits if it is cross-entropy."""
     total, count, state = 0.0, 0, None
-    for x, targets, *lengths in batches:
+    for i, window in enumerate(batches):
+        x, targets, *lengths = _window("batches", i, window)
         prediction, after = model(x, state, *lengths)
         losses, counted = model.step_losses(prediction, targets, *lengths)
         total += float(losses.sum(dtype=np.float64))
@@ -337,8 +351,10 @@ def read_checkpoint(path) -> tuple[dict[str, np.ndarray], dict]:
     head["windows"].whole(1)
     head["masks"].items()
     head.require(["notes"])  # anything
-    if metadata["format"] != FORMATS[0] and head["data"].value is not None:
-        head["data"].text()
+    if metadata["format"] != FORMATS[0]:
+        head["carry"].flag()
+        if head["data"].value is not None:
+            head["data"].text()
     Field(arrays, path)["losses"].array((head["updates"].whole(),), np.float64)
     return arrays, metadata
 
@@ -392,16 +408,52 @@ def _dropping(module: Module) -> list:
 
 def _some(name: str, batches: Sequence) -> Sequence:
     """`batches`, refused where there are none, or where they cannot be counted."""
-    if not (hasattr(batches, "__len__") and hasattr(batches, "__getitem__")):
+    counted = hasattr(batches, "__len__") and hasattr(batches, "__getitem__")
+    if not counted or isinstance(batches, (str, bytes, Mapping)):
         raise TypeError(
-            f"{name}: got {type(batches).__name__}, expected a sequence of (x, targets) or (x, "
-            "targets, lengths); make a list of what can be gone through once"
+            f"{name}: got {type(batches).__name__}, expected a sequence of {WINDOW}; make a list of what "
+            "can be gone through once"
         )
     if not len(batches):
-        raise ValueError(
-            f"{name}: got none, expected at least one (x, targets) or (x, targets, lengths)"
-        )
+        raise ValueError(f"{name}: got none, expected at least one {WINDOW}")
+    if isinstance(batches, (list, tuple)):  # others may compute it, or draw it at random
+        _window(name, 0, batches[0])
     return batches
+
+
+def _window(name: str, index: int, window) -> tuple | list:
+    """One of some batches, refused unless it has two or three parts."""
+    if not isinstance(window, (tuple, list)) or len(window) not in (2, 3):
+        size = f" of {len(window)}" if isinstance(window, (tuple, list)) else ""
+        raise TypeError(
+            f"{name}[{index}]: got a {type(window).__name__}{size}, expected {WINDOW}, a tuple"
+        )
+    return window
+
+
+def _callables(callbacks) -> list:
+    found = list(callbacks) if isinstance(callbacks, Iterable) else [None]
+    if not all(map(callable, found)):
+        raise TypeError(
+            f"callbacks: got {callbacks!r:.60}, expected a list of functions of the trainer"
+        )
+    return found
+
+
+def _as_norm(value: float) -> float:
+    try:
+        norm = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        norm = math.nan
+    if not norm > 0:
+        raise ValueError(
+            f"max_norm: got {value!r:.60}, expected a number above 0, or None, which does not clip"
+        )
+    return norm
+
+
+def _check_notes(notes) -> None:
+    as_json({"notes": notes}, "notes")  # as deep as they will be in the file
 
 
 def _fitting(path, prefix: str, arrays: dict, own: dict) -> dict[str, np.ndarray]:
@@ -416,10 +468,6 @@ def _fitting(path, prefix: str, arrays: dict, own: dict) -> dict[str, np.ndarray
 
 def _as_tuple(state) -> tuple:
     return () if state is None else state if isinstance(state, tuple) else (state,)
-
-
-def _prefixed(prefix: str, arrays: dict) -> dict:
-    return {f"{prefix}.{name}": values for name, values in arrays.items()}
 
 
 def _under(prefix: str, arrays: dict) -> dict:

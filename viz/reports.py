@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnncore.io.files import write_bytes
+from rnncore.io.files import check_target, is_same, write_bytes
 
 from . import style
 from .diagnosis import diagnose, median
@@ -55,7 +55,7 @@ def report(runs, path, *, title: str = "rnncore report") -> Path:
         Tapes get their diagnosis, a table and pictures; recorders and run files the series they
         hold. Two tapes or more are compared in one table and one picture first.
     path : path
-        Of the page; written aside and renamed.
+        Of the page; written aside and renamed. The file of a run that is reported is refused.
     title : str
 
     Returns
@@ -81,6 +81,12 @@ def report(runs, path, *, title: str = "rnncore report") -> Path:
             raise TypeError(
                 f"runs: got {type(run).__name__} for {name!r}, expected a Tape, a Recorder or a Run"
             )
+        if is_same(path, getattr(run, "path", None)):
+            raise ValueError(
+                f"path: got {str(path)!r}, the run file of {name!r}, which the page would replace; give "
+                "another path"
+            )
+    check_target(path)
     tapes = {name: run for name, run in runs.items() if _is_tape(run)}
     norms = {name: jacobian_norms(some_rows(tape, _ROWS)) for name, tape in tapes.items()}
     parts = [_comparison(tapes, norms)] if len(tapes) > 1 else []

@@ -27,7 +27,8 @@ def add_arguments(parser):
         help="a UTF-8 text, or a table (.csv, .tsv); without one, the documentation topics of "
         "this Python")
     parser.add_argument("--out", default="rnncore-compare", help="folder for results (%(default)s); a "
-                        "compare.json or .png there that is not an earlier result is not replaced")
+                        "compare.json or .png there that is not an earlier result, or was changed since, is "
+                        "not replaced")
     parser.add_argument("--kind", choices=("text", "series"), help="what FILE is (by its ending)")
     parser.add_argument("--columns", metavar="A,B", help="columns of a table (all numeric ones)")
     parser.add_argument("--limit", type=options.count, default=200_000,

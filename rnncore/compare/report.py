@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
-from rnncore.io.files import write_bytes, write_figure
+from rnncore.options import as_png, write_folder
 
 # What is written, and the entries of the first.
 FILES = ("compare.json", "compare.png")
-KEYS = ("data", "settings", "loss", "models", "not_fitted")
+KEYS = ("data", "settings", "loss", "models", "not_fitted", "files")
 
 # Okabe & Ito's colours and a marker each: told apart without colour, too.
 STYLES = {
@@ -103,8 +101,5 @@ def draw(axes, results, data):
 
 def write(folder, results, data, settings, failures=()):
     """Write ``compare.json`` and ``compare.png`` into `folder`; returns their paths."""
-    paths = [folder / name for name in FILES]
     values = as_json(results, data, settings, failures)
-    write_bytes(paths[0], (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
-    write_figure(paths[1], figure(results, data), dpi=130)
-    return paths
+    return write_folder(folder, FILES[0], values, {FILES[1]: as_png(figure(results, data), dpi=130)})

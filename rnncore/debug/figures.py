@@ -1,15 +1,13 @@
-"""The pictures of a report: `rnncore.viz` draws them, this says which and writes them."""
+"""The pictures of a report: `rnncore.viz` draws them, this says which."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 
 from rnncore.debug.runs import LATER, Run, share
-from rnncore.io.files import write_figure
 from rnncore.layers import RNN
 from rnncore.nn import CELLS
+from rnncore.options import as_png
 
 # The pictures: of all cells together, one a measure, and of each its states and, if it has, gates.
 NAMES = (
@@ -19,13 +17,13 @@ NAMES = (
 )  # fmt: skip
 
 
-def draw_all(out: Path, runs: list[Run]) -> list[tuple[Path, str]]:
-    """Draw and write every figure.
+def draw_all(runs: list[Run]) -> dict[str, tuple[bytes, str]]:
+    """Draw every figure.
 
     Returns
     -------
-    list of (Path, str)
-        Files in `out`, each with a caption, in the order of the page.
+    dict of str to (bytes, str)
+        By the name of its file a figure's PNG and its caption, in the order of the page.
     """
     figures = [
         ("jacobian_norms", *draw_jacobian_norms(runs)),
@@ -37,12 +35,7 @@ def draw_all(out: Path, runs: list[Run]) -> list[tuple[Path, str]]:
         if run.model.layer.mode != "RNN":
             figures.append((f"gates_{name}", *draw_gates(run)))
         figures.append((f"states_{name}", *draw_states(run)))
-    written = []
-    for name, figure, caption in figures:
-        path = out / f"{name}.png"
-        write_figure(path, figure, dpi=120)
-        written.append((path, caption))
-    return written
+    return {f"{name}.png": (as_png(figure, dpi=120), caption) for name, figure, caption in figures}
 
 
 def draw_jacobian_norms(runs: list[Run]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -13,11 +12,11 @@ import rnncore
 from rnncore.data import Corpus
 from rnncore.debug.figures import NAMES, draw_all
 from rnncore.debug.runs import LATER, Budget, Run
-from rnncore.io.files import write_bytes
+from rnncore.options import write_folder
 
 # What a report consists of, and the entries of its results.json.
 FILES = ("results.json", "index.html", *(f"{name}.png" for name in NAMES))
-KEYS = ("version", "build", "text", "budget", "cells")
+KEYS = ("version", "build", "text", "budget", "cells", "files")
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -61,14 +60,10 @@ def write_report(out, corpus: Corpus, budget: Budget, runs: list[Run]) -> list[P
     list of Path
         What was written, index.html last.
     """
-    out = Path(out)
-    results = out / "results.json"
-    text = json.dumps(as_json(corpus, budget, runs), indent=1, allow_nan=False)
-    write_bytes(results, text.encode())
-    figures = draw_all(out, runs)
-    index = out / "index.html"
-    write_bytes(index, _page(corpus, budget, runs, figures).encode())
-    return [results, *(path for path, _ in figures), index]
+    figures = draw_all(runs)
+    contents = {name: png for name, (png, _) in figures.items()}
+    contents["index.html"] = _page(corpus, budget, runs, figures).encode()
+    return write_folder(Path(out), FILES[0], as_json(corpus, budget, runs), contents)
 
 
 def as_json(corpus: Corpus, budget: Budget, runs: list[Run]) -> dict:
@@ -112,9 +107,9 @@ def _page(corpus: Corpus, budget: Budget, runs: list[Run], figures) -> str:
         for run in runs
     )
     pictures = "\n".join(
-        f'<figure><img src="{escape(path.name)}" alt="{escape(caption)}">'
+        f'<figure><img src="{escape(name)}" alt="{escape(caption)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
-        for path, caption in figures
+        for name, (_, caption) in figures.items()
     )
     return _PAGE.format(
         text=f"Text: {escape(str(corpus))}.",

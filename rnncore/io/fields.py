@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,7 +19,22 @@ class DamagedFileError(ValueError):
     """The file is not what was written, or not a file of this kind."""
 
 
-_DEEPEST = 100  # lists and dicts within each other: whoever walks through them may recurse
+DEEPEST = 100  # lists and dicts within each other: whoever walks through them may recurse
+
+
+def check_file(path) -> None:
+    """Refuse a device or a pipe, whose reader might wait for ever.
+
+    Raises
+    ------
+    OSError
+        There is nothing at `path`.
+    DamagedFileError
+        It is no file (a folder passes, and cannot be opened).
+    """
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DamagedFileError(f"{path} is a device or a pipe: give a file")
 
 
 def read_json(text: str | bytes, source):
@@ -27,7 +44,7 @@ def read_json(text: str | bytes, source):
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"{source}: its metadata is no JSON that can be read ({error})") from None
     level = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(DEEPEST):
         level = [
             inner
             for one in level
@@ -36,7 +53,7 @@ def read_json(text: str | bytes, source):
         ]
         if not level:
             return value
-    raise DamagedFileError(f"{source}: its metadata is nested more than {_DEEPEST} deep")
+    raise DamagedFileError(f"{source}: its metadata is nested more than {DEEPEST} deep")
 
 
 class Field:

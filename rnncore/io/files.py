@@ -10,18 +10,19 @@ a symbolic link                   followed: its target is replaced, the link sta
 one of several hard links         this name gets the new content, the others keep the old
 a terminal, /dev/null, /dev/full, a pipe somebody reads, /dev/stdout, /dev/fd/3
                                   written to as it is, never replaced
-a folder, a disk, a socket, a pipe that nobody reads, a write-protected file
+a folder, a disk, a socket, a pipe that nobody reads, a write-protected file,
+a file that somebody has locked (`lock`), as a recorder does while it writes
                                   refused
 
 What a killed process left behind (``.rnncore-….tmp``) is removed by the next write into the same
-folder: a file that is being written is locked by its writer, one that is not has none.
+folder: a file that is being written is locked by its writer, one that is not has none. That lock is
+a shared one, which `lock` respects and which does not keep others from replacing the file.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import io
 import os
 import re
 import secrets
@@ -58,22 +59,19 @@ def write_bytes(path, content: bytes) -> None:
         file.write(content)
 
 
-def write_figure(path, figure, dpi: int) -> None:
-    """Write a matplotlib figure as PNG."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=dpi)
-    write_bytes(path, content.getvalue())
-
-
 @contextmanager
-def replacing(path) -> Iterator[IO[bytes]]:
+def replacing(path, *, locked: bool = False) -> Iterator[IO[bytes]]:
     """A file to write: what is in it when the block ends is what `path` holds, all at once.
 
-    The file is locked (`lock`) from its first byte on; a descriptor that is duplicated within the
-    block keeps the lock beyond it.
+    Parameters
+    ----------
+    path : path
+    locked : bool
+        The caller has the lock of what is at `path`. The new file is locked in the same way from its
+        first byte on; a descriptor that is duplicated within the block keeps the lock beyond it.
     """
     path = Path(path)
-    there = check_target(path)
+    there = check_target(path, locked=locked)
     with named(path):
         opened = _descriptor(path)
         if opened or (there is not None and not stat.S_ISREG(there.st_mode)):
@@ -82,7 +80,9 @@ def replacing(path) -> Iterator[IO[bytes]]:
             return
         target = os.path.realpath(path)
         _remove_leftovers(os.path.dirname(target))
-        aside, descriptor = _open_aside(os.path.dirname(target), 0o666 if there is None else 0o600)
+        aside, descriptor = _open_aside(
+            os.path.dirname(target), 0o666 if there is None else 0o600, shared=not locked
+        )
         try:
             with open(descriptor, "w+b") as file:
                 yield file
@@ -98,14 +98,20 @@ def replacing(path) -> Iterator[IO[bytes]]:
         _sync_folder(os.path.dirname(target))
 
 
-def check_target(path) -> os.stat_result | None:
+def check_target(path, *, locked: bool = False) -> os.stat_result | None:
     """What is at `path` (None: nothing yet), refused where it could not be written: ask before work.
+
+    Parameters
+    ----------
+    path : path
+    locked : bool
+        A file that is locked will do: the lock is the caller's.
 
     Raises
     ------
     OSError
-        It is a folder, a disk or a socket, is write-protected, or its folder is missing or may not
-        be written to.
+        It is a folder, a disk or a socket, is write-protected or locked, or its folder is missing or
+        may not be written to. Whether somebody reads a pipe is seen when it is written to.
     """
     path = Path(path)
     try:
@@ -114,6 +120,8 @@ def check_target(path) -> os.stat_result | None:
         there = None
     folder = os.path.dirname(os.path.realpath(path))
     if there is None:
+        if _descriptor(path):
+            raise FileNotFoundError(errno.ENOENT, "there is no such open file", str(path))
         if not os.path.isdir(folder):
             raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path))
     elif stat.S_ISDIR(there.st_mode):
@@ -125,13 +133,31 @@ def check_target(path) -> os.stat_result | None:
         raise PermissionError(errno.EACCES, "is write-protected: give another name", str(path))
     elif not stat.S_ISREG(there.st_mode):
         return there  # written to where it is
+    elif not locked and _is_locked(path):
+        raise BlockingIOError(
+            errno.EWOULDBLOCK, "somebody is writing to this file: close it, or give another name", str(path)
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "its folder may not be written to", str(path))
+    if there is not None and not _may_be_replaced(there, os.stat(folder)):
+        raise PermissionError(
+            errno.EPERM, "is another user's, in a folder where only its owner may replace it", str(path)
+        )
     return there
 
 
-def lock(file) -> bool | None:
+def is_same(path, other) -> bool:
+    """Whether two paths are one file, by whatever links; None is no file."""
+    try:
+        return other is not None and os.path.samefile(path, other)
+    except OSError:
+        return False
+
+
+def lock(file, *, shared: bool = False) -> bool | None:
     """Take the lock of an open file, without waiting, until it is closed (by forks, too).
+
+    A shared lock is one of many that do not exclude each other, but do exclude one that is not.
 
     Returns
     -------
@@ -140,7 +166,7 @@ def lock(file) -> bool | None:
         None: the file system has no locks.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
@@ -190,16 +216,29 @@ def _open_in_place(path: Path, opened: Path | None) -> int:
     return descriptor
 
 
-def _open_aside(folder: str, mode: int) -> tuple[str, int]:
+def _open_aside(folder: str, mode: int, *, shared: bool) -> tuple[str, int]:
     """A new file of ours in `folder`, locked: its name and descriptor."""
     while True:
         aside = os.path.join(folder, f".rnncore-{secrets.token_hex(8)}.tmp")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         descriptor = os.open(aside, flags, mode)
         # Before the lock was ours, another writer could take the file for a leftover and remove it.
-        if lock(descriptor) is not False and os.path.exists(aside):
+        if lock(descriptor, shared=shared) is not False and os.path.exists(aside):
             return aside, descriptor
         os.close(descriptor)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether somebody has the lock of a file; of one that we may not read nothing is known."""
+    with suppress(OSError), open(path, "rb") as file:
+        return lock(file, shared=True) is False
+    return False
+
+
+def _may_be_replaced(there: os.stat_result, folder: os.stat_result) -> bool:
+    """In a sticky folder, as /tmp is, only the owner of a file or of the folder may."""
+    user = os.geteuid()
+    return not folder.st_mode & stat.S_ISVTX or user in (0, there.st_uid, folder.st_uid)
 
 
 def _remove_leftovers(folder: str) -> None:

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from rnncore.io.fields import DamagedFileError, read_json
+from rnncore.io.fields import DEEPEST, DamagedFileError, check_file, read_json
 from rnncore.io.files import write_bytes
 
 __all__ = ["DamagedFileError", "load_arrays", "load_metadata", "save_arrays"]
 
+_LARGEST = 100_000_000  # bytes of a header; the format's own readers take no more
 _JSON, _DIGEST = "rnncore.json", "rnncore.sha256"
 # Types of tensors, by the names in a file's header, that numpy has too.
 _TYPES = ("BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "F32", "F64", "C64")
@@ -36,6 +35,11 @@ def save_arrays(path, arrays: Mapping[str, np.ndarray], metadata=None) -> None:
     arrays : dict of str to ndarray
     metadata : JSON value, optional
 
+    Raises
+    ------
+    TypeError, ValueError
+        Something that `load_arrays` would not read; what is at `path` stays.
+
     Examples
     --------
     >>> import numpy as np, pathlib, tempfile
@@ -47,12 +51,45 @@ def save_arrays(path, arrays: Mapping[str, np.ndarray], metadata=None) -> None:
     >>> arrays["w"].tolist(), metadata
     ([[1.0, 0.0], [0.0, 1.0]], {'steps': 3})
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save
 
     arrays = {name: _as_written(name, values) for name, values in arrays.items()}
-    text = json.dumps(metadata, sort_keys=True)
+    text = as_json(metadata, "metadata")
     header = {_JSON: text, _DIGEST: _digest(arrays, text)}
-    write_bytes(path, save(arrays, metadata=header))
+    try:
+        content = save(arrays, metadata=header)
+    except SafetensorError as error:
+        raise ValueError(
+            f"arrays, metadata: got what the format does not hold ({error}), expected names and metadata "
+            f"of at most {_LARGEST:,} bytes; keep what is large in arrays"
+        ) from None
+    write_bytes(path, content)
+
+
+def as_json(value, name: str) -> str:
+    """The JSON of a value that is written and can be read again.
+
+    Raises
+    ------
+    TypeError, ValueError
+        By `name`.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True)
+        read_json(text, name)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(
+            f"{name}: got what a file cannot hold ({error}), expected a JSON value: None, True, False, "
+            f"texts, numbers, and lists and dicts by text of them, at most {DEEPEST} deep; convert "
+            "numpy's numbers and arrays with .tolist(), sets with sorted"
+        ) from None
+    if len(json.dumps(text)) > _LARGEST:
+        raise ValueError(
+            f"{name}: got {len(text):,} bytes of JSON, expected at most {_LARGEST:,}; keep what is large in "
+            "arrays"
+        )
+    return text
 
 
 def load_arrays(path) -> tuple[dict[str, np.ndarray], object]:
@@ -85,6 +122,11 @@ def load_metadata(path):
 
 
 def _as_written(name: str, values) -> np.ndarray:
+    if not isinstance(name, str) or name == "__metadata__" or _has_surrogates(name):
+        raise ValueError(
+            f"arrays: got the name {name!r}, expected a text of Unicode characters other than "
+            "'__metadata__', which is the file format's own"
+        )
     values = np.asarray(values, order="C")
     if values.dtype.kind not in "biufc" or values.dtype.itemsize > 8:
         raise TypeError(
@@ -94,14 +136,16 @@ def _as_written(name: str, values) -> np.ndarray:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 @contextmanager
 def _opened(path):
     """A file's header, read and found to fit the file's size: no tensor is allocated before."""
     from safetensors import SafetensorError, safe_open
 
-    mode = os.stat(path).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise DamagedFileError(f"{path} is a device or a pipe: give a file")
+    check_file(path)
     with Path(path).open("rb"):  # the plain OSError, with its file name
         pass
     try:

@@ -79,6 +79,24 @@ def test_train_writes_over_nothing_but_checkpoints(folder, capsys):
         assert (folder / "empty").stat().st_mode & 0o777 == 0o600
 
 
+def test_train_replaces_only_checkpoints_of_its_text(folder, capsys):
+    (folder / "b.txt").write_text(TEXT.replace("mat", "tam"))
+    assert main(["train", "t.txt", *SMALL]) == 0
+    capsys.readouterr()
+    message = "--out {}: exists, is a checkpoint of something else than {} and would be lost; give another"
+    refused(folder, capsys, ["train", "b.txt", *SMALL], message.format("model.safetensors", "b.txt"))
+    (folder / "same.txt").write_text(TEXT)
+    assert main(["train", "same.txt", *SMALL]) == 0
+    assert main(["train", "b.txt", *SMALL, "--out", "b"]) == 0
+    capsys.readouterr()
+    resume = ["train", "b.txt", "--resume", "b", "--steps", "4"]
+    refused(folder, capsys, [*resume, "--out", "model.safetensors"], message.format("model.safetensors", "b.txt"))
+    for notes in (None, [1], {"text": "t.txt"}, {"text": {"name": "t.txt"}}):
+        arrays, metadata = load_arrays("model.safetensors")
+        save_arrays("mine", arrays, metadata | {"notes": notes})
+        refused(folder, capsys, ["train", "t.txt", *SMALL, "--out", "mine"], message.format("mine", "t.txt"))
+
+
 def test_a_full_disk_and_missing_places(folder, devices, capsys):
     assert main(["train", "t.txt", *SMALL, "--out", str(devices / "full")]) == 2
     assert f"{devices / 'full'}: No space left on device" in capsys.readouterr().err
@@ -109,6 +127,41 @@ def test_debug_writes_over_nothing_but_its_report(folder, capsys):
     capsys.readouterr()
     (folder / "results.json").write_text("{}")
     refused(folder, capsys, ["debug", "t.txt", *small, "--out", "."], "results.json there was not")
+
+
+def test_a_report_that_somebody_changed_is_not_replaced(folder, capsys):
+    debug = ["debug", "t.txt", "--steps", "2", "--hidden", "4", "--out", "site"]
+    assert main(debug) == 0
+    capsys.readouterr()
+    page, picture, victim = folder / "site/index.html", folder / "site/loss.png", folder / "victim"
+    was = page.read_bytes()
+    victim.write_bytes(picture.read_bytes())
+    message = "--out site: {} there was not written by this command, or was changed, and would be lost"
+    page.write_bytes(was + b"<p>my own words")
+    refused(folder, capsys, debug, message.format("index.html"))
+    page.unlink()
+    picture.unlink()
+    picture.symlink_to(victim)  # of the same content
+    refused(folder, capsys, debug, message.format("loss.png"))
+    picture.unlink()
+    picture.mkdir()
+    refused(folder, capsys, debug, message.format("loss.png"))
+    picture.rmdir()
+    for name in ("loss.png", "results.json"):
+        kept = folder / "site" / name
+        if kept.exists():
+            kept.rename(folder / "elsewhere.json")
+        os.mkfifo(kept)  # which is not waited for
+        refused(folder, capsys, debug, "was not written by this command")
+        kept.unlink()
+    os.replace("elsewhere.json", "site/results.json")
+    os.rename("site/results.json", "elsewhere.json")
+    os.symlink("../elsewhere.json", "site/results.json")
+    refused(folder, capsys, debug, message.format("results.json"))
+    os.replace("elsewhere.json", "site/results.json")
+    assert main(debug) == 0
+    assert page.exists()
+    assert picture.exists()
 
 
 def test_compare_writes_over_nothing_but_its_results(folder, capsys):

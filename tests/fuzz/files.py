@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from crafted import save_crafted
 from rnncore.viz.recorder import runfile
 from support import make, same_bits
 
@@ -253,7 +254,7 @@ def forge_tensors(draw, path, raw):
         arrays = forged_arrays(draw, arrays)
     else:
         value = forged_json(draw, value)
-    save_arrays(path, arrays, value)
+    save_crafted(path, arrays, value)
 
 
 def forge_header(draw, path, raw):

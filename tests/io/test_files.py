@@ -419,6 +419,49 @@ def test_a_lock_is_of_the_open_file(path):
         assert lock(other) is True
 
 
+def test_what_somebody_has_locked_is_not_replaced(path, tmp_path):
+    (tmp_path / "link").symlink_to(path)
+    with open(path, "rb") as holder:
+        assert lock(holder) is True
+        for name in (path, tmp_path / "link"):
+            for ask in (check_target, lambda name: write_bytes(name, NEW)):
+                with pytest.raises(BlockingIOError, match=r"somebody is writing to this file.*another name"):
+                    ask(name)
+        assert check_target(path, locked=True).st_size == 3
+    assert path.read_bytes() == b"old"
+    write_bytes(path, NEW)
+
+
+def test_a_lock_goes_over_to_what_replaces_the_file(path):
+    with open(path, "rb") as holder:
+        assert lock(holder) is True
+        with replacing(path, locked=True) as file:
+            file.write(NEW)
+            kept = os.dup(file.fileno())
+    with pytest.raises(BlockingIOError):
+        write_bytes(path, b"more")
+    os.close(kept)
+    write_bytes(path, b"more")
+
+
+@as_root
+def test_in_a_sticky_folder_the_file_of_another_is_refused_before_work(open_folder):
+    path = open_folder / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o666)
+    open_folder.chmod(0o1777)
+    told = as_somebody(f"from rnncore.io.files import check_target; check_target({str(path)!r})", status=1)
+    assert "PermissionError: [Errno 1] is another user's, in a folder where only its owner" in told
+    os.chown(path, 4321, 4321)
+    as_somebody(f"from rnncore.io.files import write_bytes; write_bytes({str(path)!r}, b'new')")
+    assert path.read_bytes() == b"new"
+
+
+def test_descriptors_that_are_not_open_are_refused_before_work():
+    with pytest.raises(FileNotFoundError, match="there is no such open file: '/dev/fd/9999'"):
+        check_target("/dev/fd/9999")
+
+
 def test_asking_before_work(path, tmp_path):
     assert check_target(path).st_size == 3
     assert check_target(tmp_path / "new") is None

@@ -8,10 +8,11 @@ import struct
 
 import numpy as np
 import pytest
-from crafted import read
+from crafted import deep, read
 from safetensors.numpy import load_file, save_file
 from support import same_bits
 
+from rnncore.io import safetensors
 from rnncore.io.safetensors import DamagedFileError, load_arrays, load_metadata, save_arrays
 
 
@@ -166,6 +167,68 @@ def test_what_cannot_be_written_is_named(tmp_path, values):
     with pytest.raises(TypeError, match=f"arrays: got 'w' of {values.dtype}, expected numbers"):
         save_arrays(tmp_path / "a", {"w": values})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["__metadata__", "a\ud800", 3, None])
+def test_names_that_the_format_cannot_hold(tmp_path, name):
+    with pytest.raises(ValueError, match=r"arrays: got the name .*, expected a text"):
+        save_arrays(tmp_path / "a", {name: np.ones(2)})
+    assert not list(tmp_path.iterdir())
+
+
+def circle():
+    value = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error"),
+    [
+        (np.int64(3), TypeError),
+        ({"a": {1, 2}}, TypeError),
+        ({"a": 1, 2: 3}, TypeError),
+        ({(1, 2): 3}, TypeError),
+        (deep(100), ValueError),
+        (deep(10**5), ValueError),
+        (10**5000, ValueError),
+        (circle(), ValueError),
+    ],
+    ids=["numpy", "set", "mixed keys", "tuple key", "deep", "deeper", "digits", "circle"],
+)
+def test_metadata_that_would_not_be_read_is_not_written(tmp_path, metadata, error):
+    path = tmp_path / "a"
+    save_arrays(path, {}, deep(99))
+    before = path.read_bytes()
+    with pytest.raises(error, match=r"metadata: got what a file cannot hold .*, expected a JSON value.*\.tolist"):
+        save_arrays(path, {}, metadata)
+    assert path.read_bytes() == before
+    assert load_arrays(path) == ({}, deep(99))
+
+
+def test_headers_that_would_not_be_read_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(safetensors, "_LARGEST", 1000)
+    path = tmp_path / "a"
+    save_arrays(path, {}, "x" * 800)
+    before = path.read_bytes()
+    assert 900 < int.from_bytes(before[:8], "little") <= 1000
+    with pytest.raises(ValueError, match="metadata: got 1,002 bytes of JSON, expected at most 1,000"):
+        save_arrays(path, {}, "x" * 1000)
+    with pytest.raises(ValueError, match=r"metadata: got .* bytes of JSON"):
+        save_arrays(path, {}, '"' * 400)  # each quote is four bytes in the header
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_the_limit_of_a_header_is_that_of_the_reader(tmp_path):
+    path, room = tmp_path / "a", 10**8 - 200
+    save_arrays(path, {}, "x" * room)
+    assert load_arrays(path) == ({}, "x" * room)
+    with pytest.raises(ValueError, match="metadata: got 100,000,002 bytes of JSON"):
+        save_arrays(path, {}, "x" * 10**8)
+    with pytest.raises(ValueError, match="arrays, metadata: got what the format does not hold"):
+        save_arrays(path, {"x" * 10**8: np.ones(1)})
+    assert load_arrays(path) == ({}, "x" * room)
 
 
 def test_pipes_and_devices_are_no_files(tmp_path):

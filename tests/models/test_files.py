@@ -4,11 +4,11 @@ import time
 
 import numpy as np
 import pytest
-from crafted import changed, changed_arrays, read
+from crafted import changed, changed_arrays, read, save_crafted
 
 from rnncore import models
 from rnncore.io.fields import DamagedFileError
-from rnncore.io.safetensors import load_arrays, save_arrays
+from rnncore.io.safetensors import load_arrays
 from rnncore.models import (
     AutoRegressive,
     HiddenMarkov,
@@ -112,7 +112,7 @@ def test_crafted_files(model, tmp_path, rng):
             some, what = changed_arrays(arrays, rng)
         else:
             one, what = changed(head, rng)
-        save_arrays(path, some, one)
+        save_crafted(path, some, one)
         loaded = read(models.load, path, what)
         refused += loaded is None
         if loaded is not None and loaded.__sklearn_is_fitted__():
@@ -125,7 +125,7 @@ def crafted(path, model, change):
     model.save(path)
     arrays, head = load_arrays(path)
     change(arrays, head)
-    save_arrays(path, arrays, head)
+    save_crafted(path, arrays, head)
 
 
 def settings(head):
@@ -249,7 +249,7 @@ def test_models_that_others_write_are_loaded_too(tmp_path):
         Constant(3).fit([1.0, 2.0]).save(path)
         arrays, head = load_arrays(path)
         head["state"]["dict"].append([name, 1])
-        save_arrays(path, arrays, head)
+        save_crafted(path, arrays, head)
         if name == "predict_":
             assert Constant.load(path).predict_ == 1
             continue

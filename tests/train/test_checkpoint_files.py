@@ -6,13 +6,13 @@ import time
 
 import numpy as np
 import pytest
-from crafted import changed, changed_arrays, deep, read
+from crafted import changed, changed_arrays, deep, read, save_crafted
 from safetensors.numpy import save_file
 from support import run_python, same_bits
 
 from rnncore.data import Corpus, batches, fingerprint
 from rnncore.io.fields import DamagedFileError
-from rnncore.io.safetensors import load_arrays, save_arrays
+from rnncore.io.safetensors import load_arrays
 from rnncore.nn import sequence_model
 from rnncore.optim import SGD, Adam, AdamW
 from rnncore.train import FORMATS, Trainer, evaluate, is_checkpoint, load_model
@@ -49,7 +49,7 @@ def everything(trainer):
 def refused(tmp_path, arrays, metadata, error=DamagedFileError, message="", fresh=None):
     """A trainer that ran a little is exactly as it was; the message names the file."""
     path = tmp_path / "crafted.safetensors"
-    save_arrays(path, arrays, metadata)
+    save_crafted(path, arrays, metadata)
     trainer = (fresh or make(seed=3)).fit(2, progress=False)
     arrays, told = everything(trainer)
     with pytest.raises(error, match=message) as caught:
@@ -98,6 +98,7 @@ CHANGES = {
     "all dropped": ({"model__dropout": 1.0}, "model.dropout is 1.0"),
     "a deep model": ({"model": deep()}, "nested more than 100 deep"),
     "data that is no text": ({"data": 3}, "data is 3"),
+    "carry that is no flag": ({"carry": 1}, "carry is 1, expected true or false"),
 }
 
 
@@ -108,7 +109,7 @@ def test_what_stands_in_it_is_checked(tmp_path, written, name):
     refused(tmp_path, arrays, with_change(metadata, **changes), message=message)
 
 
-@pytest.mark.parametrize("name", ["model", "optimiser", "updates", "windows", "masks", "notes", "data"])
+@pytest.mark.parametrize("name", ["model", "optimiser", "updates", "windows", "masks", "notes", "data", "carry"])
 def test_what_is_missing_is_named(tmp_path, written, name):
     arrays, metadata = written
     metadata = {key: value for key, value in metadata.items() if key != name}
@@ -154,6 +155,45 @@ def test_what_is_of_another_run_changes_nothing(tmp_path, written):
         refused(tmp_path, arrays, metadata, ValueError, message, fresh)
 
 
+def test_a_state_that_is_missing_within_a_round(tmp_path, written):
+    arrays, metadata = written
+    assert [k for k in arrays if k.startswith("carry.")] == ["carry.0", "carry.1"]
+    bare = {k: a for k, a in arrays.items() if not k.startswith("carry.")}
+    for one in (metadata, metadata | {"format": FORMATS[0]}):
+        refused(tmp_path, bare, one, message="the state that is carried is missing, after update 4, within")
+    path = tmp_path / "fresh"
+    make().fit(0, progress=False, checkpoint=path)  # a run that has not begun has none
+    assert make(seed=3).resume(path).updates == 0
+    alone = make(seed=3)
+    alone.carry = False
+    save_crafted(path, bare, metadata | {"carry": False})
+    assert alone.resume(path).updates == 4
+
+
+def test_a_run_that_carries_and_one_that_does_not(tmp_path, written):
+    arrays, metadata = written
+    fresh = make(seed=3)
+    fresh.carry = False
+    refused(tmp_path, arrays, metadata, ValueError, "its carry is True, this run's is False", fresh)
+
+
+@pytest.mark.parametrize(
+    ("buffer", "value", "message"),
+    [
+        ("exp_avg", math.nan, "with values that are not finite"),
+        ("exp_avg_sq", math.inf, "with values that are not finite"),
+        ("exp_avg_sq", -1e-9, "with values below 0, expected means of squares"),
+    ],
+)
+def test_buffers_that_would_make_weights_nan(tmp_path, written, buffer, value, message):
+    arrays, metadata = written
+    name = f"optimiser.{buffer}.head.bias"
+    changed = arrays[name].copy()
+    changed[-1] = value
+    refused(tmp_path, arrays | {name: changed}, metadata,
+            message=f"optimiser: state: got {buffer}.head.bias {message}")  # fmt: skip
+
+
 def test_a_momentum_of_another_kind(tmp_path):
     path = tmp_path / "run.safetensors"
     make(optimiser=SGD, momentum=0.9).fit(2, progress=False, checkpoint=path)
@@ -175,7 +215,7 @@ def test_hundreds_of_crafted_checkpoints(tmp_path, written, rng):
             metadata, what = changed(metadata, rng)
         else:
             arrays, what = changed_arrays(arrays, rng)
-        save_arrays(path, arrays, metadata)
+        save_crafted(path, arrays, metadata)
         before = everything(trainer)
         for reader in (load_model, trainer.resume):
             result = read(reader, path, what)
@@ -197,13 +237,13 @@ def test_sizes_that_the_weights_do_not_have_cost_nothing(tmp_path, written):
     layer = {"hidden_size": 8000, "input_size": 10**7, "num_layers": 10**9}
     for name, value in layer.items():
         path = tmp_path / f"{name}.safetensors"
-        save_arrays(path, arrays, with_change(metadata, **{f"model__layer__{name}": value}))
+        save_crafted(path, arrays, with_change(metadata, **{f"model__layer__{name}": value}))
         start = time.monotonic()
         assert read(load_model, path, name, most=2**20) is None
         assert time.monotonic() - start < 1
     for name in ("num_embeddings", "outputs"):
         path = tmp_path / f"{name}.safetensors"
-        save_arrays(path, arrays, with_change(metadata, **{f"model__{name}": 10**8}))
+        save_crafted(path, arrays, with_change(metadata, **{f"model__{name}": 10**8}))
         assert read(load_model, path, name, most=2**20) is None
 
 
@@ -219,7 +259,7 @@ def test_sizes_that_only_empty_weights_have(tmp_path, written):
         "model.head.weight": np.zeros((TOKENS, H), "f4"),
     }
     path = tmp_path / "crafted.safetensors"
-    save_arrays(path, arrays, with_change(metadata, model__layer__hidden_size=H))
+    save_crafted(path, arrays, with_change(metadata, model__layer__hidden_size=H))
     assert read(load_model, path, "no rows", most=2**25) is None
 
 
@@ -227,7 +267,7 @@ def test_the_peak_of_the_process(tmp_path, written):
     """Not only what Python's own allocator sees."""
     arrays, metadata = written
     path = tmp_path / "crafted.safetensors"
-    save_arrays(path, arrays, with_change(metadata, model__layer__hidden_size=8000))
+    save_crafted(path, arrays, with_change(metadata, model__layer__hidden_size=8000))
     assert path.stat().st_size < 20_000
     out = run_python(f"""
 import resource
@@ -265,9 +305,11 @@ def test_a_checkpoint_from_before_data_was_looked_at_is_read(tmp_path, written):
     arrays, metadata = written
     old = {k: v for k, v in metadata.items() if k != "data"} | {"format": FORMATS[0]}
     path = tmp_path / "old.safetensors"
-    save_arrays(path, arrays, old)
+    save_crafted(path, arrays, old)
     assert make(seed=3).resume(path).updates == 4
-    save_arrays(path, arrays, metadata | {"format": "rnncore checkpoint 9"})
+    save_crafted(path, arrays, old | {"data": 3, "carry": None})  # of no meaning in that format
+    assert make(seed=3).resume(path).updates == 4
+    save_crafted(path, arrays, metadata | {"format": "rnncore checkpoint 9"})
     with pytest.raises(DamagedFileError, match="is no checkpoint of this version"):
         make().resume(path)
 
@@ -306,10 +348,48 @@ def test_fingerprints():
     assert fingerprint([(a[:0], b, None) for a, b, c in windows]) != own
 
     lazy = Lazy(10**6, lambda i: (np.full(3, i), np.zeros(2)))
-    assert fingerprint(lazy) == fingerprint(Lazy(10**6, lazy.window))
-    assert lazy.asked < 20
-    assert fingerprint(lazy) != fingerprint(Lazy(10**6, lambda i: (np.full(3, i + 1), np.zeros(2))))
-    assert fingerprint(Lazy(3, lambda i: (rng.normal(size=3),))) is None
+    assert fingerprint(lazy) is None
+    assert lazy.asked == 0
+
+
+def test_a_checkpoint_does_not_change_what_windows_that_are_drawn_hold(tmp_path):
+    """Saved or not, the run asks for each window once."""
+
+    def run(**options):
+        rng = np.random.default_rng(0)
+
+        def window(i):
+            x = rng.integers(0, TOKENS, size=(9, 4))
+            return x[:-1], x[1:]
+
+        windows = Lazy(5, window)
+        trainer = make(windows=windows).fit(7, progress=False, **options)
+        assert windows.asked == 7
+        return trainer.losses
+
+    assert run() == run(checkpoint=tmp_path / "a", every=2)
+
+
+def test_windows_that_are_changed_between_two_fits(tmp_path):
+    """The file knows the data as it was when it was written."""
+    path, windows = tmp_path / "run.safetensors", [tuple(map(np.array, w)) for w in WINDOWS]
+    trainer = make(windows=windows).fit(2, progress=False, checkpoint=path)
+    windows[3][0][0, 0] = (windows[3][0][0, 0] + 1) % TOKENS
+    with pytest.raises(ValueError, match="its training data is another"):
+        make(windows=windows).resume(path)
+    trainer.fit(2, progress=False, checkpoint=path)
+    assert make(windows=windows).resume(path).updates == 4
+    with pytest.raises(ValueError, match="its training data is another"):
+        make().resume(path)
+
+
+def test_batches_cannot_be_changed():
+    windows = batches(np.arange(40), 2, 3)
+    with pytest.raises(ValueError, match="read-only"):
+        windows[0][0][0, 0] = 7
+    for name in ("steps", "batch_size"):
+        with pytest.raises(AttributeError, match=f"{name}: got 4.*make another one"):
+            setattr(windows, name, 4)
 
 
 def test_data_that_differs_at_every_look_can_be_resumed(tmp_path):
@@ -344,7 +424,56 @@ def test_batches_that_can_be_gone_through_once_are_refused():
         make(windows=(window for window in WINDOWS))
 
 
-@pytest.mark.parametrize("norm", [0, 0.0, -1.0, math.nan, "1", True, 1j])
+X = np.zeros((3, 4), int)
+ODD_WINDOWS = {
+    "one part": ([(X,)], r"\[0\]: got a tuple of 1"),
+    "four parts": (((X, X, None, None),), r"\[0\]: got a tuple of 4"),
+    "an array": ([X], r"\[0\]: got a ndarray"),
+    "None": ([None], r"\[0\]: got a NoneType"),
+    "a text": ("abc", ": got str"),
+    "bytes": (b"abc", ": got bytes"),
+    "a dict": ({0: (X, X)}, ": got dict"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_WINDOWS)
+def test_batches_of_something_else_are_refused(name):
+    windows, message = ODD_WINDOWS[name]
+    expected = r", expected .*\(x, targets\) or \(x, targets, lengths\)"
+    with pytest.raises(TypeError, match=f"^batches{message}{expected}"):
+        make(windows=windows)
+    trainer = make()
+    with pytest.raises(TypeError, match=f"^valid{message}{expected}"):
+        trainer.valid = windows
+
+
+@pytest.mark.parametrize("wrong", [(X,), X, None, "ab"])
+def test_a_later_window_of_something_else_is_named(wrong):
+    for windows in ([WINDOWS[0], wrong], Lazy(2, [WINDOWS[0], wrong].__getitem__)):
+        trainer = make(windows=windows)
+        with pytest.raises(TypeError, match=r"^batches\[1\]: got a .*, expected \(x, targets\) or"):
+            trainer.fit(2, progress=False)
+        assert trainer.updates == 1
+        with pytest.raises(TypeError, match=r"^batches\[1\]: got a .*, expected \(x, targets\) or"):
+            evaluate(trainer.model, windows)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"carry": "no"}, "carry: got 'no', expected True or False"),
+        ({"callbacks": [print, 3]}, r"callbacks: got \[<built-in function print>, 3\], expected a list of"),
+        ({"callbacks": 3}, "callbacks: got 3, expected a list of functions"),
+        ({"callbacks": print}, "callbacks: got <built-in function print>, expected a list"),
+    ],
+)
+def test_options_are_refused_when_the_trainer_is_made(option, message):
+    trainer = make()
+    with pytest.raises(TypeError, match=message):
+        Trainer(trainer.model, trainer.optimiser, WINDOWS, **option)
+
+
+@pytest.mark.parametrize("norm", [0, 0.0, -1.0, math.nan, "1", True, 1j, 10**400])
 def test_norms_that_learn_nothing_are_refused(norm):
     trainer = make()
     with pytest.raises(ValueError, match=r"max_norm: got .*, expected a number above 0, or None"):
@@ -384,6 +513,31 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_work(tmp_path
     assert trainer.updates == 0
 
 
+@pytest.mark.parametrize("notes", [np.int64(3), {1, 2}, {"a": 1, 2: 3}, deep(99)])
+def test_notes_that_a_file_cannot_hold_are_refused_before_the_work(tmp_path, notes):
+    path = tmp_path / "run.safetensors"
+    trainer = make().fit(1, progress=False, checkpoint=path, notes=deep(98))
+    before = path.read_bytes()
+    for act in (
+        lambda: trainer.fit(2, progress=False, checkpoint=path, notes=notes),
+        lambda: trainer.save(path, notes),
+    ):
+        with pytest.raises((TypeError, ValueError), match="notes: got what a file cannot hold"):
+            act()
+    assert trainer.updates == 1
+    assert path.read_bytes() == before
+    assert load_model(path)[1]["notes"] == deep(98)
+
+
+def test_saving_to_nowhere_is_refused():
+    trainer = make()
+    with pytest.raises(IsADirectoryError):
+        trainer.fit(2, progress=False, checkpoint="")
+    with pytest.raises(ValueError, match="every: got 2 without checkpoint, expected a path to save to"):
+        trainer.fit(2, progress=False, every=2)
+    assert trainer.updates == 0
+
+
 def test_the_mode_of_a_checkpoint_stays(tmp_path):
     path = tmp_path / "run.safetensors"
     trainer = make().fit(1, progress=False, checkpoint=path)
@@ -397,8 +551,8 @@ def test_what_is_a_checkpoint(tmp_path, written):
         (tmp_path / name).write_bytes(content)
         assert not is_checkpoint(tmp_path / name)
     save_file({"a": np.ones(3)}, tmp_path / "foreign")
-    save_arrays(tmp_path / "arrays", {"a": np.ones(3)}, {"format": "another"})
-    save_arrays(tmp_path / "ours", *written)
+    save_crafted(tmp_path / "arrays", {"a": np.ones(3)}, {"format": "another"})
+    save_crafted(tmp_path / "ours", *written)
     found = {path.name for path in tmp_path.iterdir() if is_checkpoint(path)}
     assert found == {"ours"}
     assert not is_checkpoint(tmp_path)

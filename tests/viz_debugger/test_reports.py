@@ -110,6 +110,30 @@ def test_recorded_runs(tapes, tmp_path):
         assert page.tags.count("img") == 1
 
 
+def test_the_page_does_not_replace_a_run_file(tapes, tmp_path):
+    path, link = tmp_path / "a.run", tmp_path / "link"
+    link.symlink_to(path)
+    with viz.Recorder(path, every=1) as recorder:
+        recorder.record(tapes["LSTM"], loss=0.5)
+        for target in (path, link):
+            with pytest.raises(BlockingIOError, match="somebody is writing to this file"):
+                viz.report(tapes["LSTM"], target)
+            with pytest.raises(ValueError, match=r"path: got .*, the run file of 'run', .*another path"):
+                viz.report(recorder, target)
+    before = path.read_bytes()
+    for run in (recorder, viz.Run(path)):  # the recorder is closed
+        for target in (path, link):
+            with pytest.raises(ValueError, match=r"path: got .*, the run file of 'A', .*another path"):
+                viz.report({"B": tapes["LSTM"], "A": run}, target)
+    assert path.read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_work(tapes, tmp_path, monkeypatch):
+    monkeypatch.setattr("rnncore.viz.reports.jacobian_norms", None)
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        viz.report(tapes, tmp_path / "no" / "r.html")
+
+
 def test_a_tape_with_nan(tmp_path, rng):
     x = rng.standard_normal((20, 2, 3))
     x[12, 0, 1] = np.nan

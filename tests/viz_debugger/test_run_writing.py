@@ -341,9 +341,56 @@ def test_what_is_no_run_file_is_not_touched(tmp_path, devices, tape):
         with pytest.raises(DamagedFileError, match=name):
             recorder(tmp_path / name, resume=True)
         assert (tmp_path / name).read_bytes() == content
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", "/dev/zero"):  # which would be waited for
+        for read_it in (viz.Run, lambda place: recorder(place, resume=True)):
+            with pytest.raises(DamagedFileError, match=f"{place} is a device or a pipe: give a file"):
+                read_it(place)
     for place in (devices / "null", devices / "full", tmp_path):
         with pytest.raises((OSError, DamagedFileError)):
             recorder(place, resume=True)
+
+
+def move(path):
+    path.rename(path.with_name("b.run"))
+
+
+def replace_by_link(path):
+    path.with_name("mine").write_bytes(b"mine")
+    path.unlink()
+    path.symlink_to("mine")
+
+
+def replace_by_file(path):
+    path.with_name("mine").write_bytes(b"mine")
+    path.with_name("mine").replace(path)
+
+
+@pytest.mark.parametrize("full", ["thin", "ring", "stop"])
+@pytest.mark.parametrize("change", [os.unlink, move, replace_by_link, replace_by_file])
+def test_a_file_that_is_no_longer_there_is_not_written_to(path, tape, change, full):
+    with recorder(path, full=full, limit="30 kB") as first:
+        first.record(tape)
+        change(path)
+        before = path.read_bytes() if path.exists() else None
+        for _ in range(20):  # as many as would make room
+            with pytest.raises(FileNotFoundError, match=r"was moved, removed or replaced.*a\.run"):
+                first.record(tape)
+        assert (path.read_bytes() if path.exists() else None) == before
+    if change is move:  # all that was written before
+        path.with_name("b.run").rename(path)
+        assert updates(path) == [1]
+
+
+def test_another_working_folder_is_no_other_file(path, tape, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    with recorder(path.name, limit="30 kB") as first:
+        first.record(tape)
+        monkeypatch.chdir("/")
+        for _ in range(20):
+            first.record(tape)
+        assert first._store.thinned
+    assert updates(path)[0] == 1
 
 
 # -- made by hand ---------------------------------------------------------------------------

@@ -11,6 +11,7 @@ tape → chosen (names, steps, rows, units) → store (run file or memory, bound
 
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -63,6 +64,8 @@ class Recorder:
 
     Attributes
     ----------
+    path : pathlib.Path or None
+        Of the run file.
     frames : list of Frame
         What is recorded now, oldest first.
     seconds : dict
@@ -94,10 +97,11 @@ class Recorder:
         self.rows, self.units, self.weights = rows, units, weights
         self.measures = dict(MEASURES if measures is None else measures)
         limit = parse_bytes(limit)
-        if path is None:
+        self.path = None if path is None else Path(path).absolute()
+        if self.path is None:
             self._store = MemoryStore(limit, full)
         else:
-            self._store = FileStore(path, limit, full, resume)
+            self._store = FileStore(self.path, limit, full, resume)
         self.live = make_live(live)
         self.seconds = {"record": 0.0, "measure": 0.0, "draw": 0.0}
         self._clock = time.perf_counter

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnncore.io.fields import DamagedFileError, Field, read_json
+from rnncore.io.fields import DamagedFileError, Field, check_file, read_json
 
 from .frame import Frame, series, series_names
 
@@ -100,6 +100,7 @@ class Run:
         self.truncated = False
         self.places = []  # (offset, length) of every frame
         self._headers, self._checked = [], set()
+        check_file(self.path)
         with open(self.path, "rb") as file:
             size = self.path.stat().st_size
             if file.read(len(MAGIC)) != MAGIC:

@@ -9,11 +9,10 @@ import os
 import re
 import weakref
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 
-from rnncore.io.fields import DamagedFileError
+from rnncore.io.fields import DamagedFileError, check_file
 from rnncore.io.files import lock, named, replacing, unlock
 
 from .frame import Frame, series
@@ -117,13 +116,15 @@ class MemoryStore(Store):
 class FileStore(Store):
     """Frames in a run file. Dropping some writes the others aside and renames.
 
+    Nothing is written once another file, or none, is at the path.
+
     The file is locked while the store is open, so that there is one writer; reading needs no lock.
     A forked child has no part in it: there the store is closed.
     """
 
     def __init__(self, path, limit, full, resume=False):
         super().__init__(limit and max(limit - len(MAGIC), 1), full)
-        self.path = Path(path)
+        self.path = path
         self._packed, self._owner = None, os.getpid()
         if resume and self.path.exists():
             self._file = self._open()
@@ -160,11 +161,19 @@ class FileStore(Store):
     def _open(self):
         """The file that is at the path now, locked: the one before may be replaced meanwhile."""
         while True:
+            check_file(self.path)
             file = open(self.path, "r+b", buffering=0)  # noqa: SIM115
             self._lock(file)
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(self.path)):
+            if self._is_there(file):
                 return file
             file.close()
+
+    def _is_there(self, file):
+        """Whether this open file is the one at the path."""
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), os.stat(self.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def _lock(self, file):
         if lock(file) is False:
@@ -189,6 +198,13 @@ class FileStore(Store):
                     else f"is recorded by process {self._owner}, and this is a fork of it; make a "
                     "recorder with a path of its own here"
                 )
+            )
+        if not self._is_there(self._file):
+            raise FileNotFoundError(
+                errno.ENOENT,
+                "this run file was moved, removed or replaced while it was recorded; put it back, or "
+                "make a recorder with another path",
+                str(self.path),
             )
         return super().append(header, arrays)
 
@@ -216,7 +232,7 @@ class FileStore(Store):
         starts = len(MAGIC) + np.cumsum([0, *self.sizes])
         file = None
         try:
-            with replacing(self.path) as new:
+            with replacing(self.path, locked=True) as new:
                 new.write(MAGIC)
                 for k in kept:
                     self._file.seek(starts[k])

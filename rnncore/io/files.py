@@ -27,6 +27,7 @@ import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -229,9 +230,13 @@ def _open_aside(folder: str, mode: int, *, shared: bool) -> tuple[str, int]:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether somebody has the lock of a file; of one that we may not read nothing is known."""
+    """Whether somebody keeps the lock of a file; of one that we may not read nothing is known."""
     with suppress(OSError), open(path, "rb") as file:
-        return lock(file, shared=True) is False
+        for wait in (0.001, 0.01, 0.05, 0):
+            if lock(file, shared=True) is not False:
+                return False
+            time.sleep(wait)  # who looks for leftovers has it for a moment, of a file that was one of them
+        return True
     return False
 
 

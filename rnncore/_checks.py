@@ -86,7 +86,7 @@ def as_probability(value, name):
 
 def as_real(value, name, dtype):
     """An array of real numbers in `dtype`; the same memory where it is already one."""
-    array = as_array(value, name)
+    array = value if type(value) is np.ndarray else as_array(value, name)
     if array.dtype.kind not in REAL_KINDS:
         raise TypeError(f"{name}: got {array.dtype} values, expected real numbers "
                         f"(converted to {dtype}); take .real of complex values, or make a float array")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
 from numbers import Real
 
 import numpy as np
@@ -40,9 +41,29 @@ class Optimiser:
             for buffer in self._buffer_names
             for name, values in weights.items()
         }
-        largest = max((values.size for values in weights.values()), default=0)
-        dtypes = {values.dtype for values in weights.values()}
-        self._scratch = {dtype: np.empty(largest, dtype) for dtype in dtypes}
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[np.ndarray, list[str]]]:
+        """For each parameter an array to work in, all on the same memory, and the names of its buffers."""
+        largest = max((math.prod(shape) for shape, _ in self._like.values()), default=0)
+        memory = {dtype: np.empty(largest, dtype) for dtype in {dtype for _, dtype in self._like.values()}}
+        return {
+            name: (
+                memory[dtype][: math.prod(shape)].reshape(shape),
+                [f"{buffer}.{name}" for buffer in self._buffer_names],
+            )
+            for name, (shape, dtype) in self._like.items()
+        }
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name != "_places"}
+
+    def __copy__(self) -> Optimiser:
+        """Another one of the same module, whose options and buffers are its own."""
+        other = object.__new__(type(self))
+        own = {name: value for name, value in self.__getstate__().items() if name != "module"}
+        other.__dict__.update(copy.deepcopy(own), module=self.module)
+        return other
 
     @property
     def lr(self) -> float:
@@ -59,9 +80,8 @@ class Optimiser:
         with LOCK, self.module._in_place() as parameters:
             self.steps += 1
             for name, value in parameters.items():
-                buffers = [self.buffers[f"{buffer}.{name}"] for buffer in self._buffer_names]
-                scratch = self._scratch[value.dtype][: value.size].reshape(value.shape)
-                self._update(value, grads[name], scratch, *buffers)
+                scratch, buffers = self._places[name]
+                self._update(value, grads[name], scratch, *map(self.buffers.__getitem__, buffers))
 
     def state_dict(self) -> dict:
         """``{"options": …, "steps": n, "buffers": {"exp_avg.layer.bias_ih_l0": array, …}}``."""
@@ -123,16 +143,14 @@ class Optimiser:
         compare_names("grads", grads, self._like)
         found = {}
         for name, (shape, dtype) in self._like.items():
-            found[name] = grad = as_real(grads[name], f"grads: {name}", dtype)
+            grad = grads[name]
+            if type(grad) is not np.ndarray or grad.dtype != dtype:
+                grad = as_real(grad, f"grads: {name}", dtype)
+            found[name] = grad
             if grad.shape != shape:
                 raise ValueError(f"grads: got {name} of shape {grad.shape}, expected {shape}")
         return found
 
-    def __copy__(self) -> Optimiser:
-        """Another one of the same module, whose options and buffers are its own."""
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, **copy.deepcopy({k: v for k, v in self.__dict__.items() if k != "module"}))
-        return other
 
 
 class SGD(Optimiser):

@@ -182,17 +182,24 @@ INLINE void FN(vtranspose)(T *to, rnn_idx step, const T *from, rnn_idx ld)
 /* y <= 0: sets *scale = 2^n and returns p = expm1(r), y = n ln 2 + r.  NaN stays NaN.
  * Polynomials: Chebyshev fit of (expm1(r) - r) / r^2 on |r| <= 0.35, in pairs (Estrin), since the wait for
  * one multiply-add after the other is what an activation costs; relative error of expm1(r) 2.4e-8 (f32) and
- * 6e-19 (f64).  Where e^y itself is the answer (`far`: sigmoid of a very negative x), ln 2 comes in two parts in f32 as well,
- * the first of so few bits that n times it is exact: with one product sigmoid(-87) is 4 ulp off, and 67 ulp where no
- * multiply-add is fused.  tanh is 1 long before that, and saves it. */
+ * 6e-19 (f64).  Where e^y itself is the answer (`far`: sigmoid of a very negative x), one product is too little in f32:
+ * what ln 2 lacks there, 1.9e-9 n, is 4 ulp at sigmoid(-87).  Where a multiply-add is fused that much is put right beside the
+ * polynomial, so nothing waits for it.  Elsewhere n ln 2 is rounded too (67 ulp), and ln 2 comes in two parts, the first of
+ * so few bits that n times it is exact.  tanh is 1 long before that, and saves it. */
 INLINE V FN(exp_parts)(V y, V *scale, const int far)
 {
     y = FN(vmax)(FN(vset)(EXP_LOWEST), y);
 #if REAL == 32
     const V magic = FN(vset)(12582912.0f);      /* 1.5 * 2^23: the sum's low bits are round(y log2 e) */
     const V m = FN(vfma)(y, FN(vset)(1.44269504f), magic), n = m - magic;
+#if defined(RNN_V4) || defined(RNN_V3) || defined(RNN_NEON)
+    const V r = FN(vfma)(n, FN(vset)(-0.693147180560f), y);
+    const V all = far ? FN(vfma)(n, FN(vset)(1.9046542e-9f), r) : r;
+#else
     const V r = far ? FN(vfma)(n, FN(vset)(2.12194440055e-4f), FN(vfma)(n, FN(vset)(-0.693359375f), y))
                     : FN(vfma)(n, FN(vset)(-0.693147180560f), y);
+    const V all = r;
+#endif
     const V r2 = r * r;
     *scale = (V)(((VI)m << 23) + ((VI){0} + 0x3F800000));
     const V c01 = FN(vfma)(FN(vset)(1.66665733819e-1f), r, FN(vset)(0.5f));
@@ -202,7 +209,7 @@ INLINE V FN(exp_parts)(V y, V *scale, const int far)
     const V magic = FN(vset)(6755399441055744.0);   /* 1.5 * 2^52 */
     const V m = FN(vfma)(y, FN(vset)(1.4426950408889634), magic), n = m - magic;
     const V r = FN(vfma)(n, FN(vset)(-1.9082149292705878e-10), FN(vfma)(n, FN(vset)(-0x1.62e42fee00000p-1), y));
-    const V r2 = r * r, r4 = r2 * r2;
+    const V r2 = r * r, r4 = r2 * r2, all = r;
     *scale = (V)(((VI)m << 52) + ((VI){0} + 0x3FF0000000000000));
     const V c01 = FN(vfma)(FN(vset)(1.6666666666666671438e-1), r, FN(vset)(0.5));
     const V c23 = FN(vfma)(FN(vset)(8.3333333333255446996e-3), r, FN(vset)(4.1666666666666670074e-2));
@@ -212,7 +219,7 @@ INLINE V FN(exp_parts)(V y, V *scale, const int far)
     const V c8to10 = FN(vfma)(FN(vset)(2.0915442297780115216e-9), r2, c89);
     const V q = FN(vfma)(FN(vfma)(c8to10, r4, FN(vfma)(c67, r2, c45)), r4, FN(vfma)(c23, r2, c01));
 #endif
-    return FN(vfma)(q, r2, r);
+    return FN(vfma)(q, r2, all);
 }
 
 INLINE V FN(vsigmoid)(V x)

@@ -47,30 +47,27 @@ class Cell(Module):
         -------
         h : ndarray, or the pair (h, c) for an LSTM
         """
+        new = None
         if type(x) is np.ndarray and 1 <= x.ndim <= 2:
-            new = None
             if not self._two or state is None:
                 new = self._lean_step(x, state, None)
             elif type(state) is tuple and len(state) == 2:
                 new = self._lean_step(x, *state)
-            if new is not None:
-                return new
-        return _first(self._layer(*self._one_step(x, state))[1])
+        return _first(self._layer(*self._one_step(x, state))[1]) if new is None else new
 
     def _lean_step(self, x, h, c):
         """The step where the arrays are what the engine takes as they are, and few; None elsewhere."""
-        shape = (*x.shape[:-1], self.hidden_size)
-        batch = 1 if x.ndim == 1 else shape[0]
+        H, dtype = self.hidden_size, self.dtype
+        batch, shape = (len(x), (len(x), H)) if x.ndim == 2 else (1, (H,))
         weights, steps = self._layer._current().weights, self._steps
         if steps is None or steps.weights is not weights or steps.batch != batch:
             if self._work * batch > LEAN:
                 return None
             self._steps = steps = _engine.Steps(weights, batch)
-        h_new = np.empty(shape, self.dtype)
-        c_new = np.empty(shape, self.dtype) if self._two else None
+        h_new, c_new = np.empty(shape, dtype), np.empty(shape, dtype) if self._two else None
         if not steps.advance(x, h, c, h_new, c_new):
             return None
-        return (h_new, c_new) if self._two else h_new
+        return h_new if c_new is None else (h_new, c_new)
 
     def record(self, x, state=None):
         """One step that can be walked back.

@@ -305,7 +305,7 @@ def pad(sequences: Sequence, value=0, *, batch_first: bool = False):
             "equal but for the first axis"
         )
     lengths = np.array([len(array) for array in arrays], np.int64)
-    dtype = np.result_type(*(array for array in arrays if array.size or len(arrays) == 1))
+    dtype = np.result_type(*([array for array in arrays if array.size] or arrays))  # np.asarray([]) is float
     x = np.full((len(arrays), lengths.max(), *shapes.pop()), value, dtype)
     for row, array in zip(x, arrays, strict=True):
         row[: len(array)] = array

@@ -200,7 +200,7 @@ class AutoRegressive(SequenceModelBase):
         weights = state["weights_"].items(self.order_ + 1)
         self.weights_ = [field.array((1 + self.n_exog_ + k * width, width))
                          for k, field in enumerate(weights)]
-        self.covariances_ = [field.array((width, width))
+        self.covariances_ = [_covariance(field, width)
                              for field in state["covariances_"].items(self.order_ + 1)]
         if "criterion_" in state:
             self.criterion_ = state["criterion_"].array((None,), finite=False)
@@ -214,7 +214,7 @@ class AutoRegressive(SequenceModelBase):
         """The matrix that shifts the window by one step, ``(order·F, order·F)``."""
         size, width = self.order_ * self.n_features_, self.n_features_
         companion = np.eye(size, k=-width)
-        companion[:width] = self.coef_.transpose(1, 0, 2).reshape(width, size)
+        companion[:width] = self.coef_.transpose(1, 0, 2).reshape(width, size)[:size]
         return companion
 
     @property
@@ -358,3 +358,13 @@ class AutoRegressive(SequenceModelBase):
                 joint[seen], full[seen], full[:, seen] = value[seen], 0.0, 0.0
             window, spread = joint[:size], full[:size, :size]
         return mean, covariance
+
+
+def _covariance(field, width):
+    """A covariance from a file: symmetric, and no direction has a variance below 0 but for rounding."""
+    found = field.array((width, width))
+    largest = np.abs(found).max(initial=0)
+    if not np.allclose(found, found.T, rtol=0, atol=1e-9 * largest) \
+            or np.linalg.eigvalsh(found).min(initial=0) < -1e-9 * largest:
+        raise field.refuse("a covariance, symmetric and without negative variances")
+    return found

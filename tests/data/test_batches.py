@@ -81,3 +81,9 @@ def test_buckets_hold_every_row_once_and_pad_little(rng, seed):
         same_bits(np.concatenate(groups), np.concatenate(buckets(lengths, 8, seed=seed)))
         other = buckets(lengths, 8, seed=seed + 1)
         assert [g.tolist() for g in other] != [g.tolist() for g in groups]
+
+
+def test_pad_of_empty_sequences_alone():
+    x, lengths = pad([[], []])
+    assert x.shape == (0, 2)
+    assert lengths.tolist() == [0, 0]

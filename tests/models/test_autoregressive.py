@@ -256,3 +256,15 @@ def test_too_little_data_is_refused_by_name():
         model.predict(np.arange(3.0), exog=np.ones(3))
     assert model.score([np.ones(3)], exog=[np.ones(3)]) == pytest.approx(
         model.log_prob(np.ones(3), exog=np.ones(3)) / 3)
+
+
+def test_no_lag_and_several_features(rng):
+    """White noise: the mean and its covariance are all there is."""
+    x = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 3)) + [1, -2, 3]
+    model = AutoRegressive(0).fit([x])
+    mean, variance = model.predict(x[:5])
+    np.testing.assert_allclose(mean, x.mean(axis=0), rtol=1e-9)
+    assert np.isfinite(model.log_prob(x))
+    drawn = model.sample(20_000, seed=0)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(x.T, bias=True), atol=0.1 * np.abs(np.cov(x.T)).max())
+    assert np.shape(variance) == (3,)

@@ -29,7 +29,7 @@ def set_kept_memory(limit):
     >>> import rnncore as rc
     >>> rc.set_kept_memory(2**28)
     """
-    _engine.set_kept_limit(min(as_size(limit, "limit", least=0), 2**63 - 1))
+    _engine.set_kept_limit(as_size(limit, "limit", least=0))
 
 
 def release_memory():

@@ -32,12 +32,19 @@ except ImportError as error:
 if not (_ROOT / "viz").is_dir():        # a checkout: viz/ stands beside this package
     __path__.append(str(_ROOT.parent))
 
-from .cells import GRUCell, LSTMCell, RNNCell
-from .layers import GRU, LSTM, RNN
-from .memory import kept_memory, release_memory, set_kept_memory
-from .threads import build_info, num_threads, set_num_threads, threads
+from .recurrent.cells import GRUCell, LSTMCell, RNNCell
+from .recurrent.layers import GRU, LSTM, RNN
+from .settings import (
+    build_info,
+    kept_memory,
+    num_threads,
+    release_memory,
+    set_kept_memory,
+    set_num_threads,
+    threads,
+)
 
-_ROOMS = ("data", "debug", "init", "io", "models", "nn", "optim", "tasks", "train", "viz")
+_ROOMS = ("data", "init", "io", "models", "nn", "optim", "tasks", "train", "viz")
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell", "build_info", "kept_memory",
            "num_threads", "release_memory", "set_kept_memory", "set_num_threads", "threads", "__version__", *_ROOMS]

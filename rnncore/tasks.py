@@ -374,8 +374,8 @@ def learn(task, network, *, updates=None, seconds=None, goal=None, batch_size=32
     -------
     Curve
     """
-    from rnncore.models.estimator import progress_bar
-    from rnncore.models.networks import descend
+    from rnncore.models.interface.estimator import progress_bar
+    from rnncore.models.networks.networks import descend
     from rnncore.optim import Adam
 
     if updates is None and seconds is None:

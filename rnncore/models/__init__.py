@@ -19,17 +19,17 @@ from __future__ import annotations
 import importlib
 
 _MODELS = {
-    "AutoRegressive": "autoregressive",
-    "Markov": "markov",
-    "HiddenMarkov": "hidden_markov",
-    "SwitchingAutoRegressive": "switching",
-    "Recurrent": "recurrent",
-    "SequenceClassifier": "classifier",
+    "AutoRegressive": "windows.autoregressive",
+    "Markov": "windows.markov",
+    "HiddenMarkov": "chains.hidden_markov",
+    "SwitchingAutoRegressive": "chains.switching",
+    "Recurrent": "networks.recurrent",
+    "SequenceClassifier": "networks.classifier",
 }
 _HOMES = _MODELS | {
-    "SequenceModelBase": "base",
-    "Gaussian": "base",
-    "NotFittedError": "base",
+    "SequenceModelBase": "interface.base",
+    "Gaussian": "interface.base",
+    "NotFittedError": "interface.base",
 }
 
 __all__ = [*_HOMES, "load"]
@@ -58,7 +58,7 @@ def load(path):
     -------
     the model, of the class that wrote the file
     """
-    from .storage import load_model
+    from rnncore.models.interface.storage import load_model
 
     kind, params, state = load_model(path)
     if kind not in _MODELS:

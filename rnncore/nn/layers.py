@@ -8,7 +8,7 @@ from rnncore._checks import as_array, as_flag, as_probability, as_real, as_seed,
 from rnncore.module import LOCK, Module, Packed
 from rnncore.nn.product import outer, rows_times
 from rnncore.nn.record import Record, as_indices
-from rnncore.tape import Gradients
+from rnncore.recurrent.tape import Gradients
 
 
 class Embedding(Module):

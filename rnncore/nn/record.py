@@ -8,7 +8,7 @@ import numpy as np
 
 from rnncore._checks import as_array, as_real
 from rnncore.module import Module
-from rnncore.tape import Gradients
+from rnncore.recurrent.tape import Gradients
 
 
 class Record:

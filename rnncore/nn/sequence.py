@@ -10,11 +10,11 @@ import numpy as np
 from rnncore._checks import as_seed
 from rnncore.init import forget_bias
 from rnncore.io.fields import Field, named_errors
-from rnncore.layers import GRU, LSTM, RNN
 from rnncore.module import LOCK, Module
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
-from rnncore.tape import Gradients
+from rnncore.recurrent.layers import GRU, LSTM, RNN
+from rnncore.recurrent.tape import Gradients
 
 # The five cells that runs are made of, by the name the command line and checkpoints use.
 CELLS: dict[str, tuple[type, dict]] = {

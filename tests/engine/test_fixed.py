@@ -30,7 +30,7 @@ def test_what_is_fixed_cannot_be_set_or_deleted(thing):
     thing, fixed = thing
     for name, other in fixed.items():
         before = getattr(thing, name)
-        said = "has no setter" if isinstance(thing, rc.tape.Tape) else f"fixed when a {type(thing).__name__} is made"
+        said = "has no setter" if isinstance(thing, rc.recurrent.tape.Tape) else f"fixed when a {type(thing).__name__} is made"
         with pytest.raises(AttributeError, match=rf"{name}.*{said}"):
             setattr(thing, name, other)
         with pytest.raises(AttributeError, match=name):

@@ -150,7 +150,7 @@ def test_an_interrupted_record_takes_no_mask(monkeypatch, rng):
 
 def test_a_hidden_markov_pass_is_interrupted(monkeypatch, rng):
     """A look between the sequences and between what is done to each; what was there before stays."""
-    from rnncore.models import em
+    from rnncore.models.chains import em
 
     sequences = [rng.integers(0, 9, size=5000) for _ in range(400)]
     model = rc.models.HiddenMarkov(24, n_iter=2, tol=0, random_state=0).fit(sequences[:2])

@@ -21,7 +21,7 @@ from support import make
 import rnncore as rc
 from fuzz.case import limit_memory
 from rnncore import data, init, io, models, nn, optim, tasks, train, viz
-from rnncore.sample import sample_text
+from rnncore.command.sample import sample_text
 
 SECONDS = 5
 

@@ -11,8 +11,8 @@ from sklearn.model_selection import GridSearchCV
 from rnncore import models
 from rnncore.io.safetensors import DamagedFileError, save_arrays
 from rnncore.models import AutoRegressive, Markov, NotFittedError
-from rnncore.models.base import progress_bar
-from rnncore.models.sequences import Alphabet, as_list, as_real
+from rnncore.models.interface.base import progress_bar
+from rnncore.models.interface.sequences import Alphabet, as_list, as_real
 
 RNG = np.random.default_rng(3)
 

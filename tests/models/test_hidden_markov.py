@@ -222,7 +222,7 @@ def test_finds_the_states_that_made_the_data(rng):
 
 @pytest.mark.parametrize("kind", ["categorical", "diag", "full"])
 def test_nothing_depends_on_threads(rng, kind, monkeypatch):
-    monkeypatch.setattr("rnncore.models.em.ALONE_BELOW", 0)
+    monkeypatch.setattr("rnncore.models.chains.em.ALONE_BELOW", 0)
     values, sequences = random_parameters(rng, 5, kind), random_sequences(rng, kind)
     fits = []
     for threads in (1, 2, 3):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnncore import _lattice
-from rnncore.models import em
-from rnncore.models.emissions import CategoricalEmission, GaussianEmission
+from rnncore.models.chains import em
+from rnncore.models.chains.emissions import CategoricalEmission, GaussianEmission
 
 # Every sum has positive terms, so an error is at most eps times the operations on one path
 # through the lattice: below 10 a step and state, 1e3 · 2e-16 here.

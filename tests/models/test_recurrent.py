@@ -7,8 +7,8 @@ import pytest
 
 from rnncore import models
 from rnncore.models import Recurrent
-from rnncore.models import recurrent as module
-from rnncore.models.feed import RealFeed, SymbolFeed, lanes, windows
+from rnncore.models.networks import recurrent as module
+from rnncore.models.networks.feed import RealFeed, SymbolFeed, lanes, windows
 
 TEXT = "the cat sat on the mat. the dog sat on the log. " * 30
 RAGGED = [np.arange(n) % 4 for n in (0, 1, 2, 3, 40, 0, 7, 25)]

@@ -10,7 +10,7 @@ from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
 
 import rnncore as rc
 from rnncore.models import HiddenMarkov, SwitchingAutoRegressive
-from rnncore.models.regimes import steady_state
+from rnncore.models.chains.regimes import steady_state
 
 FLAGS = list(itertools.product([True, False], repeat=3))  # mean, ar, variance
 
@@ -228,7 +228,7 @@ def test_a_far_level_costs_no_digits(rng, form):
 
 
 def test_nothing_depends_on_threads(rng, monkeypatch):
-    monkeypatch.setattr("rnncore.models.em.ALONE_BELOW", 0)
+    monkeypatch.setattr("rnncore.models.chains.em.ALONE_BELOW", 0)
     sequences = [random_model(rng, 2, 1, 2).sample(k, seed=k) for k in (40, 1, 30, 55, 20)]
     found = []
     for threads in (1, 2):

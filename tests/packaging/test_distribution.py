@@ -102,7 +102,7 @@ def test_metadata(checkout, wheel_files):
     assert metadata["Requires-Python"] == ">=3.11"
     needed = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
     assert sorted(needed) == sorted(project["dependencies"])
-    assert b"rnncore = rnncore.cli:main" in wheel_files[f"{about}/entry_points.txt"]
+    assert b"rnncore = rnncore.command.cli:main" in wheel_files[f"{about}/entry_points.txt"]
     assert f"{about}/licenses/LICENSE" in wheel_files
 
 

@@ -1,0 +1,122 @@
+"""results.json, the figures and a plain page that shows them: a folder that opens anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+import rnncore
+from rnncore.command.debug.figures import NAMES, draw_all
+from rnncore.command.debug.runs import LATER, Budget, Run
+from rnncore.command.options import write_folder
+from rnncore.data import Corpus
+
+# What a report consists of, and the entries of its results.json.
+FILES = ("results.json", "index.html", *(f"{name}.png" for name in NAMES))
+KEYS = ("version", "build", "text", "budget", "cells", "files")
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'">
+<title>rnncore debug</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto }}
+table {{ border-collapse: collapse }}
+th, td {{ padding: .3rem .9rem; border-bottom: 1px solid #8886; text-align: right }}
+th:first-child, td:first-child {{ text-align: left }}
+img {{ max-width: 100%; background: white; border-radius: 4px }}
+figure {{ margin: 2rem 0 }}
+code {{ overflow-wrap: anywhere }}
+</style>
+<h1>Where the gradient dies</h1>
+<p>{text}</p>
+<p>{budget}</p>
+<table>
+<tr><th>cell<th>parameters<th>bits per character<th>gradient half-life<th>left at lag {later}
+<th>seconds</tr>
+{rows}
+</table>
+<p>Bits per character are on held-out text. The gradient's half-life is the first lag k whose
+Jacobian norm ‖∂s<sub>T</sub>/∂s<sub>T−k</sub>‖ is under half of lag 1's; what is left at lag
+{later} is a share of lag 1's, too. All numbers:
+<a href="results.json">results.json</a>.</p>
+{figures}
+</html>
+"""
+
+
+def write_report(out, corpus: Corpus, budget: Budget, runs: list[Run]) -> list[Path]:
+    """Write results.json, the figures and index.html into the folder `out`.
+
+    Returns
+    -------
+    list of Path
+        What was written, index.html last.
+    """
+    figures = draw_all(runs)
+    contents = {name: png for name, (png, _) in figures.items()}
+    contents["index.html"] = _page(corpus, budget, runs, figures).encode()
+    return write_folder(Path(out), FILES[0], as_json(corpus, budget, runs), contents)
+
+
+def as_json(corpus: Corpus, budget: Budget, runs: list[Run]) -> dict:
+    """Everything that was measured, as plain JSON values."""
+    return {
+        "version": rnncore.__version__,
+        "build": rnncore.build_info(),
+        "text": {
+            "name": corpus.name,
+            "sha256": corpus.sha256,
+            "characters": len(corpus.train) + len(corpus.valid),
+            "held_out": len(corpus.valid),
+            "vocabulary": len(corpus.vocabulary),
+        },
+        "budget": asdict(budget),
+        "cells": [
+            {
+                "cell": run.cell,
+                "label": run.label,
+                "parameters": run.parameters,
+                "bits_per_character": _finite([run.bits])[0],
+                "gradient_half_life": run.half_life,
+                "seconds": run.seconds,
+                "jacobian_norms": _finite(run.decay),
+                "losses_in_nats": _finite(run.losses),
+            }
+            for run in runs
+        ],
+    }
+
+
+def _finite(values) -> list[float | None]:
+    """JSON has no NaN and no infinity: null."""
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def _page(corpus: Corpus, budget: Budget, runs: list[Run], figures) -> str:
+    rows = "\n".join(
+        f"<tr><td>{escape(run.label)}<td>{run.parameters:,}<td>{run.bits_text}"
+        f"<td>{run.half_life_text}<td>{run.left_text}<td>{run.seconds:.1f}</tr>"
+        for run in runs
+    )
+    pictures = "\n".join(
+        f'<figure><img src="{escape(name)}" alt="{escape(caption)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for name, (_, caption) in figures.items()
+    )
+    return _PAGE.format(
+        text=f"Text: {escape(str(corpus))}.",
+        budget=f"Every cell: {budget.updates:,} updates of {budget.batch_size} rows × "
+        f"{budget.window} steps, {budget.hidden_size} hidden units, Adam at {budget.lr:g}, "
+        f"seed {budget.seed}.",
+        later=LATER,
+        rows=rows,
+        figures=pictures,
+    )

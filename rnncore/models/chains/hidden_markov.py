@@ -1,0 +1,425 @@
+"""A hidden state that summarises the past: the hidden Markov model.
+
+    p(x_1 … x_T) = Σ_z π(z_1) Π_t A(z_{t-1}, z_t) · b(x_t | z_t)
+
+Everything over time runs in ``rnncore._lattice``; this file is the model's
+settings, checks and answers. Names, priors and the rule for stopping are
+hmmlearn's, and so are the numbers.
+"""
+
+from __future__ import annotations
+
+import bisect
+
+import numpy as np
+
+from rnncore._lattice import Chain
+from rnncore.models.interface.base import Gaussian, check_length, check_option, generator
+
+from .chain_model import ChainModel, Parameter, check_distribution, check_shape
+from .em import Rows, filtered
+from .emissions import CategoricalEmission, GaussianEmission, normalised
+from .start import centres
+
+EMISSIONS = ("categorical", "gaussian")
+COVARIANCES = ("diag", "full")
+
+
+class HiddenMarkov(ChainModel):
+    """Hidden Markov model of symbols or of real vectors, fitted by EM.
+
+    Parameters
+    ----------
+    n_states : int
+    emission : {"categorical", "gaussian"}
+        Categorical reads text or integer symbols, Gaussian reads (T, F) real arrays.
+    covariance_type : {"diag", "full"}
+    n_iter : int
+        The largest number of EM steps.
+    tol : float
+        Stop when a step raises the log likelihood by less.
+    n_init : int
+        Starts; the most likely end is kept. One is enough when everything is set.
+    random_state : int, optional
+        Seed of what is not set before `fit`.
+    startprob_prior, transmat_prior, emissionprob_prior : float or array
+        Dirichlet priors; 1 is none.
+    means_prior, means_weight : float or array
+        Normal prior of the means: where, and how many observations it counts for.
+    covars_prior, covars_weight : float or array
+        Inverse gamma (diag) or inverse Wishart (full) prior of the covariances.
+    min_covar : float
+        Added to the diagonal of the covariance that `fit` starts from.
+    alphabet : str or int, optional
+        The characters, or the number of symbols; by default those of `fit`.
+    missing : {"refuse", "mask"}
+        Masked: a row with a NaN in it, a symbol -1, or what a numpy masked array masks, is
+        a step of which nothing is known.
+    warm_start : bool
+        Whether `fit` goes on from what the last `fit` learnt.
+
+    Attributes
+    ----------
+    startprob_ : ndarray (n,)
+    transmat_ : ndarray (n, n)
+        Row i holds the probabilities of what follows state i.
+    emissionprob_ : ndarray (n, n_symbols)
+    means_ : ndarray (n, F)
+    covars_ : ndarray (n, F) for "diag", (n, F, F) for "full"
+        All of these may be set: to use them as they are, or for `fit` to start from.
+    history_ : ndarray
+        Log likelihood before every EM step. It never falls but for what a prior pulls.
+    converged_ : bool
+        Whether `tol` was met within `n_iter` steps.
+
+    Notes
+    -----
+    The same bits come out for any number of threads. Zeros in `startprob_` and
+    `transmat_` stay zeros, so a left-to-right chain stays one. A state that no data
+    supports keeps its parameters.
+
+    Examples
+    --------
+    Hidden weather, seen only through what somebody does that day.
+
+    >>> model = HiddenMarkov(2)
+    >>> model.startprob_ = [0.6, 0.4]
+    >>> model.transmat_ = [[0.7, 0.3], [0.4, 0.6]]              # rainy, sunny
+    >>> model.emissionprob_ = [[0.1, 0.4, 0.5], [0.6, 0.3, 0.1]]  # walk, shop, clean
+    >>> log_prob, path = model.decode([0, 1, 2])
+    >>> float(np.exp(log_prob).round(5)), path
+    (0.01344, array([1, 0, 0]))
+    >>> model.posteriors([0, 1, 2])[-1].round(3)
+    array([0.864, 0.136])
+    """
+
+    startprob_ = Parameter()
+    transmat_ = Parameter()
+    emissionprob_ = Parameter()
+    means_ = Parameter()
+    covars_ = Parameter()
+
+    def __init__(self, n_states=2, emission="categorical", covariance_type="diag", *, n_iter=100,
+                 tol=1e-2, n_init=1, random_state=None, startprob_prior=1.0, transmat_prior=1.0,
+                 emissionprob_prior=1.0, means_prior=0.0, means_weight=0.0, covars_prior=1e-2,
+                 covars_weight=1.0, min_covar=1e-3, alphabet=None, missing="refuse",
+                 warm_start=False):
+        self.n_states = n_states
+        self.emission = emission
+        self.covariance_type = covariance_type
+        self.n_iter = n_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.random_state = random_state
+        self.startprob_prior = startprob_prior
+        self.transmat_prior = transmat_prior
+        self.emissionprob_prior = emissionprob_prior
+        self.means_prior = means_prior
+        self.means_weight = means_weight
+        self.covars_prior = covars_prior
+        self.covars_weight = covars_weight
+        self.min_covar = min_covar
+        self.alphabet = alphabet
+        self.missing = missing
+        self.warm_start = warm_start
+
+    # -- answering ------------------------------------------------------------------
+    def predict(self, context=None):
+        """The next element after `context`: probabilities (n_symbols,), or a `Gaussian`."""
+        values = self._ready()
+        x = self._rows(self._check(context, "context"))
+        return self._mixture(values, self._ahead(values, x)[-1])
+
+    def one_step(self, sequence):
+        """`predict` at every step of a sequence from its own past: one pass over it."""
+        values = self._ready()
+        x = self._rows(self._check(sequence))
+        return self._mixture(values, self._ahead(values, x)[:-1])
+
+    def _ahead(self, values, x):
+        """p(z_t | x_<t) for t = 0 … T, (T + 1, n)."""
+        (log_prob,), (alpha,) = filtered(*self._build(values), Rows.pack([x]))
+        if (log_prob == -np.inf).any():
+            raise ValueError(f"step {int(np.argmax(log_prob == -np.inf))} of the sequence has "
+                             "probability 0 under this model, so nothing can be said of what "
+                             "follows; give it an emissionprob_prior above 1 and fit again")
+        return np.concatenate([values["startprob_"][None], alpha @ values["transmat_"]])
+
+    def _mixture(self, values, weights):
+        emission = self._emission(values)
+        if self.emission == "categorical":
+            return emission.predict(weights)
+        return Gaussian(*emission.predict(weights))
+
+    def sample(self, length, context=None, seed=None):
+        """Draw `length` elements that follow `context`; the same seed gives the same bits."""
+        return self.sample_states(length, context, seed)[0]
+
+    def sample_states(self, length, context=None, seed=None):
+        """`sample`, and the hidden path (length,) that it took."""
+        values, length, rng = self._ready(), check_length(length), generator(seed)
+        weights = self._ahead(values, self._rows(self._check(context, "context")))[-1]
+        rows = [np.cumsum(row).tolist() for row in values["transmat_"]]
+        row, states = np.cumsum(weights).tolist(), np.empty(length, np.int64)
+        for t, u in enumerate(rng.random(length).tolist()):
+            states[t] = state = min(bisect.bisect_right(row, u * row[-1]), len(row) - 1)
+            row = rows[state]
+        drawn = self._emission(values).sample(states, rng)
+        return (drawn if self._real else self._alphabet.decode(drawn)), states
+
+    def filter(self):
+        """A filter that is fed one observation at a time.
+
+        Examples
+        --------
+        >>> model = HiddenMarkov(2, random_state=0, n_iter=5).fit(["abbaabba" * 5])
+        >>> f = model.filter()
+        >>> for symbol in "abb":
+        ...     p = f.step(symbol)
+        >>> bool(np.allclose(f.log_prob, model.log_prob("abb"))), p.shape
+        (True, (2,))
+        """
+        return Filter(self, self._ready())
+
+    @property
+    def n_parameters_(self):
+        """Free numbers of the model."""
+        values, n = self._ready(), self.n_states
+        if self.emission == "categorical":
+            return n * n - 1 + n * (values["emissionprob_"].shape[1] - 1)
+        F = values["means_"].shape[1]
+        return n * n - 1 + n * (F + (F if self.covariance_type == "diag" else F * (F + 1) // 2))
+
+    # -- what the base asks for --------------------------------------------------------
+    def _parameters(self):
+        check_option("emission", self.emission, EMISSIONS)
+        check_option("covariance_type", self.covariance_type, COVARIANCES)
+        own = ("emissionprob_",) if self.emission == "categorical" else ("means_", "covars_")
+        return ("startprob_", "transmat_", *own)
+
+    def _shapes(self, values):
+        n, values = self.n_states, {name: values[name] for name in self._parameters()}
+        check_distribution("startprob_", values["startprob_"], (n,))
+        check_distribution("transmat_", values["transmat_"], (n, n))
+        if self.emission == "categorical":
+            symbols = values["emissionprob_"].shape[-1] if values["emissionprob_"].ndim else 0
+            check_distribution("emissionprob_", values["emissionprob_"], (n, symbols))
+            return values
+        F = values["means_"].shape[-1] if values["means_"].ndim == 2 else 1
+        check_shape("means_", values["means_"], (n, F))
+        if self.covariance_type == "diag":
+            covars = check_shape("covars_", values["covars_"], (n, F))
+            if (covars <= 0).any():
+                raise ValueError(f"covars_: got {covars.min():.3g}, expected variances above 0")
+        else:
+            covars = check_shape("covars_", values["covars_"], (n, F, F))
+            if not np.allclose(covars, covars.transpose(0, 2, 1), rtol=1e-8, atol=1e-10):
+                raise ValueError("covars_: got a matrix that is not symmetric, expected symmetric "
+                                 "positive definite ones")
+        return values
+
+    def _build(self, values):
+        return Chain(values["startprob_"], values["transmat_"]), self._emission(values)
+
+    def _emission(self, values):
+        if self.emission == "categorical":
+            return CategoricalEmission(values["emissionprob_"])
+        return GaussianEmission(values["means_"], values["covars_"])
+
+    def _set_kind(self, values):
+        """Parameters that were set and never fitted say what sequences there are."""
+        if self.emission == "gaussian":
+            self.__dict__.setdefault("kind_", "real")
+            self.__dict__.setdefault("n_features_", values["means_"].shape[1])
+        else:
+            symbols = self.alphabet or values["emissionprob_"].shape[1]
+            self.__dict__.setdefault("kind_", "text" if isinstance(symbols, str) else "ids")
+            self.__dict__.setdefault("alphabet_", symbols)
+
+    def _check_kind(self, values):
+        kind = self.__dict__.get("kind_")
+        if kind is None:  # set, not fitted
+            return
+        if (kind == "real") != (self.emission == "gaussian"):
+            raise ValueError(f"kind_: got {kind!r}, with emission={self.emission!r}")
+        if kind == "real":
+            check_shape("means_", values["means_"], (self.n_states, self.n_features_))
+        elif values["emissionprob_"].shape[1] < self._alphabet.size:
+            raise ValueError(f"emissionprob_: got {values['emissionprob_'].shape[1]} columns, "
+                             f"expected one for each of {self._alphabet.size} symbols")
+
+    # -- data ------------------------------------------------------------------------------
+    def _rows(self, array):
+        return array
+
+    def _known(self, array):
+        return int(np.sum(~np.isnan(array).any(axis=1) if self._real else array >= 0))
+
+    def _read_rows(self, sequences):
+        self._parameters()
+        if self.emission == "gaussian":
+            return self._read(_filled(sequences, np.nan), kinds=("real",))
+        check_option("missing", self.missing, ("refuse", "mask"))
+        gaps = None
+        if self.missing == "mask":
+            sequences, gaps = _without_gaps(sequences)
+        arrays = self._read(sequences, kinds=("text", "ids"))
+        if gaps is not None and self.kind_ == "ids":
+            arrays = [np.where(gap, -1, a) for a, gap in zip(arrays, gaps, strict=True)]
+        return arrays
+
+    def _check(self, sequence, name="sequence"):
+        if self._real:
+            return super()._check(_filled(sequence, np.nan), name)
+        if self.missing != "mask" or self.kind_ == "text" or sequence is None:
+            return super()._check(sequence, name)
+        (sequence,), (gap,) = _without_gaps([sequence])
+        return np.where(gap, -1, super()._check(sequence, name))
+
+    # -- learning ----------------------------------------------------------------------------
+    def _begin(self, rows, rng, given):
+        n = self.n_states
+        values = {"startprob_": rng.dirichlet(np.full(n, 10.0)),
+                  "transmat_": rng.dirichlet(np.ones(n), size=n)}
+        if self.emission == "categorical":
+            own = self._begin_categorical(rows.values, rng, given)
+        else:
+            own = self._begin_gaussian(rows.values, rng, given)
+        return values | own | given
+
+    def _begin_categorical(self, x, rng, given):
+        if "emissionprob_" in given:
+            self._widen(given["emissionprob_"].shape[-1])
+            return {}
+        symbols = self._alphabet.size
+        seen = np.bincount(x[x >= 0], minlength=symbols) + 1.0
+        return {"emissionprob_": normalised(seen * rng.gamma(1.0, size=(self.n_states, symbols)),
+                                            1.0)}
+
+    def _begin_gaussian(self, x, rng, given):
+        n = self.n_states
+        missing = np.isnan(x)
+        if missing.any():
+            x = x[~missing.any(axis=1)]
+        if len(x) == 0:
+            raise ValueError("sequences: got only missing values, expected at least one row")
+        means = given.get("means_")
+        if means is None:
+            means = centres(x, n, rng)
+        elif means.shape[-1:] != x.shape[1:]:
+            raise ValueError(f"sequences: got {x.shape[1]} features, expected as many as in the "
+                             f"means_ that were set, with shape {means.shape}")
+        if "covars_" in given:
+            return {"means_": means}
+        covar = np.atleast_2d(np.cov(x.T, bias=len(x) == 1))
+        covar = covar + self.min_covar * np.eye(len(covar))
+        one = np.diag(covar) if self.covariance_type == "diag" else covar
+        return {"means_": means, "covars_": np.tile(one, (n,) + (1,) * one.ndim)}
+
+    def _widen(self, symbols):
+        """The alphabet of a model whose emissionprob_ was set; it may be larger than the data's."""
+        found = self._alphabet.size
+        if found > symbols or (found < symbols and self.kind_ == "text"):
+            raise ValueError(f"sequences: got {found} different symbols, expected {symbols}, as in "
+                             "the emissionprob_ that was set; set one with a column for every "
+                             "symbol" + (", or give alphabet=" if self.kind_ == "text" else ""))
+        self.alphabet_ = symbols if self.kind_ == "ids" else self.alphabet_
+        return symbols
+
+    def _maximise(self, values, emission, found):
+        starts = np.maximum(self.startprob_prior - 1 + found.starts, 0)
+        pairs = np.maximum(self.transmat_prior - 1 + found.pairs, 0)
+        start, trans = values["startprob_"], values["transmat_"]
+        new = {"startprob_": normalised(np.where(start == 0, 0, starts), start),
+               "transmat_": normalised(np.where(trans == 0, 0, pairs), trans)}
+        if self.emission == "categorical":
+            new["emissionprob_"] = emission.maximise(found.sums, self.emissionprob_prior)
+        else:
+            new["means_"], new["covars_"] = emission.maximise(
+                found.sums, self.means_prior, self.means_weight, self.covars_prior,
+                self.covars_weight)
+        return new
+
+
+class Filter:
+    """Follows one sequence as it comes; made by `HiddenMarkov.filter`.
+
+    Attributes
+    ----------
+    log_prob : float
+        Log probability of everything seen so far.
+    n_seen : int
+    """
+
+    def __init__(self, model, values):
+        self._model, self._values = model, values
+        self._emission = model._emission(values)
+        with np.errstate(divide="ignore"):
+            self._log_start = np.log(values["startprob_"])
+            self._log_trans = np.log(values["transmat_"])
+        self.reset()
+
+    def reset(self):
+        """Forget everything seen."""
+        self._log_alpha, self.log_prob, self.n_seen = None, 0.0, 0
+
+    def step(self, x):
+        """Take one observation; returns p(state | everything seen), (n_states,)."""
+        one = x if isinstance(x, str) else np.atleast_1d(x)
+        if self._model._real:
+            one = one.reshape(1, -1)
+        row = self._model._check(one, "x")
+        if len(row) != 1:
+            raise ValueError(f"x: got {len(row)} elements, expected one")
+        n = len(self._log_start)
+        joint = self._log_ahead() + self._emission.on(row).log_likelihood()[0, :n]
+        norm = _log_sum(joint)
+        if norm == -np.inf:
+            raise ValueError(f"x: got {x!r}, which has probability 0 after what was seen; the "
+                             "filter stays where it was")
+        self._log_alpha = joint - norm
+        self.log_prob += float(norm)
+        self.n_seen += 1
+        with np.errstate(under="ignore"):
+            return np.exp(self._log_alpha)
+
+    def predict(self):
+        """What comes next, as `HiddenMarkov.predict`."""
+        with np.errstate(under="ignore"):
+            return self._model._mixture(self._values, np.exp(self._log_ahead()))
+
+    def _log_ahead(self):
+        """log p(z_t | x_<t), kept in logarithms, so that no state is ever lost."""
+        if self._log_alpha is None:
+            return self._log_start
+        return _log_sum(self._log_alpha[:, None] + self._log_trans)
+
+
+def _log_sum(x):
+    """log(sum(exp(x))) over the first axis."""
+    top = x.max(axis=0)
+    safe = np.where(top > -np.inf, top, 0)
+    with np.errstate(divide="ignore", under="ignore"):
+        return np.log(np.exp(x - safe).sum(axis=0)) + safe
+
+
+def _filled(sequences, blank):
+    """Masked arrays with `blank` where they are masked; anything else as it is."""
+    if isinstance(sequences, np.ma.MaskedArray):
+        return sequences.astype(np.result_type(sequences, type(blank))).filled(blank)
+    if isinstance(sequences, list) and any(isinstance(s, np.ma.MaskedArray) for s in sequences):
+        return [_filled(s, blank) for s in sequences]
+    return sequences
+
+
+def _without_gaps(sequences):
+    """Symbols with 0 in place of -1, and where that was, a list of each."""
+    if isinstance(sequences, str) or (np.ndim(sequences) == 1 if isinstance(sequences, np.ndarray)
+                                      else False):
+        sequences = [sequences]
+    filled = [s if isinstance(s, str) else np.asarray(_filled(s, -1)) for s in sequences]
+    if any(isinstance(s, str) for s in filled) or any(s.dtype.kind not in "iu" for s in filled
+                                                      if s.size):
+        return filled, [False] * len(filled)
+    gaps = [s == -1 for s in filled]
+    return [np.where(gap, 0, s).astype(np.int64) for s, gap in zip(filled, gaps, strict=True)], gaps

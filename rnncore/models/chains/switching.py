@@ -1,0 +1,387 @@
+"""A hidden state and a window together: the full latent autoregression.
+
+A regime follows a Markov chain; what comes next depends on the regime and on the
+last `order` elements:
+
+    y_t = μ_{s_t} + Σ_k Φ_{k,s_t} (y_{t-k} − μ_{s_{t-k}}) + ε_t,  ε_t ~ N(0, Σ_{s_t})   "mean"
+    y_t = ν_{s_t} + Σ_k Φ_{k,s_t} y_{t-k} + ε_t                                      "intercept"
+
+The first is Hamilton's (1989), where a regime's mean comes at once and enters the past
+by what it was then; the second lets the level drift to where the new regime pulls it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnncore._lattice import Chain
+from rnncore.models.interface.base import Gaussian, check_length, check_option, generator
+
+from . import regimes
+from .chain_model import ChainModel, Parameter, check_count, check_distribution, check_shape
+from .em import Rows, filtered
+from .emissions import normalised
+from .regimes import RegimeEmission, Settings
+from .start import centres
+
+FORMS = ("mean", "intercept")
+
+
+class SwitchingAutoRegressive(ChainModel):
+    """Autoregression whose mean, coefficients and variance a hidden regime switches.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of regimes K.
+    order : int
+        The window in steps, 0 or more.
+    form : {"mean", "intercept"}
+        Which of the two equations above. "mean" keeps track of ``K ** (order + 1)``
+        settings, "intercept" of K.
+    switching_mean, switching_ar, switching_variance : bool
+        Whether every regime has its own mean (or intercept), coefficients, covariance.
+    n_iter, tol, n_init, random_state, warm_start
+        As in `HiddenMarkov`.
+    missing : {"refuse", "mask"}
+        Masked: a step with NaN in it or in its window says nothing.
+
+    Attributes
+    ----------
+    transmat_ : ndarray (K, K)
+        Row i holds the probabilities of what follows regime i. The chain starts in its
+        steady state.
+    coef_ : ndarray (K, order, F, F)
+        ``coef_[s, k]`` is Φ of lag ``k + 1``: newest lag first.
+    means_ : ndarray (K, F)
+        μ, in the "mean" form.
+    intercept_ : ndarray (K, F)
+        ν, in the "intercept" form.
+    covars_ : ndarray (K, F, F)
+        All of these may be set: to use them as they are, or for `fit` to start from.
+    history_, converged_
+        As in `HiddenMarkov`.
+
+    Notes
+    -----
+    Probabilities are conditional on the first `order` elements, which count 0 in
+    `log_prob`. At equal parameters the numbers are those of statsmodels'
+    MarkovAutoregression ("mean") and MarkovRegression on lags ("intercept"). EM takes
+    means, coefficients and covariances one after the other in the "mean" form, and a
+    step of the transitions only as far as the steady state allows, so that the
+    likelihood never falls.
+
+    Examples
+    --------
+    >>> model = SwitchingAutoRegressive(2, order=1, switching_ar=False)
+    >>> model.transmat_ = [[0.95, 0.05], [0.1, 0.9]]
+    >>> model.means_ = [[-1.0], [3.0]]
+    >>> model.coef_, model.covars_ = np.full((2, 1, 1, 1), 0.5), np.full((2, 1, 1), 0.2)
+    >>> x = model.sample(300, seed=0)
+    >>> fitted = SwitchingAutoRegressive(2, order=1, switching_ar=False, random_state=0).fit([x])
+    >>> np.sort(fitted.means_.ravel()).round(0)
+    array([-1.,  3.])
+    """
+
+    transmat_ = Parameter()
+    means_ = Parameter()
+    intercept_ = Parameter()
+    coef_ = Parameter()
+    covars_ = Parameter()
+
+    def __init__(self, n_states=2, order=1, *, form="mean", switching_mean=True,
+                 switching_ar=True, switching_variance=False, n_iter=200, tol=1e-4, n_init=1,
+                 random_state=None, missing="refuse", warm_start=False):
+        self.n_states = n_states
+        self.order = order
+        self.form = form
+        self.switching_mean = switching_mean
+        self.switching_ar = switching_ar
+        self.switching_variance = switching_variance
+        self.n_iter = n_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.random_state = random_state
+        self.missing = missing
+        self.warm_start = warm_start
+
+    # -- answering -------------------------------------------------------------------
+    def posteriors(self, sequence):
+        """Probability of every regime at every step, (T, K); NaN at the first `order`."""
+        gamma = super().posteriors(sequence)
+        each = self._settings().n // self.n_states
+        by_regime = gamma.reshape(len(gamma), self.n_states, each).sum(axis=2)
+        return np.concatenate([np.full((self._skipped(sequence), self.n_states), np.nan),
+                               by_regime])
+
+    def decode(self, sequence):
+        """The most probable path of regimes and its log probability; -1 at the first `order`."""
+        log_prob, path = super().decode(sequence)
+        now = self._settings().now[path]
+        return log_prob, np.concatenate([np.full(self._skipped(sequence), -1), now])
+
+    def predict(self, context=None):
+        """`Gaussian` prediction of the element after `context`.
+
+        A context shorter than `order` is filled up with the model's overall level.
+        """
+        values, context = self._ready(), self._context(context)
+        self._check_window(context)
+        ahead = self._ahead(values, context)[-1:]
+        mean, variance = self._mixture(values, context[-self.order :][None, ::-1]
+                                       if self.order else context[None, :0], ahead)
+        return Gaussian(mean[0], variance[0])
+
+    def one_step(self, sequence):
+        """`predict` at every step of a sequence from its own past: one pass over it."""
+        values, x = self._ready(), self._check(sequence)
+        level = np.broadcast_to(self._level(values), (self.order, self.n_features_))
+        series = np.concatenate([level, x])
+        windows = np.stack([series[self.order - k : len(series) - k]
+                            for k in range(1, self.order + 1)], axis=1) if self.order else (
+            np.empty((len(x), 0, self.n_features_)))
+        ahead = self._ahead(values, x)
+        early = np.tile(ahead[:1], (min(self.order, len(x)), 1))
+        return Gaussian(*self._mixture(values, windows, np.concatenate([early, ahead])[: len(x)]))
+
+    def sample(self, length, context=None, seed=None):
+        """Draw (length, F) values that follow `context`; the same seed gives the same bits.
+
+        Without a context the series first runs for 50 steps that are not returned.
+        """
+        return self.sample_states(length, context, seed)[0]
+
+    def sample_states(self, length, context=None, seed=None):
+        """`sample`, and the regimes (length,) it went through."""
+        values, length, rng = self._ready(), check_length(length), generator(seed)
+        spare = 0 if len(self._check(context, "context")) or self.order == 0 else 50
+        context = self._check_window(self._context(context))
+        settings, order = self._settings(), self.order
+        ahead = self._ahead(values, context)[-1]
+        moves = np.cumsum(values["transmat_"], axis=1)
+        chance, noise = rng.random(length + spare), rng.standard_normal(
+            (length + spare, self.n_features_))
+        roots, level = np.linalg.cholesky(values["covars_"]), self._levels(values)
+        constant = regimes.constants(settings, level, values["coef_"], self.form == "mean")
+        series = np.concatenate([context[len(context) - order :], np.empty_like(noise)])
+        states, each = np.empty(length + spare, np.int64), settings.n // settings.K
+        for t in range(length + spare):
+            if t == 0:
+                cdf = np.cumsum(ahead)
+                now = min(np.searchsorted(cdf, chance[t] * cdf[-1], "right"), settings.n - 1)
+            else:
+                cdf = moves[settings.now[now]]
+                state = min(np.searchsorted(cdf, chance[t] * cdf[-1], "right"), settings.K - 1)
+                now = state * each + now // settings.K if settings.depth > 1 else state
+            states[t] = state = settings.now[now]
+            series[order + t] = constant[now] + roots[state] @ noise[t]
+            for k in range(order):
+                series[order + t] += values["coef_"][state, k] @ series[order + t - 1 - k]
+        return series[order + spare :], states[spare:]
+
+    @property
+    def n_parameters_(self):
+        """Free numbers of the model."""
+        self._ready()
+        K, F = self.n_states, self.n_features_
+        own = {True: K, False: 1}
+        return (K * (K - 1) + own[bool(self.switching_mean)] * F
+                + own[bool(self.switching_ar)] * self.order * F * F
+                + own[bool(self.switching_variance)] * F * (F + 1) // 2)
+
+    def _ahead(self, values, x):
+        """Probability of every setting at the steps `order` … T from what was seen before."""
+        chain, emission = self._build(values)
+        _, (alpha,) = filtered(chain, emission, Rows.pack([self._rows(x)]))
+        settings = emission.settings
+        return np.concatenate([settings.start(values["transmat_"])[None],
+                               alpha @ settings.transitions(values["transmat_"])])
+
+    def _mixture(self, values, windows, weights):
+        """Mean and variance (N, F) from windows (N, order, F), newest first, and settings."""
+        settings, coef = self._settings(), values["coef_"]
+        constant = regimes.constants(settings, self._levels(values), coef, self.form == "mean")
+        lines = np.einsum("skfg,nkg->nsf", coef, windows)[:, settings.now] + constant
+        mean = np.einsum("nt,ntf->nf", weights, lines)
+        variances = np.diagonal(values["covars_"], axis1=1, axis2=2)[settings.now]
+        spread = (lines - mean[:, None]) ** 2 + variances
+        return mean, np.einsum("nt,ntf->nf", weights, spread)
+
+    def _context(self, context):
+        """A context of at least `order` elements, filled up with the overall level."""
+        context = self._check(context, "context")
+        short = max(self.order - len(context), 0)
+        level = self._level(self.__dict__["_values"])
+        return np.concatenate([np.broadcast_to(level, (short, self.n_features_)), context])
+
+    def _check_window(self, context):
+        if np.isnan(context[len(context) - self.order :]).any():
+            raise ValueError("context: got NaN within the last `order` steps, expected values; "
+                             "continue from a complete window")
+        return context
+
+    def _level(self, values):
+        """Where the series stays on average if regimes change fast, (F,)."""
+        values = self._shapes(values)
+        share = regimes.steady_state(values["transmat_"])
+        level = share @ self._levels(values)
+        if self.form == "mean":
+            return level
+        pull = np.eye(len(level)) - np.einsum("s,skfg->fg", share, values["coef_"])
+        return np.linalg.lstsq(pull, level, rcond=None)[0]
+
+    # -- what the base asks for ----------------------------------------------------------
+    def _parameters(self):
+        check_option("form", self.form, FORMS)
+        check_count("order", self.order, least=0)
+        return ("transmat_", self._level_name, "coef_", "covars_")
+
+    @property
+    def _level_name(self):
+        return "means_" if self.form == "mean" else "intercept_"
+
+    def _levels(self, values):
+        return values[self._level_name]
+
+    def _settings(self):
+        tracked = self.form == "mean" and self.switching_mean
+        return Settings(self.n_states, self.order + 1 if tracked else 1)
+
+    def _shapes(self, values):
+        K, values = self.n_states, {name: values[name] for name in self._parameters()}
+        check_distribution("transmat_", values["transmat_"], (K, K))
+        level = self._levels(values)
+        F = level.shape[1] if level.ndim == 2 else 1
+        full = {self._level_name: (K, F), "coef_": (K, self.order, F, F), "covars_": (K, F, F)}
+        for name, shape in full.items():
+            if F == 1 and values[name].shape == shape[: values[name].ndim]:
+                values[name] = values[name].reshape(shape)  # (K,), (K, order) for one feature
+            check_shape(name, values[name], shape)
+        if self.form == "mean" and not self.switching_mean and np.ptp(values["means_"], 0).any():
+            raise ValueError("means_: got rows that differ, expected equal ones with "
+                             "switching_mean=False")
+        covars = values["covars_"]
+        if not np.allclose(covars, covars.transpose(0, 2, 1), rtol=1e-8, atol=1e-12) or (
+                np.linalg.eigvalsh(covars) <= 0).any():
+            raise ValueError("covars_: got a matrix that is not symmetric positive definite")
+        return values
+
+    def _check_kind(self, values):
+        kind = self.__dict__.get("kind_")
+        if kind is None:  # set, not fitted
+            return
+        if kind != "real":
+            raise ValueError(f"kind_: got {kind!r}, expected 'real'")
+        check_shape(self._level_name, self._levels(values), (self.n_states, self.n_features_))
+
+    def _build(self, values):
+        settings = self._settings()
+        # one intercept for all regimes is not one intercept any more about another centre
+        fixed = self.form == "intercept" and not self.switching_mean
+        centre = None if fixed else self.__dict__.get("_centre")
+        emission = RegimeEmission(settings, self._levels(values), values["coef_"],
+                                  values["covars_"], self.form == "mean",
+                                  np.zeros(self.n_features_) if centre is None else centre)
+        return Chain(settings.start(values["transmat_"]),
+                     settings.transitions(values["transmat_"])), emission
+
+    def _set_kind(self, values):
+        self.__dict__.setdefault("kind_", "real")
+        self.__dict__.setdefault("n_features_", self._levels(values).shape[1])
+
+    # -- data ---------------------------------------------------------------------------
+    def _read_rows(self, sequences):
+        self._parameters()
+        return [self._rows(a) for a in self._read(sequences, kinds=("real",))]
+
+    def _rows(self, x):
+        """z_t = [y_t, y_{t-1}, …, y_{t-order}] of the steps that have a whole window."""
+        steps = max(len(x) - self.order, 0)
+        first = self.order if steps else 0
+        return np.concatenate([x[first - k : first - k + steps] if steps else x[:0]
+                               for k in range(self.order + 1)], axis=1)
+
+    def _skipped(self, sequence):
+        return min(self.order, len(self._check(sequence)))
+
+    def _all_steps(self, steps, sequence):
+        return np.concatenate([np.zeros(self._skipped(sequence)), steps])
+
+    def _known(self, array):
+        return int(np.sum(~np.isnan(self._rows(array)).any(axis=1)))
+
+    # -- learning --------------------------------------------------------------------------
+    @property
+    def _switching(self):
+        return {"mean": self.switching_mean, "ar": self.switching_ar,
+                "variance": self.switching_variance}
+
+    def _begin(self, rows, rng, given):
+        z = rows.values[~np.isnan(rows.values).any(axis=1)]
+        if len(z) == 0:
+            raise ValueError("sequences: got no step with a whole window of values, expected at "
+                             "least one")
+        K, F = self.n_states, self.n_features_
+        self._centre = z[:, :F].mean(axis=0)
+        values = self._pooled(z)
+        # regimes differ in level or in the size of the residual: clusters of both to begin with
+        residual = z @ regimes.residual_maps(
+            Settings(K, 1), self._levels(values), values["coef_"], self.form == "mean"
+        )[0, :, 1:].T
+        features = np.concatenate([z[:, :F], np.abs(residual - residual.mean(axis=0))], axis=1)
+        features /= features.std(axis=0) + np.finfo(float).tiny
+        centre = centres(features, K, rng)
+        label = np.stack([((features - c) ** 2).sum(axis=1) for c in centre]).argmin(axis=0)
+        for s in range(K):
+            here = z[label == s] if (label == s).any() else z
+            if self.switching_mean:
+                own = here[:, :F].mean(axis=0)
+                if self.form == "intercept":
+                    own = own - np.einsum("kfg,kg->f", values["coef_"][s],
+                                          here[:, F:].mean(axis=0).reshape(-1, F))
+                self._levels(values)[s] = own
+            if self.switching_variance:
+                size = (residual[label == s] ** 2).mean() if (label == s).any() else 0
+                share = size / max((residual**2).mean(), np.finfo(float).tiny)
+                values["covars_"][s] *= min(max(share, 0.1), 10)
+        values["transmat_"] = rng.dirichlet(np.ones(K), K) * 0.2 + 0.8 * np.eye(K)
+        return {name: given.get(name, value) for name, value in values.items()}
+
+    def _pooled(self, z):
+        """One autoregression without regimes, for all of them."""
+        K, F = self.n_states, self.n_features_
+        left = np.concatenate([np.ones((len(z), 1)), z[:, F:]], axis=1)
+        weights = np.linalg.lstsq(left, z[:, :F], rcond=None)[0]
+        error = z[:, :F] - left @ weights
+        covar = error.T @ error / len(z)
+        covar += 1e-6 * max(np.trace(covar) / F, np.finfo(float).tiny) * np.eye(F)
+        coef = weights[1:].reshape(self.order, F, F).transpose(0, 2, 1)
+        level = z[:, :F].mean(axis=0) if self.form == "mean" else weights[0]
+        return {self._level_name: np.tile(level, (K, 1)), "coef_": np.tile(coef, (K, 1, 1, 1)),
+                "covars_": np.tile(covar, (K, 1, 1))}
+
+    def _maximise(self, values, emission, found):
+        G = regimes.grams(found.sums, emission.settings.n)
+        level, coef, covars = regimes.maximise(emission, G, self._switching)
+        moves, oldest = emission.settings.moves(found.pairs, found.starts)
+        return {"transmat_": _transitions(values["transmat_"], moves, oldest),
+                self._level_name: level, "coef_": coef, "covars_": covars}
+
+
+def _transitions(old, moves, oldest):
+    """The M-step of the transitions, which also decide the steady state that chains start in.
+
+    Without the start it would be ``moves`` by their sums. The way there is halved until
+    Σ moves log A + Σ oldest log π(A) does not fall.
+    """
+    def worth(A):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return (np.where(moves > 0, moves * np.log(A), 0).sum()
+                    + np.where(oldest > 0, oldest * np.log(regimes.steady_state(A)), 0).sum())
+
+    target, least = normalised(moves, old), worth(old)
+    for halvings in range(12):
+        new = old + 0.5**halvings * (target - old)
+        if worth(new) >= least:
+            return new
+    return old

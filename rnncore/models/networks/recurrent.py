@@ -1,0 +1,388 @@
+"""A recurrent net as a sequence model: what it has read is in its state.
+
+    x_{t-1} ─ embedding ─ RNN | GRU | LSTM ─ linear ─ softmax over symbols, or mean of real values
+
+Training is truncated back-propagation through time over ragged sequences: every
+lane (see ``feed.py``) carries its state from window to window and starts from zero
+at a new sequence. A long sequence is cut into pieces that fill the lanes, so that
+START comes to mean "nothing is known of what was before".
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rnncore.models.interface.base import (
+    KIND_NAMES,
+    Gaussian,
+    SequenceModelBase,
+    check_fitted,
+    check_length,
+    generator,
+)
+from rnncore.optim import Adam
+
+from .feed import RealFeed, SymbolFeed, lanes, windows
+from .networks import (
+    build_network,
+    check_counts,
+    check_network,
+    descend,
+    history_from,
+    log_softmax,
+    network_from,
+    network_state,
+    scale_from,
+    take_rows,
+    train_epochs,
+    zero_rows,
+)
+
+CHUNK = 1024  # steps of a forward pass that are held at a time
+
+
+class Recurrent(SequenceModelBase):
+    """RNN, GRU or LSTM that predicts the next symbol or the next real values.
+
+    Parameters
+    ----------
+    cell : {"rnn", "gru", "lstm", "rnn-relu", "rnn-sigmoid"}
+    hidden_size, num_layers : int
+    embedding_size : int, optional
+        Of symbols; by default the smaller of 64 and `hidden_size`.
+    dropout : float
+        Between layers and before the output, in training.
+    window : int
+        Steps of truncated back-propagation through time.
+    batch_size : int
+        Lanes that are trained at once.
+    epochs : int
+        At most so many passes over the data.
+    lr : float
+        Adam's learning rate.
+    max_norm : float
+        Gradients are clipped to this joint norm; 0 does not clip.
+    valid_fraction : float
+        Share held out for early stopping: whole sequences where there are at least 10,
+        otherwise the end of every sequence. 0 trains for all epochs.
+    patience : int
+        Epochs without a new best held-out loss after which training stops; the best
+        weights are kept.
+    missing : {"refuse", "mask"}
+        What NaN means in real values. Masked values are not part of the loss, and the
+        net is told which are there.
+    alphabet : str or int, optional
+        The symbols; by default those of `fit`.
+    dtype : {"float32", "float64"}
+    seed : int, optional
+        Of the weights, the order of the data, dropout and the held-out choice.
+
+    Attributes
+    ----------
+    network_ : rnncore.nn.SequenceModel
+        ``network_.layer`` is the recurrent layer, for the debugger.
+    variance_ : ndarray (2, F)
+        Of real values: squared error of a first step and of later ones on the held-out data
+        (the training data if none is). `predict` and `log_prob` use it.
+    history_ : dict of lists
+        ``"train"`` and ``"valid"`` loss of every epoch: nats a symbol, or squared error of
+        standardised values.
+
+    Examples
+    --------
+    >>> from rnncore.models import Recurrent
+    >>> model = Recurrent("gru", 16, epochs=20, window=16, lr=0.02, seed=0).fit(["abcd" * 200])
+    >>> bool(model.perplexity(["abcd" * 10]) < 1.5)
+    True
+    >>> model.sample(6, "abcdab", seed=0)
+    'cdabcd'
+    """
+
+    def __init__(self, cell="lstm", hidden_size=64, num_layers=1, *, embedding_size=None,
+                 dropout=0.0, window=64, batch_size=16, epochs=30, lr=5e-3, max_norm=1.0,
+                 valid_fraction=0.1, patience=3, missing="refuse", alphabet=None,
+                 dtype="float32", seed=None):
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.embedding_size = embedding_size
+        self.dropout = dropout
+        self.window = window
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.lr = lr
+        self.max_norm = max_norm
+        self.valid_fraction = valid_fraction
+        self.patience = patience
+        self.missing = missing
+        self.alphabet = alphabet
+        self.dtype = dtype
+        self.seed = seed
+
+    # -- learning -----------------------------------------------------------------
+    def fit(self, sequences, y=None, *, valid=None, progress=False):
+        """Train with early stopping; returns self.
+
+        Parameters
+        ----------
+        sequences : list of strings, integer arrays or (T, F) real arrays
+        valid : list of sequences, optional
+            Held-out data for early stopping, instead of `valid_fraction`.
+        progress : bool or callable
+            Updated once an epoch.
+        """
+        self._check_settings()
+        arrays = self._read(sequences)
+        seeds = np.random.SeedSequence(self.seed).generate_state(2, np.uint64).tolist()
+        rng = generator(seeds[1])
+        if valid is None:
+            arrays, held = self._hold_out(arrays, rng)
+        else:
+            held = [self._check(s, f"valid[{i}]") for i, s in enumerate(self._list(valid))]
+        arrays, held = ([a for a in part if len(a)] for part in (arrays, held))
+        if not arrays:
+            raise ValueError("sequences: got no element to train on, expected at least one")
+
+        if self._real:
+            feed = RealFeed.learn(arrays, self.missing == "mask", self.dtype)
+            self.shift_, self.scale_ = feed.shift, feed.scale
+        else:
+            feed = self._feed
+        self.network_ = build_network(self, feed, feed.outputs, seeds[0])
+        pieces, optimiser = self._pieces(arrays), Adam(self.network_, self.lr)
+        self.history_ = train_epochs(
+            self.network_, lambda: self._epoch(pieces, optimiser, rng),
+            (lambda: self._loss(held)) if held else None,
+            epochs=self.epochs, patience=self.patience, progress=progress,
+            label=f"Recurrent {self.cell}")
+        if self._real:
+            self.variance_ = self._residuals(held or arrays)
+        return self
+
+    def _check_settings(self):
+        check_network(self)
+        check_counts(self, window=1)
+
+    def _hold_out(self, arrays, rng):
+        """``(training, held out)``."""
+        share = self.valid_fraction
+        if share == 0:
+            return arrays, []
+        if len(arrays) >= 10:
+            mixed = rng.permutation(len(arrays))
+            cut = max(1, round(share * len(arrays)))
+            return [arrays[i] for i in sorted(mixed[cut:])], [arrays[i] for i in mixed[:cut]]
+        cuts = [len(a) - round(share * len(a)) for a in arrays]
+        return ([a[:cut] for a, cut in zip(arrays, cuts, strict=True)],
+                [a[cut:] for a, cut in zip(arrays, cuts, strict=True)])
+
+    def _pieces(self, arrays):
+        """Cut long sequences so that the lanes fill, into pieces of about four windows or more."""
+        longest = max(math.ceil(sum(map(len, arrays)) / self.batch_size), 4 * self.window)
+        return [piece for a in arrays for piece in np.array_split(a, math.ceil(len(a) / longest))]
+
+    @property
+    def _feed(self):
+        if self._real:
+            check_fitted(self, "scale_")
+            return RealFeed(self.shift_, self.scale_, self.missing == "mask", self.dtype)
+        return SymbolFeed(self._alphabet.size)
+
+    def _epoch(self, pieces, optimiser, rng):
+        """One pass over all pieces in a new order; the mean loss."""
+        lengths, feed = [len(p) for p in pieces], self._feed
+        queues = lanes(lengths, self.batch_size, rng.permutation(len(pieces)))
+        total, count, state = 0.0, 0, None
+        for window in windows(lengths, queues, self.window):
+            x, target, counted, ends = feed.batch(pieces, window)
+            state = zero_rows(state, np.array([begin == 0 for _, begin, _ in window]))
+            record = self.network_.record(x, state, ends, train=True)
+            loss, grad = feed.loss(record.output, target, counted)
+            descend(optimiser, loss, record.backward(grad).parameters, self.max_norm)
+            state, seen = record.state, int(counted.sum())
+            total, count = total + loss * seen, count + seen
+        return total / max(count, 1)
+
+    def _outputs(self, arrays):
+        """Yields ``(output, target, counted, window)`` over all arrays; nothing is kept."""
+        lengths, feed, state = [len(a) for a in arrays], self._feed, None
+        check_fitted(self, "network_")
+        for window in windows(lengths, lanes(lengths, self.batch_size, range(len(arrays))), CHUNK):
+            x, target, counted, ends = feed.batch(arrays, window)
+            state = zero_rows(state, np.array([begin == 0 for _, begin, _ in window]))
+            output, state = self.network_(x, state, ends)
+            yield output, target, counted, window
+
+    def _loss(self, arrays):
+        total, count = 0.0, 0
+        for output, target, counted, _ in self._outputs(arrays):
+            seen = int(counted.sum())
+            total += self._feed.loss(output, target, counted)[0] * seen
+            count += seen
+        return total / max(count, 1)
+
+    def _residuals(self, arrays):
+        """Mean squared error of first and of later steps, in the data's units, ``(2, F)``."""
+        total, count = np.zeros((2, self.n_features_)), np.zeros((2, self.n_features_))
+        for output, target, counted, window in self._outputs(arrays):
+            error = np.where(counted, output.astype(np.float64) - target, 0.0) ** 2
+            first = np.zeros(counted.shape, bool)
+            first[0] = np.array([begin == 0 for _, begin, _ in window])[:, None]
+            for kind, which in enumerate((first, ~first)):
+                total[kind] += (error * which).sum(axis=(0, 1))
+                count[kind] += (counted & which).sum(axis=(0, 1))
+        # Too few to tell: the variance of the data themselves, 1 as they are standardised.
+        variance = np.where(count > 1, total / np.maximum(count, 1), 1.0)
+        return np.maximum(variance, 1e-12) * self.scale_**2
+
+    @property
+    def n_parameters_(self):
+        check_fitted(self, "network_")
+        return sum(p.size for p in self.network_.parameters.values())
+
+    # -- answering -------------------------------------------------------------------
+    def log_prob(self, sequence, per_step=False):
+        sequence = self._check(sequence)
+        if self._real:
+            mean, variance = self._gaussian(sequence)
+            density = -0.5 * ((sequence - mean) ** 2 / variance + np.log(2 * np.pi * variance))
+            steps = np.nansum(density, axis=1)  # a missing value says nothing
+        else:
+            parts = [np.take_along_axis(log_softmax(output[:, 0]), target, axis=1)[:, 0]
+                     for output, target, *_ in self._outputs([sequence])]
+            steps = np.concatenate([np.empty(0), *parts])
+        return steps if per_step else float(steps.sum())
+
+    log_prob.__doc__ = SequenceModelBase.log_prob.__doc__
+
+    def one_step(self, sequence):
+        sequence = self._check(sequence)
+        if self._real:
+            return self._gaussian(sequence)
+        parts = [np.exp(log_softmax(output[:, 0])) for output, *_ in self._outputs([sequence])]
+        return np.concatenate([np.empty((0, self._alphabet.size)), *parts])
+
+    one_step.__doc__ = SequenceModelBase.one_step.__doc__
+
+    def _gaussian(self, sequence):
+        """Mean and variance of every step, ``(T, F)`` each, in the data's units."""
+        parts = [output[:, 0] * self.scale_ + self.shift_
+                 for output, *_ in self._outputs([sequence])]
+        mean = np.concatenate([np.empty((0, self.n_features_)), *parts])
+        return Gaussian(mean, self.variance_[np.minimum(np.arange(len(mean)), 1)])
+
+    def _absorb(self, context):
+        """``(output (O,), state)`` after START and the whole context."""
+        check_fitted(self, "network_")
+        feed, network = self._feed, self.network_
+        following = np.zeros((1, *context.shape[1:]), context.dtype)
+        sequence, state = np.concatenate([context, following]), None
+        for begin in range(0, len(sequence), CHUNK):
+            x = feed.batch([sequence], [(0, begin, min(begin + CHUNK, len(sequence)))])[0]
+            output, state = network.layer(network.embedding(x) if feed.symbols else x, state)
+        return network.head(output[-1])[0], state
+
+    def predict(self, context=None):
+        context = self._check(context, "context")
+        output, _ = self._absorb(context)
+        if not self._real:
+            return np.exp(log_softmax(output))
+        mean = output.astype(np.float64) * self.scale_ + self.shift_
+        return Gaussian(mean, self.variance_[min(len(context), 1)].copy())
+
+    predict.__doc__ = SequenceModelBase.predict.__doc__
+
+    def sample(self, length, context=None, seed=None, *, temperature=1.0):
+        """Draw `length` elements that follow `context`, reproducible from `seed`.
+
+        Parameters
+        ----------
+        temperature : float
+            Log probabilities are divided by it, and the deviation of real values is multiplied
+            by it; 0 takes the likeliest.
+        """
+        context = self._check(context, "context")
+        length, rng = check_length(length), generator(seed)
+        check_temperature(temperature)
+        output, state = self._absorb(context)
+        drawn = np.empty((length, *context.shape[1:]), context.dtype)
+        for t in range(length):
+            if self._real:
+                deviation = np.sqrt(self.variance_[min(len(context) + t, 1)])
+                noise = rng.standard_normal(self.n_features_)
+                drawn[t] = output * self.scale_ + self.shift_ + temperature * deviation * noise
+            else:
+                drawn[t] = draw(log_softmax(output), temperature, rng)
+            if t < length - 1:
+                output, state = self._step(drawn[t : t + 1], state)
+                output = output[0]
+        return drawn if self._real else self._alphabet.decode(drawn)
+
+    def beam(self, length, context=None, width=8):
+        """The likeliest continuation that a search with `width` candidates a step finds.
+
+        Returns
+        -------
+        continuation : str or integer array
+        log_prob : float
+            Of the continuation, given the context.
+        """
+        if self._real:
+            raise TypeError("beam: fitted on real values, expected symbols; sample(temperature=0) "
+                            "is the likeliest continuation of real values")
+        length, width = check_length(length), check_length(width, "width")
+        if width < 1:
+            raise ValueError(f"width: got {width}, expected an integer >= 1")
+        output, state = self._absorb(self._check(context, "context"))
+        logs, score = log_softmax(output[None]), np.zeros(1)
+        paths, size = np.empty((1, 0), np.int64), self._alphabet.size
+        for t in range(length):
+            joint = (score[:, None] + logs).ravel()
+            best = np.argsort(-joint, kind="stable")[:width]
+            rows, symbols = np.divmod(best, size)
+            score = joint[best]
+            paths = np.concatenate([paths[rows], symbols[:, None]], axis=1)
+            if t < length - 1:
+                output, state = self._step(symbols, take_rows(state, rows))
+                logs = log_softmax(output)
+        return self._alphabet.decode(paths[0]), float(score[0])
+
+    def _step(self, elements, state):
+        """Output ``(B, O)`` and state after one more element in every row."""
+        output, state = self.network_(self._feed.encode(elements)[None], state)
+        return output[0], state
+
+    # -- files -------------------------------------------------------------------------
+    def _get_state(self):
+        state = super()._get_state()
+        if "network_" in state:
+            state["network_"] = network_state(state["network_"])
+        return state
+
+    def _set_state(self, state):
+        state.only((*KIND_NAMES, "network_", "shift_", "scale_", "variance_", "history_"))
+        self._set_kind_from(state)
+        if self._real:
+            scale_from(self, state)
+            self.variance_ = state["variance_"].array((2, self.n_features_))
+            if (self.variance_ <= 0).any():
+                raise state["variance_"].refuse("variances above 0")
+        self.network_ = network_from(state["network_"], self._feed, self._feed.outputs)
+        self.history_ = history_from(state["history_"])
+
+
+def check_temperature(temperature):
+    """Refuse what is no number >= 0."""
+    if not isinstance(temperature, (int, float, np.number)) or not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature: got {temperature!r}, expected a number >= 0")
+
+
+def draw(logs, temperature, rng):
+    """A symbol from log probabilities at a temperature; 0 takes the likeliest."""
+    if temperature == 0:
+        return int(logs.argmax())
+    with np.errstate(over="ignore", under="ignore"):  # a tiny temperature: others get 0
+        ladder = np.cumsum(np.exp((logs - logs.max()) / temperature))
+    return int(min(np.searchsorted(ladder, rng.random() * ladder[-1], side="right"), len(logs) - 1))

@@ -1,0 +1,165 @@
+"""`rnncore debug`: five cells, one budget, a folder with everything in it."""
+
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from support import close
+
+from rnncore.command.cli import main
+from rnncore.command.debug import Budget, compare
+from rnncore.data import Corpus
+from rnncore.nn import CELLS
+
+TEXT = 'the <cat> sat on the mat & the rat sat on the "cat".\n' * 100
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """One small run of the command, for all tests here: (folder, stdout)."""
+    folder = tmp_path_factory.mktemp("debug")
+    (folder / "a <b>.txt").write_text(TEXT)
+    patch, capture = pytest.MonkeyPatch(), []
+    patch.chdir(folder)
+    patch.setattr("builtins.print", lambda *a, file=None, **_: file or capture.append(a))
+    try:
+        arguments = ["--out", "deep/out", "--steps", "40", "--hidden", "12", "--seed", "3"]
+        assert main(["debug", "a <b>.txt", *arguments]) == 0
+    finally:
+        patch.undo()
+    return folder / "deep" / "out", "\n".join(" ".join(map(str, line)) for line in capture)
+
+
+def test_the_table_is_what_was_measured(report):
+    out, printed = report
+    results = json.loads((out / "results.json").read_text())
+    cells = results["cells"]
+    assert [row["cell"] for row in cells] == list(CELLS)
+    for row in cells:
+        steps = row["gradient_half_life"]
+        half_life = f"{steps} steps" if steps else f"over {len(row['jacobian_norms']) - 1} steps"
+        line = (
+            f"{row['label']} +{row['parameters']:,} +{row['bits_per_character']:.3f} "
+            f"+{half_life} +([\\d.]+ %|[\\d.]+·10⁻\\S+|0|[\\d.]+-fold) +{row['seconds']:.1f}"
+        )
+        assert re.search(line, printed), line
+    assert str((out / "index.html").resolve()) in printed
+
+
+def test_the_numbers_are_those_of_the_text_and_the_budget(report):
+    results = json.loads((report[0] / "results.json").read_text())
+    text = results["text"]
+    assert text["sha256"] == hashlib.sha256(TEXT.encode()).hexdigest()
+    assert text["sha256"] in report[1]
+    assert (text["characters"], text["held_out"]) == (len(TEXT), len(TEXT) // 10)
+    assert results["budget"]["updates"] == 40
+    vocabulary, hidden, embedding = text["vocabulary"], 12, results["budget"]["embedding_size"]
+    for row, gates in zip(results["cells"], (1, 1, 1, 3, 4), strict=True):
+        recurrent = gates * hidden * (embedding + hidden + 2)
+        assert row["parameters"] == vocabulary * embedding + recurrent + vocabulary * (hidden + 1)
+        assert 0 < row["bits_per_character"] < np.log2(vocabulary) + 0.1
+        assert len(row["losses_in_nats"]) == 40
+        norms = np.array(row["jacobian_norms"])
+        assert norms[0] == 1
+        under = np.flatnonzero(norms[2:] < norms[1] / 2)
+        assert row["gradient_half_life"] == (under[0] + 2 if len(under) else None)
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.images, self.links, self.tags, self.words = [], [], set(), ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.images += [value for name, value in attributes if name == "src"]
+        self.links += [value for name, value in attributes if name == "href"]
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def test_the_page_shows_every_figure_and_needs_no_network(report):
+    out, _ = report
+    html = (out / "index.html").read_text()
+    page = Page(html)
+    assert "://" not in html
+    assert "script" not in page.tags
+    assert "b" not in page.tags  # of the file's name: escaped
+    assert "a <b>.txt" in page.words
+    assert set(page.images) == {path.name for path in out.glob("*.png")}
+    assert all((out / link).exists() for link in page.links)
+    assert "jacobian_norms.png" in page.images
+    for path in out.glob("*.png"):
+        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_look_back_is_the_product_of_jacobians():
+    """Lag by lag against numpy in f64, for the plain cell: J = diag(1 − h²)·W."""
+    budget = Budget(updates=2, hidden_size=5, batch_size=2, window=10, lags=6, rows=2)
+    runs = {run.cell: run for run in compare(Corpus("abcdefg hijk " * 40), budget)}
+    tape = runs["rnn-tanh"].record.tape
+    weight = tape.layer.parameters["weight_hh_l0"]
+    assert weight.dtype == np.float64
+    for row in range(2):
+        product = np.eye(5)
+        for lag in range(1, 6):
+            product = product @ ((1 - tape["l0.h"][6 - lag, row] ** 2)[:, None] * weight)
+            norm = np.linalg.norm(product, 2)
+            close(runs["rnn-tanh"].jacobian_norms[lag, row], norm, 1e-9)
+    # The loss is the last step's alone: nothing flows past it, and it is what its logits say.
+    assert tape.grad["l0.h"][-1].any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a" * 3000, id="one character, so no gradient at all"),
+        pytest.param("".join(chr(0x4E00 + i * i % 300) for i in range(3000)), id="no such font"),
+        pytest.param("$x_1$ \\frac{\x01\r\n" * 200, id="what matplotlib could take for a formula"),
+    ],
+)
+def test_odd_texts_have_pictures_too(tmp_path, monkeypatch, text):
+    """Warnings are errors here."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text(text, newline="")
+    assert main(["debug", "text", "--steps", "2", "--hidden", "4"]) == 0
+    assert len(list((tmp_path / "rnncore-debug").glob("*.png"))) == 10
+
+
+def test_ctrl_c_ends_it_in_one_line(tmp_path):
+    (tmp_path / "text").write_text(TEXT)
+    command = [sys.executable, "-m", "rnncore.command.cli", "debug", "text", "--steps", "1000000"]
+    pipe = subprocess.PIPE
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True)
+    assert run.stdout.readline().startswith("text: ")
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, out, err) == (130, "", "rnncore debug: interrupted\n")
+
+
+def test_a_cell_that_diverges_is_reported_not_hidden(monkeypatch):
+    budget = Budget(updates=3, hidden_size=5, batch_size=2, window=10, lags=6, rows=2)
+    from rnncore.train import Trainer
+
+    update = Trainer.update
+
+    def explode(self):
+        if self.updates == 1 and self.model.layer.mode == "LSTM":
+            raise FloatingPointError("update 2: the loss is nan")
+        return update(self)
+
+    monkeypatch.setattr(Trainer, "update", explode)
+    runs = {run.cell: run for run in compare(Corpus("abcdefg hijk " * 40), budget)}
+    assert runs["lstm"].bits_text == "diverged"
+    assert np.isnan(runs["lstm"].bits)
+    assert runs["gru"].bits_text != "diverged"

@@ -5,6 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
 
+from rnncore.recurrent.run import Walk
+
 pool: Any  # a capsule with the engine's threads
 
 class Weights:
@@ -83,32 +85,9 @@ def forward(
     lengths: NDArray[np.intp] | None = None,
     reverse: bool = False,
 ) -> None: ...
-def backward(
-    w: Weights,
-    *,
-    x: NDArray[Any],
-    h: NDArray[Any],
-    h0: NDArray[Any],
-    dh: NDArray[Any],
-    gates: NDArray[Any] | None = None,
-    c: NDArray[Any] | None = None,
-    c0: NDArray[Any] | None = None,
-    dc: NDArray[Any] | None = None,
-    grad_out: NDArray[Any] | None = None,
-    delta: NDArray[Any] | None = None,
-    total_h: NDArray[Any] | None = None,
-    total_c: NDArray[Any] | None = None,
-    grad_x: NDArray[Any] | None = None,
-    accumulate: bool = False,
-    w_ih: NDArray[Any] | None = None,
-    w_hh: NDArray[Any] | None = None,
-    b_ih: NDArray[Any] | None = None,
-    b_hh: NDArray[Any] | None = None,
-    fresh: bool = False,
-    lengths: NDArray[np.intp] | None = None,
-    reverse: bool = False,
-) -> None: ...
+def backward(walk: Walk) -> None: ...
 def activation(name: str, x: NDArray[Any], out: NDArray[Any]) -> None: ...
+def cell_names() -> list[str]: ...
 def cell_info(name: str) -> dict[str, Any]: ...
 def isa() -> str: ...
 def isas() -> tuple[str, ...]: ...

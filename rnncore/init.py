@@ -5,22 +5,30 @@ one door for writing (`module.writable()`), and returns the module:
 
     lstm = rc.init.chrono(rc.LSTM(8, 64, seed=0), 200)
 
-Layers are recognised by the names and shapes of their weights (`weight_hh_l0` of shape
-`(gates·H, H)`: one block for an RNN, three for a GRU (r z n), four for an LSTM (i f g o)), so that
-layers, cells and models made of them are all served.
+Layers, cells and models made of them are all served. Which block of the weights is which gate's, a layer's
+description of its cell says.
 """
 
 import math
-import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
+from rnncore.recurrent.descriptions import Description
+from rnncore.recurrent.layers import Recurrent
+
 __all__ = ["chrono", "forget_bias", "identity", "orthogonal"]
 
-_GATES = {1: ("h",), 3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}
-_KEEP = {3: "z", 4: "f"}  # the gate that multiplies the old state: h = (1-z)·n + z·h, c = f·c + i·g
-_CANDIDATE = {1: "h", 3: "n", 4: "g"}
-_RECURRENT = re.compile(r"(?P<prefix>.*\.)?weight_hh(?P<suffix>_l\d+(_reverse)?)?$")
+
+@dataclass(frozen=True)
+class _Part:
+    """One layer and direction: its weights and biases by the names they have in a block of `writable`."""
+
+    cell: Description
+    hidden_size: int
+    weight_hh: str
+    biases: list[str]
 
 
 def orthogonal(module, gain=1.0, *, seed=None):
@@ -54,13 +62,12 @@ def orthogonal(module, gain=1.0, *, seed=None):
     gain = _number("gain", gain)
     rng = np.random.default_rng(seed)
     with module.writable() as parameters:
-        for key, _, gates in _recurrent(module, parameters):
-            weight = parameters[key]
-            size = weight.shape[1]
-            for block in range(len(gates)):
+        for part in _recurrent(module):
+            size = part.hidden_size
+            for gate in part.cell.blocks_ih:
                 q, r = np.linalg.qr(rng.standard_normal((size, size)))
                 signs = np.where(np.diag(r) < 0, -1.0, 1.0)
-                weight[block * size : (block + 1) * size] = gain * q * signs
+                parameters[part.weight_hh][part.cell.rows(gate, size)] = gain * q * signs
     return module
 
 
@@ -91,11 +98,10 @@ def identity(module, scale=1.0):
     """
     scale = _number("scale", scale)
     with module.writable() as parameters:
-        for key, biases, gates in _recurrent(module, parameters):
-            weight = parameters[key]
-            rows = _rows(gates, _CANDIDATE[len(gates)], weight)
-            weight[rows] = scale * np.eye(weight.shape[1])
-            for bias in biases:
+        for part in _recurrent(module):
+            rows = part.cell.rows(part.cell.candidate, part.hidden_size)
+            parameters[part.weight_hh][rows] = scale * np.eye(part.hidden_size)
+            for bias in part.biases:
                 parameters[bias][rows] = 0.0
     return module
 
@@ -171,60 +177,45 @@ def chrono(module, steps, *, seed=None):
 
 
 def _set_keep_bias(module, draw, caller):
-    """Write draw(H) = (keep bias, LSTM input bias or None) into every gated layer of `module`."""
+    """Write draw(H) = (bias of the gate that keeps, of the gate that lets in) into every layer of `module` that has them."""
     with module.writable() as parameters:
-        layers = _recurrent(module, parameters)
-        if not any(len(gates) in _KEEP for _, _, gates in layers):
+        parts = list(_recurrent(module))
+        if not any(part.cell.keeps for part in parts):
             raise ValueError(
                 f"{caller}: got {type(module).__name__} without a gate that keeps a state, "
                 "expected an LSTM or a GRU (for an RNN see rnncore.init.identity and orthogonal)"
             )
-        for key, biases, gates in layers:
-            if len(gates) not in _KEEP:
-                continue
-            if not biases:
+        for part in parts:
+            if part.cell.keeps and not part.biases:
                 raise ValueError(
-                    f"{caller}: got the layer of {key!r} made with bias=False, expected bias=True"
+                    f"{caller}: got the layer of {part.weight_hh!r} made with bias=False, expected bias=True"
                 )
-            weight = parameters[key]
-            keep, enter = draw(weight.shape[1])
-            _write(parameters, biases, _rows(gates, _KEEP[len(gates)], weight), keep)
-            if enter is not None and "i" in gates:
-                _write(parameters, biases, _rows(gates, "i", weight), enter)
+            for gate, value in zip((part.cell.keeps, part.cell.enters), draw(part.hidden_size), strict=True):
+                if gate is None or value is None:
+                    continue
+                # the first bias gets the value, the other 0: their sum is what the gate sees
+                for bias, share in zip(part.biases, (value, 0.0), strict=True):
+                    parameters[bias][part.cell.rows(gate, part.hidden_size)] = share
     return module
 
 
-def _write(parameters, biases, rows, value):
-    """The first bias gets the value, the other 0: their sum is what the gate sees."""
-    for bias, part in zip(biases, (value, 0.0), strict=True):
-        parameters[bias][rows] = part
-
-
-def _recurrent(module, parameters):
-    """[(key of weight_hh, keys of its biases, gates)] of every recurrent layer in `module`."""
-    found = []
-    for key, weight in parameters.items():
-        match = _RECURRENT.match(key)
-        if not match or weight.ndim != 2 or weight.shape[0] % weight.shape[1]:
+def _recurrent(module) -> Iterator[_Part]:
+    """Every layer and direction in `module`."""
+    found = False
+    for owner, names in module.owned():
+        if not isinstance(owner, Recurrent):
             continue
-        gates = _GATES.get(weight.shape[0] // weight.shape[1])
-        if gates:
-            prefix, suffix = match["prefix"] or "", match["suffix"] or ""
-            biases = [f"{prefix}{name}{suffix}" for name in ("bias_ih", "bias_hh")]
-            found.append((key, [b for b in biases if b in parameters], gates))
+        outer = {own: name for name, own in names.items()}
+        for own in owner.structure.parameters:
+            found = True
+            _, weight_hh, *biases = (outer[name] for name in own)
+            yield _Part(owner.cell, owner.hidden_size, weight_hh, biases)
     if not found:
         raise ValueError(
             f"module: got {type(module).__name__} without recurrent weights (it has "
-            f"{', '.join(parameters) or 'no weights'}), expected an RNN, a GRU, an LSTM, a cell, "
+            f"{', '.join(module.parameters) or 'no weights'}), expected an RNN, a GRU, an LSTM, a cell, "
             "or a model that holds one"
         )
-    return found
-
-
-def _rows(gates, gate, weight):
-    size = weight.shape[1]
-    start = gates.index(gate) * size
-    return slice(start, start + size)
 
 
 def _number(name, value):

@@ -83,7 +83,7 @@ class _InPlace:
         self._module, self._block = module, None
 
     def __enter__(self):
-        self._owned = list(self._module._owned())
+        self._owned = list(self._module.owned())
         if _OPEN.of and any(id(owner) in _OPEN.of for owner, _ in self._owned):
             self._block = self._module.writable()       # what an open block closes with must not undo this
             return self._block.__enter__()
@@ -114,18 +114,18 @@ class Module(Fixed):
 
     _fixed = frozenset({"dtype"})
 
-    def _owned(self):
+    def owned(self):
         """Of every module inside that owns arrays: the module, and {name here: its own name}."""
         if self._parameters:
             yield self, {name: name for name in self._parameters}
         for prefix, inner in self._modules.items():
-            for owner, names in inner._owned():
+            for owner, names in inner.owned():
                 yield owner, {f"{prefix}.{name}": own for name, own in names.items()}
 
     @property
     def version(self):
         """A number that rises when the weights change, submodules included."""
-        return sum(owner._version for owner, _ in self._owned())
+        return sum(owner._version for owner, _ in self.owned())
 
     # ---- reading --------------------------------------------------------------------------------
 
@@ -146,10 +146,10 @@ class Module(Fixed):
         """
         with LOCK:
             return {name: owner._parameters[own].copy()
-                    for owner, names in self._owned() for name, own in names.items()}
+                    for owner, names in self.owned() for name, own in names.items()}
 
-    def _current(self):
-        """The packed weights of the version there is."""
+    def packed(self):
+        """The packed weights of the version there is: what a call runs on, see `Packed`."""
         packed = self._packed
         if packed is None or packed.version != self._version:
             with LOCK:
@@ -187,7 +187,7 @@ class Module(Fixed):
         >>> float(layer.parameters["bias_hh_l0"][0])
         0.5
         """
-        return _engine.OpenBlock(LOCK, list(self._owned()), _OPEN, _Writable)
+        return _engine.OpenBlock(LOCK, list(self.owned()), _OPEN, _Writable)
 
     def _in_place(self):
         """A block with the weights themselves, by name, for our own optimisers; to be used under LOCK."""
@@ -210,7 +210,7 @@ class Module(Fixed):
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state_dict: got {type(state).__name__}, expected a mapping of names to arrays")
-        own = {name: owner._parameters[inner] for owner, names in self._owned() for name, inner in names.items()}
+        own = {name: owner._parameters[inner] for owner, names in self.owned() for name, inner in names.items()}
         missing = [name for name in own if name not in state]
         unknown = [name for name in state if name not in own]
         if missing or unknown:
@@ -226,7 +226,7 @@ class Module(Fixed):
             if value.shape != array.shape:
                 raise ValueError(f"state_dict[{name!r}]: got shape {value.shape}, expected {array.shape}")
             values[name] = value
-        _engine.replace_values(LOCK, list(self._owned()), values, _OPEN.of)
+        _engine.replace_values(LOCK, list(self.owned()), values, _OPEN.of)
 
     # ---- copies and files -----------------------------------------------------------------------
 

@@ -142,13 +142,13 @@ class Linear(Module):
 
     def __call__(self, x) -> np.ndarray:
         """``(..., in_features)`` in, ``(..., out_features)`` out."""
-        return self._forward(self._current(), self._checked(x))
+        return self.call_on(self.packed(), self._checked(x))
 
     def record(self, x, *, train: bool = False) -> Record:
         """As a call, keeping a copy of `x` for the way back."""
-        return self._record(self._current(), self._checked(np.array(as_array(x, "x"))))
+        return self.record_on(self.packed(), self._checked(np.array(as_array(x, "x"))))
 
-    def _record(self, packed: PackedLinear, x: np.ndarray) -> Record:
+    def record_on(self, packed: PackedLinear, x: np.ndarray) -> Record:
         def adjoint(grad_output):
             rows = grad_output.reshape(-1, self.out_features)
             parameters = {"weight": outer(rows, x.reshape(-1, self.in_features))}
@@ -157,9 +157,9 @@ class Linear(Module):
             grad_x = rows_times(rows, packed.rows)
             return Gradients(grad_x.reshape(x.shape), None, parameters)
 
-        return Record(self, self._forward(packed, x), packed.version, adjoint)
+        return Record(self, self.call_on(packed, x), packed.version, adjoint)
 
-    def _forward(self, packed: PackedLinear, x: np.ndarray) -> np.ndarray:
+    def call_on(self, packed: PackedLinear, x: np.ndarray) -> np.ndarray:
         y = rows_times(x.reshape(-1, self.in_features), packed.columns)
         if packed.bias is not None:
             y += packed.bias

@@ -105,11 +105,11 @@ class SequenceModel(Module):
     def __call__(self, x, state=None, lengths=None):
         """``(prediction, state)``; nothing is kept."""
         with LOCK:  # weights of one moment
-            layer, head = self.layer._current(), self.head._current()
+            layer, head = self.layer.packed(), self.head.packed()
             if self.embedding is not None:
                 x = self.embedding(x)
-        y, state = self.layer._call(layer, x, state, lengths)
-        return self.head._forward(head, y), state
+        y, state = self.layer.call_on(layer, x, state, lengths)
+        return self.head.call_on(head, y), state
 
     forward = __call__
 
@@ -127,13 +127,13 @@ class SequenceModel(Module):
     def _record(self, x, state, lengths, train):
         embedded = None
         with LOCK:  # weights of one moment
-            layer, head = self.layer._current(), self.head._current()
+            layer, head = self.layer.packed(), self.head.packed()
             if self.embedding is not None:
                 embedded = self.embedding.record(x)
                 x = embedded.output
-        tape = self.layer._record(layer, x, state, lengths, train=train)
+        tape = self.layer.record_on(layer, x, state, lengths, train=train)
         kept = None if self.dropout is None else self.dropout.record(tape.output, train=train)
-        predicted = self.head._record(head, tape.output if kept is None else kept.output)
+        predicted = self.head.record_on(head, tape.output if kept is None else kept.output)
         return SequenceRecord(embedded, tape, kept, predicted)
 
     def loss(self, prediction, targets, lengths=None) -> tuple[float, np.ndarray]:

@@ -23,13 +23,13 @@ class Cell(Module):
         self._layer = layer
         self.input_size, self.hidden_size, self.bias = layer.input_size, layer.hidden_size, layer.bias
         self.mode = layer.mode
-        self._two = layer._info["states"] == 2
-        self._work = layer._info["gates"] * layer.hidden_size * (layer.input_size + layer.hidden_size)
+        self._two = len(layer.cell.states) == 2
+        self._work = sum(len(weight) * weight.shape[1] for weight in layer._parameters.values() if weight.ndim == 2)
         self._steps = None              # the engine's, for the weights and the number of rows of the last step
 
-    def _owned(self):
+    def owned(self):
         """The layer's, under the names of a cell."""
-        for owner, names in self._layer._owned():
+        for owner, names in self._layer.owned():
             yield owner, {name.removesuffix("_l0"): own for name, own in names.items()}
 
     def __getstate__(self):
@@ -60,7 +60,7 @@ class Cell(Module):
         """The step where the arrays are what the engine takes as they are, and few; None elsewhere."""
         H, dtype = self.hidden_size, self.dtype
         batch, shape = (len(x), (len(x), H)) if x.ndim == 2 else (1, (H,))
-        weights, steps = self._layer._current().weights, self._steps
+        weights, steps = self._layer.packed().weights, self._steps
         if steps is None or steps.weights is not weights or steps.batch != batch:
             if self._work * batch > LEAN:
                 return None
@@ -95,11 +95,12 @@ class Cell(Module):
                 raise ValueError(f"{name}: got shape {part.shape}, expected {expected}")
             return part[None]
 
-        if state is None or self.mode != "LSTM":
-            return x[None], stacked("h", state)
-        if not isinstance(state, tuple | list) or len(state) != 2:
-            raise ValueError(f"state: got {type(state).__name__}, expected the pair (h, c)")
-        return x[None], tuple(map(stacked, ("h", "c"), state))
+        names = self._layer.cell.states
+        if state is None or len(names) == 1:
+            return x[None], stacked(names[0], state)
+        if not isinstance(state, tuple | list) or len(state) != len(names):
+            raise ValueError(f"state: got {type(state).__name__}, expected the pair ({', '.join(names)})")
+        return x[None], tuple(map(stacked, names, state))
 
 
 class CellTape:

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from rnncore import _engine
 from rnncore._checks import as_real, as_size
+
+from .run import Walk
 
 LN2 = np.log(2.0)
 STRIDE = 32                     # steps walked between two looks at the scale
@@ -72,35 +75,34 @@ def pullback(tape, v, every, direction):
     every = as_size(every, "every")
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: got {direction!r}, expected 'forward' or 'reverse'")
-    layer = tape.layer
-    if direction == "reverse" and not layer.bidirectional:
+    structure = tape.layer.structure
+    if direction == "reverse" and structure.directions == 1:
         raise ValueError("direction: got 'reverse', expected 'forward': the layer has one direction")
-    runs = tape._runs[int(direction == "reverse")::layer.directions]
+    runs = tape.runs[int(direction == "reverse")::structure.directions]
     if runs[0].checkpoints is not None:
         raise ValueError("pullback: the tape was recorded with checkpoint_every; record without it")
-    L, H, states = layer.num_layers, layer.hidden_size, layer._info["states"]
-    width = L * H * states
+    width = structure.carry
     if v is None:
         v = np.broadcast_to(np.eye(width, dtype=tape.dtype)[:, None], (width, tape.B, width))
     v = as_real(v, "v", tape.dtype)
     if v.ndim != 3 or v.shape[1:] != (tape.B, width):
         raise ValueError(f"v: got shape {v.shape}, expected (K, {tape.B}, {width}): "
                          "(K, B, S), S the state of all layers")
-    return _walk(tape, runs, np.array(v, order="C"), every)
+    return _walk(tape, structure, runs, np.array(v, order="C"), every)
 
 
-def _walk(tape, runs, value, every):
+def _walk(tape, structure, runs, value, every):
     K, B, _ = value.shape
     carry = Carry(tape.T, np.zeros(B, int), value, np.zeros((K, B)))
-    backwards = runs[0].direction == 0          # the walk goes against the direction of the pass
+    backwards = not runs[0].steps.reverse       # the walk goes against the direction of the pass
     done = 0
     while done < tape.T:
-        weights = tape._weights()               # refused when they changed since the last stop
+        weights = tape.weights()                # refused when they changed since the last stop
         target = min(tape.T, done + every)
         while done < target:
             n = min(STRIDE, target - done)
             low = tape.T - done - n if backwards else done
-            _steps(tape, weights, runs, carry, low, low + n)
+            _through(structure, weights, runs, value, low, low + n)
             carry.rescale()
             done += n
         carry.step = tape.T - done if backwards else done
@@ -108,24 +110,20 @@ def _walk(tape, runs, value, every):
         yield carry
 
 
-def _steps(tape, weights, runs, carry, low, high):
+def _through(structure, weights, runs, value, low, high):
     """All layers over steps low .. high, from the top."""
-    layer = tape.layer
-    K, B, _ = carry._value.shape
-    L, H, states = layer.num_layers, layer.hidden_size, layer._info["states"]
-    parts = carry._value.reshape(K * B, states, L, H)
+    K, B, _ = value.shape
+    states = len(structure.cell.states)
+    parts = value.reshape(K * B, states, structure.num_layers, structure.hidden_size)
     grad_out = None
     for run in reversed(runs):
-        i = run.index
-        dh = np.ascontiguousarray(parts[:, 0, i])
-        dc = np.ascontiguousarray(parts[:, 1, i]) if states == 2 else None
-        grad_x = np.empty((high - low, K * B, run.x.shape[-1]), tape.dtype) if i > 0 else None
-        run.backward(weights[run.position], low, high, run.window(low, high), dh, dc,
-                     {"grad_out": grad_out, "grad_x": grad_x})
-        if i > 0:
+        index = run.part.index
+        carry = [np.ascontiguousarray(parts[:, state, index]) for state in range(states)]
+        grad_x = np.empty((high - low, K * B, run.part.inputs), structure.dtype) if index > 0 else None
+        _engine.backward(Walk(weights[run.part.position], run.window(low, high), carry, grad_out, grad_x))
+        if index > 0:
             if run.mask is not None:
                 grad_x.reshape(high - low, K, B, -1)[...] *= run.mask[low:high, None]
-            grad_out = layer._half(grad_x, run.direction)
-        parts[:, 0, i] = dh
-        if states == 2:
-            parts[:, 1, i] = dc
+            grad_out = structure.half(grad_x, run.part)
+        for state, array in enumerate(carry):
+            parts[:, state, index] = array

@@ -1,111 +1,233 @@
-"""One layer and direction of a recorded pass: what its loop wrote, and how BPTT walks it in windows."""
+"""One layer and direction of a recorded pass: what its loop wrote, and how BPTT walks it, whole or in windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rnncore import _engine
 
-# of the arrays of a backward pass, those with a step's rows at its time
-BY_STEP = {"grad_out", "grad_x", "delta", "total_h", "total_c"}
+from .structure import Part, Structure
+
+Checkpoint = tuple[int, int, list]              # steps start .. stop, and the states before them
 
 
-def suffix(layer, direction):
-    """How torch ends a weight's name: _l0, _l0_reverse."""
-    return f"_l{layer}" + ("_reverse" if direction else "")
+@dataclass(slots=True)
+class Steps:
+    """Some steps of one layer and direction as they were recorded, time-major.
+
+    Attributes
+    ----------
+    x : ndarray (T, B, I)
+    h : ndarray (T, B, H)
+        The outputs.
+    initial : list of ndarray (B, H)
+        The states before the first of these steps.
+    gates : ndarray (T, B, slots, H) or None
+        None: the cell has none, or they are not kept.
+    c : ndarray (T, B, H) or None
+    lengths : ndarray (B,) or None
+        Counted from the first of these steps.
+    reverse : bool
+    """
+
+    x: np.ndarray
+    h: np.ndarray
+    initial: list
+    gates: np.ndarray | None
+    c: np.ndarray | None
+    lengths: np.ndarray | None
+    reverse: bool
 
 
-def kept_shapes(layer, steps, rows):
-    """What BPTT needs of some steps besides the outputs: gates and c, None where a cell has none."""
-    info, H = layer._info, layer.hidden_size
-    return ((steps, rows, info["slots"], H) if info["keep"] else None,
-            (steps, rows, H) if info["states"] == 2 else None)
+@dataclass(slots=True)
+class Walk:
+    """One way back through some steps: `_engine.backward` reads it, and fills in what is given of its arrays.
+
+    There are R = K·B rows of cotangents, row r for row r % B of the batch.
+
+    Attributes
+    ----------
+    weights : _engine.Weights
+        With their transposes packed.
+    steps : Steps
+    carry : list of ndarray (R, H)
+        Gradients on the states: in after the last step, out before the first.
+    grad_out : ndarray (T, R, H) or None
+        Cotangents on the outputs.
+    grad_x : ndarray (T, R, I) or None
+        Of the input; added to with `accumulate`.
+    delta, total_h, total_c : ndarray (T, R, slots, H), (T, R, H) or None
+        Of the slots' sums, and of the states.
+    w_ih, w_hh, b_ih, b_hh : ndarray or None
+        Of the parameters, where K is 1. They are added to, or filled in where they are `fresh`.
+    """
+
+    weights: _engine.Weights
+    steps: Steps
+    carry: list
+    grad_out: np.ndarray | None = None
+    grad_x: np.ndarray | None = None
+    accumulate: bool = False
+    delta: np.ndarray | None = None
+    total_h: np.ndarray | None = None
+    total_c: np.ndarray | None = None
+    w_ih: np.ndarray | None = None
+    w_hh: np.ndarray | None = None
+    b_ih: np.ndarray | None = None
+    b_hh: np.ndarray | None = None
+    fresh: bool = True
+
+    def within(self, start: int, stop: int, steps: Steps) -> Walk:
+        """The part of it through steps start .. stop."""
+        def some(array):
+            return None if array is None else array[start:stop]
+
+        return replace(self, steps=steps, grad_out=some(self.grad_out), grad_x=some(self.grad_x),
+                       delta=some(self.delta), total_h=some(self.total_h), total_c=some(self.total_c))
 
 
 class Run:
-    """One layer and direction of a recorded pass, in time-major arrays."""
+    """One layer and direction of a recorded pass.
 
-    checkpoints = None                      # [(start, stop, h, c)], in the order of the pass
+    Attributes
+    ----------
+    structure : Structure
+    part : Part
+    steps : Steps
+        Of the whole pass; without gates and c where only checkpoints are kept.
+    mask : ndarray (T, B, I) or None
+        What dropout multiplied the input by.
+    checkpoints : list of (start, stop, states) or None
+        In the order of the pass.
+    """
 
-    def __init__(self, layer, index, direction, x, out, h0, c0, gates, c, lengths, mask):
-        self.layer, self.index, self.direction = layer, index, direction
-        self.position = index * layer.directions + direction        # among all, in the states and the packed weights
-        self.x, self.out, self.h0, self.c0 = x, out, h0, c0
-        self.gates, self.c = gates, c       # None: the cell has none, or only checkpoints are kept
-        self.lengths = lengths
-        self.mask = mask                    # dropout's, that x was multiplied by
+    __slots__ = ("checkpoints", "mask", "part", "steps", "structure")
 
-    @property
-    def name(self):
-        """l0, l0.reverse, ..."""
-        return f"l{self.index}" + (".reverse" if self.direction else "")
+    def __init__(self, structure: Structure, part: Part, steps: Steps, mask: np.ndarray | None):
+        self.structure, self.part, self.steps, self.mask = structure, part, steps, mask
+        self.checkpoints: list[Checkpoint] | None = None
 
-    def forward(self, weights, h, c, checkpoint_every):
-        """Run, and keep the gates, or the state at every k-th step. h and c are left at the final state."""
+    def forward(self, weights: _engine.Weights, states: list, checkpoint_every: int | None) -> None:
+        """Run, and keep the gates, or the states at every k-th step. `states` are left at the final ones."""
+        steps = self.steps
         if checkpoint_every is None:
-            self._step_through(weights, self.x, self.lengths, h, c, self.out, self.gates, self.c)
+            _forward(weights, steps, states, steps.gates, steps.c)
             return
         self.checkpoints = []
-        T = self.x.shape[0]
+        T = len(steps.x)
         starts = range(0, T, checkpoint_every)
-        for start in reversed(starts) if self.direction else starts:
+        for start in reversed(starts) if steps.reverse else starts:
             stop = min(T, start + checkpoint_every)
-            self.checkpoints.append((start, stop, h.copy(), None if c is None else c.copy()))
-            self._step_through(weights, self.x[start:stop], self._lengths_from(start), h, c,
-                               self.out[start:stop], None, None)
+            before = [state.copy() for state in states]
+            self.checkpoints.append((start, stop, before))
+            _forward(weights, self._between(start, stop, before, None, None), states, None, None)
 
-    def _step_through(self, weights, x, lengths, h, c, out, gates, c_out):
-        # without gates to keep, a cell is still recorded: RNN needs its outputs alone
-        _engine.forward(weights, x, out, h, c, gates=gates, c_out=c_out, lengths=lengths,
-                        reverse=self.direction == 1)
+    def windows(self, weights: _engine.Weights) -> Iterator[tuple[int, int, Steps]]:
+        """The steps of each checkpoint with gates and c, computed again, from the end of the pass to its start."""
+        B = self.steps.x.shape[1]
+        longest = max((stop - start for start, stop, _ in self.checkpoints), default=0)
+        *kept, h = _engine.carve("a tape", self.structure.dtype,
+                                 (*self.structure.kept(longest, B), (longest, B, self.structure.hidden_size)))
+        for start, stop, before in reversed(self.checkpoints):
+            gates, c = (None if tape is None else tape[:stop - start] for tape in kept)
+            steps = self._between(start, stop, before, gates, c)
+            again = replace(steps, h=h[:stop - start])
+            _forward(weights, again, [state.copy() for state in before], gates, c)
+            yield start, stop, steps
 
-    def _lengths_from(self, start):
-        return None if self.lengths is None else np.maximum(self.lengths - start, 0)
-
-    def windows(self, weights):
-        """(start, stop, h, c, gates, c_tape) of each checkpoint, from the end of the pass to its start."""
-        B = self.x.shape[1]
-        longest = max((stop - start for start, stop, *_ in self.checkpoints), default=0)
-        gates, c_tape, out = _engine.carve(
-            "a tape", self.layer.dtype, (*kept_shapes(self.layer, longest, B), (longest, B, self.layer.hidden_size)))
-        for start, stop, h, c in reversed(self.checkpoints):
-            n = stop - start
-            part = None if gates is None else gates[:n], None if c_tape is None else c_tape[:n]
-            self._step_through(weights, self.x[start:stop], self._lengths_from(start), h.copy(),
-                               None if c is None else c.copy(), out[:n], *part)
-            yield start, stop, h, c, *part
-
-    def window(self, start, stop):
-        """The same for any steps of a pass without checkpoints."""
-        before, beyond = (stop, self.x.shape[0]) if self.direction else (start - 1, -1)
-        h, c = self.h0, self.c0
+    def window(self, start: int, stop: int) -> Steps:
+        """Any steps of a pass without checkpoints."""
+        steps = self.steps
+        before, beyond = (stop, len(steps.x)) if steps.reverse else (start - 1, -1)
+        initial = steps.initial
         if before != beyond:
-            h, c = self._state_at(before, self.out, self.h0), self._state_at(before, self.c, self.c0)
-        gates, c_tape = (None if tape is None else tape[start:stop] for tape in (self.gates, self.c))
-        return h, c, gates, c_tape
+            tapes = (steps.h, steps.c)[:len(initial)]
+            initial = [self._state_after(before, tape, first) for tape, first in zip(tapes, initial, strict=True)]
+        gates, c = (None if tape is None else tape[start:stop] for tape in (steps.gates, steps.c))
+        return self._between(start, stop, initial, gates, c)
 
-    def _state_at(self, t, tape, initial):
-        """The state after step t, for a window's start; a reversed row that has not begun is in its initial state."""
-        if tape is None:
-            return None
-        if self.direction and self.lengths is not None:
-            return np.ascontiguousarray(np.where((self.lengths > t)[:, None], tape[t], initial))
+    def walk_back(self, walk: Walk) -> None:
+        """BPTT over all steps, each window with its own part of the arrays."""
+        if self.checkpoints is None:
+            _engine.backward(walk)
+            return
+        for start, stop, steps in self.windows(walk.weights):
+            _engine.backward(walk.within(start, stop, steps))
+            walk.fresh = False                  # from the second window on the parameters' hold something
+
+    def _between(self, start: int, stop: int, initial: list, gates, c) -> Steps:
+        steps = self.steps
+        lengths = None if steps.lengths is None else np.maximum(steps.lengths - start, 0)
+        return Steps(steps.x[start:stop], steps.h[start:stop], initial, gates, c, lengths, steps.reverse)
+
+    def _state_after(self, t: int, tape: np.ndarray, initial: np.ndarray) -> np.ndarray:
+        """For a window's start; a reversed row that has not begun at step t is in its initial state."""
+        if self.steps.reverse and self.steps.lengths is not None:
+            return np.ascontiguousarray(np.where((self.steps.lengths > t)[:, None], tape[t], initial))
         return np.ascontiguousarray(tape[t])
 
-    def backward(self, weights, start, stop, state, dh, dc, arrays):
-        """BPTT over some steps. `state` is what `windows` or `window` gave: (h0, c0, gates, c)."""
-        h0, c0, gates, c = state
-        x, h, lengths = self.x, self.out, self.lengths
-        if stop - start < len(x):
-            x, h, lengths = x[start:stop], h[start:stop], self._lengths_from(start)
-        _engine.backward(weights, x=x, h=h, h0=h0, c0=c0, gates=gates, c=c, dh=dh, dc=dc, lengths=lengths,
-                         reverse=self.direction == 1, **arrays)
 
-    def backward_all(self, weights, dh, dc, arrays):
-        """BPTT over all steps, each window with its own part of `arrays`."""
-        if self.checkpoints is None:
-            self.backward(weights, 0, len(self.x), (self.h0, self.c0, self.gates, self.c), dh, dc, arrays)
-            return
-        for start, stop, *state in self.windows(weights):
-            part = {name: array if array is None or name not in BY_STEP else array[start:stop]
-                    for name, array in arrays.items()}
-            self.backward(weights, start, stop, state, dh, dc, part)
-            arrays["fresh"] = False             # from the second window on they hold something
+def record(
+    structure: Structure,
+    weights: list[_engine.Weights],
+    given: np.ndarray,
+    states: list,
+    lengths: np.ndarray | None,
+    mask_of: Callable[[int, tuple], np.ndarray | None],
+    checkpoint_every: int | None,
+) -> tuple[list[Run], np.ndarray]:
+    """Run a whole stack of layers and keep what the way back needs.
+
+    Parameters
+    ----------
+    structure : Structure
+    weights : list of Weights
+    given : ndarray (T, B, I)
+        The input; the pass keeps a copy.
+    states : list of ndarray (layers·directions, B, H)
+        The initial states; they are left at the final ones.
+    lengths : ndarray (B,) or None
+    mask_of : callable
+        From the number of a layer and the shape of its input to dropout's mask, or None.
+    checkpoint_every : int or None
+
+    Returns
+    -------
+    runs : list of Run
+    output : ndarray (T, B, directions·H)
+    """
+    T, B = given.shape[:2]
+    start = [state.copy() for state in states]
+    kept = (None, None) if checkpoint_every else structure.kept(T, B)
+    x, *kept = _engine.carve("a tape", structure.dtype, (given.shape, *kept * len(structure.parts)))
+    x[...] = given                              # the tape's own: the caller's may change before backward
+    if lengths is not None:
+        x[past_end(lengths, T)] = 0
+    runs: list[Run] = []
+    out, mask = x, None
+    for part in structure.parts:
+        if part.direction == 0:
+            x, mask = out, mask_of(part.index, out.shape)
+            if mask is not None:
+                x = x * mask
+            out = structure.empty_output(T, B)
+        gates, c = kept[2 * part.position:2 * part.position + 2]
+        steps = Steps(x, structure.half(out, part), [state[part.position] for state in start], gates, c, lengths,
+                      part.direction == 1)
+        run = Run(structure, part, steps, mask)
+        run.forward(weights[part.position], [state[part.position] for state in states], checkpoint_every)
+        runs.append(run)
+    return runs, out
+
+
+def past_end(lengths: np.ndarray, steps: int) -> np.ndarray:
+    """(T, B) mask of what lies past each row's end."""
+    return np.arange(steps)[:, None] >= lengths
+
+
+def _forward(weights: _engine.Weights, steps: Steps, states: list, gates, c) -> None:
+    _engine.forward(weights, steps.x, steps.h, *states, gates=gates, c_out=c, lengths=steps.lengths,
+                    reverse=steps.reverse)

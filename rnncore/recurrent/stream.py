@@ -5,6 +5,8 @@ import numpy as np
 from rnncore import _engine
 from rnncore._checks import as_array, as_rows
 
+from .layout import Layout
+
 
 class Stream:
     """Runs a layer step by step and holds its state; `Recurrent.stream` makes one.
@@ -30,25 +32,21 @@ class Stream:
     def __init__(self, layer, batch_size):
         self._layer = layer
         self._batch = batch_size
-        shape = (layer.num_layers, batch_size, layer.hidden_size)
-        self._h = np.zeros(shape, layer.dtype)
-        self._c = np.zeros(shape, layer.dtype) if layer.mode == "LSTM" else None
+        self._states = [np.zeros(layer.structure.state_shape(batch_size), layer.dtype) for _ in layer.cell.states]
         self._bind()
 
     def _bind(self):
         """Bind the packed weights, anew after they changed."""
-        packed = self._layer._current()
-        self._steps = _engine.Steps(packed.weights, self._batch, self._h, self._c)
+        packed = self._layer.packed()
+        self._steps = _engine.Steps(packed.weights, self._batch, *self._states)
         self._version = packed.version
 
     def __getstate__(self):
-        return {"_layer": self._layer, "_batch": self._batch, "_h": self._h.copy(),
-                "_c": None if self._c is None else self._c.copy()}
+        return {"_layer": self._layer, "_batch": self._batch, "_states": [part.copy() for part in self._states]}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._h, self._c = (None if a is None else np.array(a, self._layer.dtype, order="C")
-                            for a in (self._h, self._c))
+        self._states = [np.array(part, self._layer.dtype, order="C") for part in self._states]
         self._bind()
 
     def step(self, x_t, out=None):
@@ -90,14 +88,12 @@ class Stream:
 
     @property
     def state(self):
-        return self._layer._state(self._h.copy(), None if self._c is None else self._c.copy(), True)
+        return Layout().states(part.copy() for part in self._states)
 
     @state.setter
     def state(self, state):
-        h, c = self._layer._check_state(state, self._batch, True)
-        self._h[...] = h
-        if c is not None:
-            self._c[...] = c
+        for part, new in zip(self._states, self._layer.check_state(state, self._batch, Layout()), strict=True):
+            part[...] = new
 
     def reset(self, rows=None):
         """Back to the zero state.
@@ -113,9 +109,8 @@ class Stream:
             A row that there is not, or that is named twice; another kind of values or mask.
         """
         where = slice(None) if rows is None else self._check_rows(rows)
-        self._h[:, where] = 0
-        if self._c is not None:
-            self._c[:, where] = 0
+        for part in self._states:
+            part[:, where] = 0
 
     def _check_rows(self, rows):
         given = as_array(rows, "rows")

@@ -17,9 +17,9 @@ from rnncore._checks import as_flag, as_real, as_rows
 from rnncore.module import LOCK
 
 from .pullback import pullback
+from .run import Walk
 
 NO_GRADIENT = "no gradient yet; call tape.backward(grad_output) first"
-SLOTS = {"LSTM": {"i": 0, "f": 1, "g": 2, "o": 3}, "GRU": {"r": 1, "z": 2, "n": 0, "hn": 3}, "RNN": {}}
 
 
 @dataclass
@@ -69,14 +69,19 @@ class Tape:
     """One recorded pass: states and gates by name, and the way back.
 
     ``tape["l0.h"]``, ``tape["l0.f"]``, ``tape["l1.reverse.c"]`` are (T, B, H) by input time, also for
-    the reverse direction, 0 past a row's end. Gates are values after their nonlinearity: i f g o for an LSTM;
-    r z n for a GRU, and hn, the recurrent part of its candidate. After `backward`, ``tape.grad`` has the same
-    names: total derivatives for h and c, derivatives of the pre-activation for gates.
+    the reverse direction, 0 past a row's end. What there is of a layer, its cell's description says: the states, and
+    the gates' values after their nonlinearity (i f g o of an LSTM; r z n of a GRU, and hn, the recurrent part of its
+    candidate). After `backward`, ``tape.grad`` has the same names: total derivatives for states, derivatives of the
+    pre-activation for gates.
 
     Attributes
     ----------
     layer : Recurrent
-    mode : {"LSTM", "GRU", "RNN"}
+    cell : Description
+    mode : str
+        "LSTM", "GRU" or "RNN".
+    layout : Layout
+        Of the input and the output; what is here by name is always time-major.
     T, B : int
     lengths : ndarray of int, (B,)
     input : ndarray, (T, B, I)
@@ -85,25 +90,27 @@ class Tape:
     grad : mapping of str to ndarray
     """
 
-    _last = None                            # what the last way back left, see `_backward`
+    _last = None                            # what the last way back left, see `backward`
 
-    def __init__(self, layer, version, runs, lengths, batched, initial, final, output, shape):
-        self._layer, self._mode, self._dtype = layer, layer.mode, layer.dtype
-        self._T, self._B = runs[0].x.shape[:2]
+    def __init__(self, layer, version, runs, lengths, layout, initial, final, output):
+        self._layer, self._cell, self._dtype = layer, layer.cell, layer.dtype
+        self._runs, self._layout = runs, layout
+        self._T, self._B = runs[0].steps.x.shape[:2]
         self._version = version
-        self._runs = runs
         self._lengths = lengths
-        self._batched = batched
-        self._shape = shape
-        self._raw_output = output
-        self._initial, self._final = initial, final
-        self._slots = SLOTS[self._mode]
+        self._initial, self._final = initial, final         # of every state (layers·directions, B, H)
+        self._time_major_output = output
 
     # what the engine's loops go by cannot be set
-    layer, mode, dtype = (property(attrgetter(name)) for name in ("_layer", "_mode", "_dtype"))
+    layer, cell, dtype, layout, runs = (
+        property(attrgetter(name)) for name in ("_layer", "_cell", "_dtype", "_layout", "_runs"))
     T, B = (property(attrgetter(name)) for name in ("_T", "_B"))
 
     # ---- what was recorded ----------------------------------------------------------------------
+
+    @property
+    def mode(self):
+        return self._cell.mode
 
     @property
     def lengths(self):
@@ -111,28 +118,23 @@ class Tape:
 
     @cached_property
     def _where(self):
-        parts = ("h", "c", *self._slots) if self.mode == "LSTM" else ("h", *self._slots)
-        return {f"{run.name}.{part}": (run, part) for run in self._runs for part in parts}
+        return {f"{run.part.name}.{name}": (run, name) for run in self._runs for name in self._cell.names}
 
     @property
     def input(self):
-        return _locked(self._runs[0].x)
+        return _locked(self._runs[0].steps.x)
 
     @property
     def output(self):
-        return _locked(self.layer._output(self._raw_output, self._batched))
+        return _locked(self._layout.as_given(self._time_major_output))
 
     @property
     def state(self):
-        return self._user_state(*self._final)
+        return self._layout.states(map(_locked, self._final))
 
     @property
     def initial(self):
-        return self._user_state(*self._initial)
-
-    def _user_state(self, h, c):
-        state = self.layer._state(h, c, self._batched)
-        return tuple(map(_locked, state)) if isinstance(state, tuple) else _locked(state)
+        return self._layout.states(map(_locked, self._initial))
 
     @property
     def grad(self):
@@ -151,7 +153,7 @@ class Tape:
         list of str
         """
         if not isinstance(pattern, str):
-            raise TypeError(f"pattern: got {pattern!r}, expected a text such as '*.f'")
+            raise TypeError(f"pattern: got {pattern!r}, expected a text such as '*.h'")
         return [name for name in self._where if fnmatchcase(name, pattern)]
 
     def __contains__(self, name):
@@ -163,21 +165,25 @@ class Tape:
     def _value(self, name):
         run, part = self._where[name]
         if part == "h":
-            return run.out.view()
+            return run.steps.h.view()
         if run.checkpoints is None:
-            return run.c.view() if part == "c" else run.gates[:, :, self._slots[part]]
-        whole = np.zeros(run.out.shape, self.dtype)
-        for start, stop, _h, _c, gates, c in run.windows(self._weights()[run.position]):
-            whole[start:stop] = c if part == "c" else gates[:, :, self._slots[part]]
+            return self._part_of(run.steps, part).view()
+        whole = np.zeros(run.steps.h.shape, self.dtype)
+        for start, stop, steps in run.windows(self.weights()[run.part.position]):
+            whole[start:stop] = self._part_of(steps, part)
         return whole
+
+    def _part_of(self, steps, part):
+        """c or a gate of some steps."""
+        return steps.c if part == "c" else steps.gates[:, :, self._cell.slots[part]]
 
     @property
     def nbytes(self):
         """Bytes that the recorded pass holds, gradients not counted."""
-        arrays = [self._raw_output, *(a for pair in (self._initial, self._final) for a in pair)]
+        arrays = [self._time_major_output, *self._initial, *self._final]
         for run in self._runs:
-            arrays += [run.x, run.out, run.gates, run.c, run.mask]
-            arrays += [a for *_, h, c in run.checkpoints or () for a in (h, c)]
+            arrays += [run.steps.x, run.steps.h, run.steps.gates, run.steps.c, run.mask]
+            arrays += [state for *_, states in run.checkpoints or () for state in states]
         owners = {id(a if a.base is None else a.base): (a if a.base is None else a.base)
                   for a in arrays if a is not None}
         return sum(a.nbytes for a in owners.values())
@@ -186,8 +192,12 @@ class Tape:
     def parameters(self):
         """Copies of the weights of the pass, by name; refused when the layer has others by now."""
         with LOCK:
-            self._weights()
+            self.weights()
             return self.layer.parameters
+
+    def weights(self):
+        """The packed weights of the pass, for the way back; refused when the layer has others by now."""
+        return self._layer.packed_at(self._version).weights
 
     # ---- the way back ---------------------------------------------------------------------------
 
@@ -215,25 +225,24 @@ class Tape:
         ValueError
             Neither gradient given, or a wrong shape.
         """
-        weights = self._weights()
-        grad_output, dh, dc, many = self._check_cotangents(grad_output, grad_state)
+        weights = self.weights()
+        grad_output, carry, many = self._check_cotangents(grad_output, grad_state)
         if parameters is None:
             parameters = many is None
         as_flag(parameters, "parameters")
         wanted = self._room_for_parameters() if parameters and many is None else {}
         self._last = steps = cotangents = None          # until the way has been gone to its end
         if self._runs[0].checkpoints is None:
-            steps = self._room_for_steps(dh.shape[1])
+            steps = self._room_for_steps(carry[0].shape[1])
         if steps is None or many is not None:           # it may be walked again
-            cotangents = tuple(None if a is None else a.copy() for a in (grad_output, dh, dc))
-        grad_x = self._walk(weights, grad_output, dh, dc, wanted, steps)
+            cotangents = (None if grad_output is None else grad_output.copy()), [part.copy() for part in carry]
+        grad_x = self._walk(weights, grad_output, carry, wanted, steps)
         self._last = many, cotangents, steps            # K, None without an axis for it; None under checkpoints
-        found = self._as_given(grad_x, dh, dc, many)
+        if many is not None:
+            grad_x, carry = _many(grad_x, many, self.B), [_many(part, many, self.B) for part in carry]
         if parameters and many is not None:
-            found.parameters = self._parameters_one_by_one(weights, many, cotangents)
-        elif wanted:
-            found.parameters = wanted
-        return found
+            wanted = self._parameters_one_by_one(weights, many, *cotangents)
+        return Gradients(self._layout.as_given(grad_x), self._layout.states(carry), wanted)
 
     def pullback(self, v=None, *, every=1, direction="forward"):
         """Walk a block of cotangents on the final state back in time.
@@ -252,38 +261,35 @@ class Tape:
         Carry
             Its arrays may be changed in place: what they hold is what is walked further.
         """
-        self._weights()                     # refused here, not at the first step
+        self.weights()                      # refused here, not at the first step
         return pullback(self, v, every, direction)
 
     def _room_for_steps(self, R):
         """Arrays for the gradients of every step, R rows each: of every run the slots', h's and c's (or None)."""
-        layer = self.layer
-        state = (self.T, R, layer.hidden_size)
-        shapes = ((self.T, R, layer._info["slots"], layer.hidden_size), state,
-                  state if layer._info["states"] == 2 else None)
-        return _engine.carve("gradients", self.dtype, shapes * len(self._runs))
+        return _engine.carve("gradients", self.dtype, self.layer.structure.gradients(self.T, R) * len(self._runs))
 
-    def _walk(self, weights, grad_out, dh, dc, wanted, steps=None):
+    def _walk(self, weights, grad_out, carry, wanted, steps=None):
         """BPTT, layer by layer from the top.
 
-        grad_out (T, R, F) or None; dh, dc (layers·directions, R, H), in and out; `wanted` and `steps` as their rooms.
+        grad_out (T, R, F) or None; carry, of every state (layers·directions, R, H), in and out; `wanted` and `steps`
+        as their rooms.
         """
-        layer, R = self.layer, dh.shape[1]
-        for index in reversed(range(layer.num_layers)):
-            runs = self._runs[index * layer.directions:(index + 1) * layer.directions]
-            grad_x = np.empty((self.T, R, runs[0].x.shape[2]), self.dtype)
+        structure = self.layer.structure
+        R = carry[0].shape[1]
+        for index in reversed(range(structure.num_layers)):
+            runs = self._runs[index * structure.directions:(index + 1) * structure.directions]
+            grad_x = np.empty((self.T, R, runs[0].part.inputs), self.dtype)
             for run in runs:
-                i = run.position
-                arrays = {"grad_x": grad_x, "accumulate": run.direction == 1,
-                          "grad_out": None if grad_out is None else layer._half(grad_out, run.direction)}
+                part = run.part
+                walk = Walk(weights[part.position], run.steps, [state[part.position] for state in carry],
+                            None if grad_out is None else structure.half(grad_out, part), grad_x,
+                            part.direction == 1)
                 if steps is not None:
-                    arrays |= zip(("delta", "total_h", "total_c"), steps[3 * i:3 * i + 3], strict=True)
+                    walk.delta, walk.total_h, walk.total_c = steps[3 * part.position:3 * part.position + 3]
                 if wanted:
-                    names = layer._names[i]
-                    arrays |= {"w_ih": wanted[names[0]], "w_hh": wanted[names[1]], "fresh": True}
-                    if layer.bias:
-                        arrays |= {"b_ih": wanted[names[2]], "b_hh": wanted[names[3]]}
-                run.backward_all(weights[i], dh[i], None if dc is None else dc[i], arrays)
+                    walk.w_ih, walk.w_hh, *biases = (wanted[name] for name in structure.parameters[part.position])
+                    walk.b_ih, walk.b_hh = biases or (None, None)
+                run.walk_back(walk)
             if runs[0].mask is not None:
                 _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= runs[0].mask[:, None]
             grad_out = grad_x
@@ -291,22 +297,21 @@ class Tape:
 
     def _room_for_parameters(self):
         """Arrays that `_walk` fills in: pages of an earlier backward's, if those are gone."""
-        layer = self.layer
-        arrays = _engine.carve("gradients of parameters", self.dtype, layer._shapes)
+        shapes = self.layer.structure.shapes
+        arrays = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
         if self.T == 0 or self.B == 0:      # no step fills them in
             for array in arrays:
                 array[...] = 0
-        return dict(zip(layer._parameters, arrays, strict=True))
+        return dict(zip(shapes, arrays, strict=True))
 
-    def _parameters_one_by_one(self, weights, many, cotangents):
+    def _parameters_one_by_one(self, weights, many, grad_output, carry):
         """Weight gradients of each of K cotangents: the bits of K calls."""
-        layer = self.layer
-        found = {name: np.zeros((many, *shape), self.dtype)
-                 for name, shape in zip(layer._parameters, layer._shapes, strict=True)}
+        found = {name: np.zeros((many, *shape), self.dtype) for name, shape in self.layer.structure.shapes.items()}
         for k in range(many):
             rows = slice(k * self.B, (k + 1) * self.B)
-            one = [None if a is None else a[:, rows].copy() for a in cotangents]        # dh and dc are walked in place
-            self._walk(weights, *one, {name: array[k] for name, array in found.items()})
+            one = None if grad_output is None else grad_output[:, rows].copy()
+            states = [part[:, rows].copy() for part in carry]           # they are walked in place
+            self._walk(weights, one, states, {name: array[k] for name, array in found.items()})
         return found
 
     def _gradient(self, name):
@@ -316,49 +321,45 @@ class Tape:
             raise KeyError(f"{name}: {NO_GRADIENT}")
         many, cotangents, steps = last
         if steps is None:                   # under checkpoints they are computed when asked for
-            weights, (grad_output, dh, dc) = self._weights(), cotangents
-            steps = self._room_for_steps(dh.shape[1])
-            self._walk(weights, grad_output, dh.copy(), None if dc is None else dc.copy(), {}, steps)
-        delta, total_h, total_c = steps[3 * run.position:3 * run.position + 3]
-        found = total_h if part == "h" else total_c if part == "c" else delta[:, :, self._slots[part]]
-        return found.view() if many is None else _by_rows(found, many, self.B).swapaxes(0, 1)
+            weights, (grad_output, carry) = self.weights(), cotangents
+            steps = self._room_for_steps(carry[0].shape[1])
+            self._walk(weights, grad_output, [state.copy() for state in carry], {}, steps)
+        delta, total_h, total_c = steps[3 * run.part.position:3 * run.part.position + 3]
+        found = total_h if part == "h" else total_c if part == "c" else delta[:, :, self._cell.slots[part]]
+        return found.view() if many is None else _many(found, many, self.B)
 
     # ---- shapes ---------------------------------------------------------------------------------
 
-    def _weights(self):
-        """The packed weights of the pass, for the way back; refused when the layer has others by now."""
-        packed = self._layer._packed
-        if packed is None or not packed.goes_back or not packed.version == self._version == self._layer._version:
-            packed = self._layer._packed_of(self._version)
-        return packed.weights
-
     def _check_cotangents(self, grad_output, grad_state):
-        """Time-major (T, K*B, F) or None, (layers·directions, K*B, H) twice, and K or None."""
+        """Time-major (T, K*B, F) or None; of every state (layers·directions, K*B, H); K or None."""
         if grad_output is None and grad_state is None:
             raise ValueError("backward: got neither grad_output nor grad_state, expected at least one")
-        h, c = self._final
-        shape = h.shape if self._batched else (h.shape[0], h.shape[2])
-        dh, dc = grad_state, None
-        if c is not None and grad_state is not None:
-            if not isinstance(grad_state, tuple | list) or len(grad_state) != 2:
-                raise ValueError(f"grad_state: got {type(grad_state).__name__}, expected the pair (grad_h, grad_c)")
-            dh, dc = grad_state
+        states = self._cell.states
+        shape = self._layout.state_shape(*self._final[0].shape)
+        parts, names = [grad_state], ["grad_state"]
+        if len(states) > 1:
+            names = [f"grad_state[{place}] ({state})" for place, state in enumerate(states)]
+            parts = [None] * len(states) if grad_state is None else grad_state
+            if not isinstance(parts, tuple | list) or len(parts) != len(states):
+                expected = ", ".join(f"grad_{state}" for state in states)
+                raise ValueError(f"grad_state: got {type(parts).__name__}, expected the pair ({expected})")
         leading = []                            # of each that is given: K, or None
         if grad_output is not None:
-            like = self.layer._output(self._raw_output, self._batched)
             grad_output = as_rows(grad_output, "grad_output", self.dtype)
+            like = self._layout.as_given(self._time_major_output)
             grad_output = _cotangent(grad_output, "grad_output", like.shape, leading)
-        if dh is not None:
-            name = "grad_state" if c is None else "grad_state[0] (h)"
-            dh = _cotangent(as_real(dh, name, self.dtype), name, shape, leading)
-        if dc is not None:
-            dc = _cotangent(as_real(dc, "grad_state[1] (c)", self.dtype), "grad_state[1] (c)", shape, leading)
+        parts = [None if part is None else _cotangent(as_real(part, name, self.dtype), name, shape, leading)
+                 for part, name in zip(parts, names, strict=True)]
         many = leading[0] if leading else None
         if leading.count(many) < len(leading):
             raise ValueError(f"grad_output, grad_state: got leading axes {set(leading)}, "
                              "expected one K for all or none")
-        dh, dc = self._carry(dh, many), None if c is None else self._carry(dc, many)
-        return self._time_major(grad_output, many), dh, dc, many
+        if grad_output is not None:
+            grad_output = self._layout.time_major(grad_output)
+            if many is not None:
+                grad_output = np.ascontiguousarray(grad_output.swapaxes(0, 1)).reshape(
+                    self.T, many * self.B, grad_output.shape[-1])
+        return grad_output, [self._carry(part, many) for part in parts], many
 
     def _carry(self, given, many):
         """A cotangent on the final state as the engine carries it, the caller's own."""
@@ -367,28 +368,6 @@ class Tape:
         if given is None:
             return np.zeros((layers, K * B, H), self.dtype)
         return np.array(given.reshape(K, layers, B, H).swapaxes(0, 1), order="C").reshape(layers, K * B, H)
-
-    def _time_major(self, grad, many):
-        if grad is None:
-            return None
-        if not self._batched:
-            grad = grad[..., None, :]
-        elif self.layer.batch_first:
-            grad = grad.swapaxes(-3, -2)
-        if many is None:
-            return grad
-        return np.ascontiguousarray(grad.swapaxes(0, 1)).reshape(self.T, many * self.B, grad.shape[-1])
-
-    def _as_given(self, grad_x, dh, dc, many):
-        """Results in the layout of the arguments."""
-        if many is not None:
-            grad_x = _by_rows(grad_x, many, self.B).swapaxes(0, 1)
-            dh, dc = (None if d is None else _by_rows(d, many, self.B).swapaxes(0, 1) for d in (dh, dc))
-        if not self._batched:
-            grad_x, dh, dc = (None if d is None else d[..., 0, :] for d in (grad_x, dh, dc))
-        elif self.layer.batch_first:
-            grad_x = grad_x.swapaxes(-3, -2)
-        return Gradients(grad_x, dh if dc is None else (dh, dc), {})
 
 
 def _cotangent(array, name, shape, leading):
@@ -405,6 +384,11 @@ def _cotangent(array, name, shape, leading):
 def _by_rows(array, many, batch):
     """(T, K*B, ...) as (T, K, B, ...)."""
     return array.reshape(array.shape[0], many, batch, *array.shape[2:])
+
+
+def _many(array, many, batch):
+    """(T, K*B, ...) as (K, T, B, ...)."""
+    return _by_rows(array, many, batch).swapaxes(0, 1)
 
 
 def _locked(array):

@@ -30,56 +30,51 @@ cdef struct Backward:
     rnn_barrier barrier
 
 
-def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, grad_out=None, delta=None,
-             total_h=None, total_c=None, grad_x=None, bint accumulate=False, w_ih=None, w_hh=None, b_ih=None, b_hh=None,
-             bint fresh=False, lengths=None, bint reverse=False):
-    """Walk one layer and direction back through time; `w.pack_backward` came first.
+def backward(walk):
+    """Walk one layer and direction back through time: a `rnncore.recurrent.run.Walk`, which says what is read and written.
 
-    Parameters
-    ----------
-    x : (T, B, I); h : (T, B, H), the outputs; gates : (T, B, slots, H) or None (RNN); c : (T, B, H), LSTM
-    h0, c0 : (B, H), the initial state
-    dh, dc : (R, H) with R = K*B, contiguous: gradients on the state, in at the end and out at the start
-    grad_out : (T, R, H), last axis contiguous, or None
-    delta : (T, R, slots, H), rows evenly spaced and contiguous, total_h, total_c : (T, R, H), contiguous:
-        filled in; None: not kept
-    grad_x : (T, R, I), rows evenly spaced: filled in, or added to with `accumulate`; None: not wanted
-    w_ih : (gates*H, I), w_hh : (gates*H, H), b_ih, b_hh : (gates*H,): added to; None: not wanted; K must be 1
-    fresh : those hold nothing yet and are filled in
+    Its arrays are as `forward` takes and leaves them; `delta` has rows that are evenly spaced and contiguous, `grad_x`
+    rows that are evenly spaced, and the others are contiguous. `Weights.pack_backward` came first.
     """
     cdef Backward job
     cdef Pace pace
     cdef Array a
-    cdef idx T = x.shape[0], B = x.shape[1], R = dh.shape[0], H = w.hidden_size, item = w.item, rows, row
+    cdef Weights w = walk.weights
+    cdef list initial, carry = walk.carry
+    steps, b_ih, b_hh = walk.steps, walk.b_ih, walk.b_hh
+    initial = steps.initial
+    x = steps.x
+    cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[0], H = w.hidden_size, item = w.item, rows, row
     cdef size_t at_delta, at_x, at_h, at_aux, at_sums
     cdef Memory scratch
     if T == 0 or R == 0:
         return
     job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
     job.T, job.B, job.R, job.I, job.H, job.item = T, B, R, w.input_size, H, item
-    job.reverse, job.accumulate, job.keep, job.fresh = reverse, accumulate, delta is not None, fresh
+    job.reverse, job.accumulate, job.fresh = steps.reverse, walk.accumulate, walk.fresh
     take(x, &job.x, 2)
-    take(h, &job.h, 2)
-    take(gates, &job.gates, 2)
-    take(c, &job.c, 2)
-    take(grad_out, &job.grad_out, 2)
-    take(delta, &job.delta, 2)
-    take(total_h, &job.total_h, 1)
-    take(total_c, &job.total_c, 1)
-    take(grad_x, &job.grad_x, 2)
-    take(h0, &a, 0)
+    take(steps.h, &job.h, 2)
+    take(steps.gates, &job.gates, 2)
+    take(steps.c, &job.c, 2)
+    take(walk.grad_out, &job.grad_out, 2)
+    take(walk.delta, &job.delta, 2)
+    job.keep = job.delta.p != NULL
+    take(walk.total_h, &job.total_h, 1)
+    take(walk.total_c, &job.total_c, 1)
+    take(walk.grad_x, &job.grad_x, 2)
+    take(initial[0], &a, 0)
     job.h0 = a.p
-    take(c0, &a, 0)
+    take(initial[1] if len(initial) > 1 else None, &a, 0)
     job.c0 = a.p
-    take(dh, &a, 0)
+    take(carry[0], &a, 0)
     job.dh = a.p
-    take(dc, &a, 0)
+    take(carry[1] if len(carry) > 1 else None, &a, 0)
     job.dc = a.p
-    take(lengths, &a, 0)
+    take(steps.lengths, &a, 0)
     job.lengths = <const idx *>a.p
-    take(w_ih, &a, 0)
+    take(walk.w_ih, &a, 0)
     job.w_ih = a.p
-    take(w_hh, &a, 0)
+    take(walk.w_hh, &a, 0)
     job.w_hh = a.p
 
     job.plan = make_plan(w, T, R, 3 if job.w_ih != NULL else 2)
@@ -105,7 +100,7 @@ def backward(Weights w, *, x, h, h0, dh, gates=None, c=None, c0=None, dc=None, g
         job.sums = scratch.p + at_sums if b_ih is not None else NULL
         if b_ih is not None:
             memset(job.sums, 0, job.cell.slots * H * item)
-            if not fresh:
+            if not job.fresh:
                 share_sums(w, job.sums, b_ih, b_hh, False)
         pace = begin_at(w, T, R, 3 if job.w_ih != NULL else 2)
         while True:

@@ -155,10 +155,29 @@ cdef inline int block_of(const rnn_cell *cell, bint of_h, int g) noexcept nogil:
     return cell.h_order[g] if of_h else cell.x_order[g]
 
 
+def cell_names():
+    """The rows of the kernels' table."""
+    cdef const rnn_cell *c = rnn_kernels_for(chosen_isa, 32).cells
+    names = []
+    while c.name != NULL:
+        names.append(c.name.decode())
+        c += 1
+    return names
+
+
 def cell_info(str name):
-    """What the kernels' table says of a cell: gates, slots, whether a tape keeps those, states."""
+    """What a row of the kernels' table says, by the names of its fields (see kernels.h)."""
     cdef const rnn_cell *c = find_cell(rnn_kernels_for(chosen_isa, 32), name.encode())
-    return {"gates": c.gates, "slots": c.slots, "keep": bool(c.keep), "states": c.states}
+    cdef const rnn_stage *stage
+    cdef int i, blocks = 0
+    stages = []
+    for i in range(c.stages):
+        stage = &c.stage[i]
+        stages.append({"slot": stage.slot, "groups": stage.groups, "from_aux": bool(stage.from_aux)})
+        blocks += stage.groups
+    return {"gates": c.gates, "slots": c.slots, "keep": bool(c.keep), "states": c.states, "x_slot": c.x_slot,
+            "x_order": [c.x_order[i] for i in range(c.gates)], "h_order": [c.h_order[i] for i in range(blocks)],
+            "stages": stages}
 
 
 def activation(str name, x, out):

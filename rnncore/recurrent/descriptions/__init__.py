@@ -1,0 +1,259 @@
+"""What a cell is, said once: its gates, its states, its weights, and the words for them.
+
+A file in this folder describes the cells of one class of layers (`rnncore.RNN`, `GRU`, `LSTM`) and lists them in its
+``CELLS``. The layers, the tape, the measures and plots of viz, the command: whatever has to know a cell reads it from
+here, by ``layer.cell`` or ``tape.cell``. At import every description is checked against the kernels' table.
+
+A new cell is one header of equations, one row of the kernels' table, and one file here; docs/cells.md shows how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnncore import _engine
+from rnncore._checks import as_flag
+
+STATE_WORDS = {"h": "hidden state", "c": "cell state"}
+
+
+class Saturated(NamedTuple):
+    """What units do whose gate is at one end nearly always, and what changes that."""
+
+    does: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a cell keeps of every step besides its states.
+
+    Attributes
+    ----------
+    name, words : str
+        "f", "forget gate".
+    slot : int
+        Where the kernels put it, see kernels.h.
+    curve : {"sigmoid", "tanh", None}
+        What squashes it; None: nothing does.
+    low, high : Saturated or None
+        Of a gate that is shut, or wide open.
+    """
+
+    name: str
+    words: str
+    slot: int
+    curve: str | None = None
+    low: Saturated | None = None
+    high: Saturated | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """One cell: a row of the kernels' table, and what it means.
+
+    Attributes
+    ----------
+    kernel : str
+        Its name in the kernels' table.
+    mode : str
+        Its class of layers, "LSTM".
+    name : str or None
+        For commands, models and files, "rnn-tanh"; None: it is made by its class and options alone.
+    label : str
+        For people, "RNN tanh".
+    equations : str
+        What a step computes.
+    blocks_ih, blocks_hh : tuple of str
+        What each block of H rows of weight_ih, and of weight_hh, adds to, in torch's order: a gate, or "h" for a
+        state that no gate makes.
+    order : tuple of str
+        Gates and states as a step computes them.
+    order_back : tuple of str
+        Their gradients as the way back computes them; by default the other way round.
+    gates : tuple of Gate
+    states : tuple of str
+        What is carried from step to step: ("h",) or ("h", "c").
+    curve : {"tanh", "sigmoid", "relu"}
+        Where h lies: what squashes it last.
+    options : mapping
+        The arguments of its class that choose this cell among those of its mode.
+    operands : mapping of str to str
+        Blocks of weight_hh that are multiplied by a gate times h, and not by h: ``{"hn": "r"}``.
+    keeps : str or None
+        The gate that multiplies what a unit held before.
+    enters : str or None
+        The gate that multiplies what is new, where that is not one minus `keeps`.
+    candidate : str
+        What is new.
+    growth : callable or None
+        χ of one step for `viz.mean_field`, from arrays by name ("h0" and "c0" are the states before) and the
+        variances σ_w² of the blocks of weight_hh by name; None: it has no formula.
+    draw : callable or None
+        Draws one step on a `Sheet`; None: boxes in a row.
+    """
+
+    kernel: str
+    mode: str
+    name: str | None
+    label: str
+    equations: str
+    blocks_ih: tuple[str, ...]
+    blocks_hh: tuple[str, ...]
+    order: tuple[str, ...]
+    order_back: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    states: tuple[str, ...] = ("h",)
+    curve: str = "tanh"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    operands: Mapping[str, str] = field(default_factory=dict)
+    keeps: str | None = None
+    enters: str | None = None
+    candidate: str = "h"
+    growth: Callable[[Mapping[str, np.ndarray], Mapping[str, float]], float] | None = None
+    draw: Callable[[Any], None] | None = None
+
+    def __post_init__(self):
+        if not self.order_back:
+            object.__setattr__(self, "order_back", self.order[::-1])
+
+    def __reduce__(self):
+        return of_kernel, (self.kernel,)        # a copy, or one of a pickle, is the description itself
+
+    @cached_property
+    def slots(self) -> dict[str, int]:
+        """Where each gate lies on the tape."""
+        return {gate.name: gate.slot for gate in self.gates}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All that a tape has of a layer: states, then gates."""
+        return (*self.states, *self.slots)
+
+    @cached_property
+    def sigmoids(self) -> tuple[str, ...]:
+        """The gates between 0 and 1."""
+        return tuple(gate.name for gate in self.gates if gate.curve == "sigmoid")
+
+    def gate(self, name: str) -> Gate:
+        """A gate by its name."""
+        return next(gate for gate in self.gates if gate.name == name)
+
+    def curve_of(self, name: str) -> str | None:
+        """What squashes a gate or a state; None where nothing does."""
+        if name in self.states:
+            return self.curve if name == "h" else None
+        return self.gate(name).curve
+
+    def words_of(self, name: str) -> str:
+        """A gate or a state for people: "forget gate"."""
+        return STATE_WORDS[name] if name in self.states else self.gate(name).words
+
+    def shapes(self, input_size: int, hidden_size: int, bias: bool) -> dict[str, tuple[int, ...]]:
+        """The parameters of one layer and direction, in torch's order."""
+        rows = len(self.blocks_hh) * hidden_size
+        weights = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size)}
+        return weights | ({"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {})
+
+    def rows(self, gate: str, hidden_size: int) -> slice:
+        """The rows of a gate in all weights and biases."""
+        start = self.blocks_ih.index(gate) * hidden_size
+        return slice(start, start + hidden_size)
+
+    def slope(self, h: np.ndarray) -> np.ndarray:
+        """The derivative of h's curve, from its value."""
+        if self.curve == "relu":
+            return (h > 0).astype(h.dtype)
+        return 1 - h * h if self.curve == "tanh" else h * (1 - h)
+
+
+def of_kernel(kernel: str) -> Description:
+    """A cell by its name in the kernels' table."""
+    return _BY_KERNEL[kernel]
+
+
+def modes() -> tuple[str, ...]:
+    """The classes of layers there are, those with the fewest weights first."""
+    return tuple(dict.fromkeys(cell.mode for cell in _BY_KERNEL.values()))
+
+
+def choices(mode: str) -> dict[str, tuple]:
+    """The options that choose among the cells of a mode, and the values of each."""
+    cells = [cell for cell in _BY_KERNEL.values() if cell.mode == mode]
+    return {name: tuple(cell.options[name] for cell in cells) for name in cells[0].options}
+
+
+def find(mode: str, **options: Any) -> Description:
+    """The cell of a mode that some options choose, the first that fits.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An option has another value than those of `choices`, by name.
+    """
+    for name, values in choices(mode).items():
+        if name not in options:
+            continue
+        if all(isinstance(value, bool) for value in values):
+            as_flag(options[name], name)
+        elif not isinstance(options[name], str) or options[name] not in values:
+            *most, last = map(repr, values)
+            raise ValueError(f"{name}: got {options[name]!r}, expected {', '.join(most)} or {last}")
+    return next(cell for cell in _BY_KERNEL.values() if cell.mode == mode and options.items() <= cell.options.items())
+
+
+# ---- read at import -----------------------------------------------------------------------------
+
+
+def _described() -> Iterator[Description]:
+    for module in sorted(info.name for info in iter_modules(__path__)):
+        yield from import_module(f".{module}", __name__).CELLS
+
+
+def _check(cell: Description) -> None:
+    """Refuse a description that is not what the kernels compute."""
+    row = _engine.cell_info(cell.kernel)
+    blocks = len(cell.blocks_ih), len(cell.blocks_hh)
+    fed_by_x = {row["x_slot"] + place: cell.blocks_ih[block] for place, block in enumerate(row["x_order"])}
+    fed_by_h, from_aux, order = {}, [], iter(row["h_order"])
+    for stage in row["stages"]:
+        for slot in range(stage["slot"], stage["slot"] + stage["groups"]):
+            fed_by_h[slot] = cell.blocks_hh[next(order)]
+            from_aux += [fed_by_h[slot]] * stage["from_aux"]
+    slots = {slot: name for name, slot in cell.slots.items()} if row["keep"] else {0: "h"}
+    wrong = {
+        "number of states": (len(cell.states), row["states"]),
+        "blocks of the weights": (blocks, (row["gates"],) * 2),
+        "slots": (sorted(cell.slots.values()), list(range(row["slots"])) if row["keep"] else []),
+        "blocks_ih": (fed_by_x, {slot: slots.get(slot) for slot in fed_by_x}),
+        "blocks_hh": (fed_by_h, {slot: slots.get(slot) for slot in fed_by_h}),
+        "operands": (sorted(cell.operands), sorted(from_aux)),
+        "order": (sorted(cell.order), sorted(cell.names)),
+    }
+    for what, (described, computed) in wrong.items():
+        if described != computed:
+            raise ImportError(f"description of {cell.kernel}: its {what} is {described}, by the kernels' table "
+                              f"{computed}")
+
+
+def _read() -> dict[str, Description]:
+    cells = sorted(_described(), key=lambda cell: len(cell.blocks_hh))
+    found = {cell.kernel: cell for cell in cells}
+    if len(found) < len(cells) or set(found) != set(_engine.cell_names()):
+        raise ImportError(f"descriptions: got {[cell.kernel for cell in cells]}, expected one for each row of the "
+                          f"kernels' table: {_engine.cell_names()}")
+    for cell in cells:
+        _check(cell)
+    return found
+
+
+_BY_KERNEL = _read()
+NAMED: dict[str, Description] = {cell.name: cell for cell in _BY_KERNEL.values() if cell.name is not None}
+"""The cells that commands, models and files know by a name, those with the fewest weights first."""

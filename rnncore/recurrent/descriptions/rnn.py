@@ -1,0 +1,37 @@
+"""The simple recurrent net, with one of three curves."""
+
+from . import Description
+
+
+def draw(sheet):
+    """One product, one sum, one curve; nothing is kept but what the weights bring back."""
+    y = 3.0
+    sheet.limits(0.2, 4.3)
+    sheet.ends_with("h0", "h", y, y)
+    sheet.node(4.2, y, "+")
+    sheet.arrow((1.2, y), (3.92, y))
+    sheet.note(2.55, y + 0.25, "· W$_{hh}$")
+    sheet.arrow((4.2, 0.9), (4.2, y - 0.28))
+    sheet.note(4.35, 1.8, "· W$_{ih}$ + b", ha="left")
+    sheet.note(4.2, 0.6, "x$_t$", fontweight="bold")
+    sheet.arrow((4.48, y), (9.75, y))
+    sheet.frame(7.0, y, sheet.cell.curve)
+
+
+def _with(curve, label):
+    return Description(
+        kernel=f"rnn_{curve}",
+        mode="RNN",
+        name=f"rnn-{curve}",
+        label=f"RNN {label}",
+        equations="h_t = φ(W x_t + b + U h_{t-1} + b')",
+        blocks_ih=("h",),
+        blocks_hh=("h",),
+        order=("h",),
+        curve=curve,
+        options={"nonlinearity": curve},
+        draw=draw,
+    )
+
+
+CELLS = (_with("sigmoid", "sigmoid"), _with("tanh", "tanh"), _with("relu", "ReLU"))

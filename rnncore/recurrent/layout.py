@@ -1,0 +1,74 @@
+"""How callers lay out sequences and states, and the one way from there to time-major arrays and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """(T, B, F), (B, T, F) with `batch_first`, or (T, F) for one sequence; there may be axes before those.
+
+    Inside rnncore everything is time-major: sequences are (T, B, F), states (layers·directions, B, H), whatever the
+    layout. All that is returned here is a view.
+
+    Attributes
+    ----------
+    batch_first : bool
+        Of the layer; one sequence by itself is (T, F) with it, too.
+    batched : bool
+        False: one sequence, without the axis for the batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore.recurrent.layout import Layout
+    >>> layout = Layout.of(np.ones((2, 5, 3)), batch_first=True)
+    >>> layout.time_major(np.ones((2, 5, 3))).shape, layout.as_given(np.ones((5, 2, 4))).shape
+    ((5, 2, 3), (2, 5, 4))
+    """
+
+    batch_first: bool = False
+    batched: bool = True
+
+    @classmethod
+    def of(cls, sequence: np.ndarray, batch_first: bool) -> Layout:
+        """The layout of an input: of two axes it is one sequence."""
+        return cls(batch_first, sequence.ndim != 2)
+
+    @property
+    def axes(self) -> str:
+        """For messages: "(B, T, I)"."""
+        return ("(B, T, I)" if self.batch_first else "(T, B, I)") if self.batched else "(T, I)"
+
+    def time_major(self, sequences: np.ndarray) -> np.ndarray:
+        """(…, T, B, F) from sequences as the caller has them."""
+        if not self.batched:
+            return sequences[..., None, :]
+        return sequences.swapaxes(-3, -2) if self.batch_first else sequences
+
+    def as_given(self, sequences: np.ndarray) -> np.ndarray:
+        """The way back, from (…, T, B, F)."""
+        if not self.batched:
+            return sequences[..., 0, :]
+        return sequences.swapaxes(-3, -2) if self.batch_first else sequences
+
+    def last_step(self, sequences: np.ndarray) -> np.ndarray:
+        """(…, B, F), or (…, F): the last step of sequences as the caller has them."""
+        return sequences[..., -1, :] if self.batch_first or not self.batched else sequences[..., -1, :, :]
+
+    def states(self, parts):
+        """(…, layers·directions, B, H) of every state as a caller gets them: an array, or a tuple of several."""
+        found = tuple(part if self.batched else part[..., 0, :] for part in parts)
+        return found[0] if len(found) == 1 else found
+
+    def state_shape(self, layers: int, batch: int, hidden_size: int) -> tuple[int, ...]:
+        """Of one state as a caller has it; `batch_first` makes no difference."""
+        return (layers, batch, hidden_size) if self.batched else (layers, hidden_size)
+
+
+def parts_of(state) -> tuple:
+    """A state as a caller has it, an array or a tuple of several, as a tuple."""
+    return state if isinstance(state, tuple) else (state,)

@@ -4,15 +4,18 @@
                                                             ↓ writes
                                                            tape → viz.measures → viz.plots
 
-layers, cells      RNN, GRU, LSTM: parameters, shapes, errors
-threads, memory    one setting each
-tape, pullback     one recorded pass by name, and the ways back through it
+recurrent          what a cell is; layers, cells and streams; the tape of a recorded pass, and the ways back
+settings           threads, and memory that is kept between passes
+module             what owns weights, and the one contract for changing them
+init               initialisers for recurrent weights
 nn, optim, train   the few other parts that training a sequence model needs
-models             autoregressive, Markov, hidden Markov, recurrent: one interface
+models             windows, hidden chains and networks: one interface
 data, tasks        text and series in; the classic memory tasks
+io                 files of our own
+command            the `rnncore` command
 viz                the visual debugger
 
-The rooms below the layers are imported when they are first asked for.
+The rooms after `module` are imported when they are first asked for.
 """
 
 import importlib
@@ -32,8 +35,9 @@ except ImportError as error:
 if not (_ROOT / "viz").is_dir():        # a checkout: viz/ stands beside this package
     __path__.append(str(_ROOT.parent))
 
-from .recurrent.cells import GRUCell, LSTMCell, RNNCell
-from .recurrent.layers import GRU, LSTM, RNN
+from .recurrent.cells import GRUCell, LSTMCell, RNNCell, cell_class
+from .recurrent.descriptions import modes
+from .recurrent.layers import GRU, LSTM, RNN, layer_class
 from .settings import (
     build_info,
     kept_memory,
@@ -53,6 +57,8 @@ __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell", "build_info",
 def __getattr__(name):
     if name in _ROOMS:
         return importlib.import_module(f".{name}", __name__)
+    if name.removesuffix("Cell") in modes():        # of a cell that has a description and no class written out
+        return cell_class(name.removesuffix("Cell")) if name.endswith("Cell") else layer_class(name)
     if name == "__version__":               # importlib.metadata is half of the import's time
         from importlib.metadata import PackageNotFoundError, version
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnncore.recurrent.descriptions import Description
-from rnncore.recurrent.layers import Recurrent
+from rnncore.recurrent.base import Recurrent
 
 __all__ = ["chrono", "forget_bias", "identity", "orthogonal"]
 
@@ -177,7 +177,7 @@ def chrono(module, steps, *, seed=None):
 
 
 def _set_keep_bias(module, draw, caller):
-    """Write draw(H) = (bias of the gate that keeps, of the gate that lets in) into every layer of `module` that has them."""
+    """Write draw(H), the biases of the gate that keeps and of the gate that lets in, into all layers that have them."""
     with module.writable() as parameters:
         parts = list(_recurrent(module))
         if not any(part.cell.keeps for part in parts):

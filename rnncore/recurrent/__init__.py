@@ -1,7 +1,14 @@
 """The recurrent core.
 
-layers, cells   RNN, GRU, LSTM: parameters, shapes, errors
-run             one layer and direction of a recorded pass
+descriptions    what a cell is: gates, states, weights, words; one file for each class of layers
+base, layers    what all layers share; RNN, GRU, LSTM
+cells           one step, with the weights' names of torch's cells
+structure       the sizes of a stack of layers, and which parts it has
+layout          how callers lay out sequences and states, and the way from there and back
+run             one layer and direction of a recorded pass, and how it is walked back
 tape, pullback  a recorded pass by name, and the ways back through it
-stream          one step at a time
+stream          one step at a time, with a state that is kept
+dropout         masks between layers
+
+    layer(x) ─ layout ─ structure ─ engine           layer.record(x) ─ run ─ tape ─ backward, pullback
 """

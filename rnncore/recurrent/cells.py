@@ -1,12 +1,15 @@
 """One step of a recurrent net, with torch's names for a cell's weights."""
 
+from typing import Any
+
 import numpy as np
 
 from rnncore import _engine
 from rnncore._checks import as_array
 from rnncore.module import Module
 
-from .layers import GRU, LSTM, RNN
+from . import descriptions
+from .layers import GRU, LSTM, RNN, layer_class
 from .tape import Gradients
 
 # Multiply-adds of a step up to which the lean way pays: it holds the GIL and works on one thread, as a stream does.
@@ -226,3 +229,28 @@ class LSTMCell(Cell):
 
     def __init__(self, input_size, hidden_size, bias=True, *, dtype="float32", seed=None):
         super().__init__(LSTM(input_size, hidden_size, bias=bias, dtype=dtype, seed=seed))
+
+
+def cell_class(mode: str) -> type[Cell]:
+    """The class of cells of a mode: one of this module, or one that is made of the mode's description.
+
+    Examples
+    --------
+    >>> from rnncore.recurrent.cells import cell_class
+    >>> cell_class("GRU")
+    <class 'rnncore.recurrent.cells.GRUCell'>
+    """
+    kind, name = layer_class(mode), f"{mode}Cell"
+    if name not in globals():
+        def __init__(self, input_size, hidden_size, bias=True, **options):
+            Cell.__init__(self, kind(input_size, hidden_size, bias=bias, **options))
+
+        doc = f"One step of `{mode}`; arguments as in `RNNCell`, and the options of `{mode}`."
+        globals()[name] = type(name, (Cell,), {"__doc__": doc, "__init__": __init__, "__module__": __name__})
+    return globals()[name]
+
+
+def __getattr__(name: str) -> Any:          # where pickle looks for a class that was made
+    if name.removesuffix("Cell") in descriptions.modes():
+        return cell_class(name.removesuffix("Cell"))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

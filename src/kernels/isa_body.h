@@ -4,9 +4,6 @@
 #include "tile.h"
 #include "product.h"
 #include "cell.h"
-#include "lstm.h"
-#include "gru.h"
-#include "rnn.h"
 #include "table.h"
 #undef REAL
 #define REAL 64
@@ -14,8 +11,5 @@
 #include "tile.h"
 #include "product.h"
 #include "cell.h"
-#include "lstm.h"
-#include "gru.h"
-#include "rnn.h"
 #include "table.h"
 #undef REAL

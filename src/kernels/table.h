@@ -1,5 +1,9 @@
 /* The cell types, and the table of kernels that dispatch.c hands out.
- * A new cell type is one header of equations and one row here. */
+ * A new cell type is one header of equations and one row here, and its description in rnncore/recurrent/descriptions. */
+#include "lstm.h"
+#include "gru.h"
+#include "rnn.h"
+
 static const rnn_cell FN(cells)[] = {
     {.name = "lstm", .gates = 4, .slots = 4, .keep = 1, .states = 2, .x_slot = 0,
      .x_order = {0, 1, 2, 3}, .h_order = {0, 1, 2, 3}, .stages = 1,

@@ -5,6 +5,7 @@ import pytest
 from support import make, random_input, same_bits
 
 import rnncore as rc
+from rnncore.recurrent.tape import Tape
 from rnncore.nn import Dropout, Embedding, Linear, SequenceModel, sequence_model
 
 SHAPES = {"input_size": 9, "hidden_size": 9, "num_layers": 2, "bias": False, "batch_first": True, "bidirectional": True,
@@ -30,7 +31,7 @@ def test_what_is_fixed_cannot_be_set_or_deleted(thing):
     thing, fixed = thing
     for name, other in fixed.items():
         before = getattr(thing, name)
-        said = "has no setter" if isinstance(thing, rc.recurrent.tape.Tape) else f"fixed when a {type(thing).__name__} is made"
+        said = "has no setter" if isinstance(thing, Tape) else f"fixed when a {type(thing).__name__} is made"
         with pytest.raises(AttributeError, match=rf"{name}.*{said}"):
             setattr(thing, name, other)
         with pytest.raises(AttributeError, match=name):

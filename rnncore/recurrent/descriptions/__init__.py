@@ -87,10 +87,9 @@ class Description:
         The arguments of its class that choose this cell among those of its mode.
     operands : mapping of str to str
         Blocks of weight_hh that are multiplied by a gate times h, and not by h: ``{"hn": "r"}``.
-    keeps : str or None
-        The gate that multiplies what a unit held before.
-    enters : str or None
-        The gate that multiplies what is new, where that is not one minus `keeps`.
+    keeps, enters : str or None
+        The gates that multiply what a unit held before, and what is new. Where a cell has one of them, the other share
+        is 1 minus it; where it has none, all that a unit held goes through the weights.
     candidate : str
         What is new.
     growth : callable or None
@@ -156,6 +155,12 @@ class Description:
         """A gate or a state for people: "forget gate"."""
         return STATE_WORDS[name] if name in self.states else self.gate(name).words
 
+    def kept(self, values: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """The share of what a unit held that its own gate keeps, from gates by name; None: it has no such gate."""
+        if self.keeps is not None:
+            return values[self.keeps]
+        return None if self.enters is None else 1 - values[self.enters]
+
     def shapes(self, input_size: int, hidden_size: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """The parameters of one layer and direction, in torch's order."""
         rows = len(self.blocks_hh) * hidden_size
@@ -190,22 +195,30 @@ def choices(mode: str) -> dict[str, tuple]:
     return {name: tuple(cell.options[name] for cell in cells) for name in cells[0].options}
 
 
+def first(mode: str) -> Description:
+    """The cell of a mode that is chosen where no option says otherwise."""
+    return next(cell for cell in _BY_KERNEL.values() if cell.mode == mode)
+
+
 def find(mode: str, **options: Any) -> Description:
     """The cell of a mode that some options choose, the first that fits.
 
     Raises
     ------
-    ValueError, TypeError
-        An option has another value than those of `choices`, by name.
+    TypeError
+        An option that the mode does not have, or that is no bool where it should be.
+    ValueError
+        Another value than those of `choices`.
     """
-    for name, values in choices(mode).items():
-        if name not in options:
-            continue
-        if all(isinstance(value, bool) for value in values):
-            as_flag(options[name], name)
-        elif not isinstance(options[name], str) or options[name] not in values:
-            *most, last = map(repr, values)
-            raise ValueError(f"{name}: got {options[name]!r}, expected {', '.join(most)} or {last}")
+    known = choices(mode)
+    for name, value in options.items():
+        if name not in known:
+            raise TypeError(f"{mode}: got {name}={value!r}, expected {', '.join(known) or 'none'} of its own options")
+        if all(isinstance(choice, bool) for choice in known[name]):
+            as_flag(value, name)
+        elif not isinstance(value, str) or value not in known[name]:
+            *most, last = map(repr, known[name])
+            raise ValueError(f"{name}: got {value!r}, expected {', '.join(most)} or {last}")
     return next(cell for cell in _BY_KERNEL.values() if cell.mode == mode and options.items() <= cell.options.items())
 
 

@@ -1,4 +1,4 @@
-"""Gated recurrent units: reset after the product with the state, as torch, cuDNN and Keras, or before it, as the paper."""
+"""Gated recurrent units: reset after the product with the state (torch, cuDNN, Keras), or before it (the paper)."""
 
 from dataclasses import replace
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnncore.recurrent.descriptions import Description
 from rnncore.recurrent.base import Recurrent
+from rnncore.recurrent.descriptions import Description
 
 __all__ = ["chrono", "forget_bias", "identity", "orthogonal"]
 

@@ -5,8 +5,8 @@ import pytest
 from support import make, random_input, same_bits
 
 import rnncore as rc
-from rnncore.recurrent.tape import Tape
 from rnncore.nn import Dropout, Embedding, Linear, SequenceModel, sequence_model
+from rnncore.recurrent.tape import Tape
 
 SHAPES = {"input_size": 9, "hidden_size": 9, "num_layers": 2, "bias": False, "batch_first": True, "bidirectional": True,
           "directions": 2, "dtype": np.dtype("float64"), "mode": "SRU", "seed": 3}  # fmt: skip

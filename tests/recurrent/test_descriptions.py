@@ -1,0 +1,137 @@
+"""What a cell is, against the kernels' table, against what the layers do, and against a description that is wrong."""
+
+import copy
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import rnncore as rc
+from rnncore import _engine
+from rnncore.recurrent import descriptions
+from rnncore.recurrent.cells import cell_class
+from rnncore.recurrent.layers import _made, layer_class
+
+CELLS = [descriptions.of_kernel(kernel) for kernel in _engine.cell_names()]
+
+
+def layer_of(cell, *sizes, **options):
+    return layer_class(cell.mode)(*sizes, **cell.options, **options)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.kernel)
+def test_a_layer_is_what_its_description_says(cell, rng):
+    layer = layer_of(cell, 3, 5, num_layers=2, bidirectional=True, dtype="float64", seed=0)
+    assert layer.cell is cell
+    assert layer.mode == cell.mode
+    assert {name: weight.shape for name, weight in layer.state_dict().items()} == layer.structure.shapes
+    tape = layer.record(rng.standard_normal((4, 2, 3)))
+    assert tape.cell is cell
+    assert tape.names("l1.reverse.*") == [f"l1.reverse.{name}" for name in cell.names]
+    for gate in cell.gates:
+        values = tape[f"l0.{gate.name}"]
+        if gate.curve == "sigmoid":
+            assert (values > 0).all()
+            assert (values < 1).all()
+        elif gate.curve == "tanh":
+            assert (np.abs(values) < 1).all()
+            assert (values < 0).any()
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.kernel)
+@pytest.mark.parametrize("kind", ["blocks_ih", "blocks_hh"])
+def test_blocks_of_weights_feed_the_gates_that_they_are_said_to(cell, kind, rng):
+    """Raising one block's bias changes the sum of its gate, and of what the step computes from that."""
+    layer = layer_of(cell, 2, 4, dtype="float64", seed=0)
+    x, state = rng.standard_normal((1, 3, 2)), rng.standard_normal((len(cell.states), 1, 3, 4))
+    state = tuple(state) if len(state) > 1 else state[0]
+    before = layer.record(x, state)
+    bias = "bias_ih_l0" if kind == "blocks_ih" else "bias_hh_l0"
+    for number, block in enumerate(getattr(cell, kind)):
+        with layer.writable() as weights:
+            weights[bias][number * 4:number * 4 + 4] += 0.25
+        after = layer.record(x, state)
+        with layer.writable() as weights:
+            weights[bias][number * 4:number * 4 + 4] -= 0.25
+        changed = {name for name in cell.names if not np.array_equal(before[f"l0.{name}"], after[f"l0.{name}"])}
+        assert block in changed
+        first = min(cell.order.index(name) for name in changed)
+        assert cell.order[first] == block
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.kernel)
+def test_what_a_gate_keeps(cell, rng):
+    """The derivative of the unit's own state by itself, with all sums held, is the share that is kept."""
+    layer = layer_of(cell, 2, 4, dtype="float64", seed=0)
+    with layer.writable() as weights:
+        weights["weight_hh_l0"][...] = 0                    # the state reaches the next one by its own gate alone
+    tape = layer.record(rng.standard_normal((1, 3, 2)))
+    carry, eye = next(tape.pullback()), slice(-4, None)     # of the last state: c, or h
+    own = np.einsum("kbk->bk", carry.value[eye, :, eye])
+    kept = cell.kept({name: tape[f"l0.{name}"][0] for name in cell.names})
+    np.testing.assert_allclose(own, 0 if kept is None else kept, rtol=1e-12)
+
+
+def test_a_copy_and_a_pickle_have_the_description_itself():
+    layer = rc.GRU(2, 3, reset_after=False)
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert other.cell is layer.cell
+
+
+def test_modes_and_choices():
+    assert descriptions.modes()[:1] == ("RNN",)
+    assert set(descriptions.choices("RNN")["nonlinearity"]) == {"tanh", "relu", "sigmoid"}
+    assert descriptions.choices("LSTM") == {}
+    assert descriptions.find("GRU") is descriptions.NAMED["gru"]
+    assert descriptions.find("GRU", reset_after=False).kernel == "gru_reset_before"
+
+
+@pytest.mark.parametrize(("mode", "options", "error", "said"), [
+    ("RNN", {"nonlinearity": "selu"}, ValueError, "nonlinearity: got 'selu', expected .*'tanh'"),
+    ("RNN", {"nonlinearity": None}, ValueError, "nonlinearity: got None"),
+    ("GRU", {"reset_after": 1}, TypeError, "reset_after: got 1, expected True or False"),
+    ("LSTM", {"reset_after": True}, TypeError, "LSTM: got reset_after=True, expected none"),
+])
+def test_options_that_choose_no_cell(mode, options, error, said):
+    with pytest.raises(error, match=said):
+        descriptions.find(mode, **options)
+
+
+LSTM, GRU, BEFORE = (descriptions.of_kernel(name) for name in ("lstm", "gru", "gru_reset_before"))
+WRONG = {
+    "a state is missing": (replace(LSTM, states=("h",)), "number of states"),
+    "blocks in another order": (replace(LSTM, blocks_ih=("f", "i", "g", "o")), "blocks_ih"),
+    "blocks of the state in another order": (replace(GRU, blocks_hh=("z", "r", "hn")), "blocks_hh"),
+    "a block too many": (replace(GRU, blocks_hh=("r", "z", "hn", "n")), "blocks of the weights"),
+    "two gates in one slot": (replace(GRU, gates=(*GRU.gates[:3], replace(GRU.gates[3], slot=0))), "slots"),
+    "a gate is missing": (replace(LSTM, gates=LSTM.gates[:3]), "slots"),
+    "the reset gate's product is not said": (replace(BEFORE, operands={}), "operands"),
+    "... or is not there": (replace(GRU, operands={"hn": "r"}), "operands"),
+    "the order forgets a gate": (replace(LSTM, order=("i", "f", "g", "c", "h")), "order"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "what"), WRONG.values(), ids=WRONG.keys())
+def test_a_description_that_is_not_what_the_kernels_compute_is_refused(wrong, what):
+    with pytest.raises(ImportError, match=f"description of {wrong.kernel}: its {what} is"):
+        descriptions._check(wrong)
+
+
+def test_a_class_that_is_made_is_as_one_that_is_written(rng):
+    """The classes of this project are written out for their docstrings; made from the description they are the same."""
+    made, x = _made("GRU"), rng.standard_normal((5, 2, 3))
+    one, other = (kind(3, 4, 2, bidirectional=True, reset_after=False, seed=1) for kind in (made, rc.GRU))
+    assert repr(one) == repr(other)
+    assert one.options == other.options
+    np.testing.assert_array_equal(one(x)[0], other(x)[0])
+    with pytest.raises(TypeError, match="nonlinearity"):
+        made(3, 4, nonlinearity="tanh")
+    with pytest.raises(AttributeError, match="reset_after"):
+        one.reset_after = True
+
+
+@pytest.mark.parametrize("factory", [layer_class, cell_class])
+def test_a_mode_that_nobody_described(factory):
+    with pytest.raises(ValueError, match="mode: got 'QRNN', expected one of RNN, GRU, LSTM"):
+        factory("QRNN")

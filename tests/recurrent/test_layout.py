@@ -8,7 +8,8 @@ from rnncore.recurrent.layout import Layout, parts_of
 T, B, F = 5, 3, 2
 
 
-@pytest.mark.parametrize(("batch_first", "given"), [(False, (T, B, F)), (True, (B, T, F)), (False, (T, F)), (True, (T, F))])
+@pytest.mark.parametrize(("batch_first", "given"),
+                         [(False, (T, B, F)), (True, (B, T, F)), (False, (T, F)), (True, (T, F))])
 @pytest.mark.parametrize("leading", [(), (4,), (4, 2)])
 def test_there_and_back(batch_first, given, leading, rng):
     layout = Layout.of(np.empty(given), batch_first)

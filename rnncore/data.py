@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnncore._checks import Fixed
+from rnncore._checks import Fixed, as_probability, as_size
 
 
 class TextError(ValueError):
@@ -62,8 +62,7 @@ class Corpus:
     ):
         if not text:
             raise TextError(f"{name} is empty: give a text")
-        if not 0 <= valid_fraction < 1:
-            raise ValueError(f"valid_fraction: got {valid_fraction}, expected 0 <= share < 1")
+        valid_fraction = as_probability(valid_fraction, "valid_fraction")
         self.name = name
         self.sha256 = sha256 or hashlib.sha256(text.encode("utf-8")).hexdigest()
         codes, tokens = np.unique(_code_points(text), return_inverse=True)
@@ -193,8 +192,7 @@ class Batches(Fixed, Sequence):
     _fixed = frozenset({"batch_size", "steps"})
 
     def __init__(self, tokens, batch_size: int, steps: int, *, drop_last: bool = True):
-        if batch_size < 1 or steps < 1:
-            raise ValueError(f"batch_size, steps: got {batch_size}, {steps}, expected 1 or more")
+        batch_size, steps = as_size(batch_size, "batch_size"), as_size(steps, "steps")
         tokens = np.asarray(tokens)
         length = (len(tokens) - 1) // batch_size
         windows = length // steps if drop_last else -(-length // steps)
@@ -329,9 +327,7 @@ def buckets(lengths, batch_size: int, *, seed: int | None = None) -> list[np.nda
     >>> [rows.tolist() for rows in buckets([5, 1, 4, 2], 2)]
     [[1, 3], [2, 0]]
     """
-    lengths = np.asarray(lengths)
-    if batch_size < 1:
-        raise ValueError(f"batch_size: got {batch_size}, expected 1 or more")
+    lengths, batch_size = np.asarray(lengths), as_size(batch_size, "batch_size")
     rng = None if seed is None else np.random.default_rng(seed)
     order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
     order = order[np.argsort(lengths[order], kind="stable")]

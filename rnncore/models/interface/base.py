@@ -23,8 +23,6 @@ from .estimator import (
     Estimator,
     NotFittedError,
     check_fitted,
-    check_length,
-    check_number,
     check_option,
     generator,
     progress_bar,
@@ -32,7 +30,7 @@ from .estimator import (
 from .sequences import KINDS, MISSING, Alphabet, as_list, as_real, guess_kind
 
 __all__ = ["KIND_NAMES", "Gaussian", "NotFittedError", "SequenceModelBase", "SequenceReader", "check_fitted",
-           "check_length", "check_number", "check_option", "generator", "progress_bar"]
+           "check_option", "generator", "progress_bar"]
 
 
 KIND_NAMES = ("kind_", "n_features_", "alphabet_")  # what `SequenceReader` has learnt

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rnncore.data import TextError, encode
+from rnncore.data import Alphabet, TextError
 from rnncore.nn import SequenceModel
 
 
@@ -45,11 +45,12 @@ def sample_text(
     if not prompt:
         raise TextError("prompt: got an empty text, expected at least one character")
     rng = np.random.default_rng(seed)
-    tokens, state = encode(prompt, vocabulary), None
+    alphabet = Alphabet(vocabulary)
+    tokens, state = alphabet.encode(prompt, name="prompt"), None
     for _ in range(length):
         logits, state = model(tokens[:, None], state)
         tokens = np.array([_draw(logits[-1, 0].astype(np.float64), temperature, rng)])
-        yield vocabulary[tokens[0]]
+        yield alphabet.decode(tokens)
 
 
 def _draw(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rnncore.data import Alphabet, TextError
-from rnncore.nn import SequenceModel
+from rnncore.nn import SequenceModel, draw
 
 
 def sample_text(
@@ -49,14 +49,5 @@ def sample_text(
     tokens, state = alphabet.encode(prompt, name="prompt"), None
     for _ in range(length):
         logits, state = model(tokens[:, None], state)
-        tokens = np.array([_draw(logits[-1, 0].astype(np.float64), temperature, rng)])
+        tokens = np.array([draw(logits[-1, 0], temperature, rng)])
         yield alphabet.decode(tokens)
-
-
-def _draw(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
-    if temperature == 0:
-        return int(logits.argmax())
-    with np.errstate(over="ignore"):  # a tiny temperature: all but the likeliest get 0
-        weights = np.exp((logits - logits.max()) / temperature)
-    cumulated = np.cumsum(weights)
-    return int(np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right"))

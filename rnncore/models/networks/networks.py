@@ -167,10 +167,3 @@ def take_rows(state, rows):
     if isinstance(state, tuple):
         return tuple(part[:, rows] for part in state)
     return state[:, rows]
-
-
-def log_softmax(logits):
-    """log softmax over the last axis, in f64."""
-    logits = logits.astype(np.float64)
-    logits -= logits.max(axis=-1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))

@@ -22,6 +22,7 @@ from rnncore.models.interface.base import (
     check_fitted,
     generator,
 )
+from rnncore.nn import draw, log_softmax
 from rnncore.optim import Adam
 
 from .feed import RealFeed, SymbolFeed, lanes, windows
@@ -30,7 +31,6 @@ from .networks import (
     check_network,
     descend,
     history_from,
-    log_softmax,
     network_from,
     network_state,
     scale_from,
@@ -313,7 +313,7 @@ class Recurrent(SequenceModelBase):
                 noise = rng.standard_normal(self.n_features_)
                 drawn[t] = output * self.scale_ + self.shift_ + temperature * deviation * noise
             else:
-                drawn[t] = draw(log_softmax(output), temperature, rng)
+                drawn[t] = draw(output, temperature, rng)
             if t < length - 1:
                 output, state = self._step(drawn[t : t + 1], state)
                 output = output[0]
@@ -368,12 +368,3 @@ class Recurrent(SequenceModelBase):
                 raise state["variance_"].refuse("variances above 0")
         self.network_ = network_from(state["network_"], self._feed, self._feed.outputs)
         self.history_ = history_from(state["history_"])
-
-
-def draw(logs, temperature, rng):
-    """A symbol from log probabilities at a temperature; 0 takes the likeliest."""
-    if temperature == 0:
-        return int(logs.argmax())
-    with np.errstate(over="ignore", under="ignore"):  # a tiny temperature: others get 0
-        ladder = np.cumsum(np.exp((logs - logs.max()) / temperature))
-    return int(min(np.searchsorted(ladder, rng.random() * ladder[-1], side="right"), len(logs) - 1))

@@ -102,10 +102,7 @@ def extension(name, c_sources=()):
 
 
 def extensions():
-    found = [extension("_engine", sorted(glob(f"{KERNELS}/*.c")))]
-    if os.path.exists(f"{ENGINE}/_lattice.pyx"):
-        found.append(extension("_lattice"))
-    return found
+    return [extension("_engine", sorted(glob(f"{KERNELS}/*.c"))), extension("_lattice")]
 
 
 def cythonize_strictly(modules):

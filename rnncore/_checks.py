@@ -1,5 +1,6 @@
 """Checks at the door: every message says the argument, what was got, what was expected, the way out."""
 
+import math
 import numbers
 
 import numpy as np
@@ -42,11 +43,43 @@ def as_dtype(dtype, name="dtype"):
     return found
 
 
-def as_size(value, name, least=1):
-    """A whole number of at least `least`, that an index can hold."""
+def as_size(value, name, least=1, also=""):
+    """A whole number of at least `least`, that an index can hold; `also` is what else would do, for the message."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= value < 2**63:
-        raise ValueError(f"{name}: got {value!r}, expected a whole number >= {least}")
+        raise ValueError(f"{name}: got {value!r:.60}, expected a whole number >= {least}{_or_else(also)}")
     return int(value)
+
+
+def as_number(value, name, *, least=-math.inf, above=-math.inf, below=math.inf, finite=True, also=""):
+    """A real number as a float: at least `least`, more than `above`, less than `below`, in any case not NaN.
+
+    Infinity passes where `finite` is False and no limit stands against it; `also` is what else would do, for the
+    message.
+    """
+    try:
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:                   # a whole number of hundreds of digits
+        number = math.nan
+    inside = least <= number and (above < number or above == -math.inf) and (number < below or below == math.inf)
+    if not inside or (finite and math.isinf(number)):
+        raise ValueError(f"{name}: got {value!r:.60}, expected "
+                         f"{_range(least, above, below, finite)}{_or_else(also)}")
+    return number
+
+
+def _range(least, above, below, finite):
+    """The numbers that `as_number` takes, in words."""
+    kind = "a finite number" if finite else "a number"
+    low = f" above {above:g}" if above > -math.inf else f" >= {least:g}" if least > -math.inf else ""
+    if below == math.inf:
+        return kind + low
+    if not low:
+        return f"{kind} below {below:g}"
+    return f"a number in {'(' if above > -math.inf else '['}{max(above, least):g}, {below:g})"
+
+
+def _or_else(also):
+    return f", or {also}" if also else ""
 
 
 def as_seed(value, name="seed"):
@@ -79,9 +112,7 @@ def as_flag(value, name):
 
 def as_probability(value, name):
     """A number in [0, 1)."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= value < 1:
-        raise ValueError(f"{name}: got {value!r}, expected a number in [0, 1)")
-    return float(value)
+    return as_number(value, name, least=0, below=1)
 
 
 def as_real(value, name, dtype):

@@ -11,11 +11,10 @@ import copy
 import math
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
-from numbers import Real
 
 import numpy as np
 
-from rnncore._checks import as_flag, as_probability, as_real, as_size
+from rnncore._checks import as_flag, as_number, as_probability, as_real, as_size
 from rnncore.module import LOCK, Module
 
 
@@ -72,7 +71,7 @@ class Optimiser:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self.options["lr"] = not_negative(value, "lr")
+        self.options["lr"] = as_number(value, "lr", least=0)
 
     def step(self, grads: Mapping[str, np.ndarray]) -> None:
         """Update every parameter with ``grads[name]``; names and shapes are the module's."""
@@ -197,14 +196,14 @@ class SGD(Optimiser):
 
     @staticmethod
     def _checked_options(*, lr, momentum, nesterov, weight_decay) -> dict:
-        nesterov, momentum = as_flag(nesterov, "nesterov"), not_negative(momentum, "momentum")
+        nesterov, momentum = as_flag(nesterov, "nesterov"), as_number(momentum, "momentum", least=0)
         if nesterov and not momentum:
             raise ValueError("nesterov: got True without momentum, expected momentum > 0")
         return {
-            "lr": not_negative(lr, "lr"),
+            "lr": as_number(lr, "lr", least=0),
             "momentum": momentum,
             "nesterov": nesterov,
-            "weight_decay": not_negative(weight_decay, "weight_decay"),
+            "weight_decay": as_number(weight_decay, "weight_decay", least=0),
         }
 
     def _checked_state(self, state):
@@ -286,10 +285,10 @@ class Adam(Optimiser):
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"betas: got {betas!r}, expected two numbers, 0 <= beta < 1")
         return {
-            "lr": not_negative(lr, "lr"),
+            "lr": as_number(lr, "lr", least=0),
             "betas": tuple(as_probability(beta, "betas") for beta in betas),
-            "eps": not_negative(eps, "eps"),
-            "weight_decay": not_negative(weight_decay, "weight_decay"),
+            "eps": as_number(eps, "eps", least=0),
+            "weight_decay": as_number(weight_decay, "weight_decay", least=0),
         }
 
     def _update(self, value, grad, scratch, exp_avg, exp_avg_sq):
@@ -368,8 +367,7 @@ def clip_grad_norm(grads: Mapping[str, np.ndarray], max_norm: float) -> float:
     >>> clip_grad_norm(grads, 1.0), grads["a"].round(4).item()
     (5.0, 0.6)
     """
-    if not max_norm >= 0:
-        raise ValueError(f"max_norm: got {max_norm}, expected a number of 0 or more")
+    max_norm = as_number(max_norm, "max_norm", least=0, finite=False)
     squares = (np.square(grad, dtype=np.float64).sum() for grad in grads.values())
     norm = math.sqrt(sum(float(square) for square in squares))
     factor = max_norm / (norm + 1e-6)
@@ -377,17 +375,6 @@ def clip_grad_norm(grads: Mapping[str, np.ndarray], max_norm: float) -> float:
         for grad in grads.values():
             grad *= factor
     return norm
-
-
-def not_negative(value: float, name: str) -> float:
-    """`value` as a float, refused unless it is a finite number of at least 0."""
-    try:
-        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    except OverflowError:  # a whole number of hundreds of digits
-        number = math.nan
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{name}: got {value!r:.60}, expected a finite number of 0 or more")
-    return number
 
 
 def compare_names(what: str, got: Mapping, expected: Collection[str]) -> None:

@@ -77,7 +77,7 @@ class Task:
         -------
         Batch
         """
-        size, number = whole(batch_size, "batch_size"), whole(number, "number", least=0)
+        size, number = as_size(batch_size, "batch_size"), as_size(number, "number", least=0)
         return self._draw(np.random.default_rng([self.seed, number]), size)
 
     def batches(self, batch_size, count, start=0):
@@ -151,7 +151,7 @@ class Adding(Task):
     baseline = 1 / 6
 
     def __init__(self, steps=200, *, seed=0):
-        self.steps, self.seed = whole(steps, "steps", least=2), whole(seed, "seed", least=0)
+        self.steps, self.seed = as_size(steps, "steps", least=2), as_size(seed, "seed", least=0)
 
     def _draw(self, rng, size):
         half, rows = self.steps // 2, np.arange(size)
@@ -191,7 +191,7 @@ class CopyMemory(Task):
     length, kinds = 10, 8
 
     def __init__(self, delay=100, *, seed=0):
-        self.delay, self.seed = whole(delay, "delay"), whole(seed, "seed", least=0)
+        self.delay, self.seed = as_size(delay, "delay"), as_size(seed, "seed", least=0)
         self.steps = self.delay + 2 * self.length
         self.baseline = self.length * math.log(self.kinds) / self.steps
 
@@ -227,7 +227,7 @@ class TemporalOrder(Task):
     baseline = math.log(4)
 
     def __init__(self, steps=100, *, seed=0):
-        self.steps, self.seed = whole(steps, "steps", least=10), whole(seed, "seed", least=0)
+        self.steps, self.seed = as_size(steps, "steps", least=10), as_size(seed, "seed", least=0)
 
     def _draw(self, rng, size):
         rows = np.arange(size)
@@ -266,9 +266,9 @@ class DelayedXOR(Task):
     baseline = math.log(2)
 
     def __init__(self, steps=100, delay=5, *, seed=0):
-        self.delay = whole(delay, "delay", least=0)
-        self.steps = whole(steps, "steps", least=self.delay + 2)
-        self.seed = whole(seed, "seed", least=0)
+        self.delay = as_size(delay, "delay", least=0)
+        self.steps = as_size(steps, "steps", least=self.delay + 2)
+        self.seed = as_size(seed, "seed", least=0)
 
     def _draw(self, rng, size):
         x = rng.integers(2, size=(self.steps, size))
@@ -306,8 +306,8 @@ class Dyck(Task):
     """
 
     def __init__(self, steps=40, kinds=2, depth=8, *, seed=0):
-        self.steps, self.kinds = whole(steps, "steps", least=2), whole(kinds, "kinds", least=2)
-        self.depth, self.seed = whole(depth, "depth"), whole(seed, "seed", least=0)
+        self.steps, self.kinds = as_size(steps, "steps", least=2), as_size(kinds, "kinds", least=2)
+        self.depth, self.seed = as_size(depth, "depth"), as_size(seed, "seed", least=0)
         if self.steps % 2:
             raise ValueError(f"steps: got {steps}, expected an even number: what opens, closes")
         self.symbols, self.outputs = self.kinds + 1, self.kinds
@@ -404,13 +404,6 @@ def learn(task, network, *, updates=None, seconds=None, goal=None, batch_size=32
                 curve.reached = True
                 break
     return curve
-
-
-def whole(value, name, least=1):
-    """An integer of at least `least`, or an error by name."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}: got {value!r}, expected an integer >= {least}")
-    return int(value)
 
 
 def _at_the_end(steps, size):

@@ -16,12 +16,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from numbers import Real
 from typing import TypeGuard
 
 import numpy as np
 
-from rnncore._checks import as_flag, as_size
+from rnncore._checks import as_flag, as_number, as_size
 from rnncore.data import fingerprint
 from rnncore.io.fields import DamagedFileError, Field, named_errors
 from rnncore.io.files import check_target
@@ -132,7 +131,9 @@ class Trainer:
 
     @max_norm.setter
     def max_norm(self, max_norm: float | None) -> None:
-        self._max_norm = None if max_norm is None else _as_norm(max_norm)
+        if max_norm is not None:
+            max_norm = as_number(max_norm, "max_norm", above=0, finite=False, also="None, which does not clip")
+        self._max_norm = max_norm
 
     def update(self) -> float:
         """One window: forward, backward, clip, step. Returns the loss before the step."""
@@ -438,18 +439,6 @@ def _callables(callbacks) -> list:
             f"callbacks: got {callbacks!r:.60}, expected a list of functions of the trainer"
         )
     return found
-
-
-def _as_norm(value: float) -> float:
-    try:
-        norm = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    except OverflowError:  # a whole number of hundreds of digits
-        norm = math.nan
-    if not norm > 0:
-        raise ValueError(
-            f"max_norm: got {value!r:.60}, expected a number above 0, or None, which does not clip"
-        )
-    return norm
 
 
 def _check_notes(notes) -> None:

@@ -10,7 +10,7 @@ from rnncore.viz.recorder.measured import MEASURES
 
 import rnncore as rc
 from rnncore.data import Corpus, batches
-from rnncore.nn import sequence_model
+from rnncore.nn import log_softmax, sequence_model
 from rnncore.optim import Adam
 from rnncore.tasks import Adding, learn
 from rnncore.train import Trainer
@@ -91,23 +91,21 @@ def text_net(updates=800, steps=60, many=128):
     x, targets = model.embedding(held[:-1]), held[1:]
     weight, bias = (model.head.parameters[name] for name in ("weight", "bias"))
 
-    def log_softmax(y):
-        logits = y @ weight.T + bias
-        logits -= logits.max(-1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    def log_prob(y):
+        return log_softmax(y @ weight.T + bias)
 
     def gradient(y, target):
         """∂(−log P(target))/∂y."""
-        return np.exp(log_softmax(y)) @ weight - weight[target]
+        return np.exp(log_prob(y)) @ weight - weight[target]
 
     def readout(y):
         target = targets[-1, :ROWS]
         grad = np.zeros_like(y)
         grad[-1] = -gradient(y[-1], target)
-        return np.take_along_axis(log_softmax(y[-1]), target[:, None], 1)[:, 0], grad
+        return np.take_along_axis(log_prob(y[-1]), target[:, None], 1)[:, 0], grad
 
     def last_loss(y):
-        return -np.take_along_axis(log_softmax(y), targets[-1][:, None], 1)[:, 0]
+        return -np.take_along_axis(log_prob(y), targets[-1][:, None], 1)[:, 0]
 
     tape = model.layer.record(x[:, :ROWS])
     before = first.layer.record(x[:, :ROWS])

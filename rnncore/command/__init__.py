@@ -1,8 +1,11 @@
 """The `rnncore` command, and what only it uses.
 
-cli       the arguments, and one function a subcommand
-options   what several subcommands share
-debug     five cells on one text: where the gradient of each dies
-compare   every kind of model on one text or table
-sample    text from a trained model
+cli         the arguments of all, and how what goes wrong is said
+debug       five cells on one text: where the gradient of each dies
+train       one model on one text
+sample      text from a trained model
+info        the machine and the build
+compare     every kind of model on one text or table
+options     what several of these share
+checkpoint  the files that train writes and sample reads
 """

@@ -22,6 +22,21 @@ class CommandError(Exception):
     """The user can put it right: one line on stderr, exit status 2."""
 
 
+def add_text(parser) -> None:
+    """The text that a command reads, for `read_text`."""
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE",
+        help="a UTF-8 text file; without one, the documentation topics of this Python",
+    )  # fmt: skip
+
+
+def read_text(path):
+    """What `add_text` named, as a `Corpus`."""
+    from rnncore.data import Corpus
+
+    return Corpus.topics() if path is None else Corpus.from_file(path)
+
+
 def add_threads(parser) -> None:
     """The option that all commands share."""
     parser.add_argument("--threads", type=count, help="engine threads (one a processor)")

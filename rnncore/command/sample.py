@@ -1,13 +1,57 @@
-"""Text from a trained model, one character after the other."""
+"""`rnncore sample`: text from a trained model, one character after the other."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnncore.data import TextError, encode
-from rnncore.nn import SequenceModel
+from rnncore.command import options
+
+if TYPE_CHECKING:
+    from rnncore.nn import SequenceModel
+
+HELP = "text from a trained model"
+
+
+def add_arguments(parser) -> None:
+    """The command's arguments."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT")
+    parser.add_argument("--length", type=options.whole, default=500, help="characters (%(default)s)")
+    parser.add_argument(
+        "--temperature", type=options.temperature, default=1.0, help="0 takes the likeliest (%(default)s)"
+    )
+    parser.add_argument("--seed", type=options.seed, default=0, help="(%(default)s)")
+    parser.add_argument("--prompt", help="text to go on from (a new line)")
+    options.add_threads(parser)
+
+
+def run(arguments) -> int:
+    """Run the command; returns the exit status."""
+    from rnncore.command import checkpoint
+    from rnncore.train import load_model
+
+    options.set_threads(arguments)
+    model, metadata = load_model(arguments.checkpoint)
+    vocabulary = checkpoint.text_notes(arguments.checkpoint, model, metadata)["vocabulary"].text()
+    prompt = arguments.prompt
+    if prompt is None:
+        prompt = "\n" if "\n" in vocabulary else vocabulary[0]
+    pieces = sample_text(
+        model,
+        vocabulary,
+        arguments.length,
+        prompt=prompt,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+    )
+    for piece in pieces:
+        sys.stdout.write(piece)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+    return 0
 
 
 def sample_text(
@@ -42,20 +86,15 @@ def sample_text(
     >>> len(text), set(text) <= set("abc")
     (5, True)
     """
+    from rnncore.data import Alphabet, TextError
+    from rnncore.nn import draw
+
     if not prompt:
         raise TextError("prompt: got an empty text, expected at least one character")
     rng = np.random.default_rng(seed)
-    tokens, state = encode(prompt, vocabulary), None
+    alphabet = Alphabet(vocabulary)
+    tokens, state = alphabet.encode(prompt, name="prompt"), None
     for _ in range(length):
         logits, state = model(tokens[:, None], state)
-        tokens = np.array([_draw(logits[-1, 0].astype(np.float64), temperature, rng)])
-        yield vocabulary[tokens[0]]
-
-
-def _draw(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
-    if temperature == 0:
-        return int(logits.argmax())
-    with np.errstate(over="ignore"):  # a tiny temperature: all but the likeliest get 0
-        weights = np.exp((logits - logits.max()) / temperature)
-    cumulated = np.cumsum(weights)
-    return int(np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right"))
+        tokens = np.array([draw(logits[-1, 0], temperature, rng)])
+        yield alphabet.decode(tokens)

@@ -12,6 +12,7 @@ from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
 from rnncore.nn.record import Record
 from rnncore.nn.sequence import CELLS, SequenceModel, make_layer, sequence_model
+from rnncore.nn.softmax import draw, log_softmax
 
 __all__ = [
     "CELLS",
@@ -21,7 +22,9 @@ __all__ = [
     "Record",
     "SequenceModel",
     "cross_entropy",
+    "draw",
     "length_mask",
+    "log_softmax",
     "make_layer",
     "mse",
     "sequence_model",

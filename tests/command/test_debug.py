@@ -14,7 +14,7 @@ import pytest
 from support import close
 
 from rnncore.command.cli import main
-from rnncore.command.debug import Budget, compare
+from rnncore.command.debug.runs import Budget, compare
 from rnncore.data import Corpus
 from rnncore.nn import CELLS
 

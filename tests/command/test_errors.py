@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from rnncore.command.cli import CELL_NAMES, main
+from rnncore.command.cli import main
+from rnncore.command.train import CELL_NAMES
 from rnncore.io.safetensors import save_arrays
 from rnncore.nn import CELLS
 

@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
-from rnncore.command import debug
 from rnncore.command.cli import main
 from rnncore.command.compare import report as compare_report
+from rnncore.command.debug import page
 from rnncore.io.safetensors import load_arrays, save_arrays
 from rnncore.models import Markov
 from rnncore.train import is_checkpoint
@@ -122,8 +122,8 @@ def test_debug_writes_over_nothing_but_its_report(folder, capsys):
     os.remove("index.html")
     for _ in range(2):
         assert main(["debug", "t.txt", *small, "--out", "."]) == 0
-    assert {path.name for path in folder.iterdir()} == {"t.txt", *debug.FILES}
-    assert set(json.loads((folder / "results.json").read_text())) == set(debug.KEYS)
+    assert {path.name for path in folder.iterdir()} == {"t.txt", *page.FILES}
+    assert set(json.loads((folder / "results.json").read_text())) == set(page.KEYS)
     capsys.readouterr()
     (folder / "results.json").write_text("{}")
     refused(folder, capsys, ["debug", "t.txt", *small, "--out", "."], "results.json there was not")

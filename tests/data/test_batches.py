@@ -39,7 +39,7 @@ def test_too_few_tokens_say_how_many_are_needed():
         batches(np.arange(12), 3, 4)
     with pytest.raises(TextError, match="tokens: got 0"):
         batches([], 3, 4, drop_last=False)
-    with pytest.raises(ValueError, match="got 0, 4, expected 1 or more"):
+    with pytest.raises(ValueError, match="batch_size: got 0, expected a whole number >= 1"):
         batches(np.arange(12), 0, 4)
 
 

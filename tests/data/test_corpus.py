@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from rnncore.data import Corpus, TextError, encode
+from rnncore.data import Alphabet, Corpus, TextError
 
 TEXT = "Die Größe: 12 µm, 漢字, 🎈\r\nund so weiter.\n" * 5
 
@@ -87,9 +87,20 @@ def test_too_short_texts_are_refused_with_the_size_needed():
         Corpus("ab").require(1, 1)
 
 
+@pytest.mark.parametrize("characters", ["", None, 3, ["a"]])
+def test_an_alphabet_has_characters(characters):
+    with pytest.raises(ValueError, match=r"alphabet: got .*, expected at least one character"):
+        Alphabet(characters)
+
+
 def test_unknown_characters_are_named():
-    assert encode("", "ab").tolist() == []
+    assert Alphabet("ab").encode("").tolist() == []
+    message = "text: got 'x' at step 1, expected one of the 2 characters 'ab': the vocabulary lacks '!x'; leave"
+    with pytest.raises(TextError, match=message):
+        Alphabet("ab").encode("ax!bx")
     with pytest.raises(TextError, match="the vocabulary lacks '!x'"):
-        encode("ax!bx", "ab")
+        Corpus("abab").encode("ax!bx")
+    with pytest.raises(TypeError, match="text: got list, expected a string"):
+        Alphabet("ab").encode(["a"])
     with pytest.raises(ValueError, match="valid_fraction: got 1"):
         Corpus("abc", valid_fraction=1)

@@ -156,7 +156,9 @@ def calls():
     found["sample_text"] = (found["sample_text"][0], {"model": model, "vocabulary": "abc", "length": 2, "prompt": "a",
                                                       "temperature": 1.0, "seed": 0})
     add("Corpus", data.Corpus)
-    add("encode", data.encode)
+    add("Alphabet", data.Alphabet, characters="abc")
+    add("alphabet.encode", data.Alphabet("abc").encode)
+    add("alphabet.decode", data.Alphabet("abc").decode, tokens=[0, 2])
     add("batches", data.batches, tokens=np.arange(30))
     add("pad", data.pad, sequences=[[1, 2], [3]])
     add("buckets", data.buckets)

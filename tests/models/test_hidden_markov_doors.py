@@ -160,11 +160,11 @@ def test_wrong_settings_and_data_are_refused(rng):
         HiddenMarkov(2, "poisson").fit([[0, 1]])
     with pytest.raises(ValueError, match="covariance_type: got 'tied'"):
         HiddenMarkov(2, "gaussian", "tied").fit([np.zeros((3, 1))])
-    with pytest.raises(ValueError, match="n_states: got 0, expected an integer >= 1"):
+    with pytest.raises(ValueError, match="n_states: got 0, expected a whole number >= 1"):
         HiddenMarkov(0).fit([[0, 1]])
     with pytest.raises(ValueError, match=r"n_iter: got 2\.5"):
         HiddenMarkov(2, n_iter=2.5).fit([[0, 1]])
-    with pytest.raises(ValueError, match="random_state: got -1, expected an integer >= 0"):
+    with pytest.raises(ValueError, match="random_state: got -1, expected None, a whole number >= 0"):
         HiddenMarkov(2, random_state=-1).fit([[0, 1]])
     with pytest.raises(TypeError, match="means_: got"):
         HiddenMarkov(2).means_ = "a"

@@ -296,7 +296,7 @@ def test_saved_and_loaded_to_the_bit(rng, tmp_path):
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"form": "level"}, "form: got 'level', expected one of"),
-    ({"order": -1}, "order: got -1, expected an integer >= 0"),
+    ({"order": -1}, "order: got -1, expected a whole number >= 0"),
     ({"transmat_": np.ones((2, 2))}, "transmat_: got a row that sums to 2, expected 1"),
     ({"coef_": np.ones((2, 3))}, r"coef_: got shape \(2, 3\), expected \(2, 2, 1, 1\)"),
     ({"covars_": [1.0, 0.0]}, "covars_: got a matrix that is not symmetric positive definite"),

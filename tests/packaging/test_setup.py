@@ -37,7 +37,8 @@ def tiny(tmp_path):
     (tmp_path / "viz/__init__.py").touch()
     (tmp_path / "src/kernels/answer.h").write_text(HEADER)
     (tmp_path / "src/engine/answer.pxd").write_text(PXD)
-    (tmp_path / "src/engine/_engine.pyx").write_text(PYX)
+    for name in ("_engine", "_lattice"):
+        (tmp_path / f"src/engine/{name}.pyx").write_text(PYX)
     return tmp_path
 
 

@@ -14,11 +14,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rnncore.command import options
 
-def add_arguments(parser):
+HELP = "fixed window, hidden state and nets, side by side"
+
+
+def add_arguments(parser) -> None:
     """The command's arguments."""
-    from rnncore.command import options
-
     parser.description = (
         "Fit a fixed window, a hidden state and recurrent nets to one text or one table of "
         "numbers, and show what each makes of its past.")
@@ -39,11 +41,10 @@ def add_arguments(parser):
     options.add_threads(parser)
 
 
-def run(arguments):
+def run(arguments) -> int:
     """Run the command; returns the exit status."""
     import numpy as np
 
-    from rnncore.command import options
     from rnncore.command.compare import measure, report, series
     from rnncore.data import TextError
 

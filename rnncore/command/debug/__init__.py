@@ -7,7 +7,52 @@ text ─ runs: train each cell, measure it ─┬ table on stdout
 `runs` computes and draws nothing, `figures` and `page` draw and compute nothing.
 """
 
-from rnncore.command.debug.page import FILES, KEYS, write_report
-from rnncore.command.debug.runs import Budget, Run, compare, table
+from __future__ import annotations
 
-__all__ = ["FILES", "KEYS", "Budget", "Run", "compare", "table", "write_report"]
+import sys
+from pathlib import Path
+
+from rnncore.command import options
+
+HELP = "train five cells on a text and show where the gradient of each dies"
+
+
+def add_arguments(parser) -> None:
+    """The command's arguments."""
+    parser.description = (
+        "Train RNN (sigmoid, tanh, ReLU), GRU and LSTM with the same budget, and "
+        "show bits per character and how far back the gradient reaches."
+    )
+    options.add_text(parser)
+    parser.add_argument(
+        "--out", default="rnncore-debug",
+        help="folder for the report (%(default)s); files there that an earlier report did not write, or "
+        "that were changed since, are not replaced",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=options.seed, default=0, help="of weights (%(default)s)")
+    parser.add_argument("--steps", type=options.count, default=1500, help="updates a cell (%(default)s)")
+    parser.add_argument("--hidden", type=options.count, default=128, help="hidden units (%(default)s)")
+    options.add_threads(parser)
+
+
+def run(arguments) -> int:
+    """Run the command; returns the exit status."""
+    from rnncore.command.debug import page, runs
+
+    options.set_threads(arguments)
+    corpus = options.read_text(arguments.file)
+    budget = runs.Budget(
+        updates=arguments.steps, hidden_size=arguments.hidden, seed=arguments.seed
+    )
+    corpus.require(budget.batch_size, budget.window)
+    out = Path(arguments.out)
+    options.claim_folder(out, page.FILES, page.KEYS, arguments.file)
+    print(corpus, flush=True)
+    trained = []
+    for one in runs.compare(corpus, budget):
+        trained.append(one)
+        print(f"  {one.label}: {one.bits_text} bits per character", file=sys.stderr, flush=True)
+    print(runs.table(trained), flush=True)
+    *_, index = page.write_report(out, corpus, budget, trained)
+    print(f"report: {index.resolve()}")
+    return 0

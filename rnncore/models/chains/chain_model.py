@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rnncore._checks import as_seed, as_size
 from rnncore.io.fields import named_errors
 from rnncore.models.interface.base import KIND_NAMES, SequenceModelBase, check_fitted, check_option, progress_bar
 from rnncore.models.interface.sequences import MISSING
@@ -91,9 +92,8 @@ class ChainModel(SequenceModelBase):
 
     def _check_settings(self):
         for name in ("n_states", "n_iter", "n_init"):
-            check_count(name, getattr(self, name))
-        if self.random_state is not None:
-            check_count("random_state", self.random_state, least=0)
+            as_size(getattr(self, name), name)
+        as_seed(self.random_state, "random_state")
         check_option("missing", self.missing, MISSING)
         self._parameters()
 
@@ -203,13 +203,6 @@ class ChainModel(SequenceModelBase):
         if all(name in values for name in self._parameters()):
             with named_errors(state["values"]):
                 self._check_kind(self._shapes(values))
-
-
-def check_count(name, value, least=1):
-    """An integer setting >= `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}: got {value!r}, expected an integer >= {least}")
-    return int(value)
 
 
 def check_shape(name, value, shape):

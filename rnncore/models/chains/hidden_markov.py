@@ -13,8 +13,9 @@ import bisect
 
 import numpy as np
 
+from rnncore._checks import as_size
 from rnncore._lattice import Chain
-from rnncore.models.interface.base import Gaussian, check_length, check_option, generator
+from rnncore.models.interface.base import Gaussian, check_option, generator
 
 from .chain_model import ChainModel, Parameter, check_distribution, check_shape
 from .em import Rows, filtered
@@ -157,7 +158,7 @@ class HiddenMarkov(ChainModel):
 
     def sample_states(self, length, context=None, seed=None):
         """`sample`, and the hidden path (length,) that it took."""
-        values, length, rng = self._ready(), check_length(length), generator(seed)
+        values, length, rng = self._ready(), as_size(length, "length", least=0), generator(seed)
         weights = self._ahead(values, self._rows(self._check(context, "context")))[-1]
         rows = [np.cumsum(row).tolist() for row in values["transmat_"]]
         row, states = np.cumsum(weights).tolist(), np.empty(length, np.int64)

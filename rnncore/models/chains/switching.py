@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from rnncore._checks import as_size
 from rnncore._lattice import Chain
-from rnncore.models.interface.base import Gaussian, check_length, check_option, generator
+from rnncore.models.interface.base import Gaussian, check_option, generator
 
 from . import regimes
-from .chain_model import ChainModel, Parameter, check_count, check_distribution, check_shape
+from .chain_model import ChainModel, Parameter, check_distribution, check_shape
 from .em import Rows, filtered
 from .emissions import normalised
 from .regimes import RegimeEmission, Settings
@@ -153,7 +154,7 @@ class SwitchingAutoRegressive(ChainModel):
 
     def sample_states(self, length, context=None, seed=None):
         """`sample`, and the regimes (length,) it went through."""
-        values, length, rng = self._ready(), check_length(length), generator(seed)
+        values, length, rng = self._ready(), as_size(length, "length", least=0), generator(seed)
         spare = 0 if len(self._check(context, "context")) or self.order == 0 else 50
         context = self._check_window(self._context(context))
         settings, order = self._settings(), self.order
@@ -233,7 +234,7 @@ class SwitchingAutoRegressive(ChainModel):
     # -- what the base asks for ----------------------------------------------------------
     def _parameters(self):
         check_option("form", self.form, FORMS)
-        check_count("order", self.order, least=0)
+        as_size(self.order, "order", least=0)
         return ("transmat_", self._level_name, "coef_", "covars_")
 
     @property

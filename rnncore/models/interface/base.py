@@ -23,16 +23,14 @@ from .estimator import (
     Estimator,
     NotFittedError,
     check_fitted,
-    check_length,
-    check_number,
     check_option,
     generator,
     progress_bar,
 )
-from .sequences import KINDS, MISSING, Alphabet, as_list, as_real, guess_kind
+from .sequences import KINDS, MISSING, as_codes, as_list, as_real, guess_kind, learn_symbols, symbols_of
 
 __all__ = ["KIND_NAMES", "Gaussian", "NotFittedError", "SequenceModelBase", "SequenceReader", "check_fitted",
-           "check_length", "check_number", "check_option", "generator", "progress_bar"]
+           "check_option", "generator", "progress_bar"]
 
 
 KIND_NAMES = ("kind_", "n_features_", "alphabet_")  # what `SequenceReader` has learnt
@@ -64,11 +62,11 @@ class SequenceReader(Estimator):
 
     @property
     def _alphabet(self):
-        """The `Alphabet` of a model of symbols (made anew after `load`)."""
+        """The `Alphabet` or `Integers` of a model of symbols (made anew after `load`)."""
         check_fitted(self, "alphabet_")
         cached = self.__dict__.get("_alphabet_cache")
         if cached is None or cached.symbols != self.alphabet_:
-            cached = self.__dict__["_alphabet_cache"] = Alphabet(self.alphabet_)
+            cached = self.__dict__["_alphabet_cache"] = symbols_of(self.alphabet_)
         return cached
 
     def _read(self, sequences, kinds=("text", "ids", "real")):
@@ -100,10 +98,11 @@ class SequenceReader(Estimator):
             self.kind_, self.n_features_ = "real", width
             self.__dict__.pop("alphabet_", None)
             return arrays
-        alphabet = Alphabet.learn(items, getattr(self, "alphabet", None))
-        arrays = [alphabet.encode(s, name=f"sequences[{i}]") for i, s in enumerate(items)]
-        self.kind_ = "ids" if alphabet.text is None else "text"
-        self.alphabet_ = alphabet.symbols
+        given = getattr(self, "alphabet", None)
+        symbols = learn_symbols(items) if given is None else symbols_of(given)
+        arrays = [as_codes(s, symbols, name=f"sequences[{i}]") for i, s in enumerate(items)]
+        self.alphabet_ = symbols.symbols
+        self.kind_ = "text" if isinstance(self.alphabet_, str) else "ids"
         self.__dict__.pop("n_features_", None)
         return arrays
 
@@ -116,9 +115,7 @@ class SequenceReader(Estimator):
         if self._real:
             return as_real([] if sequence is None else sequence, self.n_features_,
                            missing=getattr(self, "missing", "refuse"), name=name)
-        if sequence is None:
-            return np.empty(0, np.int64)
-        return self._alphabet.encode(sequence, name=name)
+        return as_codes([] if sequence is None else sequence, self._alphabet, name=name)
 
     def _set_kind_from(self, state, kinds=KINDS):
         """Take over what a file says of the sequences that its model was fitted on."""

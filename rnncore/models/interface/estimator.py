@@ -162,21 +162,6 @@ class Estimator:
         return model
 
 
-def check_length(length, name="length"):
-    """A sample's length as int, refused unless it is an integer >= 0."""
-    if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
-        raise ValueError(f"{name}: got {length!r}, expected an integer >= 0")
-    return int(length)
-
-
-def check_number(name, value):
-    """A setting that is a finite number >= 0."""
-    real = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not real or not 0 <= value < np.inf:
-        raise ValueError(f"{name}: got {value!r}, expected a number >= 0")
-    return value
-
-
 def generator(seed):
     """A numpy Generator (PCG64) from a seed, or the Generator itself."""
     return np.random.default_rng(seed)

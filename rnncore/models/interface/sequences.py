@@ -20,6 +20,9 @@ import numbers
 
 import numpy as np
 
+from rnncore._checks import as_size
+from rnncore.data import Alphabet
+
 KINDS = ("text", "ids", "real")
 MISSING = ("refuse", "mask")
 
@@ -150,109 +153,91 @@ def as_real(sequence, n_features=None, *, missing="refuse", name="sequence"):
     return array
 
 
-class Alphabet:
-    """The symbols of a model: the characters of a text, or the integers below `size`.
+def as_codes(sequence, symbols, *, name="sequence"):
+    """Integer codes ``(T,)`` int64 of one sequence of symbols; unknown ones are refused.
 
     Parameters
     ----------
-    symbols : str or int
-        The characters, each once, or the number of integer symbols.
-
-    Attributes
-    ----------
-    size : int
-    text : str or None
-        The characters in order of their codes; None for integers.
+    sequence : str or integer array
+        An empty list is an empty text, too.
+    symbols : Alphabet or Integers
+    name : str
 
     Examples
     --------
-    >>> letters = Alphabet("cab")
-    >>> letters.encode("abba"), letters.decode([2, 0])
-    (array([0, 1, 1, 0]), 'ca')
-    >>> Alphabet(3).encode([2, 0])
+    >>> as_codes("abba", Alphabet("ab")), as_codes([2, 0], Integers(3))
+    (array([0, 1, 1, 0]), array([2, 0]))
+    """
+    if isinstance(symbols, Integers):
+        return symbols.encode(sequence, name=name)
+    if not isinstance(sequence, str):
+        if len(sequence):
+            raise TypeError(f"{name}: got {type(sequence).__name__}, expected a string, as in fit")
+        sequence = ""
+    return symbols.encode(sequence, name=name,
+                          way_out="give the model alphabet= with every character it may meet")
+
+
+class Integers:
+    """The integers 0 … size − 1 as the symbols of a model; what `Alphabet` is of characters.
+
+    Parameters
+    ----------
+    size : int
+
+    Examples
+    --------
+    >>> Integers(3).encode([2, 0])
     array([2, 0])
     """
 
-    def __init__(self, symbols):
-        if isinstance(symbols, str):
-            self._codes = np.unique(_code_points(symbols))
-            self.size = len(self._codes)
-            self.text = _from_code_points(self._codes)
-        elif isinstance(symbols, numbers.Integral) and symbols is not True and symbols > 0:
-            self.size, self.text = int(symbols), None
-        else:
-            raise ValueError(f"alphabet: got {symbols!r}, expected a string of characters or the "
-                             "number (> 0) of integer symbols")
-        if self.size == 0:
-            raise ValueError("alphabet: got no symbol, expected at least one; the training "
-                             "sequences are all empty")
-
-    @classmethod
-    def learn(cls, sequences, alphabet=None, *, name="sequences"):
-        """The alphabet of training sequences, or the given one.
-
-        Examples
-        --------
-        >>> Alphabet.learn(["ab", "ca"]).text, Alphabet.learn([[0, 4], []]).size
-        ('abc', 5)
-        """
-        if alphabet is not None:
-            return cls(alphabet)
-        if guess_kind(sequences, name=name) == "text":
-            return cls("".join(set().union(*map(set, sequences))))
-        top = max((int(ids.max()) for ids in (_as_ids(s, name) for s in sequences) if ids.size),
-                  default=-1)
-        if top < 0:
-            raise ValueError(f"{name}: got no symbol at all, expected at least one; all "
-                             f"{len(sequences)} sequences are empty")
-        return cls(top + 1)
-
-    @property
-    def symbols(self):
-        """What makes this alphabet again: ``Alphabet(a.symbols)`` equals ``a``."""
-        return self.size if self.text is None else self.text
+    def __init__(self, size):
+        self.size = self.symbols = size
 
     def encode(self, sequence, *, name="sequence"):
-        """Integer codes ``(T,)`` int64 of one sequence; unknown symbols are refused."""
-        if self.text is None:
-            ids = _as_ids(sequence, name)
-            if ids.size and ids.max() >= self.size:
-                step = int(np.argmax(ids >= self.size))
-                raise ValueError(f"{name}: got symbol {ids[step]} at step {step}, expected "
-                                 f"0 .. {self.size - 1}; give the model alphabet={ids.max() + 1} "
-                                 "to allow more")
-            return ids
-        if not isinstance(sequence, str):
-            if len(sequence) == 0:
-                return np.empty(0, np.int64)
-            raise TypeError(f"{name}: got {type(sequence).__name__}, expected a string, "
-                            "as in fit")
-        points = _code_points(sequence)
-        ids = np.minimum(np.searchsorted(self._codes, points), self.size - 1)
-        unknown = self._codes[ids] != points
-        if unknown.any():
-            step = int(np.argmax(unknown))
-            raise ValueError(f"{name}: got {sequence[step]!r} at step {step}, expected one of the "
-                             f"{self.size} characters {_short(self.text)}; give the model "
-                             "alphabet= with every character it may meet")
-        return ids.astype(np.int64)
+        """Integer codes ``(T,)`` int64 of one sequence; those above the largest are refused."""
+        ids = _as_ids(sequence, name)
+        if ids.size and ids.max() >= self.size:
+            step = int(np.argmax(ids >= self.size))
+            raise ValueError(f"{name}: got symbol {ids[step]} at step {step}, expected "
+                             f"0 .. {self.size - 1}; give the model alphabet={ids.max() + 1} "
+                             "to allow more")
+        return ids
 
     def decode(self, ids):
-        """The user's form of integer codes: a string, or the integers themselves."""
-        ids = np.asarray(ids, dtype=np.int64)
-        return ids if self.text is None else _from_code_points(self._codes[ids])
+        """The integers themselves."""
+        return np.asarray(ids, dtype=np.int64)
 
-    def __eq__(self, other):
-        return isinstance(other, Alphabet) and self.symbols == other.symbols
 
-    def __hash__(self):
-        return hash(self.symbols)
+def symbols_of(alphabet):
+    """`Alphabet` of a string of characters, `Integers` of their number.
 
-    def __len__(self):
-        return self.size
+    Examples
+    --------
+    >>> symbols_of("cab"), symbols_of(5).size
+    (Alphabet('abc'), 5)
+    """
+    if isinstance(alphabet, str):
+        return Alphabet(alphabet)
+    return Integers(as_size(alphabet, "alphabet", also="a string of characters"))
 
-    def __repr__(self):
-        return f"Alphabet({self.symbols!r})"
+
+def learn_symbols(sequences, *, name="sequences"):
+    """The symbols that occur in training sequences.
+
+    Examples
+    --------
+    >>> learn_symbols(["ab", "ca"]), learn_symbols([[0, 4], []]).size
+    (Alphabet('abc'), 5)
+    """
+    if guess_kind(sequences, name=name) == "text":
+        found = "".join(set().union(*map(set, sequences)))
+    else:
+        found = max((int(ids.max()) + 1 for ids in (_as_ids(s, name) for s in sequences) if ids.size), default=0)
+    if not found:
+        raise ValueError(f"{name}: got no symbol at all, expected at least one; all "
+                         f"{len(sequences)} sequences are empty")
+    return symbols_of(found)
 
 
 def _as_ids(sequence, name):
@@ -273,15 +258,3 @@ def _as_ids(sequence, name):
         step = int(np.argmax(ids < 0))
         raise ValueError(f"{name}: got {array[step]} at step {step}, expected integers >= 0")
     return ids
-
-
-def _code_points(text):
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
-def _from_code_points(points):
-    return points.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
-
-
-def _short(text, limit=40):
-    return repr(text if len(text) <= limit else text[:limit] + "…")

@@ -11,7 +11,7 @@ from rnncore.data import buckets
 from rnncore.io.fields import named_errors
 from rnncore.models.interface.base import KIND_NAMES, SequenceReader, check_fitted, check_option, generator
 from rnncore.models.interface.sequences import as_list
-from rnncore.nn import cross_entropy, mse
+from rnncore.nn import cross_entropy, log_softmax, mse
 from rnncore.optim import Adam
 
 from .feed import RealFeed, SymbolFeed
@@ -20,7 +20,6 @@ from .networks import (
     check_network,
     descend,
     history_from,
-    log_softmax,
     network_from,
     network_state,
     scale_from,

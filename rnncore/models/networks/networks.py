@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from rnncore._checks import as_dtype
+from rnncore._checks import as_dtype, as_number, as_probability, as_size
 from rnncore.models.interface.estimator import check_option, progress_bar
 from rnncore.models.interface.sequences import MISSING
 from rnncore.nn import Dropout, Embedding, Linear, SequenceModel, make_layer
@@ -22,31 +22,19 @@ def cell_name(cell):
     return "rnn-tanh" if name == "rnn" else name
 
 
-def check_counts(model, **lowest):
-    """Refuse settings of `model` that are no integers of at least the given value."""
-    for name, least in lowest.items():
-        value = getattr(model, name)
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"{name}: got {value!r}, expected an integer >= {least}")
-
-
-def check_shares(model, **limits):
-    """Refuse settings of `model` that are no numbers in ``[0, limit)``."""
-    for name, limit in limits.items():
-        value = getattr(model, name)
-        if not isinstance(value, (int, float, np.number)) or not 0 <= value < limit:
-            raise ValueError(f"{name}: got {value!r}, expected a number, 0 <= {name} < {limit}")
-
-
 def check_network(model):
     """The settings that `Recurrent` and `SequenceClassifier` share."""
     cell_name(model.cell)
     as_dtype(model.dtype)
     check_option("missing", model.missing, MISSING)
     if model.embedding_size is not None:
-        check_counts(model, embedding_size=1)
-    check_counts(model, hidden_size=1, num_layers=1, batch_size=1, epochs=1, patience=1)
-    check_shares(model, dropout=1, valid_fraction=1, lr=math.inf, max_norm=math.inf)
+        as_size(model.embedding_size, "embedding_size", also="None")
+    for name in ("hidden_size", "num_layers", "batch_size", "epochs", "patience"):
+        as_size(getattr(model, name), name)
+    for name in ("dropout", "valid_fraction"):
+        as_probability(getattr(model, name), name)
+    for name in ("lr", "max_norm"):
+        as_number(getattr(model, name), name, least=0)
 
 
 def build_network(model, feed, outputs, seed):
@@ -179,10 +167,3 @@ def take_rows(state, rows):
     if isinstance(state, tuple):
         return tuple(part[:, rows] for part in state)
     return state[:, rows]
-
-
-def log_softmax(logits):
-    """log softmax over the last axis, in f64."""
-    logits = logits.astype(np.float64)
-    logits -= logits.max(axis=-1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))

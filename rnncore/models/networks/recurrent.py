@@ -14,24 +14,23 @@ import math
 
 import numpy as np
 
+from rnncore._checks import as_number, as_size
 from rnncore.models.interface.base import (
     KIND_NAMES,
     Gaussian,
     SequenceModelBase,
     check_fitted,
-    check_length,
     generator,
 )
+from rnncore.nn import draw, log_softmax
 from rnncore.optim import Adam
 
 from .feed import RealFeed, SymbolFeed, lanes, windows
 from .networks import (
     build_network,
-    check_counts,
     check_network,
     descend,
     history_from,
-    log_softmax,
     network_from,
     network_state,
     scale_from,
@@ -163,7 +162,7 @@ class Recurrent(SequenceModelBase):
 
     def _check_settings(self):
         check_network(self)
-        check_counts(self, window=1)
+        as_size(self.window, "window")
 
     def _hold_out(self, arrays, rng):
         """``(training, held out)``."""
@@ -304,8 +303,8 @@ class Recurrent(SequenceModelBase):
             by it; 0 takes the likeliest.
         """
         context = self._check(context, "context")
-        length, rng = check_length(length), generator(seed)
-        check_temperature(temperature)
+        length, rng = as_size(length, "length", least=0), generator(seed)
+        temperature = as_number(temperature, "temperature", least=0)
         output, state = self._absorb(context)
         drawn = np.empty((length, *context.shape[1:]), context.dtype)
         for t in range(length):
@@ -314,7 +313,7 @@ class Recurrent(SequenceModelBase):
                 noise = rng.standard_normal(self.n_features_)
                 drawn[t] = output * self.scale_ + self.shift_ + temperature * deviation * noise
             else:
-                drawn[t] = draw(log_softmax(output), temperature, rng)
+                drawn[t] = draw(output, temperature, rng)
             if t < length - 1:
                 output, state = self._step(drawn[t : t + 1], state)
                 output = output[0]
@@ -332,9 +331,7 @@ class Recurrent(SequenceModelBase):
         if self._real:
             raise TypeError("beam: fitted on real values, expected symbols; sample(temperature=0) "
                             "is the likeliest continuation of real values")
-        length, width = check_length(length), check_length(width, "width")
-        if width < 1:
-            raise ValueError(f"width: got {width}, expected an integer >= 1")
+        length, width = as_size(length, "length", least=0), as_size(width, "width")
         output, state = self._absorb(self._check(context, "context"))
         logs, score = log_softmax(output[None]), np.zeros(1)
         paths, size = np.empty((1, 0), np.int64), self._alphabet.size
@@ -371,18 +368,3 @@ class Recurrent(SequenceModelBase):
                 raise state["variance_"].refuse("variances above 0")
         self.network_ = network_from(state["network_"], self._feed, self._feed.outputs)
         self.history_ = history_from(state["history_"])
-
-
-def check_temperature(temperature):
-    """Refuse what is no number >= 0."""
-    if not isinstance(temperature, (int, float, np.number)) or not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature: got {temperature!r}, expected a number >= 0")
-
-
-def draw(logs, temperature, rng):
-    """A symbol from log probabilities at a temperature; 0 takes the likeliest."""
-    if temperature == 0:
-        return int(logs.argmax())
-    with np.errstate(over="ignore", under="ignore"):  # a tiny temperature: others get 0
-        ladder = np.cumsum(np.exp((logs - logs.max()) / temperature))
-    return int(min(np.searchsorted(ladder, rng.random() * ladder[-1], side="right"), len(logs) - 1))

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rnncore._checks import as_number, as_size
 from rnncore.models.interface.base import (
     KIND_NAMES,
     Gaussian,
     SequenceModelBase,
     check_fitted,
-    check_length,
     check_option,
     generator,
 )
@@ -145,15 +145,13 @@ class AutoRegressive(SequenceModelBase):
 
     def _orders(self):
         """``(order or None, largest order or None)`` from the settings."""
-        whole = (int, np.integer)
         top = self.max_order
-        if top is not None and (not isinstance(top, whole) or top < 0):
-            raise ValueError(f"max_order: got {top!r}, expected an integer >= 0 or None")
+        if top is not None:
+            top = as_size(top, "max_order", least=0, also="None")
         if isinstance(self.order, str) and self.order in ("aic", "bic"):
             return None, top
-        if not isinstance(self.order, whole) or isinstance(self.order, bool) or self.order < 0:
-            raise ValueError(f"order: got {self.order!r}, expected an integer >= 0, 'aic' or 'bic'")
-        return int(self.order), int(self.order)
+        order = as_size(self.order, "order", least=0, also="'aic' or 'bic'")
+        return order, order
 
     def _default_top(self, arrays, inputs):
         """Largest order tried: 10·log₁₀ N, leaving twice as many rows as unknowns."""
@@ -265,9 +263,8 @@ class AutoRegressive(SequenceModelBase):
         Forecast
         """
         context = self._check(context, "context")
-        steps = check_length(steps, "steps")
-        if not 0 < level < 1:
-            raise ValueError(f"level: got {level!r}, expected a probability between 0 and 1")
+        steps = as_size(steps, "steps", least=0)
+        level = as_number(level, "level", above=0, below=1)
         exog = self._check_exog(exog, len(context) + steps)
         # Only the window matters when it is whole; otherwise the filter starts at the beginning.
         skip = max(len(context) - self.order_, 0)
@@ -283,7 +280,7 @@ class AutoRegressive(SequenceModelBase):
     def sample(self, length, context=None, seed=None, *, exog=None):
         """Draw ``(length, F)`` values that follow `context`, reproducible from `seed`."""
         context = self._check(context, "context")
-        length, start = check_length(length), len(context)
+        length, start = as_size(length, "length", least=0), len(context)
         exog = self._check_exog(exog, start + length)
         if np.isnan(context[max(start - self.order_, 0):]).any():
             raise ValueError("context: got NaN within the last `order` steps, expected values; "

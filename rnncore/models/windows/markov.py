@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from rnncore._checks import as_number, as_size
 from rnncore.models.interface.base import (
     KIND_NAMES,
     SequenceModelBase,
     check_fitted,
-    check_length,
-    check_number,
     check_option,
     generator,
 )
@@ -109,14 +108,11 @@ class Markov(SequenceModelBase):
         return self
 
     def _check_settings(self):
-        if isinstance(self.order, bool) or not isinstance(self.order, (int, np.integer)) \
-                or self.order < 0:
-            raise ValueError(f"order: got {self.order!r}, expected an integer >= 0")
+        as_size(self.order, "order", least=0)
         check_option("smoothing", self.smoothing, SMOOTHINGS)
-        check_number("alpha", self.alpha)
-        if self.discount is not None and not 0 < check_number("discount", self.discount) < 1:
-            raise ValueError(f"discount: got {self.discount!r}, expected None or a number "
-                             "between 0 and 1")
+        as_number(self.alpha, "alpha", least=0)
+        if self.discount is not None:
+            as_number(self.discount, "discount", above=0, below=1, also="None")
 
     def _discount(self, counts):
         if self.smoothing == "additive":
@@ -191,7 +187,7 @@ class Markov(SequenceModelBase):
     def sample(self, length, context=None, seed=None):
         """Draw `length` symbols that follow `context`; the cost does not grow with n."""
         context = self._check(context, "context")
-        length, rng = check_length(length), generator(seed)
+        length, rng = as_size(length, "length", least=0), generator(seed)
         symbols = np.concatenate([context, np.zeros(length, np.int64)])
         for t in range(len(context), len(symbols)):
             symbols[t] = self._draw(self._nodes_after(symbols[:t]), rng)

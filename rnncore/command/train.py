@@ -1,0 +1,159 @@
+"""`rnncore train`: one model of the characters of a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rnncore.command import options
+
+HELP = "train one model on a text"
+# What a new run has where nothing else is asked for; a resumed one has its own.
+DEFAULTS = {
+    "cell": "lstm", "hidden": 128, "layers": 1, "dropout": 0.0, "batch": 32, "window": 64,
+    "lr": 3e-3, "seed": 0,
+}  # fmt: skip
+CELL_NAMES = ("rnn-sigmoid", "rnn-tanh", "rnn-relu", "gru", "lstm")
+# Held-out characters that are looked at; more would not change the second decimal.
+EVALUATED = 2**18
+
+
+def add_arguments(parser) -> None:
+    """The command's arguments."""
+    parser.description = (
+        "Train one model of characters. Ctrl-C ends it after the update it is at and "
+        "saves; --resume goes on from there, to the same bits as without the break."
+    )
+    options.add_text(parser)
+    default = {name: f"({value})" for name, value in DEFAULTS.items()}
+    parser.add_argument("--cell", choices=CELL_NAMES, help=default["cell"])
+    parser.add_argument("--hidden", type=options.count, help=f"hidden units {default['hidden']}")
+    parser.add_argument("--layers", type=options.count, help=f"layers {default['layers']}")
+    parser.add_argument("--dropout", type=options.share, help=f"share dropped {default['dropout']}")
+    parser.add_argument("--steps", type=options.count, default=2000, help="updates in all (%(default)s)")
+    parser.add_argument("--batch", type=options.count, help=f"rows a batch {default['batch']}")
+    parser.add_argument("--window", type=options.count, help=f"steps of BPTT {default['window']}")
+    parser.add_argument("--lr", type=options.positive, help=f"learning rate {default['lr']}")
+    parser.add_argument("--seed", type=options.seed, help=f"of weights and dropout {default['seed']}")
+    parser.add_argument(
+        "--out",
+        help="checkpoint (model.safetensors, or the one resumed); replaces an empty file or a checkpoint "
+        "of the same text, no other",
+    )
+    parser.add_argument("--resume", metavar="CHECKPOINT", help="go on from this checkpoint")
+    parser.add_argument("--every", type=options.count, default=500, help="updates a save (%(default)s)")
+    options.add_threads(parser)
+
+
+def run(arguments) -> int:
+    """Run the command; returns the exit status."""
+    from rnncore.command import checkpoint
+
+    options.set_threads(arguments)
+    out = Path(arguments.out or arguments.resume or "model.safetensors")
+    replaced = checkpoint.claim(out, arguments.file, arguments.resume)
+    corpus = options.read_text(arguments.file)
+    if replaced and not checkpoint.is_of_text(out, corpus):
+        raise options.CommandError(
+            f"--out {out}: exists, is a checkpoint of something else than {corpus.name} and would be "
+            "lost; give another name, or remove it"
+        )
+    trainer, chosen = _resumed(arguments, corpus) if arguments.resume else _begun(arguments, corpus)
+    print(corpus, flush=True)
+    notes = {
+        "text": {"name": corpus.name, "sha256": corpus.sha256},
+        "vocabulary": corpus.vocabulary,
+        "options": chosen,
+    }
+    trainer.fit(
+        arguments.steps - trainer.updates, checkpoint=out, every=arguments.every, notes=notes
+    )
+    print(
+        f"{trainer.updates:,} updates, {trainer.evaluate():.3f} bits per character on "
+        f"{len(_held_out(corpus)):,} held-out characters\ncheckpoint: {out.resolve()}"
+    )
+    return 130 if trainer.interrupted else 0
+
+
+def _begun(arguments, corpus):
+    """The trainer of a new run, and its options."""
+    from rnncore.nn import sequence_model
+
+    given = {name: getattr(arguments, name) for name in DEFAULTS}
+    chosen = DEFAULTS | {name: value for name, value in given.items() if value is not None}
+    corpus.require(chosen["batch"], chosen["window"])
+    model = sequence_model(
+        chosen["cell"],
+        len(corpus.vocabulary),
+        hidden_size=chosen["hidden"],
+        num_layers=chosen["layers"],
+        dropout=chosen["dropout"],
+        seed=chosen["seed"],
+    )
+    return _trainer(model, corpus, chosen), chosen
+
+
+def _resumed(arguments, corpus):
+    """The trainer of a run that goes on, and its options."""
+    from rnncore.command import checkpoint
+    from rnncore.train import load_model
+
+    model, metadata = load_model(arguments.resume)
+    notes = checkpoint.text_notes(arguments.resume, model, metadata)
+    chosen = _resumed_options(arguments, corpus, notes)
+    corpus.require(chosen["batch"], chosen["window"])
+    trainer = _trainer(model, corpus, chosen)
+    try:
+        trainer.resume(arguments.resume)
+    except ValueError as error:  # it is of something else than its notes say
+        raise options.CommandError(str(error)) from None
+    if arguments.lr is not None:
+        trainer.optimiser.lr = arguments.lr
+    if trainer.updates >= arguments.steps:
+        raise options.CommandError(
+            f"{arguments.resume} has {trainer.updates:,} updates: give --steps more than that"
+        )
+    return trainer, chosen
+
+
+def _trainer(model, corpus, chosen):
+    from rnncore.data import batches
+    from rnncore.optim import Adam
+    from rnncore.train import Trainer
+
+    held_out = _held_out(corpus)
+    rows = min(chosen["batch"], len(held_out) - 1)
+    return Trainer(
+        model,
+        Adam(model, chosen["lr"]),
+        batches(corpus.train, chosen["batch"], chosen["window"]),
+        valid=batches(held_out, rows, chosen["window"], drop_last=False),
+    )
+
+
+def _held_out(corpus):
+    return corpus.valid[:EVALUATED]
+
+
+def _resumed_options(arguments, corpus, notes) -> dict:
+    """The options of the run that wrote the checkpoint; what is given must not differ."""
+    if "text" not in notes or "options" not in notes:
+        raise options.CommandError(f"{arguments.resume} was not written by `rnncore train`")
+    name, sha256 = notes["text"]["name"].text(), notes["text"]["sha256"].text()
+    if sha256 != corpus.sha256:
+        raise options.CommandError(
+            f"{arguments.resume} was trained on another text ({name}, sha256 {sha256[:12]}…), not on "
+            f"{corpus.name} ({corpus.sha256[:12]}…)"
+        )
+    written = notes["options"]
+    written.only(DEFAULTS)
+    chosen = {
+        "cell": written["cell"].text(CELL_NAMES),
+        "dropout": written["dropout"].number(0, 1),
+        "lr": written["lr"].number(0),
+        "seed": written["seed"].whole(),
+    } | {name: written[name].whole(1) for name in ("hidden", "layers", "batch", "window")}
+    for name, value in chosen.items():
+        given = getattr(arguments, name)
+        if name != "lr" and given is not None and given != value:
+            raise options.CommandError(f"--{name} {given}: {arguments.resume} has {value}; leave it out")
+    return chosen

@@ -1,0 +1,25 @@
+"""Text and sequences in: characters as tokens, the windows of truncated back-propagation, padding.
+
+file ─ Corpus ─ train tokens ─ batches(…) ─ (x, targets), (x, targets), …   each (steps, batch)
+              └ valid tokens ─ …
+
+text     an alphabet of characters, and a corpus with a part held out
+windows  what one update of training takes, and a text cut into such windows
+ragged   sequences of unequal length as one array
+"""
+
+from rnncore.data.ragged import buckets, pad
+from rnncore.data.text import Alphabet, Corpus, TextError
+from rnncore.data.windows import Batches, Window, batches, fingerprint
+
+__all__ = [
+    "Alphabet",
+    "Batches",
+    "Corpus",
+    "TextError",
+    "Window",
+    "batches",
+    "buckets",
+    "fingerprint",
+    "pad",
+]

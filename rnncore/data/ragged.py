@@ -1,0 +1,74 @@
+"""Sequences of unequal length as one array, and which of them to put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rnncore._checks import as_size
+
+
+def pad(sequences: Sequence, value=0, *, batch_first: bool = False):
+    """Sequences of unequal length as one array, and their lengths.
+
+    Parameters
+    ----------
+    sequences : sequence of arrays (T_b, ...)
+        Equal but for the first axis.
+    value : scalar
+        Fills what is past a sequence's end.
+    batch_first : bool
+
+    Returns
+    -------
+    x : ndarray (T, B, ...), or (B, T, ...) if `batch_first`
+    lengths : int64 array (B,)
+
+    Examples
+    --------
+    >>> from rnncore.data import pad
+    >>> x, lengths = pad([[1, 2, 3], [4]])
+    >>> x.T.tolist(), lengths.tolist()
+    ([[1, 2, 3], [4, 0, 0]], [3, 1])
+    """
+    arrays = [np.asarray(sequence) for sequence in sequences]
+    if not arrays:
+        raise ValueError("sequences: got none, expected at least one")
+    shapes = {array.shape[1:] for array in arrays}
+    if any(array.ndim == 0 for array in arrays) or len(shapes) > 1:
+        raise ValueError(
+            f"sequences: got shapes {[array.shape for array in arrays][:5]}, expected (T_b, ...) "
+            "equal but for the first axis"
+        )
+    lengths = np.array([len(array) for array in arrays], np.int64)
+    dtype = np.result_type(*([array for array in arrays if array.size] or arrays))  # np.asarray([]) is float
+    x = np.full((len(arrays), lengths.max(), *shapes.pop()), value, dtype)
+    for row, array in zip(x, arrays, strict=True):
+        row[: len(array)] = array
+    return (x if batch_first else np.ascontiguousarray(x.swapaxes(0, 1))), lengths
+
+
+def buckets(lengths, batch_size: int, *, seed: int | None = None) -> list[np.ndarray]:
+    """Row numbers grouped so that sequences of like length share a batch: less padding.
+
+    Parameters
+    ----------
+    lengths : integer array (N,)
+    batch_size : int
+        The last group of the longest may be smaller.
+    seed : int, optional
+        Shuffles ties and the order of the groups; None keeps them from short to long.
+
+    Examples
+    --------
+    >>> from rnncore.data import buckets
+    >>> [rows.tolist() for rows in buckets([5, 1, 4, 2], 2)]
+    [[1, 3], [2, 0]]
+    """
+    lengths, batch_size = np.asarray(lengths), as_size(batch_size, "batch_size")
+    rng = None if seed is None else np.random.default_rng(seed)
+    order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
+    order = order[np.argsort(lengths[order], kind="stable")]
+    groups = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    return groups if rng is None else [groups[i] for i in rng.permutation(len(groups))]

@@ -1,0 +1,156 @@
+"""What one update of training takes, and a text cut into such windows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from rnncore._checks import Fixed, as_size
+
+from .text import TextError
+
+
+class Window(NamedTuple):
+    """What one update of training takes, arrays in the layout of the model.
+
+    Attributes
+    ----------
+    x : array
+        Tokens (T, B) or real values (T, B, I).
+    targets : array
+        What is asked, a step or, of a model with another readout, a sequence.
+    lengths : integer array (B,), optional
+        Steps of each row; None where all rows are full.
+    counted : boolean array, optional
+        What is part of the loss besides `lengths`: a step, or one value of the targets.
+    fresh : boolean array (B,), optional
+        Rows that begin here: their state is zero before the first step, whatever was before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore.data import Window
+    >>> x = np.zeros((5, 2), int)
+    >>> window = Window(x, x, fresh=np.array([True, False]))
+    >>> window.lengths is None
+    True
+    """
+
+    x: np.ndarray
+    targets: np.ndarray
+    lengths: np.ndarray | None = None
+    counted: np.ndarray | None = None
+    fresh: np.ndarray | None = None
+
+
+class Batches(Fixed, Sequence):
+    """Windows over `batch_size` rows of a text, for a state that is carried along.
+
+    The tokens are cut into `batch_size` rows of equal length; window i holds steps
+    ``i·steps … (i+1)·steps`` of every row, so row b of window i+1 continues row b of window i.
+    What does not fill a row is left out, at the end. Windows are read-only.
+
+    Parameters
+    ----------
+    tokens : integer array (N,)
+    batch_size, steps : int
+    drop_last : bool
+        Leave out the last window if it is shorter than `steps`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore.data import batches
+    >>> windows = batches(np.arange(13), batch_size=2, steps=3)
+    >>> len(windows)
+    2
+    >>> x, targets = windows[1]
+    >>> x.T.tolist(), targets.T.tolist()
+    ([[3, 4, 5], [9, 10, 11]], [[4, 5, 6], [10, 11, 12]])
+    """
+
+    _fixed = frozenset({"batch_size", "steps"})
+
+    def __init__(self, tokens, batch_size: int, steps: int, *, drop_last: bool = True):
+        batch_size, steps = as_size(batch_size, "batch_size"), as_size(steps, "steps")
+        tokens = np.asarray(tokens)
+        length = (len(tokens) - 1) // batch_size
+        windows = length // steps if drop_last else -(-length // steps)
+        if windows < 1:
+            raise TextError(
+                f"tokens: got {len(tokens)}, expected at least "
+                f"{batch_size * (steps if drop_last else 1) + 1} for {batch_size} rows"
+            )
+        rows = np.arange(batch_size)[:, None] * length + np.arange(length + 1)
+        self._rows = np.ascontiguousarray(tokens[rows].T)  # (length + 1, batch)
+        self._rows.flags.writeable = False
+        self._windows, self._length = windows, length
+        self.batch_size, self.steps = batch_size, steps
+
+    def __len__(self) -> int:
+        return self._windows
+
+    def __getitem__(self, index) -> tuple[np.ndarray, np.ndarray]:
+        start = range(self._windows)[index] * self.steps
+        end = min(start + self.steps, self._length)
+        return self._rows[start:end], self._rows[start + 1 : end + 1]
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return _digest(self)
+
+
+batches = Batches
+
+
+def fingerprint(windows: Sequence) -> str | None:
+    """A digest of training data: two runs with the same one have seen the same.
+
+    Parameters
+    ----------
+    windows : sequence of tuples of arrays
+
+    Returns
+    -------
+    str or None
+        None of another sequence than `batches`, a list or a tuple: it may read its windows, or draw
+        them at random, and a look would cost time or change the run.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore.data import batches, fingerprint
+    >>> tokens = np.arange(13)
+    >>> fingerprint(batches(tokens, 2, 3)) == fingerprint(list(batches(tokens, 2, 3)))
+    True
+    >>> fingerprint(batches(tokens, 2, 3)) == fingerprint(batches(tokens[::-1], 2, 3))
+    False
+    """
+    if type(windows) is Batches:
+        return windows._fingerprint
+    return _digest(windows) if type(windows) in (list, tuple) else None
+
+
+def _digest(windows: Sequence) -> str:
+    digest = hashlib.sha256(str(len(windows)).encode())
+    for window in windows:
+        digest.update(_window_digest(window))
+    return digest.hexdigest()
+
+
+def _window_digest(window) -> bytes:
+    digest = hashlib.sha256()
+    if isinstance(window, Window):  # what is not said at its end makes no difference
+        window = window[: max(i + 1 for i, part in enumerate(window) if part is not None)]
+    for part in window:
+        array = np.ascontiguousarray(part)
+        digest.update(f"{array.dtype.str} {np.shape(part)}\n".encode())
+        if array.dtype.hasobject:  # None for lengths
+            digest.update(repr(part).encode())
+        elif array.size:
+            digest.update(array.view(np.uint8).data)
+    return digest.digest()

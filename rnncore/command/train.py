@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rnncore.command import options
+from rnncore.recurrent.descriptions import CELLS
 
 HELP = "train one model on a text"
 # What a new run has where nothing else is asked for; a resumed one has its own.
@@ -12,7 +13,6 @@ DEFAULTS = {
     "cell": "lstm", "hidden": 128, "layers": 1, "dropout": 0.0, "batch": 32, "window": 64,
     "lr": 3e-3, "seed": 0,
 }  # fmt: skip
-CELL_NAMES = ("rnn-sigmoid", "rnn-tanh", "rnn-relu", "gru", "lstm")
 # Held-out characters that are looked at; more would not change the second decimal.
 EVALUATED = 2**18
 
@@ -25,7 +25,7 @@ def add_arguments(parser) -> None:
     )
     options.add_text(parser)
     default = {name: f"({value})" for name, value in DEFAULTS.items()}
-    parser.add_argument("--cell", choices=CELL_NAMES, help=default["cell"])
+    parser.add_argument("--cell", choices=CELLS, help=default["cell"])
     parser.add_argument("--hidden", type=options.count, help=f"hidden units {default['hidden']}")
     parser.add_argument("--layers", type=options.count, help=f"layers {default['layers']}")
     parser.add_argument("--dropout", type=options.share, help=f"share dropped {default['dropout']}")
@@ -147,7 +147,7 @@ def _resumed_options(arguments, corpus, notes) -> dict:
     written = notes["options"]
     written.only(DEFAULTS)
     chosen = {
-        "cell": written["cell"].text(CELL_NAMES),
+        "cell": written["cell"].text(CELLS),
         "dropout": written["dropout"].number(0, 1),
         "lr": written["lr"].number(0),
         "seed": written["seed"].whole(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -13,20 +12,13 @@ from rnncore.io.fields import Field, named_errors
 from rnncore.module import LOCK, Module
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
-from rnncore.recurrent.layers import GRU, LSTM, RNN
+from rnncore.recurrent.descriptions import CELLS, choices, modes
+from rnncore.recurrent.layers import layer_class
+from rnncore.recurrent.structure import Structure
 from rnncore.recurrent.tape import Gradients
 
-# The five cells that runs are made of, by the name the command line and checkpoints use.
-CELLS: dict[str, tuple[type, dict]] = {
-    "rnn-sigmoid": (RNN, {"nonlinearity": "sigmoid"}),
-    "rnn-tanh": (RNN, {"nonlinearity": "tanh"}),
-    "rnn-relu": (RNN, {"nonlinearity": "relu"}),
-    "gru": (GRU, {}),
-    "lstm": (LSTM, {}),
-}
 LOSSES: dict[str, Callable] = {"cross_entropy": cross_entropy, "mse": mse}
-# What a configuration says of a model: the layer's class, and its options, each with its check.
-MODES: dict[str, type] = {kind.mode: kind for kind in (RNN, GRU, LSTM)}
+# What a configuration says of a layer of any class, each with its check.
 LAYER_OPTIONS: dict[str, Callable[[Field], object]] = {
     "input_size": lambda field: field.whole(1),
     "hidden_size": lambda field: field.whole(1),
@@ -35,8 +27,6 @@ LAYER_OPTIONS: dict[str, Callable[[Field], object]] = {
     "batch_first": Field.flag,
     "dropout": lambda field: field.number(0, 1),
     "bidirectional": Field.flag,
-    "nonlinearity": lambda field: field.text(("tanh", "relu", "sigmoid")),
-    "reset_after": Field.flag,
 }
 
 
@@ -179,7 +169,7 @@ class SequenceModel(Module):
         layer = self.layer
         return {
             "cell": layer.mode,
-            "layer": {n: getattr(layer, n) for n in LAYER_OPTIONS if hasattr(layer, n)},
+            "layer": layer.options,
             "dtype": layer.dtype.name,
             "num_embeddings": None if self.embedding is None else self.embedding.num_embeddings,
             "outputs": self.head.out_features,
@@ -217,7 +207,7 @@ class SequenceModel(Module):
 
     @classmethod
     def _build(cls, cell, layer, dtype, num_embeddings, outputs, head_bias, dropout, loss):
-        recurrent = MODES[cell](**layer, dtype=dtype, seed=0)
+        recurrent = layer_class(cell)(**layer, dtype=dtype, seed=0)
         rows, features = num_embeddings, recurrent.hidden_size * recurrent.directions
         return cls(
             None if rows is None else Embedding(rows, recurrent.input_size, dtype=dtype, seed=0),
@@ -262,10 +252,10 @@ def read_config(config: Field) -> dict:
     config.only(
         ("cell", "layer", "dtype", "num_embeddings", "outputs", "head_bias", "dropout", "loss")
     )
-    cell, layer = config["cell"].text(MODES), config["layer"]
-    known = inspect.signature(MODES[cell]).parameters
-    layer.only(name for name in LAYER_OPTIONS if name in known)
-    options = {name: LAYER_OPTIONS[name](field) for name, field in layer.entries().items()}
+    cell, layer = config["cell"].text(modes()), config["layer"]
+    checks = LAYER_OPTIONS | {name: _check_of(values) for name, values in choices(cell).items()}
+    layer.only(checks)
+    options = {name: checks[name](field) for name, field in layer.entries().items()}
     options |= {name: layer[name].whole(1) for name in ("input_size", "hidden_size")}  # no defaults
     rows, dropout = config.get("num_embeddings"), config.get("dropout")
     return {
@@ -280,39 +270,33 @@ def read_config(config: Field) -> dict:
     }
 
 
+def _check_of(values: tuple) -> Callable[[Field], object]:
+    """The check of an option that chooses one of a mode's cells."""
+    return Field.flag if isinstance(values[0], bool) else lambda field: field.text(values)
+
+
 def _check_sizes(config: Field, options: dict, weights: Mapping[str, np.ndarray]) -> None:
-    """Refuse sizes that the weights do not have.
+    """Refuse sizes that the weights do not have, before a network is made of them."""
+    layer = Structure.of(options["cell"], dtype=options["dtype"], **options["layer"])
 
-    Every matrix must have its columns and at least one row a unit, so a network that passes is at
-    most as many times as large as its weights as a cell has gates and a layer directions.
-    """
-    layer = options["layer"]
-    inputs, units, layers = layer["input_size"], layer["hidden_size"], layer.get("num_layers", 1)
-    features = units * (2 if layer.get("bidirectional") else 1)
-
-    def matrices():
+    def shapes():
         if options["num_embeddings"] is not None:
-            yield "embedding.weight", options["num_embeddings"], inputs
-        yield "head.weight", options["outputs"], features
-        for k in range(layers):  # as far as there are such weights
-            yield f"layer.weight_ih_l{k}", units, inputs if k == 0 else features
-            yield f"layer.weight_hh_l{k}", units, units
+            yield "embedding.weight", (options["num_embeddings"], layer.input_size)
+        yield "head.weight", (options["outputs"], layer.features)
+        for name, shape in layer.iter_shapes():  # as far as there are such weights
+            yield f"layer.{name}", shape
 
-    for name, rows, columns in matrices():
+    for name, shape in shapes():
         got = weights[name].shape if name in weights else None
-        if got is None or len(got) != 2 or got[0] < rows or got[1] != columns:
+        if got != shape:
             has = "is missing" if got is None else f"has shape {got}"
-            raise config.error(
-                f"{config.source}: {name} {has}, expected {columns} columns and at least {rows} "
-                f"rows, by the sizes in its {config.name}"
-            )
+            raise config.error(f"{config.source}: {name} {has}, expected {shape}, by the sizes in its {config.name}")
 
 
 def make_layer(cell: str, input_size: int, hidden_size: int, **options):
-    """A recurrent layer by the name of its cell (see `CELLS`); the bias of a gate that keeps is 1.
+    """A recurrent layer by the name of its cell, one of `CELLS`; the bias of a gate that keeps is 1.
 
-    That gate is the LSTM's f and the GRU's z; a bias of 1 there (Gers 2000, Jozefowicz 2015) is
-    what `rnncore.init.forget_bias` sets.
+    A bias of 1 there (Gers 2000, Jozefowicz 2015) is what `rnncore.init.forget_bias` sets.
 
     Examples
     --------
@@ -323,9 +307,9 @@ def make_layer(cell: str, input_size: int, hidden_size: int, **options):
     """
     if cell not in CELLS:
         raise ValueError(f"cell: got {cell!r}, expected one of {', '.join(CELLS)}")
-    kind, extra = CELLS[cell]
-    layer = kind(input_size, hidden_size, **extra, **options)
-    return forget_bias(layer, 1.0) if cell in ("gru", "lstm") and layer.bias else layer
+    described = CELLS[cell]
+    layer = layer_class(described.mode)(input_size, hidden_size, **described.options, **options)
+    return forget_bias(layer, 1.0) if described.keeps and layer.bias else layer
 
 
 def sequence_model(

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .descriptions import Description
+from .descriptions import Description, choices, find
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,14 @@ class Structure:
     bias: bool
     directions: int
     dtype: np.dtype
+
+    @classmethod
+    def of(cls, mode: str, *, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+           bidirectional: bool = False, dtype="float32", **options) -> Structure:
+        """That of a layer that would be made with these arguments; the others make no difference to it."""
+        chosen = {name: options[name] for name in choices(mode) if name in options}
+        return cls(find(mode, **chosen), input_size, hidden_size, num_layers, bias, 2 if bidirectional else 1,
+                   np.dtype(dtype))
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from rnncore.command.cli import main
-from rnncore.command.train import CELL_NAMES
 from rnncore.io.safetensors import save_arrays
-from rnncore.nn import CELLS
 
 
 @pytest.fixture
@@ -106,7 +104,3 @@ def test_a_file_that_may_not_be_read(files, capsys):
     os.chmod("text", 0)
     assert main(["train", "text"]) == 2
     assert capsys.readouterr().err == "rnncore train: text: Permission denied\n"
-
-
-def test_the_names_of_cells_are_those_of_the_package():
-    assert tuple(CELLS) == CELL_NAMES

@@ -13,14 +13,14 @@ from rnncore.recurrent import descriptions
 from rnncore.recurrent.cells import cell_class
 from rnncore.recurrent.layers import _made, layer_class
 
-CELLS = [descriptions.of_kernel(kernel) for kernel in _engine.cell_names()]
+ALL = [descriptions.of_kernel(kernel) for kernel in _engine.cell_names()]
 
 
 def layer_of(cell, *sizes, **options):
     return layer_class(cell.mode)(*sizes, **cell.options, **options)
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.kernel)
+@pytest.mark.parametrize("cell", ALL, ids=lambda cell: cell.kernel)
 def test_a_layer_is_what_its_description_says(cell, rng):
     layer = layer_of(cell, 3, 5, num_layers=2, bidirectional=True, dtype="float64", seed=0)
     assert layer.cell is cell
@@ -39,7 +39,7 @@ def test_a_layer_is_what_its_description_says(cell, rng):
             assert (values < 0).any()
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.kernel)
+@pytest.mark.parametrize("cell", ALL, ids=lambda cell: cell.kernel)
 @pytest.mark.parametrize("kind", ["blocks_ih", "blocks_hh"])
 def test_blocks_of_weights_feed_the_gates_that_they_are_said_to(cell, kind, rng):
     """Raising one block's bias changes the sum of its gate, and of what the step computes from that."""
@@ -60,7 +60,7 @@ def test_blocks_of_weights_feed_the_gates_that_they_are_said_to(cell, kind, rng)
         assert cell.order[first] == block
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.kernel)
+@pytest.mark.parametrize("cell", ALL, ids=lambda cell: cell.kernel)
 def test_what_a_gate_keeps(cell, rng):
     """The derivative of the unit's own state by itself, with all sums held, is the share that is kept."""
     layer = layer_of(cell, 2, 4, dtype="float64", seed=0)
@@ -83,7 +83,7 @@ def test_modes_and_choices():
     assert descriptions.modes()[:1] == ("RNN",)
     assert set(descriptions.choices("RNN")["nonlinearity"]) == {"tanh", "relu", "sigmoid"}
     assert descriptions.choices("LSTM") == {}
-    assert descriptions.find("GRU") is descriptions.NAMED["gru"]
+    assert descriptions.find("GRU") is descriptions.CELLS["gru"]
     assert descriptions.find("GRU", reset_after=False).kernel == "gru_reset_before"
 
 

@@ -16,6 +16,7 @@ from rnncore.models import (
     Recurrent,
     SwitchingAutoRegressive,
 )
+from rnncore.recurrent.descriptions import modes
 
 LEAD = 1000  # steps before the held-out part that models may read
 PIECE = {False: 1000, True: 50}  # steps of a piece of text, of a series
@@ -144,11 +145,11 @@ def candidates(split, *, hidden, epochs, seed, missing):
                 32, n_iter=30, random_state=seed, emissionprob_prior=1.01, **options).fit(pieces)),
         ]
 
-    def net(cell):
-        model = Recurrent(cell, hidden, epochs=epochs, seed=seed, **options)
+    def net(mode):
+        model = Recurrent(mode.lower(), hidden, epochs=epochs, seed=seed, **options)
         return model.fit(pieces, valid=[split.valid])
 
-    return rows + [(cell.upper(), lambda cell=cell: net(cell)) for cell in ("rnn", "gru", "lstm")]
+    return rows + [(mode, lambda mode=mode: net(mode)) for mode in modes()]
 
 
 def held_out(model, split):

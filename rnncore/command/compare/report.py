@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 
 from rnncore.command.options import as_png, write_folder
@@ -15,8 +17,9 @@ STYLES = {
     "AutoRegressive, order 1": ("#56B4E9", "v"), "AutoRegressive, BIC": ("#CC79A7", "D"),
     "Markov, order 1": ("#56B4E9", "v"), "Markov": ("#CC79A7", "D"),
     "HiddenMarkov": ("#E69F00", "P"), "SwitchingAutoRegressive": ("#000000", "X"),
-    "RNN": ("#D55E00", "s"), "GRU": ("#009E73", "^"), "LSTM": ("#0072B2", "o"),
 }
+# Of the nets, from the one with the fewest weights on; those that have no look of their own here take these in turn.
+NETS = (("#D55E00", "s"), ("#009E73", "^"), ("#0072B2", "o"))
 
 
 def table(results, data, failures=()):
@@ -79,8 +82,10 @@ def figure(results, data):
 
 def draw(axes, results, data):
     """The figure's one panel, on given axes."""
+    nets = [result.name for result in results if result.name not in STYLES]
+    looks = STYLES | dict(zip(nets, cycle(NETS), strict=False))
     for result in results:
-        colour, marker = STYLES[result.name]
+        colour, marker = looks[result.name]
         axes.plot(result.lags, result.curve, color=colour, marker=marker, markersize=4,
                   linewidth=1.4, label=label(result))
     axes.set_xscale("symlog", linthresh=2, base=2)

@@ -1,4 +1,4 @@
-"""`rnncore debug`: five cells on one text with one budget, and where the gradient of each dies.
+"""`rnncore debug`: all cells on one text with one budget, and where the gradient of each dies.
 
 text ─ runs: train each cell, measure it ─┬ table on stdout
                                           ├ results.json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rnncore.command import options
 
-HELP = "train five cells on a text and show where the gradient of each dies"
+HELP = "train every cell on a text and show where the gradient of each dies"
 
 
 def add_arguments(parser) -> None:

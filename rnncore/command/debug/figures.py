@@ -6,14 +6,13 @@ import numpy as np
 
 from rnncore.command.debug.runs import LATER, Run, share
 from rnncore.command.options import as_png
-from rnncore.nn import CELLS
-from rnncore.recurrent.layers import RNN
+from rnncore.recurrent.descriptions import CELLS
 
 # The pictures: of all cells together, one a measure, and of each its states and, if it has, gates.
 NAMES = (
     "jacobian_norms", "gradient_flow", "loss",
     *(f"states_{cell.replace('-', '_')}" for cell in CELLS),
-    *(f"gates_{cell}" for cell, (kind, _) in CELLS.items() if kind is not RNN),
+    *(f"gates_{cell.replace('-', '_')}" for cell, described in CELLS.items() if described.gates),
 )  # fmt: skip
 
 
@@ -32,7 +31,7 @@ def draw_all(runs: list[Run]) -> dict[str, tuple[bytes, str]]:
     ]
     for run in runs:
         name = run.cell.replace("-", "_")
-        if run.model.layer.mode != "RNN":
+        if CELLS[run.cell].gates:
             figures.append((f"gates_{name}", *draw_gates(run)))
         figures.append((f"states_{name}", *draw_states(run)))
     return {f"{name}.png": (as_png(figure, dpi=120), caption) for name, figure, caption in figures}
@@ -111,7 +110,7 @@ def draw_states(run: Run):
     """Every unit over time, for the first stretch of text."""
     from rnncore import viz
 
-    figure, ax = _axes(3.5 * (2 if run.model.layer.mode == "LSTM" else 1))
+    figure, ax = _axes(3.5 * len(CELLS[run.cell].states))
     viz.plot_states(run.record.tape, ax, tokens=_drawable(run.text))
     ax.set_title(f"{run.label}: {_lower(ax.get_title())}")
     return figure, f"{run.label}: the states, one line a unit, while it reads."

@@ -10,19 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnncore.data import Corpus, batches
-from rnncore.nn import CELLS, SequenceModel, sequence_model
+from rnncore.nn import SequenceModel, sequence_model
 from rnncore.nn.sequence import SequenceRecord
 from rnncore.optim import Adam
+from rnncore.recurrent.descriptions import CELLS
 from rnncore.train import Trainer
-
-LABELS = {
-    "rnn-sigmoid": "RNN sigmoid",
-    "rnn-tanh": "RNN tanh",
-    "rnn-relu": "RNN ReLU",
-    "gru": "GRU",
-    "lstm": "LSTM",
-}
-
 
 LATER = 20  # the lag at which shares of the gradient are told
 
@@ -73,7 +65,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        return LABELS[self.cell]
+        return CELLS[self.cell].label
 
     @property
     def parameters(self) -> int:

@@ -1,8 +1,9 @@
 """What a cell is, said once: its gates, its states, its weights, and the words for them.
 
 A file in this folder describes the cells of one class of layers (`rnncore.RNN`, `GRU`, `LSTM`) and lists them in its
-``CELLS``. The layers, the tape, the measures and plots of viz, the command: whatever has to know a cell reads it from
-here, by ``layer.cell`` or ``tape.cell``. At import every description is checked against the kernels' table.
+``CELLS``, first the one that no option asks for. The layers, the tape, the measures and plots of viz, the command:
+whatever has to know a cell reads it from here, by ``layer.cell`` or ``tape.cell``. At import every description is
+checked against the kernels' table.
 
 A new cell is one header of equations, one row of the kernels' table, and one file here; docs/cells.md shows how.
 """
@@ -268,5 +269,5 @@ def _read() -> dict[str, Description]:
 
 
 _BY_KERNEL = _read()
-NAMED: dict[str, Description] = {cell.name: cell for cell in _BY_KERNEL.values() if cell.name is not None}
+CELLS: dict[str, Description] = {cell.name: cell for cell in _BY_KERNEL.values() if cell.name is not None}
 """The cells that commands, models and files know by a name, those with the fewest weights first."""

@@ -34,4 +34,4 @@ def _with(curve, label):
     )
 
 
-CELLS = (_with("sigmoid", "sigmoid"), _with("tanh", "tanh"), _with("relu", "ReLU"))
+CELLS = (_with("tanh", "tanh"), _with("relu", "ReLU"), _with("sigmoid", "sigmoid"))

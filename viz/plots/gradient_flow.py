@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..measures._common import valid_steps
+from .._tapes import is_tape, valid_steps
 from ..measures.gradient_flow import gradient_flow
-from ._draw import axes, is_tape, legend, magnitude_line, numbers, over_rows, pick_row, some_names, time_axis
+from ._draw import axes, legend, magnitude_line, numbers, over_rows, pick_row, some_names, time_axis
 from ._words import number
 
 __all__ = ["plot_gradient_flow"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .. import style
+from .._tapes import is_tape
 from ..measures.singular_values import singular_values
-from ._draw import axes, is_tape, mark_floor
+from ._draw import axes, mark_floor
 from ._words import number, plain
 
 __all__ = ["plot_singular_values"]

@@ -286,8 +286,8 @@ def _copy(old, new, size):
 
 def parse_bytes(limit):
     """64_000_000, "64 MB" or None -> a number of bytes or None."""
-    if limit is None or (isinstance(limit, int) and limit > 0):
-        return limit
+    if limit is None:
+        return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMG]i?B)?", str(limit).strip())
     size = int(float(match[1]) * _UNITS.get(match[2] or "", 0)) if match else 0
     if size <= 0:

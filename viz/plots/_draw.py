@@ -161,6 +161,11 @@ def time_axis(ax, steps: int, *, tokens=None, gradient: bool = False) -> None:
             ax.grid(False, axis="x")
 
 
+def lag_axis(ax) -> None:
+    """Lags run left to right, time right to left."""
+    ax.set_xlabel("lag k   (steps back from the end; ← time)")
+
+
 def visible(token) -> str:
     """Spaces and line ends as marks."""
     text = str(token)

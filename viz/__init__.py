@@ -17,10 +17,10 @@ from .plots import *  # noqa: F403
 # What needs more than numpy, or is seldom needed, is imported when it is first asked for.
 _LATER: dict[str, str] = {
     **dict.fromkeys(
-        ["Breakpoint", "Debugger", "Explode", "Hit", "Moment", "NaN", "Spike", "Stuck", "Vanish",
-         "Watch", "When", "replay"],
-        ".debugger",
+        ["Explode", "Hit", "Moment", "NaN", "Spike", "Stuck", "Vanish", "Watch", "When"],
+        ".watches",
     ),
+    **dict.fromkeys(["Breakpoint", "Debugger", "replay"], ".debugger"),
     "Recorder": ".recorder",
     "Run": ".recorder.runfile",
     "diagnose": ".diagnosis",

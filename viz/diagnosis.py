@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .debugger.moment import Moment, gradient, layers
-from .debugger.nonfinite import locate
-from .measures._common import valid_steps
+from ._layers import some_rows
+from ._tapes import STATES, gradient, has_gradients, is_gated, is_reverse, layer_of, layers, part_of, valid_steps
 from .measures.decay_rate import decay_rate
 from .measures.horizon import horizon
 from .measures.jacobian_norms import jacobian_norms
 from .measures.saturation import saturation
 from .measures.step_share import step_share
 from .measures.timescales import timescales
-from .recorder.measured import some_rows
+from .watches.moment import Moment
+from .watches.nonfinite import locate
 
 SEVERITIES = ("error", "warning", "note", "ok")
 _ROWS = 4  # rows that are walked back: each costs as many adjoints as the state is wide
@@ -185,7 +185,7 @@ def median(values):
 
 def _to_hold(tape, steps):
     """Advice against vanishing for this cell."""
-    if steps > 2 and tape.mode in ("LSTM", "GRU"):
+    if steps > 2 and is_gated(tape):
         gate = "forget bias" if tape.mode == "LSTM" else "update-gate bias"
         bias = math.log(steps - 1)
         return (
@@ -208,7 +208,7 @@ def _to_calm(tape):
         for block in np.split(weight, len(weight) // weight.shape[1])
     )
     advice = "clip the gradient's norm (Trainer(max_norm=1.0))"
-    if tape.mode == "RNN" and largest > 1:
+    if not is_gated(tape) and largest > 1:
         return (
             f"{advice} and scale weight_hh by {1 / largest:.2f} (its spectral radius is "
             f"{largest:.2f}), or start from rnncore.init.orthogonal(layer)"
@@ -236,7 +236,7 @@ _SAYINGS = {  # (cell, gate, side): what its units do, what helps
 def _gates(tape, steps) -> Iterator[Finding]:
     """Units whose gate is at one end nearly always."""
     for name, shares in saturation(tape, 1 - _STUCK, _STUCK).items():
-        gate = name.rpartition(".")[2]
+        gate = part_of(name)
         for side, share in (("low", shares.low), ("high", shares.high)):
             units = np.flatnonzero(share >= _OFTEN)
             if not len(units) or (tape.mode, gate, side) not in _SAYINGS:
@@ -254,7 +254,7 @@ def _gates(tape, steps) -> Iterator[Finding]:
 
 def _states(tape, steps) -> Iterator[Finding]:
     """Units of a plain RNN that are dead (ReLU) or at the ends of their curve."""
-    if tape.mode != "RNN":
+    if is_gated(tape):
         return
     curve, inside = tape.layer.nonlinearity, valid_steps(tape)
     low = {"tanh": -_STUCK, "sigmoid": 1 - _STUCK, "relu": 0.0}[curve]
@@ -284,12 +284,12 @@ def _units(units, total, name):
     shown = ", ".join(map(str, units[:6])) + (
         f" … ({len(units)} of {total})" if len(units) > 6 else ""
     )
-    return f"{'unit' if len(units) == 1 else 'units'} {shown} of {name.rpartition('.')[0] or name}"
+    return f"{'unit' if len(units) == 1 else 'units'} {shown} of {layer_of(name) or name}"
 
 
 def _timescales(tape, steps) -> Iterator[Finding]:
     """How long the gates alone would keep what is in the cells."""
-    if tape.mode == "RNN":
+    if not is_gated(tape):
         return
     for layer, tau in timescales(tape).items():
         tau = tau[np.isfinite(tau)]
@@ -307,14 +307,13 @@ def _timescales(tape, steps) -> Iterator[Finding]:
 
 def _gradients(tape, steps) -> Iterator[Finding]:
     """Steps whose gradient is exactly 0 though the loss lies after them."""
-    for layer in layers(tape):
-        grads = [
-            gradient(tape, f"{layer}.{gate}") for gate in ("h", "c") if f"{layer}.{gate}" in tape
-        ]
-        if any(grad is None or grad.ndim > 3 for grad in grads):
+    for layer, parts in layers(tape).items():
+        grads = [gradient(tape, f"{layer}.{part}") for part in STATES if part in parts]
+        none = [(grad == 0).all(-1) for grad in grads if grad is not None and grad.ndim == 3]
+        if len(none) < len(grads):
             return
-        nothing = np.all([(grad == 0).all(-1) for grad in grads], axis=0)
-        if layer.endswith(".reverse"):
+        nothing = np.all(none, axis=0)
+        if is_reverse(layer):
             nothing = nothing[::-1]
         reached = np.maximum.accumulate(~nothing[::-1], axis=0)[::-1]
         lost = (nothing & reached & valid_steps(tape)).any(1)
@@ -331,9 +330,7 @@ def _gradients(tape, steps) -> Iterator[Finding]:
 
 def _step_share(tape, steps) -> Iterator[Finding]:
     """Weights are shared over time; their gradient may still come from a few steps only."""
-    name = tape.names("*.h")[0]
-    grad = gradient(tape, name)
-    if grad is None or grad.ndim > 3 or tape.T < 20:
+    if tape.T < 20 or not has_gradients(tape):
         return
     for weight, share in step_share(tape).items():
         if not weight.startswith("weight_hh"):

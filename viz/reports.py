@@ -18,14 +18,19 @@ import numpy as np
 from rnncore.io.files import check_target, is_same, write_bytes
 
 from . import style
+from ._layers import some_rows
+from ._tapes import is_tape
 from .diagnosis import diagnose, median
 from .measures.centroid import centroid
 from .measures.decay_rate import decay_rate
 from .measures.half_life import half_life
 from .measures.horizon import horizon
 from .measures.jacobian_norms import jacobian_norms
+from .plots.compare import compare
+from .plots.jacobian_norms import plot_jacobian_norms
+from .plots.overview import overview
+from .plots.series import plot_series
 from .recorder.frame import Frame
-from .recorder.measured import some_rows
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -76,8 +81,11 @@ def report(runs, path, *, title: str = "rnncore report") -> Path:
     if not runs:
         raise ValueError("runs: got none, expected at least one tape or recorded run")
     runs = {str(name): run for name, run in runs.items()}
+    tapes = {
+        name: run for name, run in runs.items() if is_tape(run) and not isinstance(run, Frame)
+    }
     for name, run in runs.items():
-        if not (_is_tape(run) or hasattr(run, "series_names")):
+        if name not in tapes and not hasattr(run, "series_names"):
             raise TypeError(
                 f"runs: got {type(run).__name__} for {name!r}, expected a Tape, a Recorder or a Run"
             )
@@ -87,7 +95,6 @@ def report(runs, path, *, title: str = "rnncore report") -> Path:
                 "another path"
             )
     check_target(path)
-    tapes = {name: run for name, run in runs.items() if _is_tape(run)}
     norms = {name: jacobian_norms(some_rows(tape, _ROWS)) for name, tape in tapes.items()}
     parts = [_comparison(tapes, norms)] if len(tapes) > 1 else []
     for name, run in runs.items():
@@ -95,10 +102,6 @@ def report(runs, path, *, title: str = "rnncore report") -> Path:
     path = Path(path)
     write_bytes(path, _page(title, "\n".join(parts)).encode(errors="replace"))
     return path
-
-
-def _is_tape(run):
-    return hasattr(run, "pullback") and not isinstance(run, Frame)
 
 
 def _page(title, body):
@@ -128,8 +131,6 @@ def _page(title, body):
 
 
 def _comparison(tapes, norms):
-    from . import compare, plot_jacobian_norms
-
     columns = [[*_facts(tape), *_numbers(norms[name])] for name, tape in tapes.items()]
     lines = ([row[0][0], *(value for _, value in row)] for row in zip(*columns, strict=True))
     rows = [["", *tapes], *lines]
@@ -139,8 +140,6 @@ def _comparison(tapes, norms):
 
 
 def _tape(name, tape, norms):
-    from . import overview
-
     found = diagnose(tape)
     items = "".join(
         f'<li class="{escape(f.severity)}">{escape(f.sentence)}'
@@ -155,8 +154,6 @@ def _tape(name, tape, norms):
 
 def _recorded(name, run):
     import matplotlib.pyplot as plt
-
-    from . import plot_series
 
     names = run.series_names
     if not names:

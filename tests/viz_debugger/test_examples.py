@@ -8,15 +8,15 @@ import pytest
 MODULES = [
     "rnncore.init",
     "rnncore.viz.debugger",
-    "rnncore.viz.debugger.flow",
-    "rnncore.viz.debugger.nonfinite",
-    "rnncore.viz.debugger.stuck",
-    "rnncore.viz.debugger.watches",
     "rnncore.viz.diagnosis",
     "rnncore.viz.recorder",
     "rnncore.viz.recorder.live",
     "rnncore.viz.recorder.runfile",
     "rnncore.viz.reports",
+    "rnncore.viz.watches.flow",
+    "rnncore.viz.watches.nonfinite",
+    "rnncore.viz.watches.stuck",
+    "rnncore.viz.watches.watch",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Breakpoints and watches on training.
+"""Breakpoints on training: watches are asked about every update, and what they find is acted on.
 
     debugger = viz.Debugger(viz.NaN(), viz.Explode(1e3), viz.Stuck("*.o", 100), keep=3)
     Trainer(model, optimiser, batches, callbacks=[debugger]).fit(1000)
@@ -16,17 +16,12 @@ does not call it does not pay for it.
 
 from collections import deque
 
-from .actions import Breakpoint, act, check_action
-from .flow import Explode, Spike, Vanish
-from .moment import Hit, Moment
-from .nonfinite import NaN
-from .stuck import Stuck
-from .watches import Watch, When
+from rnncore._checks import as_size
 
-__all__ = [
-    "Breakpoint", "Debugger", "Explode", "Hit", "Moment", "NaN", "Spike", "Stuck", "Vanish",
-    "Watch", "When", "replay",
-]  # fmt: skip
+from ..watches import Moment, NaN, Watch, When
+from .actions import Breakpoint, act, check_action
+
+__all__ = ["Breakpoint", "Debugger", "replay"]
 
 
 class Debugger:
@@ -75,11 +70,9 @@ class Debugger:
         for watch in self.watches:
             if watch.action is not None:
                 check_action(watch.action)
-        if not isinstance(keep, int) or keep < 1:
-            raise ValueError(f"keep: got {keep!r}, expected a whole number of updates from 1")
         self.folder = folder
         self.hits = []
-        self.moments = deque(maxlen=keep)
+        self.moments = deque(maxlen=as_size(keep, "keep"))
         self._update = 0
         self._holding = set()
 

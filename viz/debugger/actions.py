@@ -3,6 +3,10 @@
 import webbrowser
 from pathlib import Path
 
+from .._tapes import gradient
+from ..recorder import Recorder
+from ..reports import report
+
 __all__ = ["Breakpoint", "act"]
 
 
@@ -49,9 +53,6 @@ def act(action, hit, moments, folder):
 
 def record(hit, moments, folder):
     """Write the moments whole, with gradients and weights, into a run file; return its path."""
-    from ..recorder import Recorder
-    from .moment import gradient
-
     path = _path(hit, folder, ".run")
     for moment in moments:
         tape = moment.tape
@@ -67,8 +68,6 @@ def record(hit, moments, folder):
 
 def write_page(hit, moments, folder):
     """Write a page of the moments, recorded again with their weights; return its path."""
-    from ..reports import report
-
     path = _path(hit, folder, ".html")
     report({f"update {moment.update}": moment.reopen() for moment in moments}, path, title=str(hit))
     return path

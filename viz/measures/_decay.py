@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._tapes import is_tape
 from .jacobian_norms import jacobian_norms
 
 
 def norms_by_lag(tape, direction: str = "forward") -> np.ndarray:
     """(T, B): the norms themselves, or those of a tape."""
-    if hasattr(tape, "pullback"):
+    if is_tape(tape):
         return jacobian_norms(tape, direction)
     norms = np.asarray(tape, np.float64)
     if norms.ndim == 1:

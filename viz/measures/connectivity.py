@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._common import Loss, as_output, norm, output_gradient, valid_steps
-from ._layer import record_again
+from .._layers import as_given, record_again, time_major
+from .._norms import norm
+from .._tapes import valid_steps
+from ._loss import Loss, output_gradient
 
 __all__ = ["connectivity"]
 
@@ -57,8 +59,8 @@ def connectivity(tape, logit: Loss, scaled: bool = True) -> np.ndarray:
         steps = np.arange(first, min(first + chunk, T))
         cotangents = np.zeros((len(steps), *g.shape), tape.dtype)
         cotangents[np.arange(len(steps)), steps] = g[steps]
-        grads = own.backward(as_output(tape, cotangents), parameters=False)
-        out[steps] = norm(_input_rows(tape, grads.input))
+        grads = own.backward(as_given(tape, cotangents), parameters=False)
+        out[steps] = norm(time_major(tape, grads.input))
     if not tape.layer.bidirectional:
         out[np.triu_indices(T, 1)] = np.nan
     out[~(valid[:, None] & valid[None])] = np.nan
@@ -66,10 +68,3 @@ def connectivity(tape, logit: Loss, scaled: bool = True) -> np.ndarray:
         largest = np.fmax.reduce(out, axis=1, initial=0.0)[:, None]
         out = out / np.where(largest > 0, largest, 1.0)
     return out
-
-
-def _input_rows(tape, grad):
-    """(K, T, B, I) from gradients in the layout of the input."""
-    if np.ndim(tape.output) == 2:
-        return grad[:, :, None]
-    return grad.swapaxes(1, 2) if tape.layer.batch_first else grad

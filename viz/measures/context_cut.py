@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._layer import rows_of
+from .._layers import rows_of, run
 
 __all__ = ["context_cut"]
 
@@ -45,7 +45,7 @@ def context_cut(
     >>> contexts.tolist(), change[-1].tolist()
     ([1, 2, 4, 6], [0.0, 0.0])
     """
-    x = rows_of(layer, x)
+    x, state = rows_of(layer, x, state)
     T, B, _ = x.shape
     if not T:
         raise ValueError("x: got no steps, expected at least one")
@@ -56,8 +56,8 @@ def context_cut(
         raise ValueError(f"contexts: got {contexts.tolist()}, expected numbers from 1 to {T}")
 
     def at_end(rows, state=None):
-        y, _ = layer(rows.swapaxes(0, 1) if layer.batch_first else rows, state)
-        value = np.asarray(loss(y[:, -1] if layer.batch_first else y[-1]), np.float64)
+        y, _ = run(layer, rows, state)
+        value = np.asarray(loss(y[-1]), np.float64)
         if value.shape != (B,):
             raise ValueError(
                 f"loss: got a value of shape {value.shape}, expected ({B},), one loss for every row"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._common import Loss, check_direction, norm, output_gradient, valid_steps
+from .._norms import norm
+from .._tapes import carry_width, check_direction, steps_back, top_of_carry, valid_steps
+from ._loss import Loss, output_gradient
 
 __all__ = ["dependency_map", "dependency_reach"]
 
@@ -42,24 +44,22 @@ def dependency_map(tape, loss: Loss, direction: str = "forward") -> np.ndarray:
     >>> viz.dependency_map(tape, np.ones((4, 1, 3)))[:, :, 0].round(2).shape
     (4, 4)
     """
-    reverse = bool(check_direction(tape, direction))
+    reverse = check_direction(tape, direction)
     g = output_gradient(tape, loss)
-    layer, T, B = tape.layer, tape.T, tape.B
-    H, top = layer.hidden_size, layer.num_layers - 1
-    width = H * layer.num_layers * (2 if tape.mode == "LSTM" else 1)
+    T, B, H = tape.T, tape.B, tape.layer.hidden_size
     g = g[:, :, H:] if reverse else g[:, :, :H]
-    slot = slice(top * H, (top + 1) * H)  # the top layer's h within the carry
+    top = top_of_carry(tape.layer)  # where a loss enters
     valid = valid_steps(tape)
     out = np.full((T, T, B), np.nan)
-    order = range(T) if reverse else range(T - 1, -1, -1)
+    order = steps_back(tape, reverse)
     if not T:
         return out
 
     def set_row(value, t):
-        value[t][:, slot] = np.where(valid[t][:, None], g[t], 0)
+        value[t][:, top] = np.where(valid[t][:, None], g[t], 0)
         out[t, t] = np.where(valid[t], norm(value[t]), np.nan)
 
-    v = np.zeros((T, B, width), tape.dtype)
+    v = np.zeros((T, B, carry_width(tape.layer)), tape.dtype)
     set_row(v, order[0])
     walk = tape.pullback(v, direction=direction)
     for k, carry in zip(range(1, T), walk, strict=False):

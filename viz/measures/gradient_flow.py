@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._common import check_backward, norm
+from .._norms import norm
+from .._tapes import check_backward, state_names
 
 __all__ = ["gradient_flow"]
 
@@ -36,5 +37,4 @@ def gradient_flow(tape) -> dict[str, np.ndarray]:
     {'l0.h': (5, 1), 'l0.c': (5, 1)}
     """
     check_backward(tape)
-    names = [n for n in tape.names("*") if n.endswith((".h", ".c"))]
-    return {name: norm(tape.grad[name]) for name in names}
+    return {name: norm(tape.grad[name]) for name in state_names(tape)}

@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._common import Loss
-from ._layer import output_of, record, repeat_state, rows_of
+from rnncore._checks import as_size
+
+from .._layers import as_given, batch_of, record, repeat_state, rows_of, time_major
+from ._loss import Loss
 
 __all__ = ["Attribution", "integrated_gradients"]
 
@@ -64,17 +66,15 @@ def integrated_gradients(
     >>> parts.per_step.shape, bool(abs(parts.residual[0]) < 1e-9)
     ((5, 1), True)
     """
-    if points < 1:
-        raise ValueError(f"points: got {points}, expected at least 1")
-    x = rows_of(layer, x).astype(np.float64)
+    points = as_size(points, "points")
+    x, state = rows_of(layer, x, state)
+    x = x.astype(np.float64)
     T, B, _ = x.shape
     base = np.zeros_like(x)
     if baseline is not None:
         baseline = np.asarray(baseline, np.float64)
-        if baseline.ndim == 3 and layer.batch_first:
-            baseline = baseline.swapaxes(0, 1)
-        if baseline.ndim == 2 and baseline.shape == (T, layer.input_size):
-            baseline = baseline[:, None]
+        if baseline.ndim == 3 or baseline.shape == (T, layer.input_size):
+            baseline = batch_of(layer, baseline)
         base = np.broadcast_to(baseline, x.shape)
     if not callable(readout):
         readout = _linear(layer, readout, T, B)
@@ -98,12 +98,8 @@ def integrated_gradients(
 
 def _linear(layer, v, T, B):
     """F = Σ v·y for v laid out like the output."""
-    v = np.asarray(v, np.float64)
-    width = layer.hidden_size * (2 if layer.bidirectional else 1)
-    if v.ndim == 2:
-        v = v[:, None]
-    elif v.ndim == 3 and layer.batch_first:
-        v = v.swapaxes(0, 1)
+    v = batch_of(layer, np.asarray(v, np.float64))
+    width = layer.hidden_size * layer.directions
     if v.shape != (T, B, width):
         raise ValueError(
             f"readout: got shape {v.shape}, expected {(T, B, width)} (time, batch, output), the "
@@ -115,10 +111,10 @@ def _linear(layer, v, T, B):
 def _differentiate(layer, x, readout, state, lengths):
     """F (K, B) and ∂F/∂x (T, K, B, I) for K copies of a batch, x (T, K, B, I)."""
     T, K, B, features = x.shape
-    state = repeat_state(layer, state, K)
+    state = repeat_state(state, K)
     lengths = None if lengths is None else np.tile(np.asarray(lengths), K)
     tape = record(layer, x.reshape(T, K * B, features), state, lengths)
-    y = output_of(tape).reshape(T, K, B, -1)
+    y = time_major(tape, tape.output).reshape(T, K, B, -1)
     value, cotangent = np.empty((K, B)), np.empty_like(y)
     for k in range(K):
         answer = readout(y[:, k])
@@ -128,10 +124,5 @@ def _differentiate(layer, x, readout, state, lengths):
                 f"{y[:, k].shape}, got {type(answer).__name__}"
             )
         value[k], cotangent[:, k] = answer
-    cotangent = cotangent.reshape(T, K * B, -1)
-    if layer.batch_first:
-        cotangent = cotangent.swapaxes(0, 1)
-    grad = tape.backward(cotangent, parameters=False).input
-    if layer.batch_first:
-        grad = grad.swapaxes(0, 1)
-    return value, grad.reshape(x.shape)
+    grads = tape.backward(as_given(tape, cotangent.reshape(T, K * B, -1)), parameters=False)
+    return value, time_major(tape, grads.input).reshape(x.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._common import check_direction
+from .._tapes import check_direction
 from ._spectral import SpectralNorm
 
 __all__ = ["jacobian_norms"]

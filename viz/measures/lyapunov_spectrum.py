@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._common import check_direction
-from ._layer import in_float64, record, rows_of
+from rnncore._checks import as_size
+
+from .._layers import in_float64, record, rows_of
+from .._tapes import carry_width, check_direction
 from ._orthonormal import orthonormalise_rows
 
 __all__ = [
@@ -150,17 +152,18 @@ def _sorted(spectrum) -> np.ndarray:
 def _growth(layer, x, warmup, n, state, direction):
     """Steps counted (N,), and Σ ln R_ii up to there, the mean over the batch (N, n)."""
     layer = in_float64(layer)
-    x = rows_of(layer, x)
+    x, state = rows_of(layer, x, state)
     T, B, _ = x.shape
-    if not 0 <= warmup < T or not B:
+    warmup = as_size(warmup, "warmup", least=0)
+    if not warmup < T or not B:
         raise ValueError(
             f"warmup: got {warmup} with {T} steps of {B} rows, expected 0 <= warmup < steps"
         )
     tape = record(layer, x, state)
     check_direction(tape, direction)
-    S = layer.hidden_size * layer.num_layers * (2 if tape.mode == "LSTM" else 1)
-    n = S if n is None else n
-    if not 1 <= n <= S:
+    S = carry_width(layer)
+    n = S if n is None else as_size(n, "n")
+    if n > S:
         raise ValueError(f"n: got {n}, expected 1 to {S}, the width of the state")
     align = min(warmup, (T - warmup) // 2)  # steps walked before any counts
     stop = T - warmup  # steps walked when the rest is the state's own transient

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._common import layer_input, layer_names, previous, valid_steps
+from .._tapes import layer_input, layers, previous, valid_steps, weight_name
 
 __all__ = ["MeanField", "mean_field", "mean_field_theory"]
 
@@ -59,8 +59,8 @@ def mean_field(tape) -> dict[str, MeanField]:
     valid = valid_steps(tape)
     if not valid.any():
         nan = np.float64(np.nan)
-        return dict.fromkeys(layer_names(tape), MeanField(nan, nan, nan, nan, nan))
-    return {name: measure(tape, name, valid) for name in layer_names(tape)}
+        return dict.fromkeys(layers(tape), MeanField(nan, nan, nan, nan, nan))
+    return {name: measure(tape, name, valid) for name in layers(tape)}
 
 
 def mean_field_theory(sigma_w, sigma_b=0.0, nonlinearity: str = "tanh") -> MeanField:
@@ -119,9 +119,7 @@ def _sigmoid(a):
 
 
 def _weight(tape, kind, name):
-    number, *reverse = name.split(".")
-    end = f"_{number}" + ("_reverse" if reverse else "")
-    return np.asarray(tape.parameters[kind + end], np.float64)
+    return np.asarray(tape.parameters[weight_name(kind, name)], np.float64)
 
 
 def _variances(tape, name, gates):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._layer import record
+from rnncore._checks import as_size
+
+from .._layers import record
+from .._tapes import carry_by_step, carry_width
 
 __all__ = ["memory_capacity", "memory_curve"]
 
@@ -61,19 +64,17 @@ def memory_curve(
         raise ValueError(
             "layer: got a bidirectional one, expected one direction: its state knows the future"
         )
-    width = layer.hidden_size * layer.num_layers * (2 if layer.mode == "LSTM" else 1)
-    lags = 2 * width if lags is None else lags
-    washout = max(washout, lags)
-    if lags < 1 or steps <= width:
+    width = carry_width(layer)
+    lags = 2 * width if lags is None else as_size(lags, "lags")
+    washout = max(as_size(washout, "washout", least=0), lags)
+    steps = as_size(steps, "steps")
+    if steps <= width:
         raise ValueError(
-            f"lags, steps: got {lags}, {steps}, expected at least 1 lag, and more steps than the "
-            f"{width} numbers of the state"
+            f"steps: got {steps}, expected more than the {width} numbers of the state"
         )
     u = np.random.default_rng(seed).uniform(low, high, washout + 2 * steps)
     x = np.repeat(u[:, None, None], layer.input_size, axis=2)
-    tape = record(layer, x)
-    names = [n for part in ("h", "c") for n in tape.names(f"*.{part}")]
-    states = np.concatenate([tape[n][washout:, 0] for n in names], axis=-1).astype(np.float64)
+    states = carry_by_step(record(layer, x))[washout:, 0].astype(np.float64)
     wanted = np.stack([u[washout - k : len(u) - k] for k in range(lags)], axis=1)
 
     train, held = slice(0, steps), slice(steps, None)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._common import check_backward, check_direction, norm, valid_steps
+from .._norms import norm
+from .._tapes import (
+    as_parts,
+    carry_width,
+    check_backward,
+    check_direction,
+    state_parts,
+    steps_back,
+    top_of_carry,
+    valid_steps,
+)
 
 __all__ = ["norm_preservation", "omega"]
 
@@ -40,27 +50,26 @@ def norm_preservation(tape, grad_state=None, direction: str = "forward") -> np.n
     >>> viz.norm_preservation(tape, grad_state=np.ones((1, 1, 3))).ravel().tolist()
     [0.5, 0.5, 0.5, 0.5]
     """
-    prefix = check_direction(tape, direction)
+    reverse = check_direction(tape, direction)
     check_backward(tape)
     layer, T, B = tape.layer, tape.T, tape.B
-    H, top = layer.hidden_size, layer.num_layers - 1
-    slot = slice(top * H, (top + 1) * H)
     # The loss enters the carry at the top layer's h only (lower ones feel it through the walk), and
     # there tape.grad is all that arrives.
-    grad_h = tape.grad[f"l{top}.{prefix}h"]
+    top = top_of_carry(layer)
+    grad_h = tape.grad[f"l{layer.num_layers - 1}.{'reverse.' if reverse else ''}h"]
     valid = valid_steps(tape)
-    order = range(T) if prefix else range(T - 1, -1, -1)
+    order = steps_back(tape, reverse)
     out = np.full((T, B), np.nan)
     if not T:
         return out
-    v = _final(tape, grad_state, bool(prefix))[None]
+    v = _final(tape, grad_state, reverse)[None]
 
     def enter(value, log_scale, t):
         """The gradient of the loss at step t joins; the row's scale is taken out first."""
         if np.any(log_scale):
             value *= np.exp(log_scale)[..., None].astype(value.dtype)
             log_scale[...] = 0
-        value[0][:, slot] = np.where(valid[t][:, None], grad_h[t], value[0][:, slot])
+        value[0][:, top] = np.where(valid[t][:, None], grad_h[t], value[0][:, top])
 
     enter(v, np.zeros((1, B)), order[0])
     before = norm(v[0])
@@ -104,16 +113,11 @@ def omega(tape, grad_state=None, direction: str = "forward") -> np.ndarray:
 def _final(tape, grad_state, reverse: bool) -> np.ndarray:
     """(B, S): the gradient for the final carry, as far as `grad_state` gives it."""
     layer = tape.layer
-    parts = 2 if tape.mode == "LSTM" else 1
-    v = np.zeros((tape.B, layer.num_layers * parts * layer.hidden_size), tape.dtype)
     if grad_state is None:
-        return v
-    given = grad_state if isinstance(grad_state, tuple | list) else (grad_state,)
-    directions = 2 if layer.bidirectional else 1
+        return np.zeros((tape.B, carry_width(layer)), tape.dtype)
+    parts, directions = len(state_parts(layer)), layer.directions
     shape = (layer.num_layers * directions, tape.B, layer.hidden_size)
-    arrays = [np.asarray(a) for a in given]
-    if np.ndim(tape.output) == 2:
-        arrays = [a[:, None] if a.ndim == 2 else a for a in arrays]
+    arrays = as_parts(tuple(grad_state) if isinstance(grad_state, list) else grad_state)
     if len(arrays) != parts or any(a.shape != shape for a in arrays):
         raise ValueError(
             f"grad_state: got shapes {[a.shape for a in arrays]}, expected {parts} of {shape}, as "

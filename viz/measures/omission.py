@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._layer import carry_of, repeat_state, rows_of
+from .._layers import repeat_state, rows_of, run
+from .._tapes import carry_of
 
 __all__ = ["omission"]
 
@@ -38,10 +39,10 @@ def omission(layer, x, *, state=None, lengths=None) -> np.ndarray:
     >>> int(np.argmax(viz.omission(rc.LSTM(2, 8, seed=0), x)[:, 0]))
     4
     """
-    x = rows_of(layer, x)
+    x, state = rows_of(layer, x, state)
     T, B, _ = x.shape
     lengths = np.full(B, T) if lengths is None else np.asarray(lengths)
-    full = _final(layer, x, state, lengths)
+    full = carry_of(run(layer, x, state, lengths)[1])
     out = np.full((T, B), np.nan)
     at_a_time = max(1, ROWS // max(B, 1))
     for first in range(0, T, at_a_time):
@@ -49,16 +50,10 @@ def omission(layer, x, *, state=None, lengths=None) -> np.ndarray:
         without = np.stack([np.delete(x, i, axis=0) for i in steps], axis=1)  # (T−1, K, B, I)
         shorter = np.maximum(lengths - (steps[:, None] < lengths), 0)
         without = without.reshape(T - 1, len(steps) * B, x.shape[2])
-        final = _final(layer, without, repeat_state(layer, state, len(steps)), shorter.ravel())
-        final = final.reshape(len(steps), B, full.shape[1])
-        out[steps] = 1 - _cosine(final, full)
+        _, final = run(layer, without, repeat_state(state, len(steps)), shorter.ravel())
+        out[steps] = 1 - _cosine(carry_of(final).reshape(len(steps), *full.shape), full)
     out[np.arange(T)[:, None] >= lengths] = np.nan
     return out
-
-
-def _final(layer, x, state, lengths):
-    _, final = layer(x.swapaxes(0, 1) if layer.batch_first else x, state, lengths=lengths)
-    return carry_of(layer, final)
 
 
 def _cosine(a, b):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._common import valid_steps
+from .._tapes import part_of, valid_steps
 
 __all__ = ["Saturation", "saturation"]
 
@@ -51,7 +51,7 @@ def saturation(tape, low: float = 0.1, high: float = 0.9) -> dict[str, Saturatio
     valid = valid_steps(tape)
     out = {}
     for name in tape.names("*"):
-        if name.rpartition(".")[2] in SIGMOID_GATES[tape.mode]:
+        if part_of(name) in SIGMOID_GATES[tape.mode]:
             values = np.asarray(tape[name])[valid]
             count = max(len(values), 1)
             out[name] = Saturation((values < low).sum(0) / count, (values > high).sum(0) / count)

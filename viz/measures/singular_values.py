@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._common import check_direction
+from rnncore._checks import as_size
+
+from .._tapes import check_direction
 from .jacobian_norms import products
 
 __all__ = ["singular_values"]
@@ -41,10 +43,7 @@ def singular_values(
     ([0, 1, 2, 3, 4, 5], (6, 1, 3))
     """
     check_direction(tape, direction)
-    if every < 1:
-        raise ValueError(f"every: got {every}, expected at least 1")
-    if n < 1:
-        raise ValueError(f"n: got {n}, expected at least 1")
+    n, every = as_size(n, "n"), as_size(every, "every")
     lengths = np.asarray(tape.lengths)
     lags = np.arange(0, tape.T, every)
     sigma = None

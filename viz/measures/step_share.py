@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._common import check_backward, layer_input, layer_names, norm, previous, valid_steps
+from .._norms import norm
+from .._tapes import check_backward, layer_input, layers, previous, valid_steps, weight_name
 
 __all__ = ["step_share", "steps_for_half"]
 
@@ -40,21 +41,19 @@ def step_share(tape) -> dict[str, np.ndarray]:
     check_backward(tape)
     valid = valid_steps(tape)
     out = {}
-    for name in layer_names(tape):
-        number = name.split(".")[0]
+    for name in layers(tape):
         below = layer_input(tape, name)
         before = previous(tape, name)
         delta_x, delta_h = _deltas(tape, name)
-        end = f"_{number}" + ("_reverse" if name.endswith("reverse") else "")
         terms = {"weight_ih": delta_x * norm(below)[None]}
         recurrent = np.stack([norm(before)] * len(delta_h))
         if tape.mode == "GRU" and not tape.layer.reset_after:
             recurrent[2] = norm(before * tape[f"{name}.r"])
         terms["weight_hh"] = delta_h * recurrent
-        for weight, term in terms.items():
+        for kind, term in terms.items():
             size = np.where(valid, norm(term, axis=0), 0.0)
             total = size.sum(0)
-            out[weight + end] = size / np.where(total > 0, total, 1.0)
+            out[weight_name(kind, name)] = size / np.where(total > 0, total, 1.0)
     return out
 
 

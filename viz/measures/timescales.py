@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._common import valid_steps
+from .._tapes import layer_of, valid_steps
 
 __all__ = ["timescales"]
 
@@ -52,5 +52,5 @@ def timescales(tape) -> dict[str, np.ndarray]:
         with np.errstate(divide="ignore", invalid="ignore"):
             # the mean of no step is NaN; ln 1 = 0 gives inf, ln 0 = −inf gives 0
             mean = np.log(gate).sum(0) / len(gate)
-            out[name.rpartition(".")[0]] = 1 / np.abs(mean)
+            out[layer_of(name)] = 1 / np.abs(mean)
     return out

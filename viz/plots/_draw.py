@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import style
+from .._tapes import is_tape, layer_of
 from ..measures.unit_order import unit_order
 from ._words import plain
 
@@ -16,10 +17,6 @@ def axes(ax):
     import matplotlib.pyplot as plt
 
     return plt.gca()
-
-
-def is_tape(data) -> bool:
-    return hasattr(data, "pullback")
 
 
 def numbers(data, measure, *args, **options):
@@ -164,6 +161,11 @@ def time_axis(ax, steps: int, *, tokens=None, gradient: bool = False) -> None:
             ax.grid(False, axis="x")
 
 
+def lag_axis(ax) -> None:
+    """Lags run left to right, time right to left."""
+    ax.set_xlabel("lag k   (steps back from the end; ← time)")
+
+
 def visible(token) -> str:
     """Spaces and line ends as marks."""
     text = str(token)
@@ -186,7 +188,7 @@ def units_of(tape, name: str, order) -> np.ndarray:
     if isinstance(order, str):
         if order != "auto":
             raise ValueError(f"order: got {order!r}, expected 'auto', None or the units' numbers")
-        return unit_order(tape, name.rpartition(".")[0])
+        return unit_order(tape, layer_of(name))
     return band_order(order, tape.layer.hidden_size)
 
 

@@ -16,6 +16,11 @@ def plain(text) -> str:
     return "\u200b" + shown if shown.startswith("_") else shown  # a space of no width
 
 
+def of_run(label, name) -> str:
+    """The user's label of a run, if there is one, in front of the name of a line."""
+    return f"{label} {name}" if label else name
+
+
 def number(value: float) -> str:
     """Two significant digits without an exponent where that is short."""
     if not np.isfinite(value):

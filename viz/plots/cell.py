@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..measures._common import layer_names, previous
+from .._tapes import STATES, gradient, layers, previous
 from ._belts import BELTS, Belt
 from ._draw import axes, row_length, visible
 from ._words import plain
@@ -56,15 +56,17 @@ def plot_cell(
     ['c', 'c0', 'f', 'g', 'h', 'h0', 'i', 'o']
     """
     ax = axes(ax)
-    if layer not in layer_names(tape):
-        raise ValueError(f"layer: got {layer!r}, expected one of {layer_names(tape)}")
+    parts = layers(tape)
+    if layer not in parts:
+        raise ValueError(f"layer: got {layer!r}, expected one of {list(parts)}")
     length = row_length(tape, row)
     if not -length <= step < length:
         raise ValueError(f"step: got {step}, expected one of {length} steps of row {row}")
     step = step % length
-    parts = [n for n in tape.names(f"{layer}.*") if n.rpartition(".")[0] == layer]
-    values = {n.rpartition(".")[2]: np.asarray(tape[n][step, row], np.float64) for n in parts}
-    for part in ("h", "c"):
+    values = {
+        part: np.asarray(tape[f"{layer}.{part}"][step, row], np.float64) for part in parts[layer]
+    }
+    for part in STATES:
         if part in values:
             before = previous(tape, layer, part)[step, row]
             values[f"{part}0"] = np.asarray(before, np.float64)
@@ -84,16 +86,10 @@ def plot_cell(
 
 def _gradients(belt, tape, layer, step, row, unit):
     """‖∂L/∂h_t‖ and ‖∂L/∂c_t‖ at the right end, if there are any yet."""
-    for part in ("h", "c"):
-        name = f"{layer}.{part}"
-        if name not in tape:
-            continue
-        try:
-            grad = np.asarray(tape.grad[name], np.float64)
-        except KeyError:
-            return
-        if grad.ndim == 3:
-            grad = grad[step, row]
+    for part in STATES:
+        grad = gradient(tape, f"{layer}.{part}")
+        if grad is not None and grad.ndim == 3:
+            grad = np.asarray(grad[step, row], np.float64)
             size = np.linalg.norm(grad) if unit is None else grad[unit]
             belt.gradient(part, size, norm=unit is None)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .. import style
+from .._tapes import is_tape
 from ..measures.dependency_map import dependency_map, dependency_reach
-from ._draw import axes, cmap, is_tape, magnitude_norm, time_axis
+from ._draw import axes, cmap, magnitude_norm, time_axis
 from ._words import count_of
 
 __all__ = ["plot_dependency_map"]

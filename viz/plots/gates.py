@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import style
+from .._tapes import gate_names, part_of
 from ..measures.saturation import saturation
 from ._draw import axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
 
@@ -46,8 +47,7 @@ def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=
     >>> [image.get_gid() for image in ax.images]
     ['l0.i', 'l0.f', 'l0.g', 'l0.o']
     """
-    if names is None:
-        names = [n for n in tape.names("*") if not n.endswith((".h", ".c"))]
+    names = gate_names(tape) if names is None else names
     if not names:
         raise ValueError(
             f"tape: got one of an {tape.mode}, which has no gates, expected an LSTM or a GRU "
@@ -57,7 +57,7 @@ def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=
     length = row_length(tape, row)
     parts, signed = [], []
     for name in names:
-        gate = name.rpartition(".")[2]
+        gate = part_of(name)
         units = units_of(tape, name, order)
         value = tape[name][:length, row][:, units]
         is_signed = gate in SIGNED

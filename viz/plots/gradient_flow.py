@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..measures._common import valid_steps
+from .._tapes import is_tape, valid_steps
 from ..measures.gradient_flow import gradient_flow
-from ._draw import axes, is_tape, legend, magnitude_line, numbers, over_rows, pick_row, some_names, time_axis
-from ._words import number
+from ._draw import axes, legend, magnitude_line, numbers, over_rows, pick_row, some_names, time_axis
+from ._words import number, of_run
 
 __all__ = ["plot_gradient_flow"]
 
@@ -59,8 +59,7 @@ def plot_gradient_flow(
     names = some_names(names, flow)
     for name in names:
         size = pick_row(flow[name], row)
-        said = f"{label} {name}" if label else name
-        magnitude_line(ax, KIND, np.arange(len(size)), size, said, **line_kw)
+        magnitude_line(ax, KIND, np.arange(len(size)), size, of_run(label, name), **line_kw)
     time_axis(ax, len(size), tokens=tokens, gradient=True)
     ax.set_ylabel("‖∂L / ∂state‖")
     ax.set_title(_sentence(over_rows(pick_row(flow[names[0]], row))[0]))

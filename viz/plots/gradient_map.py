@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import style
-from ..measures._common import check_backward
+from .._tapes import check_backward, state_names
 from ._draw import axes, bands, cmap, colour_bars, row_length, units_of
 
 __all__ = ["plot_gradient_map"]
@@ -51,8 +51,7 @@ def plot_gradient_map(
 
     check_backward(tape)
     ax = axes(ax)
-    if names is None:
-        names = [n for n in tape.names("*") if n.endswith((".h", ".c"))]
+    names = state_names(tape) if names is None else names
     length = row_length(tape, row)
     values = {n: np.asarray(tape.grad[n][:length, row], np.float64) for n in names}
     largest = max(np.abs(v[np.isfinite(v)]).max(initial=0) for v in values.values()) or 1.0

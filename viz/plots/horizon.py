@@ -9,7 +9,7 @@ from ..measures._decay import norms_by_lag
 from ..measures.centroid import centroid
 from ..measures.half_life import half_life
 from ..measures.horizon import horizon
-from ._draw import axes, legend, magnitude_line, pick_row
+from ._draw import axes, lag_axis, legend, magnitude_line, pick_row
 from ._words import count_of, number
 
 __all__ = ["plot_horizon"]
@@ -66,7 +66,7 @@ def plot_horizon(
     lag1 = norms[1, 0] if len(norms) > 1 else np.nan
     if lag1 > 0:
         ax.axhline(eps * lag1, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="eps")
-    ax.set_xlabel("lag k   (steps back from the end; ← time)")
+    lag_axis(ax)
     ax.set_ylabel("‖∂s$_T$ / ∂s$_{T-k}$‖$_2$")
     far = readings[f"horizon ({eps:.2g})"]
     last = np.flatnonzero(~np.isnan(norms[:, 0]))[-1] if (~np.isnan(norms)).any() else 0

@@ -7,7 +7,7 @@ import numpy as np
 from .. import style
 from ..measures._decay import norms_by_lag
 from ..measures.decay_rate import decay_fit
-from ._draw import axes, drawn, legend, magnitude_line, pick_row, say
+from ._draw import axes, drawn, lag_axis, legend, magnitude_line, pick_row, say
 from ._words import pace
 
 __all__ = ["plot_jacobian_norms"]
@@ -75,7 +75,7 @@ def plot_jacobian_norms(
             lag[1:], np.exp(level + rate * lag[1:]), color=found.get_color(), linestyle=(0, (4, 2)),
             linewidth=1, alpha=0.8, gid="fit",
         )  # fmt: skip
-    ax.set_xlabel("lag k   (steps back from the end; ← time)")
+    lag_axis(ax)
     ax.set_ylabel("‖∂s$_T$ / ∂s$_{T-k}$‖$_2$")
     ax.margins(x=0.02)
     if guides:

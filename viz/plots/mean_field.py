@@ -7,7 +7,7 @@ import numpy as np
 from .. import style
 from ..measures.mean_field import mean_field, mean_field_theory
 from ._draw import axes, drawn, legend, numbers
-from ._words import number, plain
+from ._words import number, of_run, plain
 
 __all__ = ["plot_mean_field"]
 
@@ -96,48 +96,24 @@ def _map(ax, found, nonlinearity, label, line_kw):
         ax.grid(False)
         ax.set_title("")
     for name, m in found.items():
-        index = len(drawn(ax, "run"))
-        look = {
-            "color": style.LINES[index % 7],
-            "marker": style.MARKERS[index % 7],
-            "markersize": 11,
-        }
-        look |= {
-            "markeredgecolor": "white",
-            "markeredgewidth": 1.5,
-            "linestyle": "none",
-            "zorder": 5,
-        }
-        ax.plot(
-            [m.sigma_b],
-            [m.sigma_w],
-            gid="run",
-            label=plain(f"{label} {name}" if label else name),
-            clip_on=False,
-            **look | line_kw,
-        )
+        look = {"markersize": 11, "markeredgecolor": "white", "markeredgewidth": 1.5}
+        look |= {"zorder": 5, "clip_on": False} | line_kw
+        _dot(ax, m.sigma_b, m.sigma_w, of_run(label, name), look)
 
 
 def _dots(ax, found, label, line_kw):
-    start = len(drawn(ax, "run"))
-    for i, (name, m) in enumerate(found.items()):
-        index = start + i
-        look = {
-            "color": style.LINES[index % 7],
-            "marker": style.MARKERS[index % 7],
-            "markersize": 9,
-            "linestyle": "none",
-        }
-        ax.plot(
-            [m.chi],
-            [index],
-            gid="run",
-            label=plain(f"{label} {name}" if label else name),
-            **look | line_kw,
-        )
+    for name, m in found.items():
+        _dot(ax, m.chi, len(drawn(ax, "run")), of_run(label, name), {"markersize": 9} | line_kw)
     if not drawn(ax, "edge"):
         ax.axvline(1, color=style.GREY, linestyle="--", linewidth=1, gid="edge", zorder=1)
     ax.set_yticks([])
     ax.set_xlim(0, max(1.2, 1.1 * max(line.get_xdata()[0] for line in drawn(ax, "run"))))
     ax.set_ylim(-0.7, len(drawn(ax, "run")) + 0.7)
     ax.set_xlabel("χ   (< 1 vanishes, 1 holds, > 1 explodes)")
+
+
+def _dot(ax, x, y, name, look):
+    """A layer, in the next colour and with the next marker."""
+    index = len(drawn(ax, "run")) % len(style.LINES)
+    next_look = {"color": style.LINES[index], "marker": style.MARKERS[index], "linestyle": "none"}
+    ax.plot([x], [y], gid="run", label=plain(name), **next_look | look)

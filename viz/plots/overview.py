@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._tapes import gate_names, has_gradients, is_gated, state_names
 from ..style import context
 from ._draw import row_length, time_axis
 from ._words import plain
@@ -48,16 +49,12 @@ def overview(tape, *, row: int = 0, tokens=None, title: str | None = None):
     """
     import matplotlib.pyplot as plt
 
-    gated = tape.mode in ("LSTM", "GRU")
-    try:
-        back = tape.grad[tape.names("*.h")[0]].ndim == 3
-    except KeyError:
-        back = False
+    gated, back = is_gated(tape), has_gradients(tape)
     length = row_length(tape, row)
     tokens = None if tokens is None else list(tokens)[:length]
-    left = {"states": 1.0 + 0.7 * sum(n.endswith((".h", ".c")) for n in tape.names("*"))}
+    left = {"states": 1.0 + 0.7 * len(state_names(tape))}
     if gated:
-        left["gates"] = 1.0 + 0.55 * sum(not n.endswith((".h", ".c")) for n in tape.names("*"))
+        left["gates"] = 1.0 + 0.55 * len(gate_names(tape))
     if back:
         left["gradient"] = 2.3
     right = {"jacobian": 1.15} | ({"timescales": 1.0, "saturation": 1.0} if gated else {})

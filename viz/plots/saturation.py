@@ -7,7 +7,7 @@ import numpy as np
 from .. import style
 from ..measures.saturation import saturation
 from ._draw import axes, drawn, legend, numbers
-from ._words import plain
+from ._words import of_run, plain
 
 __all__ = ["plot_saturation"]
 
@@ -58,8 +58,8 @@ def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **li
         }
         look |= {"linestyle": "none", "markersize": 6}
         look |= {"markeredgecolor": "white", "markeredgewidth": 0.5}
-        said = f"{label} {name}" if label else name
-        ax.plot(low, high, label=plain(said), gid=KIND, clip_on=False, zorder=3, **look | line_kw)
+        said = plain(of_run(label, name))
+        ax.plot(low, high, label=said, gid=KIND, clip_on=False, zorder=3, **look | line_kw)
         stuck = float(np.mean(np.maximum(low, high) > 0.9))
         if stuck > at:
             worst, at = name, stuck

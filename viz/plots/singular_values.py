@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .. import style
+from .._tapes import is_tape
 from ..measures.singular_values import singular_values
-from ._draw import axes, is_tape, mark_floor
-from ._words import number, plain
+from ._draw import axes, lag_axis, mark_floor
+from ._words import number, of_run, plain
 
 __all__ = ["plot_singular_values"]
 
@@ -63,11 +64,11 @@ def plot_singular_values(
         look |= {"markevery": (i * max(1, len(lags) // 60), max(1, len(lags) // 10))}
         ax.plot(
             lags, np.where(sigma[:, i] > 0, sigma[:, i], np.nan), gid="singular_values",
-            label=plain(f"{label} {name}" if label else name) if named else None, **look | line_kw,
+            label=plain(of_run(label, name)) if named else None, **look | line_kw,
         )  # fmt: skip
     ax.set_yscale("log")
     mark_floor(ax)
-    ax.set_xlabel("lag k   (steps back from the end; ← time)")
+    lag_axis(ax)
     ax.set_ylabel("singular values of ∂s$_T$ / ∂s$_{T-k}$")
     valid = np.flatnonzero(~np.isnan(sigma[:, 0]) & (sigma[:, 0] > 0))
     if valid.size:

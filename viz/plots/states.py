@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import style
+from .._tapes import is_gated, state_names
 from ._draw import axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
 
 __all__ = ["plot_states"]
@@ -41,8 +42,7 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
     ['l0.h', 'l0.c']
     """
     ax = axes(ax)
-    if names is None:
-        names = [n for n in tape.names("*") if n.endswith((".h", ".c"))]
+    names = state_names(tape) if names is None else names
     length = row_length(tape, row)
     values = {n: tape[n][:length, row] for n in names}
     sigmoid = getattr(tape.layer, "nonlinearity", None) == "sigmoid"  # between 0 and 1, as a gate
@@ -58,6 +58,6 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
     colour_bars(ax, [images[i] for i in firsts], [kinds[i] for i in firsts])
     how = ""
     if isinstance(order, str):
-        how = ", units sorted by τ" if tape.mode in ("LSTM", "GRU") else ", like units together"
+        how = ", units sorted by τ" if is_gated(tape) else ", like units together"
     ax.set_title(f"What {values[names[0]].shape[1]} units hold over {length} steps{how}")
     return ax

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..measures.step_share import step_share, steps_for_half
 from ._draw import axes, drawn, legend, line, numbers, pick_row, say, some_names, time_axis
-from ._words import plain
+from ._words import of_run, plain
 
 __all__ = ["plot_step_share"]
 
@@ -54,14 +54,7 @@ def plot_step_share(
     for name in names:
         share = pick_row(shares[name], row)
         look = {"drawstyle": "steps-mid"} | line_kw
-        line(
-            ax,
-            KIND,
-            np.arange(len(share)),
-            100 * share,
-            f"{label} {name}" if label else name,
-            **look,
-        )
+        line(ax, KIND, np.arange(len(share)), 100 * share, of_run(label, name), **look)
     time_axis(ax, len(share), tokens=tokens)
     ax.set_ylabel("share of the weights' gradient (%)")
     ax.set_ylim(bottom=0)

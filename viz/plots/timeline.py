@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._tapes import STATES, has_gradients, part_of
 from ..style import context
 from ._draw import row_length, time_axis
 from ._words import plain
@@ -46,12 +47,9 @@ def plot_timeline(tape, *, row: int = 0, names=None, tokens=None, title: str | N
     import matplotlib.pyplot as plt
 
     wanted = list(tape.names("*") if names is None else names)
-    states = [n for n in wanted if n.endswith((".h", ".c"))]
+    states = [n for n in wanted if part_of(n) in STATES]
     gates = [n for n in wanted if n not in states]
-    try:
-        back = tape.grad[tape.names("*.h")[0]].ndim == 3
-    except KeyError:
-        back = False
+    back = has_gradients(tape)
     length = row_length(tape, row)
     tokens = None if tokens is None else list(tokens)[:length]
     panels = [("states", 1.1 * len(states))] if states else []

@@ -7,7 +7,7 @@ import numpy as np
 from .. import style
 from ..measures.timescales import timescales
 from ._draw import axes, drawn, legend, line, numbers
-from ._words import count_of
+from ._words import count_of, of_run
 
 __all__ = ["plot_timescales"]
 
@@ -47,7 +47,7 @@ def plot_timescales(tape, ax=None, *, label: str | None = None, **line_kw):
         tau = np.sort(np.asarray(tau))[::-1]
         share = (np.arange(len(tau)) + 0.5) / len(tau)
         finite = np.isfinite(tau) & (tau > 0)
-        line(ax, KIND, share[finite], tau[finite], f"{label} {name}" if label else name, **line_kw)
+        line(ax, KIND, share[finite], tau[finite], of_run(label, name), **line_kw)
         never = share[np.isposinf(tau)]
         if never.size:
             look = {"marker": "^", "linestyle": "none", "color": drawn(ax, KIND)[-1].get_color()}

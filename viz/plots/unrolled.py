@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import style
+from .._tapes import STATES, is_reverse, layer_number, layer_of
 from ..measures.gradient_flow import gradient_flow
 from ._draw import axes, cmap, magnitude_norm, row_length, time_axis, visible
 from ._words import number, plain
@@ -57,21 +58,21 @@ def plot_unrolled(
             f"first, last: got {first}, {last}, expected 0 <= first <= last < {length}"
         )
     steps = np.arange(first, last + 1)
-    lanes = list(dict.fromkeys(name.rpartition(".")[0] for name in flow))
+    lanes = list(dict.fromkeys(map(layer_of, flow)))
     edges, sizes = [], []
     for level, lane in enumerate(lanes):
-        for part, lift in (("h", 0.0), ("c", 0.3)):
+        for part, lift in zip(STATES, (0.0, 0.3), strict=True):
             size = flow.get(f"{lane}.{part}")
             if size is None:
                 continue
-            back = lane.endswith("reverse")
+            back = is_reverse(lane)
             for t in steps:
                 other = t - 1 if back else t + 1
                 if first <= other <= last:
                     edges.append([(t, level + lift), (other, level + lift)])
                     sizes.append(size[t])
-        above = f"l{int(lane.split('.')[0][1:]) + 1}"
-        for upper in [i for i, name in enumerate(lanes) if name.split(".")[0] == above]:
+        above = layer_number(lane) + 1
+        for upper in [i for i, name in enumerate(lanes) if layer_number(name) == above]:
             edges += [_up(t, level, upper) for t in steps]
             sizes += [flow[f"{lane}.h"][t] for t in steps]
     _draw(ax, steps, lanes, edges, np.array(sizes), flow)

@@ -11,15 +11,18 @@ tape → chosen (names, steps, rows, units) → store (run file or memory, bound
 
 import time
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 
 from rnncore._checks import as_size
 
+from .._layers import some_rows
+from .._norms import gradient_norm
 from .frame import series_names
 from .live import make_live
-from .measured import MEASURES, some_rows
+from .measured import MEASURES
 from .store import FileStore, MemoryStore, parse_bytes
 
 __all__ = ["Recorder"]
@@ -88,11 +91,10 @@ class Recorder:
     def __init__(self, path=None, *, every=10, names="*.h", gradients=(), steps=1, rows=None,
                  units=None, weights=False, limit="64 MB", full="thin", measures=None,
                  measure_every=None, live=None, resume=False):  # fmt: skip
-        for name, value in (("every", every), ("steps", steps), ("measure_every", measure_every)):
-            optional = name == "measure_every" and value is None
-            if not optional and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name}: got {value!r}, expected a whole number from 1")
-        self.every, self.steps, self.measure_every = every, steps, measure_every
+        self.every, self.steps = as_size(every, "every"), as_size(steps, "steps")
+        if measure_every is not None:
+            measure_every = as_size(measure_every, "measure_every")
+        self.measure_every = measure_every
         self.names, self.gradients = _patterns("names", names), _patterns("gradients", gradients)
         self.rows, self.units, self.weights = rows, units, weights
         self.measures = dict(MEASURES if measures is None else measures)
@@ -191,12 +193,8 @@ class Recorder:
     # ------------------------------------------------------------------ how it is done
 
     def _record(self, tape, grads, loss, epoch, note, weights):
-        from ..debugger.flow import gradient_norm
-
-        values = {}
-        norm = gradient_norm(getattr(grads, "parameters", grads))
-        if norm is not None:
-            values["gradient_norm"] = norm
+        norm = gradient_norm(grads)
+        values = {} if norm is None else {"gradient_norm": norm}
         header = {
             "update": self._update,
             "epoch": epoch,
@@ -271,8 +269,8 @@ def _indices(name, chosen, size):
     """The indices that an int (the first so many), a slice or a sequence chooses."""
     if chosen is None or isinstance(chosen, slice):
         return np.arange(size)[chosen or slice(None)]
-    if isinstance(chosen, (int, np.integer)):
-        return np.arange(min(chosen, size))
+    if isinstance(chosen, Integral):
+        return np.arange(min(as_size(chosen, name, least=0), size))
     indices = np.asarray(chosen)
     if indices.ndim != 1 or indices.dtype.kind not in "iu" or (indices >= size).any():
         raise ValueError(f"{name}: got {chosen!r}, expected whole numbers under {size}")

@@ -6,35 +6,16 @@ passes of it: one row of 100 steps at H 128 takes a tenth of a second, sixteen r
 
 import numpy as np
 
-from ..debugger.moment import record_rows, states
+from .._layers import as_given
 from ..measures.horizon import horizon
 from ..measures.lyapunov_spectrum import lyapunov_spectrum
 from ..measures.saturation import saturation
 
 
-def some_rows(tape, most):
-    """The tape's longest rows, at most so many, recorded again by themselves: same bits.
-
-    So is a tape that keeps only every k-th state, which cannot be walked. One whose weights have
-    changed since is refused.
-    """
-    try:
-        tape.pullback()
-        walks = True
-    except ValueError:
-        walks = False
-    if walks and most >= tape.B:
-        return tape
-    rows = np.sort(np.argsort(-np.asarray(tape.lengths), kind="stable")[:most])
-    return record_rows(tape, rows)
-
-
 def leading_exponent(tape):
     """λ₁ in nats per step, without the first quarter of the steps; under 0 small changes die."""
-    x = np.swapaxes(tape.input, 0, 1) if tape.layer.batch_first else tape.input
-    state = states(tape)
-    state = state if tape.mode == "LSTM" else state[0]
-    return lyapunov_spectrum(tape.layer, x, tape.T // 4, n=1, state=state)[0]
+    x, warmup = as_given(tape, tape.input), tape.T // 4
+    return lyapunov_spectrum(tape.layer, x, warmup, n=1, state=tape.initial)[0]
 
 
 def saturated(tape):

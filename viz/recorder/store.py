@@ -40,10 +40,9 @@ class Store:
         self.limit, self.full = limit, full
         self.headers, self.sizes = [], []
         self.thinned = 0  #: how often every second frame was dropped
-        self.refused = 0  #: how many frames were not taken
 
     def append(self, header, arrays):
-        """Take one frame; True unless it was refused."""
+        """Take one frame, or leave it out where "stop" or "thin" says so."""
         size = self._size(header, arrays)
         if self.limit is not None:
             if size > self.limit:
@@ -53,12 +52,10 @@ class Store:
                 )
             while sum(self.sizes) + size > self.limit:
                 if self.full == "stop" or not self._give_way(size, header):
-                    self.refused += 1
-                    return False
+                    return
         self._put(header, arrays)
         self.headers.append(header)
         self.sizes.append(size)
-        return True
 
     def _give_way(self, size, header):
         """Drop some frames; True where the new one may still come."""
@@ -206,7 +203,7 @@ class FileStore(Store):
                 "make a recorder with another path",
                 str(self.path),
             )
-        return super().append(header, arrays)
+        super().append(header, arrays)
 
     def _size(self, header, arrays):
         self._packed = pack(header, arrays)
@@ -286,8 +283,8 @@ def _copy(old, new, size):
 
 def parse_bytes(limit):
     """64_000_000, "64 MB" or None -> a number of bytes or None."""
-    if limit is None or (isinstance(limit, int) and limit > 0):
-        return limit
+    if limit is None:
+        return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMG]i?B)?", str(limit).strip())
     size = int(float(match[1]) * _UNITS.get(match[2] or "", 0)) if match else 0
     if size <= 0:

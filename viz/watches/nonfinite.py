@@ -17,9 +17,9 @@ import math
 
 import numpy as np
 
-from ..measures._common import valid_steps
-from .moment import Hit, gradient, layers, lead_up, numbers, states, where
-from .watches import Watch
+from .._tapes import STATES, as_parts, gradient, is_reverse, layers, valid_steps, weight_name
+from .moment import Hit, lead_up, numbers, where
+from .watch import Watch
 
 # The order within one step.
 _FORWARD = {"LSTM": "i f g o c h", "GRU": "r z hn n h", "RNN": "h"}
@@ -69,16 +69,16 @@ def _looked_at(moment):
     tape = moment.tape
     summed = _is_summed(moment)
     if summed:
-        yield from states(tape, final=True)
+        yield from as_parts(tape.state)
     else:
         ragged = tape.T and (np.asarray(tape.lengths) < tape.T).any()
         yield tape.input[valid_steps(tape)] if ragged else tape.input  # padding may hold anything
-    for layer, gates in layers(tape).items():
-        for gate in ("hn",) if summed else ("h", "c", "hn"):  # hn: its infinity is lost in tanh
-            if gate in gates:
-                yield tape[f"{layer}.{gate}"]
-        for gate in ("h", "c") if moment.grads else gates:
-            if gate in gates and (grad := gradient(tape, f"{layer}.{gate}")) is not None:
+    for layer, parts in layers(tape).items():
+        for part in ("hn",) if summed else (*STATES, "hn"):  # hn: its infinity is lost in tanh
+            if part in parts:
+                yield tape[f"{layer}.{part}"]
+        for part in STATES if moment.grads else parts:
+            if part in parts and (grad := gradient(tape, f"{layer}.{part}")) is not None:
                 yield grad
     yield from (moment.grads or {}).values()
     yield from moment.parameters.values()
@@ -88,11 +88,10 @@ def _looked_at(moment):
 
 def _is_summed(moment):
     """Whether the gradients of both matrices of every layer and direction are given."""
-    ends = ["_" + layer.replace(".", "_") for layer in layers(moment.tape)]
     names = tuple(moment.grads or ())
     return all(
-        any(name.endswith(matrix + end) for name in names)
-        for matrix in ("weight_ih", "weight_hh") for end in ends
+        any(name.endswith(weight_name(matrix, layer)) for name in names)
+        for matrix in ("weight_ih", "weight_hh") for layer in layers(moment.tape)
     )  # fmt: skip
 
 
@@ -110,7 +109,7 @@ def locate(moment):
 
 def _in_initial(moment):
     """A state that was bad before the first step."""
-    for name, state in zip("hc", states(moment.tape), strict=False):
+    for name, state in zip(STATES, as_parts(moment.tape.initial), strict=False):
         bad = np.argwhere(~np.isfinite(state))
         if len(bad):
             number, row, unit = (int(i) for i in bad[0])
@@ -136,7 +135,7 @@ def _in_output(moment):
 
 def _forward(tape):
     """[(key, name, array, backwards in time?)]: the smallest key is what was computed first."""
-    two_way = any(layer.endswith(".reverse") for layer in layers(tape))
+    two_way = any(map(is_reverse, layers(tape)))
     order = _FORWARD[tape.mode].split()
     entries = [(_key(two_way, -1, -1), "input", tape.input, False)]
     for depth, (layer, gates) in enumerate(layers(tape).items()):
@@ -147,14 +146,14 @@ def _forward(tape):
                     _key(two_way, depth, place),
                     f"{layer}.{gate}",
                     tape[f"{layer}.{gate}"],
-                    layer.endswith(".reverse"),
+                    is_reverse(layer),
                 )
             )
     return entries
 
 
 def _backward(tape):
-    two_way = any(layer.endswith(".reverse") for layer in layers(tape))
+    two_way = any(map(is_reverse, layers(tape)))
     order = _BACKWARD[tape.mode].split()
     entries = []
     for depth, (layer, gates) in enumerate(reversed(layers(tape).items())):
@@ -164,7 +163,7 @@ def _backward(tape):
                 grad = grad.reshape(-1, *grad.shape[-3:]) if grad.ndim > 3 else grad[None]
                 first = np.argmax(~np.isfinite(grad).all(axis=(1, 2, 3)))  # cotangent with one
                 key = _key(two_way, depth, order.index(gate))
-                down = not layer.endswith(".reverse")
+                down = not is_reverse(layer)
                 entries.append((key, f"grad {layer}.{gate}", grad[first], down))
     return entries
 

@@ -4,9 +4,10 @@ from collections import deque
 
 import numpy as np
 
-from ..measures._common import norm, valid_steps
-from .moment import LEAD_UP, Hit, gradient, layers, numbers
-from .watches import Watch
+from .._norms import gradient_norm, norm
+from .._tapes import STATES, gradient, is_reverse, layers, part_of, valid_steps
+from .moment import LEAD_UP, Hit, numbers
+from .watch import Watch
 
 
 class _GradientStep(Watch):
@@ -20,8 +21,8 @@ class _GradientStep(Watch):
 
     def check(self, moment):
         tape = moment.tape
-        for layer, gates in layers(tape).items():
-            carry = [f"{layer}.{gate}" for gate in ("h", "c") if gate in gates]
+        for layer, parts in layers(tape).items():
+            carry = [f"{layer}.{part}" for part in STATES if part in parts]
             if self.names is not None:
                 carry = [name for name in carry if name in tape.names(self.names)]
             carry = [name for name in carry if gradient(tape, name) is not None]
@@ -29,7 +30,7 @@ class _GradientStep(Watch):
                 continue
             sizes = norm(np.stack([norm(tape.grad[name]) for name in carry]), axis=0)
             sizes = sizes.reshape(-1, tape.T, tape.B)
-            if not layer.endswith(".reverse"):
+            if not is_reverse(layer):
                 sizes = sizes[:, ::-1]  # from here on axis 1 runs in the order of the walk back
             hit = self._walk(sizes, carry, layer, moment)
             if hit:
@@ -39,7 +40,7 @@ class _GradientStep(Watch):
     def _walk(self, sizes, carry, layer, moment):
         reached = np.maximum.accumulate(sizes > 0, axis=1)  # the loss has sent something here
         inside = valid_steps(moment.tape)
-        if not layer.endswith(".reverse"):
+        if not is_reverse(layer):
             inside = inside[::-1]
         if self.relative:
             start = np.take_along_axis(sizes, np.argmax(reached, axis=1)[:, None], axis=1)
@@ -50,7 +51,7 @@ class _GradientStep(Watch):
             return None
         k = int(walked[0])
         cotangent, row = (int(i) for i in np.argwhere(over[:, k])[0])
-        step = k if layer.endswith(".reverse") else moment.tape.T - 1 - k
+        step = k if is_reverse(layer) else moment.tape.T - 1 - k
         before = sizes[cotangent, max(0, k - LEAD_UP) : k, row]
         value = float(sizes[cotangent, k, row])
         name = carry[0] if len(carry) == 1 else f"{layer}.[h; c]"
@@ -61,7 +62,7 @@ class _GradientStep(Watch):
         )
         if len(before):
             sentence += f"; on the steps after it (the walk goes back): {numbers(before)}"
-        gate = carry[0].rpartition(".")[2] if len(carry) == 1 else None
+        gate = part_of(carry[0]) if len(carry) == 1 else None
         return Hit(
             self.name,
             moment.update,
@@ -180,10 +181,3 @@ class Spike(Watch):
             )
         self._seen.append(value)
         return None
-
-
-def gradient_norm(grads):
-    """√Σ‖∂L/∂W‖² over all weights, or None without them."""
-    if not grads:
-        return None
-    return float(np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in grads.values())))

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from ..measures._common import valid_steps
+from rnncore._checks import as_size
+
+from .._tapes import as_parts, is_reverse, layer_of, part_of, valid_steps
 from .moment import Hit, lead_up, where
-from .watches import Watch
+from .watch import Watch
 
 
 class Stuck(Watch):
@@ -36,9 +38,8 @@ class Stuck(Watch):
 
     def __init__(self, names="*.[iforz]", steps=50, *, low=0.01, high=0.99, units=1, **options):
         super().__init__(**options)
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps: got {steps!r}, expected a whole number of time steps from 1")
-        self.names, self.steps, self.low, self.high, self.units = names, steps, low, high, units
+        self.names, self.steps, self.units = names, as_size(steps, "steps"), units
+        self.low, self.high = low, high
         self._runs, self._ended = {}, None
 
     def check(self, moment):
@@ -46,7 +47,7 @@ class Stuck(Watch):
         if not tape.T:
             return None
         runs = self._runs if self._continues(tape) else {}
-        self._runs, self._ended = {}, tape.state
+        self._runs, self._ended = {}, as_parts(tape.state)
         found = None
         for name in tape.names(self.names):
             for side, stuck in self._sides(tape, name).items():
@@ -60,7 +61,7 @@ class Stuck(Watch):
 
     def _sides(self, tape, name):
         """{"low": a -> bool, "high": a -> bool}: where a value counts as stuck."""
-        gate = name.rpartition(".")[2]
+        gate = part_of(name)
         curve = "sigmoid" if gate in "iforz" else "tanh"
         if tape.mode == "RNN":
             curve = tape.layer.nonlinearity
@@ -82,7 +83,7 @@ class Stuck(Watch):
         Only units that may matter are counted: a run of n steps meets every n-th step, and one that
         goes on from the last tape or to the next is there at an end.
         """
-        tape, hit, reverse = moment.tape, None, ".reverse." in name
+        tape, hit, reverse = moment.tape, None, is_reverse(name)
         a, lengths = tape[name], np.asarray(tape.lengths)
         some = stuck(a[0]) | stuck(a[np.maximum(lengths - 1, 0), np.arange(tape.B)])
         some |= stuck(a[self.steps - 1 :: self.steps]).any(0)
@@ -105,21 +106,21 @@ class Stuck(Watch):
 
     def _hit(self, long, row, name, side, t, moment):
         unit = int(np.argmax(long[row]))
-        layer, _, gate = name.rpartition(".")
+        layer, gate = layer_of(name), part_of(name)
         value = float(moment.tape[name][t, row, unit])
         many = int(long[row].sum())
         sentence = (
             f"{where(name, t, row, unit)} has been stuck {side} for {self.steps} steps "
             f"(now {value:.4g}; {many} of {long.shape[1]} units of this row)"
         )
-        before = lead_up(moment.tape[name], t, row, unit, ".reverse." in name)
+        before = lead_up(moment.tape[name], t, row, unit, is_reverse(name))
         return Hit(
             self.name, moment.update, name, sentence, layer, gate, t, row, unit, value, before
         )
 
     def _continues(self, tape):
         """Whether the tape starts with the very state the last one ended in."""
-        last, first = (s if isinstance(s, tuple) else (s,) for s in (self._ended, tape.initial))
         return self._ended is not None and all(
-            np.array_equal(a, b) for a, b in zip(last, first, strict=True)
+            np.array_equal(a, b)
+            for a, b in zip(self._ended, as_parts(tape.initial), strict=True)
         )

@@ -7,6 +7,8 @@ a tape.
 
 import numpy as np
 
+from rnncore._checks import as_size
+
 from .moment import Hit, Moment, where
 
 
@@ -22,9 +24,7 @@ class Watch:
     """
 
     def __init__(self, *, every=1, action=None):
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(f"every: got {every!r}, expected a whole number from 1")
-        self.every = every
+        self.every = as_size(every, "every")
         self.action = action
 
     @property

@@ -1,9 +1,12 @@
-"""What the debugger looks at, and what it says: a moment of training, and a hit of a watch."""
+"""What a watch looks at, and what it says: a moment of training, and a hit."""
 
 import copy
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from .._layers import record_rows
+from .._tapes import part_of
 
 LEAD_UP = 5  # steps before the event that a hit carries
 WORDS = {
@@ -93,46 +96,9 @@ class Moment:
         return record_rows(self.tape, slice(None), layer)
 
 
-def gradient(tape, name):
-    """∂L/∂name, or None before `tape.backward`."""
-    try:
-        return tape.grad[name]
-    except KeyError:
-        return None
-
-
-def layers(tape):
-    """{"l0": ["i", "f", …], "l0.reverse": …} in the order of computation."""
-    found = {}
-    for name in tape.names("*"):
-        layer, _, gate = name.rpartition(".")
-        found.setdefault(layer, []).append(gate)
-    return found
-
-
-def states(tape, final=False):
-    """The initial or final h, and for an LSTM c, as (layers·directions, B, H) arrays."""
-    state = tape.state if final else tape.initial
-    parts = state if isinstance(state, tuple) else (state,)
-    return tuple(part if part.ndim == 3 else part[:, None] for part in parts)
-
-
-def record_rows(tape, rows, layer=None):
-    """Record some rows of a tape again by themselves, without dropout: same bits."""
-    layer = layer or tape.layer
-    lengths = np.asarray(tape.lengths)[rows]
-    parts = tuple(part[:, rows] for part in states(tape))
-    x = tape.input[: lengths.max(initial=0), rows]
-    return layer.record(
-        np.swapaxes(x, 0, 1) if layer.batch_first else x,
-        parts if len(parts) > 1 else parts[0],
-        lengths=lengths,
-    )
-
-
 def where(name, step=None, row=None, unit=None):
     """ "l0.f (forget gate) at step 3, row 0, unit 17" """
-    gate = name.rpartition(".")[2]
+    gate = part_of(name)
     text = f"{name} ({WORDS[gate]})" if gate in WORDS else name
     places = (("step", step), ("row", row), ("unit", unit))
     parts = [f"{label} {n}" for label, n in places if n is not None]

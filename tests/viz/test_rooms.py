@@ -1,0 +1,37 @@
+"""The rooms of viz stand one above the other: each imports only what is below, when it is imported."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from rnncore import viz
+
+ROOT = Path(viz.__file__).parent
+# from the ground up; a room may use those before it, and the modules of its own
+ROOMS = (
+    "_discover", "style", "_norms", "_tapes", "_layers", "measures", "plots", "watches", "recorder",
+    "diagnosis", "reports", "debugger",
+)  # fmt: skip
+MODULES = [path.relative_to(ROOT) for path in sorted(ROOT.rglob("*.py"))]
+
+
+def test_every_room_has_its_place():
+    assert {path.parts[0].removesuffix(".py") for path in MODULES} - {"__init__"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.name != "__init__.py" or len(p.parts) > 1], ids=str)
+def test_imports_go_down(path):
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    own = ROOMS.index(path.parts[0].removesuffix(".py"))
+    at_the_top = set(tree.body)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        assert node in at_the_top, f"line {node.lineno}: import it at the top of the module"
+        levels_up = len(path.parts) - node.level        # of the folder that the import starts from
+        if levels_up > 0:
+            continue                                    # within the room
+        names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+        for name in names:
+            assert ROOMS.index(name) < own, f"line {node.lineno}: {name} is not below"

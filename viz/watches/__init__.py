@@ -1,0 +1,15 @@
+"""Questions asked of every update of training, and what they find.
+
+    training step → Moment (tape, gradients, loss, weights) → watches → Hit
+
+A watch reads buffers that training fills anyway. `viz.Debugger` asks it of every update and acts on
+its hit; `watch.look(tape)` asks by hand.
+"""
+
+from .flow import Explode, Spike, Vanish
+from .moment import Hit, Moment
+from .nonfinite import NaN
+from .stuck import Stuck
+from .watch import Watch, When
+
+__all__ = ["Explode", "Hit", "Moment", "NaN", "Spike", "Stuck", "Vanish", "Watch", "When"]

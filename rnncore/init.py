@@ -107,7 +107,7 @@ def identity(module, scale=1.0):
 
 
 def forget_bias(module, value=1.0):
-    """Set the bias of the gate that keeps the old state: f of an LSTM, z of a GRU.
+    """Set the bias of the gate that keeps the old state: forget gate of an LSTM, update gate of a GRU.
 
     With all else 0 the gate is σ(value), and the memory lasts −1/ln σ(value) steps: 3.2 at 1, 7.9
     at 2. `value = ln(T − 1)` gives (T − 1)/T, a memory of T steps. The value is put into `bias_ih`
@@ -131,7 +131,7 @@ def forget_bias(module, value=1.0):
     >>> lstm.parameters["bias_ih_l0"][4:8].round(2).tolist() == [lstm.dtype.type(4.6)] * 4
     True
     """
-    return _set_keep_bias(module, lambda size: (value, None), "forget_bias")
+    return _set_keep_bias(module, lambda size: value, "forget_bias")
 
 
 def chrono(module, steps, *, seed=None):
@@ -170,32 +170,40 @@ def chrono(module, steps, *, seed=None):
     rng = np.random.default_rng(seed)
 
     def draw(size):
-        bias = np.log(rng.uniform(1.0, steps - 1.0, size))
-        return bias, -bias
+        return np.log(rng.uniform(1.0, steps - 1.0, size))
 
-    return _set_keep_bias(module, draw, "chrono")
+    return _set_keep_bias(module, draw, "chrono", balanced=True)
 
 
-def _set_keep_bias(module, draw, caller):
-    """Write draw(H), the biases of the gate that keeps and of the gate that lets in, into all layers that have them."""
+def _set_keep_bias(module, draw, caller, balanced=False):
+    """Give the gate that keeps the bias draw(H), in all layers that have gates for it.
+
+    The gate that lets in gets the negative of it, if `balanced`, or where there is no gate that keeps.
+    """
     with module.writable() as parameters:
         parts = list(_recurrent(module))
-        if not any(part.cell.keeps for part in parts):
+        if not any(part.cell.gated for part in parts):
             raise ValueError(
                 f"{caller}: got {type(module).__name__} without a gate that keeps a state, "
                 "expected an LSTM or a GRU (for an RNN see rnncore.init.identity and orthogonal)"
             )
         for part in parts:
-            if part.cell.keeps and not part.biases:
+            keeps, enters = part.cell.keeps, part.cell.enters
+            if not part.cell.gated:
+                continue
+            if not part.biases:
                 raise ValueError(
                     f"{caller}: got the layer of {part.weight_hh!r} made with bias=False, expected bias=True"
                 )
-            for gate, value in zip((part.cell.keeps, part.cell.enters), draw(part.hidden_size), strict=True):
-                if gate is None or value is None:
-                    continue
-                # the first bias gets the value, the other 0: their sum is what the gate sees
-                for bias, share in zip(part.biases, (value, 0.0), strict=True):
-                    parameters[bias][part.cell.rows(gate, part.hidden_size)] = share
+            value = draw(part.hidden_size)
+            values = {} if keeps is None else {keeps: value}
+            if enters is not None and (balanced or keeps is None):
+                values[enters] = -value
+            for gate, bias in values.items():
+                rows = part.cell.rows(gate, part.hidden_size)
+                # the first gets it, the other 0: their sum is what the gate sees
+                for name, share in zip(part.biases, (bias, 0.0), strict=True):
+                    parameters[name][rows] = share
     return module
 
 

@@ -1,71 +1,57 @@
 """A layer that viz runs itself, and a tape that it records again.
 
-This is the one place in viz that knows how a user may lay out an array: time first, batch first, or
-one sequence without a batch. Everything else has time-major arrays, (T, B, ·).
+Everything else in viz has time-major arrays, (T, B, ·); how users lay theirs out,
+`rnncore.recurrent.layout` knows.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ._tapes import as_parts, as_state
+from rnncore.recurrent.layout import Layout
 
-# ---------------------------------------------------------------- layout
+from ._tapes import as_parts, as_state
 
 
 def time_major(tape, a) -> np.ndarray:
     """What is laid out like the input or output of a tape, (…, T, B, ·) or other -> (…, T, B, ·)."""
-    a = np.asarray(a)
-    return a[..., None, :] if _is_unbatched(tape) else _swap(tape.layer, a)
+    return tape.layout.time_major(np.asarray(a))
 
 
 def as_given(tape, a: np.ndarray) -> np.ndarray:
     """The way back: (…, T, B, ·) -> the layout of the input and output of a tape."""
-    return a[..., 0, :] if _is_unbatched(tape) else _swap(tape.layer, a)
+    return tape.layout.as_given(a)
 
 
 def batch_of(layer, a) -> np.ndarray:
     """One sequence (T, ·), or a batch in the layer's layout -> (T, B, ·)."""
     a = np.asarray(a)
-    if a.ndim == 2:
-        return a[:, None]
-    return _swap(layer, a) if a.ndim == 3 else a
+    return Layout.of(a, layer.batch_first).time_major(a) if a.ndim in (2, 3) else a
 
 
 def rows_of(layer, x, state=None):
     """Input and initial state as a user gives them to a layer -> (T, B, I), and that of a batch."""
     x = np.asarray(x)
     if x.ndim not in (2, 3) or x.shape[-1] != layer.input_size:
-        order = "(B, T, I)" if layer.batch_first else "(T, B, I)"
         raise ValueError(
-            f"x: got shape {x.shape}, expected {order} or (T, I) with I = {layer.input_size}"
+            f"x: got shape {x.shape}, expected {Layout(layer.batch_first).axes} or (T, I) with "
+            f"I = {layer.input_size}"
         )
     if x.ndim == 2 and state is not None:
         state = as_state(as_parts(state))
     return batch_of(layer, x), state
 
 
-def _is_unbatched(tape) -> bool:
-    return np.ndim(tape.output) == 2
-
-
-def _swap(layer, a):
-    """Time-major from the layer's layout, and the other way."""
-    return a.swapaxes(-3, -2) if layer.batch_first else a
-
-
-# ---------------------------------------------------------------- running a layer
-
-
 def run(layer, x, state=None, lengths=None):
     """Output (T, B, D·H) and final state of the layer on time-major x."""
-    y, final = layer(_swap(layer, x), state, lengths=lengths)
-    return _swap(layer, y), final
+    layout = Layout(layer.batch_first)
+    y, final = layer(layout.as_given(x), state, lengths=lengths)
+    return layout.time_major(y), final
 
 
 def record(layer, x, state=None, lengths=None):
     """The tape of the layer on time-major x."""
-    return layer.record(_swap(layer, x), state, lengths=lengths)
+    return layer.record(Layout(layer.batch_first).as_given(x), state, lengths=lengths)
 
 
 def repeat_state(state, times: int):
@@ -79,25 +65,9 @@ def in_float64(layer):
     """The same layer with its weights in float64 (itself where it is float64 already)."""
     if layer.dtype == np.float64:
         return layer
-    extra = {
-        key: getattr(layer, key) for key in ("nonlinearity", "reset_after") if hasattr(layer, key)
-    }
-    twin = type(layer)(
-        layer.input_size,
-        layer.hidden_size,
-        layer.num_layers,
-        layer.bias,
-        layer.batch_first,
-        0.0,  # nothing is dropped here
-        layer.bidirectional,
-        dtype="float64",
-        **extra,
-    )
+    twin = type(layer)(**layer.options | {"dropout": 0.0}, dtype="float64")
     twin.load_state_dict(layer.state_dict())
     return twin
-
-
-# ---------------------------------------------------------------- recording a tape again
 
 
 def record_again(tape):

@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-STATES = ("h", "c")  # an LSTM carries both, other cells h alone
+from rnncore.recurrent.layout import parts_of
 
 
 def is_tape(data) -> bool:
     """Whether this is a tape, or a frame of one in a run file, rather than a measure's numbers."""
     return hasattr(data, "pullback")
-
-
-def is_gated(tape) -> bool:
-    """Whether the cell has gates between 0 and 1, one of which keeps the unit's own past."""
-    return tape.mode in ("LSTM", "GRU")
 
 
 # ---------------------------------------------------------------- names
@@ -59,13 +54,13 @@ def layers(tape) -> dict[str, list[str]]:
 
 
 def state_names(tape) -> list[str]:
-    """Every h, and c where the cell has it."""
-    return [name for name in tape.names("*") if part_of(name) in STATES]
+    """What is carried from step to step: every h, and c where the cell has it."""
+    return [name for name in tape.names("*") if part_of(name) in tape.cell.states]
 
 
 def gate_names(tape) -> list[str]:
     """What is no state; a plain RNN has none."""
-    return [name for name in tape.names("*") if part_of(name) not in STATES]
+    return [name for name in tape.names("*") if part_of(name) not in tape.cell.states]
 
 
 # ---------------------------------------------------------------- steps and states
@@ -87,7 +82,7 @@ def layer_input(tape, layer: str) -> np.ndarray:
 
 def as_parts(state) -> tuple[np.ndarray, ...]:
     """A layer's state, of a batch or of one row -> h[, c], each (layers·directions, B, H)."""
-    arrays = map(np.asarray, state if isinstance(state, tuple) else (state,))
+    arrays = map(np.asarray, parts_of(state))
     return tuple(a[:, None] if a.ndim == 2 else a for a in arrays)
 
 
@@ -100,7 +95,7 @@ def as_state(parts):
 def previous(tape, layer: str, part: str = "h") -> np.ndarray:
     """(T, B, H): the h (or c) of a layer that each step starts from."""
     state = np.asarray(tape[f"{layer}.{part}"])
-    initial = as_parts(tape.initial)[STATES.index(part)]
+    initial = as_parts(tape.initial)[tape.cell.states.index(part)]
     first = initial[list(layers(tape)).index(layer)]
     out = np.empty_like(state)
     if not is_reverse(layer):
@@ -156,16 +151,6 @@ def check_backward(tape) -> None:
 # The carry is s = [h of every layer; for an LSTM, c of every layer], S wide, of one direction.
 
 
-def state_parts(layer) -> tuple[str, ...]:
-    """What the cells of a layer carry: ("h", "c") for an LSTM, ("h",) for the others."""
-    return STATES if layer.mode == "LSTM" else STATES[:1]
-
-
-def carry_width(layer) -> int:
-    """S, the width of the carry of one direction."""
-    return layer.num_layers * layer.hidden_size * len(state_parts(layer))
-
-
 def top_of_carry(layer) -> slice:
     """Where the h of the top layer is within the carry."""
     return slice((layer.num_layers - 1) * layer.hidden_size, layer.num_layers * layer.hidden_size)
@@ -179,7 +164,7 @@ def carry_of(state) -> np.ndarray:
 
 def carry_by_step(tape) -> np.ndarray:
     """(T, B, S): the carry after every step, of a tape of one direction."""
-    names = [name for part in state_parts(tape.layer) for name in tape.names(f"*.{part}")]
+    names = [name for part in tape.cell.states for name in tape.names(f"*.{part}")]
     return np.concatenate([tape[name] for name in names], axis=-1)
 
 

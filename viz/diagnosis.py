@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ._layers import some_rows
-from ._tapes import STATES, gradient, has_gradients, is_gated, is_reverse, layer_of, layers, part_of, valid_steps
+from ._tapes import gradient, has_gradients, is_reverse, layer_of, layers, part_of, valid_steps
 from .measures.decay_rate import decay_rate
 from .measures.horizon import horizon
 from .measures.jacobian_norms import jacobian_norms
@@ -185,17 +185,18 @@ def median(values):
 
 def _to_hold(tape, steps):
     """Advice against vanishing for this cell."""
-    if steps > 2 and is_gated(tape):
-        gate = "forget bias" if tape.mode == "LSTM" else "update-gate bias"
-        bias = math.log(steps - 1)
+    cell = tape.cell
+    if steps > 2 and cell.gated:
+        gate = cell.gate(cell.keeps or cell.enters).words.replace(" ", "-")
+        sign, bias = "" if cell.keeps else "−", math.log(steps - 1)
         return (
-            f"{gate} ln(T−1) = {bias:.1f} would hold {steps}: rnncore.init.forget_bias(layer, "
-            f"{bias:.1f}), or rnncore.init.chrono(layer, {steps}) for a spread up to it"
+            f"{gate} bias {sign}ln(T−1) = {sign}{bias:.1f} would hold {steps}: "
+            f"rnncore.init.forget_bias(layer, {bias:.1f}), or rnncore.init.chrono(layer, {steps}) "
+            "for a spread up to it"
         )
-    curve = getattr(tape.layer, "nonlinearity", None)
-    if curve == "sigmoid":
+    if cell.curve == "sigmoid":
         return "a sigmoid passes at most a quarter a step: take an LSTM or a GRU, or tanh or relu"
-    start = "identity(layer)" if curve == "relu" else "orthogonal(layer)"
+    start = "identity(layer)" if cell.curve == "relu" else "orthogonal(layer)"
     return f"start from rnncore.init.{start}, or take an LSTM or a GRU"
 
 
@@ -208,7 +209,7 @@ def _to_calm(tape):
         for block in np.split(weight, len(weight) // weight.shape[1])
     )
     advice = "clip the gradient's norm (Trainer(max_norm=1.0))"
-    if not is_gated(tape) and largest > 1:
+    if not tape.cell.gated and largest > 1:
         return (
             f"{advice} and scale weight_hh by {1 / largest:.2f} (its spectral radius is "
             f"{largest:.2f}), or start from rnncore.init.orthogonal(layer)"
@@ -219,18 +220,6 @@ def _to_calm(tape):
 # ---------------------------------------------------------------- gates and states
 
 _STUCK, _OFTEN = 0.99, 0.95  # a gate beyond 0.99 (under 0.01) on 95 % of the steps
-_SAYINGS = {  # (cell, gate, side): what its units do, what helps
-    ("LSTM", "f", "high"): ("never forget", "lower their bias if they should"),
-    ("LSTM", "f", "low"): ("forget at once", "raise the forget bias (rnncore.init.forget_bias)"),
-    ("LSTM", "i", "low"): ("never take anything in", "raise the input gate's bias"),
-    ("LSTM", "o", "low"): ("never show what they hold", "raise the output gate's bias"),
-    ("GRU", "z", "high"): ("never take anything in", "lower the update gate's bias"),
-    ("GRU", "z", "low"): (
-        "keep nothing",
-        "raise the update gate's bias (rnncore.init.forget_bias)",
-    ),
-    ("GRU", "r", "low"): ("ignore the past in what they take in", "raise the reset gate's bias"),
-}
 
 
 def _gates(tape, steps) -> Iterator[Finding]:
@@ -239,24 +228,24 @@ def _gates(tape, steps) -> Iterator[Finding]:
         gate = part_of(name)
         for side, share in (("low", shares.low), ("high", shares.high)):
             units = np.flatnonzero(share >= _OFTEN)
-            if not len(units) or (tape.mode, gate, side) not in _SAYINGS:
+            said = getattr(tape.cell.gate(gate), side)
+            if not len(units) or said is None:
                 continue
-            does, advice = _SAYINGS[tape.mode, gate, side]
             sign = f"> {_STUCK}" if side == "high" else f"< {1 - _STUCK:.2f}"
             yield Finding(
                 "saturated", "warning" if len(units) > len(share) / 4 else "note",
-                f"{_units(units, len(share), name)} {does}: {gate} {sign} on "
+                f"{_units(units, len(share), name)} {said.does}: {gate} {sign} on "
                 f"{100 * share[units].min():.0f} % of steps",
-                advice,
+                said.advice,
                 {"gate": name, "side": side, "units": units.tolist(), "shares": share[units]},
             )  # fmt: skip
 
 
 def _states(tape, steps) -> Iterator[Finding]:
     """Units of a plain RNN that are dead (ReLU) or at the ends of their curve."""
-    if is_gated(tape):
+    if tape.cell.gated:
         return
-    curve, inside = tape.layer.nonlinearity, valid_steps(tape)
+    curve, inside = tape.cell.curve, valid_steps(tape)
     low = {"tanh": -_STUCK, "sigmoid": 1 - _STUCK, "relu": 0.0}[curve]
     for layer in layers(tape):
         h = tape[f"{layer}.h"][inside]
@@ -289,7 +278,7 @@ def _units(units, total, name):
 
 def _timescales(tape, steps) -> Iterator[Finding]:
     """How long the gates alone would keep what is in the cells."""
-    if not is_gated(tape):
+    if not tape.cell.gated:
         return
     for layer, tau in timescales(tape).items():
         tau = tau[np.isfinite(tau)]
@@ -308,7 +297,7 @@ def _timescales(tape, steps) -> Iterator[Finding]:
 def _gradients(tape, steps) -> Iterator[Finding]:
     """Steps whose gradient is exactly 0 though the loss lies after them."""
     for layer, parts in layers(tape).items():
-        grads = [gradient(tape, f"{layer}.{part}") for part in STATES if part in parts]
+        grads = [gradient(tape, f"{layer}.{part}") for part in tape.cell.states if part in parts]
         none = [(grad == 0).all(-1) for grad in grads if grad is not None and grad.ndim == 3]
         if len(none) < len(grads):
             return

@@ -174,7 +174,7 @@ def _recorded(name, run):
 def _facts(tape):
     layer = tape.layer
     return [
-        ("cell", tape.mode + (f" {layer.nonlinearity}" if tape.mode == "RNN" else "")),
+        ("cell", tape.cell.label),
         ("layers × units", f"{layer.num_layers} × {layer.hidden_size}"),
         ("steps × rows", f"{tape.T} × {tape.B}"),
         ("dtype", np.dtype(tape.dtype).name),

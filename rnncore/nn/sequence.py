@@ -309,7 +309,7 @@ def make_layer(cell: str, input_size: int, hidden_size: int, **options):
         raise ValueError(f"cell: got {cell!r}, expected one of {', '.join(CELLS)}")
     described = CELLS[cell]
     layer = layer_class(described.mode)(input_size, hidden_size, **described.options, **options)
-    return forget_bias(layer, 1.0) if described.keeps and layer.bias else layer
+    return forget_bias(layer, 1.0) if described.gated and layer.bias else layer
 
 
 def sequence_model(

@@ -40,6 +40,7 @@ class PlainStates:
 
     def __init__(self, nonlinearity, states):
         self.layer, self.states = rc.RNN(1, 1, nonlinearity=nonlinearity), np.array(states)
+        self.cell = self.layer.cell
 
     def names(self, pattern):
         return ["l0.h"]

@@ -45,7 +45,7 @@ def test_vanishes_with_its_numbers():
 def test_advice_for_an_lstm_names_the_bias():
     lstm = zeroed(rc.LSTM(1, 4, dtype="float64"), f=1.0)
     found = viz.diagnose(lstm.record(np.zeros((100, 1, 1))))["vanishes"]
-    assert "forget bias ln(T−1) = 4.6 would hold 100" in found.advice
+    assert "forget-gate bias ln(T−1) = 4.6 would hold 100" in found.advice
     # and it does
     rc.init.forget_bias(lstm, math.log(99))
     assert viz.diagnose(lstm.record(np.zeros((100, 1, 1)))).names[0] != "vanishes"

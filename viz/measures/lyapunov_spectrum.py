@@ -7,7 +7,7 @@ import numpy as np
 from rnncore._checks import as_size
 
 from .._layers import in_float64, record, rows_of
-from .._tapes import carry_width, check_direction
+from .._tapes import check_direction
 from ._orthonormal import orthonormalise_rows
 
 __all__ = [
@@ -161,7 +161,7 @@ def _growth(layer, x, warmup, n, state, direction):
         )
     tape = record(layer, x, state)
     check_direction(tape, direction)
-    S = carry_width(layer)
+    S = layer.structure.carry
     n = S if n is None else as_size(n, "n")
     if n > S:
         raise ValueError(f"n: got {n}, expected 1 to {S}, the width of the state")

@@ -55,7 +55,12 @@ def mean_field(tape) -> dict[str, MeanField]:
     >>> float(viz.mean_field(rnn.record(np.ones((5, 1, 1))))["l0"].chi)
     1.0
     """
-    measure = {"RNN": _rnn, "LSTM": _lstm, "GRU": _gru}[tape.mode]
+    if tape.cell.gates and tape.cell.growth is None:
+        raise ValueError(
+            f"tape: got one of an {tape.mode}, whose description has no formula for χ, expected another "
+            "cell (viz.jacobian_norms and viz.lyapunov_spectrum measure any)"
+        )
+    measure = _gated if tape.cell.gates else _ungated
     valid = valid_steps(tape)
     if not valid.any():
         nan = np.float64(np.nan)
@@ -122,18 +127,17 @@ def _weight(tape, kind, name):
     return np.asarray(tape.parameters[weight_name(kind, name)], np.float64)
 
 
-def _variances(tape, name, gates):
-    """σ_w² of every gate: H·mean W²."""
-    W = _weight(tape, "weight_hh", name)
-    return np.square(W).reshape(gates, -1).mean(1) * W.shape[1]
+def _variances(tape, name):
+    """σ_w² of every block of weight_hh: H·mean W²."""
+    W, blocks = _weight(tape, "weight_hh", name), tape.cell.blocks_hh
+    return dict(zip(blocks, np.square(W).reshape(len(blocks), -1).mean(1) * W.shape[1], strict=True))
 
 
-def _rnn(tape, name, valid):
+def _ungated(tape, name, valid):
+    """h = φ(a): with the moments of a, too."""
     h = np.asarray(tape[f"{name}.h"], np.float64)[valid]
-    kind = tape.layer.nonlinearity
-    slope = {"tanh": 1 - h * h, "relu": (h > 0) * 1.0, "sigmoid": h * (1 - h)}[kind]
-    (variance,) = _variances(tape, name, 1)
-    chi = variance * np.mean(slope**2)
+    (variance,) = _variances(tape, name).values()
+    chi = variance * np.mean(tape.cell.slope(h) ** 2)
     recurrent = previous(tape, name)[valid].astype(np.float64) @ _weight(tape, "weight_hh", name).T
     added = layer_input(tape, name)[valid].astype(np.float64) @ _weight(tape, "weight_ih", name).T
     if tape.layer.bias:
@@ -142,36 +146,10 @@ def _rnn(tape, name, valid):
     return MeanField(*map(np.float64, (chi, _xi(chi), *rms)))
 
 
-def _gated(chi):
+def _gated(tape, name, valid):
+    """By the formula of the cell's description."""
+    values = {part: tape[f"{name}.{part}"] for part in tape.cell.names}
+    values |= {f"{state}0": previous(tape, name, state) for state in tape.cell.states}
+    values = {part: np.asarray(value, np.float64)[valid] for part, value in values.items()}
+    chi = tape.cell.growth(values, _variances(tape, name))
     return MeanField(np.float64(chi), np.float64(_xi(chi)), *[np.float64(np.nan)] * 3)
-
-
-def _square(*factors):
-    product = 1.0
-    for factor in factors:
-        product = product * factor
-    return np.mean(np.square(product))
-
-
-def _lstm(tape, name, valid):
-    i, f, g, o, c = (np.asarray(tape[f"{name}.{k}"], np.float64)[valid] for k in "ifgoc")
-    c0 = previous(tape, name, "c")[valid].astype(np.float64)
-    wi, wf, wg, _ = _variances(tape, name, 4)
-    own = wf * _square(c0, f, 1 - f) + wi * _square(g, i, 1 - i) + wg * _square(i, 1 - g * g)
-    # o and c of the step itself stand for those of the step before: same distribution
-    return _gated(_square(f) + own * _square(o, 1 - np.tanh(c) ** 2))
-
-
-def _gru(tape, name, valid):
-    r, z, n, hn = (
-        np.asarray(tape[f"{name}.{k}"], np.float64)[valid] for k in ("r", "z", "n", "hn")
-    )
-    h0 = previous(tape, name)[valid].astype(np.float64)
-    wr, wz, wn = _variances(tape, name, 3)
-    slope = (1 - z) * (1 - n * n)
-    chi = _square(z) + wz * _square(h0 - n, z, 1 - z)
-    if tape.layer.reset_after:
-        chi += wn * _square(slope, r) + wr * _square(slope, hn, r, 1 - r)
-    else:
-        chi += wn * _square(slope) * (_square(r) + wr * _square(h0, r, 1 - r))
-    return _gated(chi)

@@ -7,7 +7,7 @@ import numpy as np
 from rnncore._checks import as_size
 
 from .._layers import record
-from .._tapes import carry_by_step, carry_width
+from .._tapes import carry_by_step
 
 __all__ = ["memory_capacity", "memory_curve"]
 
@@ -64,7 +64,7 @@ def memory_curve(
         raise ValueError(
             "layer: got a bidirectional one, expected one direction: its state knows the future"
         )
-    width = carry_width(layer)
+    width = layer.structure.carry
     lags = 2 * width if lags is None else as_size(lags, "lags")
     washout = max(as_size(washout, "washout", least=0), lags)
     steps = as_size(steps, "steps")

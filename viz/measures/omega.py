@@ -7,10 +7,8 @@ import numpy as np
 from .._norms import norm
 from .._tapes import (
     as_parts,
-    carry_width,
     check_backward,
     check_direction,
-    state_parts,
     steps_back,
     top_of_carry,
     valid_steps,
@@ -114,8 +112,8 @@ def _final(tape, grad_state, reverse: bool) -> np.ndarray:
     """(B, S): the gradient for the final carry, as far as `grad_state` gives it."""
     layer = tape.layer
     if grad_state is None:
-        return np.zeros((tape.B, carry_width(layer)), tape.dtype)
-    parts, directions = len(state_parts(layer)), layer.directions
+        return np.zeros((tape.B, layer.structure.carry), tape.dtype)
+    parts, directions = len(layer.cell.states), layer.directions
     shape = (layer.num_layers * directions, tape.B, layer.hidden_size)
     arrays = as_parts(tuple(grad_state) if isinstance(grad_state, list) else grad_state)
     if len(arrays) != parts or any(a.shape != shape for a in arrays):

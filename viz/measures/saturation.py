@@ -10,9 +10,6 @@ from .._tapes import part_of, valid_steps
 
 __all__ = ["Saturation", "saturation"]
 
-SIGMOID_GATES = {"LSTM": "ifo", "GRU": "rz", "RNN": ""}
-
-
 class Saturation(NamedTuple):
     """Shares of steps, one number a unit: ``low`` (H,) under, ``high`` (H,) above."""
 
@@ -51,7 +48,7 @@ def saturation(tape, low: float = 0.1, high: float = 0.9) -> dict[str, Saturatio
     valid = valid_steps(tape)
     out = {}
     for name in tape.names("*"):
-        if part_of(name) in SIGMOID_GATES[tape.mode]:
+        if part_of(name) in tape.cell.sigmoids:
             values = np.asarray(tape[name])[valid]
             count = max(len(values), 1)
             out[name] = Saturation((values < low).sum(0) / count, (values > high).sum(0) / count)

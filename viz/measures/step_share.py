@@ -47,8 +47,8 @@ def step_share(tape) -> dict[str, np.ndarray]:
         delta_x, delta_h = _deltas(tape, name)
         terms = {"weight_ih": delta_x * norm(below)[None]}
         recurrent = np.stack([norm(before)] * len(delta_h))
-        if tape.mode == "GRU" and not tape.layer.reset_after:
-            recurrent[2] = norm(before * tape[f"{name}.r"])
+        for block, gate in tape.cell.operands.items():
+            recurrent[tape.cell.blocks_hh.index(block)] = norm(before * tape[f"{name}.{gate}"])
         terms["weight_hh"] = delta_h * recurrent
         for kind, term in terms.items():
             size = np.where(valid, norm(term, axis=0), 0.0)
@@ -59,17 +59,12 @@ def step_share(tape) -> dict[str, np.ndarray]:
 
 def _deltas(tape, name):
     """(gates, T, B): ‖∂L/∂pre-activation‖ of every gate, on the way to W_ih and to W_hh."""
-    grad = tape.grad
-    if tape.mode == "LSTM":
-        delta = np.stack([norm(grad[f"{name}.{gate}"]) for gate in "ifgo"])
+    grad, cell = tape.grad, tape.cell
+    if not cell.gates:
+        delta = norm(grad[f"{name}.h"] * cell.slope(np.asarray(tape[f"{name}.h"])))[None]
         return delta, delta
-    if tape.mode == "GRU":
-        r, z, n, hn = (norm(grad[f"{name}.{gate}"]) for gate in ("r", "z", "n", "hn"))
-        return np.stack([r, z, n]), np.stack([r, z, hn])
-    h = np.asarray(tape[f"{name}.h"])
-    slope = {"tanh": 1 - h * h, "relu": (h > 0).astype(h.dtype), "sigmoid": h * (1 - h)}
-    delta = norm(grad[f"{name}.h"] * slope[tape.layer.nonlinearity])[None]
-    return delta, delta
+    size = {gate: norm(grad[f"{name}.{gate}"]) for gate in cell.slots}
+    return tuple(np.stack([size[gate] for gate in blocks]) for blocks in (cell.blocks_ih, cell.blocks_hh))
 
 
 def steps_for_half(share) -> np.ndarray:

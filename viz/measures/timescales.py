@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._tapes import layer_of, valid_steps
+from .._tapes import layers, valid_steps
 
 __all__ = ["timescales"]
 
-KEEPS = {"LSTM": "f", "GRU": "z"}  # the gate that multiplies the unit's own past
-
-
 def timescales(tape) -> dict[str, np.ndarray]:
-    """τ = −1/mean ln f of every unit (LSTM), with z for f in a GRU.
+    """τ = −1/mean ln k of every unit, k the share of what it held that its own gate keeps.
+
+    That is the forget gate of an LSTM and the update gate of a GRU.
 
     Tallec & Ollivier (2018). It is the memory of a unit that only its own gate erases. The joint
     Jacobian remembers longer, as units also pass on what they hold: see `jacobian_norms`.
@@ -40,17 +39,19 @@ def timescales(tape) -> dict[str, np.ndarray]:
     >>> viz.timescales(lstm.record(np.ones((4, 1, 1))))["l0"].round(2).tolist()
     [3.19, 3.19]
     """
-    if tape.mode not in KEEPS:
+    cell = tape.cell
+    if not cell.gated:
         raise ValueError(
             f"tape: got one of an {tape.mode}, expected an LSTM or a GRU (a plain RNN has no gate "
             "that keeps; viz.half_life and viz.decay_rate measure any cell)"
         )
     valid = valid_steps(tape)
     out = {}
-    for name in tape.names(f"*.{KEEPS[tape.mode]}"):
-        gate = np.asarray(tape[name], np.float64)[valid]  # (steps, H)
+    gate = cell.keeps or cell.enters
+    for layer in layers(tape):
+        kept = cell.kept({gate: np.asarray(tape[f"{layer}.{gate}"], np.float64)[valid]})  # (steps, H)
         with np.errstate(divide="ignore", invalid="ignore"):
             # the mean of no step is NaN; ln 1 = 0 gives inf, ln 0 = −inf gives 0
-            mean = np.log(gate).sum(0) / len(gate)
-            out[layer_of(name)] = 1 / np.abs(mean)
+            mean = np.log(kept).sum(0) / len(kept)
+            out[layer] = 1 / np.abs(mean)
     return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._tapes import is_gated, valid_steps
+from .._tapes import valid_steps
 from .timescales import timescales
 
 __all__ = ["unit_order"]
@@ -36,7 +36,7 @@ def unit_order(tape, layer: str = "l0", by: str | None = None) -> np.ndarray:
     [0, 1, 2, 3, 4, 5]
     """
     if by is None:
-        by = "timescale" if is_gated(tape) else "likeness"
+        by = "timescale" if tape.cell.gated else "likeness"
     if by == "timescale":
         return np.argsort(-timescales(tape)[layer], kind="stable")
     if by != "likeness":

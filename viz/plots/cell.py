@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._tapes import STATES, gradient, layers, previous
-from ._belts import BELTS, Belt
+from .._tapes import gradient, layers, previous
 from ._draw import axes, row_length, visible
+from ._sheet import Sheet, draw_cell
 from ._words import plain
 
 __all__ = ["plot_cell"]
@@ -66,40 +66,39 @@ def plot_cell(
     values = {
         part: np.asarray(tape[f"{layer}.{part}"][step, row], np.float64) for part in parts[layer]
     }
-    for part in STATES:
-        if part in values:
-            before = previous(tape, layer, part)[step, row]
-            values[f"{part}0"] = np.asarray(before, np.float64)
+    for state in tape.cell.states:
+        before = previous(tape, layer, state)[step, row]
+        values[f"{state}0"] = np.asarray(before, np.float64)
     if unit is not None:
         if not 0 <= unit < tape.layer.hidden_size:
             raise ValueError(f"unit: got {unit}, expected 0 … {tape.layer.hidden_size - 1}")
         values = {k: v[unit : unit + 1] for k, v in values.items()}
-    belt = Belt(ax, values)
-    BELTS[tape.mode](belt, getattr(tape.layer, "nonlinearity", ""))
-    _gradients(belt, tape, layer, step, row, unit)
+    sheet = Sheet(ax, tape.cell, values)
+    draw_cell(sheet)
+    _gradients(sheet, tape, layer, step, row, unit)
     said = "" if token is None else f" reading {plain(repr(visible(token)))}"
     who = f"unit {unit}" if unit is not None else f"{len(values['h'])} units"
-    ax.set_title(f"{layer} at step {step}{said}: {_sentence(tape.mode, values, who)}")
+    ax.set_title(f"{layer} at step {step}{said}: {_sentence(tape.cell, values, who)}")
     ax.set_axis_off()
     return ax
 
 
-def _gradients(belt, tape, layer, step, row, unit):
+def _gradients(sheet, tape, layer, step, row, unit):
     """‖∂L/∂h_t‖ and ‖∂L/∂c_t‖ at the right end, if there are any yet."""
-    for part in STATES:
+    for part in tape.cell.states:
         grad = gradient(tape, f"{layer}.{part}")
         if grad is not None and grad.ndim == 3:
             grad = np.asarray(grad[step, row], np.float64)
             size = np.linalg.norm(grad) if unit is None else grad[unit]
-            belt.gradient(part, size, norm=unit is None)
+            sheet.gradient(part, size, norm=unit is None)
 
 
-def _sentence(mode, values, who) -> str:
-    if mode == "RNN":
+def _sentence(cell, values, who) -> str:
+    if not cell.gated:
         return (
             f"{who} overwrite all they held" if "units" in who else f"{who} overwrites what it held"
         )
-    keep = values["f" if mode == "LSTM" else "z"].mean()
-    new = values["i"].mean() if mode == "LSTM" else 1 - keep
+    keep = cell.kept(values).mean()
+    new = values[cell.enters].mean() if cell.enters else 1 - keep
     verbs = ("keep", "let in") if "units" in who else ("keeps", "lets in")
     return f"{who} {verbs[0]} {100 * keep:.0f} % and {verbs[1]} {100 * new:.0f} % of what is new"

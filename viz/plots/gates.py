@@ -11,9 +11,6 @@ from ._draw import axes, bands, colour_bars, gate_norm, row_length, signed_norm,
 
 __all__ = ["plot_gates"]
 
-SIGNED = ("g", "n", "hn")  # these are tanh, or no gate at all
-
-
 def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=None):
     """Every gate of every layer: units × time, one map under the other.
 
@@ -57,12 +54,12 @@ def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=
     length = row_length(tape, row)
     parts, signed = [], []
     for name in names:
-        gate = part_of(name)
+        curve = tape.cell.curve_of(part_of(name))
         units = units_of(tape, name, order)
         value = tape[name][:length, row][:, units]
-        is_signed = gate in SIGNED
+        is_signed = curve != "sigmoid"
         signed.append(is_signed)
-        norm = signed_norm([1.0] if gate != "hn" else value) if is_signed else gate_norm()
+        norm = signed_norm([1.0] if curve else value) if is_signed else gate_norm()
         parts.append((name, value, style.SIGNED if is_signed else style.GATES, norm))
     images = bands(ax, parts, tokens=tokens)
     kinds = [(s, w) for s, w in ((False, "gate"), (True, "candidate")) if s in signed]

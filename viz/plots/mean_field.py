@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import style
+from .._tapes import is_tape
 from ..measures.mean_field import mean_field, mean_field_theory
 from ._draw import axes, drawn, legend, numbers
 from ._words import number, of_run, plain
@@ -46,7 +47,7 @@ def plot_mean_field(
     """
     ax = axes(ax)
     found = numbers(tape, mean_field)
-    nonlinearity = nonlinearity or getattr(getattr(tape, "layer", None), "nonlinearity", "tanh")
+    nonlinearity = nonlinearity or (tape.cell.curve if is_tape(tape) else "tanh")
     gated = all(np.isnan(m.sigma_w) for m in found.values())
     if gated:
         _dots(ax, found, label, line_kw)

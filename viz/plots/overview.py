@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._tapes import gate_names, has_gradients, is_gated, state_names
+from .._tapes import gate_names, has_gradients, state_names
 from ..style import context
 from ._draw import row_length, time_axis
 from ._words import plain
@@ -49,15 +49,17 @@ def overview(tape, *, row: int = 0, tokens=None, title: str | None = None):
     """
     import matplotlib.pyplot as plt
 
-    gated, back = is_gated(tape), has_gradients(tape)
+    cell, back = tape.cell, has_gradients(tape)
     length = row_length(tape, row)
     tokens = None if tokens is None else list(tokens)[:length]
     left = {"states": 1.0 + 0.7 * len(state_names(tape))}
-    if gated:
+    if cell.gates:
         left["gates"] = 1.0 + 0.55 * len(gate_names(tape))
     if back:
         left["gradient"] = 2.3
-    right = {"jacobian": 1.15} | ({"timescales": 1.0, "saturation": 1.0} if gated else {})
+    right = {"jacobian": 1.15}
+    right |= {"timescales": 1.0} if cell.gated else {}
+    right |= {"saturation": 1.0} if cell.sigmoids else {}
     with context():
         height = min(14.0, max(5.5, 1.0 + 1.15 * sum(left.values())))
         figure: Any = plt.figure(figsize=(15, height), layout="constrained")
@@ -65,9 +67,11 @@ def overview(tape, *, row: int = 0, tokens=None, title: str | None = None):
         axes = _panels(maps, left) | _panels(curves, right)
         last = list(left)[-1]
         plot_states(tape, axes["states"], row=row)
-        if gated:
+        if cell.gates:
             plot_gates(tape, axes["gates"], row=row)
+        if cell.gated:
             plot_timescales(tape, axes["timescales"])
+        if cell.sigmoids:
             plot_saturation(tape, axes["saturation"])
             axes["saturation"].set_aspect("auto")
         if back:
@@ -89,8 +93,7 @@ def _panels(figure, heights):
 
 def _describe(tape) -> str:
     layer = tape.layer
-    kind = tape.mode + (f" ({layer.nonlinearity})" if tape.mode == "RNN" else "")
     layers = f"{layer.num_layers} layers of " if layer.num_layers > 1 else ""
     rows = f"{tape.B} row" + ("" if tape.B == 1 else "s")
     both = ", both directions" if layer.bidirectional else ""
-    return f"{kind}: {layers}{layer.hidden_size} units{both}, {tape.T} steps, {rows}"
+    return f"{tape.cell.label}: {layers}{layer.hidden_size} units{both}, {tape.T} steps, {rows}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._tapes import STATES, has_gradients, part_of
+from .._tapes import has_gradients, part_of
 from ..style import context
 from ._draw import row_length, time_axis
 from ._words import plain
@@ -47,7 +47,7 @@ def plot_timeline(tape, *, row: int = 0, names=None, tokens=None, title: str | N
     import matplotlib.pyplot as plt
 
     wanted = list(tape.names("*") if names is None else names)
-    states = [n for n in wanted if part_of(n) in STATES]
+    states = [n for n in wanted if part_of(n) in tape.cell.states]
     gates = [n for n in wanted if n not in states]
     back = has_gradients(tape)
     length = row_length(tape, row)

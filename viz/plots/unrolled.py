@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import style
-from .._tapes import STATES, is_reverse, layer_number, layer_of
+from .._tapes import is_reverse, layer_number, layer_of
 from ..measures.gradient_flow import gradient_flow
 from ._draw import axes, cmap, magnitude_norm, row_length, time_axis, visible
 from ._words import number, plain
@@ -61,7 +61,7 @@ def plot_unrolled(
     lanes = list(dict.fromkeys(map(layer_of, flow)))
     edges, sizes = [], []
     for level, lane in enumerate(lanes):
-        for part, lift in zip(STATES, (0.0, 0.3), strict=True):
+        for part, lift in zip(tape.cell.states, (0.0, 0.3), strict=False):
             size = flow.get(f"{lane}.{part}")
             if size is None:
                 continue

@@ -279,6 +279,6 @@ def _indices(name, chosen, size):
 
 def _describe(tape):
     layer = tape.layer
-    keys = ("mode", "input_size", "hidden_size", "num_layers", "bidirectional", "nonlinearity")
-    described = {key: getattr(layer, key) for key in keys if hasattr(layer, key)}
+    keys = ("mode", "input_size", "hidden_size", "num_layers", "bidirectional")
+    described = {key: getattr(layer, key) for key in keys} | dict(layer.cell.options)
     return {**described, "batch_first": False, "dtype": np.dtype(tape.dtype).name}

@@ -1,16 +1,19 @@
 """One recorded update, as it is read back."""
 
 import fnmatch
+from functools import cached_property
 from types import SimpleNamespace
 
 import numpy as np
+
+from rnncore.recurrent.descriptions import choices, find
 
 
 class Frame:
     """One recorded update: names as on a tape, values as they were.
 
     `frame["l0.f"]`, `frame.grad["l0.h"]`, `frame.names("*.f")`, `frame.T`, `frame.B`,
-    `frame.lengths`, `frame.mode` are a tape's, so plots and measures that read values and gradients
+    `frame.lengths`, `frame.mode`, `frame.cell` are a tape's, so plots and measures that read values and gradients
     work on both; what walks back needs a tape. What was chosen when recording is in `steps`, `rows`
     and `units`: the index on the tape of what is element k of an axis here.
 
@@ -80,6 +83,12 @@ class Frame:
     @property
     def B(self):
         return len(self.rows)
+
+    @cached_property
+    def cell(self):
+        """The description of the layer's cell."""
+        options = {name: getattr(self.layer, name) for name in choices(self.mode) if hasattr(self.layer, name)}
+        return find(self.mode, **options)
 
     @property
     def mode(self):

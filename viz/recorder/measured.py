@@ -24,7 +24,7 @@ def saturated(tape):
     if shares:
         return np.mean([low + high for low, high in shares.values()])
     states = np.stack([tape[name] for name in tape.names("*.h")])
-    curve = tape.layer.nonlinearity
+    curve = tape.cell.curve
     if curve == "relu":
         return (states == 0).mean()
     return ((states < (-0.9 if curve == "tanh" else 0.1)) | (states > 0.9)).mean()

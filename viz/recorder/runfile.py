@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from rnncore.io.fields import DamagedFileError, Field, check_file, read_json
+from rnncore.recurrent.descriptions import choices, modes
 
 from .frame import Frame, series, series_names
 
@@ -260,14 +261,18 @@ def _check_axes(fields, shapes, source):
 
 
 def _check_layer(layer):
-    layer["mode"].text(("RNN", "GRU", "LSTM"))
+    layer["mode"].text(modes())
     layer["dtype"].text(("float32", "float64"))
     for name in ("input_size", "hidden_size", "num_layers"):
         layer[name].whole(1, 2**24)
     layer["bidirectional"].flag()
     layer["batch_first"].flag()
-    if layer["mode"].value == "RNN":
-        layer["nonlinearity"].text(("tanh", "relu", "sigmoid"))
+    for name, values in choices(layer["mode"].value).items():
+        if isinstance(values[0], bool):
+            if name in layer:  # files of before had no flags
+                layer[name].flag()
+        else:
+            layer[name].text(values)
 
 
 def _check_values(field):

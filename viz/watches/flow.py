@@ -5,7 +5,7 @@ from collections import deque
 import numpy as np
 
 from .._norms import gradient_norm, norm
-from .._tapes import STATES, gradient, is_reverse, layers, part_of, valid_steps
+from .._tapes import gradient, is_reverse, layers, part_of, valid_steps
 from .moment import LEAD_UP, Hit, numbers
 from .watch import Watch
 
@@ -22,7 +22,7 @@ class _GradientStep(Watch):
     def check(self, moment):
         tape = moment.tape
         for layer, parts in layers(tape).items():
-            carry = [f"{layer}.{part}" for part in STATES if part in parts]
+            carry = [f"{layer}.{part}" for part in tape.cell.states if part in parts]
             if self.names is not None:
                 carry = [name for name in carry if name in tape.names(self.names)]
             carry = [name for name in carry if gradient(tape, name) is not None]

@@ -9,18 +9,6 @@ from .._layers import record_rows
 from .._tapes import part_of
 
 LEAD_UP = 5  # steps before the event that a hit carries
-WORDS = {
-    "i": "input gate",
-    "f": "forget gate",
-    "g": "cell candidate",
-    "o": "output gate",
-    "r": "reset gate",
-    "z": "update gate",
-    "n": "candidate",
-    "hn": "candidate's recurrent part",
-    "h": "hidden state",
-    "c": "cell state",
-}
 
 
 @dataclass(frozen=True)
@@ -96,10 +84,10 @@ class Moment:
         return record_rows(self.tape, slice(None), layer)
 
 
-def where(name, step=None, row=None, unit=None):
-    """ "l0.f (forget gate) at step 3, row 0, unit 17" """
-    gate = part_of(name)
-    text = f"{name} ({WORDS[gate]})" if gate in WORDS else name
+def where(tape, name, step=None, row=None, unit=None):
+    """ "l0.h (hidden state) at step 3, row 0, unit 17" """
+    part = part_of(name)
+    text = f"{name} ({tape.cell.words_of(part)})" if part in tape.cell.names else name
     places = (("step", step), ("row", row), ("unit", unit))
     parts = [f"{label} {n}" for label, n in places if n is not None]
     return f"{text} at {', '.join(parts)}" if parts else text

@@ -17,13 +17,9 @@ import math
 
 import numpy as np
 
-from .._tapes import STATES, as_parts, gradient, is_reverse, layers, valid_steps, weight_name
+from .._tapes import as_parts, gradient, is_reverse, layers, valid_steps, weight_name
 from .moment import Hit, lead_up, numbers, where
 from .watch import Watch
-
-# The order within one step.
-_FORWARD = {"LSTM": "i f g o c h", "GRU": "r z hn n h", "RNN": "h"}
-_BACKWARD = {"LSTM": "h o c g f i", "GRU": "h n hn z r", "RNN": "h"}
 
 
 class NaN(Watch):
@@ -73,11 +69,13 @@ def _looked_at(moment):
     else:
         ragged = tape.T and (np.asarray(tape.lengths) < tape.T).any()
         yield tape.input[valid_steps(tape)] if ragged else tape.input  # padding may hold anything
+    cell = tape.cell
+    sums = tuple(gate.name for gate in cell.gates if gate.curve is None)  # whose infinity a later curve hides
     for layer, parts in layers(tape).items():
-        for part in ("hn",) if summed else (*STATES, "hn"):  # hn: its infinity is lost in tanh
+        for part in sums if summed else (*cell.states, *sums):
             if part in parts:
                 yield tape[f"{layer}.{part}"]
-        for part in STATES if moment.grads else parts:
+        for part in cell.states if moment.grads else parts:
             if part in parts and (grad := gradient(tape, f"{layer}.{part}")) is not None:
                 yield grad
     yield from (moment.grads or {}).values()
@@ -109,7 +107,7 @@ def locate(moment):
 
 def _in_initial(moment):
     """A state that was bad before the first step."""
-    for name, state in zip(STATES, as_parts(moment.tape.initial), strict=False):
+    for name, state in zip(moment.tape.cell.states, as_parts(moment.tape.initial), strict=True):
         bad = np.argwhere(~np.isfinite(state))
         if len(bad):
             number, row, unit = (int(i) for i in bad[0])
@@ -136,7 +134,7 @@ def _in_output(moment):
 def _forward(tape):
     """[(key, name, array, backwards in time?)]: the smallest key is what was computed first."""
     two_way = any(map(is_reverse, layers(tape)))
-    order = _FORWARD[tape.mode].split()
+    order = tape.cell.order
     entries = [(_key(two_way, -1, -1), "input", tape.input, False)]
     for depth, (layer, gates) in enumerate(layers(tape).items()):
         for gate in gates:
@@ -154,7 +152,7 @@ def _forward(tape):
 
 def _backward(tape):
     two_way = any(map(is_reverse, layers(tape)))
-    order = _BACKWARD[tape.mode].split()
+    order = tape.cell.order_back
     entries = []
     for depth, (layer, gates) in enumerate(reversed(layers(tape).items())):
         for gate in gates:
@@ -193,7 +191,7 @@ def _first(entries, moment):
     before = lead_up(array, t, row, unit, descending)
     value = float(array[t, row, unit])
     sentence = (
-        f"{where(name, t, row, unit)} {'is' if name == 'input' else 'became'} {value} "
+        f"{where(tape, name, t, row, unit)} {'is' if name == 'input' else 'became'} {value} "
         f"({int(bad.any(1).sum())} of {bad.shape[0]} rows, "
         f"{int(bad.any(0).sum())} of {bad.shape[1]} units)"
     )
@@ -240,6 +238,6 @@ def _gate_of(name, index, shape, tape):
     if not name.startswith(("weight_ih", "weight_hh", "bias_ih", "bias_hh")):
         return None, None
     axis = -1 if name.startswith("bias") else -2
-    gates = {"LSTM": "ifgo", "GRU": "rzn", "RNN": "h"}[tape.mode]
+    gates = tape.cell.blocks_ih
     size = shape[axis] // len(gates)
     return gates[index[axis] // size], index[axis] % size

@@ -12,14 +12,14 @@ from .watch import Watch
 class Stuck(Watch):
     """Fire at the step where a unit of a gate has been saturated for `steps` steps in a row.
 
-    A sigmoid gate is stuck below `low` or above `high`; a tanh (g, n, h, hn left out) beyond ±high;
-    a ReLU unit at exactly 0. A run goes on over updates whose state is carried over: where the tape
-    starts with the very state the last one ended in.
+    A sigmoid gate is stuck below `low` or above `high`; what a tanh squashes beyond ±high; a ReLU
+    unit at exactly 0; what nothing squashes never. A run goes on over updates whose state is
+    carried over: where the tape starts with the very state the last one ended in.
 
     Parameters
     ----------
-    names : str, default "*.[iforz]"
-        Pattern of the gates to watch.
+    names : str, optional
+        Pattern of the gates, or states, to watch; by default all gates between 0 and 1.
     steps : int, default 50
     low, high : float or None, default 0.01 and 0.99
         None switches a side off: a forget gate above 0.99 may be meant.
@@ -36,7 +36,7 @@ class Stuck(Watch):
     9
     """
 
-    def __init__(self, names="*.[iforz]", steps=50, *, low=0.01, high=0.99, units=1, **options):
+    def __init__(self, names=None, steps=50, *, low=0.01, high=0.99, units=1, **options):
         super().__init__(**options)
         self.names, self.steps, self.units = names, as_size(steps, "steps"), units
         self.low, self.high = low, high
@@ -49,7 +49,7 @@ class Stuck(Watch):
         runs = self._runs if self._continues(tape) else {}
         self._runs, self._ended = {}, as_parts(tape.state)
         found = None
-        for name in tape.names(self.names):
+        for name in self._watched(tape):
             for side, stuck in self._sides(tape, name).items():
                 run = runs.get((name, side))
                 if run is None:
@@ -59,13 +59,15 @@ class Stuck(Watch):
                     found = hit
         return found
 
+    def _watched(self, tape):
+        if self.names is not None:
+            return tape.names(self.names)
+        return [name for name in tape.names() if part_of(name) in tape.cell.sigmoids]
+
     def _sides(self, tape, name):
         """{"low": a -> bool, "high": a -> bool}: where a value counts as stuck."""
-        gate = part_of(name)
-        curve = "sigmoid" if gate in "iforz" else "tanh"
-        if tape.mode == "RNN":
-            curve = tape.layer.nonlinearity
-        if gate in ("c", "hn"):
+        curve = tape.cell.curve_of(part_of(name))
+        if curve is None:
             return {}  # not the value of a bounded function
         if curve == "relu":
             return {"low": lambda a: a == 0}
@@ -110,7 +112,7 @@ class Stuck(Watch):
         value = float(moment.tape[name][t, row, unit])
         many = int(long[row].sum())
         sentence = (
-            f"{where(name, t, row, unit)} has been stuck {side} for {self.steps} steps "
+            f"{where(moment.tape, name, t, row, unit)} has been stuck {side} for {self.steps} steps "
             f"(now {value:.4g}; {many} of {long.shape[1]} units of this row)"
         )
         before = lead_up(moment.tape[name], t, row, unit, is_reverse(name))

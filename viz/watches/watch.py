@@ -86,7 +86,7 @@ class When(Watch):
             step, row, unit = (*(int(i) for i in np.argwhere(answer)[0]), None, None)[:3]
         elif not isinstance(answer, (bool, np.bool_)):
             step = int(answer)
-        at = f" at {where('', step, row, unit).removeprefix(' at ')}" if step is not None else ""
+        at = f" at {where(moment.tape, '', step, row, unit).removeprefix(' at ')}" if step is not None else ""
         return Hit(
             self.name, moment.update, None, f"{self.name} holds{at}", step=step, row=row, unit=unit
         )

@@ -142,6 +142,11 @@ class Description:
         """The gates between 0 and 1."""
         return tuple(gate.name for gate in self.gates if gate.curve == "sigmoid")
 
+    @property
+    def gated(self) -> bool:
+        """Whether gates of its own decide what a unit keeps; else all that it held goes through the weights."""
+        return self.keeps is not None or self.enters is not None
+
     def gate(self, name: str) -> Gate:
         """A gate by its name."""
         return next(gate for gate in self.gates if gate.name == name)

@@ -15,7 +15,7 @@ def draw(sheet):
     sheet.note(4.35, 1.8, "· W$_{ih}$ + b", ha="left")
     sheet.note(4.2, 0.6, "x$_t$", fontweight="bold")
     sheet.arrow((4.48, y), (9.75, y))
-    sheet.frame(7.0, y, sheet.cell.curve)
+    sheet.framed(7.0, y, sheet.cell.curve)
 
 
 def _with(curve, label):

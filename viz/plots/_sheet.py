@@ -1,4 +1,7 @@
-"""How each cell is drawn: boxes, belts and arrows on a 10 × 6 sheet."""
+"""What a picture of a cell is made of: boxes, belts and arrows on a 10 × 6 sheet.
+
+How each cell is drawn, its description says (`rnncore.recurrent.descriptions`).
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,24 @@ from ._words import number
 
 INK = "#333333"
 WIDTH, HEIGHT = 1.3, 1.25  # of a box
+CURVES = {"sigmoid": "σ", "tanh": "tanh"}
 
 
-class Belt:
-    """A sheet with the pieces cells are made of. `values`: name -> (units,)."""
+class Sheet:
+    """A sheet with the pieces that descriptions draw cells with.
 
-    def __init__(self, ax, values) -> None:
-        self.ax, self.values = ax, values
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    cell : Description
+    values : dict of str to ndarray (units,)
+        Gates and states by name; "h0" and "c0" are the states before.
+    """
+
+    HEIGHT = HEIGHT
+
+    def __init__(self, ax, cell, values) -> None:
+        self.ax, self.cell, self.values = ax, cell, values
         self.ends: dict[str, tuple[float, float]] = {}
         ax.set_xlim(-0.2, 11.2)
         ax.set_ylim(-0.1, 6.1)
@@ -53,9 +67,34 @@ class Belt:
 
     def ends_with(self, left, right, y_left, y_right):
         """The boxes of the state before and after."""
-        self.box(0.55, y_left, left, f"{left[0]}$_{{t-1}}$", signed=True)
-        self.box(10.4, y_right, right, f"{right}$_t$", signed=True)
-        self.ends[right] = (10.4, y_right)
+        self.before(0.55, y_left, left)
+        self.after(10.4, y_right, right)
+
+    def before(self, x, y, name):
+        """The box of a state before the step: "h0"."""
+        self.box(x, y, name, f"{name[0]}$_{{t-1}}$", signed=True)
+
+    def after(self, x, y, name):
+        """The box of a state after the step, where its gradient comes in."""
+        self.box(x, y, name, f"{name}$_t$", signed=True)
+        self.ends[name] = (x, y)
+
+    def gate(self, x, y, name):
+        """The box of a gate with the curve that squashes it."""
+        curve = self.cell.gate(name).curve
+        text = f"{name}  {CURVES[curve]}" if curve else name
+        self.box(x, y, name, text, signed=curve != "sigmoid")
+
+    def inputs(self, right, start=1.2):
+        """The line on which h and x reach all gates."""
+        self.path((start, 1.2), (right, 1.2))
+        self.path((1.6, 0.55), (1.6, 1.2))
+        self.note(1.6, 0.3, "x$_t$", fontweight="bold")
+        self.note(right + 0.2, 1.2, "[h$_{t-1}$, x$_t$] · W + b", ha="left", fontsize="small")
+
+    def limits(self, low, high):
+        """How much of the sheet is shown, from the bottom to the top."""
+        self.ax.set_ylim(low, high)
 
     def node(self, x, y, sign):
         look = {"color": "white", "markeredgecolor": INK, "markeredgewidth": 1.3}
@@ -73,6 +112,11 @@ class Belt:
     def path(self, *points):
         self.ax.plot(*zip(*points, strict=True), color=INK, linewidth=1.2, zorder=1)
 
+    def framed(self, x, y, text):
+        """A name in a frame: of a curve."""
+        look = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": INK}
+        self.note(x, y, text, fontweight="bold", bbox=look)
+
     def note(self, x, y, text, **options):
         self.ax.text(x, y, text, **{"ha": "center", "va": "center", "color": INK} | options)
 
@@ -86,75 +130,17 @@ class Belt:
         )  # fmt: skip
 
 
-def lstm(b: Belt, _) -> None:
-    b.belt(5.2, "c0", "c")
-    low, foot = 2.5, 2.5 - HEIGHT / 2
-    gates = ((2.4, "f", "f  σ"), (4.1, "i", "i  σ"), (5.9, "g", "g  tanh"), (7.6, "o", "o  σ"))
-    for x, name, text in gates:
-        b.box(x, low, name, text, signed=name == "g")
-        b.arrow((x, 1.2), (x, foot))
-    head = low + HEIGHT / 2
-    b.node(2.4, 5.2, "×")
-    b.arrow((2.4, head), (2.4, 4.92))
-    b.node(5.0, 3.95, "×")
-    b.arrow((4.1, head), (4.1, 3.95), (4.72, 3.95))
-    b.arrow((5.9, head), (5.9, 3.95), (5.28, 3.95))
-    b.node(5.0, 5.2, "+")
-    b.arrow((5.0, 4.23), (5.0, 4.92))
-    b.node(8.95, low, "×")
-    b.arrow((8.25, low), (8.67, low))
-    b.arrow((8.95, 5.05), (8.95, 2.78))
-    b.note(8.85, 3.75, "tanh", ha="right", fontsize="small")
-    b.box(0.55, 1.2, "h0", "h$_{t-1}$", signed=True)
-    b.box(10.4, low, "h", "h$_t$", signed=True)
-    b.ends["h"] = (10.4, low)
-    b.arrow((9.23, low), (9.75, low))
-    _inputs(b, 7.6)
-
-
-def gru(b: Belt, _) -> None:
-    b.belt(5.2, "h0", "h")
-    low, foot, head = 2.5, 2.5 - HEIGHT / 2, 2.5 + HEIGHT / 2
-    for x, name, text in ((2.4, "r", "r  σ"), (4.9, "n", "n  tanh"), (7.4, "z", "z  σ")):
-        b.box(x, low, name, text, signed=name == "n")
-        b.arrow((x, 1.2), (x, foot))
-    b.arrow((3.05, low), (4.25, low))
-    b.note(3.65, low + 0.25, "resets", fontsize="small")
-    b.node(7.4, 5.2, "×")
-    b.arrow((7.4, head), (7.4, 4.92))
-    b.note(7.52, 4.35, "z", ha="left", fontsize="small")
-    b.node(6.1, 3.75, "×")
-    b.arrow((4.9, head), (4.9, 3.75), (5.82, 3.75))
-    b.arrow((7.4, 3.75), (6.38, 3.75))
-    b.note(6.85, 3.95, "1 − z", fontsize="small")
-    b.node(8.7, 5.2, "+")
-    b.path((6.1, 4.03), (6.1, 4.55), (7.25, 4.55))
-    b.arrow((7.55, 4.55), (8.7, 4.55), (8.7, 4.92))
-    b.path((0.55, 5.2 - HEIGHT / 2), (0.55, 1.2))
-    _inputs(b, 7.4, start=0.55)
-
-
-def rnn(b: Belt, nonlinearity) -> None:
-    b.ax.set_ylim(0.2, 4.3)
-    y = 3.0
-    b.ends_with("h0", "h", y, y)
-    b.node(4.2, y, "+")
-    b.arrow((1.2, y), (3.92, y))
-    b.note(2.55, y + 0.25, "· W$_{hh}$")
-    b.arrow((4.2, 0.9), (4.2, y - 0.28))
-    b.note(4.35, 1.8, "· W$_{ih}$ + b", ha="left")
-    b.note(4.2, 0.6, "x$_t$", fontweight="bold")
-    b.arrow((4.48, y), (9.75, y))
-    frame = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": INK}
-    b.note(7.0, y, nonlinearity, fontweight="bold", bbox=frame)
-
-
-def _inputs(b: Belt, right, start=1.2) -> None:
-    """The line on which h and x reach all gates."""
-    b.path((start, 1.2), (right, 1.2))
-    b.path((1.6, 0.55), (1.6, 1.2))
-    b.note(1.6, 0.3, "x$_t$", fontweight="bold")
-    b.note(right + 0.2, 1.2, "[h$_{t-1}$, x$_t$] · W + b", ha="left", fontsize="small")
-
-
-BELTS = {"LSTM": lstm, "GRU": gru, "RNN": rnn}
+def draw_cell(sheet: Sheet) -> None:
+    """One step of the sheet's cell, as its description draws it; else its gates in a row between its states."""
+    cell = sheet.cell
+    if cell.draw is not None:
+        cell.draw(sheet)
+        return
+    for height, state in zip((5.2, 3.9), reversed(cell.states), strict=False):
+        sheet.belt(height, f"{state}0", state)
+    places = np.linspace(2.4, 7.6, max(2, len(cell.gates)))
+    for x, gate in zip(places, cell.slots, strict=False):
+        sheet.gate(x, 2.2, gate)
+        sheet.arrow((x, 1.2), (x, 2.2 - HEIGHT / 2))
+        sheet.arrow((x, 2.2 + HEIGHT / 2), (x, 5.4 - 1.3 * len(cell.states)))
+    sheet.inputs(places[-1])

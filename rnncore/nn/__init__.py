@@ -11,8 +11,9 @@ There is no autograd. Every module is called like a function (nothing is kept), 
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
 from rnncore.nn.record import Record
-from rnncore.nn.sequence import CELLS, SequenceModel, make_layer, sequence_model
+from rnncore.nn.sequence import SequenceModel, make_layer, sequence_model
 from rnncore.nn.softmax import draw, log_softmax
+from rnncore.recurrent.descriptions import CELLS
 
 __all__ = [
     "CELLS",

@@ -12,7 +12,7 @@ from rnncore.io.fields import Field, named_errors
 from rnncore.module import LOCK, Module
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
-from rnncore.recurrent.descriptions import CELLS, choices, modes
+from rnncore.recurrent.descriptions import choices, modes, named
 from rnncore.recurrent.layers import layer_class
 from rnncore.recurrent.structure import Structure
 from rnncore.recurrent.tape import Gradients
@@ -294,7 +294,7 @@ def _check_sizes(config: Field, options: dict, weights: Mapping[str, np.ndarray]
 
 
 def make_layer(cell: str, input_size: int, hidden_size: int, **options):
-    """A recurrent layer by the name of its cell, one of `CELLS`; the bias of a gate that keeps is 1.
+    """A recurrent layer by the name of its cell (see `CELLS`); the bias of a gate that keeps is 1.
 
     A bias of 1 there (Gers 2000, Jozefowicz 2015) is what `rnncore.init.forget_bias` sets.
 
@@ -305,9 +305,7 @@ def make_layer(cell: str, input_size: int, hidden_size: int, **options):
     >>> layer.parameters["bias_ih_l0"][2:4].tolist()
     [1.0, 1.0]
     """
-    if cell not in CELLS:
-        raise ValueError(f"cell: got {cell!r}, expected one of {', '.join(CELLS)}")
-    described = CELLS[cell]
+    described = named(cell)
     layer = layer_class(described.mode)(input_size, hidden_size, **described.options, **options)
     return forget_bias(layer, 1.0) if described.gated and layer.bias else layer
 

@@ -180,7 +180,7 @@ def test_a_gate_that_keeps_starts_at_one():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: make_layer("elman", 2, 3), "cell: got 'elman', expected one of rnn-tanh"),
+        (lambda: make_layer("elman", 2, 3), "cell: got 'elman', expected one of 'rnn', 'gru', 'lstm', 'rnn-tanh'"),
         (
             lambda: SequenceModel(None, rc.GRU(2, 3), Linear(4, 2)),
             "head: got in_features=4, expected 3",

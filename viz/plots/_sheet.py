@@ -136,11 +136,13 @@ def draw_cell(sheet: Sheet) -> None:
     if cell.draw is not None:
         cell.draw(sheet)
         return
-    for height, state in zip((5.2, 3.9), reversed(cell.states), strict=False):
-        sheet.belt(height, f"{state}0", state)
-    places = np.linspace(2.4, 7.6, max(2, len(cell.gates)))
-    for x, gate in zip(places, cell.slots, strict=False):
+    y = 6.5
+    for state in reversed(cell.states):
+        y -= 1.4
+        sheet.belt(y, f"{state}0", state)
+    places = np.linspace(2.4, 7.6, len(cell.gates))
+    for x, gate in zip(places, cell.slots, strict=True):
         sheet.gate(x, 2.2, gate)
         sheet.arrow((x, 1.2), (x, 2.2 - HEIGHT / 2))
-        sheet.arrow((x, 2.2 + HEIGHT / 2), (x, 5.4 - 1.3 * len(cell.states)))
-    sheet.inputs(places[-1])
+        sheet.arrow((x, 2.2 + HEIGHT / 2), (x, y - 0.15))
+    sheet.inputs(max(places, default=1.6))

@@ -206,6 +206,20 @@ def first(mode: str) -> Description:
     return next(cell for cell in _BY_KERNEL.values() if cell.mode == mode)
 
 
+def named(name: str) -> Description:
+    """A cell by its name, or by its mode in small letters or large ones: "rnn-relu", "gru", "LSTM".
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    found = {mode.lower(): first(mode) for mode in modes()} | CELLS
+    if not isinstance(name, str) or name.lower() not in found:
+        raise ValueError(f"cell: got {name!r}, expected one of {', '.join(map(repr, found))}")
+    return found[name.lower()]
+
+
 def find(mode: str, **options: Any) -> Description:
     """The cell of a mode that some options choose, the first that fits.
 

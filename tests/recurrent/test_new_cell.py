@@ -55,5 +55,6 @@ def test_it_is_everywhere(project):
 def test_the_command_knows_it(project):
     text = project / "text.txt"
     text.write_text("the cat sat on the mat. " * 400)
-    run(project, "-m", "rnncore.command.cli", "train", text, "--cell", "mgu", "--hidden", "8", "--steps", "3", "--out", "m")
-    assert len(run(project, "-m", "rnncore.command.cli", "sample", "m", "--length", "20")) == 21
+    command = "-m", "rnncore.command.cli"
+    run(project, *command, "train", text, "--cell", "mgu", "--hidden", "8", "--steps", "3", "--out", "m")
+    assert len(run(project, *command, "sample", "m", "--length", "20")) == 21

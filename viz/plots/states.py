@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import style
-from .._tapes import is_gated, state_names
+from .._tapes import STATES, is_gated, part_of, state_names
 from ._draw import axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
 
 __all__ = ["plot_states"]
@@ -46,14 +46,18 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
     length = row_length(tape, row)
     values = {n: tape[n][:length, row] for n in names}
     sigmoid = getattr(tape.layer, "nonlinearity", None) == "sigmoid"  # between 0 and 1, as a gate
-    norms = {p: signed_norm(*(v for n, v in values.items() if n.endswith(p))) for p in "hc"}
+    norms = {
+        part: signed_norm(*(v for name, v in values.items() if part_of(name) == part))
+        for part in STATES
+    }
     parts = []
     for name, value in values.items():
         units = units_of(tape, name, order)
         colours = style.GATES if sigmoid else style.SIGNED
-        parts.append((name, value[:, units], colours, gate_norm() if sigmoid else norms[name[-1]]))
+        norm = gate_norm() if sigmoid else norms[part_of(name)]
+        parts.append((name, value[:, units], colours, norm))
     images = bands(ax, parts, tokens=tokens)
-    kinds = [name[-1] for name in names]
+    kinds = [part_of(name) for name in names]
     firsts = sorted(kinds.index(kind) for kind in set(kinds))
     colour_bars(ax, [images[i] for i in firsts], [kinds[i] for i in firsts])
     how = ""

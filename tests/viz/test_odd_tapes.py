@@ -48,6 +48,23 @@ def test_the_layout_of_the_input_changes_nothing(cell, bidirectional, rng):
         np.testing.assert_allclose(value, expected[name], rtol=1e-10, atol=1e-13, err_msg=name)
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_one_sequence_starts_where_it_is_told(cell, rng):
+    """The initial state of one sequence, (layers, H), is that of a batch of one, (layers, 1, H)."""
+    layer = make(cell, 3, 4, num_layers=2, dtype="float64")
+    x, parts = rng.normal(size=(6, 3)), rng.normal(size=(2, 2, 4))
+
+    def found(x, *parts):
+        state = parts if cell == "lstm" else parts[0]
+        yield viz.omission(layer, x, state=state)
+        yield viz.context_cut(layer, x, lambda y: y.sum(-1), state=state)[1]
+        yield viz.lyapunov_spectrum(layer, x, state=state)
+        yield viz.integrated_gradients(layer, x, np.ones((*x.shape[:-1], 4)), state=state).value
+
+    for one, batch in zip(found(x, *parts), found(x[:, None], *parts[:, :, None]), strict=True):
+        np.testing.assert_array_equal(one, batch)
+
+
 @pytest.mark.parametrize(("T", "B"), [(0, 2), (3, 0), (0, 0)])
 def test_nothing_to_measure(T, B):
     layer = make("lstm", 3, 4)

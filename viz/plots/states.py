@@ -54,7 +54,8 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
     for name, value in values.items():
         units = units_of(tape, name, order)
         colours = style.GATES if sigmoid else style.SIGNED
-        parts.append((name, value[:, units], colours, gate_norm() if sigmoid else norms[part_of(name)]))
+        norm = gate_norm() if sigmoid else norms[part_of(name)]
+        parts.append((name, value[:, units], colours, norm))
     images = bands(ax, parts, tokens=tokens)
     kinds = [part_of(name) for name in names]
     firsts = sorted(kinds.index(kind) for kind in set(kinds))

@@ -17,7 +17,16 @@ import math
 
 import numpy as np
 
-from .._tapes import as_parts, gradient, is_reverse, layers, valid_steps, weight_name
+from .._tapes import (
+    as_parts,
+    gradient,
+    is_reverse,
+    layer_of,
+    layers,
+    part_of,
+    valid_steps,
+    weight_name,
+)
 from .moment import Hit, lead_up, numbers, where
 from .watch import Watch
 
@@ -197,7 +206,8 @@ def _first(entries, moment):
     )
     if len(before):
         sentence += f"; just before it: {numbers(before)}"
-    layer, _, gate = name.removeprefix("grad ").rpartition(".")
+    place = name.removeprefix("grad ")
+    layer, gate = layer_of(place), part_of(place)
     return Hit(
         "NaN",
         moment.update,

@@ -1,5 +1,6 @@
 """One step of a recurrent net, with torch's names for a cell's weights."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,17 @@ LEAN = 5_000_000
 
 
 class Cell(Module):
-    """What the three cells share: a layer of one step, which has the weights."""
+    """What all cells share: a layer of one step, which has the weights."""
 
-    _fixed = frozenset({"input_size", "hidden_size", "bias", "mode"})
+    _fixed = frozenset({"input_size", "hidden_size", "bias", "mode", "cell"})
 
     def __init__(self, layer):
         super().__init__(layer.dtype)
         self._layer = layer
         self.input_size, self.hidden_size, self.bias = layer.input_size, layer.hidden_size, layer.bias
-        self.mode = layer.mode
+        self.mode, self.cell = layer.mode, layer.cell
         self._two = len(layer.cell.states) == 2
-        self._work = sum(len(weight) * weight.shape[1] for weight in layer._parameters.values() if weight.ndim == 2)
+        self._work = sum(math.prod(shape) for shape in layer.structure.shapes.values() if len(shape) == 2)
         self._steps = None              # the engine's, for the weights and the number of rows of the last step
 
     def owned(self):
@@ -98,7 +99,7 @@ class Cell(Module):
                 raise ValueError(f"{name}: got shape {part.shape}, expected {expected}")
             return part[None]
 
-        names = self._layer.cell.states
+        names = self.cell.states
         if state is None or len(names) == 1:
             return x[None], stacked(names[0], state)
         if not isinstance(state, tuple | list) or len(state) != len(names):

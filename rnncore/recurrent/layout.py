@@ -55,10 +55,6 @@ class Layout:
             return sequences[..., 0, :]
         return sequences.swapaxes(-3, -2) if self.batch_first else sequences
 
-    def last_step(self, sequences: np.ndarray) -> np.ndarray:
-        """(…, B, F), or (…, F): the last step of sequences as the caller has them."""
-        return sequences[..., -1, :] if self.batch_first or not self.batched else sequences[..., -1, :, :]
-
     def states(self, parts):
         """(…, layers·directions, B, H) of every state as a caller gets them: an array, or a tuple of several."""
         found = tuple(part if self.batched else part[..., 0, :] for part in parts)

@@ -21,8 +21,6 @@ def test_there_and_back(batch_first, given, leading, rng):
     t, b = 3, 1 if layout.batched else 0
     at = (b, t) if given == (B, T, F) else (t, b) if layout.batched else (t,)
     np.testing.assert_array_equal(inside[..., t, b, :], sequences[(..., *at, slice(None))])
-    last = layout.last_step(sequences)
-    np.testing.assert_array_equal(inside[..., -1, :, :], last if layout.batched else last[..., None, :])
 
 
 def test_states(rng):

@@ -103,6 +103,16 @@ def as_array(value, name):
                         "expected an array of real numbers") from None
 
 
+def as_indices(values, name):
+    """An integer array; floats and booleans are refused."""
+    array = as_array(values, name)
+    if array.size == 0 and array.dtype.kind == "f":         # np.asarray([]) is float
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: got {array.dtype}, expected integers")
+    return array
+
+
 def as_flag(value, name):
     """True or False."""
     if not isinstance(value, bool | np.bool_):

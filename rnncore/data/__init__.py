@@ -10,12 +10,13 @@ ragged   sequences of unequal length as one array
 
 from rnncore.data.ragged import buckets, pad
 from rnncore.data.text import Alphabet, Corpus, TextError
-from rnncore.data.windows import Batches, Window, batches, fingerprint
+from rnncore.data.windows import Batches, LazyWindows, Window, batches, fingerprint
 
 __all__ = [
     "Alphabet",
     "Batches",
     "Corpus",
+    "LazyWindows",
     "TextError",
     "Window",
     "batches",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnncore._checks import as_probability
+from rnncore._checks import as_indices, as_probability
 
 
 class TextError(ValueError):
@@ -75,7 +75,7 @@ class Alphabet:
 
     def decode(self, tokens) -> str:
         """The text of an array or a list of tokens."""
-        return _from_code_points(self._codes[np.asarray(tokens, np.int64)])
+        return _from_code_points(self._codes[as_indices(tokens, "tokens")])
 
     def __repr__(self) -> str:
         return f"Alphabet({self.symbols!r})"

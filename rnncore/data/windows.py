@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,6 +12,8 @@ import numpy as np
 from rnncore._checks import Fixed, as_size
 
 from .text import TextError
+
+WINDOW = "(x, targets) or (x, targets, lengths)"
 
 
 class Window(NamedTuple):
@@ -26,7 +28,8 @@ class Window(NamedTuple):
     lengths : integer array (B,), optional
         Steps of each row; None where all rows are full.
     counted : boolean array, optional
-        What is part of the loss besides `lengths`: a step, or one value of the targets.
+        True where a step, or one value of the targets, is part of the loss; None: all steps inside
+        `lengths`.
     fresh : boolean array (B,), optional
         Rows that begin here: their state is zero before the first step, whatever was before.
 
@@ -45,6 +48,53 @@ class Window(NamedTuple):
     lengths: np.ndarray | None = None
     counted: np.ndarray | None = None
     fresh: np.ndarray | None = None
+
+
+def as_window(window, name: str) -> Window:
+    """One of some windows, refused unless it has two or three parts or is a `Window`."""
+    if isinstance(window, Window):
+        return window
+    if not isinstance(window, (tuple, list)) or len(window) not in (2, 3):
+        size = f" of {len(window)}" if isinstance(window, (tuple, list)) else ""
+        raise TypeError(f"{name}: got a {type(window).__name__}{size}, expected {WINDOW}, a tuple, or a Window")
+    return Window(*window)
+
+
+def as_windows(windows: Sequence, name: str) -> Sequence:
+    """`windows`, refused where there are none, or where they cannot be counted."""
+    counted = hasattr(windows, "__len__") and hasattr(windows, "__getitem__")
+    if not counted or isinstance(windows, (str, bytes, Mapping)):
+        raise TypeError(
+            f"{name}: got {type(windows).__name__}, expected a sequence of {WINDOW}; make a list of what "
+            "can be gone through once"
+        )
+    if not len(windows):
+        raise ValueError(f"{name}: got none, expected at least one {WINDOW}")
+    if isinstance(windows, (list, tuple)):  # others may compute it, or draw it at random
+        as_window(windows[0], f"{name}[0]")
+    return windows
+
+
+class LazyWindows(Sequence):
+    """Windows that are made when they are asked for, by ``make(plan[i])``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore.data import LazyWindows
+    >>> windows = LazyWindows(lambda n: (np.full((3, 2), n), np.zeros((3, 2), int)), range(10**6))
+    >>> len(windows), windows[70][0][0, 0].item()
+    (1000000, 70)
+    """
+
+    def __init__(self, make: Callable, plan: Sequence):
+        self._make, self._plan = make, plan
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __getitem__(self, index):
+        return self._make(self._plan[index])
 
 
 class Batches(Fixed, Sequence):

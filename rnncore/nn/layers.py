@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncore._checks import as_array, as_flag, as_probability, as_real, as_seed, as_size
+from rnncore._checks import as_array, as_flag, as_indices, as_probability, as_real, as_seed, as_size
 from rnncore.module import LOCK, Module, Packed
 from rnncore.nn.product import outer, rows_times
-from rnncore.nn.record import Record, as_indices
+from rnncore.nn.record import Record
 from rnncore.recurrent.tape import Gradients
 
 

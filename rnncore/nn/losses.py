@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncore._checks import as_lengths
-from rnncore.nn.record import as_indices
+from rnncore._checks import as_array, as_indices, as_lengths
 
 
 def cross_entropy(
@@ -41,17 +40,24 @@ def cross_entropy(
     >>> round(loss / math.log(2), 6), grad.tolist()
     (2.0, [[0.25, 0.25, 0.25, -0.75], [0.0, 0.0, 0.0, 0.0]])
     """
+    return mean_nll(logits, targets, ignore_index, mask, lengths)[:2]
+
+
+def mean_nll(
+    logits, targets, ignore_index: int = -100, mask=None, lengths=None
+) -> tuple[float, np.ndarray, int]:
+    """`cross_entropy`, and how many steps count."""
     nll, grad, counted = _softmax_nll(logits, targets, ignore_index, mask, lengths)
     count = int(counted.sum())
     if count == 0:
-        return 0.0, np.zeros_like(grad)
+        return 0.0, np.zeros_like(grad), 0
     classes = np.where(counted, targets, 0)[..., None]
     at_target = np.take_along_axis(grad, classes, axis=-1) - 1
     np.put_along_axis(grad, classes, at_target, axis=-1)  # p − onehot
     grad *= grad.dtype.type(1 / count)
     if count < counted.size:
         grad[~counted] = 0
-    return float(nll.sum(dtype=np.float64)) / count, grad
+    return float(nll.sum(dtype=np.float64)) / count, grad, count
 
 
 def token_nll(logits, targets, ignore_index: int = -100, mask=None, lengths=None) -> np.ndarray:
@@ -97,6 +103,32 @@ def mse(pred, target, mask=None, lengths=None) -> tuple[float, np.ndarray]:
     >>> loss, grad.tolist()
     (1.0, [[2.0], [0.0]])
     """
+    return mean_square(pred, target, mask, lengths)[:2]
+
+
+def mean_square(pred, target, mask=None, lengths=None) -> tuple[float, np.ndarray, int]:
+    """`mse`, and how many values count."""
+    error, counted = _errors(pred, target, mask, lengths)
+    count = int(counted.sum())
+    loss = float(np.square(error, dtype=np.float64).sum()) / max(count, 1)
+    error *= error.dtype.type(2 / max(count, 1))
+    return loss, error, count
+
+
+def summed_nll(logits, targets, mask=None) -> tuple[float, int]:
+    """The sum of `token_nll` over the steps that count, and how many they are."""
+    nll, _, counted = _softmax_nll(logits, targets, -100, mask, None)
+    return float(nll.sum(dtype=np.float64)), int(counted.sum())
+
+
+def summed_squares(pred, target, mask=None) -> tuple[float, int]:
+    """The sum of the squared errors of the values that count, and how many they are."""
+    error, counted = _errors(pred, target, mask, None)
+    return float(np.square(error, dtype=np.float64).sum()), int(counted.sum())
+
+
+def _errors(pred, target, mask, lengths) -> tuple[np.ndarray, np.ndarray]:
+    """``(pred − target, counted)`` of every value; the error is 0 where one does not count."""
     pred = _floating(pred, "pred")
     target = np.asarray(target)
     if target.shape != pred.shape:
@@ -107,12 +139,9 @@ def mse(pred, target, mask=None, lengths=None) -> tuple[float, np.ndarray]:
     else:
         steps = _counted(pred.shape[:-1], mask, lengths)
         counted = np.broadcast_to(steps[..., None], pred.shape)
-    count = int(counted.sum())
     error = np.zeros_like(pred)
     np.subtract(pred, target, out=error, where=counted, casting="same_kind")
-    loss = float(np.square(error, dtype=np.float64).sum()) / max(count, 1)
-    error *= pred.dtype.type(2 / max(count, 1))
-    return loss, error
+    return error, counted
 
 
 def length_mask(lengths, steps: int, *, batch_first: bool = False) -> np.ndarray:
@@ -175,7 +204,7 @@ def _counted(shape: tuple[int, ...], mask, lengths) -> np.ndarray:
 
 
 def _boolean(mask) -> np.ndarray:
-    mask = np.asarray(mask)
+    mask = as_array(mask, "mask")
     if mask.dtype != bool:
         raise TypeError(f"mask: got {mask.dtype}, expected booleans, True where a step counts")
     return mask

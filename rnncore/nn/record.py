@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnncore._checks import as_array, as_real
+from rnncore._checks import as_real
 from rnncore.module import Module
 from rnncore.recurrent.tape import Gradients
 
@@ -45,13 +45,3 @@ class Record:
                 "the shape of .output"
             )
         return self._adjoint(grad)
-
-
-def as_indices(values, name: str) -> np.ndarray:
-    """`values` as an integer array; floats and booleans are refused."""
-    array = as_array(values, name)
-    if array.size == 0 and array.dtype.kind == "f":  # np.asarray([]) is float
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: got {array.dtype}, expected integers")
-    return array

@@ -6,18 +6,23 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from rnncore._checks import as_seed
+from rnncore._checks import as_array, as_seed
 from rnncore.init import forget_bias
 from rnncore.io.fields import Field, named_errors
 from rnncore.module import LOCK, Module
 from rnncore.nn.layers import Dropout, Embedding, Linear
-from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
+from rnncore.nn.losses import length_mask, mean_nll, mean_square, summed_nll, summed_squares
+from rnncore.nn.readout import READOUTS, read_out
 from rnncore.recurrent.descriptions import choices, modes, named
 from rnncore.recurrent.layers import layer_class
 from rnncore.recurrent.structure import Structure
 from rnncore.recurrent.tape import Gradients
 
-LOSSES: dict[str, Callable] = {"cross_entropy": cross_entropy, "mse": mse}
+# Of each loss, its mean with the gradient, and its sum; both with how many steps or values count.
+LOSSES: dict[str, tuple[Callable, Callable]] = {
+    "cross_entropy": (mean_nll, summed_nll),
+    "mse": (mean_square, summed_squares),
+}
 # What a configuration says of a layer of any class, each with its check.
 LAYER_OPTIONS: dict[str, Callable[[Field], object]] = {
     "input_size": lambda field: field.whole(1),
@@ -31,7 +36,7 @@ LAYER_OPTIONS: dict[str, Callable[[Field], object]] = {
 
 
 class SequenceModel(Module):
-    """Tokens or real vectors in, one prediction a step out; the state is the caller's to carry.
+    """Tokens or real vectors in, predictions out; the state is the caller's to carry.
 
     Parameters
     ----------
@@ -43,6 +48,9 @@ class SequenceModel(Module):
     dropout : Dropout, optional
         Between layer and head, in training.
     loss : {"cross_entropy", "mse"}
+    readout : {"steps", "last", "mean"}
+        What the head reads: the output of every step, for a prediction a step, (T, B, O); or, for
+        one a sequence, (B, O), the state after its last step, or the mean of its outputs.
 
     Notes
     -----
@@ -63,7 +71,7 @@ class SequenceModel(Module):
     True
     """
 
-    _fixed = frozenset({"embedding", "layer", "dropout", "head", "loss_name"})
+    _fixed = frozenset({"embedding", "layer", "dropout", "head", "loss_name", "readout"})
 
     def __init__(
         self,
@@ -73,6 +81,7 @@ class SequenceModel(Module):
         *,
         dropout: Dropout | None = None,
         loss: str = "cross_entropy",
+        readout: str = "steps",
     ):
         super().__init__(layer.dtype)
         features = layer.hidden_size * layer.directions
@@ -87,8 +96,10 @@ class SequenceModel(Module):
             )
         if loss not in LOSSES:
             raise ValueError(f"loss: got {loss!r}, expected one of {sorted(LOSSES)}")
+        if readout not in READOUTS:
+            raise ValueError(f"readout: got {readout!r}, expected one of {', '.join(READOUTS)}")
         self.embedding, self.layer, self.dropout, self.head = embedding, layer, dropout, head
-        self.loss_name = loss
+        self.loss_name, self.readout = loss, readout
         modules = {"embedding": embedding, "layer": layer, "dropout": dropout, "head": head}
         self._modules = {name: module for name, module in modules.items() if module is not None}
 
@@ -99,7 +110,8 @@ class SequenceModel(Module):
             if self.embedding is not None:
                 x = self.embedding(x)
         y, state = self.layer.call_on(layer, x, state, lengths)
-        return self.head.call_on(head, y), state
+        read, _ = read_out(self.readout, self.layer, y, state, lengths)
+        return self.head.call_on(head, read), state
 
     forward = __call__
 
@@ -122,32 +134,48 @@ class SequenceModel(Module):
                 embedded = self.embedding.record(x)
                 x = embedded.output
         tape = self.layer.record_on(layer, x, state, lengths, train=train)
-        kept = None if self.dropout is None else self.dropout.record(tape.output, train=train)
-        predicted = self.head.record_on(head, tape.output if kept is None else kept.output)
-        return SequenceRecord(embedded, tape, kept, predicted)
+        read, spread = read_out(self.readout, self.layer, tape.output, tape.state, lengths)
+        kept = None if self.dropout is None else self.dropout.record(read, train=train)
+        predicted = self.head.record_on(head, read if kept is None else kept.output)
+        return SequenceRecord(embedded, tape, spread, kept, predicted)
 
-    def loss(self, prediction, targets, lengths=None) -> tuple[float, np.ndarray]:
-        """The loss and ∂loss/∂prediction, over the steps inside `lengths`."""
-        mask = self._inside(prediction, lengths)
-        return LOSSES[self.loss_name](prediction, targets, mask=mask)
+    def loss(self, prediction, targets, lengths=None, counted=None) -> tuple[float, np.ndarray]:
+        """The mean loss and ∂loss/∂prediction, over the steps inside `lengths` or what is `counted`.
 
-    def step_losses(self, prediction, targets, lengths=None) -> tuple[np.ndarray, int]:
-        """The loss of every step, 0 where one does not count, and how many count.
-
-        Cross-entropy in nats; squared error as the mean over the features of a step.
+        `counted` are booleans, True where a step is part of the loss or, of squared error, a value.
         """
-        mask = self._inside(prediction, lengths)
-        if self.loss_name == "cross_entropy":
-            counted = np.not_equal(targets, -100) & mask
-            return token_nll(prediction, targets, mask=mask), int(counted.sum())
-        error = np.where(mask[..., None], prediction - targets, 0)
-        return np.square(error).mean(axis=-1), int(mask.sum())
+        return self.mean_loss(prediction, targets, lengths, counted)[:2]
 
-    def _inside(self, prediction, lengths) -> np.ndarray:
-        if lengths is None:
-            return np.ones(prediction.shape[:-1], bool)
+    def mean_loss(
+        self, prediction, targets, lengths=None, counted=None
+    ) -> tuple[float, np.ndarray, int]:
+        """`loss`, and how many steps or, of squared error, values it is the mean of."""
+        mean, _ = LOSSES[self.loss_name]
+        return mean(prediction, targets, mask=self._mask(prediction.shape, lengths, counted))
+
+    def summed_loss(self, prediction, targets, lengths=None, counted=None) -> tuple[float, int]:
+        """The sum of the loss over what counts, and how many that are.
+
+        Cross-entropy in nats, of steps; squared error of values.
+        """
+        _, summed = LOSSES[self.loss_name]
+        return summed(prediction, targets, mask=self._mask(prediction.shape, lengths, counted))
+
+    def _mask(self, shape: tuple[int, ...], lengths, counted) -> np.ndarray:
+        """Of a prediction's shape: booleans, True where a step or a value is part of the loss."""
+        steps = shape[:-1]
+        if counted is not None:
+            counted = as_array(counted, "counted")
+            if counted.dtype != bool or counted.shape not in (steps, shape):
+                raise ValueError(
+                    f"counted: got {counted.dtype} values of shape {counted.shape}, expected booleans "
+                    f"{steps} or {shape}, True where something counts"
+                )
+            return counted
+        if lengths is None or self.readout != "steps":
+            return np.ones(steps, bool)
         first = self.layer.batch_first
-        return length_mask(lengths, prediction.shape[1 if first else 0], batch_first=first)
+        return length_mask(lengths, steps[1 if first else 0], batch_first=first)
 
     def loss_and_grads(self, x, targets, state=None, lengths=None, *, train: bool = True):
         """One window of truncated BPTT.
@@ -176,6 +204,7 @@ class SequenceModel(Module):
             "head_bias": self.head.bias,
             "dropout": None if self.dropout is None else self.dropout.p,
             "loss": self.loss_name,
+            "readout": self.readout,
         }
 
     @classmethod
@@ -206,7 +235,7 @@ class SequenceModel(Module):
         return model
 
     @classmethod
-    def _build(cls, cell, layer, dtype, num_embeddings, outputs, head_bias, dropout, loss):
+    def _build(cls, cell, layer, dtype, num_embeddings, outputs, head_bias, dropout, loss, readout):
         recurrent = layer_class(cell)(**layer, dtype=dtype, seed=0)
         rows, features = num_embeddings, recurrent.hidden_size * recurrent.directions
         return cls(
@@ -215,6 +244,7 @@ class SequenceModel(Module):
             Linear(features, outputs, head_bias, dtype=dtype, seed=0),
             dropout=None if dropout is None else Dropout(dropout, seed=0),
             loss=loss,
+            readout=readout,
         )
 
     def astype(self, dtype) -> SequenceModel:
@@ -227,9 +257,9 @@ class SequenceModel(Module):
 class SequenceRecord:
     """One recorded pass of a `SequenceModel`; `tape` is the recurrent layer's."""
 
-    def __init__(self, embedded, tape, kept, predicted):
+    def __init__(self, embedded, tape, spread, kept, predicted):
         self.tape, self.output, self.state = tape, predicted.output, tape.state
-        self._embedded, self._kept, self._predicted = embedded, kept, predicted
+        self._embedded, self._spread, self._kept, self._predicted = embedded, spread, kept, predicted
 
     def backward(self, grad_output) -> Gradients:
         """∂L/∂prediction in; every parameter's gradient, the initial state's and the input's out.
@@ -238,7 +268,7 @@ class SequenceRecord:
         """
         head = self._predicted.backward(grad_output)
         grad = head.input if self._kept is None else self._kept.backward(head.input).input
-        layer = self.tape.backward(grad)
+        layer = self.tape.backward(*self._spread(grad))
         parameters = _prefixed("layer", layer.parameters) | _prefixed("head", head.parameters)
         if self._embedded is None:
             return Gradients(layer.input, layer.state, parameters)
@@ -248,9 +278,12 @@ class SequenceRecord:
 
 
 def read_config(config: Field) -> dict:
-    """A model's `config`, every value of it checked."""
+    """A model's `config`, every value of it checked.
+
+    One without "readout", as files had it before there were others, is of "steps".
+    """
     config.only(
-        ("cell", "layer", "dtype", "num_embeddings", "outputs", "head_bias", "dropout", "loss")
+        ("cell", "layer", "dtype", "num_embeddings", "outputs", "head_bias", "dropout", "loss", "readout")
     )
     cell, layer = config["cell"].text(modes()), config["layer"]
     checks = LAYER_OPTIONS | {name: _check_of(values) for name, values in choices(cell).items()}
@@ -267,6 +300,7 @@ def read_config(config: Field) -> dict:
         "head_bias": config["head_bias"].flag(),
         "dropout": None if dropout is None else dropout.number(0, 1),
         "loss": config["loss"].text(LOSSES),
+        "readout": config["readout"].text(READOUTS) if "readout" in config else READOUTS[0],
     }
 
 

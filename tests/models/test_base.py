@@ -9,10 +9,10 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from rnncore import models
+from rnncore._progress import progress_bar
 from rnncore.data import Alphabet
 from rnncore.io.safetensors import DamagedFileError, save_arrays
 from rnncore.models import AutoRegressive, Markov, NotFittedError
-from rnncore.models.interface.base import progress_bar
 from rnncore.models.interface.sequences import as_list, as_real
 
 RNG = np.random.default_rng(3)

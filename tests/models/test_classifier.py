@@ -66,8 +66,8 @@ def test_gradients_equal_finite_differences(cell, readout, symbols):
     model = SequenceClassifier(cell, 5, num_layers=2, epochs=1, valid_fraction=0, readout=readout,
                                dtype="float64", seed=0).fit(x, y)
     network = model.network_
-    output, backward = model._record(x)
-    grads = backward(model._loss_of(output, y)[1])
+    inputs, ends = model._feed.whole(x)
+    _, grads, _ = network.loss_and_grads(inputs, y, None, ends)
     assert grads.keys() == network.parameters.keys()
     h = 1e-5  # truncation h², rounding 1e-16/h
     for name, grad in grads.items():
@@ -76,7 +76,7 @@ def test_gradients_equal_finite_differences(cell, readout, symbols):
         for step in (h, -h):
             with network.writable() as weights:
                 weights[name][at] += step
-            losses.append(model._loss_of(model._answers(x), y)[0])
+            losses.append(network.loss(model._answers(x), y)[0])
             with network.writable() as weights:
                 weights[name][at] -= step
         assert (losses[0] - losses[1]) / (2 * h) == pytest.approx(grad[at], abs=1e-8)

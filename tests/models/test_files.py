@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 from crafted import changed, changed_arrays, read, save_crafted
+from support import same_bits
 
 from rnncore import models
 from rnncore.io.fields import DamagedFileError
@@ -189,7 +190,7 @@ CASES = {
     "a matrix that is no covariance": (
         "Switching", set_array("state.values.covars_", -np.ones((2, 2, 2))), "not symmetric positive"),
     "large units": ("Recurrent", lambda a, h: set_config(h, "hidden_size", 8000), "head.weight has shape"),
-    "other symbols": ("Recurrent", set_state("alphabet_", "abc"), "config is a dict of 8, expected 4 in"),
+    "other symbols": ("Recurrent", set_state("alphabet_", "abc"), "config is a dict of 9, expected 4 in"),
     "a deviation of 0": (
         "Recurrent of numbers", set_array("state.scale_", np.zeros(2)), "scale_ is .*deviations above 0"),
     "losses that are none": (
@@ -228,6 +229,37 @@ def test_what_does_not_fit_is_named(tmp_path, name):
     assert str(path) in str(caught.value)
     if "holds a" not in message:
         assert type(caught.value) is DamagedFileError
+
+
+@pytest.mark.parametrize("kind", ["Recurrent", "Recurrent of numbers", "Classifier", "Classifier of numbers"])
+@pytest.mark.parametrize("readout", ["last", "mean"])
+def test_networks_from_before_they_had_a_readout(tmp_path, kind, readout):
+    """Their files said "cross_entropy" of all, and nothing of the readout but in the settings."""
+    model, path = FITTED[kind](), tmp_path / "m.safetensors"
+    if kind.startswith("Classifier"):
+        model.readout = readout
+        model.fit(["ab", "ba"] * 4, [0, 1] * 4) if model.task_ == "label" else model.fit(
+            list(SERIES.reshape(10, 8, 2)), RNG.normal(size=10))
+
+    def older(arrays, head):
+        network = dict(map(tuple, dict(map(tuple, head["state"]["dict"]))["network_"]["dict"]))
+        pairs = network["config"]["dict"]
+        pairs[:] = [[name, "cross_entropy" if name == "loss" else value] for name, value in pairs if name != "readout"]
+
+    crafted(path, model, older)
+    again = models.load(path)
+    same_bits(again.network_.state_dict(), model.network_.state_dict())
+    for one, other in zip(use(again), use(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert again.network_.config == model.network_.config
+    assert again.network_.readout == getattr(model, "readout", "steps")
+
+
+def test_a_network_of_another_readout_is_refused(tmp_path):
+    path = tmp_path / "m.safetensors"
+    crafted(path, FITTED["Classifier"](), set_param("readout", "mean"))
+    with pytest.raises(DamagedFileError, match="expected the loss cross_entropy and the readout mean"):
+        models.load(path)
 
 
 def test_models_that_others_write_are_loaded_too(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from rnncore import models
 from rnncore.models import Recurrent
 from rnncore.models.networks import recurrent as module
-from rnncore.models.networks.feed import RealFeed, SymbolFeed, lanes, windows
+from rnncore.models.networks.feed import RealFeed, SymbolFeed, lanes, spans
 
 TEXT = "the cat sat on the mat. the dog sat on the log. " * 30
 RAGGED = [np.arange(n) % 4 for n in (0, 1, 2, 3, 40, 0, 7, 25)]
@@ -42,14 +42,16 @@ def real(waves):
 def test_windows_hand_over_every_step_once_after_its_predecessor():
     arrays = [np.arange(n) + 100 * k for k, n in enumerate((0, 1, 2, 3, 40, 0, 7, 25))]
     lengths = [len(a) for a in arrays]
-    feed = SymbolFeed(1000)
-    queues = lanes(lengths, 3, np.random.default_rng(0).permutation(8))
+    feed, order = SymbolFeed(1000), np.random.default_rng(0).permutation(8)
+    windows = feed.windows(arrays, 3, 5, order)
+    plan = list(spans(lengths, lanes(lengths, 3, order), 5))
+    assert len(windows) == len(plan)
     seen = {k: [] for k in range(8)}
-    for window in windows(lengths, queues, 5):
-        x, target, counted, ends = feed.batch(arrays, window)
-        assert len(window) == 3
-        for row, (item, begin, end) in enumerate(window):
+    for places, (x, target, ends, counted, fresh) in zip(plan, windows, strict=True):
+        assert len(places) == 3
+        for row, (item, begin, end) in enumerate(places):
             assert counted[:, row].sum() == ends[row] == end - begin <= 5
+            assert fresh[row] == (begin == 0)
             seen[item] += list(zip(x[: ends[row], row].tolist(), target[: ends[row], row].tolist(),
                                    strict=True))
             if begin < end and begin > 0:
@@ -69,7 +71,7 @@ def test_lanes_are_of_like_length():
 def test_real_values_go_in_standardised_with_flags():
     a = np.array([[1.0, 10.0], [3.0, np.nan], [np.nan, 30.0]])
     feed = RealFeed.learn([a], flags=True, dtype="float64")
-    x, target, counted, _ = feed.batch([a], [(0, 0, 3)])
+    x, target, _, counted, _ = feed.batch([a], [(0, 0, 3)])
     np.testing.assert_allclose(x[:, 0], [[0, 0, 0, 0], [-1, -1, 1, 1], [1, 0, 1, 0]])
     np.testing.assert_array_equal(counted[:, 0], ~np.isnan(a))
     np.testing.assert_allclose(target[:, 0], [[-1, -1], [1, 0], [0, 1]])

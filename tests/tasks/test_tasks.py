@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from support import run_python
 
 from rnncore.nn import cross_entropy, mse
 from rnncore.tasks import Adding, CopyMemory, DelayedXOR, Dyck, TemporalOrder, learn
@@ -162,6 +163,21 @@ def test_learning_ends_at_its_goal_or_budget():
     assert learn(task, task.network("rnn-tanh", 4), seconds=0.05, every=10**6).updates[-1] > 0
     with pytest.raises(ValueError, match="expected a budget"):
         learn(task, task.network("gru", 4))
+
+
+def test_a_network_of_another_loss_is_refused():
+    with pytest.raises(ValueError, match="network: got one with loss 'cross_entropy', expected 'mse'"):
+        learn(Adding(5), Dyck(4).network("gru", 3), updates=1)
+
+
+def test_learning_needs_no_models():
+    """Rooms are imported downwards."""
+    run_python("""
+import sys
+from rnncore.tasks import Dyck, learn
+learn(Dyck(4), Dyck(4).network("gru", 3), updates=1, tested=4)
+assert not [name for name in sys.modules if name.startswith("rnncore.models")]
+""")
 
 
 @pytest.mark.parametrize(("make", "name"), [

@@ -15,8 +15,9 @@ from __future__ import annotations
 import numpy as np
 
 from rnncore._checks import as_seed, as_size
+from rnncore._progress import progress_bar
 from rnncore.io.fields import named_errors
-from rnncore.models.interface.base import KIND_NAMES, SequenceModelBase, check_fitted, check_option, progress_bar
+from rnncore.models.interface.base import KIND_NAMES, SequenceModelBase, check_fitted, check_option
 from rnncore.models.interface.sequences import MISSING
 
 from .em import Rows, Workers, expect, filtered, posteriors

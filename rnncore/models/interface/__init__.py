@@ -1,7 +1,7 @@
 """What all sequence models share.
 
 base       `fit`, `log_prob`, `predict`, `sample`, `perplexity`, `score`
-estimator  settings as scikit-learn keeps them, files, progress
+estimator  settings as scikit-learn keeps them, and files
 sequences  what may be given as a sequence, and alphabets of symbols
 storage    one file format for all models
 """

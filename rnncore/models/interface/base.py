@@ -25,12 +25,11 @@ from .estimator import (
     check_fitted,
     check_option,
     generator,
-    progress_bar,
 )
 from .sequences import KINDS, MISSING, as_codes, as_list, as_real, guess_kind, learn_symbols, symbols_of
 
 __all__ = ["KIND_NAMES", "Gaussian", "NotFittedError", "SequenceModelBase", "SequenceReader", "check_fitted",
-           "check_option", "generator", "progress_bar"]
+           "check_option", "generator"]
 
 
 KIND_NAMES = ("kind_", "n_features_", "alphabet_")  # what `SequenceReader` has learnt

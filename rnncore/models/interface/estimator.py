@@ -42,41 +42,6 @@ def check_option(name, value, options):
     return value
 
 
-class progress_bar:
-    """``with progress_bar(progress, total, label) as bar: bar.update(1, loss=0.3)``
-
-    Parameters
-    ----------
-    progress : bool or callable
-        True shows a tqdm bar; a callable is called as
-        ``progress(done, total, info)`` after every update; False does nothing.
-    total : int
-    label : str
-    """
-
-    def __init__(self, progress, total, label):
-        self.total, self.done, self._bar = total, 0, None
-        self._call = progress if callable(progress) else None
-        if progress and self._call is None:
-            from tqdm.auto import tqdm
-            self._bar = tqdm(total=total, desc=label)
-
-    def update(self, steps=1, **info):
-        self.done += steps
-        if self._call is not None:
-            self._call(self.done, self.total, info)
-        if self._bar is not None:
-            self._bar.set_postfix(info, refresh=False)
-            self._bar.update(steps)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self._bar is not None:
-            self._bar.close()
-
-
 class Estimator:
     """Settings as scikit-learn keeps them, and files without pickle."""
 

@@ -2,6 +2,6 @@
 
 recurrent   the next element of a sequence
 classifier  a sequence to one label or number
-networks    how both are built, trained and kept in a file
-feed        sequences as the arrays that a network reads
+build       the network of both, from the settings or from a file
+feed        sequences as the windows that a network is trained on and reads
 """

@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncore.data import buckets
+from rnncore.data import LazyWindows, Window, buckets
 from rnncore.io.fields import named_errors
 from rnncore.models.interface.base import KIND_NAMES, SequenceReader, check_fitted, check_option, generator
 from rnncore.models.interface.sequences import as_list
-from rnncore.nn import cross_entropy, log_softmax, mse
+from rnncore.nn import log_softmax
 from rnncore.optim import Adam
+from rnncore.train import fit_epochs
 
+from .build import build_network, check_network, history_from, network_from, network_state, scale_from
 from .feed import RealFeed, SymbolFeed
-from .networks import (
-    build_network,
-    check_network,
-    descend,
-    history_from,
-    network_from,
-    network_state,
-    scale_from,
-    train_epochs,
-)
 
 TASKS = ("auto", "label", "number")
 READOUTS = ("last", "mean")
@@ -105,7 +97,10 @@ class SequenceClassifier(SequenceReader):
 
     # -- learning --------------------------------------------------------------------
     def fit(self, X, y, *, progress=False):
-        """Train on sequences `X` and their answers `y`, one each; returns self."""
+        """Train on sequences `X` and their answers `y`, one each; returns self.
+
+        Ctrl-C ends it by a KeyboardInterrupt, with the weights of that moment in `network_`.
+        """
         self._check_settings()
         arrays = self._read(_one_each(X))
         target = self._learn_targets(y, len(arrays))
@@ -120,14 +115,19 @@ class SequenceClassifier(SequenceReader):
         if self._real:
             feed = RealFeed.learn([arrays[i] for i in rows], self.missing == "mask", self.dtype)
             self.shift_, self.scale_ = feed.shift, feed.scale
-        outputs = len(self.classes_) if self.task_ == "label" else 1
-        self.network_ = build_network(self, self._feed, outputs, seeds[0])
-        optimiser = Adam(self.network_, self.lr)
-        self.history_ = train_epochs(
-            self.network_, lambda: self._epoch(arrays, target, rows, optimiser, rng),
-            (lambda: self._loss(arrays, target, held)) if len(held) else None,
-            epochs=self.epochs, patience=self.patience, progress=progress,
-            label=f"SequenceClassifier {self.cell}")
+        self.network_ = build_network(self, self._feed, *self._answer, seeds[0])
+        lengths = np.array([len(a) for a in arrays])
+
+        def epoch():
+            groups = buckets(lengths[rows], self.batch_size, seed=rng)
+            return self._windows(arrays, [rows[group] for group in groups], target)
+
+        valid = [held[group] for group in buckets(lengths[held], ROWS)]
+        self.history_ = fit_epochs(
+            self.network_, Adam(self.network_, self.lr), epoch, carry=False,
+            valid=self._windows(arrays, valid, target) if valid else None,
+            epochs=self.epochs, patience=self.patience, max_norm=self.max_norm or None,
+            progress=progress, label=f"SequenceClassifier {self.cell}")
         return self
 
     def _check_settings(self):
@@ -158,66 +158,28 @@ class SequenceClassifier(SequenceReader):
         return ((y - self.y_shift_) / self.y_scale_)[:, None]
 
     @property
+    def _answer(self):
+        """The network's outputs, loss and readout."""
+        if self.task_ == "label":
+            return len(self.classes_), "cross_entropy", self.readout
+        return 1, "mse", self.readout
+
+    @property
     def _feed(self):
         if self._real:
             check_fitted(self, "scale_")
             return RealFeed(self.shift_, self.scale_, self.missing == "mask", self.dtype)
         return SymbolFeed(self._alphabet.size)
 
-    def _epoch(self, arrays, target, rows, optimiser, rng):
-        """One pass over the given rows, sequences of like length together; the mean loss."""
-        lengths, total = np.array([len(arrays[i]) for i in rows]), 0.0
-        for batch in buckets(lengths, self.batch_size, seed=rng):
-            chosen = rows[batch]
-            output, backward = self._record([arrays[i] for i in chosen])
-            loss, grad = self._loss_of(output, target[chosen])
-            descend(optimiser, loss, backward(grad), self.max_norm)
-            total += loss * len(chosen)
-        return total / len(rows)
+    def _windows(self, arrays, groups, target):
+        """Whole sequences of like length together, with their targets."""
+        feed = self._feed
 
-    def _record(self, arrays):
-        """The answers ``(B, O)`` in training, and the way back to the gradients by name."""
-        feed, network = self._feed, self.network_
-        x, lengths = feed.whole(arrays)
-        embedded = network.embedding.record(x) if feed.symbols else None
-        tape = network.layer.record(embedded.output if embedded else x, lengths=lengths,
-                                    train=True)
-        read, spread = self._read_out(tape.output, tape.state, lengths)
-        kept = network.dropout.record(read, train=True) if network.dropout else None
-        answer = network.head.record(kept.output if kept else read)
+        def window(rows):
+            x, lengths = feed.whole([arrays[i] for i in rows])
+            return Window(x, target[rows], lengths)
 
-        def backward(grad):
-            head = answer.backward(grad)
-            grad_read = kept.backward(head.input).input if kept else head.input
-            layer = tape.backward(*spread(grad_read))
-            parts = {"head": head.parameters, "layer": layer.parameters}
-            if embedded:
-                parts["embedding"] = embedded.backward(layer.input).parameters
-            return {f"{part}.{name}": grad for part, grads in parts.items()
-                    for name, grad in grads.items()}
-
-        return answer.output, backward
-
-    def _read_out(self, output, state, lengths):
-        """What the head reads, ``(B, H)``, and its adjoint: the cotangents of the layer."""
-        if self.readout == "mean":
-            share = (1.0 / np.maximum(lengths, 1)).astype(output.dtype)[:, None]
-            return output.sum(axis=0) * share, lambda grad: (
-                np.broadcast_to(grad * share, output.shape), None)
-        h = state[0] if isinstance(state, tuple) else state
-
-        def spread(grad):
-            grad_h = np.zeros_like(h)
-            grad_h[-1] = grad
-            return None, (grad_h, np.zeros_like(h)) if isinstance(state, tuple) else grad_h
-
-        return h[-1], spread
-
-    def _loss_of(self, output, target):
-        return cross_entropy(output, target) if self.task_ == "label" else mse(output, target)
-
-    def _loss(self, arrays, target, rows):
-        return self._loss_of(self._answers([arrays[i] for i in rows]), target[rows])[0]
+        return LazyWindows(window, groups)
 
     def _answers(self, arrays):
         """The network's output for every sequence, ``(N, O)``."""
@@ -225,9 +187,7 @@ class SequenceClassifier(SequenceReader):
         answers = np.zeros((len(arrays), network.head.out_features), network.head.dtype)
         for rows in buckets([len(a) for a in arrays], ROWS):
             x, lengths = feed.whole([arrays[i] for i in rows])
-            output, state = network.layer(network.embedding(x) if feed.symbols else x,
-                                          lengths=lengths)
-            answers[rows] = network.head(self._read_out(output, state, lengths)[0])
+            answers[rows], _ = network(x, None, lengths)
         return answers
 
     # -- answering -------------------------------------------------------------------------
@@ -280,13 +240,12 @@ class SequenceClassifier(SequenceReader):
         self._set_kind_from(state)
         if self._real:
             scale_from(self, state)
-        self.task_, outputs = state["task_"].value, 1
+        self.task_ = state["task_"].value
         if self.task_ == "label":
             self.classes_ = _labels_from(state["classes_"])
-            outputs = len(self.classes_)
         else:
             self.y_shift_, self.y_scale_ = state["y_shift_"].number(), state["y_scale_"].number(0)
-        self.network_ = network_from(state["network_"], self._feed, outputs)
+        self.network_ = network_from(state["network_"], self._feed, *self._answer)
         self.history_ = history_from(state["history_"])
 
 

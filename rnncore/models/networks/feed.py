@@ -18,36 +18,57 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncore.nn import cross_entropy, mse
+from rnncore.data import LazyWindows, Window
 
 
 class Feed:
     """Batches of one kind of sequence."""
 
-    def batch(self, arrays, window):
-        """Arrays for one window of every lane, time first.
+    def batch(self, arrays, spans):
+        """One window of every lane, time first.
 
         Parameters
         ----------
         arrays : list of ``(T,)`` or ``(T, F)`` arrays
-        window : list of (item, begin, end), one a lane
+        spans : list of (item, begin, end), one a lane
 
         Returns
         -------
-        x : ndarray ``(T, B)`` or ``(T, B, I)``
-        target : ndarray ``(T, B)`` or ``(T, B, F)``
-        counted : booleans as target
-            What is part of the loss.
-        lengths : int64 ``(B,)``
+        Window
+            x is ``(T, B)`` or ``(T, B, I)``, targets and what is counted ``(T, B)`` or
+            ``(T, B, F)``; a row is fresh where a sequence begins.
         """
-        lengths = np.array([end - begin for _, begin, end in window], np.int64)
-        x, target, counted = self._blank(int(lengths.max()), len(window))
-        for row, (item, begin, end) in enumerate(window):
+        lengths = np.array([end - begin for _, begin, end in spans], np.int64)
+        fresh = np.array([begin == 0 for _, begin, _ in spans])
+        x, target, counted = self._blank(int(lengths.max()), len(spans))
+        for row, (item, begin, end) in enumerate(spans):
             first, steps = int(begin == 0), end - begin
             if steps:
                 x[first:steps, row] = self.encode(arrays[item][begin - 1 + first : end - 1])
                 target[:steps, row], counted[:steps, row] = self._aim(arrays[item][begin:end])
-        return x, target, counted, lengths
+        return Window(x, target, lengths, counted, fresh)
+
+    def windows(self, arrays, width, size, order):
+        """The windows of a walk over all arrays, in lanes.
+
+        Parameters
+        ----------
+        arrays : list of ``(T,)`` or ``(T, F)`` arrays
+        width : int
+            How many lanes.
+        size : int
+            Steps of a window, at most.
+        order : sequence of int
+            In which the arrays join the lanes.
+
+        Returns
+        -------
+        LazyWindows
+            Its plan is the spans of every window, as `spans` has them.
+        """
+        lengths = [len(a) for a in arrays]
+        plan = list(spans(lengths, lanes(lengths, width, order), size))
+        return LazyWindows(lambda window: self.batch(arrays, window), plan)
 
     def whole(self, arrays):
         """Whole sequences as input, no START: ``(x, lengths)``, time first."""
@@ -64,15 +85,14 @@ class SymbolFeed(Feed):
     Examples
     --------
     >>> feed = SymbolFeed(3)
-    >>> x, target, counted, lengths = feed.batch([np.array([2, 0]), np.array([1])],
-    ...                                          [(0, 0, 2), (1, 0, 1)])
-    >>> x.T, target.T, lengths
+    >>> window = feed.batch([np.array([2, 0]), np.array([1])], [(0, 0, 2), (1, 0, 1)])
+    >>> window.x.T, window.targets.T, window.lengths
     (array([[3, 2],
            [3, 3]]), array([[2, 0],
            [1, 0]]), array([2, 1]))
     """
 
-    symbols = True
+    symbols, loss = True, "cross_entropy"
 
     def __init__(self, size):
         self.size, self.inputs, self.outputs = size, size + 1, size
@@ -86,10 +106,6 @@ class SymbolFeed(Feed):
 
     def _aim(self, symbols):
         return symbols, True
-
-    def loss(self, output, target, counted):
-        """Cross-entropy in nats and its gradient."""
-        return cross_entropy(output, target, mask=counted)
 
 
 class RealFeed(Feed):
@@ -109,7 +125,7 @@ class RealFeed(Feed):
            [0., 0.]]))
     """
 
-    symbols = False
+    symbols, loss = False, "mse"
 
     def __init__(self, shift, scale, flags, dtype="float32"):
         self.shift, self.scale, self.flags, self.dtype = shift, scale, flags, dtype
@@ -138,10 +154,6 @@ class RealFeed(Feed):
         there = ~np.isnan(values)
         return np.where(there, (values - self.shift) / self.scale, 0.0), there
 
-    def loss(self, output, target, counted):
-        """Mean squared error of standardised values and its gradient."""
-        return mse(output, target, mask=counted)
-
 
 def lanes(lengths, width, order):
     """Share sequences among at most `width` lanes: each joins the one that is shortest so far.
@@ -160,7 +172,7 @@ def lanes(lengths, width, order):
     return queues
 
 
-def windows(lengths, queues, size):
+def spans(lengths, queues, size):
     """Walk all lanes at once, in windows of at most `size` steps.
 
     Yields
@@ -171,7 +183,7 @@ def windows(lengths, queues, size):
 
     Examples
     --------
-    >>> for window in windows([5, 1, 2], [[0], [1, 2]], 3):
+    >>> for window in spans([5, 1, 2], [[0], [1, 2]], 3):
     ...     print(window)
     [(0, 0, 3), (1, 0, 1)]
     [(0, 3, 5), (2, 0, 2)]

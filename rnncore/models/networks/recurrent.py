@@ -23,21 +23,12 @@ from rnncore.models.interface.base import (
     generator,
 )
 from rnncore.nn import draw, log_softmax
+from rnncore.nn.state import take_rows, zero_rows
 from rnncore.optim import Adam
+from rnncore.train import fit_epochs
 
-from .feed import RealFeed, SymbolFeed, lanes, windows
-from .networks import (
-    build_network,
-    check_network,
-    descend,
-    history_from,
-    network_from,
-    network_state,
-    scale_from,
-    take_rows,
-    train_epochs,
-    zero_rows,
-)
+from .build import build_network, check_network, history_from, network_from, network_state, scale_from
+from .feed import RealFeed, SymbolFeed
 
 CHUNK = 1024  # steps of a forward pass that are held at a time
 
@@ -124,6 +115,8 @@ class Recurrent(SequenceModelBase):
     def fit(self, sequences, y=None, *, valid=None, progress=False):
         """Train with early stopping; returns self.
 
+        Ctrl-C ends it by a KeyboardInterrupt, with the weights of that moment in `network_`.
+
         Parameters
         ----------
         sequences : list of strings, integer arrays or (T, F) real arrays
@@ -149,13 +142,17 @@ class Recurrent(SequenceModelBase):
             self.shift_, self.scale_ = feed.shift, feed.scale
         else:
             feed = self._feed
-        self.network_ = build_network(self, feed, feed.outputs, seeds[0])
-        pieces, optimiser = self._pieces(arrays), Adam(self.network_, self.lr)
-        self.history_ = train_epochs(
-            self.network_, lambda: self._epoch(pieces, optimiser, rng),
-            (lambda: self._loss(held)) if held else None,
-            epochs=self.epochs, patience=self.patience, progress=progress,
-            label=f"Recurrent {self.cell}")
+        self.network_ = build_network(self, feed, feed.outputs, feed.loss, "steps", seeds[0])
+        pieces = self._pieces(arrays)
+
+        def epoch():  # all pieces in a new order
+            return feed.windows(pieces, self.batch_size, self.window, rng.permutation(len(pieces)))
+
+        self.history_ = fit_epochs(
+            self.network_, Adam(self.network_, self.lr), epoch,
+            valid=feed.windows(held, self.batch_size, CHUNK, range(len(held))) if held else None,
+            epochs=self.epochs, patience=self.patience, max_norm=self.max_norm or None,
+            progress=progress, label=f"Recurrent {self.cell}")
         if self._real:
             self.variance_ = self._residuals(held or arrays)
         return self
@@ -189,46 +186,22 @@ class Recurrent(SequenceModelBase):
             return RealFeed(self.shift_, self.scale_, self.missing == "mask", self.dtype)
         return SymbolFeed(self._alphabet.size)
 
-    def _epoch(self, pieces, optimiser, rng):
-        """One pass over all pieces in a new order; the mean loss."""
-        lengths, feed = [len(p) for p in pieces], self._feed
-        queues = lanes(lengths, self.batch_size, rng.permutation(len(pieces)))
-        total, count, state = 0.0, 0, None
-        for window in windows(lengths, queues, self.window):
-            x, target, counted, ends = feed.batch(pieces, window)
-            state = zero_rows(state, np.array([begin == 0 for _, begin, _ in window]))
-            record = self.network_.record(x, state, ends, train=True)
-            loss, grad = feed.loss(record.output, target, counted)
-            descend(optimiser, loss, record.backward(grad).parameters, self.max_norm)
-            state, seen = record.state, int(counted.sum())
-            total, count = total + loss * seen, count + seen
-        return total / max(count, 1)
-
     def _outputs(self, arrays):
-        """Yields ``(output, target, counted, window)`` over all arrays; nothing is kept."""
-        lengths, feed, state = [len(a) for a in arrays], self._feed, None
+        """Yields ``(output, window)`` over all arrays; nothing is kept."""
         check_fitted(self, "network_")
-        for window in windows(lengths, lanes(lengths, self.batch_size, range(len(arrays))), CHUNK):
-            x, target, counted, ends = feed.batch(arrays, window)
-            state = zero_rows(state, np.array([begin == 0 for _, begin, _ in window]))
-            output, state = self.network_(x, state, ends)
-            yield output, target, counted, window
-
-    def _loss(self, arrays):
-        total, count = 0.0, 0
-        for output, target, counted, _ in self._outputs(arrays):
-            seen = int(counted.sum())
-            total += self._feed.loss(output, target, counted)[0] * seen
-            count += seen
-        return total / max(count, 1)
+        state = None
+        for window in self._feed.windows(arrays, self.batch_size, CHUNK, range(len(arrays))):
+            output, state = self.network_(window.x, zero_rows(state, window.fresh), window.lengths)
+            yield output, window
 
     def _residuals(self, arrays):
         """Mean squared error of first and of later steps, in the data's units, ``(2, F)``."""
         total, count = np.zeros((2, self.n_features_)), np.zeros((2, self.n_features_))
-        for output, target, counted, window in self._outputs(arrays):
-            error = np.where(counted, output.astype(np.float64) - target, 0.0) ** 2
+        for output, window in self._outputs(arrays):
+            counted = window.counted
+            error = np.where(counted, output.astype(np.float64) - window.targets, 0.0) ** 2
             first = np.zeros(counted.shape, bool)
-            first[0] = np.array([begin == 0 for _, begin, _ in window])[:, None]
+            first[0] = window.fresh[:, None]
             for kind, which in enumerate((first, ~first)):
                 total[kind] += (error * which).sum(axis=(0, 1))
                 count[kind] += (counted & which).sum(axis=(0, 1))
@@ -249,8 +222,8 @@ class Recurrent(SequenceModelBase):
             density = -0.5 * ((sequence - mean) ** 2 / variance + np.log(2 * np.pi * variance))
             steps = np.nansum(density, axis=1)  # a missing value says nothing
         else:
-            parts = [np.take_along_axis(log_softmax(output[:, 0]), target, axis=1)[:, 0]
-                     for output, target, *_ in self._outputs([sequence])]
+            parts = [np.take_along_axis(log_softmax(output[:, 0]), window.targets, axis=1)[:, 0]
+                     for output, window in self._outputs([sequence])]
             steps = np.concatenate([np.empty(0), *parts])
         return steps if per_step else float(steps.sum())
 
@@ -260,7 +233,7 @@ class Recurrent(SequenceModelBase):
         sequence = self._check(sequence)
         if self._real:
             return self._gaussian(sequence)
-        parts = [np.exp(log_softmax(output[:, 0])) for output, *_ in self._outputs([sequence])]
+        parts = [np.exp(log_softmax(output[:, 0])) for output, _ in self._outputs([sequence])]
         return np.concatenate([np.empty((0, self._alphabet.size)), *parts])
 
     one_step.__doc__ = SequenceModelBase.one_step.__doc__
@@ -268,7 +241,7 @@ class Recurrent(SequenceModelBase):
     def _gaussian(self, sequence):
         """Mean and variance of every step, ``(T, F)`` each, in the data's units."""
         parts = [output[:, 0] * self.scale_ + self.shift_
-                 for output, *_ in self._outputs([sequence])]
+                 for output, _ in self._outputs([sequence])]
         mean = np.concatenate([np.empty((0, self.n_features_)), *parts])
         return Gaussian(mean, self.variance_[np.minimum(np.arange(len(mean)), 1)])
 
@@ -279,7 +252,7 @@ class Recurrent(SequenceModelBase):
         following = np.zeros((1, *context.shape[1:]), context.dtype)
         sequence, state = np.concatenate([context, following]), None
         for begin in range(0, len(sequence), CHUNK):
-            x = feed.batch([sequence], [(0, begin, min(begin + CHUNK, len(sequence)))])[0]
+            x = feed.batch([sequence], [(0, begin, min(begin + CHUNK, len(sequence)))]).x
             output, state = network.layer(network.embedding(x) if feed.symbols else x, state)
         return network.head(output[-1])[0], state
 
@@ -366,5 +339,6 @@ class Recurrent(SequenceModelBase):
             self.variance_ = state["variance_"].array((2, self.n_features_))
             if (self.variance_ <= 0).any():
                 raise state["variance_"].refuse("variances above 0")
-        self.network_ = network_from(state["network_"], self._feed, self._feed.outputs)
+        feed = self._feed
+        self.network_ = network_from(state["network_"], feed, feed.outputs, feed.loss, "steps")
         self.history_ = history_from(state["history_"])

@@ -1,16 +1,14 @@
-"""What the recurrent models share: building the network, training it, keeping it in a file."""
+"""What the recurrent models share: building the network from the settings, and keeping it in a file."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
 from rnncore._checks import as_dtype, as_number, as_probability, as_size
-from rnncore.models.interface.estimator import check_option, progress_bar
+from rnncore.io.fields import Field
+from rnncore.models.interface.estimator import check_option
 from rnncore.models.interface.sequences import MISSING
 from rnncore.nn import Dropout, Embedding, Linear, SequenceModel, make_layer
-from rnncore.optim import clip_grad_norm
 
 CELLS = ("rnn", "gru", "lstm", "rnn-tanh", "rnn-relu", "rnn-sigmoid")
 
@@ -37,7 +35,7 @@ def check_network(model):
         as_number(getattr(model, name), name, least=0)
 
 
-def build_network(model, feed, outputs, seed):
+def build_network(model, feed, outputs, loss, readout, seed):
     """The network that a model's settings and its feed ask for, with fresh weights.
 
     Parameters
@@ -46,6 +44,8 @@ def build_network(model, feed, outputs, seed):
         Has cell, hidden_size, num_layers, embedding_size, dropout and dtype.
     feed : SymbolFeed or RealFeed
     outputs : int
+    loss, readout : str
+        Of the `SequenceModel`.
     seed : int
 
     Returns
@@ -62,7 +62,8 @@ def build_network(model, feed, outputs, seed):
                    dropout=model.dropout if model.num_layers > 1 else 0.0, dtype=model.dtype,
                    seed=seeds[1]),
         Linear(model.hidden_size, outputs, dtype=model.dtype, seed=seeds[2]),
-        dropout=Dropout(model.dropout, seed=seeds[3] >> 1) if model.dropout else None)
+        dropout=Dropout(model.dropout, seed=seeds[3] >> 1) if model.dropout else None,
+        loss=loss, readout=readout)
 
 
 def network_state(network):
@@ -70,7 +71,7 @@ def network_state(network):
     return {"config": network.config, "weights": network.state_dict()}
 
 
-def network_from(state, feed, outputs):
+def network_from(state, feed, outputs, loss, readout):
     """The network that `network_state` described in a file, one that reads `feed`.
 
     Parameters
@@ -78,16 +79,25 @@ def network_from(state, feed, outputs):
     state : Field
     feed : SymbolFeed or RealFeed
     outputs : int
+    loss, readout : str
+        What the model's own settings say; in files from before the network had a readout, its
+        loss has no meaning either.
     """
     state.only(("config", "weights"))
     weights = {name: field.value for name, field in state["weights"].entries().items()}
-    network = SequenceModel.from_file(state["config"], weights)
+    config = state["config"]
+    if "readout" not in config:
+        value = config.value | {"loss": loss, "readout": readout}
+        config = Field(value, config.source, config.name, config.error)
+    network = SequenceModel.from_file(config, weights)
     layer, embedding = network.layer, network.embedding
     inputs = layer.input_size if embedding is None else embedding.num_embeddings
     if ((embedding is not None, inputs, network.head.out_features) != (
             feed.symbols, feed.inputs, outputs) or layer.bidirectional or layer.batch_first):
-        raise state["config"].refuse(f"{feed.inputs} inputs and {outputs} outputs of one direction, "
-                                     "time first, as the model's sequences have")
+        raise config.refuse(f"{feed.inputs} inputs and {outputs} outputs of one direction, "
+                            "time first, as the model's sequences have")
+    if (network.loss_name, network.readout) != (loss, readout):
+        raise config.refuse(f"the loss {loss} and the readout {readout}, as the model's settings say")
     return network
 
 
@@ -103,67 +113,3 @@ def scale_from(model, state):
     model.shift_, model.scale_ = state["shift_"].array(shape), state["scale_"].array(shape)
     if (model.scale_ <= 0).any():
         raise state["scale_"].refuse("deviations above 0")
-
-
-def descend(optimiser, loss, grads, max_norm):
-    """One update with clipped gradients; a loss that is no number is refused."""
-    norm = clip_grad_norm(grads, max_norm or math.inf)
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise FloatingPointError(f"fit: the loss is {loss} and its gradient's norm {norm}; the "
-                                 "weights are left as they were: lower lr or max_norm")
-    optimiser.step(grads)
-
-
-def train_epochs(network, epoch, held_loss, *, epochs, patience, progress, label):
-    """Train until the held-out loss is best, and keep the weights it had there.
-
-    Parameters
-    ----------
-    network : Module
-    epoch : callable
-        Trains one epoch and returns its mean loss.
-    held_loss : callable or None
-        The held-out loss; None trains for all epochs.
-    epochs, patience : int
-    progress, label
-        Of `progress_bar`.
-
-    Returns
-    -------
-    dict
-        ``{"train": [...], "valid": [...]}``
-    """
-    history: dict[str, list[float]] = {"train": [], "valid": []}
-    best, weights, since = math.inf, None, 0
-    with progress_bar(progress, epochs, label) as bar:
-        for _ in range(epochs):
-            history["train"].append(epoch())
-            if held_loss is not None:
-                history["valid"].append(held_loss())
-                since += 1
-                if history["valid"][-1] < best:
-                    best, weights, since = history["valid"][-1], network.state_dict(), 0
-            bar.update(1, **{name: f"{loss[-1]:.4f}" for name, loss in history.items() if loss})
-            if since >= patience:
-                break
-    if weights is not None:
-        network.load_state_dict(weights)
-    return history
-
-
-def zero_rows(state, rows):
-    """The state with the given batch rows (booleans) at 0; None, all zeros, stays None."""
-    if state is None or not rows.any():
-        return state
-    if isinstance(state, tuple):
-        return tuple(zero_rows(part, rows) for part in state)
-    state = state.copy()
-    state[:, rows] = 0
-    return state
-
-
-def take_rows(state, rows):
-    """The state of the given batch rows, in their order."""
-    if isinstance(state, tuple):
-        return tuple(part[:, rows] for part in state)
-    return state[:, rows]

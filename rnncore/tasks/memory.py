@@ -1,37 +1,15 @@
-"""The classic tasks of memory: generated in batches from a seed, with known baselines.
-
-=============== ==================================== ====================== =================
-task            input, a step                        asked                  without memory
-=============== ==================================== ====================== =================
-`Adding`        a number, and a mark on two of them  their sum, at the end  1/6 (MSE)
-`CopyMemory`    10 symbols, then blanks, a go        the 10 symbols         10·ln 8 / (T + 20)
-`TemporalOrder` two of A, B among distractors        which two, in order    ln 4
-`DelayedXOR`    a random bit                         XOR of two past bits   ln 2
-`Dyck`          brackets of k kinds, a close sign    the kind it closes     ln k
-=============== ==================================== ====================== =================
-
-A task is a stream of batches: batch `n` of a seed is always the same, whatever was
-drawn before it. Arrays are time first. ``mask`` says at which steps something is
-asked; elsewhere the target is 0 and does not count.
-
-    task = Adding(200)
-    network = task.network("lstm", 64, seed=0)
-    curve = learn(task, network, updates=2000)
-"""
+"""The tasks: each is a stream of batches from a seed."""
 
 from __future__ import annotations
 
 import math
-import time
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from rnncore._checks import as_size
-
-__all__ = ["Adding", "Batch", "CopyMemory", "Curve", "DelayedXOR", "Dyck", "TemporalOrder",
-           "learn"]
+from rnncore.data import Window
+from rnncore.nn import Embedding, Linear, SequenceModel, cross_entropy, make_layer, mse
 
 
 class Batch(NamedTuple):
@@ -44,6 +22,11 @@ class Batch(NamedTuple):
     x: np.ndarray
     target: np.ndarray
     mask: np.ndarray
+
+    @property
+    def window(self):
+        """The same as `rnncore.train.Trainer` takes it."""
+        return Window(self.x, self.target, counted=self.mask)
 
 
 class Task:
@@ -90,10 +73,13 @@ class Task:
 
         Cross-entropy in nats, or mean squared error, over the steps that are asked.
         """
-        from rnncore.nn import cross_entropy, mse
-
-        loss = mse if self.outputs == 1 else cross_entropy
+        loss = mse if self.loss_name == "mse" else cross_entropy
         return loss(output, batch.target, mask=batch.mask)
+
+    @property
+    def loss_name(self):
+        """Which loss that is: "mse" or "cross_entropy"."""
+        return "mse" if self.outputs == 1 else "cross_entropy"
 
     def network(self, cell, hidden_size, *, embedding_size=None, seed=None, dtype="float32"):
         """A `SequenceModel` with this task's input and output.
@@ -105,15 +91,13 @@ class Task:
         embedding_size : int, optional
             By default the number of symbols.
         """
-        from rnncore.nn import Embedding, Linear, SequenceModel, make_layer
-
         seeds = np.random.SeedSequence(seed).generate_state(3, np.uint64).tolist()
         width = (embedding_size or self.symbols) if self.symbols else self.features
         return SequenceModel(
             Embedding(self.symbols, width, dtype=dtype, seed=seeds[0]) if self.symbols else None,
             make_layer(cell, width, hidden_size, dtype=dtype, seed=seeds[1]),
             Linear(hidden_size, self.outputs, dtype=dtype, seed=seeds[2]),
-            loss="mse" if self.outputs == 1 else "cross_entropy")
+            loss=self.loss_name)
 
     def __repr__(self):
         told = {name: value for name, value in vars(self).items()
@@ -330,80 +314,6 @@ class Dyck(Task):
         """One word, its symbols and what is asked, as text: up to four kinds of brackets."""
         return "".join(")]}>"[kind] if symbol == self.kinds else "([{<"[symbol]
                        for symbol, kind in zip(x, target, strict=True))
-
-
-# -- learning --------------------------------------------------------------------------
-@dataclass
-class Curve:
-    """How a network learnt: loss on fresh batches, by updates and by seconds of training."""
-
-    updates: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    reached: bool = False
-
-    @property
-    def best(self):
-        """The lowest loss."""
-        return min(self.losses, default=math.inf)
-
-
-def learn(task, network, *, updates=None, seconds=None, goal=None, batch_size=32, lr=1e-3,
-          max_norm=1.0, every=100, tested=512, progress=False):
-    """Train on fresh batches of a task until a goal or the end of the budget.
-
-    Parameters
-    ----------
-    task : Task
-    network : SequenceModel
-    updates, seconds : int, float, optional
-        The budget; at least one of them. Seconds are of training, without the tests.
-    goal : float, optional
-        A test loss below it ends the training.
-    batch_size : int
-    lr, max_norm : float
-        Of Adam, and of gradient clipping.
-    every : int
-        Updates between two tests.
-    tested : int
-        Sequences of a test, of a stream of their own, the same every time.
-    progress : bool or callable
-        Updated once a test.
-
-    Returns
-    -------
-    Curve
-    """
-    from rnncore.models.interface.estimator import progress_bar
-    from rnncore.models.networks.networks import descend
-    from rnncore.optim import Adam
-
-    if updates is None and seconds is None:
-        raise ValueError("updates, seconds: got neither, expected a budget")
-    every, tested = as_size(every, "every"), as_size(tested, "tested")
-    optimiser, curve = Adam(network, lr), Curve()
-    test = task.batch(tested, 2**62)  # far from what is trained on
-    done, spent = 0, 0.0
-    with progress_bar(progress, updates or 0, repr(task)) as bar:
-        while (updates is None or done < updates) and (seconds is None or spent < seconds):
-            start, begun = done, time.perf_counter()
-            while done < start + every and (updates is None or done < updates):
-                batch = task.batch(batch_size, done)
-                record = network.record(batch.x, train=True)
-                loss, grad = task.loss(record.output, batch)
-                descend(optimiser, loss, record.backward(grad).parameters, max_norm)
-                done += 1
-                if seconds is not None and spent + time.perf_counter() - begun >= seconds:
-                    break
-            spent += time.perf_counter() - begun
-            curve.updates.append(done)
-            curve.seconds.append(spent)
-            curve.losses.append(task.loss(network(test.x)[0], test)[0])
-            bar.update(done - start, loss=f"{curve.losses[-1]:.4f}")
-            if goal is not None and curve.losses[-1] < goal:
-                curve.reached = True
-                break
-    return curve
 
 
 def _at_the_end(steps, size):

@@ -1,0 +1,72 @@
+"""What the head reads of a recurrent layer, and the adjoint of that.
+
+steps  the output of every step: one prediction a step
+last   the state after the last step: one prediction a sequence
+mean   the mean of the outputs over a sequence's own steps: one prediction a sequence
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rnncore._checks import as_lengths
+
+READOUTS = ("steps", "last", "mean")
+
+
+def read_out(
+    readout: str, layer, output: np.ndarray, state, lengths
+) -> tuple[np.ndarray, Callable[[np.ndarray], tuple]]:
+    """What the head reads, and a function from ∂L/∂that to ∂L/∂output and ∂L/∂state.
+
+    Parameters
+    ----------
+    readout : {"steps", "last", "mean"}
+    layer : RNN, GRU or LSTM
+    output, state
+        Of a call of `layer`, in its layout.
+    lengths : integer array (B,) or None
+
+    Returns
+    -------
+    ndarray
+        As `output`, or (B, H·directions).
+    callable
+        From the gradient of it to ``(grad_output, grad_state)``, one of which is None.
+    """
+    if readout == "steps":
+        return output, lambda grad: (grad, None)
+    if readout == "mean":
+        return _mean(layer, output, lengths)
+    return _last(layer, state)
+
+
+def _mean(layer, output, lengths):
+    time = 1 if layer.batch_first and output.ndim == 3 else 0
+    steps, rows = output.shape[time], 1 if output.ndim == 2 else output.shape[1 - time]
+    lengths = as_lengths(lengths, steps, rows)
+    if lengths is None:
+        share = output.dtype.type(1 / max(steps, 1))
+    else:  # a row of length 0 has the mean 0
+        share = (1 / np.maximum(lengths, 1)).astype(output.dtype)[:, None]
+        share = share if output.ndim == 3 else share[0]
+
+    def adjoint(grad):
+        return np.broadcast_to(np.expand_dims(grad * share, time), output.shape), None
+
+    return output.sum(axis=time) * share, adjoint
+
+
+def _last(layer, state):
+    """Of each direction of the last layer: the reverse one ends at the first step."""
+    h = state[0] if isinstance(state, tuple) else state
+    ends = h[-layer.directions :].swapaxes(0, -2)  # ([B,] directions, H)
+
+    def adjoint(grad):
+        grad_h = np.zeros_like(h)
+        grad_h[-layer.directions :] = grad.reshape(ends.shape).swapaxes(0, -2)
+        return None, (grad_h, np.zeros_like(h)) if isinstance(state, tuple) else grad_h
+
+    return ends.copy().reshape(*ends.shape[:-2], -1), adjoint

@@ -1,0 +1,25 @@
+"""The classic tasks of memory: generated in batches from a seed, with known baselines.
+
+=============== ==================================== ====================== =================
+task            input, a step                        asked                  without memory
+=============== ==================================== ====================== =================
+`Adding`        a number, and a mark on two of them  their sum, at the end  1/6 (MSE)
+`CopyMemory`    10 symbols, then blanks, a go        the 10 symbols         10·ln 8 / (T + 20)
+`TemporalOrder` two of A, B among distractors        which two, in order    ln 4
+`DelayedXOR`    a random bit                         XOR of two past bits   ln 2
+`Dyck`          brackets of k kinds, a close sign    the kind it closes     ln k
+=============== ==================================== ====================== =================
+
+A task is a stream of batches: batch `n` of a seed is always the same, whatever was
+drawn before it. Arrays are time first. ``mask`` says at which steps something is
+asked; elsewhere the target is 0 and does not count.
+
+    task = Adding(200)
+    network = task.network("lstm", 64, seed=0)
+    curve = learn(task, network, updates=2000)
+"""
+
+from rnncore.tasks.learning import Curve, learn
+from rnncore.tasks.memory import Adding, Batch, CopyMemory, DelayedXOR, Dyck, Task, TemporalOrder
+
+__all__ = ["Adding", "Batch", "CopyMemory", "Curve", "DelayedXOR", "Dyck", "Task", "TemporalOrder", "learn"]

@@ -1,0 +1,190 @@
+"""A run as a file: weights, optimiser, place in the data, carried state, and the dropout counters.
+
+A run that is interrupted and resumed from its checkpoint has the bits of the run that was not. The
+file also has a digest of the data (see `rnncore.data.fingerprint`). All of it is checked before a run
+takes over any of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeGuard
+
+import numpy as np
+
+from rnncore.data import fingerprint
+from rnncore.io.fields import DamagedFileError, Field, named_errors
+from rnncore.io.safetensors import as_json, load_arrays, load_metadata, save_arrays
+from rnncore.module import Module
+from rnncore.nn import SequenceModel
+from rnncore.nn.sequence import _prefixed, read_config
+
+if TYPE_CHECKING:
+    from rnncore.train.loop import Trainer
+
+# The second says which data the run was of, and whether it carried its state.
+FORMATS = ("rnncore checkpoint 1", "rnncore checkpoint 2")
+
+
+def write_checkpoint(trainer: Trainer, path, notes=None) -> None:
+    """What `Trainer.save` does."""
+    check_notes(notes)
+    optimiser = trainer.optimiser.state_dict()
+    arrays = _prefixed("model", trainer.model.state_dict())
+    arrays |= _prefixed("optimiser", optimiser.pop("buffers"))
+    arrays |= {f"carry.{i}": array for i, array in enumerate(_as_tuple(trainer.state))}
+    arrays["losses"] = np.array(trainer.losses, np.float64)
+    metadata = {
+        "format": FORMATS[-1],
+        "model": trainer.model.config,
+        "optimiser": optimiser | {"kind": type(trainer.optimiser).__name__},
+        "updates": trainer.updates,
+        "windows": len(trainer.batches),
+        "position": trainer.position,
+        "carry": trainer.carry,
+        "data": fingerprint(trainer.batches),
+        "masks": [[int(m._mask_seed), m._calls] for m in _dropping(trainer.model)],
+        "notes": notes,
+    }
+    save_arrays(path, arrays, metadata)
+
+
+def take_checkpoint(trainer: Trainer, path) -> None:
+    """What `Trainer.resume` does."""
+    arrays, metadata = read_checkpoint(path)
+    head = Field(metadata, path)
+    written = {
+        "model": (read_config(head["model"]), read_config(Field(trainer.model.config, "model"))),
+        "optimiser": (metadata["optimiser"]["kind"], type(trainer.optimiser).__name__),
+        "number of windows": (metadata["windows"], len(trainer.batches)),
+    }
+    if metadata["format"] != FORMATS[0]:
+        written["carry"] = (metadata["carry"], trainer.carry)
+    for what, (got, expected) in written.items():
+        if got != expected:
+            raise ValueError(f"{path}: its {what} is {got}, this run's is {expected}")
+    if metadata["format"] != FORMATS[0]:
+        _check_data(trainer, path, metadata["data"])
+    weights = _fitting(path, "model", arrays, trainer.model.parameters)
+    buffers = _fitting(path, "optimiser", arrays, trainer.optimiser.buffers)
+    with named_errors(head["optimiser"]):
+        options, steps = metadata["optimiser"]["options"], metadata["optimiser"]["steps"]
+        state = trainer.optimiser._checked_state(
+            {"options": options, "steps": steps, "buffers": buffers}
+        )
+    updates, windows = metadata["updates"], metadata["windows"]
+    position = head["position"].whole(0, windows - 1) if "position" in head else updates % windows
+    carried = _fitting_carry(trainer, path, arrays, updates, position)
+    dropping = _dropping(trainer.model)
+    pairs = [pair.items(2) for pair in head["masks"].items(len(dropping))]
+    masks = [(seed.whole(0, 2**64 - 1), calls.whole()) for seed, calls in pairs]
+
+    trainer.model.load_state_dict(weights)
+    trainer.optimiser._take(*state)
+    trainer.state = None if not carried else carried if len(carried) > 1 else carried[0]
+    trainer.updates, trainer.position, trainer.losses = updates, position, arrays["losses"].tolist()
+    for module, (seed, calls) in zip(dropping, masks, strict=True):
+        module._mask_seed, module._calls = np.uint64(seed), calls
+
+
+def _check_data(trainer: Trainer, path, written: str | None) -> None:
+    own = None if written is None else fingerprint(trainer.batches)
+    if own and written and own != written:
+        raise ValueError(
+            f"{path}: its training data is another (digest {written[:12]}…, this run's is "
+            f"{own[:12]}…): give the batches that the run was made with"
+        )
+
+
+def _fitting_carry(
+    trainer: Trainer, path, arrays: dict, updates: int, position: int
+) -> tuple[np.ndarray, ...]:
+    """The state after the last window, as the model has it after that window's rows."""
+    if not _under("carry", arrays):
+        if trainer.carry and position:
+            raise DamagedFileError(
+                f"{path}: the state that is carried is missing, after update {updates}, within a "
+                f"round of {len(trainer.batches)} windows"
+            )
+        return ()
+    x = np.asarray(trainer.batches[(position - 1) % len(trainer.batches)][0])
+    whole_batch = x.ndim + (trainer.model.embedding is not None) == 3
+    nothing = x[:, :0] if whole_batch and trainer.model.layer.batch_first else x[:0]
+    states = _as_tuple(trainer.model(nothing)[1])
+    own = {str(i): state for i, state in enumerate(states)}
+    return tuple(_fitting(path, "carry", arrays, own).values())
+
+
+def read_checkpoint(path) -> tuple[dict[str, np.ndarray], dict]:
+    """``(arrays, metadata)`` of a checkpoint; anything else is refused.
+
+    What stands in it on its own is checked here; whether it fits a run, `Trainer.resume` knows.
+    """
+    arrays, metadata = load_arrays(path)
+    if not _is_ours(metadata):
+        raise DamagedFileError(f"{path} is no checkpoint of this version of rnncore")
+    head = Field(metadata, path)
+    read_config(head["model"])
+    optimiser = head["optimiser"]
+    optimiser["kind"].text()
+    optimiser["options"].keys()
+    optimiser["steps"].whole()
+    head["windows"].whole(1)
+    head["masks"].items()
+    head.require(["notes"])  # anything
+    if metadata["format"] != FORMATS[0]:
+        head["carry"].flag()
+        if head["data"].value is not None:
+            head["data"].text()
+    Field(arrays, path)["losses"].array((head["updates"].whole(),), np.float64)
+    return arrays, metadata
+
+
+def is_checkpoint(path) -> bool:
+    """Whether a file says that it is a checkpoint of ours; the rest of it is not looked at."""
+    try:
+        return _is_ours(load_metadata(path))
+    except (OSError, DamagedFileError):
+        return False
+
+
+def _is_ours(metadata) -> TypeGuard[dict]:
+    return isinstance(metadata, dict) and metadata.get("format") in FORMATS
+
+
+def load_model(path) -> tuple[SequenceModel, dict]:
+    """The trained model of a checkpoint, and the checkpoint's metadata (``["notes"]`` is yours)."""
+    arrays, metadata = read_checkpoint(path)
+    config = Field(metadata, path)["model"]
+    return SequenceModel.from_file(config, _under("model", arrays)), metadata
+
+
+def check_notes(notes) -> None:
+    """Refuse notes that a file cannot hold, as deep as they will be in it."""
+    as_json({"notes": notes}, "notes")
+
+
+def _dropping(module: Module) -> list:
+    """The modules in `module` that drop in training: their masks follow a seed and a counter."""
+    found = [module] if hasattr(module, "_mask_seed") else []
+    for child in module._modules.values():
+        found += _dropping(child)
+    return found
+
+
+def _fitting(path, prefix: str, arrays: dict, own: dict) -> dict[str, np.ndarray]:
+    """The arrays under `prefix`, which have to be those of `own` by name, shape and dtype."""
+    found = Field(_under(prefix, arrays), path, prefix)
+    found.only(own)
+    return {
+        name: found[name].array(values.shape, values.dtype, finite=False)
+        for name, values in own.items()
+    }
+
+
+def _as_tuple(state) -> tuple:
+    return () if state is None else state if isinstance(state, tuple) else (state,)
+
+
+def _under(prefix: str, arrays: dict) -> dict:
+    start = prefix + "."
+    return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}

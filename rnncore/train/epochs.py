@@ -1,0 +1,91 @@
+"""Epochs: rounds of data in a new order each, until the held-out loss is best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from rnncore._progress import progress_bar
+from rnncore.nn import SequenceModel
+from rnncore.optim import Optimiser
+from rnncore.train.loop import Trainer, summed_loss
+
+
+def fit_epochs(
+    model: SequenceModel,
+    optimiser: Optimiser,
+    windows: Callable[[], Sequence],
+    *,
+    epochs: int,
+    patience: int,
+    valid: Sequence | None = None,
+    progress: bool | Callable | None = False,
+    label: str | None = None,
+    **options,
+) -> dict[str, list[float]]:
+    """Train until the held-out loss is best, and keep the weights the model had there.
+
+    Ctrl-C ends it at once by a KeyboardInterrupt, with the weights of that moment.
+
+    Parameters
+    ----------
+    model : SequenceModel
+    optimiser : Optimiser
+    windows : callable
+        Gives the windows of the next epoch.
+    epochs, patience : int
+        The largest number of epochs, and how many without a new best held-out loss end it before.
+    valid : sequence, optional
+        Windows of what is held out; without any it trains for all epochs.
+    progress, label
+        Of a bar that is updated once an epoch, or a function ``progress(done, epochs, info)``.
+    **options
+        Of the `Trainer` that does it.
+
+    Returns
+    -------
+    dict of lists
+        ``{"train": [...], "valid": [...]}``: the mean loss of every epoch, in nats or squared error.
+
+    Examples
+    --------
+    >>> from rnncore.data import Corpus, batches
+    >>> from rnncore.nn import sequence_model
+    >>> from rnncore.optim import Adam
+    >>> from rnncore.train import fit_epochs
+    >>> corpus = Corpus("the cat sat on the mat. " * 40)
+    >>> train, valid = batches(corpus.train, 4, 16), batches(corpus.valid, 2, 16)
+    >>> model = sequence_model("gru", len(corpus.vocabulary), hidden_size=16, seed=0)
+    >>> history = fit_epochs(model, Adam(model, 0.02), lambda: train, epochs=5, patience=2, valid=valid)
+    >>> len(history["valid"]), history["valid"][-1] < history["valid"][0]
+    (5, True)
+    """
+    history: dict[str, list[float]] = {"train": [], "valid": []}
+    best, weights, since = math.inf, None, 0
+    trainer = Trainer(model, optimiser, windows(), valid=valid, **options)
+    with progress_bar(progress, epochs, label) as bar:
+        for epoch in range(epochs):
+            if epoch:
+                trainer.batches = windows()
+            history["train"].append(_epoch(trainer))
+            if trainer.valid is not None:
+                total, count = summed_loss(model, trainer.valid, carry=trainer.carry)
+                history["valid"].append(total / max(count, 1))
+                since += 1
+                if history["valid"][-1] < best:
+                    best, weights, since = history["valid"][-1], model.state_dict(), 0
+            bar.update(1, **{name: f"{loss[-1]:.4f}" for name, loss in history.items() if loss})
+            if since >= patience:
+                break
+    if weights is not None:
+        model.load_state_dict(weights)
+    return history
+
+
+def _epoch(trainer: Trainer) -> float:
+    """One round; the mean loss of its steps or values, each at the weights before its update."""
+    total, count = 0.0, 0
+    for _ in range(len(trainer.batches)):
+        loss = trainer.update()
+        total, count = total + loss * trainer.counted, count + trainer.counted
+    return total / max(count, 1)

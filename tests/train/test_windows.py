@@ -1,0 +1,198 @@
+"""Windows that say what counts and which rows begin; data that is replaced; epochs."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from crafted import save_crafted
+from support import same_bits
+
+import rnncore as rc
+from rnncore.data import Corpus, LazyWindows, Window, batches, fingerprint
+from rnncore.io.fields import DamagedFileError
+from rnncore.io.safetensors import load_arrays
+from rnncore.nn import Linear, SequenceModel, sequence_model
+from rnncore.optim import SGD, Adam
+from rnncore.train import Trainer, evaluate, fit_epochs
+
+CORPUS = Corpus("the cat sat on the mat, and the rat sat on the cat. " * 30)
+TOKENS = len(CORPUS.vocabulary)
+WINDOWS = batches(CORPUS.train, 4, 25)
+
+
+def make(windows=WINDOWS, cell="lstm", optimiser=Adam, **options):
+    model = sequence_model(cell, TOKENS, hidden_size=8, embedding_size=4, seed=0)
+    return Trainer(model, optimiser(model, 0.02), windows, **options)
+
+
+def test_windows_and_tuples_are_the_same():
+    whole = make().fit(20, progress=False)
+    named = make([Window(x, targets) for x, targets in WINDOWS]).fit(20, progress=False)
+    same_bits(named.model.state_dict(), whole.model.state_dict())
+    assert fingerprint(named.batches) == fingerprint(WINDOWS)
+    lazy = make(LazyWindows(WINDOWS.__getitem__, range(len(WINDOWS)))).fit(20, progress=False)
+    same_bits(lazy.model.state_dict(), whole.model.state_dict())
+
+
+def test_a_digest_knows_all_parts():
+    x = np.arange(6).reshape(3, 2)
+    parts = [None, np.array([3, 1]), np.ones((3, 2), bool), np.array([True, False])]
+    known = {
+        fingerprint([Window(x, x, lengths, counted, fresh)])
+        for lengths in parts[:2] for counted in (None, parts[2]) for fresh in (None, parts[3])
+    }  # fmt: skip
+    assert len(known) == 8
+
+
+@pytest.mark.parametrize("cell", ["rnn-tanh", "gru", "lstm"])
+def test_rows_that_begin_have_no_past(cell, rng):
+    """Two windows, of which row 1 begins in the second: its part of it is that of a window alone."""
+    first, second = rng.integers(TOKENS, size=(2, 2, 7, 3))
+    fresh = np.array([False, True, False])
+    model = sequence_model(cell, TOKENS, hidden_size=8, seed=1, dtype="float64")
+    _, state = model(first[0])
+    carried, _ = model(second[0], state)
+    alone, _ = model(second[0])
+    expected = np.where(fresh[:, None], alone, carried)
+    loss = model.loss(model(first[0])[0], first[1])[0], model.loss(expected, second[1])[0]
+    windows = [Window(*first), Window(*second, fresh=fresh)]
+    assert evaluate(model, windows) == pytest.approx(np.mean(loss) / math.log(2), rel=1e-12)
+    trainer = Trainer(model, SGD(model, 0.0), windows)
+    trainer.fit(4, progress=False)  # at a rate of 0 all rounds are alike
+    assert trainer.losses == pytest.approx([*loss, *loss], rel=1e-12)
+
+
+def test_what_counts_is_what_is_learnt_from(rng):
+    layer, head = rc.GRU(2, 4, dtype="float64", seed=0), Linear(4, 2, dtype="float64", seed=0)
+    model = SequenceModel(None, layer, head, loss="mse")
+    x, wanted = rng.normal(size=(2, 6, 3, 2))
+    counted = rng.random((6, 3, 2)) < 0.7
+    holes = np.where(counted, wanted, np.nan)
+    trainer = Trainer(model, SGD(model, 0.1), [Window(x, holes, counted=counted)], carry=False)
+    expected = np.mean((model(x)[0] - wanted)[counted] ** 2)
+    assert evaluate(model, trainer.batches) == pytest.approx(expected, rel=1e-12)
+    assert trainer.update() == pytest.approx(expected, rel=1e-12)
+    assert trainer.counted == counted.sum()
+    assert all(np.isfinite(w).all() for w in model.state_dict().values())
+
+
+@pytest.mark.parametrize("fresh", [np.array([1, 0, 0, 0]), np.array([True]), np.ones((4, 1), bool)])
+def test_rows_that_are_none_are_refused(fresh):
+    x, targets = WINDOWS[0]
+    trainer = make([(x, targets), Window(x, targets, fresh=fresh)])
+    trainer.update()
+    with pytest.raises(ValueError, match=r"fresh: got .*, expected booleans \(4,\), True for a row that begins"):
+        trainer.update()
+    assert trainer.updates == 1
+
+
+# -- data that is replaced ----------------------------------------------------------------
+
+
+def test_other_data_are_begun_with_their_first(tmp_path):
+    path = tmp_path / "run"
+    trainer = make().fit(5, progress=False)
+    assert trainer.position == 5
+    other = list(WINDOWS)[3:10]
+    trainer.batches = other
+    assert trainer.position == 0
+    trainer.fit(2, progress=False, checkpoint=path)
+    assert (trainer.updates, trainer.position) == (7, 2)
+    resumed = make(other).resume(path)
+    assert (resumed.updates, resumed.position) == (7, 2)
+    same_bits(
+        resumed.fit(9, progress=False).model.state_dict(), trainer.fit(9, progress=False).model.state_dict()
+    )
+
+
+def test_a_place_that_a_file_does_not_have_follows_from_the_updates(tmp_path):
+    path = tmp_path / "run"
+    make().fit(16, progress=False, checkpoint=path)
+    arrays, metadata = load_arrays(path)
+    assert (metadata["position"], metadata["windows"]) == (2, 14)
+    save_crafted(path, arrays, {name: value for name, value in metadata.items() if name != "position"})
+    assert make().resume(path).position == 2
+    for wrong in (14, -1, "2", 1.0):
+        save_crafted(path, arrays, metadata | {"position": wrong})
+        trainer = make()
+        with pytest.raises(DamagedFileError, match=rf"position is {wrong!r}, expected a whole number >= 0 and <= 13"):
+            trainer.resume(path)
+        assert trainer.updates == 0
+
+
+def test_a_file_from_before_there_were_readouts_is_resumed(tmp_path):
+    path = tmp_path / "run"
+    whole = make().fit(5, progress=False, checkpoint=path).fit(3, progress=False)
+    arrays, metadata = load_arrays(path)
+    metadata = json.loads(json.dumps(metadata))
+    assert metadata["model"].pop("readout") == "steps"
+    save_crafted(path, arrays, metadata)
+    same_bits(make().resume(path).fit(3, progress=False).model.state_dict(), whole.model.state_dict())
+    metadata["model"]["readout"] = "last"
+    save_crafted(path, arrays, metadata)
+    with pytest.raises(ValueError, match=r"its model is .*'last'.*, this run's is .*'steps'"):
+        make().resume(path)
+
+
+# -- sequences with one answer, and epochs ------------------------------------------------
+
+
+def test_a_model_of_one_answer_learns_through_the_same_loop(rng):
+    """Which of two symbols came first, of ragged sequences."""
+    x = rng.integers(2, size=(9, 32))
+    lengths, answers = rng.integers(1, 10, size=32), x[0]
+    layer, head = rc.GRU(4, 12, seed=0), Linear(12, 2, seed=0)
+    model = SequenceModel(rc.nn.Embedding(2, 4, seed=0), layer, head, readout="last")
+    windows = [(x, answers, lengths)]
+    trainer = Trainer(model, Adam(model, 0.02), windows, valid=windows, carry=False)
+    before = trainer.evaluate()
+    assert trainer.fit(80, progress=False).evaluate() < 0.1 < before
+    assert (model(x, None, lengths)[0].argmax(axis=1) == answers).all()
+
+
+def test_epochs_end_where_the_held_out_loss_was_best():
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 5, size=(2, 13, 8))  # nothing to learn: it overfits
+    model = sequence_model("gru", 5, hidden_size=24, seed=0)
+    kept = []
+
+    def windows():
+        kept.append(model.state_dict())
+        return [(noise[0, :-1], noise[0, 1:])] * 4
+
+    valid = [(noise[1, :-1], noise[1, 1:])]
+    history = fit_epochs(model, Adam(model, 0.02), windows, epochs=60, patience=3, valid=valid, carry=False)
+    best = int(np.argmin(history["valid"]))
+    assert len(history["train"]) == len(history["valid"]) == best + 1 + 3 < 60
+    same_bits(model.state_dict(), kept[best + 1])  # those that the epoch after the best began with
+    assert evaluate(model, valid) * math.log(2) == pytest.approx(history["valid"][best], rel=1e-12)
+
+
+def test_epochs_without_anything_held_out(rng):
+    model = sequence_model("gru", TOKENS, hidden_size=8, seed=0)
+    seen, sizes = [], []
+
+    def windows():
+        order = rng.permutation(len(WINDOWS))[: 3 + len(sizes)]
+        sizes.append(len(order))
+        return [WINDOWS[i] for i in order]
+
+    look = lambda trainer, record, loss, grads: seen.append((trainer.updates, trainer.position))  # noqa: E731
+    callback = type("Look", (), {"before_step": staticmethod(look), "__call__": lambda self, trainer: None})()
+    told = []
+    history = fit_epochs(
+        model, Adam(model, 0.01), windows, epochs=3, patience=1, callbacks=[callback],
+        progress=lambda done, total, info: told.append((done, total, sorted(info))),
+    )  # fmt: skip
+    assert sizes == [3, 4, 5]
+    assert history["valid"] == []
+    assert [updates for updates, _ in seen] == list(range(12))
+    assert [position for _, position in seen] == [*range(3), *range(4), *range(5)]
+    assert told == [(1, 3, ["train"]), (2, 3, ["train"]), (3, 3, ["train"])]
+
+
+def test_progress_may_be_a_function():
+    told = []
+    make().fit(3, progress=lambda done, total, info: told.append((done, total, list(info))))
+    assert told == [(1, 3, ["bits"]), (2, 3, ["bits"]), (3, 3, ["bits"])]

@@ -8,6 +8,7 @@ from rnncore._checks import as_array, as_flag, as_indices, as_probability, as_re
 from rnncore.module import LOCK, Module, Packed
 from rnncore.nn.product import outer, rows_times
 from rnncore.nn.record import Record
+from rnncore.recurrent.dropout import Masks
 from rnncore.recurrent.tape import Gradients
 
 
@@ -204,8 +205,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, *, seed: int | None = None):
         super().__init__()
         self.p = p
-        self._mask_seed = np.random.SeedSequence(as_seed(seed)).generate_state(1, np.uint64)[0]
-        self._calls = 0  # recorded with dropout so far
+        self.masks = Masks(as_seed(seed))
 
     @property
     def p(self) -> float:
@@ -226,9 +226,7 @@ class Dropout(Module):
         if not train or self.p == 0:
             return Record(self, x, self._version, lambda grad_output: Gradients(grad_output.copy(), None, {}))
         x = as_real(x, "x", x.dtype if x.dtype.kind == "f" else np.dtype("float32"))
-        with LOCK:
-            rng = np.random.Generator(np.random.PCG64([int(self._mask_seed), self._calls]))
-            self._calls += 1
+        rng = np.random.Generator(np.random.PCG64([int(self.masks.seed), self.masks.next() - 1]))
         keep = rng.random(x.shape, dtype=np.float32) >= self.p
         mask = keep * x.dtype.type(1 / (1 - self.p))
         return Record(self, x * mask, self._version, lambda grad_output: Gradients(grad_output * mask, None, {}))

@@ -117,13 +117,13 @@ class SequenceModel(Module):
 
     def record(self, x, state=None, lengths=None, *, train: bool = False) -> SequenceRecord:
         """As a call, keeping what the way back needs; ``train=True`` applies dropout."""
-        dropping = [m for m in (self.layer, self.dropout) if m is not None]
-        masks = [m._calls for m in dropping]
+        dropping = [module.masks for module in (self.layer, self.dropout) if module is not None]
+        before = [masks.passes for masks in dropping]
         try:
             return self._record(x, state, lengths, train)
         except BaseException:  # what is interrupted has drawn no mask
-            for module, calls in zip(dropping, masks, strict=True):
-                module._calls = calls
+            for masks, passes in zip(dropping, before, strict=True):
+                masks.passes = passes
             raise
 
     def _record(self, x, state, lengths, train):

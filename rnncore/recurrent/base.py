@@ -11,7 +11,7 @@ from rnncore._checks import as_flag, as_lengths, as_probability, as_real, as_row
 from rnncore.module import LOCK, Module, Packed
 
 from . import descriptions
-from .dropout import mask
+from .dropout import Masks, mask
 from .layout import Layout
 from .run import record
 from .stream import Stream
@@ -41,7 +41,7 @@ class Recurrent(Module):
 
     mode = ""
     _fixed = frozenset({"mode", "cell", "structure", "input_size", "hidden_size", "num_layers", "bias", "batch_first",
-                        "bidirectional", "directions", "seed"})
+                        "bidirectional", "directions", "seed", "masks"})
 
     def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
                  bidirectional=False, *, dtype="float32", seed=None, **options):
@@ -60,8 +60,7 @@ class Recurrent(Module):
         self.seed = as_seed(seed)
         self.structure = Structure(self.cell, self.input_size, self.hidden_size, self.num_layers, self.bias,
                                    self.directions, self.dtype)
-        self._mask_seed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
-        self._calls = 0                 # recorded with dropout so far
+        self.masks = Masks(seed)
         self._initialise(np.random.Generator(np.random.PCG64(seed)))
 
     # ---- parameters -----------------------------------------------------------------------------
@@ -215,11 +214,11 @@ class Recurrent(Module):
         mask_number = None
         try:
             if train and self.dropout and self.num_layers > 1:
-                mask_number = self._next_mask()
+                mask_number = self.masks.next()
             runs, output = record(self.structure, packed.weights, given, states, lengths,
                                   partial(self._mask, mask_number), checkpoint_every)
         except BaseException:                   # Ctrl-C among others
-            self._take_back_mask(mask_number)
+            self.masks.take_back(mask_number)
             raise
         if unused is not None:
             for part, first in zip(states, initial, strict=True):
@@ -277,22 +276,8 @@ class Recurrent(Module):
                              f"{'B, ' if len(expected) == 3 else ''}H), also under batch_first")
         return part.copy().reshape(shape)
 
-    # ---- dropout --------------------------------------------------------------------------------
-
-    def _next_mask(self):
-        """The number of a pass with dropout."""
-        with LOCK:
-            self._calls += 1
-            return self._calls
-
-    def _take_back_mask(self, number):
-        """A pass that was interrupted leaves the numbers as they were, unless there has been another since."""
-        with LOCK:
-            if self._calls == number:
-                self._calls -= 1
-
     def _mask(self, number, index, shape):
         """The mask of a layer's input in a pass; None where nothing is dropped."""
         if number is None or index == 0:
             return None
-        return mask(self._mask_seed, number, index, shape, self.dropout, self.dtype)
+        return mask(self.masks.seed, number, index, shape, self.dropout, self.dtype)

@@ -1,8 +1,41 @@
-"""Dropout between layers: masks that depend on nothing but seed, pass, layer, step, row and unit."""
+"""Dropout: which pass draws which mask, and the masks between layers.
+
+Those depend on nothing but seed, pass, layer, step, row and unit.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+
+from rnncore.module import LOCK
+
+
+class Masks:
+    """The seed of a module's masks, and how many of its passes have drawn one.
+
+    Both are in a checkpoint, so that a run that is resumed draws the masks that the whole run would have drawn.
+
+    Attributes
+    ----------
+    seed : uint64
+    passes : int
+    """
+
+    def __init__(self, seed=None):
+        self.seed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+        self.passes = 0
+
+    def next(self) -> int:
+        """The number of a pass that draws a mask, from 1 on."""
+        with LOCK:
+            self.passes += 1
+            return self.passes
+
+    def take_back(self, number: int | None) -> None:
+        """A pass that was interrupted leaves the numbers as they were, unless there has been another since."""
+        with LOCK:
+            if self.passes == number:
+                self.passes -= 1
 
 
 def mask(seed: np.uint64, number: int, index: int, shape: tuple[int, ...], share: float, dtype: np.dtype) -> np.ndarray:

@@ -17,6 +17,8 @@ from rnncore.io.safetensors import as_json, load_arrays, load_metadata, save_arr
 from rnncore.module import Module
 from rnncore.nn import SequenceModel
 from rnncore.nn.sequence import _prefixed, read_config
+from rnncore.recurrent.dropout import Masks
+from rnncore.recurrent.layout import parts_of
 
 if TYPE_CHECKING:
     from rnncore.train.loop import Trainer
@@ -42,7 +44,7 @@ def write_checkpoint(trainer: Trainer, path, notes=None) -> None:
         "position": trainer.position,
         "carry": trainer.carry,
         "data": fingerprint(trainer.batches),
-        "masks": [[int(m._mask_seed), m._calls] for m in _dropping(trainer.model)],
+        "masks": [[int(masks.seed), masks.passes] for masks in _masks(trainer.model)],
         "notes": notes,
     }
     save_arrays(path, arrays, metadata)
@@ -74,16 +76,16 @@ def take_checkpoint(trainer: Trainer, path) -> None:
     updates, windows = metadata["updates"], metadata["windows"]
     position = head["position"].whole(0, windows - 1) if "position" in head else updates % windows
     carried = _fitting_carry(trainer, path, arrays, updates, position)
-    dropping = _dropping(trainer.model)
-    pairs = [pair.items(2) for pair in head["masks"].items(len(dropping))]
-    masks = [(seed.whole(0, 2**64 - 1), calls.whole()) for seed, calls in pairs]
+    own_masks = _masks(trainer.model)
+    pairs = [pair.items(2) for pair in head["masks"].items(len(own_masks))]
+    masks = [(seed.whole(0, 2**64 - 1), passes.whole()) for seed, passes in pairs]
 
     trainer.model.load_state_dict(weights)
     trainer.optimiser._take(*state)
     trainer.state = None if not carried else carried if len(carried) > 1 else carried[0]
     trainer.updates, trainer.position, trainer.losses = updates, position, arrays["losses"].tolist()
-    for module, (seed, calls) in zip(dropping, masks, strict=True):
-        module._mask_seed, module._calls = np.uint64(seed), calls
+    for own, (seed, passes) in zip(own_masks, masks, strict=True):
+        own.seed, own.passes = np.uint64(seed), passes
 
 
 def _check_data(trainer: Trainer, path, written: str | None) -> None:
@@ -163,11 +165,11 @@ def check_notes(notes) -> None:
     as_json({"notes": notes}, "notes")
 
 
-def _dropping(module: Module) -> list:
-    """The modules in `module` that drop in training: their masks follow a seed and a counter."""
-    found = [module] if hasattr(module, "_mask_seed") else []
+def _masks(module: Module) -> list[Masks]:
+    """Those of all modules in `module` that drop in training."""
+    found = [module.masks] if hasattr(module, "masks") else []
     for child in module._modules.values():
-        found += _dropping(child)
+        found += _masks(child)
     return found
 
 
@@ -182,7 +184,7 @@ def _fitting(path, prefix: str, arrays: dict, own: dict) -> dict[str, np.ndarray
 
 
 def _as_tuple(state) -> tuple:
-    return () if state is None else state if isinstance(state, tuple) else (state,)
+    return () if state is None else parts_of(state)
 
 
 def _under(prefix: str, arrays: dict) -> dict:

@@ -144,7 +144,7 @@ def test_dropout_is_applied_in_training_only(rng):
     assert (trained.output != plain).any()
     grads = trained.backward(np.ones_like(plain))
     weight = model.parameters["head.weight"]
-    mask = np.random.Generator(np.random.PCG64([int(model.dropout._mask_seed), 0]))
+    mask = np.random.Generator(np.random.PCG64([int(model.dropout.masks.seed), 0]))
     mask = (mask.random((9, 4, 64), dtype=np.float32) >= 0.5) * np.float32(2)
     dropped = trained.tape.output * mask
     close(trained.output, dropped @ weight.T + model.parameters["head.bias"], "float32")

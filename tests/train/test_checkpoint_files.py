@@ -42,7 +42,7 @@ def everything(trainer):
     arrays = trainer.model.state_dict() | {f"b.{n}": a for n, a in optimiser.pop("buffers").items()}
     arrays |= {f"state.{i}": part.copy() for i, part in enumerate(parts)}
     dropout = trainer.model.dropout
-    counts = [trainer.updates, list(trainer.losses), int(dropout._mask_seed), dropout._calls]
+    counts = [trainer.updates, list(trainer.losses), int(dropout.masks.seed), dropout.masks.passes]
     return arrays, repr([optimiser, counts])
 
 

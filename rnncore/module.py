@@ -28,6 +28,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
 
+def prefixed(prefix, arrays):
+    """Arrays by name, their names with ``prefix.`` in front."""
+    return {f"{prefix}.{name}": values for name, values in arrays.items()}
+
+
 class Packed:
     """What a module runs on: made of the weights of one version, and never changed."""
 

@@ -8,10 +8,11 @@ There is no autograd. Every module is called like a function (nothing is kept), 
              └────────────────────── SequenceModel ─────────────────────┘
 """
 
+from rnncore.nn.build import make_layer, make_model, sequence_model
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
 from rnncore.nn.record import Record
-from rnncore.nn.sequence import SequenceModel, make_layer, sequence_model
+from rnncore.nn.sequence import SequenceModel
 from rnncore.nn.softmax import draw, log_softmax
 from rnncore.recurrent.descriptions import CELLS
 
@@ -27,6 +28,7 @@ __all__ = [
     "length_mask",
     "log_softmax",
     "make_layer",
+    "make_model",
     "mse",
     "sequence_model",
     "token_nll",

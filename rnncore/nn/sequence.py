@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from rnncore._checks import as_array, as_seed
-from rnncore.init import forget_bias
+from rnncore._checks import as_array
 from rnncore.io.fields import Field, named_errors
-from rnncore.module import LOCK, Module
+from rnncore.module import LOCK, Module, prefixed
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import length_mask, mean_nll, mean_square, summed_nll, summed_squares
 from rnncore.nn.readout import READOUTS, read_out
-from rnncore.recurrent.descriptions import choices, modes, named
+from rnncore.recurrent.descriptions import choices, modes
 from rnncore.recurrent.layers import layer_class
 from rnncore.recurrent.structure import Structure
 from rnncore.recurrent.tape import Gradients
@@ -269,11 +268,11 @@ class SequenceRecord:
         head = self._predicted.backward(grad_output)
         grad = head.input if self._kept is None else self._kept.backward(head.input).input
         layer = self.tape.backward(*self._spread(grad))
-        parameters = _prefixed("layer", layer.parameters) | _prefixed("head", head.parameters)
+        parameters = prefixed("layer", layer.parameters) | prefixed("head", head.parameters)
         if self._embedded is None:
             return Gradients(layer.input, layer.state, parameters)
         embedding = self._embedded.backward(layer.input)
-        parameters = _prefixed("embedding", embedding.parameters) | parameters
+        parameters = prefixed("embedding", embedding.parameters) | parameters
         return Gradients(None, layer.state, parameters)
 
 
@@ -325,49 +324,3 @@ def _check_sizes(config: Field, options: dict, weights: Mapping[str, np.ndarray]
         if got != shape:
             has = "is missing" if got is None else f"has shape {got}"
             raise config.error(f"{config.source}: {name} {has}, expected {shape}, by the sizes in its {config.name}")
-
-
-def make_layer(cell: str, input_size: int, hidden_size: int, **options):
-    """A recurrent layer by the name of its cell (see `CELLS`); the bias of a gate that keeps is 1.
-
-    A bias of 1 there (Gers 2000, Jozefowicz 2015) is what `rnncore.init.forget_bias` sets.
-
-    Examples
-    --------
-    >>> from rnncore.nn import make_layer
-    >>> layer = make_layer("lstm", 3, 2, seed=0)
-    >>> layer.parameters["bias_ih_l0"][2:4].tolist()
-    [1.0, 1.0]
-    """
-    described = named(cell)
-    layer = layer_class(described.mode)(input_size, hidden_size, **described.options, **options)
-    return forget_bias(layer, 1.0) if described.gated and layer.bias else layer
-
-
-def sequence_model(
-    cell: str,
-    tokens: int,
-    *,
-    hidden_size: int = 128,
-    embedding_size: int = 64,
-    num_layers: int = 1,
-    dropout: float = 0.0,
-    dtype="float32",
-    seed: int | None = None,
-) -> SequenceModel:
-    """A model of the next token: embedding → `cell` → linear, each with its own seed."""
-    seeds = np.random.SeedSequence(as_seed(seed)).generate_state(4, np.uint64).tolist()
-    between = dropout if num_layers > 1 else 0.0
-    return SequenceModel(
-        Embedding(tokens, embedding_size, dtype=dtype, seed=seeds[0]),
-        make_layer(
-            cell, embedding_size, hidden_size, num_layers=num_layers, dropout=between, dtype=dtype,
-            seed=seeds[1],
-        ),
-        Linear(hidden_size, tokens, dtype=dtype, seed=seeds[2]),
-        dropout=Dropout(dropout, seed=seeds[3]) if dropout else None,
-    )  # fmt: skip
-
-
-def _prefixed(prefix: str, arrays: dict) -> dict:
-    return {f"{prefix}.{name}": values for name, values in arrays.items()}

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnncore._checks import as_size
 from rnncore.data import Window
-from rnncore.nn import Embedding, Linear, SequenceModel, cross_entropy, make_layer, mse
+from rnncore.nn import cross_entropy, make_model, mse
 
 
 class Batch(NamedTuple):
@@ -91,13 +91,11 @@ class Task:
         embedding_size : int, optional
             By default the number of symbols.
         """
-        seeds = np.random.SeedSequence(seed).generate_state(3, np.uint64).tolist()
-        width = (embedding_size or self.symbols) if self.symbols else self.features
-        return SequenceModel(
-            Embedding(self.symbols, width, dtype=dtype, seed=seeds[0]) if self.symbols else None,
-            make_layer(cell, width, hidden_size, dtype=dtype, seed=seeds[1]),
-            Linear(hidden_size, self.outputs, dtype=dtype, seed=seeds[2]),
-            loss=self.loss_name)
+        size = {"features": self.features}
+        if self.symbols:
+            size = {"tokens": self.symbols, "embedding_size": embedding_size or self.symbols}
+        return make_model(cell, self.outputs, **size, hidden_size=hidden_size, loss=self.loss_name, dtype=dtype,
+                          seed=seed)
 
     def __repr__(self):
         told = {name: value for name, value in vars(self).items()

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from rnncore._checks import as_dtype, as_number, as_probability, as_size
 from rnncore.io.fields import Field
 from rnncore.models.interface.estimator import check_option
 from rnncore.models.interface.sequences import MISSING
-from rnncore.nn import Dropout, Embedding, Linear, SequenceModel, make_layer
-
-CELLS = ("rnn", "gru", "lstm", "rnn-tanh", "rnn-relu", "rnn-sigmoid")
-
-
-def cell_name(cell):
-    """The cell's name in `rnncore.nn`: ``"RNN"`` and ``"rnn"`` are the tanh one."""
-    name = cell.lower() if isinstance(cell, str) else cell
-    check_option("cell", name, CELLS)
-    return "rnn-tanh" if name == "rnn" else name
+from rnncore.nn import SequenceModel, make_model
+from rnncore.recurrent.descriptions import named
 
 
 def check_network(model):
     """The settings that `Recurrent` and `SequenceClassifier` share."""
-    cell_name(model.cell)
+    named(model.cell)
     as_dtype(model.dtype)
     check_option("missing", model.missing, MISSING)
     if model.embedding_size is not None:
@@ -52,18 +42,10 @@ def build_network(model, feed, outputs, loss, readout, seed):
     -------
     SequenceModel
     """
-    seeds = np.random.SeedSequence(seed).generate_state(4, np.uint64).tolist()
-    width = feed.inputs
-    if feed.symbols:
-        width = model.embedding_size or min(64, model.hidden_size)
-    return SequenceModel(
-        Embedding(feed.inputs, width, dtype=model.dtype, seed=seeds[0]) if feed.symbols else None,
-        make_layer(cell_name(model.cell), width, model.hidden_size, num_layers=model.num_layers,
-                   dropout=model.dropout if model.num_layers > 1 else 0.0, dtype=model.dtype,
-                   seed=seeds[1]),
-        Linear(model.hidden_size, outputs, dtype=model.dtype, seed=seeds[2]),
-        dropout=Dropout(model.dropout, seed=seeds[3] >> 1) if model.dropout else None,
-        loss=loss, readout=readout)
+    size = {"tokens": feed.inputs} if feed.symbols else {"features": feed.inputs}
+    return make_model(
+        model.cell, outputs, **size, hidden_size=model.hidden_size, embedding_size=model.embedding_size,
+        num_layers=model.num_layers, dropout=model.dropout, loss=loss, readout=readout, dtype=model.dtype, seed=seed)
 
 
 def network_state(network):

@@ -1,0 +1,96 @@
+"""Layers and models by the names of their cells, with fresh weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnncore._checks import as_seed
+from rnncore.init import forget_bias
+from rnncore.nn.layers import Dropout, Embedding, Linear
+from rnncore.nn.sequence import SequenceModel
+from rnncore.recurrent.base import Recurrent
+from rnncore.recurrent.descriptions import named
+from rnncore.recurrent.layers import layer_class
+
+
+def make_layer(cell: str, input_size: int, hidden_size: int, **options) -> Recurrent:
+    """A recurrent layer by the name of its cell (see `CELLS`); the bias of a gate that keeps is 1.
+
+    A bias of 1 there (Gers 2000, Jozefowicz 2015) is what `rnncore.init.forget_bias` sets.
+
+    Examples
+    --------
+    >>> from rnncore.nn import make_layer
+    >>> layer = make_layer("lstm", 3, 2, seed=0)
+    >>> layer.parameters["bias_ih_l0"][2:4].tolist()
+    [1.0, 1.0]
+    """
+    described = named(cell)
+    layer = layer_class(described.mode)(input_size, hidden_size, **described.options, **options)
+    return forget_bias(layer, 1.0) if described.gated and layer.bias else layer
+
+
+def make_model(
+    cell: str,
+    outputs: int,
+    *,
+    tokens: int | None = None,
+    features: int | None = None,
+    hidden_size: int = 128,
+    embedding_size: int | None = None,
+    num_layers: int = 1,
+    dropout: float = 0.0,
+    loss: str = "cross_entropy",
+    readout: str = "steps",
+    dtype="float32",
+    seed: int | None = None,
+) -> SequenceModel:
+    """A model by the name of its cell; each of its parts has a seed of its own.
+
+    Parameters
+    ----------
+    cell : str
+        As for `make_layer`.
+    outputs : int
+        Numbers of a prediction.
+    tokens, features : int
+        One of them: how many tokens the input is of, or the width of a real input.
+    hidden_size, num_layers : int
+    embedding_size : int, optional
+        Of a token; by default 64, or `hidden_size` where that is smaller.
+    dropout : float
+        Between layers, and before the head.
+    loss, readout : str
+        As for `SequenceModel`.
+
+    Examples
+    --------
+    >>> from rnncore.nn import make_model
+    >>> model = make_model("lstm", 1, features=2, hidden_size=8, loss="mse", seed=0)
+    >>> model.layer, model.head.out_features
+    (LSTM(2, 8, dtype='float32'), 1)
+    """
+    if (tokens is None) == (features is None):
+        raise ValueError(f"tokens, features: got {tokens} and {features}, expected exactly one of them")
+    seeds = np.random.SeedSequence(as_seed(seed)).generate_state(4, np.uint64).tolist()
+    width = min(64, hidden_size) if embedding_size is None else embedding_size
+    return SequenceModel(
+        None if tokens is None else Embedding(tokens, width, dtype=dtype, seed=seeds[0]),
+        make_layer(
+            cell, width if features is None else features, hidden_size, num_layers=num_layers,
+            dropout=dropout if num_layers > 1 else 0.0, dtype=dtype, seed=seeds[1],
+        ),
+        Linear(hidden_size, outputs, dtype=dtype, seed=seeds[2]),
+        dropout=Dropout(dropout, seed=seeds[3]) if dropout else None,
+        loss=loss,
+        readout=readout,
+    )  # fmt: skip
+
+
+def sequence_model(
+    cell: str, tokens: int, *, hidden_size: int = 128, embedding_size: int = 64, **options
+) -> SequenceModel:
+    """A model of the next token; `options` as for `make_model`."""
+    return make_model(
+        cell, tokens, tokens=tokens, hidden_size=hidden_size, embedding_size=embedding_size, **options
+    )

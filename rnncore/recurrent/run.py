@@ -128,10 +128,11 @@ class Run:
     def windows(self, weights: _engine.Weights) -> Iterator[tuple[int, int, Steps]]:
         """The steps of each checkpoint with gates and c, computed again, from the end of the pass to its start."""
         B = self.steps.x.shape[1]
-        longest = max((stop - start for start, stop, _ in self.checkpoints), default=0)
+        checkpoints = self.checkpoints or []
+        longest = max((stop - start for start, stop, _ in checkpoints), default=0)
         *kept, h = _engine.carve("a tape", self.structure.dtype,
                                  (*self.structure.kept(longest, B), (longest, B, self.structure.hidden_size)))
-        for start, stop, before in reversed(self.checkpoints):
+        for start, stop, before in reversed(checkpoints):
             gates, c = (None if tape is None else tape[:stop - start] for tape in kept)
             steps = self._between(start, stop, before, gates, c)
             again = replace(steps, h=h[:stop - start])
@@ -144,8 +145,8 @@ class Run:
         before, beyond = (stop, len(steps.x)) if steps.reverse else (start - 1, -1)
         initial = steps.initial
         if before != beyond:
-            tapes = (steps.h, steps.c)[:len(initial)]
-            initial = [self._state_after(before, tape, first) for tape, first in zip(tapes, initial, strict=True)]
+            initial = [self._state_after(before, tape, first)
+                       for tape, first in zip((steps.h, steps.c), initial, strict=False) if tape is not None]
         gates, c = (None if tape is None else tape[start:stop] for tape in (steps.gates, steps.c))
         return self._between(start, stop, initial, gates, c)
 
@@ -201,8 +202,8 @@ def record(
     """
     T, B = given.shape[:2]
     start = [state.copy() for state in states]
-    kept = (None, None) if checkpoint_every else structure.kept(T, B)
-    x, *kept = _engine.carve("a tape", structure.dtype, (given.shape, *kept * len(structure.parts)))
+    shapes = (None, None) if checkpoint_every else structure.kept(T, B)
+    x, *kept = _engine.carve("a tape", structure.dtype, (given.shape, *shapes * len(structure.parts)))
     x[...] = given                              # the tape's own: the caller's may change before backward
     if lengths is not None:
         x[past_end(lengths, T)] = 0

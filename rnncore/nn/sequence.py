@@ -279,11 +279,11 @@ class SequenceRecord:
         head = self._predicted.backward(grad_output)
         grad = head.input if self._kept is None else self._kept.backward(head.input).input
         layer = self.tape.backward(*self._spread(grad))
-        parameters = _prefixed("layer", layer.parameters) | _prefixed("head", head.parameters)
+        parameters = prefixed("layer", layer.parameters) | prefixed("head", head.parameters)
         if self._embedded is None:
             return Gradients(layer.input, layer.state, parameters)
         embedding = self._embedded.backward(layer.input)
-        parameters = _prefixed("embedding", embedding.parameters) | parameters
+        parameters = prefixed("embedding", embedding.parameters) | parameters
         return Gradients(None, layer.state, parameters)
 
 
@@ -387,5 +387,6 @@ def sequence_model(
     )  # fmt: skip
 
 
-def _prefixed(prefix: str, arrays: dict) -> dict:
+def prefixed(prefix: str, arrays: dict) -> dict:
+    """The same arrays, with ``prefix.`` before each name."""
     return {f"{prefix}.{name}": values for name, values in arrays.items()}

@@ -16,7 +16,7 @@ from rnncore.io.fields import DamagedFileError, Field, named_errors
 from rnncore.io.safetensors import as_json, load_arrays, load_metadata, save_arrays
 from rnncore.module import Module
 from rnncore.nn import SequenceModel
-from rnncore.nn.sequence import _prefixed, read_config
+from rnncore.nn.sequence import prefixed, read_config
 
 if TYPE_CHECKING:
     from rnncore.train.loop import Trainer
@@ -29,8 +29,8 @@ def write_checkpoint(trainer: Trainer, path, notes=None) -> None:
     """What `Trainer.save` does."""
     check_notes(notes)
     optimiser = trainer.optimiser.state_dict()
-    arrays = _prefixed("model", trainer.model.state_dict())
-    arrays |= _prefixed("optimiser", optimiser.pop("buffers"))
+    arrays = prefixed("model", trainer.model.state_dict())
+    arrays |= prefixed("optimiser", optimiser.pop("buffers"))
     arrays |= {f"carry.{i}": array for i, array in enumerate(_as_tuple(trainer.state))}
     arrays["losses"] = np.array(trainer.losses, np.float64)
     metadata = {

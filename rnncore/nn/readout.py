@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rnncore._checks import as_lengths
+from rnncore.recurrent.layout import Layout
 
 READOUTS = ("steps", "last", "mean")
 
@@ -44,19 +45,21 @@ def read_out(
 
 
 def _mean(layer, output, lengths):
-    time = 1 if layer.batch_first and output.ndim == 3 else 0
-    steps, rows = output.shape[time], 1 if output.ndim == 2 else output.shape[1 - time]
+    layout = Layout.of(output, layer.batch_first)
+    outputs = layout.time_major(output)
+    steps, rows = outputs.shape[:2]
     lengths = as_lengths(lengths, steps, rows)
     if lengths is None:
         share = output.dtype.type(1 / max(steps, 1))
     else:  # a row of length 0 has the mean 0
         share = (1 / np.maximum(lengths, 1)).astype(output.dtype)[:, None]
-        share = share if output.ndim == 3 else share[0]
+    mean = outputs.sum(axis=0) * share
 
     def adjoint(grad):
-        return np.broadcast_to(np.expand_dims(grad * share, time), output.shape), None
+        every = np.broadcast_to(grad.reshape(mean.shape) * share, outputs.shape)
+        return layout.as_given(every), None
 
-    return output.sum(axis=time) * share, adjoint
+    return mean if layout.batched else mean[0], adjoint
 
 
 def _last(layer, state):

@@ -14,6 +14,7 @@ from rnncore.nn.losses import length_mask, mean_nll, mean_square, summed_nll, su
 from rnncore.nn.readout import READOUTS, read_out
 from rnncore.recurrent.descriptions import choices, modes
 from rnncore.recurrent.layers import layer_class
+from rnncore.recurrent.layout import Layout
 from rnncore.recurrent.structure import Structure
 from rnncore.recurrent.tape import Gradients
 
@@ -173,8 +174,9 @@ class SequenceModel(Module):
             return counted
         if lengths is None or self.readout != "steps":
             return np.ones(steps, bool)
-        first = self.layer.batch_first
-        return length_mask(lengths, steps[1 if first else 0], batch_first=first)
+        layout = Layout(self.layer.batch_first, batched=len(steps) == 2)
+        T = len(layout.time_major(np.empty((*steps, 0))))
+        return layout.as_given(length_mask(lengths, T)[..., None])[..., 0]
 
     def loss_and_grads(self, x, targets, state=None, lengths=None, *, train: bool = True):
         """One window of truncated BPTT.

@@ -13,7 +13,7 @@ from rnncore.module import LOCK, Module, Packed
 from . import descriptions
 from .dropout import Masks, mask
 from .layout import Layout
-from .run import record
+from .run import record_runs
 from .stream import Stream
 from .structure import Structure
 from .tape import Tape
@@ -137,7 +137,8 @@ class Recurrent(Module):
             Initial state, h of (layers·directions, B, H), or the pair (h, c) for an LSTM. Zeros when left out.
         lengths : array_like of int, (B,), optional
             Steps of each row, any order, 0 allowed. Outputs past a row's end are 0, and its final state is
-            the one after its last step.
+            the one after its last step. The reverse direction begins at each row's own last step and ends at step 0
+            (src/kernels/cell.h: a row that is off is held).
 
         Returns
         -------
@@ -215,8 +216,8 @@ class Recurrent(Module):
         try:
             if train and self.dropout and self.num_layers > 1:
                 mask_number = self.masks.next()
-            runs, output = record(self.structure, packed.weights, given, states, lengths,
-                                  partial(self._mask, mask_number), checkpoint_every)
+            runs, output = record_runs(self.structure, packed.weights, given, states, lengths,
+                                       partial(self._mask, mask_number), checkpoint_every)
         except BaseException:                   # Ctrl-C among others
             self.masks.take_back(mask_number)
             raise
@@ -240,7 +241,6 @@ class Recurrent(Module):
             raise ValueError("stream: a bidirectional layer needs the whole sequence before its first output; "
                              "use bidirectional=False, or call the layer on a window")
         return Stream(self, as_size(batch_size, "batch_size"))
-
 
     # ---- shapes ---------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ class Layout:
     """(T, B, F), (B, T, F) with `batch_first`, or (T, F) for one sequence; there may be axes before those.
 
     Inside rnncore everything is time-major: sequences are (T, B, F), states (layers·directions, B, H), whatever the
-    layout. All that is returned here is a view.
+    layout. A layer makes the layout of its input (`Layout.of`), its tape keeps it. All that is returned here is a view.
 
     Attributes
     ----------

@@ -171,7 +171,7 @@ class Run:
         return np.ascontiguousarray(tape[t])
 
 
-def record(
+def record_runs(
     structure: Structure,
     weights: list[_engine.Weights],
     given: np.ndarray,
@@ -209,13 +209,12 @@ def record(
         x[past_end(lengths, T)] = 0
     runs: list[Run] = []
     out, mask = x, None
-    for part in structure.parts:
+    for part, gates, c in zip(structure.parts, kept[::2], kept[1::2], strict=True):
         if part.direction == 0:
             x, mask = out, mask_of(part.index, out.shape)
             if mask is not None:
                 x = x * mask
             out = structure.empty_output(T, B)
-        gates, c = kept[2 * part.position:2 * part.position + 2]
         steps = Steps(x, structure.half(out, part), [state[part.position] for state in start], gates, c, lengths,
                       part.direction == 1)
         run = Run(structure, part, steps, mask)

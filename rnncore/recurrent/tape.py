@@ -163,19 +163,19 @@ class Tape:
         return Named(self._where, self._value)[name]
 
     def _value(self, name):
-        run, part = self._where[name]
-        if part == "h":
+        run, short = self._where[name]
+        if short == "h":
             return run.steps.h.view()
         if run.checkpoints is None:
-            return self._part_of(run.steps, part).view()
+            return self._kept(run.steps, short).view()
         whole = np.zeros(run.steps.h.shape, self.dtype)
         for start, stop, steps in run.windows(self.weights()[run.part.position]):
-            whole[start:stop] = self._part_of(steps, part)
+            whole[start:stop] = self._kept(steps, short)
         return whole
 
-    def _part_of(self, steps, part):
+    def _kept(self, steps, short):
         """c or a gate of some steps."""
-        return steps.c if part == "c" else steps.gates[:, :, self._cell.slots[part]]
+        return steps.c if short == "c" else steps.gates[:, :, self._cell.slots[short]]
 
     @property
     def nbytes(self):
@@ -231,13 +231,13 @@ class Tape:
             parameters = many is None
         as_flag(parameters, "parameters")
         wanted = self._room_for_parameters() if parameters and many is None else {}
-        self._last = steps = cotangents = None          # until the way has been gone to its end
+        self._last = found = cotangents = None          # until the way has been gone to its end
         if self._runs[0].checkpoints is None:
-            steps = self._room_for_steps(carry[0].shape[1])
-        if steps is None or many is not None:           # it may be walked again
+            found = self._room_for_steps(carry[0].shape[1])
+        if found is None or many is not None:           # it may be walked again
             cotangents = (None if grad_output is None else grad_output.copy()), [part.copy() for part in carry]
-        grad_x = self._walk(weights, grad_output, carry, wanted, steps)
-        self._last = many, cotangents, steps            # K, None without an axis for it; None under checkpoints
+        grad_x = self._walk(weights, grad_output, carry, wanted, found)
+        self._last = many, cotangents, found            # K, None without an axis for it; None under checkpoints
         if many is not None:
             grad_x, carry = _many(grad_x, many, self.B), [_many(part, many, self.B) for part in carry]
         if parameters and many is not None:
@@ -265,14 +265,15 @@ class Tape:
         return pullback(self, v, every, direction)
 
     def _room_for_steps(self, R):
-        """Arrays for the gradients of every step, R rows each: of every run the slots', h's and c's (or None)."""
-        return _engine.carve("gradients", self.dtype, self.layer.structure.gradients(self.T, R) * len(self._runs))
+        """Of every run three arrays for the gradients of its steps, R rows each: of the slots, h and c (or None)."""
+        arrays = _engine.carve("gradients", self.dtype, self.layer.structure.gradients(self.T, R) * len(self._runs))
+        return list(zip(arrays[::3], arrays[1::3], arrays[2::3], strict=True))
 
-    def _walk(self, weights, grad_out, carry, wanted, steps=None):
+    def _walk(self, weights, grad_out, carry, wanted, found=None):
         """BPTT, layer by layer from the top.
 
-        grad_out (T, R, F) or None; carry, of every state (layers·directions, R, H), in and out; `wanted` and `steps`
-        as their rooms.
+        grad_out (T, R, F) or None; carry, of every state (layers·directions, R, H), in and out; `wanted` and `found`
+        are filled in: what `_room_for_parameters` and `_room_for_steps` made.
         """
         structure = self.layer.structure
         R = carry[0].shape[1]
@@ -284,8 +285,8 @@ class Tape:
                 walk = Walk(weights[part.position], run.steps, [state[part.position] for state in carry],
                             None if grad_out is None else structure.half(grad_out, part), grad_x,
                             part.direction == 1)
-                if steps is not None:
-                    walk.delta, walk.total_h, walk.total_c = steps[3 * part.position:3 * part.position + 3]
+                if found is not None:
+                    walk.delta, walk.total_h, walk.total_c = found[part.position]
                 if wanted:
                     walk.w_ih, walk.w_hh, *biases = (wanted[name] for name in structure.parameters[part.position])
                     walk.b_ih, walk.b_hh = biases or (None, None)
@@ -315,18 +316,18 @@ class Tape:
         return found
 
     def _gradient(self, name):
-        run, part = self._where[name]
+        run, short = self._where[name]
         last = self._last
         if last is None:                    # another thread has begun its way back
             raise KeyError(f"{name}: {NO_GRADIENT}")
-        many, cotangents, steps = last
-        if steps is None:                   # under checkpoints they are computed when asked for
+        many, cotangents, found = last
+        if found is None:                   # under checkpoints they are computed when asked for
             weights, (grad_output, carry) = self.weights(), cotangents
-            steps = self._room_for_steps(carry[0].shape[1])
-            self._walk(weights, grad_output, [state.copy() for state in carry], {}, steps)
-        delta, total_h, total_c = steps[3 * run.part.position:3 * run.part.position + 3]
-        found = total_h if part == "h" else total_c if part == "c" else delta[:, :, self._cell.slots[part]]
-        return found.view() if many is None else _many(found, many, self.B)
+            found = self._room_for_steps(carry[0].shape[1])
+            self._walk(weights, grad_output, [state.copy() for state in carry], {}, found)
+        delta, total_h, total_c = found[run.part.position]
+        array = total_h if short == "h" else total_c if short == "c" else delta[:, :, self._cell.slots[short]]
+        return array.view() if many is None else _many(array, many, self.B)
 
     # ---- shapes ---------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from rnncore.module import Module, prefixed
 from rnncore.nn import SequenceModel
 from rnncore.nn.sequence import read_config
 from rnncore.recurrent.dropout import Masks
-from rnncore.recurrent.layout import parts_of
+from rnncore.recurrent.layout import Layout, parts_of
 
 if TYPE_CHECKING:
     from rnncore.train.loop import Trainer
@@ -109,8 +109,12 @@ def _fitting_carry(
             )
         return ()
     x = np.asarray(trainer.batches[(position - 1) % len(trainer.batches)][0])
-    whole_batch = x.ndim + (trainer.model.embedding is not None) == 3
-    nothing = x[:, :0] if whole_batch and trainer.model.layer.batch_first else x[:0]
+    if trainer.model.embedding is not None:
+        x = x[..., None]
+    layout = Layout.of(x, trainer.model.layer.batch_first)
+    nothing = layout.as_given(layout.time_major(x)[:0])
+    if trainer.model.embedding is not None:
+        nothing = nothing[..., 0]
     states = _as_tuple(trainer.model(nothing)[1])
     own = {str(i): state for i, state in enumerate(states)}
     return tuple(_fitting(path, "carry", arrays, own).values())

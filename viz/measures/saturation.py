@@ -10,6 +10,7 @@ from .._tapes import part_of, valid_steps
 
 __all__ = ["Saturation", "saturation"]
 
+
 class Saturation(NamedTuple):
     """Shares of steps, one number a unit: ``low`` (H,) under, ``high`` (H,) above."""
 

@@ -8,6 +8,7 @@ from .._tapes import layers, valid_steps
 
 __all__ = ["timescales"]
 
+
 def timescales(tape) -> dict[str, np.ndarray]:
     """τ = −1/mean ln k of every unit, k the share of what it held that its own gate keeps.
 

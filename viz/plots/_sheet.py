@@ -83,7 +83,7 @@ class Sheet:
         """The box of a gate with the curve that squashes it."""
         curve = self.cell.gate(name).curve
         text = f"{name}  {CURVES[curve]}" if curve else name
-        self.box(x, y, name, text, signed=curve != "sigmoid")
+        self.box(x, y, name, text, signed=not self.cell.is_share(name))
 
     def inputs(self, right, start=1.2):
         """The line on which h and x reach all gates."""

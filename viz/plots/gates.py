@@ -11,6 +11,7 @@ from ._draw import axes, bands, colour_bars, gate_norm, row_length, signed_norm,
 
 __all__ = ["plot_gates"]
 
+
 def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=None):
     """Every gate of every layer: units × time, one map under the other.
 
@@ -54,12 +55,12 @@ def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=
     length = row_length(tape, row)
     parts, signed = [], []
     for name in names:
-        curve = tape.cell.curve_of(part_of(name))
+        gate = part_of(name)
         units = units_of(tape, name, order)
         value = tape[name][:length, row][:, units]
-        is_signed = curve != "sigmoid"
+        is_signed = not tape.cell.is_share(gate)
         signed.append(is_signed)
-        norm = signed_norm([1.0] if curve else value) if is_signed else gate_norm()
+        norm = signed_norm([1.0] if tape.cell.curve_of(gate) else value) if is_signed else gate_norm()
         parts.append((name, value, style.SIGNED if is_signed else style.GATES, norm))
     images = bands(ax, parts, tokens=tokens)
     kinds = [(s, w) for s, w in ((False, "gate"), (True, "candidate")) if s in signed]

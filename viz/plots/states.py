@@ -45,7 +45,6 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
     names = state_names(tape) if names is None else names
     length = row_length(tape, row)
     values = {n: tape[n][:length, row] for n in names}
-    sigmoid = tape.cell.curve == "sigmoid"  # between 0 and 1, as a gate
     norms = {
         state: signed_norm(*(v for n, v in values.items() if part_of(n) == state))
         for state in tape.cell.states
@@ -53,9 +52,9 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
     parts = []
     for name, value in values.items():
         units = units_of(tape, name, order)
-        colours = style.GATES if sigmoid else style.SIGNED
-        norm = gate_norm() if sigmoid else norms[part_of(name)]
-        parts.append((name, value[:, units], colours, norm))
+        as_gate = tape.cell.is_share(part_of(name))
+        norm = gate_norm() if as_gate else norms[part_of(name)]
+        parts.append((name, value[:, units], style.GATES if as_gate else style.SIGNED, norm))
     images = bands(ax, parts, tokens=tokens)
     kinds = [part_of(name) for name in names]
     firsts = sorted(kinds.index(kind) for kind in set(kinds))

@@ -1,7 +1,7 @@
 """What a cell is, said once: its gates, its states, its weights, and the words for them.
 
 A file in this folder describes the cells of one class of layers (`rnncore.RNN`, `GRU`, `LSTM`) and lists them in its
-``CELLS``, first the one that no option asks for. The layers, the tape, the measures and plots of viz, the command:
+``CELLS``, the default first. The layers, the tape, the measures and plots of viz, the command:
 whatever has to know a cell reads it from here, by ``layer.cell`` or ``tape.cell``. At import every description is
 checked against the kernels' table.
 
@@ -43,7 +43,8 @@ class Gate:
     slot : int
         Where the kernels put it, see kernels.h.
     curve : {"sigmoid", "tanh", None}
-        What squashes it; None: nothing does.
+        What squashes it; None: nothing does. What a sigmoid squashes is a share between 0 and 1, for pictures, measures
+        and watches alike; anything else has a sign and is drawn around 0.
     low, high : Saturated or None
         Of a gate that is shut, or wide open.
     """
@@ -157,6 +158,10 @@ class Description:
             return self.curve if name == "h" else None
         return self.gate(name).curve
 
+    def is_share(self, name: str) -> bool:
+        """Whether a gate or a state lies between 0 and 1."""
+        return self.curve_of(name) == "sigmoid"
+
     def words_of(self, name: str) -> str:
         """A gate or a state for people: "forget gate"."""
         return STATE_WORDS[name] if name in self.states else self.gate(name).words
@@ -251,7 +256,10 @@ def _described() -> Iterator[Description]:
 
 
 def _check(cell: Description) -> None:
-    """Refuse a description that is not what the kernels compute."""
+    """Refuse a description that is not what the kernels' table says.
+
+    That the equations write each gate into its slot, the tests against the twin and other libraries show.
+    """
     row = _engine.cell_info(cell.kernel)
     blocks = len(cell.blocks_ih), len(cell.blocks_hh)
     fed_by_x = {row["x_slot"] + place: cell.blocks_ih[block] for place, block in enumerate(row["x_order"])}
@@ -262,18 +270,37 @@ def _check(cell: Description) -> None:
             from_aux += [fed_by_h[slot]] * stage["from_aux"]
     slots = {slot: name for name, slot in cell.slots.items()} if row["keep"] else {0: "h"}
     wrong = {
-        "number of states": (len(cell.states), row["states"]),
+        "states": (cell.states, tuple(STATE_WORDS)[:row["states"]]),
         "blocks of the weights": (blocks, (row["gates"],) * 2),
         "slots": (sorted(cell.slots.values()), list(range(row["slots"])) if row["keep"] else []),
         "blocks_ih": (fed_by_x, {slot: slots.get(slot) for slot in fed_by_x}),
         "blocks_hh": (fed_by_h, {slot: slots.get(slot) for slot in fed_by_h}),
         "operands": (sorted(cell.operands), sorted(from_aux)),
-        "order": (sorted(cell.order), sorted(cell.names)),
     }
     for what, (described, computed) in wrong.items():
         if described != computed:
             raise ImportError(f"description of {cell.kernel}: its {what} is {described}, by the kernels' table "
                               f"{computed}")
+    _check_roles(cell)
+
+
+def _check_roles(cell: Description) -> None:
+    """Refuse names and roles that do not fit each other."""
+    gates, blocks = set(cell.slots), set(cell.blocks_ih)
+    expected = {
+        "order": (sorted(cell.order) == sorted(cell.names), f"each of {cell.names} once"),
+        "order_back": (sorted(cell.order_back) == sorted(cell.order), f"each of {cell.names} once"),
+        "keeps": (cell.keeps is None or cell.keeps in gates & blocks, f"a gate of {cell.blocks_ih}, or None"),
+        "enters": (cell.enters is None or cell.enters in gates & blocks, f"a gate of {cell.blocks_ih}, or None"),
+        "candidate": (cell.candidate in blocks, f"one of {cell.blocks_ih}"),
+        "operands": (set(cell.operands.values()) <= gates, f"gates of {tuple(cell.slots)}"),
+        "curve": (cell.curve in ("tanh", "sigmoid", "relu"), "'tanh', 'sigmoid' or 'relu'"),
+        "gates": ({gate.curve for gate in cell.gates} <= {"tanh", "sigmoid", None}, "curves 'tanh', 'sigmoid' or None"),
+        "name": (cell.name is None or cell.name == cell.name.lower(), "small letters"),
+    }
+    for what, (fits, told) in expected.items():
+        if not fits:
+            raise ImportError(f"description of {cell.kernel}: its {what} is {getattr(cell, what)}, expected {told}")
 
 
 def _read() -> dict[str, Description]:

@@ -13,9 +13,10 @@ models             windows, hidden chains and networks: one interface
 data, tasks        text and series in; the classic memory tasks
 io                 files of our own
 command            the `rnncore` command
-viz                the visual debugger
+viz                the visual debugger; in a checkout it stands beside this folder
 
-The rooms after `module` are imported when they are first asked for.
+The rooms after `module` are imported when they are first asked for; `command` is for the shell. The kernels and the
+engine are in src/. Each room's ``__init__`` says what is in it.
 """
 
 import importlib

@@ -11,15 +11,13 @@ import twin
 from twin import Twin
 
 import rnncore as rc
+from rnncore import _engine
+from rnncore.recurrent.descriptions import of_kernel
 
-# Every cell there is, with the options that change its equations.
+# Every cell there is, with the options that choose it.
 CELLS = {
-    "rnn-tanh": ("RNN", {"nonlinearity": "tanh"}),
-    "rnn-relu": ("RNN", {"nonlinearity": "relu"}),
-    "rnn-sigmoid": ("RNN", {"nonlinearity": "sigmoid"}),
-    "gru": ("GRU", {"reset_after": True}),
-    "gru-before": ("GRU", {"reset_after": False}),
-    "lstm": ("LSTM", {}),
+    "gru-before" if kernel == "gru_reset_before" else kernel.replace("_", "-"): (cell.mode, dict(cell.options))
+    for kernel, cell in ((kernel, of_kernel(kernel)) for kernel in _engine.cell_names())
 }
 # The numbers the project promises: max|a−b| ≤ TOLERANCE·max|b| per array, b in float64.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -38,7 +36,7 @@ def parts(state):
 
 def whole(layer, arrays):
     """The other way: what the layer's call and backward take."""
-    return tuple(arrays) if layer.mode == "LSTM" else arrays[0]
+    return tuple(arrays) if len(layer.cell.states) > 1 else arrays[0]
 
 
 def state_shape(layer, B):
@@ -47,8 +45,7 @@ def state_shape(layer, B):
 
 def random_state(layer, B, rng, K=()):
     shape = (*K, *state_shape(layer, B))
-    n = 2 if layer.mode == "LSTM" else 1
-    return whole(layer, [rng.normal(size=shape).astype(layer.dtype) for _ in range(n)])
+    return whole(layer, [rng.normal(size=shape).astype(layer.dtype) for _ in layer.cell.states])
 
 
 def random_input(layer, T, B, rng):

@@ -3,6 +3,16 @@
     tape ──▶ viz.measures ──▶ viz.plots
              numbers only      numbers in, Axes out
 
+_tapes, _layers  what one asks of a tape; a layer that is run again
+measures         numbers from tapes, one measure a file
+plots            pictures, one public plot a file
+watches          questions asked of every update of training
+recorder         what is kept of a run, in memory or in a run file
+diagnosis        what a tape says about its network, in sentences
+reports          tapes and runs on one page
+debugger         breakpoints: watches with actions
+style            colours, markers and the style sheet
+
 ``viz.<measure>(tape)`` returns arrays and needs numpy alone; ``viz.plot_<measure>`` takes a tape or
 the measure's numbers, draws on an axes and returns it. matplotlib is imported when the first
 picture is asked for, never before.

@@ -7,5 +7,5 @@ sample      text from a trained model
 info        the machine and the build
 compare     every kind of model on one text or table
 options     what several of these share
-checkpoint  the files that train writes and sample reads
+text_model  the checkpoints that train writes and sample reads
 """

@@ -30,12 +30,12 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> int:
     """Run the command; returns the exit status."""
-    from rnncore.command import checkpoint
+    from rnncore.command import text_model
     from rnncore.train import load_model
 
     options.set_threads(arguments)
     model, metadata = load_model(arguments.checkpoint)
-    vocabulary = checkpoint.text_notes(arguments.checkpoint, model, metadata)["vocabulary"].text()
+    vocabulary = text_model.text_notes(arguments.checkpoint, model, metadata)["vocabulary"].text()
     prompt = arguments.prompt
     if prompt is None:
         prompt = "\n" if "\n" in vocabulary else vocabulary[0]

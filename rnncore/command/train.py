@@ -25,7 +25,7 @@ def add_arguments(parser) -> None:
     )
     options.add_text(parser)
     default = {name: f"({value})" for name, value in DEFAULTS.items()}
-    parser.add_argument("--cell", choices=CELLS, help=default["cell"])
+    parser.add_argument("--cell", choices=CELLS, help=f"which cell {default['cell']}")
     parser.add_argument("--hidden", type=options.count, help=f"hidden units {default['hidden']}")
     parser.add_argument("--layers", type=options.count, help=f"layers {default['layers']}")
     parser.add_argument("--dropout", type=options.share, help=f"share dropped {default['dropout']}")
@@ -46,13 +46,13 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> int:
     """Run the command; returns the exit status."""
-    from rnncore.command import checkpoint
+    from rnncore.command import text_model
 
     options.set_threads(arguments)
     out = Path(arguments.out or arguments.resume or "model.safetensors")
-    replaced = checkpoint.claim(out, arguments.file, arguments.resume)
+    replaced = text_model.claim(out, arguments.file, arguments.resume)
     corpus = options.read_text(arguments.file)
-    if replaced and not checkpoint.is_of_text(out, corpus):
+    if replaced and not text_model.is_of_text(out, corpus):
         raise options.CommandError(
             f"--out {out}: exists, is a checkpoint of something else than {corpus.name} and would be "
             "lost; give another name, or remove it"
@@ -94,11 +94,11 @@ def _begun(arguments, corpus):
 
 def _resumed(arguments, corpus):
     """The trainer of a run that goes on, and its options."""
-    from rnncore.command import checkpoint
+    from rnncore.command import text_model
     from rnncore.train import load_model
 
     model, metadata = load_model(arguments.resume)
-    notes = checkpoint.text_notes(arguments.resume, model, metadata)
+    notes = text_model.text_notes(arguments.resume, model, metadata)
     chosen = _resumed_options(arguments, corpus, notes)
     corpus.require(chosen["batch"], chosen["window"])
     trainer = _trainer(model, corpus, chosen)

@@ -9,9 +9,15 @@
 `SequenceClassifier`    a sequence of any length to one label or number
 ======================= ===================================================
 
-All but the last share `SequenceModelBase` (see ``base.py``): ``fit``,
-``log_prob``, ``predict``, ``sample``, ``perplexity``, ``score``. Sequences are
-described in ``sequences.py``, files in ``storage.py``.
+All but the last share `SequenceModelBase`: ``fit``, ``log_prob``, ``predict``, ``sample``,
+``perplexity``, ``score``. A model stands in the room of its memory:
+
+interface  what all share: the base classes, what a sequence may be, settings, files
+windows    the memory is a fixed window of the past: `AutoRegressive`, `Markov`
+chains     ... a hidden state of a few values: `HiddenMarkov`, `SwitchingAutoRegressive`
+networks   ... the state of a recurrent net: `Recurrent`, `SequenceClassifier`
+
+A new model is a file in one of them and a line in `_MODELS` below; docs/models.md says what it writes.
 """
 
 from __future__ import annotations

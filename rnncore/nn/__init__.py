@@ -6,6 +6,13 @@ There is no autograd. Every module is called like a function (nothing is kept), 
 
     tokens ─ Embedding ─ RNN | GRU | LSTM ─ (Dropout) ─ Linear ─ logits ─ cross_entropy
              └────────────────────── SequenceModel ─────────────────────┘
+
+layers          Embedding, Linear, Dropout          product  matrix products that leave BLAS's threads asleep
+sequence        SequenceModel, and what its files say of it
+readout         what the head reads: every step, the last one, or their mean
+build           layers and models by the names of their cells
+losses          cross-entropy and squared error     softmax  log softmax, and a draw with a temperature
+record          a recorded call of a layer here     state    rows of a state that is carried
 """
 
 from rnncore.nn.build import make_layer, make_model, sequence_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import NamedTuple
 
@@ -31,6 +32,9 @@ class Batch(NamedTuple):
 
 class Task:
     """What the tasks share.
+
+    A subclass sets the attributes, keeps its settings under the names that its class takes them by, and writes
+    ``_draw(rng, size)``, which gives a `Batch` of `size` sequences. It is named in ``tasks/__init__.py``.
 
     Attributes
     ----------
@@ -86,7 +90,8 @@ class Task:
 
         Parameters
         ----------
-        cell : {"rnn-tanh", "rnn-relu", "rnn-sigmoid", "gru", "lstm"}
+        cell : str
+            A name of `rnncore.nn.CELLS`: "rnn-tanh", "gru", "lstm", …
         hidden_size : int
         embedding_size : int, optional
             By default the number of symbols.
@@ -98,11 +103,8 @@ class Task:
                           seed=seed)
 
     def __repr__(self):
-        told = {name: value for name, value in vars(self).items()
-                if name in ("steps", "delay", "kinds", "depth", "seed")}
-        if isinstance(self, CopyMemory):
-            del told["steps"]  # follow from the delay
-        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in told.items())})"
+        told = (f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters)
+        return f"{type(self).__name__}({', '.join(told)})"
 
 
 class Adding(Task):

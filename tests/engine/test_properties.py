@@ -72,7 +72,7 @@ def test_bits(case, threads, every):
         b = int(rng.integers(B))
         n = len(x) if lengths is None else lengths[b]
         one = lambda a: None if a is None else tuple(v[..., b : b + 1, :] for v in parts(a))  # noqa: E731
-        own = one(s0) if layer.mode == "LSTM" or s0 is None else one(s0)[0]
+        own = one(s0) if len(layer.cell.states) > 1 or s0 is None else one(s0)[0]
         alone, end = layer(x[:n, b : b + 1], own)
         same_bits(alone, y[:n, b : b + 1])
         same_bits(tuple(parts(end)), one(s))
@@ -92,7 +92,7 @@ def test_pullback_brings_what_backward_brings(case, every, direction):
     gs = [np.zeros_like(a) for a in parts(cot[1])]
     for a, b in zip(gs, parts(cot[1]), strict=True):
         a[d::D] = b[d::D]
-    grads = tape.backward(None, tuple(gs) if layer.mode == "LSTM" else gs[0], parameters=False)
+    grads = tape.backward(None, tuple(gs) if len(layer.cell.states) > 1 else gs[0], parameters=False)
     flat = lambda s: np.concatenate([r for a in parts(s) for r in a[d::D]], axis=-1)  # noqa: E731
     carries = list(tape.pullback(flat(tuple(gs))[None], every=every, direction=direction))
     assert len(carries) == -(-len(x) // every)

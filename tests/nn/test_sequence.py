@@ -210,3 +210,18 @@ def test_loss_is_cross_entropy_of_the_output(rng):
     expected = cross_entropy(output, targets)
     assert loss == expected[0]
     same_bits(grad, expected[1])
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("length", [5, 3, 0])
+def test_one_sequence_by_itself_with_a_length(batch_first, length):
+    """As a batch of that one sequence, whatever the layer's layout."""
+    layer = rc.LSTM(4, 6, batch_first=batch_first, seed=0)
+    model = SequenceModel(Embedding(7, 4, seed=1), layer, Linear(6, 7, seed=2))
+    tokens = np.arange(5)
+    loss, grads, _ = model.loss_and_grads(tokens, tokens + 1, lengths=[length])
+    batch = tokens[None] if batch_first else tokens[:, None]
+    expected, expected_grads, _ = model.loss_and_grads(batch, batch + 1, lengths=[length])
+    assert loss == expected
+    for name, grad in grads.items():
+        np.testing.assert_array_equal(grad, expected_grads[name])

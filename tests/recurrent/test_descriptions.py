@@ -100,7 +100,8 @@ def test_options_that_choose_no_cell(mode, options, error, said):
 
 LSTM, GRU, BEFORE = (descriptions.of_kernel(name) for name in ("lstm", "gru", "gru_reset_before"))
 WRONG = {
-    "a state is missing": (replace(LSTM, states=("h",)), "number of states"),
+    "a state is missing": (replace(LSTM, states=("h",)), "states"),
+    "a state of another name": (replace(LSTM, states=("h", "m"), order=("i", "f", "g", "o", "m", "h")), "states"),
     "blocks in another order": (replace(LSTM, blocks_ih=("f", "i", "g", "o")), "blocks_ih"),
     "blocks of the state in another order": (replace(GRU, blocks_hh=("z", "r", "hn")), "blocks_hh"),
     "a block too many": (replace(GRU, blocks_hh=("r", "z", "hn", "n")), "blocks of the weights"),
@@ -109,6 +110,15 @@ WRONG = {
     "the reset gate's product is not said": (replace(BEFORE, operands={}), "operands"),
     "... or is not there": (replace(GRU, operands={"hn": "r"}), "operands"),
     "the order forgets a gate": (replace(LSTM, order=("i", "f", "g", "c", "h")), "order"),
+    "the order of the way back, too": (replace(LSTM, order_back=("h", "c")), "order_back"),
+    "a gate that keeps, and is none": (replace(LSTM, keeps="q"), "keeps"),
+    "a sum that keeps": (replace(GRU, keeps="hn"), "keeps"),
+    "a gate that lets in, and is none": (replace(LSTM, enters="q"), "enters"),
+    "a candidate that no weights make": (replace(GRU, candidate="hn"), "candidate"),
+    "an operand that is no gate": (replace(BEFORE, operands={"hn": "q"}), "operands"),
+    "a curve that nobody knows": (replace(LSTM, curve="selu"), "curve"),
+    "a gate's curve, too": (replace(LSTM, gates=(*LSTM.gates[:3], replace(LSTM.gates[3], curve="relu"))), "gates"),
+    "capitals in a name": (replace(LSTM, name="LSTM"), "name"),
 }
 
 

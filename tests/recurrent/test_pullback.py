@@ -11,7 +11,7 @@ DIRECTIONS = {"forward": 0, "reverse": 1}
 
 
 def width(layer):
-    return layer.num_layers * layer.hidden_size * (2 if layer.mode == "LSTM" else 1)
+    return layer.num_layers * layer.hidden_size * len(layer.cell.states)
 
 
 def true(carry):

@@ -3,7 +3,8 @@
     training step → Moment (tape, gradients, loss, weights) → watches → Hit
 
 A watch reads buffers that training fills anyway. `viz.Debugger` asks it of every update and acts on
-its hit; `watch.look(tape)` asks by hand.
+its hit; `watch.look(tape)` asks by hand. A new watch is a subclass of `Watch` in a file here, named
+below and in `_LATER` of viz/__init__.py.
 """
 
 from .flow import Explode, Spike, Vanish

@@ -20,7 +20,7 @@ HELP = "train every cell on a text and show where the gradient of each dies"
 def add_arguments(parser) -> None:
     """The command's arguments."""
     parser.description = (
-        "Train RNN (sigmoid, tanh, ReLU), GRU and LSTM with the same budget, and "
+        "Train every kind of cell, RNNs, GRU and LSTM, with the same budget, and "
         "show bits per character and how far back the gradient reaches."
     )
     options.add_text(parser)

@@ -1,6 +1,9 @@
 """Models whose memory is a hidden state of a few values.
 
-hidden_markov  emissions from a hidden state     chain_model  what both share
-switching      regimes of an autoregression      em           expectation-maximisation
-emissions, regimes: what a state makes likely; start: where the fit begins
+chain_model    the base class of both models: fit by expectation maximisation, paths, posteriors
+hidden_markov  symbols or Gaussian values that a hidden state makes likely
+switching      autoregressions between which a hidden state switches
+em             the sums of the E-step over all sequences, shared among threads
+emissions      the likelihoods of hidden_markov    regimes  ... of switching
+start          values to begin a fit with: k-means
 """

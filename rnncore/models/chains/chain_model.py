@@ -1,13 +1,19 @@
 """What models with a hidden chain share: parameters that may be set, EM, paths, posteriors.
 
-A subclass names its `Parameter`\\ s and writes
+A subclass takes the settings n_states, n_iter, n_init, tol, warm_start, random_state and missing, names its
+`Parameter`\\ s, has `n_parameters_`, and writes
 
-``_shapes(values)``        check the values, and give each the form it is used in
-``_check_kind(values)``    refuse values that are not of the sequences it was fitted on
-``_build(values)``         its `Chain` and emission (see `em`)
-``_rows(sequence)``        a checked sequence as rows of the emission
-``_begin(rows, rng)``      values to begin a fit with
+``_parameters()``            the names of the parameters that its settings ask for
+``_read_rows(sequences)``    training sequences, checked, as arrays of rows of the emission
+``_rows(sequence)``          a checked sequence as rows of the emission
+``_shapes(values)``          check the values, and give each the form it is used in
+``_set_kind(values)``        what sequences there are, where parameters were set and nothing was fitted
+``_check_kind(values)``      refuse values that are not of the sequences it was fitted on
+``_build(values)``           its `Chain` and emission (see `em`)
+``_begin(rows, rng, given)`` values to begin a fit with; `given` are those that were set
 ``_maximise(values, emission, found)``   the M-step, from an `em.Expectation`
+
+and, where a row is not a step or a step may be missing, ``_all_steps(steps, sequence)`` and ``_known(array)``.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ class SequenceClassifier(SequenceReader):
 
     Parameters
     ----------
-    cell : {"rnn", "gru", "lstm", "rnn-relu", "rnn-sigmoid"}
+    cell : str
+        "rnn", "gru", "lstm", or another name of `rnncore.nn.CELLS`.
     hidden_size, num_layers : int
     task : {"auto", "label", "number"}
         What `y` is: by itself, floating-point numbers are numbers and all else labels.

@@ -38,7 +38,8 @@ class Recurrent(SequenceModelBase):
 
     Parameters
     ----------
-    cell : {"rnn", "gru", "lstm", "rnn-relu", "rnn-sigmoid"}
+    cell : str
+        "rnn", "gru", "lstm", or another name of `rnncore.nn.CELLS`.
     hidden_size, num_layers : int
     embedding_size : int, optional
         Of symbols; by default the smaller of 64 and `hidden_size`.

@@ -1,5 +1,7 @@
 """Models whose memory is a fixed window of the past.
 
-autoregressive  linear in real values         regression  its least squares
-markov          counts of symbols             contexts    their tree
+autoregressive  a linear prediction of real values
+regression      its least squares by QR, and densities of what is missing
+markov          counts of the symbols that follow a context
+contexts        the tree of contexts that occur, with their counts
 """

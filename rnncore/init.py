@@ -9,12 +9,12 @@ Layers, cells and models made of them are all served. Which block of the weights
 description of its cell says.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from rnncore._checks import as_number
 from rnncore.recurrent.base import Recurrent
 from rnncore.recurrent.descriptions import Description
 
@@ -59,7 +59,7 @@ def orthogonal(module, gain=1.0, *, seed=None):
     >>> bool(np.allclose(W @ W.T, 0.81 * np.eye(8)))
     True
     """
-    gain = _number("gain", gain)
+    gain = as_number(gain, "gain")
     rng = np.random.default_rng(seed)
     with module.writable() as parameters:
         for part in _recurrent(module):
@@ -96,7 +96,7 @@ def identity(module, scale=1.0):
     >>> rnn.parameters["weight_hh_l0"].diagonal().tolist() == [rnn.dtype.type(0.9)] * 4
     True
     """
-    scale = _number("scale", scale)
+    scale = as_number(scale, "scale")
     with module.writable() as parameters:
         for part in _recurrent(module):
             rows = part.cell.rows(part.cell.candidate, part.hidden_size)
@@ -162,7 +162,7 @@ def chrono(module, steps, *, seed=None):
     >>> bool(b.min() >= 0), bool(b.max() <= 4.6)
     (True, True)
     """
-    steps = _number("steps", steps)
+    steps = as_number(steps, "steps")
     if steps <= 2:
         raise ValueError(
             f"steps: got {steps:g}, expected the longest dependency, more than 2 steps"
@@ -198,7 +198,7 @@ def _set_keep_bias(module, draw, caller, balanced=False):
             value = draw(part.hidden_size)
             values = {} if keeps is None else {keeps: value}
             if enters is not None and (balanced or keeps is None):
-                values[enters] = -value
+                values[enters] = np.negative(value)
             for gate, bias in values.items():
                 rows = part.cell.rows(gate, part.hidden_size)
                 # the first gets it, the other 0: their sum is what the gate sees
@@ -214,7 +214,7 @@ def _recurrent(module) -> Iterator[_Part]:
         if not isinstance(owner, Recurrent):
             continue
         outer = {own: name for name, own in names.items()}
-        for own in owner.structure.parameters:
+        for own in owner.structure.shapes_by_part:
             found = True
             _, weight_hh, *biases = (outer[name] for name in own)
             yield _Part(owner.cell, owner.hidden_size, weight_hh, biases)
@@ -224,13 +224,3 @@ def _recurrent(module) -> Iterator[_Part]:
             f"{', '.join(module.parameters) or 'no weights'}), expected an RNN, a GRU, an LSTM, a cell, "
             "or a model that holds one"
         )
-
-
-def _number(name, value):
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{name}: got {value!r}, expected a finite number")
-    return number

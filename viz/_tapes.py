@@ -49,7 +49,8 @@ def layers(tape) -> dict[str, list[str]]:
     """{"l0": ["h", "c", "i", …], "l0.reverse": …}: layers and their parts, from the lowest up."""
     found: dict[str, list[str]] = {}
     for name in tape.names("*"):
-        found.setdefault(layer_of(name), []).append(part_of(name))
+        layer, _, part = name.rpartition(".")
+        found.setdefault(layer, []).append(part)
     return found
 
 

@@ -187,13 +187,13 @@ def _to_hold(tape, steps):
     """Advice against vanishing for this cell."""
     cell = tape.cell
     if steps > 2 and cell.gated:
-        gate = cell.gate(cell.keeps or cell.enters).words.replace(" ", "-")
-        sign, bias = "" if cell.keeps else "−", math.log(steps - 1)
-        return (
-            f"{gate} bias {sign}ln(T−1) = {sign}{bias:.1f} would hold {steps}: "
-            f"rnncore.init.forget_bias(layer, {bias:.1f}), or rnncore.init.chrono(layer, {steps}) "
-            "for a spread up to it"
-        )
+        bias = math.log(steps - 1)
+        set_it = f"rnncore.init.forget_bias(layer, {bias:.1f})"
+        spread = f"or rnncore.init.chrono(layer, {steps}) for a spread up to it"
+        if cell.keeps is None:
+            return f"{set_it} would hold {steps}, {spread}"
+        gate = cell.gate(cell.keeps).words.replace(" ", "-")
+        return f"{gate} bias ln(T−1) = {bias:.1f} would hold {steps}: {set_it}, {spread}"
     if cell.curve == "sigmoid":
         return "a sigmoid passes at most a quarter a step: take an LSTM or a GRU, or tanh or relu"
     start = "identity(layer)" if cell.curve == "relu" else "orthogonal(layer)"

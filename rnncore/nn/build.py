@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncore._checks import as_seed
+from rnncore._checks import as_seed, as_size
 from rnncore.init import forget_bias
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.sequence import SequenceModel
@@ -26,7 +26,7 @@ def make_layer(cell: str, input_size: int, hidden_size: int, **options) -> Recur
     [1.0, 1.0]
     """
     described = named(cell)
-    layer = layer_class(described.mode)(input_size, hidden_size, **described.options, **options)
+    layer = layer_class(described.mode)(input_size, hidden_size, **dict(described.options) | options)
     return forget_bias(layer, 1.0) if described.gated and layer.bias else layer
 
 
@@ -52,7 +52,7 @@ def make_model(
     cell : str
         As for `make_layer`.
     outputs : int
-        Numbers of a prediction.
+        Length of one prediction: classes, or values.
     tokens, features : int
         One of them: how many tokens the input is of, or the width of a real input.
     hidden_size, num_layers : int
@@ -72,6 +72,9 @@ def make_model(
     """
     if (tokens is None) == (features is None):
         raise ValueError(f"tokens, features: got {tokens} and {features}, expected exactly one of them")
+    if embedding_size is not None and tokens is None:
+        raise ValueError(f"embedding_size: got {embedding_size} with features, expected None, or tokens")
+    hidden_size = as_size(hidden_size, "hidden_size")
     seeds = np.random.SeedSequence(as_seed(seed)).generate_state(4, np.uint64).tolist()
     width = min(64, hidden_size) if embedding_size is None else embedding_size
     return SequenceModel(
@@ -88,9 +91,18 @@ def make_model(
 
 
 def sequence_model(
-    cell: str, tokens: int, *, hidden_size: int = 128, embedding_size: int = 64, **options
+    cell: str,
+    tokens: int,
+    *,
+    hidden_size: int = 128,
+    embedding_size: int = 64,
+    num_layers: int = 1,
+    dropout: float = 0.0,
+    dtype="float32",
+    seed: int | None = None,
 ) -> SequenceModel:
-    """A model of the next token; `options` as for `make_model`."""
+    """A model of the next token; arguments as for `make_model`."""
     return make_model(
-        cell, tokens, tokens=tokens, hidden_size=hidden_size, embedding_size=embedding_size, **options
-    )
+        cell, tokens, tokens=tokens, hidden_size=hidden_size, embedding_size=embedding_size,
+        num_layers=num_layers, dropout=dropout, dtype=dtype, seed=seed,
+    )  # fmt: skip

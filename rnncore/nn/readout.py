@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rnncore._checks import as_lengths
-from rnncore.recurrent.layout import Layout
+from rnncore.recurrent.layout import Layout, parts_of
 
 READOUTS = ("steps", "last", "mean")
 
@@ -64,12 +64,13 @@ def _mean(layer, output, lengths):
 
 def _last(layer, state):
     """Of each direction of the last layer: the reverse one ends at the first step."""
-    h = state[0] if isinstance(state, tuple) else state
+    h = parts_of(state)[0]
     ends = h[-layer.directions :].swapaxes(0, -2)  # ([B,] directions, H)
 
     def adjoint(grad):
         grad_h = np.zeros_like(h)
         grad_h[-layer.directions :] = grad.reshape(ends.shape).swapaxes(0, -2)
-        return None, (grad_h, np.zeros_like(h)) if isinstance(state, tuple) else grad_h
+        rest = [np.zeros_like(part) for part in parts_of(state)[1:]]
+        return None, (grad_h, *rest) if rest else grad_h
 
     return ends.copy().reshape(*ends.shape[:-2], -1), adjoint

@@ -123,7 +123,7 @@ class SequenceModel(Module):
             return self._record(x, state, lengths, train)
         except BaseException:  # what is interrupted has drawn no mask
             for masks, passes in zip(dropping, before, strict=True):
-                masks.passes = passes
+                masks.take_back(passes + 1)
             raise
 
     def _record(self, x, state, lengths, train):

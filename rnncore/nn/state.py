@@ -23,7 +23,7 @@ def zero_rows(state, rows):
     """
     if state is None or rows is None:
         return state
-    if isinstance(state, tuple):
+    if isinstance(state, tuple | list):
         return tuple(zero_rows(part, rows) for part in state)
     rows, batch = np.asarray(rows), state.shape[-2]
     if rows.dtype != bool or rows.shape != (batch,):
@@ -40,6 +40,6 @@ def zero_rows(state, rows):
 
 def take_rows(state, rows):
     """The state of the given batch rows, in their order."""
-    if isinstance(state, tuple):
+    if isinstance(state, tuple | list):
         return tuple(part[:, rows] for part in state)
     return state[:, rows]

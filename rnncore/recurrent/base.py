@@ -1,6 +1,5 @@
 """What all kinds of layers share: parameters, shapes, errors; one call into the engine per layer and direction."""
 
-import inspect
 import warnings
 from functools import cached_property, partial
 
@@ -17,6 +16,10 @@ from .run import record_runs
 from .stream import Stream
 from .structure import Structure
 from .tape import Tape
+
+# What every class of layers takes besides dtype, seed and the options that choose its cell; and their defaults.
+SHARED = {"input_size": None, "hidden_size": None, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
+          "bidirectional": False}
 
 
 class PackedLayer(Packed):
@@ -37,6 +40,9 @@ class Recurrent(Module):
         The equations, the gates and their names.
     structure : Structure
         The sizes.
+    masks : Masks
+        Which pass draws which mask of dropout.
+    options : dict
     """
 
     mode = ""
@@ -74,7 +80,7 @@ class Recurrent(Module):
     @cached_property
     def _groups(self):
         """The arrays of each layer and direction: they stay the same ones, only their values change."""
-        return [[self._parameters[name] for name in names] for names in self.structure.parameters]
+        return [[self._parameters[name] for name in names] for names in self.structure.shapes_by_part]
 
     def __getstate__(self):
         return {name: value for name, value in super().__getstate__().items() if name != "_groups"}
@@ -114,14 +120,12 @@ class Recurrent(Module):
     @property
     def options(self):
         """What its class makes it of, but for dtype and seed: ``type(layer)(**layer.options)`` has its shape."""
-        names = inspect.signature(type(self)).parameters
-        return {name: getattr(self, name) for name in names if name not in ("dtype", "seed")}
+        return {name: getattr(self, name) for name in SHARED} | dict(self.cell.options)
 
     def __repr__(self):
         told = [f"{self.input_size}, {self.hidden_size}"]
-        told += [f"{name}={value!r}" for name, value in self.options.items()
-                 if name not in ("input_size", "hidden_size")
-                 and value != inspect.signature(type(self)).parameters[name].default]
+        defaults = SHARED | dict(descriptions.first(self.mode).options)
+        told += [f"{name}={value!r}" for name, value in list(self.options.items())[2:] if value != defaults[name]]
         return f"{type(self).__name__}({', '.join(told)}, dtype={self.dtype.name!r})"
 
     # ---- the three ways to run ------------------------------------------------------------------
@@ -161,10 +165,10 @@ class Recurrent(Module):
         states, structure, out = self.check_state(state, B, layout), self.structure, x
         for part in structure.parts:
             if part.direction == 0:
-                last = part.index == self.num_layers - 1
-                inputs, out = out, structure.empty_output(T, B, last and layout.batch_first and layout.batched)
-            _engine.forward(packed.weights[part.position], inputs, structure.half(out, part),
-                            *[state[part.position] for state in states], lengths=lengths, reverse=part.direction == 1)
+                inputs, out = out, (layout if part.index == self.num_layers - 1 else Layout()).empty(
+                    T, B, structure.features, self.dtype)
+            _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,
+                            lengths=lengths, reverse=part.direction == 1)
         return layout.as_given(out), layout.states(states)
 
     def record(self, x, state=None, lengths=None, *, train=False, checkpoint_every=None):
@@ -206,18 +210,20 @@ class Recurrent(Module):
         T, B = given.shape[:2]
         lengths = as_lengths(lengths, T, B)
         states = self.check_state(state, B, layout)
-        initial = [part.copy() for part in states]
+        initial = start = [part.copy() for part in states]
         unused = None
         if lengths is not None and not lengths.all():       # rows without steps count for nothing, not even as NaN
             unused = lengths == 0
             for part in states:
                 part[:, unused] = 0
-        mask_number = None
+            start = [part.copy() for part in states]
+        mask_number = mask_of = None
         try:
             if train and self.dropout and self.num_layers > 1:
                 mask_number = self.masks.next()
-            runs, output = record_runs(self.structure, packed.weights, given, states, lengths,
-                                       partial(self._mask, mask_number), checkpoint_every)
+                mask_of = partial(mask, self.masks.seed, mask_number, share=self.dropout, dtype=self.dtype)
+            runs, output = record_runs(self.structure, packed.weights, given, start, states, lengths, mask_of,
+                                       checkpoint_every)
         except BaseException:                   # Ctrl-C among others
             self.masks.take_back(mask_number)
             raise
@@ -256,12 +262,12 @@ class Recurrent(Module):
     def check_state(self, state, batch, layout):
         """Own copies of every state, (layers·directions, B, H), of a state as a caller gives it."""
         names, own = self.cell.states, self.structure.state_shape(batch)
+        if state is None:
+            return [np.zeros(own, self.dtype) for _ in names]
         expected = layout.state_shape(*own)
         if len(names) == 1:
             return [self._own(state, f"{names[0]}0", expected, own)]
-        if state is None:
-            state = [None] * len(names)
-        elif not isinstance(state, tuple | list) or len(state) != len(names):
+        if not isinstance(state, tuple | list) or len(state) != len(names):
             got = f"{len(state)} values" if isinstance(state, tuple | list) else type(state).__name__
             pair = ", ".join(f"{name}0" for name in names)
             raise ValueError(f"state: got {got}, expected the pair ({pair}), each of shape {expected}")
@@ -275,9 +281,3 @@ class Recurrent(Module):
             raise ValueError(f"{name}: got shape {part.shape}, expected {expected}: (layers·directions, "
                              f"{'B, ' if len(expected) == 3 else ''}H), also under batch_first")
         return part.copy().reshape(shape)
-
-    def _mask(self, number, index, shape):
-        """The mask of a layer's input in a pass; None where nothing is dropped."""
-        if number is None or index == 0:
-            return None
-        return mask(self.masks.seed, number, index, shape, self.dropout, self.dtype)

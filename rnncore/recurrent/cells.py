@@ -243,11 +243,13 @@ def cell_class(mode: str) -> type[Cell]:
     """
     kind, name = layer_class(mode), f"{mode}Cell"
     if name not in globals():
-        def __init__(self, input_size, hidden_size, bias=True, **options):
-            Cell.__init__(self, kind(input_size, hidden_size, bias=bias, **options))
+        def __init__(self, input_size, hidden_size, bias=True, *, dtype="float32", seed=None, **options):
+            descriptions.find(mode, **options)          # refuses what a layer has and a step has not
+            Cell.__init__(self, kind(input_size, hidden_size, bias=bias, dtype=dtype, seed=seed, **options))
 
-        doc = f"One step of `{mode}`; arguments as in `RNNCell`, and the options of `{mode}`."
-        globals()[name] = type(name, (Cell,), {"__doc__": doc, "__init__": __init__, "__module__": __name__})
+        doc = f"One step of `{mode}`; arguments as in `RNNCell`, and the options of `{mode}` that choose its equations."
+        made = type(name, (Cell,), {"__doc__": doc, "__init__": __init__, "__module__": __name__})
+        globals().setdefault(name, made)                # another thread may have been quicker
     return globals()[name]
 
 

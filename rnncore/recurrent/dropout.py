@@ -1,6 +1,6 @@
 """Dropout: which pass draws which mask, and the masks between layers.
 
-Those depend on nothing but seed, pass, layer, step, row and unit.
+A mask depends on nothing but the seed and the number of the pass, and the layer, step, row and unit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Masks:
             return self.passes
 
     def take_back(self, number: int | None) -> None:
-        """A pass that was interrupted leaves the numbers as they were, unless there has been another since."""
+        """Give the number of a pass that was interrupted to the next, unless another has been drawn since."""
         with LOCK:
             if self.passes == number:
                 self.passes -= 1

@@ -117,7 +117,7 @@ def layer_class(mode: str) -> type[Recurrent]:
     if mode not in descriptions.modes():
         raise ValueError(f"mode: got {mode!r}, expected one of {', '.join(descriptions.modes())}")
     if mode not in globals():
-        globals()[mode] = _made(mode)
+        globals().setdefault(mode, _made(mode))         # another thread may have been quicker
     return globals()[mode]
 
 
@@ -133,7 +133,11 @@ def _made(mode: str) -> type[Recurrent]:
     shared = list(inspect.signature(Recurrent).parameters.values())[:-1]            # without **options
     own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=described.options[name]) for name in choices]
     told = "".join(f"{name} : one of {values}\n    " for name, values in choices.items())
+    def __init__(self, *arguments, **options):
+        Recurrent.__init__(self, *arguments, **options)
+
     return type(mode, (Recurrent,), {
+        "__init__": __init__,
         "__doc__": f"""{described.label}: {described.equations}.
 
     Parameters

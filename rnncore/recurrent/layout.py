@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """(T, B, F), (B, T, F) with `batch_first`, or (T, F) for one sequence; there may be axes before those.
 
     Inside rnncore everything is time-major: sequences are (T, B, F), states (layers·directions, B, H), whatever the
-    layout. A layer makes the layout of its input (`Layout.of`), its tape keeps it. All that is returned here is a view.
+    layout. A layer takes the layout of its input (`Layout.of`), its tape keeps it. All that is returned here is a view.
 
     Attributes
     ----------
@@ -33,10 +32,10 @@ class Layout:
     batch_first: bool = False
     batched: bool = True
 
-    @classmethod
-    def of(cls, sequence: np.ndarray, batch_first: bool) -> Layout:
+    @staticmethod
+    def of(sequence: np.ndarray, batch_first: bool) -> Layout:
         """The layout of an input: of two axes it is one sequence."""
-        return cls(batch_first, sequence.ndim != 2)
+        return _ALL[batch_first, sequence.ndim != 2]
 
     @property
     def axes(self) -> str:
@@ -55,9 +54,15 @@ class Layout:
             return sequences[..., 0, :]
         return sequences.swapaxes(-3, -2) if self.batch_first else sequences
 
+    def empty(self, steps: int, batch: int, features: int, dtype: np.dtype) -> np.ndarray:
+        """A new (T, B, F) array, in memory as the caller will see it."""
+        if self.batch_first and self.batched:
+            return np.empty((batch, steps, features), dtype).swapaxes(0, 1)
+        return np.empty((steps, batch, features), dtype)
+
     def states(self, parts):
         """(…, layers·directions, B, H) of every state as a caller gets them: an array, or a tuple of several."""
-        found = tuple(part if self.batched else part[..., 0, :] for part in parts)
+        found = tuple(parts) if self.batched else tuple([part[..., 0, :] for part in parts])
         return found[0] if len(found) == 1 else found
 
     def state_shape(self, layers: int, batch: int, hidden_size: int) -> tuple[int, ...]:
@@ -65,6 +70,9 @@ class Layout:
         return (layers, batch, hidden_size) if self.batched else (layers, hidden_size)
 
 
+_ALL = {(first, batched): Layout(first, batched) for first in (False, True) for batched in (False, True)}
+
+
 def parts_of(state) -> tuple:
-    """A state as a caller has it, an array or a tuple of several, as a tuple."""
-    return state if isinstance(state, tuple) else (state,)
+    """A state as a caller has it, an array or several in a tuple or list, as a tuple."""
+    return tuple(state) if isinstance(state, tuple | list) else (state,)

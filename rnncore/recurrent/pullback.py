@@ -70,18 +70,18 @@ def _like(name, new, old):
     return new
 
 
-def pullback(tape, v, every, direction):
-    """See `Tape.pullback`."""
+def pullback(tape, runs, v, every, direction):
+    """See `Tape.pullback`; `runs` are the tape's."""
     every = as_size(every, "every")
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: got {direction!r}, expected 'forward' or 'reverse'")
     structure = tape.layer.structure
     if direction == "reverse" and structure.directions == 1:
         raise ValueError("direction: got 'reverse', expected 'forward': the layer has one direction")
-    runs = tape.runs[int(direction == "reverse")::structure.directions]
+    runs = runs[int(direction == "reverse")::structure.directions]
     if runs[0].checkpoints is not None:
         raise ValueError("pullback: the tape was recorded with checkpoint_every; record without it")
-    width = structure.carry
+    width = structure.carry_size
     if v is None:
         v = np.broadcast_to(np.eye(width, dtype=tape.dtype)[:, None], (width, tape.B, width))
     v = as_real(v, "v", tape.dtype)
@@ -94,10 +94,10 @@ def pullback(tape, v, every, direction):
 def _walk(tape, structure, runs, value, every):
     K, B, _ = value.shape
     carry = Carry(tape.T, np.zeros(B, int), value, np.zeros((K, B)))
-    backwards = not runs[0].steps.reverse       # the walk goes against the direction of the pass
+    backwards = not runs[0].reverse       # the walk goes against the direction of the pass
     done = 0
     while done < tape.T:
-        weights = tape.weights()                # refused when they changed since the last stop
+        weights = tape.packed()                 # refused when they changed since the last stop
         target = min(tape.T, done + every)
         while done < target:
             n = min(STRIDE, target - done)
@@ -119,7 +119,7 @@ def _through(structure, weights, runs, value, low, high):
     for run in reversed(runs):
         index = run.part.index
         carry = [np.ascontiguousarray(parts[:, state, index]) for state in range(states)]
-        grad_x = np.empty((high - low, K * B, run.part.inputs), structure.dtype) if index > 0 else None
+        grad_x = np.empty((high - low, K * B, run.part.input_size), structure.dtype) if index > 0 else None
         _engine.backward(Walk(weights[run.part.position], run.window(low, high), carry, grad_out, grad_x))
         if index > 0:
             if run.mask is not None:

@@ -78,8 +78,10 @@ class Tape:
     ----------
     layer : Recurrent
     cell : Description
+        What there is of a step, and what it means.
     mode : str
-        "LSTM", "GRU" or "RNN".
+        Its class of layers: "LSTM", "GRU", "RNN", …
+    dtype : dtype
     layout : Layout
         Of the input and the output; what is here by name is always time-major.
     T, B : int
@@ -95,15 +97,14 @@ class Tape:
     def __init__(self, layer, version, runs, lengths, layout, initial, final, output):
         self._layer, self._cell, self._dtype = layer, layer.cell, layer.dtype
         self._runs, self._layout = runs, layout
-        self._T, self._B = runs[0].steps.x.shape[:2]
+        self._T, self._B = runs[0].x.shape[:2]
         self._version = version
         self._lengths = lengths
         self._initial, self._final = initial, final         # of every state (layers·directions, B, H)
         self._time_major_output = output
 
     # what the engine's loops go by cannot be set
-    layer, cell, dtype, layout, runs = (
-        property(attrgetter(name)) for name in ("_layer", "_cell", "_dtype", "_layout", "_runs"))
+    layer, cell, dtype, layout = (property(attrgetter(name)) for name in ("_layer", "_cell", "_dtype", "_layout"))
     T, B = (property(attrgetter(name)) for name in ("_T", "_B"))
 
     # ---- what was recorded ----------------------------------------------------------------------
@@ -122,7 +123,7 @@ class Tape:
 
     @property
     def input(self):
-        return _locked(self._runs[0].steps.x)
+        return _locked(self._runs[0].x)
 
     @property
     def output(self):
@@ -165,11 +166,11 @@ class Tape:
     def _value(self, name):
         run, short = self._where[name]
         if short == "h":
-            return run.steps.h.view()
+            return run.h.view()
         if run.checkpoints is None:
-            return self._kept(run.steps, short).view()
-        whole = np.zeros(run.steps.h.shape, self.dtype)
-        for start, stop, steps in run.windows(self.weights()[run.part.position]):
+            return self._kept(run, short).view()
+        whole = np.zeros(run.h.shape, self.dtype)
+        for start, stop, steps in run.recomputed(self.packed()[run.part.position]):
             whole[start:stop] = self._kept(steps, short)
         return whole
 
@@ -182,7 +183,7 @@ class Tape:
         """Bytes that the recorded pass holds, gradients not counted."""
         arrays = [self._time_major_output, *self._initial, *self._final]
         for run in self._runs:
-            arrays += [run.steps.x, run.steps.h, run.steps.gates, run.steps.c, run.mask]
+            arrays += [run.x, run.h, *run.initial, run.gates, run.c, run.mask]
             arrays += [state for *_, states in run.checkpoints or () for state in states]
         owners = {id(a if a.base is None else a.base): (a if a.base is None else a.base)
                   for a in arrays if a is not None}
@@ -192,11 +193,11 @@ class Tape:
     def parameters(self):
         """Copies of the weights of the pass, by name; refused when the layer has others by now."""
         with LOCK:
-            self.weights()
+            self.packed()
             return self.layer.parameters
 
-    def weights(self):
-        """The packed weights of the pass, for the way back; refused when the layer has others by now."""
+    def packed(self):
+        """What the engine goes back by: the packed weights of the pass; refused when the layer has others by now."""
         return self._layer.packed_at(self._version).weights
 
     # ---- the way back ---------------------------------------------------------------------------
@@ -225,7 +226,7 @@ class Tape:
         ValueError
             Neither gradient given, or a wrong shape.
         """
-        weights = self.weights()
+        weights = self.packed()
         grad_output, carry, many = self._check_cotangents(grad_output, grad_state)
         if parameters is None:
             parameters = many is None
@@ -261,12 +262,13 @@ class Tape:
         Carry
             Its arrays may be changed in place: what they hold is what is walked further.
         """
-        self.weights()                      # refused here, not at the first step
-        return pullback(self, v, every, direction)
+        self.packed()                      # refused here, not at the first step
+        return pullback(self, self._runs, v, every, direction)
 
     def _room_for_steps(self, R):
         """Of every run three arrays for the gradients of its steps, R rows each: of the slots, h and c (or None)."""
-        arrays = _engine.carve("gradients", self.dtype, self.layer.structure.gradients(self.T, R) * len(self._runs))
+        shapes = self.layer.structure.gradient_shapes(self.T, R)
+        arrays = _engine.carve("gradients", self.dtype, shapes * len(self._runs))
         return list(zip(arrays[::3], arrays[1::3], arrays[2::3], strict=True))
 
     def _walk(self, weights, grad_out, carry, wanted, found=None):
@@ -279,16 +281,16 @@ class Tape:
         R = carry[0].shape[1]
         for index in reversed(range(structure.num_layers)):
             runs = self._runs[index * structure.directions:(index + 1) * structure.directions]
-            grad_x = np.empty((self.T, R, runs[0].part.inputs), self.dtype)
+            grad_x = np.empty((self.T, R, runs[0].part.input_size), self.dtype)
             for run in runs:
                 part = run.part
-                walk = Walk(weights[part.position], run.steps, [state[part.position] for state in carry],
+                walk = Walk(weights[part.position], run, [state[part.position] for state in carry],
                             None if grad_out is None else structure.half(grad_out, part), grad_x,
                             part.direction == 1)
                 if found is not None:
                     walk.delta, walk.total_h, walk.total_c = found[part.position]
                 if wanted:
-                    walk.w_ih, walk.w_hh, *biases = (wanted[name] for name in structure.parameters[part.position])
+                    walk.w_ih, walk.w_hh, *biases = (wanted[name] for name in structure.shapes_by_part[part.position])
                     walk.b_ih, walk.b_hh = biases or (None, None)
                 run.walk_back(walk)
             if runs[0].mask is not None:
@@ -322,7 +324,7 @@ class Tape:
             raise KeyError(f"{name}: {NO_GRADIENT}")
         many, cotangents, found = last
         if found is None:                   # under checkpoints they are computed when asked for
-            weights, (grad_output, carry) = self.weights(), cotangents
+            weights, (grad_output, carry) = self.packed(), cotangents
             found = self._room_for_steps(carry[0].shape[1])
             self._walk(weights, grad_output, [state.copy() for state in carry], {}, found)
         delta, total_h, total_c = found[run.part.position]
@@ -335,22 +337,14 @@ class Tape:
         """Time-major (T, K*B, F) or None; of every state (layers·directions, K*B, H); K or None."""
         if grad_output is None and grad_state is None:
             raise ValueError("backward: got neither grad_output nor grad_state, expected at least one")
-        states = self._cell.states
-        shape = self._layout.state_shape(*self._final[0].shape)
-        parts, names = [grad_state], ["grad_state"]
-        if len(states) > 1:
-            names = [f"grad_state[{place}] ({state})" for place, state in enumerate(states)]
-            parts = [None] * len(states) if grad_state is None else grad_state
-            if not isinstance(parts, tuple | list) or len(parts) != len(states):
-                expected = ", ".join(f"grad_{state}" for state in states)
-                raise ValueError(f"grad_state: got {type(parts).__name__}, expected the pair ({expected})")
         leading = []                            # of each that is given: K, or None
         if grad_output is not None:
-            grad_output = as_rows(grad_output, "grad_output", self.dtype)
             like = self._layout.as_given(self._time_major_output)
+            grad_output = as_rows(grad_output, "grad_output", self.dtype)
             grad_output = _cotangent(grad_output, "grad_output", like.shape, leading)
-        parts = [None if part is None else _cotangent(as_real(part, name, self.dtype), name, shape, leading)
-                 for part, name in zip(parts, names, strict=True)]
+        parts = [None] * len(self._final)
+        if grad_state is not None:
+            parts = self._check_grad_state(grad_state, leading)
         many = leading[0] if leading else None
         if leading.count(many) < len(leading):
             raise ValueError(f"grad_output, grad_state: got leading axes {set(leading)}, "
@@ -361,6 +355,19 @@ class Tape:
                 grad_output = np.ascontiguousarray(grad_output.swapaxes(0, 1)).reshape(
                     self.T, many * self.B, grad_output.shape[-1])
         return grad_output, [self._carry(part, many) for part in parts], many
+
+    def _check_grad_state(self, grad_state, leading):
+        """The cotangent on every state, or None."""
+        states = self._cell.states
+        shape = self._layout.state_shape(*self._final[0].shape)
+        if len(states) == 1:
+            return [_cotangent(as_real(grad_state, "grad_state", self.dtype), "grad_state", shape, leading)]
+        if not isinstance(grad_state, tuple | list) or len(grad_state) != len(states):
+            expected = ", ".join(f"grad_{state}" for state in states)
+            raise ValueError(f"grad_state: got {type(grad_state).__name__}, expected the pair ({expected})")
+        names = [f"grad_state[{place}] ({state})" for place, state in enumerate(states)]
+        return [None if part is None else _cotangent(as_real(part, name, self.dtype), name, shape, leading)
+                for part, name in zip(grad_state, names, strict=True)]
 
     def _carry(self, given, many):
         """A cotangent on the final state as the engine carries it, the caller's own."""

@@ -32,7 +32,7 @@ cdef struct Forward:
     Products *products          # prepared once for many calls; NULL: by each thread
 
 
-def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=None, bint reverse=False):
+def forward(Weights w, x, out, list states, idx position=0, *, gates=None, c_out=None, lengths=None, bint reverse=False):
     """Run one layer and direction over time.
 
     Parameters
@@ -40,7 +40,8 @@ def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=Non
     w : Weights
     x : (T, B, I), last axis contiguous
     out : (T, B, H), last axis contiguous: the outputs are written here
-    h, c : (B, H), contiguous: the state, in and out
+    states : h, and c where the cell has it, each (n, B, H) or (B, H), contiguous: in and out
+    position : which of the n
     gates : (T, B, slots, H), rows contiguous, or None: not kept
     c_out : (T, B, H), contiguous, or None
     lengths : (B,) of Py_ssize_t, or None
@@ -64,10 +65,10 @@ def forward(Weights w, x, out, h, c=None, *, gates=None, c_out=None, lengths=Non
     take(gates, &job.gates, 2)
     take(c_out, &job.c_out, 2)
     cdef Array a
-    take(h, &a, 0)
-    job.h[0] = a.p
-    take(c, &a, 0)
-    job.c = a.p
+    take(states[0], &a, 1)
+    job.h[0] = a.p + position * a.ld[0]
+    take(states[1] if len(states) > 1 else None, &a, 1)
+    job.c = a.p + position * a.ld[0] if a.p != NULL else NULL
     take(lengths, &a, 0)
     job.lengths = <const idx *>a.p
 

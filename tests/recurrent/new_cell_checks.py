@@ -103,7 +103,7 @@ def looked_at():
     delta = np.concatenate([tape.grad["l0.f"], tape.grad["l0.n"]], axis=-1)
     np.testing.assert_allclose(np.einsum("tbg,tbi->gi", delta, tape.input), grads.parameters["weight_ih_l0"], rtol=1e-4)
     assert set(viz.step_share(tape)) == {"weight_ih_l0", "weight_hh_l0", "weight_ih_l1", "weight_hh_l1"}
-    with pytest.raises(ValueError, match="MGU, whose description has no formula"):
+    with pytest.raises(ValueError, match="MGU, for which there is no formula"):
         viz.mean_field(tape)
     for plot in (viz.plot_gates, viz.plot_states, viz.plot_saturation, viz.plot_timescales, viz.plot_gradient_flow,
                  viz.plot_gradient_map, viz.plot_jacobian_norms, viz.plot_unrolled):

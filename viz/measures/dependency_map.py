@@ -59,7 +59,7 @@ def dependency_map(tape, loss: Loss, direction: str = "forward") -> np.ndarray:
         value[t][:, top] = np.where(valid[t][:, None], g[t], 0)
         out[t, t] = np.where(valid[t], norm(value[t]), np.nan)
 
-    v = np.zeros((T, B, tape.layer.structure.carry), tape.dtype)
+    v = np.zeros((T, B, tape.layer.structure.carry_size), tape.dtype)
     set_row(v, order[0])
     walk = tape.pullback(v, direction=direction)
     for k, carry in zip(range(1, T), walk, strict=False):

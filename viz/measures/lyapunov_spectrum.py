@@ -161,7 +161,7 @@ def _growth(layer, x, warmup, n, state, direction):
         )
     tape = record(layer, x, state)
     check_direction(tape, direction)
-    S = layer.structure.carry
+    S = layer.structure.carry_size
     n = S if n is None else as_size(n, "n")
     if n > S:
         raise ValueError(f"n: got {n}, expected 1 to {S}, the width of the state")

@@ -57,8 +57,8 @@ def mean_field(tape) -> dict[str, MeanField]:
     """
     if tape.cell.gates and tape.cell.growth is None:
         raise ValueError(
-            f"tape: got one of an {tape.mode}, whose description has no formula for χ, expected another "
-            "cell (viz.jacobian_norms and viz.lyapunov_spectrum measure any)"
+            f"tape: got one of an {tape.mode}, for which there is no formula of χ, expected another cell "
+            "(viz.jacobian_norms and viz.lyapunov_spectrum measure any)"
         )
     measure = _gated if tape.cell.gates else _ungated
     valid = valid_steps(tape)

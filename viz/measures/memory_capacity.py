@@ -64,7 +64,7 @@ def memory_curve(
         raise ValueError(
             "layer: got a bidirectional one, expected one direction: its state knows the future"
         )
-    width = layer.structure.carry
+    width = layer.structure.carry_size
     lags = 2 * width if lags is None else as_size(lags, "lags")
     washout = max(as_size(washout, "washout", least=0), lags)
     steps = as_size(steps, "steps")

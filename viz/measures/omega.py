@@ -112,7 +112,7 @@ def _final(tape, grad_state, reverse: bool) -> np.ndarray:
     """(B, S): the gradient for the final carry, as far as `grad_state` gives it."""
     layer = tape.layer
     if grad_state is None:
-        return np.zeros((tape.B, layer.structure.carry), tape.dtype)
+        return np.zeros((tape.B, layer.structure.carry_size), tape.dtype)
     parts, directions = len(layer.cell.states), layer.directions
     shape = (layer.num_layers * directions, tape.B, layer.hidden_size)
     arrays = as_parts(tuple(grad_state) if isinstance(grad_state, list) else grad_state)

@@ -12,7 +12,7 @@ from ._draw import cmap
 from ._words import number
 
 INK = "#333333"
-WIDTH, HEIGHT = 1.3, 1.25  # of a box
+WIDTH = 1.3  # of a box
 CURVES = {"sigmoid": "σ", "tanh": "tanh"}
 
 
@@ -27,7 +27,7 @@ class Sheet:
         Gates and states by name; "h0" and "c0" are the states before.
     """
 
-    HEIGHT = HEIGHT
+    HEIGHT = 1.25  # of a box
 
     def __init__(self, ax, cell, values) -> None:
         self.ax, self.cell, self.values = ax, cell, values
@@ -45,18 +45,18 @@ class Sheet:
         scale = (values + limit) / (2 * limit) if signed else values
         colours = cmap(style.SIGNED if signed else style.GATES)(np.clip(scale, 0, 1))
         colours[~np.isfinite(values)] = (1, 0, 1, 1)
-        left, foot = x - WIDTH / 2, y - HEIGHT / 2
-        place = (left, left + WIDTH, foot, foot + 0.26 * HEIGHT)
+        left, foot = x - WIDTH / 2, y - self.HEIGHT / 2
+        place = (left, left + WIDTH, foot, foot + 0.26 * self.HEIGHT)
         strip = self.ax.imshow(
             colours[None, :, :], extent=place, aspect="auto", interpolation="nearest", zorder=3
         )
         strip.set_gid(name)
-        frame = Rectangle((left, foot), WIDTH, HEIGHT, facecolor="white", edgecolor=INK, zorder=2)
+        frame = Rectangle((left, foot), WIDTH, self.HEIGHT, facecolor="white", edgecolor=INK, zorder=2)
         self.ax.add_patch(frame)
         center = {"ha": "center", "va": "center", "zorder": 4}
-        self.ax.text(x, foot + 0.8 * HEIGHT, text or name, fontsize="small", color=INK, **center)
+        self.ax.text(x, foot + 0.8 * self.HEIGHT, text or name, fontsize="small", color=INK, **center)
         mean = f"{values.mean():.2f}".replace("-0.00", "0.00").replace("-", "−")
-        self.ax.text(x, foot + 0.45 * HEIGHT, mean, fontweight="bold", gid=name, **center)
+        self.ax.text(x, foot + 0.45 * self.HEIGHT, mean, fontweight="bold", gid=name, **center)
 
     def belt(self, y, left: str, right: str):
         """A broad band from the state before to the state after."""
@@ -72,7 +72,7 @@ class Sheet:
 
     def before(self, x, y, name):
         """The box of a state before the step: "h0"."""
-        self.box(x, y, name, f"{name[0]}$_{{t-1}}$", signed=True)
+        self.box(x, y, name, f"{name.removesuffix('0')}$_{{t-1}}$", signed=True)
 
     def after(self, x, y, name):
         """The box of a state after the step, where its gradient comes in."""
@@ -113,7 +113,7 @@ class Sheet:
         self.ax.plot(*zip(*points, strict=True), color=INK, linewidth=1.2, zorder=1)
 
     def framed(self, x, y, text):
-        """A name in a frame: of a curve."""
+        """A frame with the name of a curve in it."""
         look = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": INK}
         self.note(x, y, text, fontweight="bold", bbox=look)
 
@@ -121,7 +121,7 @@ class Sheet:
         self.ax.text(x, y, text, **{"ha": "center", "va": "center", "color": INK} | options)
 
     def gradient(self, part, size, *, norm):
-        """What comes back at the state after the step."""
+        """The gradient of the loss for a state after the step, written below its box."""
         x, y = self.ends[part]
         text = f"‖∂L/∂{part}‖" if norm else f"∂L/∂{part}"
         self.ax.text(
@@ -143,6 +143,6 @@ def draw_cell(sheet: Sheet) -> None:
     places = np.linspace(2.4, 7.6, len(cell.gates))
     for x, gate in zip(places, cell.slots, strict=True):
         sheet.gate(x, 2.2, gate)
-        sheet.arrow((x, 1.2), (x, 2.2 - HEIGHT / 2))
-        sheet.arrow((x, 2.2 + HEIGHT / 2), (x, y - 0.15))
+        sheet.arrow((x, 1.2), (x, 2.2 - sheet.HEIGHT / 2))
+        sheet.arrow((x, 2.2 + sheet.HEIGHT / 2), (x, y - 0.15))
     sheet.inputs(max(places, default=1.6))

@@ -61,7 +61,7 @@ def plot_unrolled(
     lanes = list(dict.fromkeys(map(layer_of, flow)))
     edges, sizes = [], []
     for level, lane in enumerate(lanes):
-        for part, lift in zip(tape.cell.states, (0.0, 0.3), strict=False):
+        for part, lift in zip(tape.cell.states, (0.0, 0.3)[: len(tape.cell.states)], strict=True):
             size = flow.get(f"{lane}.{part}")
             if size is None:
                 continue

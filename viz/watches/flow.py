@@ -54,7 +54,7 @@ class _GradientStep(Watch):
         step = k if is_reverse(layer) else moment.tape.T - 1 - k
         before = sizes[cotangent, max(0, k - LEAD_UP) : k, row]
         value = float(sizes[cotangent, k, row])
-        name = carry[0] if len(carry) == 1 else f"{layer}.[h; c]"
+        name = carry[0] if len(carry) == 1 else f"{layer}.[{'; '.join(moment.tape.cell.states)}]"
         of = " of its size at the loss" if self.relative else ""
         sentence = (
             f"the gradient {self._verb} {self.threshold:g}{of}: ‖∂L/∂{name}‖ is {value:.3g}{of} "

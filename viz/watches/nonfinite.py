@@ -71,16 +71,15 @@ def _looked_at(moment):
     the gates' gradients, and 0 times NaN or infinity is NaN: where they are given, of the forward
     pass only its last state is left to look at, which a bad c or the last bad h reaches.
     """
-    tape = moment.tape
-    summed = _is_summed(moment)
+    tape, cell, every = moment.tape, moment.tape.cell, layers(moment.tape)
+    summed = _is_summed(every, moment.grads or {})
     if summed:
         yield from as_parts(tape.state)
     else:
         ragged = tape.T and (np.asarray(tape.lengths) < tape.T).any()
         yield tape.input[valid_steps(tape)] if ragged else tape.input  # padding may hold anything
-    cell = tape.cell
     sums = tuple(gate.name for gate in cell.gates if gate.curve is None)  # whose infinity a later curve hides
-    for layer, parts in layers(tape).items():
+    for layer, parts in every.items():
         for part in sums if summed else (*cell.states, *sums):
             if part in parts:
                 yield tape[f"{layer}.{part}"]
@@ -93,13 +92,10 @@ def _looked_at(moment):
         yield np.float64(moment.loss)
 
 
-def _is_summed(moment):
-    """Whether the gradients of both matrices of every layer and direction are given."""
-    names = tuple(moment.grads or ())
-    return all(
-        any(name.endswith(weight_name(matrix, layer)) for name in names)
-        for matrix in ("weight_ih", "weight_hh") for layer in layers(moment.tape)
-    )  # fmt: skip
+def _is_summed(every, grads):
+    """Whether the gradients of both matrices of all these layers and directions are given."""
+    names = {name.rpartition(".")[2] for name in grads}
+    return all(weight_name(matrix, layer) in names for matrix in ("weight_ih", "weight_hh") for layer in every)
 
 
 def locate(moment):

@@ -68,7 +68,7 @@ def draw_gradient_flow(runs: list[Run]):
     _show_decades(ax)
     ax.set_title(what_the_first_step_feels(runs, flows))
     return figure, (
-        "‖∂L/∂h‖ at every step, and for the LSTM ‖∂L/∂c‖, for the loss of the last step alone, "
+        "‖∂L/∂h‖ at every step, and ‖∂L/∂c‖ of a cell that has c, for the loss of the last step alone, "
         "median and range over the same stretches of text, in float64."
     )
 

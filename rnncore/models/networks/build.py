@@ -42,10 +42,12 @@ def build_network(model, feed, outputs, loss, readout, seed):
     -------
     SequenceModel
     """
-    size = {"tokens": feed.inputs} if feed.symbols else {"features": feed.inputs}
+    size = {"features": feed.inputs}
+    if feed.symbols:
+        size = {"tokens": feed.inputs, "embedding_size": model.embedding_size}
     return make_model(
-        model.cell, outputs, **size, hidden_size=model.hidden_size, embedding_size=model.embedding_size,
-        num_layers=model.num_layers, dropout=model.dropout, loss=loss, readout=readout, dtype=model.dtype, seed=seed)
+        model.cell, outputs, **size, hidden_size=model.hidden_size, num_layers=model.num_layers, dropout=model.dropout,
+        loss=loss, readout=readout, dtype=model.dtype, seed=seed)
 
 
 def network_state(network):

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from pkgutil import iter_modules
+from os import listdir
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,8 +33,7 @@ class Saturated(NamedTuple):
     advice: str
 
 
-@dataclass(frozen=True)
-class Gate:
+class Gate(NamedTuple):
     """What a cell keeps of every step besides its states.
 
     Attributes
@@ -57,7 +57,7 @@ class Gate:
     high: Saturated | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Description:
     """One cell: a row of the kernels' table, and what it means.
 
@@ -122,8 +122,12 @@ class Description:
     draw: Callable[[Any], None] | None = None
 
     def __post_init__(self):
-        if not self.order_back:
-            object.__setattr__(self, "order_back", self.order[::-1])
+        object.__setattr__(self, "order_back", self.order_back or self.order[::-1])
+        for name in ("options", "operands"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __repr__(self):
+        return f"<description of {self.kernel}>"
 
     def __reduce__(self):
         return of_kernel, (self.kernel,)        # a copy, or one of a pickle, is the description itself
@@ -201,14 +205,21 @@ def modes() -> tuple[str, ...]:
 
 
 def choices(mode: str) -> dict[str, tuple]:
-    """The options that choose among the cells of a mode, and the values of each."""
-    cells = [cell for cell in _BY_KERNEL.values() if cell.mode == mode]
-    return {name: tuple(cell.options[name] for cell in cells) for name in cells[0].options}
+    """The options that choose among the cells of a mode, and the values of each, the default first."""
+    cells = _of_mode(mode)
+    return {name: tuple(dict.fromkeys(cell.options[name] for cell in cells)) for name in cells[0].options}
 
 
 def first(mode: str) -> Description:
     """The cell of a mode that is chosen where no option says otherwise."""
-    return next(cell for cell in _BY_KERNEL.values() if cell.mode == mode)
+    return _of_mode(mode)[0]
+
+
+def _of_mode(mode: str) -> list[Description]:
+    found = [cell for cell in _BY_KERNEL.values() if cell.mode == mode]
+    if not found:
+        raise ValueError(f"mode: got {mode!r}, expected one of {', '.join(modes())}")
+    return found
 
 
 def named(name: str) -> Description:
@@ -226,7 +237,7 @@ def named(name: str) -> Description:
 
 
 def find(mode: str, **options: Any) -> Description:
-    """The cell of a mode that some options choose, the first that fits.
+    """The cell of a mode that some options choose; what is left out is as in the first.
 
     Raises
     ------
@@ -238,21 +249,29 @@ def find(mode: str, **options: Any) -> Description:
     known = choices(mode)
     for name, value in options.items():
         if name not in known:
-            raise TypeError(f"{mode}: got {name}={value!r}, expected {', '.join(known) or 'none'} of its own options")
+            raise TypeError(f"{mode}: got {name}={value!r}, expected {' or '.join(known) or 'no option of this kind'}")
         if all(isinstance(choice, bool) for choice in known[name]):
             as_flag(value, name)
         elif not isinstance(value, str) or value not in known[name]:
             *most, last = map(repr, known[name])
-            raise ValueError(f"{name}: got {value!r}, expected {', '.join(most)} or {last}")
-    return next(cell for cell in _BY_KERNEL.values() if cell.mode == mode and options.items() <= cell.options.items())
+            raise ValueError(f"{name}: got {value!r}, expected {', '.join(most) + ' or ' * bool(most)}{last}")
+    chosen = first(mode).options | options
+    for cell in _of_mode(mode):
+        if cell.options == chosen:
+            return cell
+    told = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    raise ValueError(f"{mode}: got {told}, expected a combination for which there is a cell")
 
 
 # ---- read at import -----------------------------------------------------------------------------
 
 
 def _described() -> Iterator[Description]:
-    for module in sorted(info.name for info in iter_modules(__path__)):
-        yield from import_module(f".{module}", __name__).CELLS
+    """The cells of all files, those of one file together, the file whose first has the fewest weights first."""
+    names = sorted(file.removesuffix(".py") for file in listdir(__path__[0]) if file.endswith(".py"))
+    files = [import_module(f".{name}", __name__).CELLS for name in names if name != "__init__"]
+    for cells in sorted(files, key=lambda cells: len(cells[0].blocks_hh)):
+        yield from cells
 
 
 def _check(cell: Description) -> None:
@@ -262,6 +281,9 @@ def _check(cell: Description) -> None:
     """
     row = _engine.cell_info(cell.kernel)
     blocks = len(cell.blocks_ih), len(cell.blocks_hh)
+    if blocks != (row["gates"], row["gates"]):
+        raise ImportError(f"description of {cell.kernel}: its blocks of the weights are {cell.blocks_ih} and "
+                          f"{cell.blocks_hh}, by the kernels' table there are {row['gates']} each")
     fed_by_x = {row["x_slot"] + place: cell.blocks_ih[block] for place, block in enumerate(row["x_order"])}
     fed_by_h, from_aux, order = {}, [], iter(row["h_order"])
     for stage in row["stages"]:
@@ -271,7 +293,6 @@ def _check(cell: Description) -> None:
     slots = {slot: name for name, slot in cell.slots.items()} if row["keep"] else {0: "h"}
     wrong = {
         "states": (cell.states, tuple(STATE_WORDS)[:row["states"]]),
-        "blocks of the weights": (blocks, (row["gates"],) * 2),
         "slots": (sorted(cell.slots.values()), list(range(row["slots"])) if row["keep"] else []),
         "blocks_ih": (fed_by_x, {slot: slots.get(slot) for slot in fed_by_x}),
         "blocks_hh": (fed_by_h, {slot: slots.get(slot) for slot in fed_by_h}),
@@ -287,7 +308,9 @@ def _check(cell: Description) -> None:
 def _check_roles(cell: Description) -> None:
     """Refuse names and roles that do not fit each other."""
     gates, blocks = set(cell.slots), set(cell.blocks_ih)
+    pairs = list(zip(cell.blocks_hh, cell.blocks_ih, strict=True))
     expected = {
+        "blocks_hh": (all(own == other or own not in blocks for own, other in pairs), f"the order of {cell.blocks_ih}"),
         "order": (sorted(cell.order) == sorted(cell.names), f"each of {cell.names} once"),
         "order_back": (sorted(cell.order_back) == sorted(cell.order), f"each of {cell.names} once"),
         "keeps": (cell.keeps is None or cell.keeps in gates & blocks, f"a gate of {cell.blocks_ih}, or None"),
@@ -304,13 +327,16 @@ def _check_roles(cell: Description) -> None:
 
 
 def _read() -> dict[str, Description]:
-    cells = sorted(_described(), key=lambda cell: len(cell.blocks_hh))
+    cells = list(_described())
     found = {cell.kernel: cell for cell in cells}
     if len(found) < len(cells) or set(found) != set(_engine.cell_names()):
         raise ImportError(f"descriptions: got {[cell.kernel for cell in cells]}, expected one for each row of the "
                           f"kernels' table: {_engine.cell_names()}")
     for cell in cells:
         _check(cell)
+        if set(cell.options) != set(next(other for other in cells if other.mode == cell.mode).options):
+            raise ImportError(f"description of {cell.kernel}: its options are {dict(cell.options)}, expected those of "
+                              f"the other cells of {cell.mode}")
     return found
 
 

@@ -46,7 +46,9 @@ def as_dtype(dtype, name="dtype"):
 def as_size(value, name, least=1, also=""):
     """A whole number of at least `least`, that an index can hold; `also` is what else would do, for the message."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= value < 2**63:
-        raise ValueError(f"{name}: got {value!r:.60}, expected a whole number >= {least}{_or_else(also)}")
+        large = isinstance(value, numbers.Integral) and value >= 2**63
+        raise ValueError(f"{name}: got {value!r:.60}, expected a whole number >= {least}"
+                         f"{' and < 2**63' if large else ''}{_or_else(also)}")
     return int(value)
 
 

@@ -152,6 +152,11 @@ def check_backward(tape) -> None:
 # The carry is s = [h of every layer; for an LSTM, c of every layer], S wide, of one direction.
 
 
+def carry_size(tape) -> int:
+    """S, the width of the carry of one direction."""
+    return tape.layer.num_layers * tape.layer.hidden_size * len(tape.cell.states)
+
+
 def top_of_carry(layer) -> slice:
     """Where the h of the top layer is within the carry."""
     return slice((layer.num_layers - 1) * layer.hidden_size, layer.num_layers * layer.hidden_size)

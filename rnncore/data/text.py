@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,9 @@ class Alphabet:
         return tokens.astype(np.int64)
 
     def decode(self, tokens) -> str:
-        """The text of an array or a list of tokens."""
+        """The text of tokens, in an array or anything that can be gone through."""
+        if isinstance(tokens, Iterable) and not hasattr(tokens, "__len__"):
+            tokens = list(tokens)
         return _from_code_points(self._codes[as_indices(tokens, "tokens")])
 
     def __repr__(self) -> str:

@@ -103,6 +103,6 @@ def sequence_model(
 ) -> SequenceModel:
     """A model of the next token; arguments as for `make_model`."""
     return make_model(
-        cell, tokens, tokens=tokens, hidden_size=hidden_size, embedding_size=embedding_size,
+        cell, tokens, tokens=as_size(tokens, "tokens"), hidden_size=hidden_size, embedding_size=embedding_size,
         num_layers=num_layers, dropout=dropout, dtype=dtype, seed=seed,
     )  # fmt: skip

@@ -73,4 +73,4 @@ def _last(layer, state):
         rest = [np.zeros_like(part) for part in parts_of(state)[1:]]
         return None, (grad_h, *rest) if rest else grad_h
 
-    return ends.copy().reshape(*ends.shape[:-2], -1), adjoint
+    return ends.copy().reshape(*ends.shape[:-2], layer.directions * layer.hidden_size), adjoint

@@ -73,6 +73,12 @@ class SequenceModel(Module):
 
     _fixed = frozenset({"embedding", "layer", "dropout", "head", "loss_name", "readout"})
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "loss" in vars(cls) and "mean_loss" not in vars(cls):
+            raise TypeError(f"{cls.__name__}: got a loss of its own, expected mean_loss, which training asks and loss "
+                            "shortens (and summed_loss, which evaluation asks)")
+
     def __init__(
         self,
         embedding: Embedding | None,
@@ -96,7 +102,7 @@ class SequenceModel(Module):
             )
         if loss not in LOSSES:
             raise ValueError(f"loss: got {loss!r}, expected one of {sorted(LOSSES)}")
-        if readout not in READOUTS:
+        if not isinstance(readout, str) or readout not in READOUTS:
             raise ValueError(f"readout: got {readout!r}, expected one of {', '.join(READOUTS)}")
         self.embedding, self.layer, self.dropout, self.head = embedding, layer, dropout, head
         self.loss_name, self.readout = loss, readout
@@ -205,8 +211,7 @@ class SequenceModel(Module):
             "head_bias": self.head.bias,
             "dropout": None if self.dropout is None else self.dropout.p,
             "loss": self.loss_name,
-            "readout": self.readout,
-        }
+        } | ({} if self.readout == READOUTS[0] else {"readout": self.readout})
 
     @classmethod
     def from_config(cls, config: dict, *, dtype=None) -> SequenceModel:
@@ -245,7 +250,7 @@ class SequenceModel(Module):
             Linear(features, outputs, head_bias, dtype=dtype, seed=0),
             dropout=None if dropout is None else Dropout(dropout, seed=0),
             loss=loss,
-            readout=readout,
+            **({} if readout == READOUTS[0] else {"readout": readout}),
         )
 
     def astype(self, dtype) -> SequenceModel:
@@ -281,7 +286,7 @@ class SequenceRecord:
 def read_config(config: Field) -> dict:
     """A model's `config`, every value of it checked.
 
-    One without "readout", as files had it before there were others, is of "steps".
+    One without "readout" is of "steps".
     """
     config.only(
         ("cell", "layer", "dtype", "num_embeddings", "outputs", "head_bias", "dropout", "loss", "readout")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from rnncore._checks import as_number
+
 
 def log_softmax(logits) -> np.ndarray:
     """log softmax over the last axis, in float64.
@@ -48,7 +50,7 @@ def draw(logits, temperature: float, rng: np.random.Generator) -> int:
     >>> draw(np.log([0.2, 0.5, 0.3]), 0, rng), draw(np.log([0.2, 0.5, 0.3]), 1, rng)
     (1, 1)
     """
-    logits = np.asarray(logits, np.float64)
+    logits, temperature = np.asarray(logits, np.float64), as_number(temperature, "temperature", least=0)
     if temperature == 0:
         return int(logits.argmax())
     with np.errstate(over="ignore", under="ignore"):  # a tiny temperature: others get 0

@@ -25,7 +25,7 @@ def zero_rows(state, rows):
         return state
     if isinstance(state, tuple | list):
         return tuple(zero_rows(part, rows) for part in state)
-    rows, batch = np.asarray(rows), state.shape[-2]
+    rows, batch = np.asarray(rows), state.shape[1] if state.ndim == 3 else 0
     if rows.dtype != bool or rows.shape != (batch,):
         raise ValueError(
             f"fresh: got {rows.dtype} values of shape {rows.shape}, expected booleans ({batch},), "

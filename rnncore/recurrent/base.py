@@ -165,7 +165,7 @@ class Recurrent(Module):
         states, structure, out = self.check_state(state, B, layout), self.structure, x
         for part in structure.parts:
             if part.direction == 0:
-                inputs, out = out, (layout if part.index == self.num_layers - 1 else Layout()).empty(
+                inputs, out = out, (layout if part.layer == self.num_layers - 1 else Layout()).empty(
                     T, B, structure.features, self.dtype)
             _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,
                             lengths=lengths, reverse=part.direction == 1)

@@ -117,7 +117,7 @@ def _through(structure, weights, runs, value, low, high):
     parts = value.reshape(K * B, states, structure.num_layers, structure.hidden_size)
     grad_out = None
     for run in reversed(runs):
-        index = run.part.index
+        index = run.part.layer
         carry = [np.ascontiguousarray(parts[:, state, index]) for state in range(states)]
         grad_x = np.empty((high - low, K * B, run.part.input_size), structure.dtype) if index > 0 else None
         _engine.backward(Walk(weights[run.part.position], run.window(low, high), carry, grad_out, grad_x))

@@ -81,7 +81,9 @@ class Walk:
                  grad_x: np.ndarray | None, accumulate: bool = False):
         self.weights, self.steps, self.carry = weights, steps, carry
         self.grad_out, self.grad_x, self.accumulate = grad_out, grad_x, accumulate
-        self.delta = self.total_h = self.total_c = None
+        self.delta: np.ndarray | None = None
+        self.total_h: np.ndarray | None = None
+        self.total_c: np.ndarray | None = None
         self.w_ih = self.w_hh = self.b_ih = self.b_hh = None
         self.fresh = True
 
@@ -215,8 +217,8 @@ def record_runs(
         position = part.position
         if part.direction == 0:
             x = out
-            if mask_of is not None and part.index > 0:
-                mask = mask_of(part.index, x.shape)
+            if mask_of is not None and part.layer > 0:
+                mask = mask_of(part.layer, x.shape)
                 x = x * mask
             out = np.empty((T, B, structure.features), structure.dtype)
         run = Run(structure, part, x, structure.half(out, part), [state[position] for state in initial], next(each),

@@ -18,26 +18,26 @@ class Part(NamedTuple):
     ----------
     position : int
         Among all, in the states and the packed weights: layer by layer, forward first.
-    index, direction : int
-        Of the layer; 1 for the reverse direction.
+    layer, direction : int
+        Number of the layer; 1 for the reverse direction.
     input_size : int
         Features that it reads.
     """
 
     position: int
-    index: int
+    layer: int
     direction: int
     input_size: int
 
     @property
     def name(self) -> str:
         """On a tape: l0, l0.reverse, …"""
-        return f"l{self.index}" + (".reverse" if self.direction else "")
+        return f"l{self.layer}" + (".reverse" if self.direction else "")
 
     @property
     def suffix(self) -> str:
         """At the end of a weight's name, as torch has it: _l0, _l0_reverse, …"""
-        return f"_l{self.index}" + ("_reverse" if self.direction else "")
+        return f"_l{self.layer}" + ("_reverse" if self.direction else "")
 
 
 class Structure:
@@ -89,8 +89,8 @@ class Structure:
 
     def _parts(self) -> Iterator[Part]:
         for position in range(self.num_layers * self.directions):
-            index, direction = divmod(position, self.directions)
-            yield Part(position, index, direction, self.input_size if index == 0 else self.features)
+            layer, direction = divmod(position, self.directions)
+            yield Part(position, layer, direction, self.input_size if layer == 0 else self.features)
 
     @cached_property
     def shapes_by_part(self) -> tuple[dict[str, tuple[int, ...]], ...]:

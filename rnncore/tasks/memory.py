@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnncore._checks import as_size
+from rnncore._checks import as_seed, as_size
 from rnncore.data import Window
-from rnncore.nn import cross_entropy, make_model, mse
+from rnncore.nn import make_model
 
 
 class Batch(NamedTuple):
@@ -72,14 +72,6 @@ class Task:
         for number in range(start, start + count):
             yield self.batch(batch_size, number)
 
-    def loss(self, output, batch):
-        """The loss of a network's output ``(T, B, outputs)`` and its gradient.
-
-        Cross-entropy in nats, or mean squared error, over the steps that are asked.
-        """
-        loss = mse if self.loss_name == "mse" else cross_entropy
-        return loss(output, batch.target, mask=batch.mask)
-
     @property
     def loss_name(self):
         """Which loss that is: "mse" or "cross_entropy"."""
@@ -135,7 +127,7 @@ class Adding(Task):
     baseline = 1 / 6
 
     def __init__(self, steps=200, *, seed=0):
-        self.steps, self.seed = as_size(steps, "steps", least=2), as_size(seed, "seed", least=0)
+        self.steps, self.seed = as_size(steps, "steps", least=2), as_seed(seed)
 
     def _draw(self, rng, size):
         half, rows = self.steps // 2, np.arange(size)
@@ -175,7 +167,7 @@ class CopyMemory(Task):
     length, kinds = 10, 8
 
     def __init__(self, delay=100, *, seed=0):
-        self.delay, self.seed = as_size(delay, "delay"), as_size(seed, "seed", least=0)
+        self.delay, self.seed = as_size(delay, "delay"), as_seed(seed)
         self.steps = self.delay + 2 * self.length
         self.baseline = self.length * math.log(self.kinds) / self.steps
 
@@ -211,7 +203,7 @@ class TemporalOrder(Task):
     baseline = math.log(4)
 
     def __init__(self, steps=100, *, seed=0):
-        self.steps, self.seed = as_size(steps, "steps", least=10), as_size(seed, "seed", least=0)
+        self.steps, self.seed = as_size(steps, "steps", least=10), as_seed(seed)
 
     def _draw(self, rng, size):
         rows = np.arange(size)
@@ -252,7 +244,7 @@ class DelayedXOR(Task):
     def __init__(self, steps=100, delay=5, *, seed=0):
         self.delay = as_size(delay, "delay", least=0)
         self.steps = as_size(steps, "steps", least=self.delay + 2)
-        self.seed = as_size(seed, "seed", least=0)
+        self.seed = as_seed(seed)
 
     def _draw(self, rng, size):
         x = rng.integers(2, size=(self.steps, size))
@@ -291,7 +283,7 @@ class Dyck(Task):
 
     def __init__(self, steps=40, kinds=2, depth=8, *, seed=0):
         self.steps, self.kinds = as_size(steps, "steps", least=2), as_size(kinds, "kinds", least=2)
-        self.depth, self.seed = as_size(depth, "depth"), as_size(seed, "seed", least=0)
+        self.depth, self.seed = as_size(depth, "depth"), as_seed(seed)
         if self.steps % 2:
             raise ValueError(f"steps: got {steps}, expected an even number: what opens, closes")
         self.symbols, self.outputs = self.kinds + 1, self.kinds

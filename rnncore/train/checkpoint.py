@@ -41,12 +41,13 @@ def write_checkpoint(trainer: Trainer, path, notes=None) -> None:
         "optimiser": optimiser | {"kind": type(trainer.optimiser).__name__},
         "updates": trainer.updates,
         "windows": len(trainer.batches),
-        "position": trainer.position,
         "carry": trainer.carry,
         "data": fingerprint(trainer.batches),
         "masks": [[int(masks.seed), masks.passes] for masks in _masks(trainer.model)],
         "notes": notes,
     }
+    if trainer.position != trainer.updates % len(trainer.batches):      # other batches were set on the way
+        metadata["position"] = trainer.position
     save_arrays(path, arrays, metadata)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from rnncore._checks import as_size
 from rnncore._progress import progress_bar
 from rnncore.nn import SequenceModel
 from rnncore.optim import Optimiser
@@ -60,6 +61,9 @@ def fit_epochs(
     >>> len(history["valid"]), history["valid"][-1] < history["valid"][0]
     (5, True)
     """
+    epochs, patience = as_size(epochs, "epochs"), as_size(patience, "patience")
+    if not callable(windows):
+        raise TypeError(f"windows: got {type(windows).__name__}, expected a function that gives an epoch's windows")
     history: dict[str, list[float]] = {"train": [], "valid": []}
     best, weights, since = math.inf, None, 0
     trainer = Trainer(model, optimiser, windows(), valid=valid, **options)
@@ -70,12 +74,14 @@ def fit_epochs(
             history["train"].append(_epoch(trainer))
             if trainer.valid is not None:
                 total, count = summed_loss(model, trainer.valid, carry=trainer.carry)
-                history["valid"].append(total / max(count, 1))
+                if not count:
+                    raise ValueError("valid: got no step that counts, expected at least one")
+                history["valid"].append(total / count)
                 since += 1
                 if history["valid"][-1] < best:
                     best, weights, since = history["valid"][-1], model.state_dict(), 0
             bar.update(1, **{name: f"{loss[-1]:.4f}" for name, loss in history.items() if loss})
-            if since >= patience:
+            if since >= patience or trainer.stop:
                 break
     if weights is not None:
         model.load_state_dict(weights)
@@ -83,9 +89,13 @@ def fit_epochs(
 
 
 def _epoch(trainer: Trainer) -> float:
-    """One round; the mean loss of its steps or values, each at the weights before its update."""
+    """One round, unless a callback stops it; the mean loss of its steps or values, each before its update."""
     total, count = 0.0, 0
     for _ in range(len(trainer.batches)):
         loss = trainer.update()
         total, count = total + loss * trainer.counted, count + trainer.counted
+        for callback in trainer.callbacks:
+            callback(trainer)
+        if trainer.stop:
+            break
     return total / max(count, 1)

@@ -91,7 +91,7 @@ def test_modes_and_choices():
     ("RNN", {"nonlinearity": "selu"}, ValueError, "nonlinearity: got 'selu', expected .*'tanh'"),
     ("RNN", {"nonlinearity": None}, ValueError, "nonlinearity: got None"),
     ("GRU", {"reset_after": 1}, TypeError, "reset_after: got 1, expected True or False"),
-    ("LSTM", {"reset_after": True}, TypeError, "LSTM: got reset_after=True, expected none"),
+    ("LSTM", {"reset_after": True}, TypeError, "LSTM: got reset_after=True, expected no option of this kind"),
 ])
 def test_options_that_choose_no_cell(mode, options, error, said):
     with pytest.raises(error, match=said):
@@ -105,7 +105,7 @@ WRONG = {
     "blocks in another order": (replace(LSTM, blocks_ih=("f", "i", "g", "o")), "blocks_ih"),
     "blocks of the state in another order": (replace(GRU, blocks_hh=("z", "r", "hn")), "blocks_hh"),
     "a block too many": (replace(GRU, blocks_hh=("r", "z", "hn", "n")), "blocks of the weights"),
-    "two gates in one slot": (replace(GRU, gates=(*GRU.gates[:3], replace(GRU.gates[3], slot=0))), "slots"),
+    "two gates in one slot": (replace(GRU, gates=(*GRU.gates[:3], GRU.gates[3]._replace(slot=0))), "slots"),
     "a gate is missing": (replace(LSTM, gates=LSTM.gates[:3]), "slots"),
     "the reset gate's product is not said": (replace(BEFORE, operands={}), "operands"),
     "... or is not there": (replace(GRU, operands={"hn": "r"}), "operands"),
@@ -117,7 +117,7 @@ WRONG = {
     "a candidate that no weights make": (replace(GRU, candidate="hn"), "candidate"),
     "an operand that is no gate": (replace(BEFORE, operands={"hn": "q"}), "operands"),
     "a curve that nobody knows": (replace(LSTM, curve="selu"), "curve"),
-    "a gate's curve, too": (replace(LSTM, gates=(*LSTM.gates[:3], replace(LSTM.gates[3], curve="relu"))), "gates"),
+    "a gate's curve, too": (replace(LSTM, gates=(*LSTM.gates[:3], LSTM.gates[3]._replace(curve="relu"))), "gates"),
     "capitals in a name": (replace(LSTM, name="LSTM"), "name"),
 }
 

@@ -110,8 +110,8 @@ def test_a_place_that_a_file_does_not_have_follows_from_the_updates(tmp_path):
     path = tmp_path / "run"
     make().fit(16, progress=False, checkpoint=path)
     arrays, metadata = load_arrays(path)
-    assert (metadata["position"], metadata["windows"]) == (2, 14)
-    save_crafted(path, arrays, {name: value for name, value in metadata.items() if name != "position"})
+    assert metadata["windows"] == 14
+    assert "position" not in metadata
     assert make().resume(path).position == 2
     for wrong in (14, -1, "2", 1.0):
         save_crafted(path, arrays, metadata | {"position": wrong})
@@ -126,8 +126,7 @@ def test_a_file_from_before_there_were_readouts_is_resumed(tmp_path):
     whole = make().fit(5, progress=False, checkpoint=path).fit(3, progress=False)
     arrays, metadata = load_arrays(path)
     metadata = json.loads(json.dumps(metadata))
-    assert metadata["model"].pop("readout") == "steps"
-    save_crafted(path, arrays, metadata)
+    assert "readout" not in metadata["model"]       # so that older releases read it, too
     same_bits(make().resume(path).fit(3, progress=False).model.state_dict(), whole.model.state_dict())
     metadata["model"]["readout"] = "last"
     save_crafted(path, arrays, metadata)

@@ -7,6 +7,7 @@ import numpy as np
 from .._norms import norm
 from .._tapes import (
     as_parts,
+    carry_size,
     check_backward,
     check_direction,
     steps_back,
@@ -112,8 +113,8 @@ def _final(tape, grad_state, reverse: bool) -> np.ndarray:
     """(B, S): the gradient for the final carry, as far as `grad_state` gives it."""
     layer = tape.layer
     if grad_state is None:
-        return np.zeros((tape.B, layer.structure.carry_size), tape.dtype)
-    parts, directions = len(layer.cell.states), layer.directions
+        return np.zeros((tape.B, carry_size(tape)), tape.dtype)
+    parts, directions = len(tape.cell.states), 2 if layer.bidirectional else 1
     shape = (layer.num_layers * directions, tape.B, layer.hidden_size)
     arrays = as_parts(tuple(grad_state) if isinstance(grad_state, list) else grad_state)
     if len(arrays) != parts or any(a.shape != shape for a in arrays):

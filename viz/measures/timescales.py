@@ -49,7 +49,9 @@ def timescales(tape) -> dict[str, np.ndarray]:
     valid = valid_steps(tape)
     out = {}
     gate = cell.keeps or cell.enters
-    for layer in layers(tape):
+    for layer, parts in layers(tape).items():
+        if gate not in parts:  # of a frame that did not record it
+            continue
         kept = cell.kept({gate: np.asarray(tape[f"{layer}.{gate}"], np.float64)[valid]})  # (steps, H)
         with np.errstate(divide="ignore", invalid="ignore"):
             # the mean of no step is NaN; ln 1 = 0 gives inf, ln 0 = −inf gives 0

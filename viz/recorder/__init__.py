@@ -270,7 +270,7 @@ def _indices(name, chosen, size):
     if chosen is None or isinstance(chosen, slice):
         return np.arange(size)[chosen or slice(None)]
     if isinstance(chosen, Integral):
-        return np.arange(min(as_size(chosen, name, least=0), size))
+        return np.arange(min(as_size(chosen, name, least=0, also="a slice, indices or None"), size))
     indices = np.asarray(chosen)
     if indices.ndim != 1 or indices.dtype.kind not in "iu" or (indices >= size).any():
         raise ValueError(f"{name}: got {chosen!r}, expected whole numbers under {size}")

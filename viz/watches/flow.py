@@ -4,6 +4,8 @@ from collections import deque
 
 import numpy as np
 
+from rnncore._checks import as_number, as_size
+
 from .._norms import gradient_norm, norm
 from .._tapes import gradient, is_reverse, layers, part_of, valid_steps
 from .moment import LEAD_UP, Hit, numbers
@@ -15,9 +17,8 @@ class _GradientStep(Watch):
 
     def __init__(self, threshold, relative, names, **options):
         super().__init__(**options)
-        if not threshold > 0:
-            raise ValueError(f"threshold: got {threshold!r}, expected a number above 0")
-        self.threshold, self.relative, self.names = float(threshold), relative, names
+        self.threshold = as_number(threshold, "threshold", above=0)
+        self.relative, self.names = relative, names
 
     def check(self, moment):
         tape = moment.tape
@@ -158,8 +159,8 @@ class Spike(Watch):
         super().__init__(**options)
         if of not in ("gradient", "loss"):
             raise ValueError(f"of: got {of!r}, expected 'gradient' or 'loss'")
-        self.of, self.factor = of, float(factor)
-        self._seen = deque(maxlen=window)
+        self.of, self.factor = of, as_number(factor, "factor", above=0)
+        self._seen = deque(maxlen=as_size(window, "window"))
 
     def check(self, moment):
         value = moment.loss if self.of == "loss" else gradient_norm(moment.grads)

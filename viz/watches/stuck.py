@@ -38,7 +38,7 @@ class Stuck(Watch):
 
     def __init__(self, names=None, steps=50, *, low=0.01, high=0.99, units=1, **options):
         super().__init__(**options)
-        self.names, self.steps, self.units = names, as_size(steps, "steps"), units
+        self.names, self.steps, self.units = names, as_size(steps, "steps"), as_size(units, "units")
         self.low, self.high = low, high
         self._runs, self._ended = {}, None
 

@@ -154,7 +154,10 @@ class Description:
 
     def gate(self, name: str) -> Gate:
         """A gate by its name."""
-        return next(gate for gate in self.gates if gate.name == name)
+        for gate in self.gates:
+            if gate.name == name:
+                return gate
+        raise KeyError(f"{name!r}: got no gate of {self.label}, expected one of {', '.join(self.slots) or 'none'}")
 
     def curve_of(self, name: str) -> str | None:
         """What squashes a gate or a state; None where nothing does."""
@@ -196,6 +199,8 @@ class Description:
 
 def of_kernel(kernel: str) -> Description:
     """A cell by its name in the kernels' table."""
+    if kernel not in _BY_KERNEL:
+        raise ValueError(f"kernel: got {kernel!r}, expected one of {', '.join(_BY_KERNEL)}")
     return _BY_KERNEL[kernel]
 
 
@@ -255,7 +260,7 @@ def find(mode: str, **options: Any) -> Description:
         elif not isinstance(value, str) or value not in known[name]:
             *most, last = map(repr, known[name])
             raise ValueError(f"{name}: got {value!r}, expected {', '.join(most) + ' or ' * bool(most)}{last}")
-    chosen = first(mode).options | options
+    chosen = dict(first(mode).options) | options
     for cell in _of_mode(mode):
         if cell.options == chosen:
             return cell
@@ -282,8 +287,8 @@ def _check(cell: Description) -> None:
     row = _engine.cell_info(cell.kernel)
     blocks = len(cell.blocks_ih), len(cell.blocks_hh)
     if blocks != (row["gates"], row["gates"]):
-        raise ImportError(f"description of {cell.kernel}: its blocks of the weights are {cell.blocks_ih} and "
-                          f"{cell.blocks_hh}, by the kernels' table there are {row['gates']} each")
+        raise ImportError(f"description of {cell.kernel}: its blocks of the weights is {cell.blocks_ih} and "
+                          f"{cell.blocks_hh}, by the kernels' table {row['gates']} each")
     fed_by_x = {row["x_slot"] + place: cell.blocks_ih[block] for place, block in enumerate(row["x_order"])}
     fed_by_h, from_aux, order = {}, [], iter(row["h_order"])
     for stage in row["stages"]:

@@ -261,17 +261,19 @@ class Recurrent(Module):
 
     def check_state(self, state, batch, layout):
         """Own copies of every state, (layers·directions, B, H), of a state as a caller gives it."""
-        names, own = self.cell.states, self.structure.state_shape(batch)
+        names, own = self.cell.initial, self.structure.state_shape(batch)
         if state is None:
             return [np.zeros(own, self.dtype) for _ in names]
-        expected = layout.state_shape(*own)
+        expected = layout.state_shape(own)
         if len(names) == 1:
-            return [self._own(state, f"{names[0]}0", expected, own)]
+            return [self._own(state, names[0], expected, own)]
         if not isinstance(state, tuple | list) or len(state) != len(names):
             got = f"{len(state)} values" if isinstance(state, tuple | list) else type(state).__name__
-            pair = ", ".join(f"{name}0" for name in names)
-            raise ValueError(f"state: got {got}, expected the pair ({pair}), each of shape {expected}")
-        return [self._own(part, f"{name}0", expected, own) for part, name in zip(state, names, strict=True)]
+            raise ValueError(f"state: got {got}, expected the pair ({', '.join(names)}), each of shape {expected}")
+        found = []
+        for place, part in enumerate(state):
+            found.append(self._own(part, names[place], expected, own))
+        return found
 
     def _own(self, part, name, expected, shape):
         if part is None:

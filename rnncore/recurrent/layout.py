@@ -65,9 +65,9 @@ class Layout(NamedTuple):
         found = tuple(parts) if self.batched else tuple([part[..., 0, :] for part in parts])
         return found[0] if len(found) == 1 else found
 
-    def state_shape(self, layers: int, batch: int, hidden_size: int) -> tuple[int, ...]:
-        """Of one state as a caller has it; `batch_first` makes no difference."""
-        return (layers, batch, hidden_size) if self.batched else (layers, hidden_size)
+    def state_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of one state as a caller has it, from (layers·directions, B, H); `batch_first` makes no difference."""
+        return shape if self.batched else shape[::2]
 
 
 _ALL = {(first, batched): Layout(first, batched) for first in (False, True) for batched in (False, True)}

@@ -89,11 +89,10 @@ class Walk:
 
     def within(self, start: int, stop: int, steps: Recorded) -> Walk:
         """The part of it through steps start .. stop."""
-        grad_out, grad_x, delta, total_h, total_c = (
-            None if array is None else array[start:stop]
-            for array in (self.grad_out, self.grad_x, self.delta, self.total_h, self.total_c))
-        walk = Walk(self.weights, steps, self.carry, grad_out, grad_x, self.accumulate)
-        walk.delta, walk.total_h, walk.total_c = delta, total_h, total_c
+        walk = Walk(self.weights, steps, self.carry, _between(self.grad_out, start, stop),
+                    _between(self.grad_x, start, stop), self.accumulate)
+        walk.delta = _between(self.delta, start, stop)
+        walk.total_h, walk.total_c = _between(self.total_h, start, stop), _between(self.total_c, start, stop)
         walk.w_ih, walk.w_hh, walk.b_ih, walk.b_hh = self.w_ih, self.w_hh, self.b_ih, self.b_hh
         walk.fresh = self.fresh
         return walk
@@ -130,7 +129,7 @@ class Run(Recorded):
             stop = min(T, start + checkpoint_every)
             before = [state.copy() for state in states]
             self.checkpoints.append((start, stop, before))
-            _forward(weights, self._between(start, stop, before, None, None), states, None, None)
+            _forward(weights, self._steps(start, stop, before, None, None), states, None, None)
 
     def recomputed(self, weights: _engine.Weights) -> Iterator[tuple[int, int, Recorded]]:
         """The steps of each checkpoint with gates and c, computed again, from the end of the pass to its start."""
@@ -139,8 +138,8 @@ class Run(Recorded):
         *kept, h = _engine.carve("a tape", self.structure.dtype,
                                  (*self.structure.kept_shapes(longest, B), (longest, B, self.structure.hidden_size)))
         for start, stop, before in reversed(checkpoints):
-            gates, c = (None if tape is None else tape[:stop - start] for tape in kept)
-            steps = self._between(start, stop, before, gates, c)
+            gates, c = _between(kept[0], 0, stop - start), _between(kept[1], 0, stop - start)
+            steps = self._steps(start, stop, before, gates, c)
             again = Recorded(steps.x, h[:stop - start], before, gates, c, steps.lengths, steps.reverse)
             _forward(weights, again, [state.copy() for state in before], gates, c)
             yield start, stop, steps
@@ -150,10 +149,10 @@ class Run(Recorded):
         before, beyond = (stop, len(self.x)) if self.reverse else (start - 1, -1)
         initial = self.initial
         if before != beyond:
-            initial = [self._state_after(before, tape, first)
-                       for tape, first in zip((self.h, self.c), initial, strict=False)]
-        gates, c = (None if tape is None else tape[start:stop] for tape in (self.gates, self.c))
-        return self._between(start, stop, initial, gates, c)
+            initial = [self._state_after(before, self.h, initial[0])]
+            if self.c is not None:
+                initial.append(self._state_after(before, self.c, self.initial[1]))
+        return self._steps(start, stop, initial, _between(self.gates, start, stop), _between(self.c, start, stop))
 
     def walk_back(self, walk: Walk) -> None:
         """BPTT over all steps, each window with its own part of the arrays."""
@@ -164,7 +163,7 @@ class Run(Recorded):
             _engine.backward(walk.within(start, stop, steps))
             walk.fresh = False                  # from the second window on the parameters' hold something
 
-    def _between(self, start: int, stop: int, initial: list, gates, c) -> Recorded:
+    def _steps(self, start: int, stop: int, initial: list, gates, c) -> Recorded:
         lengths = None if self.lengths is None else np.maximum(self.lengths - start, 0)
         return Recorded(self.x[start:stop], self.h[start:stop], initial, gates, c, lengths, self.reverse)
 
@@ -230,6 +229,10 @@ def record_runs(
             run.forward(weights[position], [state[position] for state in states], checkpoint_every)
         runs.append(run)
     return runs, out
+
+
+def _between(array: np.ndarray | None, start: int, stop: int) -> np.ndarray | None:
+    return None if array is None else array[start:stop]
 
 
 def past_end(lengths: np.ndarray, steps: int) -> np.ndarray:

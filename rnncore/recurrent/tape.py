@@ -359,7 +359,7 @@ class Tape:
     def _check_grad_state(self, grad_state, leading):
         """The cotangent on every state, or None."""
         states = self._cell.states
-        shape = self._layout.state_shape(*self._final[0].shape)
+        shape = self._layout.state_shape(self._final[0].shape)
         if len(states) == 1:
             return [_cotangent(as_real(grad_state, "grad_state", self.dtype), "grad_state", shape, leading)]
         if not isinstance(grad_state, tuple | list) or len(grad_state) != len(states):

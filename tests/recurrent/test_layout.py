@@ -28,8 +28,8 @@ def test_states(rng):
     assert Layout(batch_first=True).states([h]) is h
     assert all(a is b for a, b in zip(Layout().states([h, c]), (h, c), strict=True))
     np.testing.assert_array_equal(Layout(batched=False).states([h[:, :1]]), h[:, 0])
-    assert Layout().state_shape(4, B, F) == (4, B, F)
-    assert Layout(batched=False).state_shape(4, 1, F) == (4, F)
+    assert Layout().state_shape((4, B, F)) == (4, B, F)
+    assert Layout(batched=False).state_shape((4, 1, F)) == (4, F)
     assert [part is h for part in parts_of(h)] == [True]
     assert [part is own for part, own in zip(parts_of((h, c)), (h, c), strict=True)] == [True, True]
 

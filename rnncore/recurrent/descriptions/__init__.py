@@ -143,6 +143,11 @@ class Description:
         return (*self.states, *self.slots)
 
     @cached_property
+    def initial(self) -> tuple[str, ...]:
+        """Names of the states that a pass starts from: ("h0", "c0")."""
+        return tuple(f"{state}0" for state in self.states)
+
+    @cached_property
     def sigmoids(self) -> tuple[str, ...]:
         """The gates between 0 and 1."""
         return tuple(gate.name for gate in self.gates if gate.curve == "sigmoid")

@@ -120,7 +120,7 @@ def _through(structure, weights, runs, value, low, high):
         index = run.part.layer
         carry = [np.ascontiguousarray(parts[:, state, index]) for state in range(states)]
         grad_x = np.empty((high - low, K * B, run.part.input_size), structure.dtype) if index > 0 else None
-        _engine.backward(Walk(weights[run.part.position], run.window(low, high), carry, grad_out, grad_x))
+        _engine.backward(Walk(weights[run.part.position], run.window(low, high), carry, 0, grad_out, grad_x))
         if index > 0:
             if run.mask is not None:
                 grad_x.reshape(high - low, K, B, -1)[...] *= run.mask[low:high, None]

@@ -21,8 +21,10 @@ class Recorded:
     x : ndarray (T, B, I)
     h : ndarray (T, B, H)
         The outputs.
-    initial : list of ndarray (B, H)
+    initial : list of ndarray (n, B, H) or (B, H)
         The states before the first of these steps.
+    position : int
+        Which of the n.
     gates : ndarray (T, B, slots, H) or None
         None: the cell has none, or they are not kept.
     c : ndarray (T, B, H) or None
@@ -31,10 +33,10 @@ class Recorded:
     reverse : bool
     """
 
-    __slots__ = ("c", "gates", "h", "initial", "lengths", "reverse", "x")
+    __slots__ = ("c", "gates", "h", "initial", "lengths", "position", "reverse", "x")
 
-    def __init__(self, x: np.ndarray, h: np.ndarray, initial: list, gates, c, lengths, reverse: bool):
-        self.x, self.h, self.initial = x, h, initial
+    def __init__(self, x: np.ndarray, h: np.ndarray, initial: list, position: int, gates, c, lengths, reverse: bool):
+        self.x, self.h, self.initial, self.position = x, h, initial, position
         self.gates, self.c, self.lengths, self.reverse = gates, c, lengths, reverse
 
 
@@ -48,8 +50,10 @@ class Walk:
     weights : _engine.Weights
         With their transposes packed.
     steps : Recorded
-    carry : list of ndarray (R, H)
+    carry : list of ndarray (n, R, H) or (R, H)
         Gradients on the states: in after the last step, out before the first.
+    position : int
+        Which of the n.
     grad_out : ndarray (T, R, H) or None
         Cotangents on the outputs, only read.
     grad_x : ndarray (T, R, I) or None
@@ -69,6 +73,7 @@ class Walk:
         "fresh",
         "grad_out",
         "grad_x",
+        "position",
         "steps",
         "total_c",
         "total_h",
@@ -77,9 +82,9 @@ class Walk:
         "weights",
     )
 
-    def __init__(self, weights: _engine.Weights, steps: Recorded, carry: list, grad_out: np.ndarray | None,
-                 grad_x: np.ndarray | None, accumulate: bool = False):
-        self.weights, self.steps, self.carry = weights, steps, carry
+    def __init__(self, weights: _engine.Weights, steps: Recorded, carry: list, position: int,
+                 grad_out: np.ndarray | None, grad_x: np.ndarray | None, accumulate: bool = False):
+        self.weights, self.steps, self.carry, self.position = weights, steps, carry, position
         self.grad_out, self.grad_x, self.accumulate = grad_out, grad_x, accumulate
         self.delta: np.ndarray | None = None
         self.total_h: np.ndarray | None = None
@@ -89,7 +94,7 @@ class Walk:
 
     def within(self, start: int, stop: int, steps: Recorded) -> Walk:
         """The part of it through steps start .. stop."""
-        walk = Walk(self.weights, steps, self.carry, _between(self.grad_out, start, stop),
+        walk = Walk(self.weights, steps, self.carry, self.position, _between(self.grad_out, start, stop),
                     _between(self.grad_x, start, stop), self.accumulate)
         walk.delta = _between(self.delta, start, stop)
         walk.total_h, walk.total_c = _between(self.total_h, start, stop), _between(self.total_c, start, stop)
@@ -116,7 +121,7 @@ class Run(Recorded):
     def __init__(self, structure: Structure, part: Part, x: np.ndarray, h: np.ndarray, initial: list, gates, c,
                  lengths: np.ndarray | None, mask: np.ndarray | None):
         self.structure, self.part, self.mask = structure, part, mask
-        self.x, self.h, self.initial = x, h, initial
+        self.x, self.h, self.initial, self.position = x, h, initial, part.position
         self.gates, self.c, self.lengths, self.reverse = gates, c, lengths, part.direction == 1
         self.checkpoints: list[Checkpoint] | None = None
 
@@ -140,18 +145,18 @@ class Run(Recorded):
         for start, stop, before in reversed(checkpoints):
             gates, c = _between(kept[0], 0, stop - start), _between(kept[1], 0, stop - start)
             steps = self._steps(start, stop, before, gates, c)
-            again = Recorded(steps.x, h[:stop - start], before, gates, c, steps.lengths, steps.reverse)
+            again = Recorded(steps.x, h[:stop - start], before, 0, gates, c, steps.lengths, steps.reverse)
             _forward(weights, again, [state.copy() for state in before], gates, c)
             yield start, stop, steps
 
     def window(self, start: int, stop: int) -> Recorded:
         """Any steps of a pass without checkpoints."""
         before, beyond = (stop, len(self.x)) if self.reverse else (start - 1, -1)
-        initial = self.initial
+        initial = [state[self.position] for state in self.initial]
         if before != beyond:
-            initial = [self._state_after(before, self.h, initial[0])]
+            initial[0] = self._state_after(before, self.h, initial[0])
             if self.c is not None:
-                initial.append(self._state_after(before, self.c, self.initial[1]))
+                initial[1] = self._state_after(before, self.c, initial[1])
         return self._steps(start, stop, initial, _between(self.gates, start, stop), _between(self.c, start, stop))
 
     def walk_back(self, walk: Walk) -> None:
@@ -165,7 +170,7 @@ class Run(Recorded):
 
     def _steps(self, start: int, stop: int, initial: list, gates, c) -> Recorded:
         lengths = None if self.lengths is None else np.maximum(self.lengths - start, 0)
-        return Recorded(self.x[start:stop], self.h[start:stop], initial, gates, c, lengths, self.reverse)
+        return Recorded(self.x[start:stop], self.h[start:stop], initial, 0, gates, c, lengths, self.reverse)
 
     def _state_after(self, t: int, tape, initial: np.ndarray) -> np.ndarray:
         """For a window's start; a reversed row that has not begun at step t is in its initial state."""
@@ -220,8 +225,7 @@ def record_runs(
                 mask = mask_of(part.layer, x.shape)
                 x = x * mask
             out = np.empty((T, B, structure.features), structure.dtype)
-        run = Run(structure, part, x, structure.half(out, part), [state[position] for state in initial], next(each),
-                  next(each), lengths, mask)
+        run = Run(structure, part, x, structure.half(out, part), initial, next(each), next(each), lengths, mask)
         if checkpoint_every is None:
             _engine.forward(weights[position], x, run.h, states, position, gates=run.gates, c_out=run.c,
                             lengths=lengths, reverse=run.reverse)

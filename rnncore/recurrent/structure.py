@@ -98,6 +98,11 @@ class Structure:
         return tuple(map(self._shapes_of, self.parts))
 
     @cached_property
+    def names_by_part(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the parameters of every part: weight_ih, weight_hh, and two biases or none."""
+        return tuple(map(tuple, self.shapes_by_part))
+
+    @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of all parameters."""
         return dict(self.iter_shapes())

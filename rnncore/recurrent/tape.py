@@ -268,8 +268,7 @@ class Tape:
     def _room_for_steps(self, R):
         """Of every run three arrays for the gradients of its steps, R rows each: of the slots, h and c (or None)."""
         shapes = self.layer.structure.gradient_shapes(self.T, R)
-        arrays = _engine.carve("gradients", self.dtype, shapes * len(self._runs))
-        return list(zip(arrays[::3], arrays[1::3], arrays[2::3], strict=True))
+        return _engine.carve("gradients", self.dtype, shapes * len(self._runs))
 
     def _walk(self, weights, grad_out, carry, wanted, found=None):
         """BPTT, layer by layer from the top.
@@ -284,14 +283,16 @@ class Tape:
             grad_x = np.empty((self.T, R, runs[0].part.input_size), self.dtype)
             for run in runs:
                 part = run.part
-                walk = Walk(weights[part.position], run, [state[part.position] for state in carry],
+                walk = Walk(weights[part.position], run, carry, part.position,
                             None if grad_out is None else structure.half(grad_out, part), grad_x,
                             part.direction == 1)
                 if found is not None:
-                    walk.delta, walk.total_h, walk.total_c = found[part.position]
+                    walk.delta, walk.total_h, walk.total_c = _of_run(found, run)
                 if wanted:
-                    walk.w_ih, walk.w_hh, *biases = (wanted[name] for name in structure.shapes_by_part[part.position])
-                    walk.b_ih, walk.b_hh = biases or (None, None)
+                    names = structure.names_by_part[part.position]
+                    walk.w_ih, walk.w_hh = wanted[names[0]], wanted[names[1]]
+                    if structure.bias:
+                        walk.b_ih, walk.b_hh = wanted[names[2]], wanted[names[3]]
                 run.walk_back(walk)
             if runs[0].mask is not None:
                 _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= runs[0].mask[:, None]
@@ -327,7 +328,7 @@ class Tape:
             weights, (grad_output, carry) = self.packed(), cotangents
             found = self._room_for_steps(carry[0].shape[1])
             self._walk(weights, grad_output, [state.copy() for state in carry], {}, found)
-        delta, total_h, total_c = found[run.part.position]
+        delta, total_h, total_c = _of_run(found, run)
         array = total_h if short == "h" else total_c if short == "c" else delta[:, :, self._cell.slots[short]]
         return array.view() if many is None else _many(array, many, self.B)
 
@@ -387,6 +388,11 @@ def _cotangent(array, name, shape, leading):
     else:
         raise ValueError(f"{name}: got shape {array.shape}, expected {shape}, or (K, *{shape}) for K cotangents")
     return array
+
+
+def _of_run(found, run):
+    """The three arrays of a run among those of `Tape._room_for_steps`."""
+    return found[3 * run.position:3 * run.position + 3]
 
 
 def _by_rows(array, many, batch):

@@ -44,7 +44,7 @@ def backward(walk):
     steps, b_ih, b_hh = walk.steps, walk.b_ih, walk.b_hh
     initial = steps.initial
     x = steps.x
-    cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[0], H = w.hidden_size, item = w.item, rows, row
+    cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2], H = w.hidden_size, item = w.item, rows, row
     cdef size_t at_delta, at_x, at_h, at_aux, at_sums
     cdef Memory scratch
     if T == 0 or R == 0:
@@ -62,14 +62,8 @@ def backward(walk):
     take(walk.total_h, &job.total_h, 1)
     take(walk.total_c, &job.total_c, 1)
     take(walk.grad_x, &job.grad_x, 2)
-    take(initial[0], &a, 0)
-    job.h0 = a.p
-    take(initial[1] if len(initial) > 1 else None, &a, 0)
-    job.c0 = a.p
-    take(carry[0], &a, 0)
-    job.dh = a.p
-    take(carry[1] if len(carry) > 1 else None, &a, 0)
-    job.dc = a.p
+    job.h0, job.c0 = state_at(initial, 0, steps.position), state_at(initial, 1, steps.position)
+    job.dh, job.dc = state_at(carry, 0, walk.position), state_at(carry, 1, walk.position)
     take(steps.lengths, &a, 0)
     job.lengths = <const idx *>a.p
     take(walk.w_ih, &a, 0)

@@ -65,10 +65,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, gates=None, c_out
     take(gates, &job.gates, 2)
     take(c_out, &job.c_out, 2)
     cdef Array a
-    take(states[0], &a, 1)
-    job.h[0] = a.p + position * a.ld[0]
-    take(states[1] if len(states) > 1 else None, &a, 1)
-    job.c = a.p + position * a.ld[0] if a.p != NULL else NULL
+    job.h[0], job.c = state_at(states, 0, position), state_at(states, 1, position)
     take(lengths, &a, 0)
     job.lengths = <const idx *>a.p
 

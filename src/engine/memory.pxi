@@ -24,6 +24,15 @@ cdef int take(object a, Array *out, int axes) except -1:
     return 0
 
 
+cdef char *state_at(list states, int which, idx position) except? NULL:
+    """Of h (0) or c (1), each (n, B, H) or (B, H) and contiguous, the one at a position; NULL: the cell has none."""
+    cdef Array a
+    if which >= len(states):
+        return NULL
+    take(states[which], &a, 1)
+    return a.p + position * a.ld[0]
+
+
 cdef extern from *:
     """
     #if defined(__linux__)

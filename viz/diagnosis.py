@@ -302,9 +302,8 @@ def _gradients(tape, steps) -> Iterator[Finding]:
         if len(none) < len(grads):
             return
         nothing = np.all(none, axis=0)
-        if is_reverse(layer):
-            nothing = nothing[::-1]
-        reached = np.maximum.accumulate(~nothing[::-1], axis=0)[::-1]
+        back = slice(None) if is_reverse(layer) else slice(None, None, -1)       # the way of the gradient through time
+        reached = np.maximum.accumulate(~nothing[back], axis=0)[back]
         lost = (nothing & reached & valid_steps(tape)).any(1)
         if lost.any():
             yield Finding(

@@ -182,6 +182,26 @@ def test_no_underflow_where_no_loss_lies_after(rng):
     assert "underflow" not in viz.diagnose(tape).names
 
 
+def test_underflow_of_a_reverse_layer_is_on_its_steps(rng):
+    """It runs from a row's last step to its first, where the loss lies; padding is no step of it."""
+    layer = rc.RNN(2, 3, bidirectional=True, seed=0)
+    with layer.writable() as p:
+        p["weight_hh_l0_reverse"][...] = 0
+    tape = layer.record(rng.standard_normal((9, 2, 2)), lengths=[5, 3])
+    grad = np.zeros_like(tape.output)
+    grad[0] = 1
+    tape.backward(grad)
+    found = viz.diagnose(tape)["underflow"]
+    assert found.numbers["layer"] == "l0.reverse"
+    np.testing.assert_array_equal(found.numbers["steps"], [1, 2, 3, 4])
+
+
+def test_padding_is_no_underflow(rng):
+    tape = rc.GRU(3, 5, bidirectional=True, seed=1).record(rng.normal(size=(12, 2, 3)), lengths=[12, 6])
+    tape.backward(rng.normal(size=tape.output.shape))
+    assert "underflow" not in viz.diagnose(tape).names
+
+
 def test_step_share():
     tape = relu_times(0.5)
     grad = np.zeros_like(tape.output)

@@ -117,13 +117,14 @@ def _through(structure, weights, runs, value, low, high):
     parts = value.reshape(K * B, states, structure.num_layers, structure.hidden_size)
     grad_out = None
     for run in reversed(runs):
-        index = run.part.layer
+        part = run.part
+        index = part.layer
         carry = [np.ascontiguousarray(parts[:, state, index]) for state in range(states)]
-        grad_x = np.empty((high - low, K * B, run.part.input_size), structure.dtype) if index > 0 else None
-        _engine.backward(Walk(weights[run.part.position], run.window(low, high), carry, 0, grad_out, grad_x))
+        grad_x = np.empty((high - low, K * B, part.input_size), structure.dtype) if index > 0 else None
+        _engine.backward(Walk(weights[part.position], run.window(low, high), carry, 0, grad_out, grad_x))
         if index > 0:
             if run.mask is not None:
                 grad_x.reshape(high - low, K, B, -1)[...] *= run.mask[low:high, None]
-            grad_out = structure.half(grad_x, run.part)
+            grad_out = structure.half(grad_x, part)
         for state, array in enumerate(carry):
             parts[:, state, index] = array

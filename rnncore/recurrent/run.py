@@ -152,11 +152,12 @@ class Run(Recorded):
     def window(self, start: int, stop: int) -> Recorded:
         """Any steps of a pass without checkpoints."""
         before, beyond = (stop, len(self.x)) if self.reverse else (start - 1, -1)
-        initial = [state[self.position] for state in self.initial]
-        if before != beyond:
-            initial[0] = self._state_after(before, self.h, initial[0])
+        if before == beyond:
+            initial = [state[self.position] for state in self.initial]
+        else:
+            initial = [self._state_after(before, self.h, 0)]
             if self.c is not None:
-                initial[1] = self._state_after(before, self.c, initial[1])
+                initial.append(self._state_after(before, self.c, 1))
         return self._steps(start, stop, initial, _between(self.gates, start, stop), _between(self.c, start, stop))
 
     def walk_back(self, walk: Walk) -> None:
@@ -172,9 +173,10 @@ class Run(Recorded):
         lengths = None if self.lengths is None else np.maximum(self.lengths - start, 0)
         return Recorded(self.x[start:stop], self.h[start:stop], initial, 0, gates, c, lengths, self.reverse)
 
-    def _state_after(self, t: int, tape, initial: np.ndarray) -> np.ndarray:
+    def _state_after(self, t: int, tape: np.ndarray, which: int) -> np.ndarray:
         """For a window's start; a reversed row that has not begun at step t is in its initial state."""
         if self.reverse and self.lengths is not None:
+            initial = self.initial[which][self.position]
             return np.ascontiguousarray(np.where((self.lengths > t)[:, None], tape[t], initial))
         return np.ascontiguousarray(tape[t])
 

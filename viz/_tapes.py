@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncore.recurrent.layout import parts_of
+from rnncore.recurrent.layout import Layout, parts_of, past_end
 
 
 def is_tape(data) -> bool:
@@ -69,7 +69,7 @@ def gate_names(tape) -> list[str]:
 
 def valid_steps(tape) -> np.ndarray:
     """(T, B) booleans: True where a row has this step."""
-    return np.arange(tape.T)[:, None] < np.asarray(tape.lengths)
+    return ~past_end(np.asarray(tape.lengths), tape.T)
 
 
 def layer_input(tape, layer: str) -> np.ndarray:
@@ -89,8 +89,7 @@ def as_parts(state) -> tuple[np.ndarray, ...]:
 
 def as_state(parts):
     """The way back, for a batch: h, or the pair (h, c)."""
-    parts = tuple(parts)
-    return parts if len(parts) > 1 else parts[0]
+    return Layout().states(parts)
 
 
 def previous(tape, layer: str, part: str = "h") -> np.ndarray:
@@ -150,11 +149,6 @@ def check_backward(tape) -> None:
 
 # ---------------------------------------------------------------- the carry, and the walk back
 # The carry is s = [h of every layer; for an LSTM, c of every layer], S wide, of one direction.
-
-
-def carry_size(tape) -> int:
-    """S, the width of the carry of one direction."""
-    return tape.layer.num_layers * tape.layer.hidden_size * len(tape.cell.states)
 
 
 def top_of_carry(layer) -> slice:

@@ -76,3 +76,8 @@ _ALL = {(first, batched): Layout(first, batched) for first in (False, True) for 
 def parts_of(state) -> tuple:
     """A state as a caller has it, an array or several in a tuple or list, as a tuple."""
     return tuple(state) if isinstance(state, tuple | list) else (state,)
+
+
+def past_end(lengths: np.ndarray, steps: int) -> np.ndarray:
+    """(T, B) booleans, True where a step lies past its row's end."""
+    return np.arange(steps)[:, None] >= lengths

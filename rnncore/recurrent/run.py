@@ -8,6 +8,7 @@ import numpy as np
 
 from rnncore import _engine
 
+from .layout import past_end
 from .structure import Part, Structure
 
 Checkpoint = tuple[int, int, list]              # steps start .. stop, and the states before them
@@ -239,11 +240,6 @@ def record_runs(
 
 def _between(array: np.ndarray | None, start: int, stop: int) -> np.ndarray | None:
     return None if array is None else array[start:stop]
-
-
-def past_end(lengths: np.ndarray, steps: int) -> np.ndarray:
-    """(T, B) mask of what lies past each row's end."""
-    return np.arange(steps)[:, None] >= lengths
 
 
 def _forward(weights: _engine.Weights, steps: Recorded, states: list, gates, c) -> None:

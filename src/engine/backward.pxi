@@ -31,7 +31,7 @@ cdef struct Backward:
 
 
 def backward(walk):
-    """Walk one layer and direction back through time: a `rnncore.recurrent.run.Walk`, which says what is read and written.
+    """Walk one layer and direction back through time, by a `rnncore.recurrent.run.Walk`: what is read and written.
 
     Its arrays are as `forward` takes and leaves them; `delta` has rows that are evenly spaced and contiguous, `grad_x`
     rows that are evenly spaced, and the others are contiguous. `Weights.pack_backward` came first.
@@ -44,7 +44,8 @@ def backward(walk):
     steps, b_ih, b_hh = walk.steps, walk.b_ih, walk.b_hh
     initial = steps.initial
     x = steps.x
-    cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2], H = w.hidden_size, item = w.item, rows, row
+    cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2]
+    cdef idx H = w.hidden_size, item = w.item, rows, row
     cdef size_t at_delta, at_x, at_h, at_aux, at_sums
     cdef Memory scratch
     if T == 0 or R == 0:

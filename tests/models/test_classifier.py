@@ -8,6 +8,7 @@ from sklearn.model_selection import cross_val_score
 
 from rnncore import models
 from rnncore.models import NotFittedError, SequenceClassifier
+from rnncore.models.networks.build import feed_of
 
 RNG = np.random.default_rng(0)
 WORDS = ["ab" * k for k in range(1, 25)] + ["ba" * k for k in range(1, 25)]
@@ -66,7 +67,7 @@ def test_gradients_equal_finite_differences(cell, readout, symbols):
     model = SequenceClassifier(cell, 5, num_layers=2, epochs=1, valid_fraction=0, readout=readout,
                                dtype="float64", seed=0).fit(x, y)
     network = model.network_
-    inputs, ends = model._feed.whole(x)
+    inputs, ends = feed_of(model).whole(x)
     _, grads, _ = network.loss_and_grads(inputs, y, None, ends)
     assert grads.keys() == network.parameters.keys()
     h = 1e-5  # truncation h², rounding 1e-16/h

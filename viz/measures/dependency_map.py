@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._norms import norm
-from .._tapes import carry_size, check_direction, steps_back, top_of_carry, valid_steps
+from .._tapes import check_direction, steps_back, top_of_carry, valid_steps
 from ._loss import Loss, output_gradient
 
 __all__ = ["dependency_map", "dependency_reach"]
@@ -59,7 +59,7 @@ def dependency_map(tape, loss: Loss, direction: str = "forward") -> np.ndarray:
         value[t][:, top] = np.where(valid[t][:, None], g[t], 0)
         out[t, t] = np.where(valid[t], norm(value[t]), np.nan)
 
-    v = np.zeros((T, B, carry_size(tape)), tape.dtype)
+    v = np.zeros((T, B, tape.layer.structure.carry_size), tape.dtype)
     set_row(v, order[0])
     walk = tape.pullback(v, direction=direction)
     for k, carry in zip(range(1, T), walk, strict=False):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncore._checks import as_size
+from rnncore.recurrent.layout import past_end
 
 from .._layers import as_given, batch_of, record, repeat_state, rows_of, time_major
 from ._loss import Loss
@@ -92,7 +93,7 @@ def integrated_gradients(
     ends, _ = _differentiate(layer, np.stack([base, x], axis=1), readout, state, lengths)
     value = (x - base) * mean
     if lengths is not None:
-        value[np.arange(T)[:, None] >= np.asarray(lengths)] = 0
+        value[past_end(np.asarray(lengths), T)] = 0
     return Attribution(value, ends[1] - ends[0] - value.sum((0, 2)))
 
 

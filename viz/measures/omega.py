@@ -7,7 +7,6 @@ import numpy as np
 from .._norms import norm
 from .._tapes import (
     as_parts,
-    carry_size,
     check_backward,
     check_direction,
     steps_back,
@@ -113,7 +112,7 @@ def _final(tape, grad_state, reverse: bool) -> np.ndarray:
     """(B, S): the gradient for the final carry, as far as `grad_state` gives it."""
     layer = tape.layer
     if grad_state is None:
-        return np.zeros((tape.B, carry_size(tape)), tape.dtype)
+        return np.zeros((tape.B, tape.layer.structure.carry_size), tape.dtype)
     parts, directions = len(tape.cell.states), 2 if layer.bidirectional else 1
     shape = (layer.num_layers * directions, tape.B, layer.hidden_size)
     arrays = as_parts(tuple(grad_state) if isinstance(grad_state, list) else grad_state)

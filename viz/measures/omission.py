@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from rnncore.recurrent.layout import past_end
+
 from .._layers import repeat_state, rows_of, run
 from .._tapes import carry_of
 
@@ -52,7 +54,7 @@ def omission(layer, x, *, state=None, lengths=None) -> np.ndarray:
         without = without.reshape(T - 1, len(steps) * B, x.shape[2])
         _, final = run(layer, without, repeat_state(state, len(steps)), shorter.ravel())
         out[steps] = 1 - _cosine(carry_of(final).reshape(len(steps), *full.shape), full)
-    out[np.arange(T)[:, None] >= lengths] = np.nan
+    out[past_end(lengths, T)] = np.nan
     return out
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from rnncore._checks import as_dtype, as_number, as_probability, as_size
 from rnncore.io.fields import Field
-from rnncore.models.interface.estimator import check_option
+from rnncore.models.interface.estimator import check_fitted, check_option
 from rnncore.models.interface.sequences import MISSING
 from rnncore.nn import SequenceModel, make_model
 from rnncore.recurrent.descriptions import named
+
+from .feed import RealFeed, SymbolFeed
 
 
 def check_network(model):
@@ -23,6 +25,22 @@ def check_network(model):
         as_probability(getattr(model, name), name)
     for name in ("lr", "max_norm"):
         as_number(getattr(model, name), name, least=0)
+
+
+def feed_of(model):
+    """What the network of a fitted model reads: symbols, or real values as `learn_feed` or a file standardises them."""
+    if not model._real:
+        return SymbolFeed(model._alphabet.size)
+    check_fitted(model, "scale_")
+    return RealFeed(model.shift_, model.scale_, model.missing == "mask", model.dtype)
+
+
+def learn_feed(model, arrays):
+    """The same for training; how real values are standardised is learnt from `arrays` and kept in the model."""
+    if model._real:
+        feed = RealFeed.learn(arrays, model.missing == "mask", model.dtype)
+        model.shift_, model.scale_ = feed.shift, feed.scale
+    return feed_of(model)
 
 
 def build_network(model, feed, outputs, loss, readout, seed):

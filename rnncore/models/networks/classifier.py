@@ -15,8 +15,16 @@ from rnncore.nn import log_softmax
 from rnncore.optim import Adam
 from rnncore.train import fit_epochs
 
-from .build import build_network, check_network, history_from, network_from, network_state, scale_from
-from .feed import RealFeed, SymbolFeed
+from .build import (
+    build_network,
+    check_network,
+    feed_of,
+    history_from,
+    learn_feed,
+    network_from,
+    network_state,
+    scale_from,
+)
 
 TASKS = ("auto", "label", "number")
 READOUTS = ("last", "mean")
@@ -113,10 +121,8 @@ class SequenceClassifier(SequenceReader):
         if len(rows) == 0:
             raise ValueError(f"valid_fraction: got {self.valid_fraction}, it leaves none of "
                              f"{len(arrays)} sequences to train on; expected less")
-        if self._real:
-            feed = RealFeed.learn([arrays[i] for i in rows], self.missing == "mask", self.dtype)
-            self.shift_, self.scale_ = feed.shift, feed.scale
-        self.network_ = build_network(self, self._feed, *self._answer, seeds[0])
+        feed = learn_feed(self, [arrays[i] for i in rows])
+        self.network_ = build_network(self, feed, *self._answer, seeds[0])
         lengths = np.array([len(a) for a in arrays])
 
         def epoch():
@@ -165,16 +171,9 @@ class SequenceClassifier(SequenceReader):
             return len(self.classes_), "cross_entropy", self.readout
         return 1, "mse", self.readout
 
-    @property
-    def _feed(self):
-        if self._real:
-            check_fitted(self, "scale_")
-            return RealFeed(self.shift_, self.scale_, self.missing == "mask", self.dtype)
-        return SymbolFeed(self._alphabet.size)
-
     def _windows(self, arrays, groups, target):
         """Whole sequences of like length together, with their targets."""
-        feed = self._feed
+        feed = feed_of(self)
 
         def window(rows):
             x, lengths = feed.whole([arrays[i] for i in rows])
@@ -184,7 +183,7 @@ class SequenceClassifier(SequenceReader):
 
     def _answers(self, arrays):
         """The network's output for every sequence, ``(N, O)``."""
-        feed, network = self._feed, self.network_
+        feed, network = feed_of(self), self.network_
         answers = np.zeros((len(arrays), network.head.out_features), network.head.dtype)
         for rows in buckets([len(a) for a in arrays], ROWS):
             x, lengths = feed.whole([arrays[i] for i in rows])
@@ -246,7 +245,7 @@ class SequenceClassifier(SequenceReader):
             self.classes_ = _labels_from(state["classes_"])
         else:
             self.y_shift_, self.y_scale_ = state["y_shift_"].number(), state["y_scale_"].number(0)
-        self.network_ = network_from(state["network_"], self._feed, *self._answer)
+        self.network_ = network_from(state["network_"], feed_of(self), *self._answer)
         self.history_ = history_from(state["history_"])
 
 

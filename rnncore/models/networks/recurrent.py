@@ -27,8 +27,16 @@ from rnncore.nn.state import take_rows, zero_rows
 from rnncore.optim import Adam
 from rnncore.train import fit_epochs
 
-from .build import build_network, check_network, history_from, network_from, network_state, scale_from
-from .feed import RealFeed, SymbolFeed
+from .build import (
+    build_network,
+    check_network,
+    feed_of,
+    history_from,
+    learn_feed,
+    network_from,
+    network_state,
+    scale_from,
+)
 
 CHUNK = 1024  # steps of a forward pass that are held at a time
 
@@ -138,11 +146,7 @@ class Recurrent(SequenceModelBase):
         if not arrays:
             raise ValueError("sequences: got no element to train on, expected at least one")
 
-        if self._real:
-            feed = RealFeed.learn(arrays, self.missing == "mask", self.dtype)
-            self.shift_, self.scale_ = feed.shift, feed.scale
-        else:
-            feed = self._feed
+        feed = learn_feed(self, arrays)
         self.network_ = build_network(self, feed, feed.outputs, feed.loss, "steps", seeds[0])
         pieces = self._pieces(arrays)
 
@@ -180,18 +184,11 @@ class Recurrent(SequenceModelBase):
         longest = max(math.ceil(sum(map(len, arrays)) / self.batch_size), 4 * self.window)
         return [piece for a in arrays for piece in np.array_split(a, math.ceil(len(a) / longest))]
 
-    @property
-    def _feed(self):
-        if self._real:
-            check_fitted(self, "scale_")
-            return RealFeed(self.shift_, self.scale_, self.missing == "mask", self.dtype)
-        return SymbolFeed(self._alphabet.size)
-
     def _outputs(self, arrays):
         """Yields ``(output, window)`` over all arrays; nothing is kept."""
         check_fitted(self, "network_")
         state = None
-        for window in self._feed.windows(arrays, self.batch_size, CHUNK, range(len(arrays))):
+        for window in feed_of(self).windows(arrays, self.batch_size, CHUNK, range(len(arrays))):
             output, state = self.network_(window.x, zero_rows(state, window.fresh), window.lengths)
             yield output, window
 
@@ -249,7 +246,7 @@ class Recurrent(SequenceModelBase):
     def _absorb(self, context):
         """``(output (O,), state)`` after START and the whole context."""
         check_fitted(self, "network_")
-        feed, network = self._feed, self.network_
+        feed, network = feed_of(self), self.network_
         following = np.zeros((1, *context.shape[1:]), context.dtype)
         sequence, state = np.concatenate([context, following]), None
         for begin in range(0, len(sequence), CHUNK):
@@ -322,7 +319,7 @@ class Recurrent(SequenceModelBase):
 
     def _step(self, elements, state):
         """Output ``(B, O)`` and state after one more element in every row."""
-        output, state = self.network_(self._feed.encode(elements)[None], state)
+        output, state = self.network_(feed_of(self).encode(elements)[None], state)
         return output[0], state
 
     # -- files -------------------------------------------------------------------------
@@ -340,6 +337,6 @@ class Recurrent(SequenceModelBase):
             self.variance_ = state["variance_"].array((2, self.n_features_))
             if (self.variance_ <= 0).any():
                 raise state["variance_"].refuse("variances above 0")
-        feed = self._feed
+        feed = feed_of(self)
         self.network_ = network_from(state["network_"], feed, feed.outputs, feed.loss, "steps")
         self.history_ = history_from(state["history_"])

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
 
-from rnncore.recurrent.run import Walk
+from rnncore.recurrent.passes import Walk
 
 pool: Any  # a capsule with the engine's threads
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnncore._checks import as_number
-from rnncore.recurrent.base import Recurrent
+from rnncore.recurrent.base import RecurrentLayer
 from rnncore.recurrent.descriptions import Description
 
 __all__ = ["chrono", "forget_bias", "identity", "orthogonal"]
@@ -211,7 +211,7 @@ def _recurrent(module) -> Iterator[_Part]:
     """Every layer and direction in `module`."""
     found = False
     for owner, names in module.owned():
-        if not isinstance(owner, Recurrent):
+        if not isinstance(owner, RecurrentLayer):
             continue
         outer = {own: name for name, own in names.items()}
         for own in owner.structure.shapes_by_part:

@@ -186,7 +186,7 @@ class Scan:
 
 
 @dataclass
-class Run:
+class TwinPass:
     """A recorded pass: `values["l0.reverse.f"]` (T, B, H), `valid` (T, B), output and state."""
 
     output: np.ndarray
@@ -282,7 +282,7 @@ class Twin:
                     )
             inp = np.concatenate([scan.h for scan in scans[-1]], axis=-1)
         final = tuple(np.stack([f[p] for f in finals]) for p in range(self.parts))
-        return Run(inp, final, values, valid, scans, masks)
+        return TwinPass(inp, final, values, valid, scans, masks)
 
     def _scan(self, w, x, s, valid, reverse):
         T, B, _ = x.shape

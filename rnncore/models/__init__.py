@@ -64,9 +64,9 @@ def load(path):
     -------
     the model, of the class that wrote the file
     """
-    from rnncore.models.interface.storage import load_model
+    from rnncore.models.interface.storage import read_model_file
 
-    kind, params, state = load_model(path)
+    kind, params, state = read_model_file(path)
     if kind not in _MODELS:
         raise ValueError(f"path: {str(path)!r} holds a {kind}, expected one of {sorted(_MODELS)}")
     return __getattr__(kind)._restored(params, state)

@@ -8,12 +8,12 @@ from rnncore._checks import as_seed, as_size
 from rnncore.init import forget_bias
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.sequence import SequenceModel
-from rnncore.recurrent.base import Recurrent
+from rnncore.recurrent.base import RecurrentLayer
 from rnncore.recurrent.descriptions import named
 from rnncore.recurrent.layers import layer_class
 
 
-def make_layer(cell: str, input_size: int, hidden_size: int, **options) -> Recurrent:
+def make_layer(cell: str, input_size: int, hidden_size: int, **options) -> RecurrentLayer:
     """A recurrent layer by the name of its cell (see `CELLS`); the bias of a gate that keeps is 1.
 
     A bias of 1 there (Gers 2000, Jozefowicz 2015) is what `rnncore.init.forget_bias` sets.

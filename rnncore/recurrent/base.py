@@ -12,7 +12,7 @@ from rnncore.module import LOCK, Module, Packed
 from . import descriptions
 from .dropout import Masks, mask
 from .layout import Layout
-from .run import record_runs
+from .passes import record_passes
 from .stream import Stream
 from .structure import Structure
 from .tape import Tape
@@ -31,7 +31,7 @@ class PackedLayer(Packed):
         self.goes_back = False          # whether the transposes are packed too
 
 
-class Recurrent(Module):
+class RecurrentLayer(Module):
     """What all kinds of layers share.
 
     Attributes
@@ -222,15 +222,15 @@ class Recurrent(Module):
             if train and self.dropout and self.num_layers > 1:
                 mask_number = self.masks.next()
                 mask_of = partial(mask, self.masks.seed, mask_number, share=self.dropout, dtype=self.dtype)
-            runs, output = record_runs(self.structure, packed.weights, given, start, states, lengths, mask_of,
-                                       checkpoint_every)
+            passes, output = record_passes(self.structure, packed.weights, given, start, states, lengths,
+                                           mask_of, checkpoint_every)
         except BaseException:                   # Ctrl-C among others
             self.masks.take_back(mask_number)
             raise
         if unused is not None:
             for part, first in zip(states, initial, strict=True):
                 part[:, unused] = first[:, unused]
-        return Tape(self, packed.version, runs, lengths, layout, initial, states, output)
+        return Tape(self, packed.version, passes, lengths, layout, initial, states, output)
 
     def stream(self, batch_size=1):
         """A runner that takes one step at a time, with its buffers bound once.

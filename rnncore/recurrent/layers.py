@@ -6,10 +6,10 @@ import inspect
 from typing import Any
 
 from . import descriptions
-from .base import Recurrent
+from .base import RecurrentLayer
 
 
-class RNN(Recurrent):
+class RNN(RecurrentLayer):
     """The simple recurrent net, h_t = phi(W x_t + b + U h_{t-1} + b').
 
     Parameters
@@ -44,7 +44,7 @@ class RNN(Recurrent):
                          dtype=dtype, seed=seed, nonlinearity=nonlinearity)
 
 
-class GRU(Recurrent):
+class GRU(RecurrentLayer):
     """Gated recurrent unit (Cho et al. 2014): h_t = (1 − z)·n + z·h_{t-1}.
 
     Parameters
@@ -73,7 +73,7 @@ class GRU(Recurrent):
                          dtype=dtype, seed=seed, reset_after=reset_after)
 
 
-class LSTM(Recurrent):
+class LSTM(RecurrentLayer):
     """Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 
     c_t = f·c_{t-1} + i·g, h_t = o·tanh(c_t); gates in the order i f g o.
@@ -100,7 +100,7 @@ class LSTM(Recurrent):
                          dtype=dtype, seed=seed)
 
 
-def layer_class(mode: str) -> type[Recurrent]:
+def layer_class(mode: str) -> type[RecurrentLayer]:
     """The class of layers of a mode: one of this module, or one that is made of the mode's description.
 
     Raises
@@ -127,16 +127,16 @@ def __getattr__(name: str) -> Any:          # where pickle looks for a class tha
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _made(mode: str) -> type[Recurrent]:
+def _made(mode: str) -> type[RecurrentLayer]:
     """A class of layers that has nothing of its own but its description."""
     described, choices = descriptions.first(mode), descriptions.choices(mode)
-    shared = list(inspect.signature(Recurrent).parameters.values())[:-1]            # without **options
+    shared = list(inspect.signature(RecurrentLayer).parameters.values())[:-1]      # without **options
     own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=described.options[name]) for name in choices]
     told = "".join(f"{name} : one of {values}\n    " for name, values in choices.items())
     def __init__(self, *arguments, **options):
-        Recurrent.__init__(self, *arguments, **options)
+        RecurrentLayer.__init__(self, *arguments, **options)
 
-    return type(mode, (Recurrent,), {
+    return type(mode, (RecurrentLayer,), {
         "__init__": __init__,
         "__doc__": f"""{described.label}: {described.equations}.
 

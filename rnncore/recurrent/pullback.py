@@ -5,7 +5,7 @@ import numpy as np
 from rnncore import _engine
 from rnncore._checks import as_real, as_size
 
-from .run import Walk
+from .passes import Walk
 
 LN2 = np.log(2.0)
 STRIDE = 32                     # steps walked between two looks at the scale
@@ -70,16 +70,16 @@ def _like(name, new, old):
     return new
 
 
-def pullback(tape, runs, v, every, direction):
-    """See `Tape.pullback`; `runs` are the tape's."""
+def pullback(tape, passes, v, every, direction):
+    """See `Tape.pullback`; `passes` are the tape's."""
     every = as_size(every, "every")
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: got {direction!r}, expected 'forward' or 'reverse'")
     structure = tape.layer.structure
     if direction == "reverse" and structure.directions == 1:
         raise ValueError("direction: got 'reverse', expected 'forward': the layer has one direction")
-    runs = runs[int(direction == "reverse")::structure.directions]
-    if runs[0].checkpoints is not None:
+    passes = passes[int(direction == "reverse")::structure.directions]
+    if passes[0].checkpoints is not None:
         raise ValueError("pullback: the tape was recorded with checkpoint_every; record without it")
     width = structure.carry_size
     if v is None:
@@ -88,13 +88,13 @@ def pullback(tape, runs, v, every, direction):
     if v.ndim != 3 or v.shape[1:] != (tape.B, width):
         raise ValueError(f"v: got shape {v.shape}, expected (K, {tape.B}, {width}): "
                          "(K, B, S), S the state of all layers")
-    return _walk(tape, structure, runs, np.array(v, order="C"), every)
+    return _walk(tape, structure, passes, np.array(v, order="C"), every)
 
 
-def _walk(tape, structure, runs, value, every):
+def _walk(tape, structure, passes, value, every):
     K, B, _ = value.shape
     carry = Carry(tape.T, np.zeros(B, int), value, np.zeros((K, B)))
-    backwards = not runs[0].reverse       # the walk goes against the direction of the pass
+    backwards = not passes[0].reverse       # the walk goes against the direction of the pass
     done = 0
     while done < tape.T:
         weights = tape.packed()                 # refused when they changed since the last stop
@@ -102,7 +102,7 @@ def _walk(tape, structure, runs, value, every):
         while done < target:
             n = min(STRIDE, target - done)
             low = tape.T - done - n if backwards else done
-            _through(structure, weights, runs, value, low, low + n)
+            _through(structure, weights, passes, value, low, low + n)
             carry.rescale()
             done += n
         carry.step = tape.T - done if backwards else done
@@ -110,21 +110,21 @@ def _walk(tape, structure, runs, value, every):
         yield carry
 
 
-def _through(structure, weights, runs, value, low, high):
+def _through(structure, weights, passes, value, low, high):
     """All layers over steps low .. high, from the top."""
     K, B, _ = value.shape
     states = len(structure.cell.states)
     parts = value.reshape(K * B, states, structure.num_layers, structure.hidden_size)
     grad_out = None
-    for run in reversed(runs):
-        part = run.part
+    for layer_pass in reversed(passes):
+        part = layer_pass.part
         index = part.layer
         carry = [np.ascontiguousarray(parts[:, state, index]) for state in range(states)]
         grad_x = np.empty((high - low, K * B, part.input_size), structure.dtype) if index > 0 else None
-        _engine.backward(Walk(weights[part.position], run.window(low, high), carry, 0, grad_out, grad_x))
+        _engine.backward(Walk(weights[part.position], layer_pass.window(low, high), carry, 0, grad_out, grad_x))
         if index > 0:
-            if run.mask is not None:
-                grad_x.reshape(high - low, K, B, -1)[...] *= run.mask[low:high, None]
+            if layer_pass.mask is not None:
+                grad_x.reshape(high - low, K, B, -1)[...] *= layer_pass.mask[low:high, None]
             grad_out = structure.half(grad_x, part)
         for state, array in enumerate(carry):
             parts[:, state, index] = array

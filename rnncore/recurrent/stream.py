@@ -9,7 +9,7 @@ from .layout import Layout
 
 
 class Stream:
-    """Runs a layer step by step and holds its state; `Recurrent.stream` makes one.
+    """Runs a layer step by step and holds its state; `RecurrentLayer.stream` makes one.
 
     A copy, deep or not, and a pickle hold a state of their own. A copy steps through the same layer; a deep copy and a
     pickle take the layer along.

@@ -1,7 +1,7 @@
 """The tape: the buffers of one recorded pass, by name.
 
 Training reads it, the debugger reads it, nothing is copied and nothing is computed twice. A tape holds one
-`Run` per layer and direction: views of what the time loop wrote, and after `backward` of what BPTT wrote.
+`LayerPass` per layer and direction: views of what the time loop wrote, and after `backward` of what BPTT wrote.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from rnncore import _engine
 from rnncore._checks import as_flag, as_real, as_rows
 from rnncore.module import LOCK
 
+from .passes import Walk
 from .pullback import pullback
-from .run import Walk
 
 NO_GRADIENT = "no gradient yet; call tape.backward(grad_output) first"
 
@@ -76,7 +76,7 @@ class Tape:
 
     Attributes
     ----------
-    layer : Recurrent
+    layer : RecurrentLayer
     cell : Description
         What there is of a step, and what it means.
     mode : str
@@ -94,10 +94,10 @@ class Tape:
 
     _last = None                            # what the last way back left, see `backward`
 
-    def __init__(self, layer, version, runs, lengths, layout, initial, final, output):
+    def __init__(self, layer, version, passes, lengths, layout, initial, final, output):
         self._layer, self._cell, self._dtype = layer, layer.cell, layer.dtype
-        self._runs, self._layout = runs, layout
-        self._T, self._B = runs[0].x.shape[:2]
+        self._passes, self._layout = passes, layout
+        self._T, self._B = passes[0].x.shape[:2]
         self._version = version
         self._lengths = lengths
         self._initial, self._final = initial, final         # of every state (layers·directions, B, H)
@@ -119,11 +119,12 @@ class Tape:
 
     @cached_property
     def _where(self):
-        return {f"{run.part.name}.{name}": (run, name) for run in self._runs for name in self._cell.names}
+        return {f"{layer_pass.part.name}.{name}": (layer_pass, name)
+                for layer_pass in self._passes for name in self._cell.names}
 
     @property
     def input(self):
-        return _locked(self._runs[0].x)
+        return _locked(self._passes[0].x)
 
     @property
     def output(self):
@@ -164,13 +165,13 @@ class Tape:
         return Named(self._where, self._value)[name]
 
     def _value(self, name):
-        run, short = self._where[name]
+        layer_pass, short = self._where[name]
         if short == "h":
-            return run.h.view()
-        if run.checkpoints is None:
-            return self._kept(run, short).view()
-        whole = np.zeros(run.h.shape, self.dtype)
-        for start, stop, steps in run.recomputed(self.packed()[run.part.position]):
+            return layer_pass.h.view()
+        if layer_pass.checkpoints is None:
+            return self._kept(layer_pass, short).view()
+        whole = np.zeros(layer_pass.h.shape, self.dtype)
+        for start, stop, steps in layer_pass.recomputed(self.packed()[layer_pass.part.position]):
             whole[start:stop] = self._kept(steps, short)
         return whole
 
@@ -182,9 +183,9 @@ class Tape:
     def nbytes(self):
         """Bytes that the recorded pass holds, gradients not counted."""
         arrays = [self._time_major_output, *self._initial, *self._final]
-        for run in self._runs:
-            arrays += [run.x, run.h, *run.initial, run.gates, run.c, run.mask]
-            arrays += [state for *_, states in run.checkpoints or () for state in states]
+        for layer_pass in self._passes:
+            arrays += [layer_pass.x, layer_pass.h, *layer_pass.initial, layer_pass.gates, layer_pass.c, layer_pass.mask]
+            arrays += [state for *_, states in layer_pass.checkpoints or () for state in states]
         owners = {id(a if a.base is None else a.base): (a if a.base is None else a.base)
                   for a in arrays if a is not None}
         return sum(a.nbytes for a in owners.values())
@@ -233,7 +234,7 @@ class Tape:
         as_flag(parameters, "parameters")
         wanted = self._room_for_parameters() if parameters and many is None else {}
         self._last = found = cotangents = None          # until the way has been gone to its end
-        if self._runs[0].checkpoints is None:
+        if self._passes[0].checkpoints is None:
             found = self._room_for_steps(carry[0].shape[1])
         if found is None or many is not None:           # it may be walked again
             cotangents = (None if grad_output is None else grad_output.copy()), [part.copy() for part in carry]
@@ -263,12 +264,12 @@ class Tape:
             Its arrays may be changed in place: what they hold is what is walked further.
         """
         self.packed()                      # refused here, not at the first step
-        return pullback(self, self._runs, v, every, direction)
+        return pullback(self, self._passes, v, every, direction)
 
     def _room_for_steps(self, R):
-        """Of every run three arrays for the gradients of its steps, R rows each: of the slots, h and c (or None)."""
+        """Of each of `_passes` three arrays for its steps' gradients, R rows each: of the slots, h and c (or None)."""
         shapes = self.layer.structure.gradient_shapes(self.T, R)
-        return _engine.carve("gradients", self.dtype, shapes * len(self._runs))
+        return _engine.carve("gradients", self.dtype, shapes * len(self._passes))
 
     def _walk(self, weights, grad_out, carry, wanted, found=None):
         """BPTT, layer by layer from the top.
@@ -279,23 +280,23 @@ class Tape:
         structure = self.layer.structure
         R = carry[0].shape[1]
         for index in reversed(range(structure.num_layers)):
-            runs = self._runs[index * structure.directions:(index + 1) * structure.directions]
-            grad_x = np.empty((self.T, R, runs[0].part.input_size), self.dtype)
-            for run in runs:
-                part = run.part
-                walk = Walk(weights[part.position], run, carry, part.position,
+            passes = self._passes[index * structure.directions:(index + 1) * structure.directions]
+            grad_x = np.empty((self.T, R, passes[0].part.input_size), self.dtype)
+            for layer_pass in passes:
+                part = layer_pass.part
+                walk = Walk(weights[part.position], layer_pass, carry, part.position,
                             None if grad_out is None else structure.half(grad_out, part), grad_x,
                             part.direction == 1)
                 if found is not None:
-                    walk.delta, walk.total_h, walk.total_c = _of_run(found, run)
+                    walk.delta, walk.total_h, walk.total_c = _of_pass(found, layer_pass)
                 if wanted:
                     names = structure.names_by_part[part.position]
                     walk.w_ih, walk.w_hh = wanted[names[0]], wanted[names[1]]
                     if structure.bias:
                         walk.b_ih, walk.b_hh = wanted[names[2]], wanted[names[3]]
-                run.walk_back(walk)
-            if runs[0].mask is not None:
-                _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= runs[0].mask[:, None]
+                layer_pass.walk_back(walk)
+            if passes[0].mask is not None:
+                _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= passes[0].mask[:, None]
             grad_out = grad_x
         return grad_x
 
@@ -319,7 +320,7 @@ class Tape:
         return found
 
     def _gradient(self, name):
-        run, short = self._where[name]
+        layer_pass, short = self._where[name]
         last = self._last
         if last is None:                    # another thread has begun its way back
             raise KeyError(f"{name}: {NO_GRADIENT}")
@@ -328,7 +329,7 @@ class Tape:
             weights, (grad_output, carry) = self.packed(), cotangents
             found = self._room_for_steps(carry[0].shape[1])
             self._walk(weights, grad_output, [state.copy() for state in carry], {}, found)
-        delta, total_h, total_c = _of_run(found, run)
+        delta, total_h, total_c = _of_pass(found, layer_pass)
         array = total_h if short == "h" else total_c if short == "c" else delta[:, :, self._cell.slots[short]]
         return array.view() if many is None else _many(array, many, self.B)
 
@@ -390,9 +391,9 @@ def _cotangent(array, name, shape, leading):
     return array
 
 
-def _of_run(found, run):
-    """The three arrays of a run among those of `Tape._room_for_steps`."""
-    return found[3 * run.position:3 * run.position + 3]
+def _of_pass(found, layer_pass):
+    """The three arrays of one layer and direction among those of `Tape._room_for_steps`."""
+    return found[3 * layer_pass.position:3 * layer_pass.position + 3]
 
 
 def _by_rows(array, many, batch):

@@ -207,8 +207,8 @@ def _add_models(add):
             continue
         fits = {"sequence": sequences[0], "context": sequences[0], "sequences": sequences, "length": 2}
         add(f"{name}.fit", kind(**given).fit, sequences=sequences)
-        for method in ("log_prob", "predict", "sample", "perplexity", "score", "one_step", "mean_error"):
-            if method != "mean_error" or model.kind_ == "real":
+        for method in ("log_prob", "predict", "sample", "perplexity", "score", "one_step", "mean_squared_error"):
+            if method != "mean_squared_error" or model.kind_ == "real":
                 add(f"{name}.{method}", getattr(model, method), **fits)
         for method in ("posteriors", "decode", "forecast", "beam"):
             if hasattr(model, method) and not (method == "beam" and model.kind_ == "real"):

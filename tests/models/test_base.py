@@ -135,12 +135,12 @@ def test_samples_repeat_to_the_bit_and_keep_the_form():
                 model.sample(bad)
 
 
-def test_mean_error_is_of_real_values_only():
+def test_mean_squared_error_is_of_real_values_only():
     model, x = fitted()[2]
     want = np.mean((x - model.one_step(x).mean) ** 2)
-    assert model.mean_error([x]) == pytest.approx(want, rel=1e-14)
+    assert model.mean_squared_error([x]) == pytest.approx(want, rel=1e-14)
     with pytest.raises(TypeError, match="perplexity"):
-        fitted()[0][0].mean_error(["ab"])
+        fitted()[0][0].mean_squared_error(["ab"])
 
 
 # -- scikit-learn's conventions --------------------------------------------------

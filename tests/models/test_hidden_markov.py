@@ -154,7 +154,7 @@ def test_one_step_is_predict_at_every_step(rng, kind):
             np.testing.assert_allclose(every.mean[t], one.mean, atol=1e-12)
             np.testing.assert_allclose(every.variance[t], one.variance, rtol=1e-12)
     if kind == "diag":
-        assert model.mean_error([x]) == pytest.approx(np.mean((x - every.mean) ** 2))
+        assert model.mean_squared_error([x]) == pytest.approx(np.mean((x - every.mean) ** 2))
 
 
 def test_probabilities_of_all_sequences_of_a_length_sum_to_1(rng):

@@ -111,7 +111,7 @@ def test_log_prob_is_the_sum_of_the_conditionals(text, real, waves):
 
 def test_it_learns_text_and_waves(text, real, waves):
     assert text.perplexity([TEXT[:200]]) < 1.6  # 18 characters
-    assert real.mean_error(waves) < 0.05  # noise 0.01; the waves' variance is 2.5
+    assert real.mean_squared_error(waves) < 0.05  # noise 0.01; the waves' variance is 2.5
     assert np.all(np.abs(np.log(real.variance_[1] / 0.01)) < np.log(8))
     assert np.all(real.variance_[0] > real.variance_[1])  # nothing was seen before a first step
 
@@ -175,7 +175,7 @@ def test_missing_values_are_masked_or_refused(waves):
     with pytest.raises(ValueError, match=r"sequences\[0\]: got NaN .*missing='mask'"):
         Recurrent("gru", 8, epochs=1).fit(holes)
     model = Recurrent("gru", 16, epochs=25, lr=0.01, missing="mask", seed=0).fit(holes)
-    assert model.mean_error(waves) < 0.3
+    assert model.mean_squared_error(waves) < 0.3
     steps = model.log_prob(holes[0], per_step=True)
     assert np.isfinite(steps).all()
     assert (steps[np.isnan(holes[0]).all(axis=1)] == 0).all()

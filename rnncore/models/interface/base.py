@@ -183,7 +183,7 @@ class SequenceModelBase(SequenceReader):
 
         For symbols 1 is certain and `n_symbols` is a blind guess. For real
         values it is the same formula on densities and so depends on the unit of
-        the data; `mean_error` is usually what is wanted there.
+        the data; `mean_squared_error` is usually what is wanted there.
         """
         return float(np.exp(-self.score(sequences, **inputs)))
 
@@ -216,14 +216,14 @@ class SequenceModelBase(SequenceReader):
                             np.stack([p.variance for p in steps]) if steps else empty)
         return np.stack(steps) if steps else np.empty((0, self._alphabet.size))
 
-    def mean_error(self, sequences, **inputs):
+    def mean_squared_error(self, sequences, **inputs):
         """Mean squared error of the one-step predictions of real values.
 
         Over all sequences, steps and features; missing values are left out.
         """
         sequences = [self._check(s) for s in self._list(sequences)]
         if not self._real:
-            raise TypeError(f"{type(self).__name__}.mean_error: fitted on symbols, expected real "
+            raise TypeError(f"{type(self).__name__}.mean_squared_error: fitted on symbols, expected real "
                             "values; perplexity is the measure for symbols")
         pairs = zip(sequences, _each(inputs, len(sequences)), strict=True)
         errors = [(s - self.one_step(s, **each).mean).ravel() for s, each in pairs]

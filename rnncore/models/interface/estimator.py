@@ -13,7 +13,7 @@ import numpy as np
 
 from rnncore.io.fields import named_errors
 
-from .storage import load_model, save_model
+from .storage import read_model_file, write_model_file
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -108,12 +108,12 @@ class Estimator:
         The file is written under a temporary name and renamed, so an old file
         stays whole until the new one is.
         """
-        save_model(path, type(self).__name__, self.get_params(), self._get_state())
+        write_model_file(path, type(self).__name__, self.get_params(), self._get_state())
 
     @classmethod
     def load(cls, path):
         """Read what `save` wrote; a damaged file, or another class's, is refused."""
-        return cls._restored(*load_model(path, cls.__name__)[1:])
+        return cls._restored(*read_model_file(path, cls.__name__)[1:])
 
     @classmethod
     def _restored(cls, params, state):

@@ -15,7 +15,7 @@ from rnncore.io.safetensors import load_arrays, save_arrays
 FORMAT = "rnncore model 1"
 
 
-def save_model(path, kind, params, state):
+def write_model_file(path, kind, params, state):
     """Write a model's class name, settings and learnt values to `path`.
 
     Examples
@@ -23,8 +23,8 @@ def save_model(path, kind, params, state):
     >>> import os, tempfile
     >>> folder = tempfile.TemporaryDirectory()
     >>> file = os.path.join(folder.name, "m.safetensors")
-    >>> save_model(file, "Markov", {"order": 1}, {"counts_": np.arange(3), "n_": 2})
-    >>> kind, params, state = load_model(file, "Markov")
+    >>> write_model_file(file, "Markov", {"order": 1}, {"counts_": np.arange(3), "n_": 2})
+    >>> kind, params, state = read_model_file(file, "Markov")
     >>> kind, params.value, state.value
     ('Markov', {'order': 1}, {'counts_': array([0, 1, 2]), 'n_': 2})
     >>> folder.cleanup()
@@ -35,7 +35,7 @@ def save_model(path, kind, params, state):
     save_arrays(path, arrays, head)
 
 
-def load_model(path, kind=None):
+def read_model_file(path, kind=None):
     """``(class name, params, state)`` of a saved model, the last two as `Field`.
 
     Raises

@@ -14,7 +14,7 @@ from .structure import Part, Structure
 Checkpoint = tuple[int, int, list]              # steps start .. stop, and the states before them
 
 
-class Recorded:
+class RecordedSteps:
     """Some steps of one layer and direction as they were recorded, time-major; `_engine.backward` reads them.
 
     Attributes
@@ -50,7 +50,7 @@ class Walk:
     ----------
     weights : _engine.Weights
         With their transposes packed.
-    steps : Recorded
+    steps : RecordedSteps
     carry : list of ndarray (n, R, H) or (R, H)
         Gradients on the states: in after the last step, out before the first.
     position : int
@@ -83,7 +83,7 @@ class Walk:
         "weights",
     )
 
-    def __init__(self, weights: _engine.Weights, steps: Recorded, carry: list, position: int,
+    def __init__(self, weights: _engine.Weights, steps: RecordedSteps, carry: list, position: int,
                  grad_out: np.ndarray | None, grad_x: np.ndarray | None, accumulate: bool = False):
         self.weights, self.steps, self.carry, self.position = weights, steps, carry, position
         self.grad_out, self.grad_x, self.accumulate = grad_out, grad_x, accumulate
@@ -93,7 +93,7 @@ class Walk:
         self.w_ih = self.w_hh = self.b_ih = self.b_hh = None
         self.fresh = True
 
-    def within(self, start: int, stop: int, steps: Recorded) -> Walk:
+    def within(self, start: int, stop: int, steps: RecordedSteps) -> Walk:
         """The part of it through steps start .. stop."""
         walk = Walk(self.weights, steps, self.carry, self.position, _between(self.grad_out, start, stop),
                     _between(self.grad_x, start, stop), self.accumulate)
@@ -104,7 +104,7 @@ class Walk:
         return walk
 
 
-class Run(Recorded):
+class LayerPass(RecordedSteps):
     """One layer and direction of a recorded pass: all its steps, without gates and c where only checkpoints are kept.
 
     Attributes
@@ -137,7 +137,7 @@ class Run(Recorded):
             self.checkpoints.append((start, stop, before))
             _forward(weights, self._steps(start, stop, before, None, None), states, None, None)
 
-    def recomputed(self, weights: _engine.Weights) -> Iterator[tuple[int, int, Recorded]]:
+    def recomputed(self, weights: _engine.Weights) -> Iterator[tuple[int, int, RecordedSteps]]:
         """The steps of each checkpoint with gates and c, computed again, from the end of the pass to its start."""
         B, checkpoints = self.x.shape[1], self.checkpoints or []
         longest = max((stop - start for start, stop, _ in checkpoints), default=0)
@@ -146,11 +146,11 @@ class Run(Recorded):
         for start, stop, before in reversed(checkpoints):
             gates, c = _between(kept[0], 0, stop - start), _between(kept[1], 0, stop - start)
             steps = self._steps(start, stop, before, gates, c)
-            again = Recorded(steps.x, h[:stop - start], before, 0, gates, c, steps.lengths, steps.reverse)
+            again = RecordedSteps(steps.x, h[:stop - start], before, 0, gates, c, steps.lengths, steps.reverse)
             _forward(weights, again, [state.copy() for state in before], gates, c)
             yield start, stop, steps
 
-    def window(self, start: int, stop: int) -> Recorded:
+    def window(self, start: int, stop: int) -> RecordedSteps:
         """Any steps of a pass without checkpoints."""
         before, beyond = (stop, len(self.x)) if self.reverse else (start - 1, -1)
         if before == beyond:
@@ -170,9 +170,9 @@ class Run(Recorded):
             _engine.backward(walk.within(start, stop, steps))
             walk.fresh = False                  # from the second window on the parameters' hold something
 
-    def _steps(self, start: int, stop: int, initial: list, gates, c) -> Recorded:
+    def _steps(self, start: int, stop: int, initial: list, gates, c) -> RecordedSteps:
         lengths = None if self.lengths is None else np.maximum(self.lengths - start, 0)
-        return Recorded(self.x[start:stop], self.h[start:stop], initial, 0, gates, c, lengths, self.reverse)
+        return RecordedSteps(self.x[start:stop], self.h[start:stop], initial, 0, gates, c, lengths, self.reverse)
 
     def _state_after(self, t: int, tape: np.ndarray, which: int) -> np.ndarray:
         """For a window's start; a reversed row that has not begun at step t is in its initial state."""
@@ -182,7 +182,7 @@ class Run(Recorded):
         return np.ascontiguousarray(tape[t])
 
 
-def record_runs(
+def record_passes(
     structure: Structure,
     weights: list[_engine.Weights],
     given: np.ndarray,
@@ -191,7 +191,7 @@ def record_runs(
     lengths: np.ndarray | None,
     mask_of: Callable[[int, tuple], np.ndarray] | None,
     checkpoint_every: int | None,
-) -> tuple[list[Run], np.ndarray]:
+) -> tuple[list[LayerPass], np.ndarray]:
     """Run a whole stack of layers and keep what the way back needs.
 
     Parameters
@@ -209,7 +209,7 @@ def record_runs(
 
     Returns
     -------
-    runs : list of Run
+    passes : list of LayerPass
     output : ndarray (T, B, directions·H)
     """
     T, B = given.shape[:2]
@@ -218,7 +218,7 @@ def record_runs(
     out[...] = given                            # the tape's own: the caller's may change before backward
     if lengths is not None:
         out[past_end(lengths, T)] = 0
-    runs: list[Run] = []
+    passes: list[LayerPass] = []
     each, mask = iter(kept), None
     for part in structure.parts:
         position = part.position
@@ -228,20 +228,21 @@ def record_runs(
                 mask = mask_of(part.layer, x.shape)
                 x = x * mask
             out = np.empty((T, B, structure.features), structure.dtype)
-        run = Run(structure, part, x, structure.half(out, part), initial, next(each), next(each), lengths, mask)
+        layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), lengths,
+                               mask)
         if checkpoint_every is None:
-            _engine.forward(weights[position], x, run.h, states, position, gates=run.gates, c_out=run.c,
-                            lengths=lengths, reverse=run.reverse)
+            _engine.forward(weights[position], x, layer_pass.h, states, position, gates=layer_pass.gates,
+                            c_out=layer_pass.c, lengths=lengths, reverse=layer_pass.reverse)
         else:
-            run.forward(weights[position], [state[position] for state in states], checkpoint_every)
-        runs.append(run)
-    return runs, out
+            layer_pass.forward(weights[position], [state[position] for state in states], checkpoint_every)
+        passes.append(layer_pass)
+    return passes, out
 
 
 def _between(array: np.ndarray | None, start: int, stop: int) -> np.ndarray | None:
     return None if array is None else array[start:stop]
 
 
-def _forward(weights: _engine.Weights, steps: Recorded, states: list, gates, c) -> None:
+def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list, gates, c) -> None:
     _engine.forward(weights, steps.x, steps.h, states, gates=gates, c_out=c, lengths=steps.lengths,
                     reverse=steps.reverse)

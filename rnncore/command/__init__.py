@@ -1,7 +1,7 @@
 """The `rnncore` command, and what only it uses.
 
 cli         the arguments of all, and how what goes wrong is said
-debug       all cells on one text: where the gradient of each dies
+all_cells   `rnncore debug`: all cells on one text, and where the gradient of each dies
 train       one model on one text
 sample      text from a trained model
 info        the machine and the build

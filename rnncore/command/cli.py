@@ -8,11 +8,11 @@ import os
 import sys
 
 import rnncore
-from rnncore.command import compare, debug, info, sample, train
+from rnncore.command import all_cells, compare, info, sample, train
 from rnncore.command.options import CommandError
 
 # Each has `HELP`, `add_arguments(parser)` and `run(arguments)`, which returns the exit status.
-COMMANDS = {"debug": debug, "train": train, "sample": sample, "info": info, "compare": compare}
+COMMANDS = {"debug": all_cells, "train": train, "sample": sample, "info": info, "compare": compare}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
+from rnncore.command.all_cells import page
 from rnncore.command.cli import main
 from rnncore.command.compare import report as compare_report
-from rnncore.command.debug import page
 from rnncore.io.safetensors import load_arrays, save_arrays
 from rnncore.models import Markov
 from rnncore.train import is_checkpoint

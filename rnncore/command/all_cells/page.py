@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import rnncore
-from rnncore.command.debug.figures import NAMES, draw_all
-from rnncore.command.debug.runs import LATER, Budget, Run
+from rnncore.command.all_cells.figures import NAMES, draw_all
+from rnncore.command.all_cells.training import LATER, Budget, TrainedCell
 from rnncore.command.options import write_folder
 from rnncore.data import Corpus
 
@@ -52,7 +52,7 @@ Jacobian norm ‖∂s<sub>T</sub>/∂s<sub>T−k</sub>‖ is under half of lag 1
 """
 
 
-def write_report(out, corpus: Corpus, budget: Budget, runs: list[Run]) -> list[Path]:
+def write_report(out, corpus: Corpus, budget: Budget, trained: list[TrainedCell]) -> list[Path]:
     """Write results.json, the figures and index.html into the folder `out`.
 
     Returns
@@ -60,13 +60,13 @@ def write_report(out, corpus: Corpus, budget: Budget, runs: list[Run]) -> list[P
     list of Path
         What was written, index.html last.
     """
-    figures = draw_all(runs)
+    figures = draw_all(trained)
     contents = {name: png for name, (png, _) in figures.items()}
-    contents["index.html"] = _page(corpus, budget, runs, figures).encode()
-    return write_folder(Path(out), FILES[0], as_json(corpus, budget, runs), contents)
+    contents["index.html"] = _page(corpus, budget, trained, figures).encode()
+    return write_folder(Path(out), FILES[0], as_json(corpus, budget, trained), contents)
 
 
-def as_json(corpus: Corpus, budget: Budget, runs: list[Run]) -> dict:
+def as_json(corpus: Corpus, budget: Budget, trained: list[TrainedCell]) -> dict:
     """Everything that was measured, as plain JSON values."""
     return {
         "version": rnncore.__version__,
@@ -81,16 +81,16 @@ def as_json(corpus: Corpus, budget: Budget, runs: list[Run]) -> dict:
         "budget": asdict(budget),
         "cells": [
             {
-                "cell": run.cell,
-                "label": run.label,
-                "parameters": run.parameters,
-                "bits_per_character": _finite([run.bits])[0],
-                "gradient_half_life": run.half_life,
-                "seconds": run.seconds,
-                "jacobian_norms": _finite(run.decay),
-                "losses_in_nats": _finite(run.losses),
+                "cell": one.cell,
+                "label": one.label,
+                "parameters": one.parameters,
+                "bits_per_character": _finite([one.bits])[0],
+                "gradient_half_life": one.half_life,
+                "seconds": one.seconds,
+                "jacobian_norms": _finite(one.decay),
+                "losses_in_nats": _finite(one.losses),
             }
-            for run in runs
+            for one in trained
         ],
     }
 
@@ -100,11 +100,11 @@ def _finite(values) -> list[float | None]:
     return [float(value) if np.isfinite(value) else None for value in values]
 
 
-def _page(corpus: Corpus, budget: Budget, runs: list[Run], figures) -> str:
+def _page(corpus: Corpus, budget: Budget, trained: list[TrainedCell], figures) -> str:
     rows = "\n".join(
-        f"<tr><td>{escape(run.label)}<td>{run.parameters:,}<td>{run.bits_text}"
-        f"<td>{run.half_life_text}<td>{run.left_text}<td>{run.seconds:.1f}</tr>"
-        for run in runs
+        f"<tr><td>{escape(one.label)}<td>{one.parameters:,}<td>{one.bits_text}"
+        f"<td>{one.half_life_text}<td>{one.left_text}<td>{one.seconds:.1f}</tr>"
+        for one in trained
     )
     pictures = "\n".join(
         f'<figure><img src="{escape(name)}" alt="{escape(caption)}">'

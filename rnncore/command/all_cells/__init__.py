@@ -1,10 +1,10 @@
 """`rnncore debug`: all cells on one text with one budget, and where the gradient of each dies.
 
-text ─ runs: train each cell, measure it ─┬ table on stdout
-                                          ├ results.json
-                                          └ figures ─ index.html
+text ─ training: train each cell, measure it ─┬ table on stdout
+                                              ├ results.json
+                                              └ figures ─ index.html
 
-`runs` computes and draws nothing, `figures` and `page` draw and compute nothing.
+`training` computes and draws nothing, `figures` and `page` draw and compute nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rnncore.command import options
 
-HELP = "train every cell on a text and show where the gradient of each dies"
+HELP = "train every kind of cell on a text and show where the gradient of each dies"
 
 
 def add_arguments(parser) -> None:
@@ -37,11 +37,11 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> int:
     """Run the command; returns the exit status."""
-    from rnncore.command.debug import page, runs
+    from rnncore.command.all_cells import page, training
 
     options.set_threads(arguments)
     corpus = options.read_text(arguments.file)
-    budget = runs.Budget(
+    budget = training.Budget(
         updates=arguments.steps, hidden_size=arguments.hidden, seed=arguments.seed
     )
     corpus.require(budget.batch_size, budget.window)
@@ -49,10 +49,10 @@ def run(arguments) -> int:
     options.claim_folder(out, page.FILES, page.KEYS, arguments.file)
     print(corpus, flush=True)
     trained = []
-    for one in runs.compare(corpus, budget):
+    for one in training.train_cells(corpus, budget):
         trained.append(one)
         print(f"  {one.label}: {one.bits_text} bits per character", file=sys.stderr, flush=True)
-    print(runs.table(trained), flush=True)
+    print(training.table(trained), flush=True)
     *_, index = page.write_report(out, corpus, budget, trained)
     print(f"report: {index.resolve()}")
     return 0

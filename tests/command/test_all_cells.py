@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from support import close
 
+from rnncore.command.all_cells.training import Budget, train_cells
 from rnncore.command.cli import main
-from rnncore.command.debug.runs import Budget, compare
 from rnncore.data import Corpus
-from rnncore.nn import CELLS
 
 TEXT = 'the <cat> sat on the mat & the rat sat on the "cat".\n' * 100
 
@@ -41,7 +40,7 @@ def test_the_table_is_what_was_measured(report):
     out, printed = report
     results = json.loads((out / "results.json").read_text())
     cells = results["cells"]
-    assert [row["cell"] for row in cells] == list(CELLS)
+    assert [row["cell"] for row in cells] == ["rnn-tanh", "rnn-relu", "rnn-sigmoid", "gru", "lstm"]
     for row in cells:
         steps = row["gradient_half_life"]
         half_life = f"{steps} steps" if steps else f"over {len(row['jacobian_norms']) - 1} steps"
@@ -105,8 +104,8 @@ def test_the_page_shows_every_figure_and_needs_no_network(report):
 def test_the_look_back_is_the_product_of_jacobians():
     """Lag by lag against numpy in f64, for the plain cell: J = diag(1 − h²)·W."""
     budget = Budget(updates=2, hidden_size=5, batch_size=2, window=10, lags=6, rows=2)
-    runs = {run.cell: run for run in compare(Corpus("abcdefg hijk " * 40), budget)}
-    tape = runs["rnn-tanh"].record.tape
+    trained = {one.cell: one for one in train_cells(Corpus("abcdefg hijk " * 40), budget)}
+    tape = trained["rnn-tanh"].record.tape
     weight = tape.layer.parameters["weight_hh_l0"]
     assert weight.dtype == np.float64
     for row in range(2):
@@ -114,7 +113,7 @@ def test_the_look_back_is_the_product_of_jacobians():
         for lag in range(1, 6):
             product = product @ ((1 - tape["l0.h"][6 - lag, row] ** 2)[:, None] * weight)
             norm = np.linalg.norm(product, 2)
-            close(runs["rnn-tanh"].jacobian_norms[lag, row], norm, 1e-9)
+            close(trained["rnn-tanh"].jacobian_norms[lag, row], norm, 1e-9)
     # The loss is the last step's alone: nothing flows past it, and it is what its logits say.
     assert tape.grad["l0.h"][-1].any()
 
@@ -159,7 +158,7 @@ def test_a_cell_that_diverges_is_reported_not_hidden(monkeypatch):
         return update(self)
 
     monkeypatch.setattr(Trainer, "update", explode)
-    runs = {run.cell: run for run in compare(Corpus("abcdefg hijk " * 40), budget)}
-    assert runs["lstm"].bits_text == "diverged"
-    assert np.isnan(runs["lstm"].bits)
-    assert runs["gru"].bits_text != "diverged"
+    trained = {one.cell: one for one in train_cells(Corpus("abcdefg hijk " * 40), budget)}
+    assert trained["lstm"].bits_text == "diverged"
+    assert np.isnan(trained["lstm"].bits)
+    assert trained["gru"].bits_text != "diverged"

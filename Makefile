@@ -14,7 +14,7 @@ ARGS   ?=
 # make fuzz: for how long, and 1 for a build with sanitizers.
 SECONDS  ?= 600
 SANITIZE ?=
-# make compare: the slowdown from A to B that counts as a regression.
+# make regressions: the slowdown from A to B that counts as a regression.
 A      ?= HEAD~1
 B      ?= HEAD
 FACTOR ?= 1.1
@@ -33,11 +33,11 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick bench peers scaling compare adding copy docs gallery lint annotate sanitized \
-        sanitize fuzz mutants arm64 build wheel clean
+.PHONY: help demo test quick bench peers scaling regressions adding copy docs gallery lint annotate \
+        sanitized sanitize fuzz mutants arm64 build wheel clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ------------------------------------------------------------------------- environments
 
@@ -85,7 +85,7 @@ bench: $(S)/project $(S)/extra-bench  ## asv on this commit, published as pages
 	$(BIN)/asv publish
 	@$(BIN)/python -c 'from pathlib import Path; from asv.config import Config; print("open", Path(Config.load().html_dir).resolve() / "index.html")'
 
-compare: $(S)/extra-bench  ## A=commit B=commit: fails where B is slower by more than FACTOR
+regressions: $(S)/extra-bench  ## A=commit B=commit: fails where B is slower by more than FACTOR
 	$(BIN)/asv machine --yes
 	$(BIN)/asv continuous --factor $(FACTOR) --interleave-rounds $(ARGS) $(A) $(B)
 

@@ -26,10 +26,10 @@ from .measures.decay_rate import decay_rate
 from .measures.half_life import half_life
 from .measures.horizon import horizon
 from .measures.jacobian_norms import jacobian_norms
-from .plots.compare import compare
 from .plots.jacobian_norms import plot_jacobian_norms
 from .plots.overview import overview
 from .plots.series import plot_series
+from .plots.side_by_side import side_by_side
 from .recorder.frame import Frame
 
 _STYLE = """
@@ -134,7 +134,7 @@ def _comparison(tapes, norms):
     columns = [[*_facts(tape), *_numbers(norms[name])] for name, tape in tapes.items()]
     lines = ([row[0][0], *(value for _, value in row)] for row in zip(*columns, strict=True))
     rows = [["", *tapes], *lines]
-    figure = compare(norms, plot_jacobian_norms, fit=False)
+    figure = side_by_side(norms, plot_jacobian_norms, fit=False)
     image = _image(figure, "Jacobian norm against lag of every run")
     return _section("Compared", _table(rows), image)
 
@@ -165,7 +165,7 @@ def _recorded(name, run):
     rows = [["", "first", "last", "update"]]
     for key, ax in zip(names, axes, strict=True):
         updates, values = run.series(key)
-        plot_series(run, key, ax)
+        plot_series(run, ax, name=key)
         ax.set_xlabel("update" if ax is axes[-1] else "")
         rows.append([key, f"{values[0]:.4g}", f"{values[-1]:.4g}", str(updates[-1])])
     return _section(name, _table(rows), _image(figure, f"Series of {name}"))

@@ -35,7 +35,7 @@ PANELS = {
         lambda net, ax: viz.plot_step_share(net.tape, ax, row=0, tokens=net.tokens), 2.8),
     "plot_dependency_map": (
         lambda net, ax: viz.plot_dependency_map(
-            net.tape, net.step_gradient, ax, tokens=net.tokens), 5.5),
+            net.tape, ax, loss=net.step_gradient, tokens=net.tokens), 5.5),
     "plot_connectivity": (
         lambda net, ax: viz.plot_connectivity(
             viz.connectivity(net.tape, net.logit), ax, step=len(net.x) - 1, tokens=numbered(net)),
@@ -70,11 +70,12 @@ PANELS = {
         lambda net, ax: viz.plot_memory_capacity(
             viz.memory_curve(net.layer, 40, steps=1000), ax), 3.0),
     "plot_cell": (lambda net, ax: viz.plot_cell(
-        net.tape, last_token(net), ax, token=net.tokens[last_token(net)]), 4.2),
+        net.tape, ax, step=last_token(net), token=net.tokens[last_token(net)]), 4.2),
     "plot_unrolled": (lambda net, ax: viz.plot_unrolled(net.tape, ax, tokens=net.tokens), 3.0),
     "plot_text": (
         lambda net, ax: viz.plot_text(
-            numbered(net), norm_by_step(net), ax, scale="magnitude", label="‖∂L/∂h$_t$‖"), 1.8),
+            norm_by_step(net), ax, tokens=numbered(net), scale="magnitude",
+            label="‖∂L/∂h$_t$‖"), 1.8),
 }  # fmt: skip
 
 
@@ -93,7 +94,7 @@ def recorded(net):
         size = (8, 2.2 * len(net.series))
         figure, axes = plt.subplots(len(net.series), 1, sharex=True, squeeze=False, figsize=size)
         for name, ax in zip(net.series, axes[:, 0], strict=True):
-            viz.plot_series(net.series[name], name, ax)
+            viz.plot_series(net.series[name], ax, name=name)
             ax.set_xlabel("update" if ax is axes[-1, 0] else "")
     return figure
 
@@ -102,7 +103,7 @@ def recorded(net):
 FIGURES = {
     "overview": lambda net: viz.overview(net.tape, tokens=net.tokens, title=net.name),
     "plot_timeline": lambda net: viz.plot_timeline(net.tape, tokens=net.tokens, title=net.name),
-    "compare": lambda net: viz.compare(
+    "side_by_side": lambda net: viz.side_by_side(
         {"before training": net.before, "after": net.tape}, viz.plot_gates, names=["l0.f", "l0.i"]
     ),
     "plot_series": recorded,

@@ -227,7 +227,8 @@ def _add_viz(add, found):
         "plot_integrated_gradients": {"attribution": viz.integrated_gradients(layer, objects()["x"], g, points=2)},
         "plot_lyapunov_convergence": {"convergence": viz.lyapunov_convergence(layer, objects()["x"])},
         "plot_memory_capacity": {"curve": np.array([0.9, 0.5, 0.1])}, "plot_omission": {"change": np.ones((5, 2))},
-        "plot_text": {"tokens": list("abcde")}, "compare": {"runs": {"a": tape, "b": tape}}, "Recorder": {"path": None},
+        "plot_text": {"tokens": list("abcde")}, "side_by_side": {"runs": {"a": tape, "b": tape}},
+        "Recorder": {"path": None},
     }  # fmt: skip
     skipped = {"Breakpoint", "Diagnosis", "Finding", "Hit", "Moment", "Run", "When", "report", "replay", "plot_series",
                "Debugger"}
@@ -284,7 +285,7 @@ def arguments(draw):
             raise Unnamed(name, chosen, error, ", ".join(draw.told[-len(chosen):])) from error
     finally:
         rc.set_num_threads(before)
-        if name.startswith("viz.plot") or name in ("viz.overview", "viz.compare"):
+        if name.startswith("viz.plot") or name in ("viz.overview", "viz.side_by_side"):
             import matplotlib.pyplot as plt
 
             plt.close("all")

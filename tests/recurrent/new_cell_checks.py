@@ -108,7 +108,7 @@ def looked_at():
     for plot in (viz.plot_gates, viz.plot_states, viz.plot_saturation, viz.plot_timescales, viz.plot_gradient_flow,
                  viz.plot_gradient_map, viz.plot_jacobian_norms, viz.plot_unrolled):
         plot(tape, ax=Figure().subplots())
-    names = {image.get_gid() for image in viz.plot_cell(tape, 3, Figure().subplots()).images}
+    names = {image.get_gid() for image in viz.plot_cell(tape, Figure().subplots(), step=3).images}
     assert names == {"h0", "h", "f", "n"}
     assert viz.overview(tape).get_suptitle() == "MGU: 2 layers of 5 units, 30 steps, 2 rows"
     plt.close("all")

@@ -38,7 +38,7 @@ def cell():
 
     with viz.style.context():
         figure, ax = plt.subplots()
-        viz.plot_cell(tape("GRU"), 7, ax)
+        viz.plot_cell(tape("GRU"), ax, step=7)
     return figure
 
 
@@ -46,7 +46,7 @@ def decay():
     runs = {
         name: 0.5 ** (np.arange(80.0) / half) for name, half in (("a", 0.6), ("b", 3), ("c", 20))
     }
-    return viz.compare(runs, viz.plot_jacobian_norms)
+    return viz.side_by_side(runs, viz.plot_jacobian_norms)
 
 
 PICTURES = {"overview": overview, "cell": cell, "decay": decay}

@@ -29,7 +29,7 @@ CELL_NAMES = {"lstm": "c0 c f i g o h0 h", "gru": "h0 h r n z", "rnn-relu": "h0 
 @pytest.mark.parametrize("cell", CELL_NAMES)
 def test_the_cell_shows_the_values_of_the_step(cell, taped, plt):
     tape = taped(cell)
-    ax = viz.plot_cell(tape, 4, row=1)
+    ax = viz.plot_cell(tape, step=4, row=1)
     said, strips = texts(ax), {image.get_gid(): image for image in ax.images}
     assert set(strips) == set(CELL_NAMES[cell].split())
     for name, strip in strips.items():
@@ -44,17 +44,18 @@ def test_the_cell_shows_the_values_of_the_step(cell, taped, plt):
 
 def test_the_cell_of_one_unit_at_the_first_step(taped, plt):
     tape = taped("lstm", back=False)
-    ax = viz.plot_cell(tape, 0, unit=2, token=" ")
+    ax = viz.plot_cell(tape, step=0, unit=2, token=" ")
     said = texts(ax)
     assert said["c0"] == "0.00"
     assert float(said["f"]) == pytest.approx(tape["l0.f"][0, 0, 2], abs=0.005)
     assert "gradient h" not in said
     assert "unit 2 keeps" in ax.get_title()
     assert "'␣'" in ax.get_title()
+    assert viz.plot_cell(tape).get_title().startswith("l0 at step 11: ")
     for call, says in (
-        (lambda: viz.plot_cell(tape, 12), "step: got 12"),
-        (lambda: viz.plot_cell(tape, 0, layer="l1"), "layer: got 'l1'"),
-        (lambda: viz.plot_cell(tape, 0, unit=5), "unit: got 5"),
+        (lambda: viz.plot_cell(tape, step=12), "step: got 12"),
+        (lambda: viz.plot_cell(tape, layer="l1"), "layer: got 'l1'"),
+        (lambda: viz.plot_cell(tape, unit=5), "unit: got 5"),
     ):
         with pytest.raises(ValueError, match=says):
             call()
@@ -95,13 +96,13 @@ def test_the_unrolled_net_of_both_directions(taped, plt):
     [([0.0, 0.5, 1.0], (0, 1)), ([-2.0, 0.5, 1.0], (-2, 2)), ([1.0, 10.0, 100.0], (1, 100))],
 )
 def test_text_takes_the_scale_its_numbers_ask_for(values, norm, plt):
-    ax = viz.plot_text(["ab", "c\n", "d"], values, width=4)
+    ax = viz.plot_text(values, tokens=["ab", "c\n", "d"], width=4)
     bar = ax.figure.axes[-1]
     assert bar.get_ylim() == pytest.approx(norm)
     assert "".join(t.get_text() for t in ax.texts) == "abc↵d"
     assert [p.get_xy() for p in ax.patches] == [(0, 0), (2, 0), (0, 1)]
     with pytest.raises(ValueError, match="one a token"):
-        viz.plot_text("ab", values)
+        viz.plot_text(values, tokens="ab")
 
 
 @pytest.mark.parametrize(("cell", "back"), [("lstm", True), ("gru", False), ("rnn-sigmoid", True)])
@@ -133,19 +134,19 @@ def assert_apart(figure):
                 assert not box.overlaps(place), (ax.get_title(), other.get_title())
 
 
-def test_compare_side_by_side_and_overlaid(taped, plt):
+def test_side_by_side_and_overlaid(taped, plt):
     runs = {"a": taped("gru"), "b": taped("rnn-tanh"), "c": taped("lstm"), "d": taped("lstm")}
-    figure = viz.compare(runs, viz.plot_gradient_flow, title="T", row=0)
+    figure = viz.side_by_side(runs, viz.plot_gradient_flow, title="T", row=0)
     axes = [ax for ax in figure.axes if ax.get_visible()]
     assert [ax.get_title().split("\n")[0] for ax in axes] == list(runs)
     assert len({ax.get_ylim() for ax in axes}) == 1
     plt.close(figure)
-    figure = viz.compare(runs, viz.plot_jacobian_norms)
+    figure = viz.side_by_side(runs, viz.plot_jacobian_norms)
     (ax,) = figure.axes
     assert len([line for line in ax.lines if line.get_gid() == "jacobian_norms"]) == 4
     plt.close(figure)
     with pytest.raises(ValueError, match="runs: got none"):
-        viz.compare({})
+        viz.side_by_side({})
 
 
 def test_a_picture_of_nan_is_drawn(plt):

@@ -73,11 +73,13 @@ LABELLED = {
         np.array([-0.1, -0.5]), ax, label=text),
     "plot_memory_capacity": lambda t, text, ax: viz.plot_memory_capacity(
         np.array([0.9, 0.5, 0.1]), ax, label=text),
-    "plot_series": lambda t, text, ax: viz.plot_series(([1, 2], [0.5, 0.3]), text, ax, label=text),
-    "plot_text": lambda t, text, ax: viz.plot_text("abcdef", RATIO[:, 0], ax, label=text),
+    "plot_series": lambda t, text, ax: viz.plot_series(
+        ([1, 2], [0.5, 0.3]), ax, name=text, label=text),
+    "plot_text": lambda t, text, ax: viz.plot_text(
+        RATIO[:, 0], ax, tokens="abcdef", label=text),
 }  # fmt: skip
 TOKENS = {
-    "plot_text": lambda t, tokens, ax: viz.plot_text(tokens, RATIO[:, 0], ax),
+    "plot_text": lambda t, tokens, ax: viz.plot_text(RATIO[:, 0], ax, tokens=tokens),
     "plot_gates": lambda t, tokens, ax: viz.plot_gates(t, ax, tokens=tokens),
     "plot_states": lambda t, tokens, ax: viz.plot_states(t, ax, tokens=tokens),
     "plot_gradient_map": lambda t, tokens, ax: viz.plot_gradient_map(t, ax, tokens=tokens),
@@ -87,7 +89,7 @@ TOKENS = {
         SIZES, ax, step=5, tokens=tokens),
     "plot_integrated_gradients": lambda t, tokens, ax: viz.plot_integrated_gradients(
         viz.Attribution(RATIO[..., None], np.zeros(1)), ax, tokens=tokens),
-    "plot_cell": lambda t, tokens, ax: viz.plot_cell(t, step=1, ax=ax, token=tokens[1]),
+    "plot_cell": lambda t, tokens, ax: viz.plot_cell(t, ax, step=1, token=tokens[1]),
 }  # fmt: skip
 
 
@@ -130,8 +132,8 @@ def test_names_and_titles_of_figures(tape, tmp_path, text):
     import matplotlib.pyplot as plt
 
     for figure in (
-        viz.compare({text: tape, "b": tape}, title=text),
-        viz.compare({text: tape, "b": tape}, viz.plot_jacobian_norms),
+        viz.side_by_side({text: tape, "b": tape}, title=text),
+        viz.side_by_side({text: tape, "b": tape}, viz.plot_jacobian_norms),
         viz.overview(tape, title=text),
         viz.plot_timeline(tape, title=text),
     ):

@@ -1,5 +1,6 @@
 """What is drawn: the numbers on the artists are the measures' numbers."""
 
+import inspect
 import subprocess
 import sys
 
@@ -50,7 +51,7 @@ def pictures(tape, g, layer, x):
         "plot_context_cut": lambda ax: viz.plot_context_cut(
             viz.context_cut(layer, x, lambda y: (y**2).sum(-1)), ax
         ),
-        "plot_dependency_map": lambda ax: viz.plot_dependency_map(tape, g, ax),
+        "plot_dependency_map": lambda ax: viz.plot_dependency_map(tape, ax, loss=g),
         "plot_gradient_flow": lambda ax: viz.plot_gradient_flow(tape, ax),
         "plot_gradient_map": lambda ax: viz.plot_gradient_map(tape, ax),
         "plot_horizon": lambda ax: viz.plot_horizon(tape, ax),
@@ -72,11 +73,11 @@ def pictures(tape, g, layer, x):
         "plot_omission": lambda ax: viz.plot_omission(viz.omission(layer, x), ax),
         "plot_singular_values": lambda ax: viz.plot_singular_values(tape, ax, n=3),
         "plot_states": lambda ax: viz.plot_states(tape, ax),
-        "plot_series": lambda ax: viz.plot_series(([0, 5, 10], [3.0, 2.0, 1.5]), "loss", ax),
+        "plot_series": lambda ax: viz.plot_series(([0, 5, 10], [3.0, 2.0, 1.5]), ax, name="loss"),
         "plot_step_share": lambda ax: viz.plot_step_share(tape, ax),
-        "plot_text": lambda ax: viz.plot_text(tokens, np.arange(12.0), ax),
+        "plot_text": lambda ax: viz.plot_text(np.arange(12.0), ax, tokens=tokens),
         "plot_unrolled": lambda ax: viz.plot_unrolled(tape, ax),
-        "plot_cell": lambda ax: viz.plot_cell(tape, 3, ax),
+        "plot_cell": lambda ax: viz.plot_cell(tape, ax, step=3),
     }
     if gated:
         found |= {
@@ -87,7 +88,19 @@ def pictures(tape, g, layer, x):
     return found
 
 
-FIGURES = {"plot_timeline"}
+FIGURES = {"plot_timeline"}  # it makes a figure of several panels, as `viz.overview` does: no axes to be told
+
+
+@pytest.mark.parametrize("name", sorted(name for name in viz.__all__ if name.startswith("plot_")))
+def test_the_axes_come_second_and_all_else_by_name(name):
+    first, *others = inspect.signature(getattr(viz, name)).parameters.values()
+    assert first.kind is first.POSITIONAL_OR_KEYWORD
+    assert first.default is first.empty
+    if name not in FIGURES:
+        ax = others.pop(0)
+        assert (ax.name, ax.kind, ax.default) == ("ax", ax.POSITIONAL_OR_KEYWORD, None)
+    assert "ax" not in [other.name for other in others]
+    assert {other.kind for other in others} <= {first.KEYWORD_ONLY, first.VAR_KEYWORD}
 
 
 @pytest.mark.parametrize(
@@ -308,7 +321,7 @@ def test_step_share(taped, plt):
 def test_dependency_map(taped, plt):
     tape, g = taped("lstm")
     sizes = viz.dependency_map(tape, g)[:, :, 1]
-    ax = viz.plot_dependency_map(tape, g, row=1, decades=20)
+    ax = viz.plot_dependency_map(tape, loss=g, row=1, decades=20)
     shown = ax.images[0].get_array()
     np.testing.assert_array_equal(shown.mask, np.isnan(sizes))
     np.testing.assert_allclose(shown.compressed(), sizes[~np.isnan(sizes)])
@@ -413,22 +426,22 @@ def test_curves(plt):
 
 
 def test_series_of_a_recorder(plt):
-    class Run:
+    class Recorded:
         def series(self, name):
             values = {"lyapunov": [-0.5, -0.1], "gradient_norm": [1.0, 100.0]}.get(name, [])
             return np.arange(len(values)) * 10, np.array(values)
 
-    ax = viz.plot_series(Run(), label="a")
+    ax = viz.plot_series(Recorded(), label="a")
     assert y_of(lines(ax, "series")[0]).tolist() == [-0.5, -0.1]
     assert lines(ax, "series")[0].get_xdata().tolist() == [0, 10]
     assert lines(ax, "divide")[0].get_ydata()[0] == 0
-    viz.plot_series(Run(), label="b")
+    viz.plot_series(Recorded(), label="b")
     assert ax.get_title() == "λ₁ along training"
-    steep = viz.plot_series(Run(), "gradient_norm", plt.figure().gca())
+    steep = viz.plot_series(Recorded(), plt.figure().gca(), name="gradient_norm")
     assert (steep.get_yscale(), steep.get_title()) == (
         "log",
         "Norm of the gradient went from 1 to 100",
     )
     plt.close()
     with pytest.raises(ValueError, match="name: got 'horizon'"):
-        viz.plot_series(Run(), "horizon", ax)
+        viz.plot_series(Recorded(), ax, name="horizon")

@@ -70,7 +70,7 @@ def test_reopens_ragged_and_unbatched(rng):
         layer.record(rng.standard_normal((6, 3, 2)), lengths=[4, 0, 5]),
         layer.record(rng.standard_normal((6, 2))),
     ):
-        again = viz.Moment(tape).keep().reopen()
+        again = viz.Moment(tape).snapshot().reopen()
         np.testing.assert_array_equal(again["l0.c"][:5], tape["l0.c"][:5])
 
 

@@ -96,7 +96,7 @@ class Debugger:
             What fired now.
         """
         self._update = self._update + 1 if update is None else update
-        moment = Moment(tape, grads, loss, self._update, output, module).keep()
+        moment = Moment(tape, grads, loss, self._update, output, module).snapshot()
         self.moments.append(moment)
         fired = []
         for watch in self.watches:

@@ -14,9 +14,9 @@ __all__ = ["plot_cell"]
 
 def plot_cell(
     tape,
-    step: int,
     ax=None,
     *,
+    step: int | None = None,
     layer: str = "l0",
     row: int = 0,
     unit: int | None = None,
@@ -27,10 +27,10 @@ def plot_cell(
     Parameters
     ----------
     tape : Tape
-    step : int
-        By input time.
     ax : matplotlib Axes, optional
         Its frame and ticks are taken off.
+    step : int, optional
+        By input time, counted from the end where negative; by default the row's last one.
     layer : str
         "l0", "l1", "l0.reverse", …
     row : int
@@ -51,7 +51,7 @@ def plot_cell(
     >>> from matplotlib.figure import Figure
     >>> from rnncore import viz
     >>> tape = rc.LSTM(2, 4, seed=0).record(np.ones((6, 1, 2)))
-    >>> ax = viz.plot_cell(tape, 3, Figure().subplots(), unit=0)
+    >>> ax = viz.plot_cell(tape, Figure().subplots(), step=3, unit=0)
     >>> sorted(image.get_gid() for image in ax.images)
     ['c', 'c0', 'f', 'g', 'h', 'h0', 'i', 'o']
     """
@@ -60,6 +60,9 @@ def plot_cell(
     if layer not in parts:
         raise ValueError(f"layer: got {layer!r}, expected one of {list(parts)}")
     length = row_length(tape, row)
+    if not length:
+        raise ValueError(f"row: got {row}, which has no steps, expected one that has")
+    step = length - 1 if step is None else step
     if not -length <= step < length:
         raise ValueError(f"step: got {step}, expected one of {length} steps of row {row}")
     step = step % length

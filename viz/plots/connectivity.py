@@ -60,7 +60,8 @@ def plot_connectivity(
         what = f"step {top}"
     else:
         plot_text(
-            tokens, seen, ax, width=width, scale="gate", marked=step, label="‖∂logit / ∂x‖, scaled"
+            seen, ax, tokens=tokens, width=width, scale="gate", marked=step,
+            label="‖∂logit / ∂x‖, scaled",
         )
         what = (
             f"{plain(repr(visible(tokens[top])))}, {step - top} steps back" if top != step else "its own input"

@@ -13,16 +13,16 @@ from ._words import count_of
 __all__ = ["plot_dependency_map"]
 
 
-def plot_dependency_map(tape, loss=None, ax=None, *, row: int = 0, tokens=None, decades: float = 6):
+def plot_dependency_map(tape, ax=None, *, loss=None, row: int = 0, tokens=None, decades: float = 6):
     """‖∂L_s/∂s_t‖, loss step s against source step t: a triangle, in log colour.
 
     Parameters
     ----------
     tape : Tape, or ndarray (T, T, B)
         A tape, or what `viz.dependency_map` returned.
+    ax : matplotlib Axes, optional
     loss : ndarray or callable
         As for `viz.dependency_map`; needed with a tape.
-    ax : matplotlib Axes, optional
     row : int
         Of the batch.
     tokens : sequence of str, optional
@@ -40,7 +40,7 @@ def plot_dependency_map(tape, loss=None, ax=None, *, row: int = 0, tokens=None, 
     >>> from matplotlib.figure import Figure
     >>> from rnncore import viz
     >>> tape = rc.LSTM(2, 4, seed=0).record(np.ones((6, 1, 2)))
-    >>> ax = viz.plot_dependency_map(tape, np.ones((6, 1, 4)), Figure().subplots())
+    >>> ax = viz.plot_dependency_map(tape, Figure().subplots(), loss=np.ones((6, 1, 4)))
     >>> ax.images[0].get_array().shape
     (6, 6)
     """

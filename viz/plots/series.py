@@ -21,16 +21,16 @@ KNOWN = {
 }
 
 
-def plot_series(run, name: str = "lyapunov", ax=None, *, label: str | None = None, **line_kw):
+def plot_series(run, ax=None, *, name: str = "lyapunov", label: str | None = None, **line_kw):
     """One of the numbers a recorder took, against the update it was taken at.
 
     Parameters
     ----------
     run : Recorder, Run, or pair
         Anything with ``series(name)``, or (updates, values).
+    ax : matplotlib Axes, optional
     name : str
         Such as "lyapunov", "horizon", "saturation", "gradient_norm" or "loss".
-    ax : matplotlib Axes, optional
     label : str, optional
         For the legend. Call again to overlay a run.
     **line_kw
@@ -45,7 +45,7 @@ def plot_series(run, name: str = "lyapunov", ax=None, *, label: str | None = Non
     >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from rnncore import viz
-    >>> ax = viz.plot_series((np.array([0, 100]), np.array([-0.5, -0.1])), ax=Figure().subplots())
+    >>> ax = viz.plot_series((np.array([0, 100]), np.array([-0.5, -0.1])), Figure().subplots())
     >>> ax.get_title()
     'λ₁ went from −0.5 to −0.1'
     """

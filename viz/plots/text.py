@@ -12,17 +12,17 @@ __all__ = ["plot_text"]
 
 
 def plot_text(
-    tokens, values, ax=None, *, width: int = 60, scale: str = "auto", marked=None, label: str = "",
+    values, ax=None, *, tokens, width: int = 60, scale: str = "auto", marked=None, label: str = "",
 ):  # fmt: skip
     """Tokens on coloured ground, like a page.
 
     Parameters
     ----------
-    tokens : sequence of str
     values : ndarray (T,)
         One a token: a gate, a gradient, a loss, … NaN is drawn without colour.
     ax : matplotlib Axes, optional
         Its frame and ticks are taken off.
+    tokens : sequence of str
     width : int
         Characters in a line.
     scale : {"auto", "signed", "gate", "magnitude"}
@@ -42,7 +42,8 @@ def plot_text(
     >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from rnncore import viz
-    >>> viz.plot_text("hello", np.array([0.1, 0.9, 0.2, 0.2, 0.5]), Figure().subplots()).get_title()
+    >>> values = np.array([0.1, 0.9, 0.2, 0.2, 0.5])
+    >>> viz.plot_text(values, Figure().subplots(), tokens="hello").get_title()
     "The number is largest at 'e', step 1"
     """
     ax = axes(ax)

@@ -1,7 +1,7 @@
 """How pictures look: colours that survive grey print and colour blindness, and a style sheet.
 
 Plots on your own axes keep your rcParams and take only the colours from here; whole figures
-(`viz.overview`, `viz.compare`, …) are made inside `context()`, which is undone afterwards.
+(`viz.overview`, `viz.side_by_side`, …) are made inside `context()`, which is undone afterwards.
 
 >>> from rnncore import viz
 >>> viz.style.SHEET.name

@@ -58,7 +58,7 @@ class Moment:
         """The weights of the model, or of the layer alone."""
         return (self.tape.layer if self.module is None else self.module).parameters
 
-    def keep(self):
+    def snapshot(self):
         """Copy the layer's weights, so that the moment can be reopened when they have changed."""
         self.weights = self.tape.layer.state_dict()
         return self

@@ -1,4 +1,4 @@
-"""Runs or cells side by side."""
+"""One plot of several tapes, side by side or overlaid."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ._words import plain
 from .jacobian_norms import plot_jacobian_norms
 from .states import plot_states
 
-__all__ = ["compare"]
+__all__ = ["side_by_side"]
 
 
-def compare(
+def side_by_side(
     runs,
     plot=plot_states,
     *,
@@ -46,7 +46,7 @@ def compare(
     >>> import numpy as np
     >>> from rnncore import viz
     >>> runs = {"short": 0.5 ** np.arange(9.0), "long": 0.9 ** np.arange(9.0)}
-    >>> figure = viz.compare(runs, viz.plot_jacobian_norms)
+    >>> figure = viz.side_by_side(runs, viz.plot_jacobian_norms)
     >>> figure.axes[0].get_title()
     'How much of the gradient is left k steps back'
     >>> import matplotlib.pyplot as plt; plt.close(figure)

@@ -11,7 +11,7 @@ from rnncore.module import Module
 
 from . import descriptions
 from .layers import GRU, LSTM, RNN, layer_class
-from .tape import Gradients
+from .tape import NO_GRADIENT, Gradients, Named
 
 # Multiply-adds of a step up to which the lean way pays: it holds the GIL and works on one thread, as a stream does.
 LEAN = 5_000_000
@@ -121,8 +121,30 @@ class CellTape:
     def state(self):
         return _first(self._tape.state)
 
+    @property
+    def grad(self):
+        """What the last `backward` found, by name: ∂L/∂h and ∂L/∂c in all, gates' before their nonlinearity.
+
+        As `Tape.grad`: read-only, (B, H), or (K, B, H) for K cotangents at once.
+
+        Returns
+        -------
+        mapping of str to ndarray
+            Empty before `backward`; to ask for a name then is a KeyError.
+
+        Examples
+        --------
+        >>> import numpy as np, rnncore as rc
+        >>> tape = rc.LSTMCell(3, 4, seed=0).record(np.ones((2, 3)))
+        >>> grads = tape.backward(np.ones((2, 4)))
+        >>> tape.grad["f"].shape, bool((tape.grad["h"] == 1).all())
+        ((2, 4), True)
+        """
+        grad = self._tape.grad
+        return Named(self.names(), lambda name: grad[f"l0.{name}"][..., 0, :, :], None if grad else NO_GRADIENT)
+
     def __getitem__(self, name):
-        return self._tape[f"l0.{name}"][0]
+        return Named(self.names(), lambda name: self._tape[f"l0.{name}"][0])[name]
 
     def names(self, pattern="*"):
         """As `Tape.names`."""

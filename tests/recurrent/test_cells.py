@@ -139,6 +139,72 @@ def test_backward_is_the_layers_bits(kind, rng):
         same_bits(v, theirs.parameters[k + "_l0"], k)
 
 
+@pytest.mark.parametrize("kind", CELLS)
+def test_gradients_by_name(kind, rng):
+    """By the twin in float64, and the bits of the layer's tape, for one cotangent and for several."""
+    cell = make_cell(kind, "float64")
+    layer = make_layer(kind, cell)
+    x, s = data(kind, "float64", rng)
+    _, g = data(kind, "float64", rng)
+    _, other = data(kind, "float64", rng)
+    two = tuple(np.stack(pair) for pair in zip(parts(g), parts(other), strict=True))
+    twin = Twin.of(layer)
+    expected = twin.backward(twin.forward(x[None], parts(deep(s))), None, parts(deep(g))).values
+    tape, whole = cell.record(x, s), layer.record(x[None], deep(s))
+    tape.backward(grad_state=g)
+    whole.backward(grad_state=deep(g))
+    assert list(tape.grad) == tape.names() == [name.removeprefix("l0.") for name in whole.names()]
+    for name, array in tape.grad.items():
+        assert (array.shape, array.flags.writeable) == ((B, H), False)
+        close(array, expected[f"l0.{name}"][0], "float64")
+        same_bits(array, whole.grad[f"l0.{name}"][0], name)
+    first = {name: array.copy() for name, array in tape.grad.items()}
+    tape.backward(grad_state=two if kind == "lstm" else two[0])
+    for name, array in tape.grad.items():
+        assert array.shape == (2, B, H)
+        same_bits(array[0], first[name], name)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_gradients_are_the_slopes_of_the_loss(kind, rng):
+    """L = Σ g·s' by central differences of the biases: the gates' are those of weight_ih's blocks, summed over rows.
+
+    Of a step of 1e-5 in float64 about 1e-10 of the slope are left as the error of the differences and of rounding.
+    """
+    cell = make_cell(kind, "float64")
+    x, s = data(kind, "float64", rng)
+    g = [rng.normal(size=(B, H)) for _ in parts(s)]
+    tape = cell.record(x, s)
+    tape.backward(grad_state=tuple(g) if kind == "lstm" else g[0])
+    bias = cell.state_dict()["bias_ih"]
+
+    def loss(change):
+        with cell.writable() as w:
+            w["bias_ih"][...] = bias + change
+        return sum(np.sum(a * b) for a, b in zip(g, parts(cell(x, s)), strict=True))
+
+    slopes = np.array([(loss(step) - loss(-step)) / 2e-5 for step in 1e-5 * np.eye(len(bias))])
+    for name in cell.cell.blocks_ih:
+        found = tape.grad[name]
+        if name == "h":  # of h itself, not of the sum that its curve takes
+            found = found * cell.cell.slope(tape["h"])
+        close(found.sum(0), slopes[cell.cell.rows(name, H)], 1e-7)
+
+
+def test_names_without_a_gradient(rng):
+    tape = make_cell("gru").record(*data("gru", "float32", rng))
+    assert not tape.grad
+    assert list(tape.grad) == []
+    with pytest.raises(KeyError, match=r"z: no gradient yet; call tape\.backward"):
+        _ = tape.grad["z"]
+    tape.backward(np.ones((B, H)))
+    for arrays in (tape, tape.grad):
+        with pytest.raises(KeyError, match=r"got 'l0\.z', expected one of h, r, z, n, hn"):
+            _ = arrays["l0.z"]
+        with pytest.raises(TypeError, match="name: got 0, expected one of h, r, z, n, hn"):
+            _ = arrays[0]
+
+
 @pytest.mark.parametrize("kind", ["rnn-tanh", "rnn-relu", "gru", "lstm"])
 def test_equals_torch(kind, rng):
     torch = pytest.importorskip("torch")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from rnncore.command import options
-from rnncore.recurrent.descriptions import CELLS
+from rnncore.recurrent.descriptions import CELLS, named
 
 HELP = "train one model on a text"
 # What a new run has where nothing else is asked for; a resumed one has its own.
@@ -25,7 +26,7 @@ def add_arguments(parser) -> None:
     )
     options.add_text(parser)
     default = {name: f"({value})" for name, value in DEFAULTS.items()}
-    parser.add_argument("--cell", choices=CELLS, help=f"which cell {default['cell']}")
+    parser.add_argument("--cell", type=_cell, help=f"one of {', '.join(CELLS)} {default['cell']}")
     parser.add_argument("--hidden", type=options.count, help=f"hidden units {default['hidden']}")
     parser.add_argument("--layers", type=options.count, help=f"layers {default['layers']}")
     parser.add_argument("--dropout", type=options.share, help=f"share dropped {default['dropout']}")
@@ -72,6 +73,14 @@ def run(arguments) -> int:
         f"{len(_held_out(corpus)):,} held-out characters\ncheckpoint: {out.resolve()}"
     )
     return 130 if trainer.interrupted else 0
+
+
+def _cell(text: str) -> str:
+    """The name of a cell, as `rnncore.recurrent.descriptions.named` takes it."""
+    try:
+        return named(text).name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("cell: ")) from None
 
 
 def _begun(arguments, corpus):

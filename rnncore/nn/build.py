@@ -14,13 +14,29 @@ from rnncore.recurrent.layers import layer_class
 
 
 def make_layer(cell: str, input_size: int, hidden_size: int, **options) -> RecurrentLayer:
-    """A recurrent layer by the name of its cell (see `CELLS`); the bias of a gate that keeps is 1.
+    """A recurrent layer by the name of its cell; the bias of a gate that keeps is 1.
 
     A bias of 1 there (Gers 2000, Jozefowicz 2015) is what `rnncore.init.forget_bias` sets.
 
+    Parameters
+    ----------
+    cell : str
+        A name of `rnncore.nn.CELLS`: "rnn-tanh", "rnn-relu", "rnn-sigmoid", "gru", "gru-reset-before", "lstm"; or
+        "rnn", which is "rnn-tanh". Capitals are as good as small letters. All functions, models, tasks and commands
+        that take a cell by its name take these.
+    input_size, hidden_size : int
+    **options
+        Of the layer's class, such as ``num_layers=2``.
+
     Examples
     --------
-    >>> from rnncore.nn import make_layer
+    >>> from rnncore.nn import CELLS, make_layer
+    >>> list(CELLS)
+    ['rnn-tanh', 'rnn-relu', 'rnn-sigmoid', 'gru', 'gru-reset-before', 'lstm']
+    >>> make_layer("rnn", 3, 2)
+    RNN(3, 2, dtype='float32')
+    >>> make_layer("gru-reset-before", 3, 2)
+    GRU(3, 2, reset_after=False, dtype='float32')
     >>> layer = make_layer("lstm", 3, 2, seed=0)
     >>> layer.parameters["bias_ih_l0"][2:4].tolist()
     [1.0, 1.0]

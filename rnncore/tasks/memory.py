@@ -83,7 +83,7 @@ class Task:
         Parameters
         ----------
         cell : str
-            A name of `rnncore.nn.CELLS`: "rnn-tanh", "gru", "lstm", …
+            "rnn", "gru", "lstm", or another name, see `rnncore.nn.make_layer`.
         hidden_size : int
         embedding_size : int, optional
             By default the number of symbols.

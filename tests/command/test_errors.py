@@ -86,7 +86,7 @@ def test_places_and_checkpoints_that_will_not_do(files, capsys, arguments, messa
         (["debug", "--seed", "-1"], "argument --seed: got '-1', expected a whole number of 0"),
         (["train", "--lr", "nan"], "argument --lr: got 'nan', expected a number above 0"),
         (["train", "--dropout", "1"], "argument --dropout: got '1', expected a share"),
-        (["train", "--cell", "elman"], "invalid choice: 'elman'"),
+        (["train", "--cell", "elman"], "argument --cell: got 'elman', expected one of 'rnn', 'gru', 'lstm'"),
         (["sample"], "the following arguments are required: CHECKPOINT"),
         (["sample", "m", "--temperature", "-1"], "argument --temperature: got '-1'"),
         (["sample", "m", "--length", "-1"], "argument --length: got '-1'"),

@@ -45,7 +45,7 @@ class Peer(torch.nn.Module):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", [name for name in CELLS if name != "rnn-sigmoid"])
+@pytest.mark.parametrize("cell", [name for name in CELLS if name not in ("rnn-sigmoid", "gru-reset-before")])
 def test_loss_and_grads_are_torchs(rng, cell, dtype):
     model = sequence_model(
         cell, 7, hidden_size=6, embedding_size=5, num_layers=2, dtype=dtype, seed=1

@@ -37,7 +37,7 @@ class SequenceClassifier(SequenceReader):
     Parameters
     ----------
     cell : str
-        "rnn", "gru", "lstm", or another name of `rnncore.nn.CELLS`.
+        "rnn", "gru", "lstm", or another name, see `rnncore.nn.make_layer`.
     hidden_size, num_layers : int
     task : {"auto", "label", "number"}
         What `y` is: by itself, floating-point numbers are numbers and all else labels.

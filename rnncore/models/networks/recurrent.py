@@ -47,7 +47,7 @@ class Recurrent(SequenceModelBase):
     Parameters
     ----------
     cell : str
-        "rnn", "gru", "lstm", or another name of `rnncore.nn.CELLS`.
+        "rnn", "gru", "lstm", or another name, see `rnncore.nn.make_layer`.
     hidden_size, num_layers : int
     embedding_size : int, optional
         Of symbols; by default the smaller of 64 and `hidden_size`.

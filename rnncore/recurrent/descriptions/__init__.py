@@ -67,8 +67,8 @@ class Description:
         Its name in the kernels' table.
     mode : str
         Its class of layers, "LSTM".
-    name : str or None
-        For commands, models and files, "rnn-tanh"; None: it is made by its class and options alone.
+    name : str
+        For commands and models, in small letters: "rnn-tanh".
     label : str
         For people, "RNN tanh".
     equations : str
@@ -103,7 +103,7 @@ class Description:
 
     kernel: str
     mode: str
-    name: str | None
+    name: str
     label: str
     equations: str
     blocks_ih: tuple[str, ...]
@@ -233,7 +233,10 @@ def _of_mode(mode: str) -> list[Description]:
 
 
 def named(name: str) -> Description:
-    """A cell by its name, or by its mode in small letters or large ones: "rnn-relu", "gru", "LSTM".
+    """A cell by its name, or by its mode, whose first cell it is then, in letters of any size.
+
+    Whatever takes a cell by name asks here: the functions that make layers and models (see `rnncore.nn.make_layer`),
+    the models, the tasks and the commands.
 
     Raises
     ------
@@ -329,7 +332,7 @@ def _check_roles(cell: Description) -> None:
         "operands": (set(cell.operands.values()) <= gates, f"gates of {tuple(cell.slots)}"),
         "curve": (cell.curve in ("tanh", "sigmoid", "relu"), "'tanh', 'sigmoid' or 'relu'"),
         "gates": ({gate.curve for gate in cell.gates} <= {"tanh", "sigmoid", None}, "curves 'tanh', 'sigmoid' or None"),
-        "name": (cell.name is None or cell.name == cell.name.lower(), "small letters"),
+        "name": (cell.name == cell.name.lower(), "small letters"),
     }
     for what, (fits, told) in expected.items():
         if not fits:
@@ -342,8 +345,11 @@ def _read() -> dict[str, Description]:
     if len(found) < len(cells) or set(found) != set(_engine.cell_names()):
         raise ImportError(f"descriptions: got {[cell.kernel for cell in cells]}, expected one for each row of the "
                           f"kernels' table: {_engine.cell_names()}")
+    names = [cell.name for cell in cells]
     for cell in cells:
         _check(cell)
+        if names.count(cell.name) > 1:
+            raise ImportError(f"description of {cell.kernel}: its name is {cell.name!r}, expected one of its own")
         if set(cell.options) != set(next(other for other in cells if other.mode == cell.mode).options):
             raise ImportError(f"description of {cell.kernel}: its options are {dict(cell.options)}, expected those of "
                               f"the other cells of {cell.mode}")
@@ -351,5 +357,5 @@ def _read() -> dict[str, Description]:
 
 
 _BY_KERNEL = _read()
-CELLS: dict[str, Description] = {cell.name: cell for cell in _BY_KERNEL.values() if cell.name is not None}
-"""The cells that commands, models and files know by a name, those with the fewest weights first."""
+CELLS: dict[str, Description] = {cell.name: cell for cell in _BY_KERNEL.values()}
+"""All cells by their names, the classes with the fewest weights first."""

@@ -79,7 +79,7 @@ AFTER = Description(
 BEFORE = replace(
     AFTER,
     kernel="gru_reset_before",
-    name=None,
+    name="gru-reset-before",
     label="GRU, reset before",
     equations="h_t = (1 − z)·n + z·h_{t-1}, n = tanh(W x + b + U (r·h_{t-1}) + b')",
     options={"reset_after": False},

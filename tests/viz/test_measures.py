@@ -244,8 +244,9 @@ def test_context_cut(cell, layers, rng):
     for k, found in zip(contexts[:-1], change, strict=False):
         np.testing.assert_allclose(found, loss(twin.forward(x[-k:]).output[-1]) - full, **TIGHT)
     assert (change[-1] == 0).all()
-    with pytest.raises(ValueError, match="numbers from 1 to 7"):
-        viz.context_cut(layer, x, loss, [0, 3])
+    for contexts in ([0, 3], [8], [], 3, [2.5], [True], np.inf):
+        with pytest.raises(ValueError, match=r"contexts: got .*, expected whole numbers from 1 to 7"):
+            viz.context_cut(layer, x, loss, contexts)
     with pytest.raises(ValueError, match="one loss for every row"):
         viz.context_cut(layer, x, lambda y: y)
 

@@ -51,9 +51,11 @@ def context_cut(
         raise ValueError("x: got no steps, expected at least one")
     if contexts is None:
         contexts = sorted({2**i for i in range(T.bit_length())} | {T})
-    contexts = np.asarray(contexts, int)
-    if contexts.ndim != 1 or not contexts.size or contexts.min() < 1 or contexts.max() > T:
-        raise ValueError(f"contexts: got {contexts.tolist()}, expected numbers from 1 to {T}")
+    kept = np.asarray(contexts)
+    whole = kept.ndim == 1 and kept.size and kept.dtype.kind in "iu"
+    if not whole or kept.min() < 1 or kept.max() > T:
+        raise ValueError(f"contexts: got {contexts!r:.60}, expected whole numbers from 1 to {T}")
+    contexts = kept.astype(int)
 
     def at_end(rows, state=None):
         y, _ = run(layer, rows, state)
@@ -65,5 +67,5 @@ def context_cut(
         return value
 
     full = at_end(x, state)
-    kept = [at_end(x[T - k :], state if k == T else None) for k in contexts]
-    return contexts, np.array(kept) - full
+    cut = [at_end(x[T - k :], state if k == T else None) for k in contexts]
+    return contexts, np.array(cut) - full

@@ -24,7 +24,7 @@ ARM64_QEMU ?= $(or $(shell command -v qemu-aarch64),$(shell command -v qemu-aarc
 
 BIN := $(VENV)/bin
 S   := $(VENV)/stamps
-COMPILED_FROM := setup.py pyproject.toml $(wildcard src/kernels/*.[ch] src/engine/*.h src/engine/*.p[yx][xdi])
+COMPILED_FROM := setup.py pyproject.toml $(wildcard src/kernels/*.[ch] src/engine/*.p[yx][xdi])
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Processes that run tests share the cores; libraries beside us must not each take all of them.

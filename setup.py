@@ -37,7 +37,7 @@ ANNOTATE = switched_on("RNNCORE_ANNOTATE")
 GENERATED = "build/" + ("annotated" if ANNOTATE else "cython-debug" if DEBUG else "cython")
 
 # ---------------------------------------------------------------------------------- flags
-# The one place for flags. Instruction sets are not chosen here: every src/kernels/isa_*.c
+# The one place for flags. Instruction sets are not chosen here: every src/kernels/isa_*.h
 # sets its own target and guards itself by architecture, so all are always compiled.
 # Never -ffast-math: it deletes the rounding trick in exp. -ffp-contract=off leaves fused
 # multiply-add to where the kernels ask for it, so that instruction sets agree to the bit.
@@ -86,7 +86,6 @@ def extension(name, c_sources=()):
     """``rnncore.<name>`` from src/engine/<name>.pyx and the C sources it links."""
     headers = (
         glob(f"{KERNELS}/*.h")
-        + glob(f"{ENGINE}/*.h")
         + glob(f"{ENGINE}/*.pxd")
         + glob(f"{ENGINE}/*.pxi")
     )
@@ -102,7 +101,7 @@ def extension(name, c_sources=()):
 
 
 def extensions():
-    return [extension("_engine", sorted(glob(f"{KERNELS}/*.c"))), extension("_lattice")]
+    return [extension("_engine", sorted(glob(f"{KERNELS}/*.c"))), extension("_hidden_markov")]
 
 
 def cythonize_strictly(modules):

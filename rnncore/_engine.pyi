@@ -7,7 +7,7 @@ from typing_extensions import Buffer
 
 from rnncore.recurrent.passes import Walk
 
-pool: Any  # a capsule with the engine's threads
+shared: Any  # a capsule with the threads and kernels that both compiled modules use
 
 class Weights:
     input_size: int
@@ -23,7 +23,7 @@ class Weights:
     ) -> None: ...
     def pack_backward(self, w_ih: NDArray[Any], w_hh: NDArray[Any]) -> None: ...
 
-class Block(Buffer):
+class Allocation(Buffer):
     nbytes: int
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
@@ -35,7 +35,7 @@ def get_kept_bytes() -> int: ...
 def get_kept_limit() -> int: ...
 def set_kept_limit(limit: int) -> None: ...
 
-class Steps:
+class StepLoop:
     weights: list[Weights]
     batch: int
     def __init__(

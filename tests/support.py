@@ -16,7 +16,7 @@ from rnncore.recurrent.descriptions import of_kernel
 
 # Every cell there is, with the options that choose it.
 CELLS = {
-    "gru-before" if kernel == "gru_reset_before" else kernel.replace("_", "-"): (cell.mode, dict(cell.options))
+    kernel.replace("_", "-"): (cell.mode, dict(cell.options))
     for kernel, cell in ((kernel, of_kernel(kernel)) for kernel in _engine.cell_names())
 }
 # The numbers the project promises: max|a−b| ≤ TOLERANCE·max|b| per array, b in float64.

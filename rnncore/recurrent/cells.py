@@ -68,7 +68,7 @@ class Cell(Module):
         if steps is None or steps.weights is not weights or steps.batch != batch:
             if self._work * batch > LEAN:
                 return None
-            self._steps = steps = _engine.Steps(weights, batch)
+            self._steps = steps = _engine.StepLoop(weights, batch)
         h_new, c_new = np.empty(shape, dtype), np.empty(shape, dtype) if self._two else None
         if not steps.advance(x, h, c, h_new, c_new):
             return None

@@ -62,7 +62,7 @@ class Walk:
     delta, total_h, total_c : ndarray (T, R, slots, H), (T, R, H) or None
         Of the slots' sums, and of the states.
     w_ih, w_hh, b_ih, b_hh : ndarray or None
-        Of the parameters, where K is 1. They are added to, or written without being read where they are `fresh`.
+        Of the parameters, where K is 1. They are added to, or overwritten without being read with `overwrite`.
     """
 
     __slots__ = (
@@ -71,9 +71,9 @@ class Walk:
         "b_ih",
         "carry",
         "delta",
-        "fresh",
         "grad_out",
         "grad_x",
+        "overwrite",
         "position",
         "steps",
         "total_c",
@@ -91,7 +91,7 @@ class Walk:
         self.total_h: np.ndarray | None = None
         self.total_c: np.ndarray | None = None
         self.w_ih = self.w_hh = self.b_ih = self.b_hh = None
-        self.fresh = True
+        self.overwrite = True
 
     def within(self, start: int, stop: int, steps: RecordedSteps) -> Walk:
         """The part of it through steps start .. stop."""
@@ -100,7 +100,7 @@ class Walk:
         walk.delta = _between(self.delta, start, stop)
         walk.total_h, walk.total_c = _between(self.total_h, start, stop), _between(self.total_c, start, stop)
         walk.w_ih, walk.w_hh, walk.b_ih, walk.b_hh = self.w_ih, self.w_hh, self.b_ih, self.b_hh
-        walk.fresh = self.fresh
+        walk.overwrite = self.overwrite
         return walk
 
 
@@ -168,7 +168,7 @@ class LayerPass(RecordedSteps):
             return
         for start, stop, steps in self.recomputed(walk.weights):
             _engine.backward(walk.within(start, stop, steps))
-            walk.fresh = False                  # from the second window on the parameters' hold something
+            walk.overwrite = False              # from the second window on they hold the sums so far
 
     def _steps(self, start: int, stop: int, initial: list, gates, c) -> RecordedSteps:
         lengths = None if self.lengths is None else np.maximum(self.lengths - start, 0)

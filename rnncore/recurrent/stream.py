@@ -38,7 +38,7 @@ class Stream:
     def _bind(self):
         """Bind the packed weights, anew after they changed."""
         packed = self._layer.packed()
-        self._steps = _engine.Steps(packed.weights, self._batch, *self._states)
+        self._steps = _engine.StepLoop(packed.weights, self._batch, *self._states)
         self._version = packed.version
 
     def __getstate__(self):

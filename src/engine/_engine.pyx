@@ -1,16 +1,19 @@
 """The time loops: forward, back-propagation through time, and one streaming step.
 
-The layers (Python) have checked every argument before they call down here, and have picked one type;
-the loops know a cell only as a row of the kernels' table (slots, stages, two functions a stage). Each
-part of the module is one included file:
+The layers (Python) check every argument and choose one type before they call the functions here. The loops know a cell
+only as a row of the kernels' table: its slots, its stages, and two functions for each stage. The module consists of
+included files, one subject each:
 
-    memory.pxi     arrays from Python; memory for tapes, packs and scratch, used again
-    weights.pxi    matrices packed for the kernels
-    plan.pxi       how many threads, whether they share rows or hidden units, and when signals are looked at
-    forward.pxi    x, h0 -> h_1 .. h_T, with or without the tape
+    memory.pxi     arrays from Python; memory for tapes, packed weights and scratch, kept for the next pass
+    cells.pxi      the kernels' table of cells
+    plan.pxi       how many threads, whether they divide rows or hidden units, and when signals are handled
+    packing.pxi    packing matrices, on several threads
+    weights.pxi    the packed weights of one layer and direction
+    forward.pxi    x, h0 -> h_1 .. h_T, recorded or not
     backward.pxi   cotangents on h_t -> gradients of everything
-    stream.pxi     one step at a time with buffers bound once
-    changes.pxi    weights and settings that change, all at once
+    stream.pxi     one step at a time, with buffers bound once
+    changes.pxi    weights and settings that change, each change as a whole
+    testing.pxi    what only the tests call
 """
 cimport cython
 from libc.stdlib cimport free
@@ -40,20 +43,20 @@ def _choose():
     global chosen_isa
     forced = os.environ.get("RNNCORE_ISA", "")
     if not forced:
-        chosen_isa = rnn_best_isa()
+        chosen_isa = rc_best_isa()
         return
     name = os.fsencode(forced)
-    if rnn_kernels_for(name, 32) == NULL:
-        why = "this CPU lacks it" if rnn_isa_compiled(name) else "this build does not know it"
+    if rc_kernels_for(name, 32) == NULL:
+        why = "this CPU lacks it" if rc_isa_compiled(name) else "this build does not know it"
         raise ImportError(
             f"RNNCORE_ISA={forced!r}: {why}; expected one of {', '.join(isas())}, or unset for the best")
-    chosen_isa = rnn_kernels_for(name, 32).isa
+    chosen_isa = rc_kernels_for(name, 32).isa
 
 
 def isas():
     """The instruction sets that this build has and this CPU runs, best first."""
     names = ("v4", "v3", "neon", "base")
-    return tuple(n for n in names if rnn_kernels_for(n.encode(), 32) != NULL)
+    return tuple(n for n in names if rc_kernels_for(n.encode(), 32) != NULL)
 
 
 def isa():
@@ -69,12 +72,12 @@ def compiler():
 cdef extern from *:
     """
     #if defined(__clang__)
-    #define RNN_COMPILER "clang " __clang_version__
+    #define RC_COMPILER "clang " __clang_version__
     #else
-    #define RNN_COMPILER "gcc " __VERSION__
+    #define RC_COMPILER "gcc " __VERSION__
     #endif
     """
-    const char *COMPILER "RNN_COMPILER"
+    const char *COMPILER "RC_COMPILER"
 
 
 def get_num_threads():
@@ -85,17 +88,24 @@ def set_num_threads(int n):
     rnncore_set_num_threads(n)
 
 
-# `rnn_pool_run`, for the other compiled module: all of rnncore works on one set of threads.
-pool = PyCapsule_New(<void *>rnn_pool_run, "rnncore._engine.pool", NULL)
-
-
 _choose()
 
 
+# For the other compiled module (_hidden_markov): all of rnncore uses one pool of threads and one instruction set.
+cdef rc_shared to_share
+to_share.hidden_markov = rc_kernels_for(chosen_isa, 64).hidden_markov
+to_share.pool_run = rc_pool_run
+to_share.now = rc_now
+shared = PyCapsule_New(&to_share, "rnncore._engine.shared", NULL)
+
+
 include "memory.pxi"
-include "weights.pxi"
+include "cells.pxi"
 include "plan.pxi"
+include "packing.pxi"
+include "weights.pxi"
 include "forward.pxi"
 include "backward.pxi"
 include "stream.pxi"
 include "changes.pxi"
+include "testing.pxi"

@@ -7,10 +7,10 @@
 
 
 cdef struct Backward:
-    const rnn_kernels *k
-    const rnn_cell *cell
-    const rnn_pack *xt_pack
-    const rnn_pack *ht_pack
+    const rc_kernels *k
+    const rc_cell *cell
+    const rc_pack *xt_pack
+    const rc_pack *ht_pack
     idx T, B, R, I, H, item     # R = K * B rows of cotangents
     idx s0, s1                  # the steps to do, counted from where the walk begins
     Array x, h, gates, c, grad_out, delta, total_h, total_c, grad_x
@@ -21,17 +21,18 @@ cdef struct Backward:
     char *daux
     char *aux                   # r * h of the chunk, where the second stage's weight gradient needs it
     const idx *lengths
-    int reverse, accumulate, keep, fresh
+    bint reverse, accumulate, overwrite
+    bint delta_wanted           # `delta` is the caller's array of all steps, not one chunk of scratch
     char *w_ih
     char *w_hh
     char *sums                  # [slots][H]: of the slots' gradients, for the biases; NULL: not wanted
-    rnn_pack packed_x, packed_h
+    rc_pack packed_x, packed_h
     Plan plan
-    rnn_barrier barrier
+    rc_barrier barrier
 
 
 def backward(walk):
-    """Walk one layer and direction back through time, by a `rnncore.recurrent.run.Walk`: what is read and written.
+    """Walk one layer and direction back through time, by a `rnncore.recurrent.passes.Walk`: what is read and written.
 
     Its arrays are as `forward` takes and leaves them; `delta` has rows that are evenly spaced and contiguous, `grad_x`
     rows that are evenly spaced, and the others are contiguous. `Weights.pack_backward` came first.
@@ -52,14 +53,14 @@ def backward(walk):
         return
     job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
     job.T, job.B, job.R, job.I, job.H, job.item = T, B, R, w.input_size, H, item
-    job.reverse, job.accumulate, job.fresh = steps.reverse, walk.accumulate, walk.fresh
+    job.reverse, job.accumulate, job.overwrite = steps.reverse, walk.accumulate, walk.overwrite
     take(x, &job.x, 2)
     take(steps.h, &job.h, 2)
     take(steps.gates, &job.gates, 2)
     take(steps.c, &job.c, 2)
     take(walk.grad_out, &job.grad_out, 2)
     take(walk.delta, &job.delta, 2)
-    job.keep = job.delta.p != NULL
+    job.delta_wanted = job.delta.p != NULL
     take(walk.total_h, &job.total_h, 1)
     take(walk.total_c, &job.total_c, 1)
     take(walk.grad_x, &job.grad_x, 2)
@@ -80,7 +81,7 @@ def backward(walk):
     job.packed_h = w.shape(H, rows, 1)
     row = row_bytes(job.cell.slots * H * item)
     at_delta = rounded(R * H * item)
-    at_x = at_delta + (0 if job.keep else rounded(rows * row))
+    at_x = at_delta + (0 if job.delta_wanted else rounded(rows * row))
     at_h = at_x + (w.bytes_of(&job.packed_x) if job.w_ih != NULL else 0)
     at_aux = at_h + (w.bytes_of(&job.packed_h) if job.w_ih != NULL else 0)
     at_sums = at_aux + (rounded(rows * H * item) if job.cell.stages > 1 and job.w_ih != NULL else 0)
@@ -89,20 +90,20 @@ def backward(walk):
         job.daux = scratch.p
         job.aux = scratch.p + at_aux if job.cell.stages > 1 and job.w_ih != NULL else NULL
         job.packed_x.w, job.packed_h.w = scratch.p + at_x, scratch.p + at_h
-        if not job.keep:
+        if not job.delta_wanted:
             job.delta.p = scratch.p + at_delta
             job.delta.ld[0], job.delta.ld[1] = R * row, row
         job.sums = scratch.p + at_sums if b_ih is not None else NULL
         if b_ih is not None:
             memset(job.sums, 0, job.cell.slots * H * item)
-            if not job.fresh:
+            if not job.overwrite:
                 share_sums(w, job.sums, b_ih, b_hh, False)
         pace = begin_at(w, T, R, 3 if job.w_ih != NULL else 2)
         while True:
             job.s0, job.s1 = pace.s0, pace.s1
             memset(&job.barrier, 0, sizeof(job.barrier))
             with nogil:
-                rnn_pool_run(backward_thread, &job, job.plan.threads)
+                rc_pool_run(backward_thread, &job, job.plan.threads)
             if not next_stretch(&pace):
                 break
         if b_ih is not None:
@@ -130,7 +131,7 @@ cdef int share_sums(Weights w, char *sums, b_ih, b_hh, bint out) except -1:
 
 
 cdef inline char *delta_at(const Backward *j, idx t, idx chunk_start) noexcept nogil:
-    return j.delta.p + (t if j.keep else t - chunk_start) * j.delta.ld[0]
+    return j.delta.p + (t if j.delta_wanted else t - chunk_start) * j.delta.ld[0]
 
 
 cdef void backward_thread(void *context, int thread, int threads) noexcept nogil:
@@ -155,7 +156,7 @@ cdef void backward_thread(void *context, int thread, int threads) noexcept nogil
         if j.grad_x.p != NULL:
             input_gradient(j, low, low + stop - start, &part)
         if j.w_ih != NULL:
-            weight_gradients(j, low, low + stop - start, j.fresh and start == 0, &part)
+            weight_gradients(j, low, low + stop - start, j.overwrite and start == 0, &part)
         if meet(&j.barrier, &part, True):
             return
 
@@ -165,22 +166,22 @@ cdef bint walk(Backward *j, idx s0, idx s1, idx low, Part *part) noexcept nogil:
 
     True: this thread is done.
     """
-    cdef const rnn_cell *cell = j.cell
-    cdef const rnn_stage *stage
+    cdef const rc_cell *cell = j.cell
+    cdef const rc_stage *stage
     cdef idx H = j.H, B = j.B, item = j.item, s, t, before
     cdef Array *prev = &j.c if cell.states == 2 else &j.h
     cdef char *first = j.c0 if cell.states == 2 else j.h0
     cdef Array *state = &j.c if cell.states == 2 else &j.h
-    cdef rnn_step step
-    cdef Recurrence r[2]
-    cdef rnn_product *p
+    cdef rc_step step
+    cdef Recurrence r[RC_MAX_STAGES]
+    cdef rc_product *p
     cdef int k
     for k in range(cell.stages):
         p = &r[k].p
         p[0] = product_with(&j.ht_pack[k])
         p.lda, p.ldc = j.delta.ld[1] // item, H
         p.adds = not cell.stage[k].from_aux     # to what goes straight to the state
-        r[k].kept[0].count = r[k].kept[1].count = 0
+        r[k].prepared[0].count = r[k].prepared[1].count = 0
     memset(&step, 0, sizeof(step))
     step.h_size, step.tape_rows = H, B
     step.lengths, step.reverse = j.lengths, j.reverse
@@ -210,7 +211,7 @@ cdef bint walk(Backward *j, idx s0, idx s1, idx low, Part *part) noexcept nogil:
                 return True
             p = &r[k].p
             p.downward = t & 1
-            p.kept = &r[k].kept[p.downward]
+            p.prepared = &r[k].prepared[p.downward]
             p.a = <char *>step.delta + stage.slot * H * item
             p.c = j.daux if stage.from_aux else j.dh
             j.k.product(p, part.row0, part.row1, part.unit0, part.unit1)
@@ -218,7 +219,7 @@ cdef bint walk(Backward *j, idx s0, idx s1, idx low, Part *part) noexcept nogil:
 
 
 cdef void input_gradient(Backward *j, idx low, idx high, const Part *part) noexcept nogil:
-    cdef rnn_product p = product_with(j.xt_pack)
+    cdef rc_product p = product_with(j.xt_pack)
     cdef idx row0, row1, rows = (high - low) * j.R
     share(rows, j.k.tile_rows, part.thread, part.threads, &row0, &row1)
     p.a = delta_at(j, low, low) + j.cell.x_slot * j.H * j.item
@@ -253,7 +254,7 @@ cdef void pack_chunk(Backward *j, idx low, idx high, const Part *part) noexcept 
         j.k.pack_rows(&j.packed_h, (n1 - 1) * B, B, j.h0 if j.reverse else j.h0 + (B - 1) * H * item, sign * H)
 
 
-cdef inline void pack_steps(const Backward *j, const rnn_pack *pack, const Array *a, idx n0, idx n1, idx t) noexcept nogil:
+cdef inline void pack_steps(const Backward *j, const rc_pack *pack, const Array *a, idx n0, idx n1, idx t) noexcept nogil:
     """Steps n0 .. n1 of the walk, the first of them step t of an array."""
     cdef idx sign = 1 if j.reverse else -1, B = j.B, n
     cdef char *src = a.p + t * a.ld[0] + (0 if j.reverse else B - 1) * a.ld[1]     # the first row in this order
@@ -264,17 +265,17 @@ cdef inline void pack_steps(const Backward *j, const rnn_pack *pack, const Array
         j.k.pack_rows(pack, n * B, B, src + sign * (n - n0) * a.ld[0], sign * (a.ld[1] // j.item))
 
 
-cdef void weight_gradients(Backward *j, idx low, idx high, bint fresh, Part *part) noexcept nogil:
+cdef void weight_gradients(Backward *j, idx low, idx high, bint overwrite, Part *part) noexcept nogil:
     """Each thread's rows of every block of both matrices, and the sums for the biases."""
-    cdef const rnn_cell *cell = j.cell
+    cdef const rc_cell *cell = j.cell
     cdef idx H = j.H, item = j.item, slots = cell.slots, rows = (high - low) * j.B, m0, m1
     cdef idx first = 0 if j.reverse else rows - 1
     cdef char *d = delta_at(j, low, low) + first * j.delta.ld[1]
-    cdef rnn_outer o
+    cdef rc_outer o
     cdef int s, g, slot, block = 0
     share(H, j.k.lanes, part.thread, part.threads, &m0, &m1)
     o.ldd = j.delta.ld[1] // item if j.reverse else -(j.delta.ld[1] // item)
-    o.ldc[0], o.ldc[1], o.fresh = j.I, H, fresh
+    o.ldc[0], o.ldc[1], o.overwrite = j.I, H, overwrite
     for slot in range(slots if j.sums != NULL else 0):
         j.k.column_sums(j.sums + slot * H * item, d + slot * H * item, o.ldd, rows, m0, m1)
     o.pack[1] = NULL
@@ -292,7 +293,7 @@ cdef void weight_gradients(Backward *j, idx low, idx high, bint fresh, Part *par
             block += 1
 
 
-cdef inline void of_slot(const Backward *j, rnn_outer *o, char *d, int slot) noexcept nogil:
+cdef inline void of_slot(const Backward *j, rc_outer *o, char *d, int slot) noexcept nogil:
     """A slot's gradients, and the block of w_ih that it adds to, if the input feeds it."""
     cdef int g = slot - j.cell.x_slot
     o.d = d + slot * j.H * j.item

@@ -1,14 +1,14 @@
-# Weights that change: what has to happen at once, whatever signals come. Handlers of signals run between two
-# instructions of Python, so here, where there are none, nothing is left half done.
+# Changes of weights and settings that must happen as a whole. Python runs signal handlers, which may raise, between two
+# of its instructions. Compiled code has no such places, so a change that is made here is never left half done.
 
 
 cdef class Working:
-    """The working arrays of the blocks that one thread has open on one module.
+    """The working copies of one module's parameters, for the `writable` blocks that one thread has open on it.
 
-    They lie on memory of the engine's, by whose address they are taken over: what somebody makes of the arrays' shapes
-    and types does not matter.
+    The copies lie in the engine's memory, and are copied back by address, so that it does not matter if a user changes the
+    shape or type of the arrays that were handed out.
     """
-    cdef object module          # kept, since it is known by its id
+    cdef object module          # kept alive, since it is looked up by its id
     cdef list arrays
     cdef list addresses
     cdef int blocks
@@ -37,14 +37,14 @@ cdef class OpenBlock:
         Held while arrays are copied.
     owned : list of (module, {name here: its own name})
     threads : threading.local
-        Its `of` is a dict with the `Working` of each module, by its id, that a thread has open.
+        Its attribute `of` is a dict of the `Working` of each module that a thread has open, by the module's id.
     mapping : callable
-        From {name: array} to what the block hands out.
+        Makes what the block hands out from {name: array}.
     """
     cdef object lock, threads, mapping
     cdef list owned
     cdef dict open
-    cdef list workings          # of the modules, while the block is open
+    cdef list workings          # one for each module, while the block is open
 
     def __init__(self, lock, list owned, threads, mapping):
         self.lock, self.owned, self.threads, self.mapping, self.workings = lock, owned, threads, mapping, None
@@ -84,7 +84,7 @@ cdef class OpenBlock:
 
 
 def replace_values(lock, list owned, dict values, dict open):
-    """Give all modules new values, contiguous arrays of their types by name, and what this thread has open of them."""
+    """Give all modules new values (contiguous arrays of their types, by name), and the working copies that are open, too."""
     cdef Working working
     with lock:
         for owner, names in owned:
@@ -122,9 +122,9 @@ def count_versions(list owned):
 
 
 cdef class Threads:
-    """A block in which calls use so many threads at most."""
+    """A block in which calls use at most so many threads."""
     cdef int n
-    cdef list before            # of the blocks that this object has open
+    cdef list before            # the settings to return to, one for each open block
 
     def __init__(self, int n):
         self.n, self.before = n, []

@@ -1,35 +1,35 @@
 # Forward through time.
 
 
-cdef struct Recurrence:         # a stage's product, all but what each step fills in
-    rnn_product p
-    rnn_kept kept[2]            # upward, downward
-    idx block                   # units at once: as many as leave the pre-activations in L1
+cdef struct Recurrence:         # the product of a stage, all but what each step fills in
+    rc_product p
+    rc_prepared prepared[2]     # upward, downward
+    idx units_at_once           # so few that their pre-activations are still in L1 when the equations read them
 
 
-cdef struct Products:           # of the input, and of each stage
-    rnn_product of_x
-    rnn_kept kept
-    Recurrence of_h[2]
+cdef struct Products:           # with the input, and with the state in each stage
+    rc_product of_x
+    rc_prepared prepared
+    Recurrence of_h[RC_MAX_STAGES]
 
 
 cdef struct Forward:
-    const rnn_kernels *k
-    const rnn_cell *cell
-    const rnn_pack *x_pack
-    const rnn_pack *h_pack
+    const rc_kernels *k
+    const rc_cell *cell
+    const rc_pack *x_pack
+    const rc_pack *h_pack
     char *bias
     idx T, B, H, item
-    idx s0, s1                  # the steps to do, counted from where the pass begins
-    Array x, out, gates, c_out  # gates: the tape's, or one chunk of scratch
+    idx s0, s1                  # the steps to compute now, counted from where the pass begins
+    Array x, out, gates, c_out  # gates: the tape's, or scratch for one chunk
     const idx *lengths
-    int reverse, keep
-    char *h[2]                  # carried h, this step's and the next
+    bint reverse, recorded
+    char *h[2]                  # carried h, before the step and after it, in turns
     char *c
     char *aux
     Plan plan
-    rnn_barrier barrier
-    Products *products          # prepared once for many calls; NULL: by each thread
+    rc_barrier barrier
+    Products *products          # prepared once for many calls; NULL: each thread prepares its own
 
 
 def forward(Weights w, x, out, list states, idx position=0, *, gates=None, c_out=None, lengths=None, bint reverse=False):
@@ -42,7 +42,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, gates=None, c_out
     out : (T, B, H), last axis contiguous: the outputs are written here
     states : h, and c where the cell has it, each (n, B, H) or (B, H), contiguous: in and out
     position : which of the n
-    gates : (T, B, slots, H), rows contiguous, or None: not kept
+    gates : (T, B, slots, H), rows contiguous, or None: not recorded
     c_out : (T, B, H), contiguous, or None
     lengths : (B,) of Py_ssize_t, or None
     """
@@ -57,7 +57,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, gates=None, c_out
     job.k, job.cell, job.x_pack, job.h_pack, job.bias = w.k, w.cell, &w.x, w.h, w.bias
     job.T, job.B, job.H, job.item = T, B, w.hidden_size, w.item
     job.reverse = reverse
-    job.keep = gates is not None
+    job.recorded = gates is not None
     job.plan = make_plan(w, T, B, 1)
     job.products = NULL
     take(x, &job.x, 2)
@@ -72,9 +72,9 @@ def forward(Weights w, x, out, list states, idx position=0, *, gates=None, c_out
     state = rounded(B * job.H * job.item)
     row = row_bytes(job.cell.slots * job.H * job.item)
     chunk = rounded(job.plan.chunk * B * row)
-    scratch = memory(2 * state + (0 if job.keep else chunk), SCRATCH)
+    scratch = memory(2 * state + (0 if job.recorded else chunk), SCRATCH)
     job.h[1], job.aux = scratch.p, scratch.p + state
-    if not job.keep:
+    if not job.recorded:
         job.gates.p = scratch.p + 2 * state
         job.gates.ld[0], job.gates.ld[1] = B * row, row
     pace = begin_at(w, T, B, 1)
@@ -83,7 +83,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, gates=None, c_out
             job.s0, job.s1 = pace.s0, pace.s1
             memset(&job.barrier, 0, sizeof(job.barrier))
             with nogil:
-                rnn_pool_run(forward_thread, &job, job.plan.threads)
+                rc_pool_run(forward_thread, &job, job.plan.threads)
             if not next_stretch(&pace):
                 break
     finally:
@@ -91,7 +91,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, gates=None, c_out
 
 
 cdef inline char *gates_at(const Forward *j, idx t, idx chunk_start) noexcept nogil:
-    return j.gates.p + (t if j.keep else t - chunk_start) * j.gates.ld[0]
+    return j.gates.p + (t if j.recorded else t - chunk_start) * j.gates.ld[0]
 
 
 cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
@@ -100,7 +100,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     cdef Part part = part_of(&j.plan, j.B, j.H, thread, threads)
     cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, row
     cdef int now = 0
-    cdef rnn_step step
+    cdef rc_step step
     cdef Products own
     cdef Products *products = j.products
     if products == NULL:
@@ -108,7 +108,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
         prepare(j, &part, products)
     memset(&step, 0, sizeof(step))
     step.h_size, step.tape_rows = H, j.B
-    step.lengths, step.reverse, step.keep = j.lengths, j.reverse, j.keep
+    step.lengths, step.reverse, step.recorded = j.lengths, j.reverse, j.recorded
     step.ldgates, step.ldprev, step.ldout = j.gates.ld[1] // item, H, j.out.ld[1] // item
     step.c, step.aux = j.c, j.aux
     while s1 < j.s1:
@@ -131,37 +131,37 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
                    (part.unit1 - part.unit0) * item)
 
 
-cdef inline rnn_product product_with(const rnn_pack *pack) noexcept nogil:
-    """One step's product that starts from zero, its arrays to be filled in."""
-    cdef rnn_product p
+cdef inline rc_product product_with(const rc_pack *pack) noexcept nogil:
+    """A product of one step whose sums start from zero; the arrays are still to be filled in."""
+    cdef rc_product p
     memset(&p, 0, sizeof(p))
     p.pack, p.steps = pack, 1
     return p
 
 
 cdef void project(Forward *j, idx low, idx high, Products *products, const Part *part) noexcept nogil:
-    """Steps low .. high of W_ih x + bias, into the slots that the input feeds."""
-    cdef rnn_product *p = &products.of_x
+    """W_ih x + bias for the steps low .. high, into the slots that the input adds to."""
+    cdef rc_product *p = &products.of_x
     cdef idx item = j.item, row0, row1
     p.a, p.c = j.x.p + low * j.x.ld[0], gates_at(j, low, low) + j.cell.x_slot * j.H * item
     p.lda, p.steps, p.step_a, p.step_c = j.x.ld[1] // item, high - low, j.x.ld[0] // item, j.gates.ld[0] // item
     row0, row1 = part.row0, part.row1
-    if row1 - row0 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):       # rows of all steps lie evenly
+    if row1 - row0 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):       # all rows of all steps are evenly spaced
         row0, row1, p.steps = 0, (high - low) * j.B, 1
         p.lda = j.x.ld[0] // j.B // item
     j.k.product(p, row0, row1, part.unit0, part.unit1)
 
 
 cdef void prepare(const Forward *j, const Part *part, Products *products) noexcept nogil:
-    """What the steps' products have in common."""
-    cdef const rnn_stage *stage
-    cdef rnn_product *p = &products.of_x
+    """Fill in what the products of all steps have in common."""
+    cdef const rc_stage *stage
+    cdef rc_product *p = &products.of_x
     cdef Recurrence *r
     cdef idx units
     cdef int s, g
     p[0] = product_with(j.x_pack)
-    p.ldc, p.gc, p.kept = j.gates.ld[1] // j.item, j.H, &products.kept
-    p.kept.count = 0
+    p.ldc, p.gc, p.prepared = j.gates.ld[1] // j.item, j.H, &products.prepared
+    p.prepared.count = 0
     for g in range(j.cell.gates):
         p.bias[g] = j.bias + (j.cell.x_slot + g) * j.H * j.item
     for s in range(j.cell.stages):
@@ -170,37 +170,37 @@ cdef void prepare(const Forward *j, const Part *part, Products *products) noexce
         p = &r.p
         p[0] = product_with(&j.h_pack[s])
         p.lda, p.ldc, p.gc = j.H, j.gates.ld[1] // j.item, j.H
-        p.adds = max(0, min(stage.groups, j.cell.x_slot + j.cell.gates - stage.slot))  # projected before
+        p.adds = max(0, min(stage.groups, j.cell.x_slot + j.cell.gates - stage.slot))  # already hold the input's product
         for g in range(stage.groups):
             p.bias[g] = j.bias + (stage.slot + g) * j.H * j.item
-        units = (1 if stage.groups > 1 else 4) * j.k.lanes
-        r.block = max(1, 16384 // (max(1, part.row1 - part.row0) * units * stage.groups * j.item)) * units
-        r.kept[0].count = r.kept[1].count = 0
+        units = (1 if stage.groups > 1 else RC_PANEL_VECTORS) * j.k.lanes
+        r.units_at_once = max(1, RC_L1_BYTES // (max(1, part.row1 - part.row0) * units * stage.groups * j.item)) * units
+        r.prepared[0].count = r.prepared[1].count = 0
 
 
-cdef bint recur(Forward *j, rnn_step *step, Recurrence *r, Part *part) noexcept nogil:
-    """One step: each stage's product, and its equations on the panels while they are in cache.
+cdef bint recur(Forward *j, rc_step *step, Recurrence *r, Part *part) noexcept nogil:
+    """One step: the product of each stage, and its equations on some units while their sums are in cache.
 
-    Threads that share the units meet after each stage; True: this thread is done.
+    Threads that share the hidden units wait for each other after each stage. True: this thread is done.
     """
-    cdef const rnn_stage *stage
-    cdef rnn_product *p
-    cdef idx block, blocks, n, u, stop
+    cdef const rc_stage *stage
+    cdef rc_product *p
+    cdef idx size, parts, n, u, stop
     cdef int s
     for s in range(j.cell.stages):
         stage = &j.cell.stage[s]
         p = &r[s].p
-        block = r[s].block
+        size = r[s].units_at_once
         p.a = step.prev
         if stage.from_aux:
             p.a = step.aux
         p.c = <char *>step.gates + stage.slot * j.H * j.item
-        p.downward = step.t & 1                 # there and back: each step begins with weights in cache
-        blocks = 1 if part.unit1 - part.unit0 <= block else (part.unit1 - part.unit0 + block - 1) // block
-        p.kept = &r[s].kept[p.downward] if blocks == 1 else NULL
-        for n in range(blocks):
-            u = part.unit0 + (blocks - 1 - n if p.downward else n) * block
-            stop = min(part.unit1, u + block)
+        p.downward = step.t & 1                 # up and down in turns: each step begins with the weights that are in cache
+        parts = 1 if part.unit1 - part.unit0 <= size else (part.unit1 - part.unit0 + size - 1) // size
+        p.prepared = &r[s].prepared[p.downward] if parts == 1 else NULL
+        for n in range(parts):
+            u = part.unit0 + (parts - 1 - n if p.downward else n) * size
+            stop = min(part.unit1, u + size)
             j.k.product(p, part.row0, part.row1, u, stop)
             stage.forward(step, part.row0, part.row1, u, stop)
         if part.by_units and meet(&j.barrier, part, True):

@@ -1,42 +1,51 @@
-# The kernels' interface for Cython; kernels.h says what everything means.
+# The kernels' interface for Cython: the fields that the engine uses. kernels.h says what everything means, and the C
+# compiler reads the real declarations there: sizes, offsets and constants come from the header.
 
 cdef extern from "kernels.h" nogil:
-    ctypedef Py_ssize_t idx "rnn_idx"
+    ctypedef Py_ssize_t idx "rc_idx"
 
-    ctypedef struct rnn_pack:
+    enum:
+        RC_MAX_SLOTS
+        RC_MAX_STAGES
+        RC_PANEL_VECTORS
+        RC_L1_BYTES
+        RC_MAX_THREADS
+        RC_STATE_VECTOR
+
+    ctypedef struct rc_pack:
         void *w
         idx n
         idx k
         int groups
 
-    ctypedef struct rnn_kept:
+    ctypedef struct rc_prepared:
         int count
 
-    ctypedef struct rnn_product:
-        const rnn_pack *pack
+    ctypedef struct rc_product:
+        const rc_pack *pack
         const void *a
         idx lda
         void *c
         idx ldc, gc
         int adds
-        const void *bias[4]
+        const void *bias[RC_MAX_SLOTS]
         idx steps, step_a, step_c
         int downward
-        rnn_kept *kept
+        rc_prepared *prepared
 
-    ctypedef struct rnn_outer:
+    ctypedef struct rc_outer:
         const void *d
         idx ldd
-        const rnn_pack *pack[2]
+        const rc_pack *pack[2]
         void *c[2]
         idx ldc[2]
-        int fresh
+        int overwrite
 
-    ctypedef struct rnn_step:
+    ctypedef struct rc_step:
         idx h_size, tape_rows
         const idx *lengths
         idx t
-        int reverse, keep
+        int reverse, recorded
         void *gates
         idx ldgates
         const void *prev
@@ -61,43 +70,64 @@ cdef extern from "kernels.h" nogil:
         void *daux
         void *aux_out
 
-    ctypedef void (*rnn_step_fn)(const rnn_step *s, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
+    ctypedef void (*rc_step_fn)(const rc_step *s, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
 
-    ctypedef struct rnn_stage:
+    ctypedef struct rc_stage:
         int slot, groups, from_aux
-        rnn_step_fn forward
-        rnn_step_fn backward
+        rc_step_fn forward
+        rc_step_fn backward
 
-    ctypedef struct rnn_cell:
+    ctypedef struct rc_cell:
         const char *name
-        int gates, slots, keep, states, x_slot
-        int x_order[4]
-        int h_order[4]
+        int gates, slots, slots_on_tape, states, x_slot
+        int x_order[RC_MAX_SLOTS]
+        int h_order[RC_MAX_SLOTS]
         int stages
-        rnn_stage stage[2]
+        rc_stage stage[RC_MAX_STAGES]
 
-    ctypedef struct rnn_kernels:
+    ctypedef struct rc_hidden_markov:
+        double (*forward)(const double *u, double scale, const double *trans, const double *b, idx n,
+                          double *next) noexcept nogil
+        void (*backward)(const double *w, const double *trans_t, const double *b, double scale, idx n, double *u,
+                         double *gamma, double *w_before) noexcept nogil
+        void (*viterbi)(const double *v, const double *log_trans, const double *log_b, idx n, double *next) noexcept nogil
+        void (*outer)(idx steps, const double *x, idx ldx, idx p, const double *y, idx n, double *sums) noexcept nogil
+        void (*moments)(const double *x, const double *mean, const double *gamma, idx features, int full, idx n,
+                        double *sums) noexcept nogil
+        void (*gaussian)(const double *x, const double *mean, const double *whiten, const double *constant, idx features,
+                         int full, idx n, double *density) noexcept nogil
+        double (*subtract_max)(double *x, idx n) noexcept nogil
+        void (*exp)(double *x, idx n) noexcept nogil
+
+    ctypedef struct rc_kernels:
         const char *isa
         int bits, lanes
         idx tile_rows
         idx (*pack_size)(idx n, idx k, int groups) noexcept nogil
-        void (*pack)(const rnn_pack *p, const void *const *src, idx ld, idx unit0, idx unit1) noexcept nogil
-        void (*pack_rows)(const rnn_pack *p, idx k0, idx rows, const void *src, idx ld) noexcept nogil
-        void (*product)(const rnn_product *p, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
-        void (*outer)(const rnn_outer *p, idx m0, idx m1) noexcept nogil
+        void (*pack)(const rc_pack *p, const void *const *src, idx ld, idx unit0, idx unit1) noexcept nogil
+        void (*pack_rows)(const rc_pack *p, idx k0, idx rows, const void *src, idx ld) noexcept nogil
+        void (*product)(const rc_product *p, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
+        void (*outer)(const rc_outer *p, idx m0, idx m1) noexcept nogil
         void (*column_sums)(void *sum, const void *d, idx ldd, idx rows, idx m0, idx m1) noexcept nogil
-        void (*activation)(int f, const void *x, void *out, idx n) noexcept nogil
-        const rnn_cell *cells
+        void (*sigmoid)(const void *x, void *out, idx n) noexcept nogil
+        void (*tanh)(const void *x, void *out, idx n) noexcept nogil
+        const rc_cell *cells
+        const rc_hidden_markov *hidden_markov
 
-    const rnn_kernels *rnn_kernels_for(const char *isa, int bits)
-    const char *rnn_best_isa()
-    int rnn_isa_compiled(const char *isa)
+    const rc_kernels *rc_kernels_for(const char *isa, int bits)
+    const char *rc_best_isa()
+    int rc_isa_compiled(const char *isa)
 
-    ctypedef void (*rnn_pool_fn)(void *context, int thread, int threads) noexcept nogil
-    ctypedef struct rnn_barrier:
+    ctypedef void (*rc_pool_fn)(void *context, int thread, int threads) noexcept nogil
+    ctypedef struct rc_barrier:
         pass
-    void rnn_pool_run(rnn_pool_fn f, void *context, int threads)
-    long long rnn_now()
-    int rnn_barrier_wait(rnn_barrier *b, int threads, int may_shrink)
+    void rc_pool_run(rc_pool_fn f, void *context, int threads)
+    long long rc_now()
+    int rc_barrier_wait(rc_barrier *b, int threads, int may_shrink)
     int rnncore_get_num_threads()
     void rnncore_set_num_threads(int n)
+
+    ctypedef struct rc_shared:
+        const rc_hidden_markov *hidden_markov
+        void (*pool_run)(rc_pool_fn f, void *context, int threads) noexcept nogil
+        long long (*now)() noexcept nogil

@@ -1,4 +1,4 @@
-# Arrays from Python, and memory: what is taken for tapes, packed weights and scratch, and used again.
+# Arrays from Python, and the memory of tapes, packed weights and scratch, which is kept for the next pass.
 
 
 cdef struct Array:
@@ -8,7 +8,7 @@ cdef struct Array:
 
 
 cdef int take(object a, Array *out, int axes) except -1:
-    """Address and leading strides of an array that the caller keeps alive. None gives NULL."""
+    """Address and leading strides of an array, which the caller keeps alive. None gives NULL."""
     cdef Py_buffer b
     cdef int i
     out.p = NULL
@@ -25,7 +25,7 @@ cdef int take(object a, Array *out, int axes) except -1:
 
 
 cdef char *state_at(list states, int which, idx position) except? NULL:
-    """Of h (0) or c (1), each (n, B, H) or (B, H) and contiguous, the one at a position; NULL: the cell has none."""
+    """The state h (`which` 0) or c (1) at a position of arrays (n, B, H) or (B, H), contiguous. NULL: the cell has none."""
     cdef Array a
     if which >= len(states):
         return NULL
@@ -37,36 +37,36 @@ cdef extern from *:
     """
     #if defined(__linux__)
     #include <sys/mman.h>
-    static void rnn_want_huge_pages(void *p, size_t size) { madvise(p, size, MADV_HUGEPAGE); }
+    static void rc_want_huge_pages(void *p, size_t size) { madvise(p, size, MADV_HUGEPAGE); }
     #else
-    static void rnn_want_huge_pages(void *p, size_t size) { (void)p; (void)size; }
+    static void rc_want_huge_pages(void *p, size_t size) { (void)p; (void)size; }
     #endif
     """
-    void rnn_want_huge_pages(void *p, size_t size) nogil
+    void rc_want_huge_pages(void *p, size_t size) nogil
 
 
 cdef enum:
     HUGE_PAGE = 1 << 21
-    SMALLEST_KEPT = 1 << 12         # what is smaller the allocator keeps by itself
+    SMALLEST_KEPT = 1 << 12         # smaller pieces the allocator keeps by itself
     MOST_KEPT = 64                  # pieces
 
 
 cdef extern from *:
     """
-    #ifdef __SANITIZE_ADDRESS__         /* memory that is kept hides who writes beyond his own */
-    #define RNN_SANITIZED 1
+    #ifdef __SANITIZE_ADDRESS__         /* a write beyond a piece would land in one that is kept, unseen */
+    #define RC_SANITIZED 1
     #else
-    #define RNN_SANITIZED 0
+    #define RC_SANITIZED 0
     #endif
     """
-    int SANITIZED "RNN_SANITIZED"
+    int SANITIZED "RC_SANITIZED"
 
 
 cdef inline size_t rounded(size_t bytes) noexcept nogil:
     return (bytes + 63) // 64 * 64
 
 
-cdef enum Purpose:              # pieces are used again for what they were used for: so each stays warm in cache
+cdef enum Purpose:              # a piece is used again for the same purpose only, so that its contents are still in cache
     A_TAPE, GRADIENTS, PARAMETERS, PACKED_WEIGHTS, SCRATCH
 
 PURPOSES = {"a tape": A_TAPE, "gradients": GRADIENTS, "gradients of parameters": PARAMETERS}
@@ -78,9 +78,9 @@ cdef struct Memory:
     Purpose purpose
 
 
-# What was given back, oldest first, and how many bytes of it there may be. Fresh pages cost more than the steps that
-# fill them (measured: 40 % of a training step at T 100, B 32, H 256), so a pass takes those of an earlier one. All layers
-# share them; the GIL guards them.
+# The pieces that were given back, oldest first, and how many bytes of them there may be. Taking new pages from the system
+# costs as much as computing on them (40 % of a training step at T 100, B 32, H 256), so a pass uses those of an earlier
+# one. All layers share them, and the GIL guards them.
 cdef Memory[MOST_KEPT] kept
 cdef int kept_count = 0
 cdef size_t kept_bytes = 0
@@ -88,13 +88,13 @@ cdef size_t kept_limit = 0 if SANITIZED else 1 << 29
 
 
 cdef Memory memory(size_t size, Purpose purpose) except *:
-    """At least `size` bytes, aligned for whole vectors, and a vector longer than asked for; contents undefined.
+    """At least `size` bytes with undefined contents, aligned for whole vectors and one vector longer than asked for.
 
-    From 2 MB on in huge pages where the system has them, which saves page faults and lookups.
+    From 2 MB on they are on huge pages where the system has them, which saves page faults and TLB misses.
     """
     cdef Memory m
     cdef void *p = NULL
-    cdef int i, best = -1           # the tightest, so that a loop of passes finds its own
+    cdef int i, best = -1           # the smallest that fits, so that each pass in a loop finds its own
     for i in range(kept_count - 1 if size >= SMALLEST_KEPT // 2 else -1, -1, -1):
         if (kept[i].purpose == purpose and size <= kept[i].size <= size + size // 4
                 and (best < 0 or kept[i].size < kept[best].size)):
@@ -106,13 +106,13 @@ cdef Memory memory(size_t size, Purpose purpose) except *:
     if posix_memalign(&p, HUGE_PAGE if size >= HUGE_PAGE else 64, size + 64):
         raise MemoryError(f"{size} bytes")
     if size >= HUGE_PAGE:
-        rnn_want_huge_pages(p, size)
+        rc_want_huge_pages(p, size)
     m.p, m.size, m.purpose = <char *>p, size, purpose
     return m
 
 
 cdef void give_back(Memory m) noexcept:
-    """Keep the piece for the next pass that fits into it, within the limit: the oldest pieces go first."""
+    """Keep the piece for a later pass, within the limit; the oldest pieces are freed for it."""
     global kept_count, kept_bytes
     if m.p == NULL or m.size < SMALLEST_KEPT or m.size > kept_limit:
         free(m.p)
@@ -132,39 +132,39 @@ cdef void forget(int i) noexcept:
 
 
 cdef void drop(size_t bytes, int pieces) noexcept:
-    """Free the oldest pieces until no more than so much is kept."""
+    """Free the oldest pieces until at most so many bytes and pieces are kept."""
     while kept_bytes > bytes or kept_count > pieces:
         free(kept[0].p)
         forget(0)
 
 
 def get_kept_bytes():
-    """Bytes that are kept for the next passes."""
+    """Bytes that are kept for later passes."""
     return kept_bytes
 
 
 def release_kept():
-    """Free all of them now."""
+    """Free all that are kept."""
     drop(0, 0)
 
 
 def get_kept_limit():
-    """How many of them there may be."""
+    """How many bytes may be kept."""
     return kept_limit
 
 
 def set_kept_limit(size_t limit):
-    """Keep at most so many bytes; what is above is freed now."""
+    """Keep at most so many bytes from now on; what is above the limit is freed at once."""
     global kept_limit
     kept_limit = limit
     drop(limit, MOST_KEPT)
 
 
 @cython.no_gc
-cdef class Block:
-    """Memory that arrays live on; they keep it alive, and it is given back when the last one is gone."""
+cdef class Allocation:
+    """The memory of one or several arrays, which keep it alive: it is given back when the last of them is deleted."""
     cdef Memory m
-    cdef readonly size_t nbytes         # asked for; the piece may be somewhat larger
+    cdef readonly size_t nbytes         # as asked for; the piece may be larger
 
     def __dealloc__(self):
         give_back(self.m)
@@ -174,32 +174,32 @@ cdef class Block:
 
 
 def carve(str purpose, dtype, tuple shapes):
-    """Arrays of these shapes (None: no array) on one block, each on its own cache lines, their contents undefined.
+    """Arrays of these shapes (None: no array) on one allocation, with undefined contents; no two share a cache line.
 
-    With four axes, the last two are a row of slots, and rows may lie apart: see `row_bytes`.
+    In an array with four axes the last two are the slots of a row, and there may be gaps between rows: see `row_bytes`.
     """
     cdef idx item = dtype.itemsize, row = 0
     cdef size_t size = 0, at = 0
     cdef list arrays = []
     cdef object shape, strides
-    cdef Block block = Block.__new__(Block)
+    cdef Allocation memory_of_all = Allocation.__new__(Allocation)
     for shape in shapes:
         if shape is not None:
             size += rounded(extent(shape, item, &row))
-    block.m, block.nbytes = memory(size, PURPOSES[purpose]), size
+    memory_of_all.m, memory_of_all.nbytes = memory(size, PURPOSES[purpose]), size
     for shape in shapes:
         if shape is None:
             arrays.append(None)
             continue
         size = extent(shape, item, &row)
         strides = (shape[1] * row, row, shape[3] * item, item) if row else None
-        arrays.append(ndarray(shape, dtype, block, at, strides))
+        arrays.append(ndarray(shape, dtype, memory_of_all, at, strides))
         at += rounded(size)
     return arrays
 
 
 cdef idx extent(tuple shape, idx item, idx *row) except -1:
-    """Bytes of an array, and of a row of slots, 0 without."""
+    """Bytes of an array; `row` becomes the bytes of a row of slots, or 0 where the array has fewer than four axes."""
     cdef idx size = item, n
     for n in shape:
         size *= n

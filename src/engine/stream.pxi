@@ -1,15 +1,15 @@
-# One step at a time, with buffers bound once: a call checks its arrays, runs one step, and returns.
+# One step at a time, with buffers bound once: a call checks its arrays, computes one step and returns.
 
 
 @cython.no_gc_clear
-cdef class Steps:
-    """The step loop's buffers, bound once: packed weights of every layer, and its state; no threads.
+cdef class StepLoop:
+    """Everything that one step of a stack of layers needs, prepared once: packed weights, buffers and states.
 
-    A stream gives h and c (layers, B, H), which live here from step to step. A cell has one layer and gives its
-    state at every step.
+    A stream passes its states h and c, (layers, B, H), which are updated in place. A cell has one layer and passes its
+    state at every step (`advance`). A step uses no threads.
     """
     cdef readonly list weights
-    cdef object h, c                # keep the state's memory alive
+    cdef object h, c                # they keep the memory of the states alive
     cdef Forward *jobs
     cdef readonly Py_ssize_t batch
     cdef Py_ssize_t layers, I, H
@@ -65,7 +65,7 @@ cdef class Steps:
         give_back(self.buffers)
 
     def run(self, x, out):
-        """One step from x (B, I) into out (B, H). False: the arrays are not C-contiguous ones of this type."""
+        """One step from x (B, I) into out (B, H). False: an array is not C-contiguous, or of another type or shape."""
         cdef Py_buffer bx, bo
         cdef Forward *top = &self.jobs[self.layers - 1]
         cdef char *own = top.out.p
@@ -87,7 +87,7 @@ cdef class Steps:
     def advance(self, x, h, c, h_out, c_out):
         """One step of a cell, from x (B, I) and the state h, c (None: zeros) into h_out, c_out (None: it has none).
 
-        With B 1 all may lack that axis. False: they are not C-contiguous ones of this type.
+        Where B is 1, all of them may lack that axis. False: one is not C-contiguous, or of another type or shape.
         """
         cdef Py_buffer[5] b
         cdef tuple arrays = (x, h, c, h_out, c_out)
@@ -113,7 +113,7 @@ cdef class Steps:
         return fits
 
     cdef bint bind(self, a, Py_buffer *b, Py_ssize_t width, int axes, bint writable) noexcept:
-        """Take a C-contiguous (B, width) array of this type; with 1 for `axes` (width,), where B is 1."""
+        """Take a C-contiguous array of this type, (B, width) or, where `axes` is 1 and B is 1, (width,)."""
         try:
             PyObject_GetBuffer(a, b, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
         except (BufferError, TypeError, ValueError):

@@ -4,16 +4,16 @@
 
 typedef struct {
     const char *name;
-    const rnn_kernels *f32, *f64;
+    const rc_kernels *f32, *f64;
 } isa_entry;
 
 #if defined(__x86_64__)
-extern const rnn_kernels rnn_kernels_32_base, rnn_kernels_64_base, rnn_kernels_32_v3, rnn_kernels_64_v3,
-    rnn_kernels_32_v4, rnn_kernels_64_v4;
+extern const rc_kernels rc_kernels_base_f32, rc_kernels_base_f64, rc_kernels_v3_f32, rc_kernels_v3_f64,
+    rc_kernels_v4_f32, rc_kernels_v4_f64;
 static const isa_entry isas[] = {      /* best first */
-    {"v4", &rnn_kernels_32_v4, &rnn_kernels_64_v4},
-    {"v3", &rnn_kernels_32_v3, &rnn_kernels_64_v3},
-    {"base", &rnn_kernels_32_base, &rnn_kernels_64_base},
+    {"v4", &rc_kernels_v4_f32, &rc_kernels_v4_f64},
+    {"v3", &rc_kernels_v3_f32, &rc_kernels_v3_f64},
+    {"base", &rc_kernels_base_f32, &rc_kernels_base_f64},
     {NULL, NULL, NULL}};
 
 static int cpu_has(const char *isa)
@@ -27,12 +27,12 @@ static int cpu_has(const char *isa)
     return 1;
 }
 #elif defined(__aarch64__)
-extern const rnn_kernels rnn_kernels_32_neon, rnn_kernels_64_neon;
-static const isa_entry isas[] = {{"neon", &rnn_kernels_32_neon, &rnn_kernels_64_neon}, {NULL, NULL, NULL}};
+extern const rc_kernels rc_kernels_neon_f32, rc_kernels_neon_f64;
+static const isa_entry isas[] = {{"neon", &rc_kernels_neon_f32, &rc_kernels_neon_f64}, {NULL, NULL, NULL}};
 static int cpu_has(const char *isa) { (void)isa; return 1; }
 #else
-extern const rnn_kernels rnn_kernels_32_base, rnn_kernels_64_base;
-static const isa_entry isas[] = {{"base", &rnn_kernels_32_base, &rnn_kernels_64_base}, {NULL, NULL, NULL}};
+extern const rc_kernels rc_kernels_base_f32, rc_kernels_base_f64;
+static const isa_entry isas[] = {{"base", &rc_kernels_base_f32, &rc_kernels_base_f64}, {NULL, NULL, NULL}};
 static int cpu_has(const char *isa) { (void)isa; return 1; }
 #endif
 
@@ -43,16 +43,16 @@ static const isa_entry *find(const char *isa)
     return NULL;
 }
 
-int rnn_isa_compiled(const char *isa) { return find(isa) != NULL; }
+int rc_isa_compiled(const char *isa) { return find(isa) != NULL; }
 
-const rnn_kernels *rnn_kernels_for(const char *isa, int bits)
+const rc_kernels *rc_kernels_for(const char *isa, int bits)
 {
     const isa_entry *e = find(isa);
     if (!e || !cpu_has(isa)) return NULL;
     return bits == 32 ? e->f32 : bits == 64 ? e->f64 : NULL;
 }
 
-const char *rnn_best_isa(void)
+const char *rc_best_isa(void)
 {
     const isa_entry *e = isas;
     while (e[1].name && !cpu_has(e->name)) e++;

@@ -1,127 +1,179 @@
-/* GRU (Cho 2014).  Slots: n r z hn, so that the input's product (n r z) and the state's (r z hn) each
- * meet neighbouring slots.
+/* GRU (Cho 2014).  Slots: n r z hn, so that the product with the input (n r z) and the one with the state (r z hn) each
+ * add to neighbouring slots.
  *
  *   r = sigmoid(a_r)   z = sigmoid(a_z)   n = tanh(a_n + ...)   h' = (1 - z) n + z h
  *
  * reset after the product (cuDNN's and torch's):  hn = W_hn h + b_hn,      n = tanh(a_n + r hn)
  * reset before it (the paper's):                  hn = W_hn (r h) + b_hn,  n = tanh(a_n + hn)
+ *
+ * Functions whose last argument is the constant `after` serve both; named functions for the table stand below.
  */
-#define GRU_SLOTS(base) *s_n = (base), *s_r = s_n + H, *s_z = s_r + H, *s_hn = s_z + H
+typedef struct {
+    real *n, *r, *z, *hn;               /* the slots */
+    const real *h_prev;
+    real *h, *h_out;
+} gru_row;
 
-/* r and z of all rows before the candidate, which would wait for them in one loop. */
-INLINE void FN(gru_gates)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
+INLINE gru_row gru_row_of(const rc_step *s, rc_idx row)
 {
-    const rnn_idx H = s->h_size;
-    EACH_ROW {
-        T *s_r = ROW(T, gates, s->ldgates) + H, *s_z = s_r + H;
-        if (ROW_IS_OFF) continue;
-        EACH_VECTOR {
-            STORE(s_r, FN(vsigmoid)(LOAD(s_r)));
-            STORE(s_z, FN(vsigmoid)(LOAD(s_z)));
-        }
+    const rc_idx H = s->h_size;
+    real *n = row_of(s->gates, row, s->ldgates);
+    return (gru_row){.n = n, .r = n + H, .z = n + 2 * H, .hn = n + 3 * H, .h_prev = const_row_of(s->prev, row, s->ldprev),
+                     .h = row_of(s->h, row, H), .h_out = row_of(s->h_out, row, s->ldout)};
+}
+
+INLINE void gru_squash(const gru_row *at, rc_idx u, rc_idx n)
+{
+    vstore_n(at->r + u, vsigmoid(vload_n(at->r + u, n)), n);
+    vstore_n(at->z + u, vsigmoid(vload_n(at->z + u, n)), n);
+}
+
+/* r and z, for all rows before any candidate: in one fused loop the candidate would wait for them. */
+INLINE void gru_gates(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
+    for (rc_idx row = row0; row < row1; row++) {
+        if (is_past_end(s, row)) continue;
+        const gru_row at = gru_row_of(s, row);
+        for (rc_idx u = unit0; u < whole; u += LANES) gru_squash(&at, u, LANES);
+        if (part) gru_squash(&at, whole, part);
     }
 }
 
-INLINE void FN(gru_candidate)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1, const int after)
+INLINE void gru_state(const rc_step *s, const gru_row *at, rc_idx u, rc_idx n, const int after)
 {
-    const rnn_idx H = s->h_size;
-    if (after) FN(gru_gates)(s, row0, row1, unit0, unit1);
-    EACH_ROW {
-        T GRU_SLOTS(ROW(T, gates, s->ldgates));
-        const T *h_prev = ROW(const T, prev, s->ldprev);
-        T *h = ROW(T, h, H), *h_out = ROW(T, h_out, s->ldout);
-        if (ROW_IS_OFF) {
-            FN(hold)(s, row, unit0, unit1, s_n, 4);
+    const vec z = vload_n(at->z + u, n), hn = vload_n(at->hn + u, n), a_n = vload_n(at->n + u, n);
+    const vec candidate = vtanh(after ? vfma(vload_n(at->r + u, n), hn, a_n) : a_n + hn);
+    const vec h_new = vfma(z, vload_n(at->h_prev + u, n) - candidate, candidate);
+    if (s->recorded) vstore_n(at->n + u, candidate, n);
+    vstore_n(at->h + u, h_new, n);
+    vstore_n(at->h_out + u, h_new, n);
+}
+
+INLINE void gru_candidate(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1, const int after)
+{
+    const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
+    for (rc_idx row = row0; row < row1; row++) {
+        const gru_row at = gru_row_of(s, row);
+        if (is_past_end(s, row)) {
+            hold(s, row, unit0, unit1, at.n, 4);
             continue;
         }
-        EACH_VECTOR {
-            const V z = LOAD(s_z), hn = LOAD(s_hn);
-            const V n = FN(vtanh)(after ? FN(vfma)(LOAD(s_r), hn, LOAD(s_n)) : LOAD(s_n) + hn);
-            const V h_new = FN(vfma)(z, LOAD(h_prev) - n, n);
-            if (s->keep) STORE(s_n, n);
-            STORE(h, h_new);
-            STORE(h_out, h_new);
-        }
+        for (rc_idx u = unit0; u < whole; u += LANES) gru_state(s, &at, u, LANES, after);
+        if (part) gru_state(s, &at, whole, part, after);
     }
+}
+
+typedef struct {
+    const real *n, *r, *z, *hn;         /* the slots */
+    const real *h_prev, *grad_out;
+    real *d_n, *d_r, *d_z, *d_hn;       /* gradients of the sums in the slots */
+    real *dh, *total_h;
+} gru_row_backward;
+
+INLINE gru_row_backward gru_row_backward_of(const rc_step *s, rc_idx row, rc_idx tape_row)
+{
+    const rc_idx H = s->h_size;
+    const real *n = const_row_of(s->gates, tape_row, s->ldgates);
+    real *d_n = row_of(s->delta, row, s->lddelta);
+    return (gru_row_backward){
+        .n = n, .r = n + H, .z = n + 2 * H, .hn = n + 3 * H, .h_prev = state_before(s, tape_row),
+        .grad_out = const_row_of(s->grad_out, row, s->ldgout), .d_n = d_n, .d_r = d_n + H, .d_z = d_n + 2 * H,
+        .d_hn = d_n + 3 * H, .dh = row_of(s->dh, row, H), .total_h = row_of(s->total_h, row, H)};
 }
 
 /*   dn = dh (1 - z)   da_n = dn (1 - n^2)   da_z = dh (h - n) z (1 - z)   straight to h: dh z
  *   after:   d_hn = da_n r   da_r = da_n hn r (1 - r)
  *   before:  d_hn = da_n     d(r h) = W_hn^T d_hn, then da_r = d(r h) h r (1 - r), and d(r h) r to h
  */
-INLINE void FN(gru_candidate_backward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1, const int after)
+INLINE void gru_gradients(const gru_row_backward *at, rc_idx u, rc_idx count, const int after)
 {
-    const rnn_idx H = s->h_size;
-    const V one = FN(vset)(1);
-    EACH_ROW {
-        const rnn_idx tape_row = row % s->tape_rows;
-        const T GRU_SLOTS(TAPE_ROW(gates, s->ldgates));
-        const T *h_prev = FN(state_before)(s, tape_row), *grad = ROW(const T, grad_out, s->ldgout);
-        T *dh = ROW(T, dh, H), *total_h = ROW(T, total_h, H);
-        T *d_n = ROW(T, delta, s->lddelta), *d_r = d_n + H, *d_z = d_r + H, *d_hn = d_z + H;
-        if (TAPE_ROW_IS_OFF) {
-            FN(hold_backward)(s, row, unit0, unit1, 4);
+    const vec one = vset(1);
+    const vec n = vload_n(at->n + u, count), r = vload_n(at->r + u, count);
+    const vec z = vload_n(at->z + u, count), hn = vload_n(at->hn + u, count);
+    const vec dh = total_gradient(at->dh, at->grad_out, u, count);
+    const vec da_n = dh * (one - z) * vfma(-n, n, one);
+    vstore_n(at->d_n + u, da_n, count);
+    vstore_n(at->d_hn + u, after ? da_n * r : da_n, count);
+    if (after) vstore_n(at->d_r + u, da_n * hn * (r * (one - r)), count);
+    vstore_n(at->d_z + u, dh * (vload_n(at->h_prev + u, count) - n) * (z * (one - z)), count);
+    if (at->total_h) vstore_n(at->total_h + u, dh, count);
+    vstore_n(at->dh + u, dh * z, count);
+}
+
+INLINE void gru_candidate_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1, const int after)
+{
+    const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
+    for (rc_idx row = row0; row < row1; row++) {
+        const rc_idx tape_row = row % s->tape_rows;
+        if (is_past_end(s, tape_row)) {
+            hold_backward(s, row, unit0, unit1, 4);
             continue;
         }
-        EACH_VECTOR {
-            const V n = LOAD(s_n), r = LOAD(s_r), z = LOAD(s_z), hn = LOAD(s_hn);
-            const V dh_t = grad ? LOAD(dh) + LOAD(grad) : LOAD(dh);
-            const V da_n = dh_t * (one - z) * FN(vfma)(-n, n, one);
-            STORE(d_n, da_n);
-            STORE(d_hn, after ? da_n * r : da_n);
-            if (after) STORE(d_r, da_n * hn * (r * (one - r)));
-            STORE(d_z, dh_t * (LOAD(h_prev) - n) * (z * (one - z)));
-            if (total_h) STORE(total_h, dh_t);
-            STORE(dh, dh_t * z);
-        }
+        const gru_row_backward at = gru_row_backward_of(s, row, tape_row);
+        for (rc_idx u = unit0; u < whole; u += LANES) gru_gradients(&at, u, LANES, after);
+        if (part) gru_gradients(&at, whole, part, after);
     }
 }
 
-static void FN(gru_after_forward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
+static void gru_after_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
 {
-    FN(gru_candidate)(s, row0, row1, unit0, unit1, 1);
-}
-static void FN(gru_after_backward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
-{
-    FN(gru_candidate_backward)(s, row0, row1, unit0, unit1, 1);
-}
-static void FN(gru_before_forward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
-{
-    FN(gru_candidate)(s, row0, row1, unit0, unit1, 0);
-}
-static void FN(gru_before_backward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
-{
-    FN(gru_candidate_backward)(s, row0, row1, unit0, unit1, 0);
+    gru_gates(s, row0, row1, unit0, unit1);
+    gru_candidate(s, row0, row1, unit0, unit1, 1);
 }
 
-/* Reset before, first stage: r, z and r h, which the second product reads. */
-static void FN(gru_reset_forward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
+static void gru_after_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
 {
-    const rnn_idx H = s->h_size;
-    FN(gru_gates)(s, row0, row1, unit0, unit1);
-    EACH_ROW {
-        const T *s_r = ROW(const T, gates, s->ldgates) + H, *h_prev = ROW(const T, prev, s->ldprev);
-        T *aux = ROW(T, aux, H);
-        EACH_VECTOR STORE(aux, LOAD(s_r) * LOAD(h_prev));
+    gru_candidate_backward(s, row0, row1, unit0, unit1, 1);
+}
+
+static void gru_before_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    gru_candidate(s, row0, row1, unit0, unit1, 0);
+}
+
+static void gru_before_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    gru_candidate_backward(s, row0, row1, unit0, unit1, 0);
+}
+
+/* Reset before the product, first stage: r, z and r h, which the second product reads. */
+INLINE void gru_reset_state(const real *r, const real *h_prev, real *aux, rc_idx u, rc_idx n)
+{
+    vstore_n(aux + u, vload_n(r + u, n) * vload_n(h_prev + u, n), n);
+}
+
+static void gru_reset_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
+    gru_gates(s, row0, row1, unit0, unit1);
+    for (rc_idx row = row0; row < row1; row++) {
+        const gru_row at = gru_row_of(s, row);
+        real *aux = row_of(s->aux, row, H);
+        for (rc_idx u = unit0; u < whole; u += LANES) gru_reset_state(at.r, at.h_prev, aux, u, LANES);
+        if (part) gru_reset_state(at.r, at.h_prev, aux, whole, part);
     }
 }
 
-static void FN(gru_reset_backward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
+INLINE void gru_reset_gradients(const gru_row_backward *at, const real *daux, real *aux_out, rc_idx u, rc_idx n)
 {
-    const rnn_idx H = s->h_size;
-    const V one = FN(vset)(1);
-    EACH_ROW {
-        const rnn_idx tape_row = row % s->tape_rows;
-        const T *s_r = TAPE_ROW(gates, s->ldgates) + H, *h_prev = FN(state_before)(s, tape_row);
-        const T *daux = ROW(const T, daux, H);
-        T *dh = ROW(T, dh, H), *d_r = ROW(T, delta, s->lddelta) + H, *aux_out = ROW(T, aux_out, H);
-        if (TAPE_ROW_IS_OFF) continue;          /* the candidate's stage has held the row */
-        EACH_VECTOR {
-            const V r = LOAD(s_r), hp = LOAD(h_prev), drh = LOAD(daux);
-            STORE(d_r, drh * hp * (r * (one - r)));
-            STORE(dh, FN(vfma)(drh, r, LOAD(dh)));
-            if (aux_out) STORE(aux_out, r * hp);
-        }
+    const vec one = vset(1);
+    const vec r = vload_n(at->r + u, n), h_prev = vload_n(at->h_prev + u, n), drh = vload_n(daux + u, n);
+    vstore_n(at->d_r + u, drh * h_prev * (r * (one - r)), n);
+    vstore_n(at->dh + u, vfma(drh, r, vload_n(at->dh + u, n)), n);
+    if (aux_out) vstore_n(aux_out + u, r * h_prev, n);
+}
+
+static void gru_reset_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
+    for (rc_idx row = row0; row < row1; row++) {
+        const rc_idx tape_row = row % s->tape_rows;
+        if (is_past_end(s, tape_row)) continue;         /* gru_before_backward, which runs first, has held the row */
+        const gru_row_backward at = gru_row_backward_of(s, row, tape_row);
+        const real *daux = const_row_of(s->daux, row, H);
+        real *aux_out = row_of(s->aux_out, row, H);
+        for (rc_idx u = unit0; u < whole; u += LANES) gru_reset_gradients(&at, daux, aux_out, u, LANES);
+        if (part) gru_reset_gradients(&at, daux, aux_out, whole, part);
     }
 }
-#undef GRU_SLOTS

@@ -1,163 +1,226 @@
 /* The interface between the engine (typed Cython) and the kernels (plain C).
  *
- * A kernel works on one step, for a range of rows and a range of hidden units, and knows nothing of
- * Python, of time or of threads.  The engine's loops call it through one table of function pointers
- * per instruction set and type.
+ * A kernel computes one time step, for a range of rows and a range of hidden units.  It knows nothing of Python, of
+ * time or of threads.  The engine's loops call it through one table of function pointers for each instruction set and
+ * type (`rc_kernels`).  docs/kernels.md tells how a kernel is built, tested and measured.
  *
- * Names: B rows, I inputs, H hidden units.  A `slot` is one row-long strip of H values that a cell
- * keeps for a step (a gate, or the recurrent part of the GRU's candidate).  Activations are dense:
- * row r of a step holds its slots one after the other, [slot][H].
+ * Sizes: B rows (sequences in the batch), I inputs, H hidden units.
+ *
+ * Glossary
+ *   lane     one value of a vector register; a vector has LANES of them (AVX2: 8 float32, 4 float64).
+ *   slot     H values that a cell keeps for each row of a step: a gate, or a sum that is needed again (the recurrent
+ *            part of the GRU's candidate).  A row of a step holds its slots one after the other: [slot][H].
+ *   stage    one recurrent product of a step and the equations that follow it.  Most cells have one; a GRU that
+ *            resets before the product has two, since the second product reads what the first one's gates made.
+ *   group    one of the matrices that a product multiplies in the same call: the gates of a stage.
+ *   panel    the part of a packed matrix that belongs to a few neighbouring units: one vector of units of each group
+ *            or, where there is one group, RC_PANEL_VECTORS vectors.
+ *   strip    the vectors of a panel that lie side by side in memory for each k.  All rows are multiplied with one
+ *            strip while it stays in L1.
+ *   tile     the accumulators that the inner loop holds in registers: a few rows times a few vectors.
+ *   k block  a range of the inner index k, so short that its part of a strip stays in L1.
+ *   sweep    all rows of a product over one strip (or over several panels at once) and one k block.
+ *   chunk    the time steps whose products with the input are computed in one call (src/engine).
+ *   part     the last vector of a row where H is not a multiple of LANES: only some of its lanes exist.
  */
-#ifndef RNN_KERNELS_H
-#define RNN_KERNELS_H
+#ifndef RC_KERNELS_H
+#define RC_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-typedef ptrdiff_t rnn_idx;
+typedef ptrdiff_t rc_idx;
 
-enum { RNN_MAX_SLOTS = 4, RNN_MAX_STAGES = 2, RNN_PLAIN = 4 };
+enum {
+    RC_MAX_SLOTS = 4,           /* of a cell, and groups of a product */
+    RC_MAX_STAGES = 2,          /* of a cell */
+    RC_PANEL_VECTORS = 4,       /* vectors in a panel of a matrix with one group */
+    RC_L1_BYTES = 16384,        /* data that should stay in L1 while it is used again: half of the smallest L1 in use */
+    RC_MAX_THREADS = 256,
+};
 
-/* A matrix packed for `product`: [panel][k][vector][lane], zeros beyond n.
- * groups > 1: a panel holds one vector of units of each group (the gates of a strip of units).
- * groups == 1: a panel holds RNN_PLAIN vectors of neighbouring units, the last panel what is left. */
+/* A matrix packed for `product`: [panel][k][vector][lane], with zeros beyond n.
+ * groups > 1: a panel holds one vector of units of each group (the gates of the same units).
+ * groups == 1: a panel holds RC_PANEL_VECTORS vectors of neighbouring units; the last panel holds what is left. */
 typedef struct {
     void *w;
-    rnn_idx n;      /* units of a group */
-    rnn_idx k;      /* inner size */
+    rc_idx n;                   /* units of a group */
+    rc_idx k;                   /* inner size */
     int groups;
-} rnn_pack;
+} rc_pack;
 
-/* What `product` works out before it multiplies, kept for the next step of the same product (RNN H 32, B 1: 1.18x
- * forward).  Set `count` to 0 to begin; of the product only A and C may change after that. */
-enum { RNN_PASSES = 16, RNN_PASS_BYTES = 256 };
+/* The sweeps that `product` works out before it multiplies, kept so that the next step with the same product need not
+ * work them out again (RNN H 32, B 1: 1.18x forward).  Set `count` to 0 to begin.  Between two calls that share
+ * this struct, nothing of the product may change but A and C. */
+enum { RC_MAX_SWEEPS = 16, RC_SWEEP_BYTES = 256 };
 typedef struct {
-    rnn_idx row0, row1, unit0, unit1;       /* the call it is for */
-    int count;                              /* 0: none yet, or too many */
-    _Alignas(16) char passes[RNN_PASSES * RNN_PASS_BYTES];
-} rnn_kept;
+    rc_idx row0, row1, unit0, unit1;        /* the ranges that the sweeps were made for */
+    int count;                              /* 0: none yet, or more than there is room for */
+    _Alignas(16) char sweeps[RC_MAX_SWEEPS * RC_SWEEP_BYTES];
+} rc_prepared;
 
-/* C[r, g, u] = start + sum_k A[r, k] W[g, u, k], k ascending, one accumulator an element; start is what C holds
- * for the first `adds` groups, and a bias for the others. */
+/* C[r, g, u] = start + sum_k A[r, k] W[g, u, k], with k ascending and one accumulator for each element.  `start` is
+ * what C holds for the first `adds` groups, and a bias for the others. */
 typedef struct {
-    const rnn_pack *pack;
+    const rc_pack *pack;
     const void *a;                          /* A, row stride lda, k contiguous */
-    rnn_idx lda;
+    rc_idx lda;
     void *c;                                /* C, row stride ldc, group stride gc */
-    rnn_idx ldc, gc;
+    rc_idx ldc, gc;
     int adds;
-    const void *bias[RNN_MAX_SLOTS];        /* per group, n values; NULL: zero */
-    rnn_idx steps, step_a, step_c;          /* the same rows so many times, A and C that far further on */
-    int downward;                           /* last panel first: what the call before left in cache comes first */
-    rnn_kept *kept;                         /* one for each value of `downward`; NULL: none */
-} rnn_product;
+    const void *bias[RC_MAX_SLOTS];         /* n values for each group; NULL: zero */
+    rc_idx steps, step_a, step_c;           /* repeat for this many steps, A and C this much further on each time */
+    int downward;                           /* take the last panel first: the call before has left it in cache */
+    rc_prepared *prepared;                  /* one for each value of `downward`; NULL: prepare at every call */
+} rc_product;
 
-/* C[m, n] += sum_q D[q, m] A[q, n], q in the order of the rows: the weight gradient, for the two matrices (of the
- * input and of the state) that a slot's gradients D meet. */
+/* The weight gradient C[m, n] += sum_q D[q, m] A[q, n], with q in the order of the rows, for the two matrices (of the
+ * input and of the state) that multiply the gradients D of a slot. */
 typedef struct {
     const void *d;                          /* row stride ldd, may be negative */
-    rnn_idx ldd;
-    const rnn_pack *pack[2];                /* A by `pack_rows`: n units, k rows, the same k; NULL: none */
+    rc_idx ldd;
+    const rc_pack *pack[2];                 /* A from `pack_rows`: n units, k rows, the same k; NULL: none */
     void *c[2];
-    rnn_idx ldc[2];
-    int fresh;                              /* C = instead of C += */
-} rnn_outer;
+    rc_idx ldc[2];
+    int overwrite;                          /* C = instead of C += */
+} rc_outer;
 
-/* One step of one layer and direction.  Forward reads pre-activations in `gates` and leaves the
- * values there; backward reads values and writes gradients of the pre-activations into `delta`. */
+/* One step of one layer and direction.  Forward reads pre-activations from `gates` and leaves the gates' values
+ * there; backward reads the values and writes the gradients of the pre-activations into `delta`.  Strides are in
+ * elements. */
 typedef struct {
-    rnn_idx h_size;
-    rnn_idx tape_rows;          /* B: row r (of K*B) reads the tape's row r % B */
-    const rnn_idx *lengths;     /* NULL: every row is on */
-    rnn_idx t;                  /* a row is off when t >= lengths[row] */
-    int reverse;                /* reverse: a row's first step is t == lengths[row] - 1 */
-    int keep;                   /* forward: a recorded pass, whose slots and c are read again */
+    rc_idx h_size;
+    rc_idx tape_rows;           /* B: row r of the K*B rows of backward reads row r % B of the tape */
+    const rc_idx *lengths;      /* NULL: every row has all steps */
+    rc_idx t;                   /* a row is past its end when t >= lengths[row] */
+    int reverse;                /* a reversed row begins at its own end: its first step is t == lengths[row] - 1 */
+    int recorded;               /* forward: the slots and c are read again, by backward or by the tape */
 
     void *gates;                /* [B][slots][H] */
-    rnn_idx ldgates;
+    rc_idx ldgates;
     const void *prev;           /* state before the step, per row: h (forward, RNN, GRU) or c (LSTM backward) */
     const void *first;          /* backward: the initial state, for a row whose first step this is */
-    rnn_idx ldprev;
+    rc_idx ldprev;
     const void *state;          /* backward: the tape's c (LSTM) or h (RNN) after the step */
-    rnn_idx ldstate;
+    rc_idx ldstate;
 
     void *h;                    /* forward: carried h after the step, row stride H */
     void *c;                    /* forward: carried c, in and out, row stride H */
-    void *h_out;                /* forward: outputs (0 for a row that is off), row stride ldout */
-    rnn_idx ldout;
-    void *c_out;                /* forward: the tape's c, row stride H; NULL: not kept */
-    void *aux;                  /* reset before the product: r*h (forward), row stride H */
+    void *h_out;                /* forward: outputs (0 for a row past its end), row stride ldout */
+    rc_idx ldout;
+    void *c_out;                /* forward: the tape's c, row stride H; NULL: not recorded */
+    void *aux;                  /* two stages, forward: r*h, which the second product reads, row stride H */
 
     const void *grad_out;       /* backward: gradient on h from above, row stride ldgout; NULL: none */
-    rnn_idx ldgout;
+    rc_idx ldgout;
     void *dh, *dc;              /* backward: carried gradients, in and out, row stride H */
-    void *delta;                /* backward: gradients of the slots, row stride slots*H */
-    rnn_idx lddelta;
-    void *total_h, *total_c;    /* backward: dL/dh_t and dL/dc_t, row stride H; NULL: not kept */
-    void *daux;                 /* reset before the product: gradient of r*h, row stride H */
-    void *aux_out;              /* reset before the product: r*h again, for the weight gradient; NULL */
-} rnn_step;
+    void *delta;                /* backward: gradients of the slots, row stride lddelta */
+    rc_idx lddelta;
+    void *total_h, *total_c;    /* backward: dL/dh_t and dL/dc_t, row stride H; NULL: not wanted */
+    void *daux;                 /* two stages, backward: gradient of r*h, row stride H */
+    void *aux_out;              /* two stages, backward: r*h again, for the weight gradient; NULL: not wanted */
+} rc_step;
 
-typedef void (*rnn_step_fn)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1);
+typedef void (*rc_step_fn)(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
 
-/* One recurrent product of a step and the equations that follow it. */
 typedef struct {
     int slot, groups;           /* the slots that the product adds to */
-    int from_aux;               /* its input: 0 the carried h, 1 `aux` */
-    rnn_step_fn forward, backward;
-} rnn_stage;
+    int from_aux;               /* what the product reads: 0 the carried h, 1 `aux` */
+    rc_step_fn forward, backward;
+} rc_stage;
 
-/* A cell type: one row of the table. */
+/* A type of cell: one row of the table in table.h. */
 typedef struct {
     const char *name;
-    int gates;                  /* blocks of H rows in a weight matrix, torch's order */
-    int slots;                  /* strips a step keeps */
-    int keep;                   /* 1: the slots are on the tape (0: only h is needed again) */
+    int gates;                  /* blocks of H rows in a weight matrix, in torch's order */
+    int slots;
+    int slots_on_tape;          /* 1: backward reads the slots; 0: it needs only h */
     int states;                 /* 1: h; 2: h and c */
-    int x_slot;                 /* input product adds to slots x_slot .. x_slot + gates */
-    int x_order[RNN_MAX_SLOTS]; /* block of weight_ih for each of these slots */
-    int h_order[RNN_MAX_SLOTS]; /* block of weight_hh for each slot of the stages, in order */
+    int x_slot;                 /* the product with the input adds to slots x_slot .. x_slot + gates */
+    int x_order[RC_MAX_SLOTS];  /* block of weight_ih for each of these slots */
+    int h_order[RC_MAX_SLOTS];  /* block of weight_hh for each slot of the stages, in order */
     int stages;
-    rnn_stage stage[RNN_MAX_STAGES];
-} rnn_cell;
+    rc_stage stage[RC_MAX_STAGES];
+} rc_cell;
+
+/* The kernels of hidden Markov models: one time step of all n states, in float64.
+ *
+ * n is the number of states padded to a multiple of RC_STATE_VECTOR.  Padded states have probability 0 (log -inf), so
+ * that no loop needs a part.  Sums over states run in an order that does not depend on the instruction set. */
+enum { RC_STATE_VECTOR = 4 };
+typedef struct {
+    /* next = scale * (u . trans) * b; returns the sum of next */
+    double (*forward)(const double *u, double scale, const double *trans, const double *b, rc_idx n, double *next);
+    /* beta = w . trans_t; alpha = u * scale; gamma = alpha * beta; w_before = b * beta * scale.
+     * alpha is written over u; w_before may be b itself. */
+    void (*backward)(const double *w, const double *trans_t, const double *b, double scale, rc_idx n, double *u,
+                     double *gamma, double *w_before);
+    /* next = max_i(v_i + log_trans[i, :]) + log_b */
+    void (*viterbi)(const double *v, const double *log_trans, const double *log_b, rc_idx n, double *next);
+    /* sums[k, :] += sum_t x[t, k] y[t, :], t ascending; x is (steps, p) with row stride ldx, y and sums are n wide */
+    void (*outer)(rc_idx steps, const double *x, rc_idx ldx, rc_idx p, const double *y, rc_idx n, double *sums);
+    /* Moments about each state's mean, with d = x - mean_j and g = gamma[j]: sums (rows, n) += g, then g d_f for
+     * every feature f, then for every f g d_f^2, or (full) g d_f d_e for e <= f. */
+    void (*moments)(const double *x, const double *mean, const double *gamma, rc_idx features, int full, rc_idx n,
+                    double *sums);
+    /* density[j] = constant[j] - |W_j (x - mean_j)|^2 / 2.  mean is (features, n); `whiten` has for every feature f
+     * its row of W: elements (0 .. f), or only (f, f) unless full. */
+    void (*gaussian)(const double *x, const double *mean, const double *whiten, const double *constant,
+                     rc_idx features, int full, rc_idx n, double *density);
+    /* x -= max(x); returns that maximum.  A row of nothing but -inf stays as it is, and 0 is returned. */
+    double (*subtract_max)(double *x, rc_idx n);
+    /* x = exp(x) for x <= 0; 0 below -708 */
+    void (*exp)(double *x, rc_idx n);
+} rc_hidden_markov;
 
 typedef struct {
     const char *isa;
     int bits, lanes;
-    rnn_idx tile_rows;          /* rows a register tile holds at most */
-    rnn_idx (*pack_size)(rnn_idx n, rnn_idx k, int groups);     /* elements */
-    /* from a matrix by units: element (g, u, k) is src[g][u*ld + k].  Here and in `product` unit0 and unit1 (or it is n)
-     * are where a panel begins: multiples of `lanes`, of RNN_PLAIN * lanes where there is one group */
-    void (*pack)(const rnn_pack *p, const void *const *src, rnn_idx ld, rnn_idx unit0, rnn_idx unit1);
-    /* a plain pack by k: its rows k0 .. k0+rows are rows of `src`, row stride ld (may be negative) */
-    void (*pack_rows)(const rnn_pack *p, rnn_idx k0, rnn_idx rows, const void *src, rnn_idx ld);
-    void (*product)(const rnn_product *p, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1);
-    void (*outer)(const rnn_outer *p, rnn_idx m0, rnn_idx m1);
-    void (*column_sums)(void *sum, const void *d, rnn_idx ldd, rnn_idx rows, rnn_idx m0, rnn_idx m1);
-    /* out = f(x), n values; f: 0 sigmoid, 1 tanh (for the accuracy tests) */
-    void (*activation)(int f, const void *x, void *out, rnn_idx n);
-    const rnn_cell *cells;      /* ends with a NULL name */
-} rnn_kernels;
+    rc_idx tile_rows;           /* most rows of a register tile */
+    rc_idx (*pack_size)(rc_idx n, rc_idx k, int groups);        /* in elements */
+    /* Pack a matrix stored by units: element (g, u, k) is src[g][u*ld + k].  Here and in `product`, unit0 and unit1
+     * must be where a panel begins (multiples of `lanes`, or of RC_PANEL_VECTORS * lanes for one group), or n. */
+    void (*pack)(const rc_pack *p, const void *const *src, rc_idx ld, rc_idx unit0, rc_idx unit1);
+    /* Pack a matrix stored by k, one group: its rows k0 .. k0+rows are rows of `src`; ld may be negative. */
+    void (*pack_rows)(const rc_pack *p, rc_idx k0, rc_idx rows, const void *src, rc_idx ld);
+    void (*product)(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
+    void (*outer)(const rc_outer *p, rc_idx m0, rc_idx m1);
+    /* sum[m] += sum_q d[q, m], q ascending */
+    void (*column_sums)(void *sum, const void *d, rc_idx ldd, rc_idx rows, rc_idx m0, rc_idx m1);
+    /* out = curve(x), n values, for the tests of accuracy */
+    void (*sigmoid)(const void *x, void *out, rc_idx n);
+    void (*tanh)(const void *x, void *out, rc_idx n);
+    const rc_cell *cells;       /* ends with a NULL name */
+    const rc_hidden_markov *hidden_markov;      /* NULL for float32 */
+} rc_kernels;
 
 /* dispatch.c */
-const rnn_kernels *rnn_kernels_for(const char *isa, int bits);  /* NULL: not compiled in, or not on this CPU */
-const char *rnn_best_isa(void);
-int rnn_isa_compiled(const char *isa);
+const rc_kernels *rc_kernels_for(const char *isa, int bits);    /* NULL: not compiled in, or not on this CPU */
+const char *rc_best_isa(void);
+int rc_isa_compiled(const char *isa);
 
 /* pool.c */
-typedef void (*rnn_pool_fn)(void *context, int thread, int threads);
+typedef void (*rc_pool_fn)(void *context, int thread, int threads);
 typedef struct {
     _Alignas(64) int count;
     _Alignas(64) int phase;
-    int late;                   /* times that a thread waited far longer than it had worked */
-    int solo;                   /* the call goes on with thread 0 alone */
+    int late;                   /* how often a thread waited far longer than it had worked */
+    int solo;                   /* thread 0 finishes the call alone */
     long long opened;           /* ns: when the barrier last opened */
-} rnn_barrier;
-void rnn_pool_run(rnn_pool_fn f, void *context, int threads);
-long long rnn_now(void);        /* ns of a clock that only goes on */
+} rc_barrier;
+void rc_pool_run(rc_pool_fn f, void *context, int threads);
+long long rc_now(void);         /* ns, of a clock that never goes back */
 int rnncore_get_num_threads(void);
 void rnncore_set_num_threads(int n);
-/* `may_shrink`: a place where thread 0 could go on alone. Returns whether it does from here on. */
-int rnn_barrier_wait(rnn_barrier *b, int threads, int may_shrink);
+/* `may_shrink`: thread 0 could go on alone from here.  Returns whether it does. */
+int rc_barrier_wait(rc_barrier *b, int threads, int may_shrink);
+
+/* What the second compiled module (src/engine/_hidden_markov.pyx) uses of the first: handed over in a capsule, so that
+ * there is one pool of threads and one copy of the kernels. */
+typedef struct {
+    const rc_hidden_markov *hidden_markov;
+    void (*pool_run)(rc_pool_fn f, void *context, int threads);
+    long long (*now)(void);
+} rc_shared;
 
 #endif

@@ -4,52 +4,90 @@
  *   c' = f c + i g
  *   h' = o tanh(c')
  */
-#define LSTM_SLOTS(base) *s_i = (base), *s_f = s_i + H, *s_g = s_f + H, *s_o = s_g + H
+typedef struct {
+    real *i, *f, *g, *o;                /* the slots */
+    real *c, *h, *h_out, *c_out;
+} lstm_row;
 
-/* Gates first and states after, each over all rows: a state waits for three gates, and in one loop that wait
- * is a fifth of the time (Zen 3, 128 units: 119 cycles a vector instead of 99).  Not so the part of a vector that is left:
- * a masked load soon after a masked store waits until that is in L1 (Zen 5, 100 steps of 4 rows, two loops and one:
- * 40 and 15 us with 8 units, 44 and 35 us with 20). */
-static void FN(lstm_forward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
+INLINE lstm_row lstm_row_of(const rc_step *s, rc_idx row)
 {
-    const rnn_idx H = s->h_size;
-    EACH_ROW {
-        T LSTM_SLOTS(ROW(T, gates, s->ldgates));
-        if (ROW_IS_OFF) continue;
-        EACH_VECTOR {
-            if (part) break;
-            STORE(s_i, FN(vsigmoid)(LOAD(s_i)));
-            STORE(s_f, FN(vsigmoid)(LOAD(s_f)));
-            STORE(s_g, FN(vtanh)(LOAD(s_g)));
-            STORE(s_o, FN(vsigmoid)(LOAD(s_o)));
+    const rc_idx H = s->h_size;
+    real *i = row_of(s->gates, row, s->ldgates);
+    return (lstm_row){.i = i, .f = i + H, .g = i + 2 * H, .o = i + 3 * H,
+                      .c = row_of(s->c, row, H), .h = row_of(s->h, row, H),
+                      .h_out = row_of(s->h_out, row, s->ldout), .c_out = row_of(s->c_out, row, H)};
+}
+
+/* The gates of a whole vector of units. */
+INLINE void lstm_gates(const lstm_row *at, rc_idx u)
+{
+    vstore(at->i + u, vsigmoid(vload(at->i + u)));
+    vstore(at->f + u, vsigmoid(vload(at->f + u)));
+    vstore(at->g + u, vtanh(vload(at->g + u)));
+    vstore(at->o + u, vsigmoid(vload(at->o + u)));
+}
+
+/* c' and h' of n units.  With `squash` the slots still hold the pre-activations. */
+INLINE void lstm_state(const rc_step *s, const lstm_row *at, rc_idx u, rc_idx n, const int squash)
+{
+    vec i = vload_n(at->i + u, n), f = vload_n(at->f + u, n), g = vload_n(at->g + u, n), o = vload_n(at->o + u, n);
+    if (squash) {
+        i = vsigmoid(i), f = vsigmoid(f), g = vtanh(g), o = vsigmoid(o);
+        if (s->recorded) {
+            vstore_n(at->i + u, i, n);
+            vstore_n(at->f + u, f, n);
+            vstore_n(at->g + u, g, n);
+            vstore_n(at->o + u, o, n);
         }
     }
-    EACH_ROW {
-        T LSTM_SLOTS(ROW(T, gates, s->ldgates));
-        T *c = ROW(T, c, H), *h = ROW(T, h, H), *h_out = ROW(T, h_out, s->ldout), *c_out = ROW(T, c_out, H);
-        if (ROW_IS_OFF) {
-            FN(hold)(s, row, unit0, unit1, s_i, 4);
+    const vec c_new = vfma(f, vload_n(at->c + u, n), i * g);
+    const vec h_new = o * vtanh(c_new);
+    vstore_n(at->c + u, c_new, n);
+    vstore_n(at->h + u, h_new, n);
+    vstore_n(at->h_out + u, h_new, n);
+    if (s->recorded) vstore_n(at->c_out + u, c_new, n);
+}
+
+/* Two loops over the rows, gates first: c' depends on three gates, so in one fused loop it would wait for them, a fifth
+ * of the time (Zen 3, 128 units: 119 cycles a vector instead of 99).  The part of a vector is different: a masked load
+ * soon after a masked store has to wait until the store has reached L1, so the part's gates and states are computed
+ * together (Zen 5, 100 steps of 4 rows, in two loops and in one: 40 and 15 us with 8 units, 44 and 35 us with 20). */
+static void lstm_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
+    for (rc_idx row = row0; row < row1; row++) {
+        if (is_past_end(s, row)) continue;
+        const lstm_row at = lstm_row_of(s, row);
+        for (rc_idx u = unit0; u < whole; u += LANES) lstm_gates(&at, u);
+    }
+    for (rc_idx row = row0; row < row1; row++) {
+        const lstm_row at = lstm_row_of(s, row);
+        if (is_past_end(s, row)) {
+            hold(s, row, unit0, unit1, at.i, 4);
             continue;
         }
-        EACH_VECTOR {
-            V i = LOAD(s_i), f = LOAD(s_f), g = LOAD(s_g), o = LOAD(s_o);
-            if (part) {
-                i = FN(vsigmoid)(i), f = FN(vsigmoid)(f), g = FN(vtanh)(g), o = FN(vsigmoid)(o);
-                if (s->keep) {
-                    STORE(s_i, i);
-                    STORE(s_f, f);
-                    STORE(s_g, g);
-                    STORE(s_o, o);
-                }
-            }
-            const V c_new = FN(vfma)(f, LOAD(c), i * g);
-            const V h_new = o * FN(vtanh)(c_new);
-            STORE(c, c_new);
-            STORE(h, h_new);
-            STORE(h_out, h_new);
-            if (s->keep) STORE(c_out, c_new);
-        }
+        for (rc_idx u = unit0; u < whole; u += LANES) lstm_state(s, &at, u, LANES, 0);
+        if (part) lstm_state(s, &at, whole, part, 1);
     }
+}
+
+typedef struct {
+    const real *i, *f, *g, *o;          /* the slots */
+    const real *c_new, *c_prev, *grad_out;
+    real *d_i, *d_f, *d_g, *d_o;        /* gradients of their pre-activations */
+    real *dh, *dc, *total_h, *total_c;
+} lstm_row_backward;
+
+INLINE lstm_row_backward lstm_row_backward_of(const rc_step *s, rc_idx row, rc_idx tape_row)
+{
+    const rc_idx H = s->h_size;
+    const real *i = const_row_of(s->gates, tape_row, s->ldgates);
+    real *d_i = row_of(s->delta, row, s->lddelta);
+    return (lstm_row_backward){
+        .i = i, .f = i + H, .g = i + 2 * H, .o = i + 3 * H, .c_new = const_row_of(s->state, tape_row, s->ldstate),
+        .c_prev = state_before(s, tape_row), .grad_out = const_row_of(s->grad_out, row, s->ldgout),
+        .d_i = d_i, .d_f = d_i + H, .d_g = d_i + 2 * H, .d_o = d_i + 3 * H, .dh = row_of(s->dh, row, H),
+        .dc = row_of(s->dc, row, H), .total_h = row_of(s->total_h, row, H), .total_c = row_of(s->total_c, row, H)};
 }
 
 /*   dh = dL/dh'   dc = dL/dc' + dh o (1 - tanh(c')^2)
@@ -57,37 +95,36 @@ static void FN(lstm_forward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_
  *   da_i = dc g i (1 - i)   da_f = dc c f (1 - f)   da_g = dc i (1 - g^2)
  *   to the step before: dc f, and W^T da by the product that follows
  */
-static void FN(lstm_backward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1)
+INLINE void lstm_gradients(const lstm_row_backward *at, rc_idx u, rc_idx n)
 {
-    const rnn_idx H = s->h_size;
-    const V one = FN(vset)(1);
-    EACH_ROW {
-        const rnn_idx tape_row = row % s->tape_rows;
-        const T LSTM_SLOTS(TAPE_ROW(gates, s->ldgates));
-        const T *c_new = TAPE_ROW(state, s->ldstate), *c_prev = FN(state_before)(s, tape_row);
-        const T *grad = ROW(const T, grad_out, s->ldgout);
-        T *dh = ROW(T, dh, H), *dc = ROW(T, dc, H), *total_h = ROW(T, total_h, H), *total_c = ROW(T, total_c, H);
-        T *d_i = ROW(T, delta, s->lddelta), *d_f = d_i + H, *d_g = d_f + H, *d_o = d_g + H;
-        if (TAPE_ROW_IS_OFF) {
-            FN(hold_backward)(s, row, unit0, unit1, 4);
+    const vec one = vset(1);
+    const vec i = vload_n(at->i + u, n), f = vload_n(at->f + u, n), g = vload_n(at->g + u, n), o = vload_n(at->o + u, n);
+    const vec tanh_c = vtanh(vload_n(at->c_new + u, n));
+    const vec dh = total_gradient(at->dh, at->grad_out, u, n);
+    const vec dc = vfma(dh * o, vfma(-tanh_c, tanh_c, one), vload_n(at->dc + u, n));
+    vstore_n(at->d_i + u, dc * g * (i * (one - i)), n);
+    vstore_n(at->d_f + u, dc * vload_n(at->c_prev + u, n) * (f * (one - f)), n);
+    vstore_n(at->d_g + u, dc * i * vfma(-g, g, one), n);
+    vstore_n(at->d_o + u, dh * tanh_c * (o * (one - o)), n);
+    if (at->total_h) {
+        vstore_n(at->total_h + u, dh, n);
+        vstore_n(at->total_c + u, dc, n);
+    }
+    vstore_n(at->dc + u, dc * f, n);
+    vstore_n(at->dh + u, (vec){0}, n);
+}
+
+static void lstm_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
+    for (rc_idx row = row0; row < row1; row++) {
+        const rc_idx tape_row = row % s->tape_rows;
+        if (is_past_end(s, tape_row)) {
+            hold_backward(s, row, unit0, unit1, 4);
             continue;
         }
-        EACH_VECTOR {
-            const V i = LOAD(s_i), f = LOAD(s_f), g = LOAD(s_g), o = LOAD(s_o);
-            const V th = FN(vtanh)(LOAD(c_new));
-            const V dh_t = grad ? LOAD(dh) + LOAD(grad) : LOAD(dh);
-            const V dc_t = FN(vfma)(dh_t * o, FN(vfma)(-th, th, one), LOAD(dc));
-            STORE(d_i, dc_t * g * (i * (one - i)));
-            STORE(d_f, dc_t * LOAD(c_prev) * (f * (one - f)));
-            STORE(d_g, dc_t * i * FN(vfma)(-g, g, one));
-            STORE(d_o, dh_t * th * (o * (one - o)));
-            if (total_h) {
-                STORE(total_h, dh_t);
-                STORE(total_c, dc_t);
-            }
-            STORE(dc, dc_t * f);
-            STORE(dh, (V){0});
-        }
+        const lstm_row_backward at = lstm_row_backward_of(s, row, tape_row);
+        for (rc_idx u = unit0; u < whole; u += LANES) lstm_gradients(&at, u, LANES);
+        if (part) lstm_gradients(&at, whole, part);
     }
 }
-#undef LSTM_SLOTS

@@ -5,7 +5,7 @@
  * spin on after a region (about 1 ms and more) and hang in a forked child that uses them again: here a
  * child starts with no workers and makes its own when it needs them.
  *
- * Contract: `rnn_pool_run` may be called from any thread.  While another call has the pool, or where a
+ * Contract: `rc_pool_run` may be called from any thread.  While another call has the pool, or where a
  * worker can't be made, f runs on the caller alone; f must give the same bits on any number of threads. */
 #if defined(__linux__)
 #define _GNU_SOURCE             /* CPU sets */
@@ -25,7 +25,7 @@
 #else
 #define RELAX() ((void)0)
 #endif
-enum { MAX_WORKERS = 255, SPINS = 1000 };
+enum { MAX_WORKERS = RC_MAX_THREADS - 1, SPINS = 1000 };
 
 typedef struct {
     pthread_mutex_t lock;
@@ -43,14 +43,14 @@ static atomic_int num_threads = 1;
 EXPORT int rnncore_get_num_threads(void) { return atomic_load(&num_threads); }
 EXPORT void rnncore_set_num_threads(int n)
 {
-    atomic_store(&num_threads, n < 1 ? 1 : n > MAX_WORKERS + 1 ? MAX_WORKERS + 1 : n);
+    atomic_store(&num_threads, n < 1 ? 1 : n > RC_MAX_THREADS ? RC_MAX_THREADS : n);
 }
 
 static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
 static worker_t *workers[MAX_WORKERS];
 static int worker_count;
 static struct {
-    rnn_pool_fn f;
+    rc_pool_fn f;
     void *context;
     int threads;
     atomic_int running;
@@ -138,7 +138,7 @@ static void place(int helpers)
 #endif
 }
 
-void rnn_pool_run(rnn_pool_fn f, void *context, int threads)
+void rc_pool_run(rc_pool_fn f, void *context, int threads)
 {
     if (threads <= 1 || pthread_mutex_trylock(&busy)) {
         f(context, 0, 1);
@@ -161,7 +161,7 @@ void rnn_pool_run(rnn_pool_fn f, void *context, int threads)
     pthread_mutex_unlock(&busy);
 }
 
-long long rnn_now(void)
+long long rc_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -173,7 +173,7 @@ long long rnn_now(void)
  * on one: after LATE_LIMIT waits of over 0.03 ms that took most of the step, thread 0 finishes it. */
 enum { LATE_LIMIT = 2, LATE_NS = 30000 };
 
-int rnn_barrier_wait(rnn_barrier *b, int threads, int may_shrink)
+int rc_barrier_wait(rc_barrier *b, int threads, int may_shrink)
 {
     if (threads <= 1) return 0;
     const int phase = __atomic_load_n(&b->phase, __ATOMIC_RELAXED);
@@ -181,16 +181,16 @@ int rnn_barrier_wait(rnn_barrier *b, int threads, int may_shrink)
     if (__atomic_add_fetch(&b->count, 1, __ATOMIC_ACQ_REL) == threads) {
         b->count = 0;
         if (may_shrink && __atomic_load_n(&b->late, __ATOMIC_RELAXED) >= LATE_LIMIT) b->solo = 1;
-        b->opened = rnn_now();
+        b->opened = rc_now();
         __atomic_store_n(&b->phase, phase + 1, __ATOMIC_RELEASE);
     } else {
         long long arrived = 0;
         for (int spins = 0; __atomic_load_n(&b->phase, __ATOMIC_ACQUIRE) == phase;) {
             spin(&spins);
-            if (spins == 64) arrived = rnn_now();
+            if (spins == 64) arrived = rc_now();
         }
         if (arrived && opened) {
-            const long long waited = rnn_now() - arrived;
+            const long long waited = rc_now() - arrived;
             if (waited > LATE_NS && waited > arrived - opened) __atomic_add_fetch(&b->late, 1, __ATOMIC_RELAXED);
         }
     }

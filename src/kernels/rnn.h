@@ -1,61 +1,91 @@
 /* The simple recurrent net (Elman 1990): h' = phi(W x + U h + b), phi in tanh, relu, sigmoid.
- * One slot, the pre-activation; backward needs h' alone, so nothing but h is on the tape. */
-enum { FN(PHI_TANH), FN(PHI_RELU), FN(PHI_SIGMOID) };
+ * One slot, the pre-activation.  Backward needs only h', so nothing but h is on the tape.
+ *
+ * Functions whose last argument is the constant `phi` serve all three; named functions for the table stand below. */
+enum { PHI_TANH, PHI_RELU, PHI_SIGMOID };
 
-INLINE void FN(rnn_forward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1, const int phi)
+INLINE void rnn_state(const real *pre, real *h, real *h_out, rc_idx u, rc_idx n, const int phi)
 {
-    const rnn_idx H = s->h_size;
-    const V zero = {0};
-    EACH_ROW {
-        T *pre = ROW(T, gates, s->ldgates), *h = ROW(T, h, H), *h_out = ROW(T, h_out, s->ldout);
-        if (ROW_IS_OFF) {
-            FN(hold)(s, row, unit0, unit1, pre, 0);
+    const vec a = vload_n(pre + u, n), zero = {0};
+    const vec h_new = phi == PHI_TANH ? vtanh(a) : phi == PHI_SIGMOID ? vsigmoid(a) : vselect_less(a, zero, zero, a);
+    vstore_n(h + u, h_new, n);
+    vstore_n(h_out + u, h_new, n);
+}
+
+INLINE void rnn_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1, const int phi)
+{
+    const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
+    for (rc_idx row = row0; row < row1; row++) {
+        real *pre = row_of(s->gates, row, s->ldgates), *h = row_of(s->h, row, H), *h_out = row_of(s->h_out, row, s->ldout);
+        if (is_past_end(s, row)) {
+            hold(s, row, unit0, unit1, pre, 0);
             continue;
         }
-        EACH_VECTOR {
-            const V a = LOAD(pre);
-            const V h_new = phi == FN(PHI_TANH) ? FN(vtanh)(a)
-                          : phi == FN(PHI_SIGMOID) ? FN(vsigmoid)(a) : FN(vless)(a, zero, zero, a);
-            STORE(h, h_new);
-            STORE(h_out, h_new);
-        }
+        for (rc_idx u = unit0; u < whole; u += LANES) rnn_state(pre, h, h_out, u, LANES, phi);
+        if (part) rnn_state(pre, h, h_out, whole, part, phi);
     }
 }
 
-/*   da = dh phi'(a), phi' from h': 1 - h'^2, h' (1 - h'), or 1 where h' > 0 */
-INLINE void FN(rnn_backward)(const rnn_step *s, rnn_idx row0, rnn_idx row1, rnn_idx unit0, rnn_idx unit1, const int phi)
+typedef struct {
+    const real *h, *grad_out;
+    real *d_a, *dh, *total_h;
+} rnn_row_backward;
+
+/*   da = dh phi'(a), with phi' from h': 1 - h'^2, h' (1 - h'), or 1 where h' > 0 */
+INLINE void rnn_gradients(const rnn_row_backward *at, rc_idx u, rc_idx n, const int phi)
 {
-    const rnn_idx H = s->h_size;
-    const V zero = {0}, one = FN(vset)(1);
-    EACH_ROW {
-        const rnn_idx tape_row = row % s->tape_rows;
-        const T *h_new = TAPE_ROW(state, s->ldstate), *grad = ROW(const T, grad_out, s->ldgout);
-        T *dh = ROW(T, dh, H), *total_h = ROW(T, total_h, H), *d_a = ROW(T, delta, s->lddelta);
-        if (TAPE_ROW_IS_OFF) {
-            FN(hold_backward)(s, row, unit0, unit1, 1);
+    const vec zero = {0}, one = vset(1);
+    const vec h = vload_n(at->h + u, n), dh = total_gradient(at->dh, at->grad_out, u, n);
+    const vec da = phi == PHI_TANH ? dh * vfma(-h, h, one)
+                 : phi == PHI_SIGMOID ? dh * (h * (one - h)) : vselect_less(zero, h, dh, zero);
+    vstore_n(at->d_a + u, da, n);
+    if (at->total_h) vstore_n(at->total_h + u, dh, n);
+    vstore_n(at->dh + u, zero, n);
+}
+
+INLINE void rnn_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1, const int phi)
+{
+    const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
+    for (rc_idx row = row0; row < row1; row++) {
+        const rc_idx tape_row = row % s->tape_rows;
+        if (is_past_end(s, tape_row)) {
+            hold_backward(s, row, unit0, unit1, 1);
             continue;
         }
-        EACH_VECTOR {
-            const V h = LOAD(h_new), dh_t = grad ? LOAD(dh) + LOAD(grad) : LOAD(dh);
-            const V da = phi == FN(PHI_TANH) ? dh_t * FN(vfma)(-h, h, one)
-                       : phi == FN(PHI_SIGMOID) ? dh_t * (h * (one - h)) : FN(vless)(zero, h, dh_t, zero);
-            STORE(d_a, da);
-            if (total_h) STORE(total_h, dh_t);
-            STORE(dh, zero);
-        }
+        const rnn_row_backward at = {
+            .h = const_row_of(s->state, tape_row, s->ldstate), .grad_out = const_row_of(s->grad_out, row, s->ldgout),
+            .d_a = row_of(s->delta, row, s->lddelta), .dh = row_of(s->dh, row, H), .total_h = row_of(s->total_h, row, H)};
+        for (rc_idx u = unit0; u < whole; u += LANES) rnn_gradients(&at, u, LANES, phi);
+        if (part) rnn_gradients(&at, whole, part, phi);
     }
 }
 
-#define RNN_STEP(name, phi)                                                                              \
-    static void FN(rnn_##name##_forward)(const rnn_step *s, rnn_idx r0, rnn_idx r1, rnn_idx u0, rnn_idx u1)  \
-    {                                                                                                        \
-        FN(rnn_forward)(s, r0, r1, u0, u1, FN(phi));                                                         \
-    }                                                                                                        \
-    static void FN(rnn_##name##_backward)(const rnn_step *s, rnn_idx r0, rnn_idx r1, rnn_idx u0, rnn_idx u1) \
-    {                                                                                                        \
-        FN(rnn_backward)(s, r0, r1, u0, u1, FN(phi));                                                        \
-    }
-RNN_STEP(tanh, PHI_TANH)
-RNN_STEP(relu, PHI_RELU)
-RNN_STEP(sigmoid, PHI_SIGMOID)
-#undef RNN_STEP
+static void rnn_tanh_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    rnn_forward(s, row0, row1, unit0, unit1, PHI_TANH);
+}
+
+static void rnn_tanh_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    rnn_backward(s, row0, row1, unit0, unit1, PHI_TANH);
+}
+
+static void rnn_relu_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    rnn_forward(s, row0, row1, unit0, unit1, PHI_RELU);
+}
+
+static void rnn_relu_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    rnn_backward(s, row0, row1, unit0, unit1, PHI_RELU);
+}
+
+static void rnn_sigmoid_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    rnn_forward(s, row0, row1, unit0, unit1, PHI_SIGMOID);
+}
+
+static void rnn_sigmoid_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    rnn_backward(s, row0, row1, unit0, unit1, PHI_SIGMOID);
+}

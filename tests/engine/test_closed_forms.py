@@ -97,7 +97,7 @@ def test_lstm_without_weights_forgets_by_its_bias(b):
         assert abs(-1 / np.log(norms[5] / norms[4]) - 3.1922) < 1e-3
 
 
-@pytest.mark.parametrize("cell", ["gru", "gru-before"])
+@pytest.mark.parametrize("cell", ["gru", "gru-reset-before"])
 def test_gru_without_weights_halves(cell):
     """z = ½, n = 0: h halves at every step, exactly; so does the gradient."""
     layer = blank(cell, 2, 5)
@@ -109,7 +109,7 @@ def test_gru_without_weights_halves(cell):
     close(tape.backward(None, np.ones((1, 1, 5))).state, np.full((1, 1, 5), halves[-1]), 10 * EPS)
 
 
-@pytest.mark.parametrize("cell", ["gru", "gru-before"])
+@pytest.mark.parametrize("cell", ["gru", "gru-reset-before"])
 def test_gru_with_a_closed_gate_keeps(cell, rng):
     """z = 1: h stays what it was. z is the weight of the OLD state, not of the candidate."""
     bias = np.repeat([0.0, 200.0, 0.0], 5)
@@ -149,7 +149,7 @@ def test_lstm_gate_order_is_i_f_g_o(gate):
         assert np.abs(tape[f"l0.{name}"][0, 0] - expected).max() <= 4 * EPS
 
 
-@pytest.mark.parametrize("cell", ["gru", "gru-before"])
+@pytest.mark.parametrize("cell", ["gru", "gru-reset-before"])
 @pytest.mark.parametrize("gate", range(3))
 def test_gru_gate_order_is_r_z_n(cell, gate):
     bias = np.zeros(9)

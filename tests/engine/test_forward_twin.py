@@ -102,7 +102,7 @@ def test_small_signals_keep_their_digits(rng):
     close(layer(x)[0], run.output, "float32")
 
 
-@pytest.mark.parametrize("cell", ["gru", "gru-before", "lstm"])
+@pytest.mark.parametrize("cell", ["gru", "gru-reset-before", "lstm"])
 def test_small_signals_gated(cell, rng):
     layer = make(cell, 4, 8, bias=False)
     x = random_input(layer, 20, 3, rng) * np.float32(1e-5)

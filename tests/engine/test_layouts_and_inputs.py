@@ -119,7 +119,7 @@ def test_any_memory_layout(cell, dtype, rng):
         same_bits(weights_of(again), weights_of(grads), kind)
 
 
-@pytest.mark.parametrize("cell", ["rnn-relu", "gru-before", "lstm"])
+@pytest.mark.parametrize("cell", ["rnn-relu", "gru-reset-before", "lstm"])
 @pytest.mark.parametrize(
     "kind", ["int8", "uint8", "int32", "int64", "float16", "float32", "float64", "longdouble"]
 )

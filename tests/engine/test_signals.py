@@ -91,7 +91,7 @@ def of_engine(monkeypatch, name):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("cell", "I", "H", "T", "B"), [("lstm", 1, 1, 1_500_000, 1), ("gru-before", 64, 128, 6000, 8)])
+@pytest.mark.parametrize(("cell", "I", "H", "T", "B"), [("lstm", 1, 1, 1_500_000, 1), ("gru-reset-before", 64, 128, 6000, 8)])
 def test_one_engine_call_answers_many_signals(cell, I, H, T, B, threads, monkeypatch, rng):
     """Some 0.2 s of work: without a look between stretches every one of them is heard after the call, as one."""
     layer = make(cell, I, H, dtype="float64")

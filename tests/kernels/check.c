@@ -17,18 +17,18 @@
 #include "kernels.h"
 
 enum { B = 7, I = 5, LONG = 1200 };
-static const rnn_idx HIDDEN[] = {1, 13, 37, 64};        /* parts of a vector, whole ones, several panels */
+static const rc_idx HIDDEN[] = {1, 13, 37, 64};        /* parts of a vector, whole ones, several panels */
 
-static const rnn_kernels *K;
+static const rc_kernels *K;
 static FILE *reference;
 static int fused;                       /* both sides have fused multiply-add */
 static int arrays, unequal, failed;
 
 /* ---- arrays of the type of K ------------------------------------------------------------------ */
 
-static double get(const void *a, rnn_idx i) { return K->bits == 32 ? ((const float *)a)[i] : ((const double *)a)[i]; }
+static double get(const void *a, rc_idx i) { return K->bits == 32 ? ((const float *)a)[i] : ((const double *)a)[i]; }
 
-static void set(void *a, rnn_idx i, double x)
+static void set(void *a, rc_idx i, double x)
 {
     if (K->bits == 32) ((float *)a)[i] = (float)x;
     else ((double *)a)[i] = x;
@@ -42,38 +42,38 @@ static double uniform(void)
     return ((double)(state >> 42) - 2097152.0) / 1048576.0;
 }
 
-static void *zeros(rnn_idx n)
+static void *zeros(rc_idx n)
 {
     void *a = aligned_alloc(64, (size_t)(n * K->bits / 8 + 127) / 64 * 64);
     if (!a) abort();
     return memset(a, 0, (size_t)n * K->bits / 8);
 }
 
-static void *random_array(rnn_idx n)
+static void *random_array(rc_idx n)
 {
     void *a = zeros(n);
-    for (rnn_idx i = 0; i < n; i++) set(a, i, uniform());
+    for (rc_idx i = 0; i < n; i++) set(a, i, uniform());
     return a;
 }
 
 /* Print an array, or compare it with the same one of the reference. */
-static void result(const char *what, const char *of, rnn_idx h_size, const void *a, rnn_idx n, rnn_idx sum)
+static void result(const char *what, const char *of, rc_idx h_size, const void *a, rc_idx n, rc_idx sum)
 {
     char name[96], expected_name[96];
     snprintf(name, sizeof name, "f%d/%s/%s/%d", K->bits, of, what, (int)h_size);
     arrays++;
     if (!reference) {
         printf("%s %td\n", name, n);
-        for (rnn_idx i = 0; i < n; i++) printf("%a\n", get(a, i));
+        for (rc_idx i = 0; i < n; i++) printf("%a\n", get(a, i));
         return;
     }
-    rnn_idx expected_n;
+    rc_idx expected_n;
     if (fscanf(reference, "%95s %td", expected_name, &expected_n) != 2 || strcmp(name, expected_name) || n != expected_n) {
         fprintf(stderr, "check: %s is not what the reference has next: of another version?\n", name);
         exit(2);
     }
     double largest = 0, difference = 0;
-    for (rnn_idx i = 0; i < n; i++) {
+    for (rc_idx i = 0; i < n; i++) {
         double x;
         if (fscanf(reference, "%la", &x) != 1) exit(2);
         const double d = fabs(x - get(a, i));
@@ -90,34 +90,34 @@ static void result(const char *what, const char *of, rnn_idx h_size, const void 
 
 /* ---- kernels ---------------------------------------------------------------------------------- */
 
-static rnn_pack packed(rnn_idx n, rnn_idx k, int groups)
+static rc_pack packed(rc_idx n, rc_idx k, int groups)
 {
-    rnn_pack p = {.w = zeros(K->pack_size(n, k, groups)), .n = n, .k = k, .groups = groups};
+    rc_pack p = {.w = zeros(K->pack_size(n, k, groups)), .n = n, .k = k, .groups = groups};
     return p;
 }
 
 /* Rows are shared out to the threads of the pool, with a barrier before and after. */
 typedef struct {
-    const rnn_product *product;
-    rnn_barrier barrier;
+    const rc_product *product;
+    rc_barrier barrier;
 } shared_product;
 
 static void multiply(void *context, int thread, int threads)
 {
     shared_product *s = context;
-    rnn_barrier_wait(&s->barrier, threads, 0);
+    rc_barrier_wait(&s->barrier, threads, 0);
     K->product(s->product, B * thread / threads, B * (thread + 1) / threads, 0, s->product->pack->n);
-    rnn_barrier_wait(&s->barrier, threads, 0);
+    rc_barrier_wait(&s->barrier, threads, 0);
 }
 
-static void check_products(rnn_idx n, rnn_idx k)
+static void check_products(rc_idx n, rc_idx k)
 {
-    for (int groups = 1; groups <= RNN_MAX_SLOTS; groups++) {
-        rnn_pack p = packed(n, k, groups);
-        const void *blocks[RNN_MAX_SLOTS];
+    for (int groups = 1; groups <= RC_MAX_SLOTS; groups++) {
+        rc_pack p = packed(n, k, groups);
+        const void *blocks[RC_MAX_SLOTS];
         for (int g = 0; g < groups; g++) blocks[g] = random_array(n * k);
         K->pack(&p, blocks, k, 0, n);
-        rnn_product product = {.pack = &p, .a = random_array(B * k), .lda = k, .c = zeros(B * groups * n),
+        rc_product product = {.pack = &p, .a = random_array(B * k), .lda = k, .c = zeros(B * groups * n),
                                .ldc = groups * n, .gc = n, .steps = 1, .downward = groups % 2};
         product.bias[0] = random_array(n);      /* the other groups start from 0 */
         shared_product s = {.product = &product};
@@ -125,19 +125,19 @@ static void check_products(rnn_idx n, rnn_idx k)
             char name[32];
             snprintf(name, sizeof name, "%d_groups_on_%d_threads", groups, threads);
             memset(product.c, 0, (size_t)(B * groups * n) * K->bits / 8);
-            rnn_pool_run(multiply, &s, threads);
+            rc_pool_run(multiply, &s, threads);
             result(name, "product", n, product.c, B * groups * n, k);
         }
     }
 }
 
-static void check_gradients(rnn_idx n, rnn_idx k)
+static void check_gradients(rc_idx n, rc_idx k)
 {
-    rnn_pack p = packed(n, k, 1);
+    rc_pack p = packed(n, k, 1);
     K->pack_rows(&p, 0, k / 2, random_array(k * n), n);
     K->pack_rows(&p, k / 2, k - k / 2, random_array(k * n), n);
-    const rnn_idx m = 11;
-    rnn_outer outer = {.d = random_array(k * m), .ldd = m, .pack = {&p, &p},
+    const rc_idx m = 11;
+    rc_outer outer = {.d = random_array(k * m), .ldd = m, .pack = {&p, &p},
                        .c = {random_array(m * n), random_array(m * (n + 1))}, .ldc = {n, n + 1}};
     K->outer(&outer, 0, 4);
     K->outer(&outer, 4, m);
@@ -152,24 +152,24 @@ static void check_activations(void)
 {
     enum { N = 2001 };
     void *x = zeros(N), *out = zeros(N);
-    for (rnn_idx i = 0; i < N; i++) set(x, i, (double)(i - N / 2) / 8 + uniform() / 64);
-    K->activation(0, x, out, N);
+    for (rc_idx i = 0; i < N; i++) set(x, i, (double)(i - N / 2) / 8 + uniform() / 64);
+    K->sigmoid(x, out, N);
     result("sigmoid", "activation", N, out, N, 8);
-    K->activation(1, x, out, N);
+    K->tanh(x, out, N);
     result("tanh", "activation", N, out, N, 8);
 }
 
 /* One step forward and one backward, every array random: equations need no sensible state. */
-static void check_cell(const rnn_cell *cell, rnn_idx H)
+static void check_cell(const rc_cell *cell, rc_idx H)
 {
-    static const rnn_idx lengths[B] = {3, 9, 2, 3, 0, 4, 3};
-    const rnn_idx wide = cell->slots * H;
-    rnn_step s = {.h_size = H, .tape_rows = B, .lengths = lengths, .t = 2, .reverse = 1, .keep = cell->keep,
+    static const rc_idx lengths[B] = {3, 9, 2, 3, 0, 4, 3};
+    const rc_idx wide = cell->slots * H;
+    rc_step s = {.h_size = H, .tape_rows = B, .lengths = lengths, .t = 2, .reverse = 1, .recorded = cell->slots_on_tape,
                   .gates = random_array(B * wide), .ldgates = wide, .prev = random_array(B * H),
                   .first = random_array(B * H), .ldprev = H, .h = random_array(B * H), .c = random_array(B * H),
                   .h_out = zeros(B * H), .ldout = H, .c_out = zeros(B * H), .aux = zeros(B * H)};
     for (int i = 0; i < cell->stages; i++) cell->stage[i].forward(&s, 0, B, 0, H);
-    if (cell->keep) result("gates", cell->name, H, s.gates, B * wide, 8);
+    if (cell->slots_on_tape) result("gates", cell->name, H, s.gates, B * wide, 8);
     result("h", cell->name, H, s.h, B * H, 8);
     result("h_out", cell->name, H, s.h_out, B * H, 8);
     if (cell->states == 2) result("c_out", cell->name, H, s.c_out, B * H, 8);
@@ -187,11 +187,49 @@ static void check_cell(const rnn_cell *cell, rnn_idx H)
     if (cell->stages == 2) result("aux_out", cell->name, H, s.aux_out, B * H, 8);
 }
 
+static double *positive(rc_idx n)
+{
+    double *a = random_array(n);
+    for (rc_idx i = 0; i < n; i++) a[i] = a[i] * a[i] + 0.01;
+    return a;
+}
+
+/* Every kernel of hidden Markov models, on n states. */
+static void check_hidden_markov(rc_idx n)
+{
+    enum { STEPS = 9, F = 3, PAIRS = F * (F + 1) / 2 };
+    const rc_hidden_markov *hmm = K->hidden_markov;
+    double *u = positive(n), *b = positive(STEPS * n), *gamma = zeros(n), *next = zeros(n), *trans = positive(n * n);
+    double total = hmm->forward(u, 0.7, trans, b, n, next);
+    result("total", "hidden_markov", n, &total, 1, n);
+    result("forward", "hidden_markov", n, next, n, n);
+    hmm->backward(next, trans, b, 0.3, n, u, gamma, next);
+    result("gamma", "hidden_markov", n, gamma, n, n);
+    result("backward", "hidden_markov", n, next, n, n);
+    hmm->viterbi(u, random_array(n * n), random_array(n), n, next);
+    result("viterbi", "hidden_markov", n, next, n, 2);
+    double *sums = zeros((F + 4) * n), *x = random_array(STEPS * (F + 4));
+    hmm->outer(STEPS, x, F + 4, F + 4, b, n, sums);         /* four rows at once, and one at a time */
+    result("outer", "hidden_markov", n, sums, (F + 4) * n, STEPS);
+    for (int full = 0; full < 2; full++) {
+        double *mean = random_array(F * n), *moments = zeros((1 + F + PAIRS) * n);
+        hmm->moments(x, mean, gamma, F, full, n, moments);
+        result(full ? "moments_full" : "moments", "hidden_markov", n, moments, (1 + F + (full ? PAIRS : F)) * n, F);
+        hmm->gaussian(x, mean, random_array(PAIRS * n), random_array(n), F, full, n, next);
+        result(full ? "gaussian_full" : "gaussian", "hidden_markov", n, next, n, F * F);
+    }
+    total = hmm->subtract_max(next, n);
+    result("max", "hidden_markov", n, &total, 1, F * F);
+    for (rc_idx i = 0; i < n; i++) next[i] *= 100;
+    hmm->exp(next, n);
+    result("exp", "hidden_markov", n, next, n, 200);
+}
+
 int main(int argc, char **argv)
 {
-    const char *isa = getenv("RNNCORE_ISA") ? getenv("RNNCORE_ISA") : rnn_best_isa();
+    const char *isa = getenv("RNNCORE_ISA") ? getenv("RNNCORE_ISA") : rc_best_isa();
     char other[16] = "";
-    if (!rnn_kernels_for(isa, 32)) {
+    if (!rc_kernels_for(isa, 32)) {
         fprintf(stderr, "check: this CPU or this build has no %s\n", isa);
         return 2;
     }
@@ -205,16 +243,18 @@ int main(int argc, char **argv)
     } else printf("%s\n", isa);
 
     for (int bits = 32; bits <= 64; bits += 32) {
-        K = rnn_kernels_for(isa, bits);
+        K = rc_kernels_for(isa, bits);
         check_activations();
         for (size_t i = 0; i < sizeof HIDDEN / sizeof *HIDDEN; i++) {
-            const rnn_idx H = HIDDEN[i];
+            const rc_idx H = HIDDEN[i];
             check_products(H, H);
             check_products(H, I);
             check_gradients(H, 29);
-            for (const rnn_cell *cell = K->cells; cell->name; cell++) check_cell(cell, H);
+            for (const rc_cell *cell = K->cells; cell->name; cell++) check_cell(cell, H);
         }
         check_products(13, LONG);               /* k in blocks */
+        for (rc_idx n = RC_STATE_VECTOR; K->hidden_markov && n <= 6 * RC_STATE_VECTOR; n += 2 * RC_STATE_VECTOR)
+            check_hidden_markov(n);
     }
     if (!reference) return 0;
     printf("%s against %s: %d arrays, %d equal to the bit, %d differ too much\n", isa, other, arrays,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from chain_twin import in_logs
 
-from rnncore import _lattice
+from rnncore import _hidden_markov
 
 
 @pytest.mark.parametrize("detour", [1e-140, 1e-160, 1e-250, 1e-280, 0.0])
@@ -22,11 +22,11 @@ def test_two_ways_to_the_state_that_wins(detour):
     log_b = np.array([[rare, 0.0, -1000.0], [0.0, -5000.0, 0.0], *[[rare, -5000.0, 0.0]] * 3])
     T = len(log_b)
     padded = np.concatenate([log_b, np.full((T, 1), -np.inf)], axis=1)
-    chain, emission = _lattice.Chain(start, transmat), _lattice.Given(np.zeros((T, 1)), padded, np.zeros(1))
-    filtering = _lattice.Filtering(chain, emission, np.array([0, T]), np.array([0, 1]))
-    smoothing = _lattice.Smoothing(chain, emission, np.array([0, T]), np.array([0, 1]), keep=True)
+    chain, emission = _hidden_markov.Chain(start, transmat), _hidden_markov.Given(np.zeros((T, 1)), padded, np.zeros(1))
+    filtering = _hidden_markov.Filtering(chain, emission, np.array([0, T]), np.array([0, 1]))
+    smoothing = _hidden_markov.Smoothing(chain, emission, np.array([0, T]), np.array([0, 1]), posteriors=True)
     for work in (filtering, smoothing):
-        work.run([_lattice.Space()])
+        work.run([_hidden_markov.Space()])
     with np.errstate(divide="ignore"):
         steps, gamma, _ = in_logs(start, transmat, log_b)
     np.testing.assert_allclose(filtering.log_norm, steps, rtol=1e-12, atol=1e-12)

@@ -37,7 +37,7 @@ def tiny(tmp_path):
     (tmp_path / "viz/__init__.py").touch()
     (tmp_path / "src/kernels/answer.h").write_text(HEADER)
     (tmp_path / "src/engine/answer.pxd").write_text(PXD)
-    for name in ("_engine", "_lattice"):
+    for name in ("_engine", "_hidden_markov"):
         (tmp_path / f"src/engine/{name}.pyx").write_text(PYX)
     return tmp_path
 

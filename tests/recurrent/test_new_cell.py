@@ -30,7 +30,7 @@ def project(tmp_path_factory):
         (copy / name).write_text(content, encoding="utf-8")
     ((name, row),) = re.findall(r"<!-- row of: (\S+) -->\n```\w+\n(.*?)```", text, re.DOTALL)
     table = (copy / name).read_text(encoding="utf-8")
-    for before, added in (("\nstatic const rnn_cell", '#include "mgu.h"\n'), ("    {.name = NULL},", row)):
+    for before, added in (("\nstatic const rc_cell", '#include "mgu.h"\n'), ("    {.name = NULL},", row)):
         assert table.count(before) == 1
         table = table.replace(before, added + before)
     (copy / name).write_text(table, encoding="utf-8")

@@ -18,7 +18,7 @@ def spread_out(cell, H, rng):
     return layer
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "gru-before"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru-reset-before"])
 def test_mean_field_of_gated_cells(cell, rng):
     """χ = E[keep²] + Σ σ_gate²·E[(∂state/∂a_gate)²], each gate's σ² = H·mean W²; its own for every gate."""
     H, T, lengths = 6, 9, np.array([9, 4, 0])

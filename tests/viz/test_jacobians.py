@@ -44,7 +44,7 @@ def test_one_direction_of_a_bidirectional_stack(cell, direction, rng):
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("cell", ["rnn-sigmoid", "gru-before", "lstm"])
+@pytest.mark.parametrize("cell", ["rnn-sigmoid", "gru-reset-before", "lstm"])
 def test_leading_singular_values(cell, layers, rng):
     layer, x, state, lengths = case(cell, layers, rng)
     tape = layer.record(x, state, lengths=lengths)

@@ -49,7 +49,7 @@ def test_gradient_flow_does_not_underflow():
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize(("cell", "gate"), [("lstm", "f"), ("gru", "z"), ("gru-before", "z")])
+@pytest.mark.parametrize(("cell", "gate"), [("lstm", "f"), ("gru", "z"), ("gru-reset-before", "z")])
 def test_timescales(cell, gate, layers, rng):
     _, _, _, _, tape, run = recorded(cell, layers, rng, bidirectional=layers == 2)
     scales = viz.timescales(tape)
@@ -64,7 +64,7 @@ def test_timescales(cell, gate, layers, rng):
 def test_saturation(cell, layers, rng):
     _, _, _, _, tape, run = recorded(cell, layers, rng)
     shares = viz.saturation(tape, 0.4, 0.6)
-    gates = {"lstm": "ifo", "gru": "rz", "gru-before": "rz"}.get(cell, "")
+    gates = {"lstm": "ifo", "gru": "rz", "gru-reset-before": "rz"}.get(cell, "")
     assert list(shares) == [f"l{i}.{g}" for i in range(layers) for g in gates]
     for name, share in shares.items():
         values = steps_of(run, name)
@@ -273,7 +273,7 @@ def test_memory_curve(cell, layers, rng):
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("cell", ["rnn-tanh", "rnn-sigmoid", "gru", "gru-before", "lstm"])
+@pytest.mark.parametrize("cell", ["rnn-tanh", "rnn-sigmoid", "gru", "gru-reset-before", "lstm"])
 def test_lyapunov_spectrum(cell, layers, rng):
     layer = make(cell, 3, 4, layers, dtype="float64")
     x, state = random_input(layer, 60, 2, rng), random_state(layer, 2, rng)

@@ -18,7 +18,7 @@ def recorded(cell, dtype, keep, rng):
     layer = make(cell, 3, H, 2, dtype=dtype, bidirectional=True)
     with layer.writable() as w:
         for name, a in w.items():
-            if cell in ("lstm", "gru", "gru-before") and name.startswith("bias_ih"):
+            if cell in ("lstm", "gru", "gru-reset-before") and name.startswith("bias_ih"):
                 a[H : 2 * H] += keep
             if cell == "rnn-relu":  # no unit is dead, and none explodes
                 a[...] = np.abs(a) / (4 if "weight" in name else 1)

@@ -10,7 +10,7 @@ from rnncore import viz
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "gru-before"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru-reset-before"])
 def test_a_gate_at_the_threshold_is_neither_shut_nor_open(cell, dtype, rng):
     """Under `low` and above `high`: 12 gates of different values, each the threshold once."""
     tape = make(cell, 2, 3, dtype=dtype).record(random_input(make(cell, 2, 3, dtype=dtype), 4, 1, rng))

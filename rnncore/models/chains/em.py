@@ -1,4 +1,4 @@
-"""All sequences through the lattice: what the models with a hidden chain share.
+"""All sequences through the recursions over time: what the models with a hidden chain share.
 
 Sequences lie end to end (`Rows`) and are worked off in portions of whole sequences.
 Portions depend on the data alone and their sums are added in their order, so nothing
@@ -6,7 +6,7 @@ depends on the number of threads. They are the engine's, without the GIL, and ea
 portions until none is left.
 
 An *emission* is made from a model's parameters; ``emission.on(x)`` is the
-``_lattice.Emission`` of one array of rows.
+``_hidden_markov.Emission`` of one array of rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnncore import _lattice
+from rnncore import _hidden_markov
 
 # Rows times padded states below which a second thread does not help: 0.3 ms of work.
 ALONE_BELOW = 1 << 16
@@ -71,10 +71,10 @@ class Workers:
     def __init__(self):
         from rnncore import num_threads
 
-        self._spaces = [_lattice.Space() for _ in range(num_threads())]
+        self._spaces = [_hidden_markov.Space() for _ in range(num_threads())]
 
     def run(self, work, cells):
-        """All of a ``_lattice.Pass``, on one thread if it has fewer than `ALONE_BELOW` cells."""
+        """All of a ``_hidden_markov.Pass``, on one thread if it has fewer than `ALONE_BELOW` cells."""
         work.run(self._spaces if cells >= ALONE_BELOW else self._spaces[:1])
 
 
@@ -87,20 +87,20 @@ def expect(chain, emission, rows, workers):
 
 def posteriors(chain, emission, x):
     """gamma (T, n) of one sequence, and its log probability."""
-    found = _smooth(chain, emission, Rows.pack([x]), Workers(), keep=True)
+    found = _smooth(chain, emission, Rows.pack([x]), Workers(), posteriors=True)
     return found.gamma[:, : chain.n_states].copy(), float(found.log_prob[0])
 
 
-def _smooth(chain, emission, rows, workers, keep=False):
+def _smooth(chain, emission, rows, workers, posteriors=False):
     on_rows = emission.on(rows.values)
     sums = chain.width * (1 + 2 * chain.width + on_rows.n_sums)
-    work = _lattice.Smoothing(chain, on_rows, rows.offsets, rows.portions(sums), keep=keep)
+    work = _hidden_markov.Smoothing(chain, on_rows, rows.offsets, rows.portions(sums), posteriors=posteriors)
     workers.run(work, len(rows.values) * chain.width)
     return work
 
 
 def filtered(chain, emission, rows):
     """Log p(x_t | x_<t) of every row and p(state | x_≤t), lists with an item a sequence."""
-    work = _lattice.Filtering(chain, emission.on(rows.values), rows.offsets, rows.portions(0))
+    work = _hidden_markov.Filtering(chain, emission.on(rows.values), rows.offsets, rows.portions(0))
     Workers().run(work, len(rows.values) * chain.width)
     return rows.split(work.log_norm), rows.split(work.alpha[:, : chain.n_states])

@@ -1,8 +1,8 @@
 """What a hidden state emits: symbols or Gaussian vectors.
 
 Each is made from its parameters, never changed. ``on(x)`` is its likelihood on rows,
-for the lattice; ``maximise(sums, …)`` are the parameters after an EM step, from what
-the lattice added up; ``predict(weights)`` mixes the states; ``sample`` draws. Priors and their
+for the recursions; ``maximise(sums, …)`` are the parameters after an EM step, from what
+the recursions added up; ``predict(weights)`` mixes the states; ``sample`` draws. Priors and their
 defaults are hmmlearn's (Huang, Acero and Hon, Spoken Language Processing, 2001,
 p. 443-445).
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncore import _lattice
+from rnncore import _hidden_markov
 
 TINY = np.finfo(float).tiny
 
@@ -23,7 +23,7 @@ class CategoricalEmission:
         self.emissionprob = emissionprob
 
     def on(self, x):
-        return _lattice.Symbols(x, self.emissionprob)
+        return _hidden_markov.Symbols(x, self.emissionprob)
 
     def maximise(self, sums, prior):
         """Expected counts `sums` (V, width) to an emissionprob (n, V)."""
@@ -50,7 +50,7 @@ class GaussianEmission:
         self._constant = -0.5 * (means.shape[1] * np.log(2 * np.pi) + log_det)
 
     def on(self, x):
-        return _lattice.Vectors(x, self.means, self._whiten, self._constant)
+        return _hidden_markov.Vectors(x, self.means, self._whiten, self._constant)
 
     def maximise(self, sums, means_prior, means_weight, covars_prior, covars_weight):
         """Moments `sums` about the present means to new (means, covars).

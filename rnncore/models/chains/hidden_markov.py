@@ -2,7 +2,7 @@
 
     p(x_1 … x_T) = Σ_z π(z_1) Π_t A(z_{t-1}, z_t) · b(x_t | z_t)
 
-Everything over time runs in ``rnncore._lattice``; this file is the model's
+Everything over time runs in ``rnncore._hidden_markov``; this file is the model's
 settings, checks and answers. Names, priors and the rule for stopping are
 hmmlearn's, and so are the numbers.
 """
@@ -14,7 +14,7 @@ import bisect
 import numpy as np
 
 from rnncore._checks import as_size
-from rnncore._lattice import Chain
+from rnncore._hidden_markov import Chain
 from rnncore.models.interface.base import Gaussian, check_option, generator
 
 from .chain_model import ChainModel, Parameter, check_distribution, check_shape

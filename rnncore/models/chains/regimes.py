@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnncore import _lattice
+from rnncore import _hidden_markov
 
 from .emissions import cholesky, symmetric
 
@@ -100,7 +100,7 @@ class RegimeEmission:
                           - np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1))
 
     def on(self, z):
-        return _lattice.Given(z, self.log_densities(z),
+        return _hidden_markov.Given(z, self.log_densities(z),
                               np.tile(self.centre, z.shape[1] // len(self.centre)))
 
     def log_densities(self, z):
@@ -132,7 +132,7 @@ def constants(settings, level, coef, mean_form):
 
 # --------------------------------------------------------------------------------- the M-step
 def grams(sums, n):
-    """G_τ (n, 1 + D, 1 + D) from the moments that the lattice added up."""
+    """G_τ (n, 1 + D, 1 + D) from the moments that the recursions added up."""
     rows = len(sums)
     D = round((np.sqrt(8 * rows + 1) - 3) / 2)
     sums = sums[:, :n].T

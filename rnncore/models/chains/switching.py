@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnncore._checks import as_size
-from rnncore._lattice import Chain
+from rnncore._hidden_markov import Chain
 from rnncore.models.interface.base import Gaussian, check_option, generator
 
 from . import regimes

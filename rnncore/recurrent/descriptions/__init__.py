@@ -303,10 +303,10 @@ def _check(cell: Description) -> None:
         for slot in range(stage["slot"], stage["slot"] + stage["groups"]):
             fed_by_h[slot] = cell.blocks_hh[next(order)]
             from_aux += [fed_by_h[slot]] * stage["from_aux"]
-    slots = {slot: name for name, slot in cell.slots.items()} if row["keep"] else {0: "h"}
+    slots = {slot: name for name, slot in cell.slots.items()} if row["slots_on_tape"] else {0: "h"}
     wrong = {
         "states": (cell.states, tuple(STATE_WORDS)[:row["states"]]),
-        "slots": (sorted(cell.slots.values()), list(range(row["slots"])) if row["keep"] else []),
+        "slots": (sorted(cell.slots.values()), list(range(row["slots"])) if row["slots_on_tape"] else []),
         "blocks_ih": (fed_by_x, {slot: slots.get(slot) for slot in fed_by_x}),
         "blocks_hh": (fed_by_h, {slot: slots.get(slot) for slot in fed_by_h}),
         "operands": (sorted(cell.operands), sorted(from_aux)),

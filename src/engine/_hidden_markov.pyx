@@ -1,22 +1,22 @@
-"""Hidden Markov chains: forward, backward, posteriors and best path, without the GIL.
+"""Hidden Markov chains: forward, backward, posteriors and the best path, without the GIL.
 
-Sequences lie end to end in one array of rows, a row a step; ``offsets`` says where each begins.
-A row holds the states, padded to a multiple of 4 (`Chain.width`) with probability 0.
+Sequences lie end to end in one array with a row for each step; ``offsets`` says where each begins. A row holds the
+states, padded to a multiple of four (`Chain.width`) with probability 0.
 
-- this file              the recursions over one sequence
-- lattice_emissions.pxi  how likely a row is in every state, and the sums that an M-step needs
-- lattice_passes.pxi     all sequences, in portions that threads may share
+    this file                    the recursions over one sequence
+    hidden_markov_emissions.pxi  how likely a row is in every state, and the sums that an M-step needs
+    hidden_markov_passes.pxi     all sequences, in portions that threads may share
 
-The fast road works with probabilities and rescales every step::
+The fast recursion works with probabilities and rescales every step::
 
     u_t     = (alpha_{t-1} A) * b_t          c_t = sum(u_t)        alpha_t = u_t / c_t
     w_t     = b_t * beta_t / c_t             beta_{t-1} = A w_t    beta_{T-1} = 1
     gamma_t = alpha_t * beta_t               xi_t = alpha_{t-1}' w_t * A
 
-``b_t`` is the likelihood of the step in every state, divided by the largest. Where every
-transition has a probability above `DENSE`, what underflows is at most 1e-120 of what stays. Where
-some have none, a state whose share underflows may be the only way to what comes later; such a
-sequence is noticed (`Chain.watch`), given up, and done again in logarithms.
+``b_t`` is the likelihood of the step in every state, divided by the largest. Where every transition has a probability
+above `DENSE`, what underflows is at most 1e-120 of what remains. Where some have none, a state whose probability
+underflows may be the only way to what comes later. `Chain.watch` notices such a sequence, which is then given up and
+computed again in logarithms.
 """
 
 from libc.math cimport INFINITY, exp, log
@@ -26,46 +26,36 @@ from libc.string cimport memcpy, memset
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_Import
 
+from kernels cimport RC_MAX_THREADS, RC_STATE_VECTOR, rc_hidden_markov, rc_shared
+
 import numpy as np
 
 
-cdef extern from "lattice.h" nogil:
-    double lattice_forward(const double *u, double scale, const double *trans, const double *b,
-                           Py_ssize_t n, double *next) noexcept
-    void lattice_backward(const double *w, const double *trans_t, const double *b, double scale,
-                          Py_ssize_t n, double *u, double *gamma, double *w_before) noexcept
-    void lattice_viterbi(const double *v, const double *log_trans, const double *log_b,
-                         Py_ssize_t n, double *next) noexcept
-    void lattice_outer(Py_ssize_t steps, const double *x, Py_ssize_t ldx, Py_ssize_t p,
-                       const double *y, Py_ssize_t n, double *sums) noexcept
-    void lattice_moments(const double *x, const double *mean, const double *gamma,
-                         Py_ssize_t features, int full, Py_ssize_t n, double *sums) noexcept
-    void lattice_gaussian(const double *x, const double *mean, const double *whiten,
-                          const double *constant, Py_ssize_t features, int full, Py_ssize_t n,
-                          double *density) noexcept
-    double lattice_off_top(double *x, Py_ssize_t n) noexcept
-    void lattice_exp(double *x, Py_ssize_t n) noexcept
-    Py_ssize_t lattice_take(Py_ssize_t *counter) noexcept
-    long long lattice_now() noexcept
+cdef extern from *:
+    """
+    /* The counter's value; it is one more for the next thread that asks. */
+    static Py_ssize_t next_value(Py_ssize_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
+    """
+    Py_ssize_t next_value(Py_ssize_t *counter) noexcept nogil
 
 
-# The engine's threads (pool.c), taken from the module that has them.
-ctypedef void (*pool_fn)(void *context, int thread, int threads) noexcept nogil
-ctypedef void (*run_fn)(pool_fn f, void *context, int threads) noexcept nogil
-cdef run_fn run_on_pool = <run_fn>PyCapsule_Import("rnncore._engine.pool", 0)
+# The engine's threads and kernels, from the module that has them.
+cdef const rc_shared *engine = <const rc_shared *>PyCapsule_Import("rnncore._engine.shared", 0)
+cdef const rc_hidden_markov *kernels = engine.hidden_markov
 
 
-# A bound on every transition, below which the road of probabilities is watched step by step.
+# Where a transition has a probability below this, the fast recursion is watched step by step.
 cdef double DENSE = 1e-90
-# Watched: a share below TINY is lost; it does not matter where others arrive with at least ARRIVE
-# (then it is 1e-290 / NORM / ARRIVE = 1e-40 of theirs); a step's norm below NORM is given up.
+# Watching: a probability u below TINY counts as lost. It does not matter for a state that other states reach with at
+# least ARRIVE, since it is then at most 1e-290 / NORM / ARRIVE = 1e-40 of theirs. A step whose norm is below NORM is
+# given up.
 cdef double TINY = 1e-290
 cdef double ARRIVE = 1e-150
 cdef double NORM = 1e-100
 
 
 cdef enum:
-    MOST_PAIRS = 20000000   # of states that a stretch of `Chain.viterbi` looks at: some 20 ms
+    MOST_PAIRS = 20000000   # pairs of states in a stretch of `Chain.viterbi`, about 20 ms
 
 
 cdef class Chain:
@@ -80,7 +70,7 @@ cdef class Chain:
     Attributes
     ----------
     n_states, width : int
-        n, and n padded to a multiple of 4.
+        n, and n padded to a multiple of four.
     """
 
     cdef readonly Py_ssize_t n_states
@@ -98,7 +88,7 @@ cdef class Chain:
             raise ValueError(f"transmat: got shape {np.shape(transmat)}, expected {(n, n)}, not "
                              "empty")
         self.n_states = n
-        self.width = (n + 3) // 4 * 4
+        self.width = (n + RC_STATE_VECTOR - 1) // RC_STATE_VECTOR * RC_STATE_VECTOR
         start = np.zeros(self.width)
         start[:n] = startprob
         trans = np.zeros((self.width, self.width))
@@ -113,9 +103,8 @@ cdef class Chain:
     def viterbi(self, const double[:, ::1] log_b, double[:, ::1] v, int64_t[::1] path):
         """The most probable path of one sequence, and its log probability (0 for no step).
 
-        `log_b` (rows, width) with -inf in padded states; `v` (rows, width) is working space. Of
-        equally probable paths the one hmmlearn takes: the lowest last state, and from there back
-        the highest.
+        `log_b` (rows, width) has -inf in padded states; `v` (rows, width) is working space. Of equally probable paths
+        it is the one that hmmlearn returns: the lowest last state and, going back from there, the highest one.
         """
         cdef Py_ssize_t t, j, start, stop = 1, rows = log_b.shape[0], n = self.width
         check_shape("log_b", log_b.shape[0], log_b.shape[1], rows, n)
@@ -125,11 +114,11 @@ cdef class Chain:
             return 0.0
         for j in range(n):
             v[0, j] = self.log_start[j] + log_b[0, j]
-        while stop < rows:  # in stretches, between which a signal (Ctrl-C) is answered
+        while stop < rows:  # in stretches, between which a signal (Ctrl-C) is handled
             start, stop = stop, min(rows, stop + 1 + MOST_PAIRS // (n * n))
             with nogil:
                 for t in range(start, stop):
-                    lattice_viterbi(&v[t - 1, 0], &self.log_trans[0, 0], &log_b[t, 0], n, &v[t, 0])
+                    kernels.viterbi(&v[t - 1, 0], &self.log_trans[0, 0], &log_b[t, 0], n, &v[t, 0])
             PyErr_CheckSignals()
         with nogil:
             path[rows - 1] = best_state(&v[rows - 1, 0], NULL, 0, self.n_states)
@@ -140,9 +129,9 @@ cdef class Chain:
     # ------------------------------------------------------------------ in probabilities
     cdef bint forward(self, const double *b, double *u, double *norm, Py_ssize_t steps,
                       bint exact, char *missing) noexcept nogil:
-        """u and c of one sequence; False when it must be done in logarithms.
+        """u and c of one sequence. False: it must be computed in logarithms.
 
-        `exact`: a zero in b is a zero and no underflow. `missing`: working space, n + 1.
+        `exact`: a zero in b is a true zero, not an underflow. `missing`: working space, n + 1.
         """
         cdef Py_ssize_t t, j, n = self.width
         cdef double scale, total = 0
@@ -157,7 +146,7 @@ cdef class Chain:
             if not total >= NORM:
                 return False
             scale = 1 / total
-            total = lattice_forward(u, scale, &self.trans[0, 0], b + n, n, u + n)
+            total = kernels.forward(u, scale, &self.trans[0, 0], b + n, n, u + n)
             if self.watched and not self.watch(u, scale, b + n, u + n, missing, exact):
                 return False
             b += n
@@ -167,7 +156,7 @@ cdef class Chain:
 
     cdef bint watch(self, const double *before, double scale, const double *b, double *u,
                     char *missing, bint exact) noexcept nogil:
-        """False when a share lost at the step before could matter now; marks what is lost now."""
+        """Marks the states whose probability is lost now. False: one that was lost a step before could matter now."""
         cdef Py_ssize_t i, j, n = self.n_states
         cdef double arrives
         if missing[n]:  # any
@@ -193,7 +182,7 @@ cdef class Chain:
         return True
 
     cdef double arriving(self, const double *u, double scale, Py_ssize_t j) noexcept nogil:
-        """Probability of state j before its step is seen."""
+        """Probability of state j before its emission is taken into account."""
         cdef Py_ssize_t i
         cdef double s = 0
         for i in range(self.n_states):
@@ -202,7 +191,7 @@ cdef class Chain:
 
     cdef void backward(self, double *b, double *u, const double *norm, Py_ssize_t steps,
                        double *gamma) noexcept nogil:
-        """gamma of one sequence; b becomes w, u becomes alpha."""
+        """gamma of one sequence. b is overwritten by w, and u by alpha."""
         cdef Py_ssize_t t, j, n = self.width, last = (steps - 1) * n
         cdef double scale = 1 / norm[steps - 1]
         for j in range(last, last + n):  # beta = 1
@@ -211,7 +200,7 @@ cdef class Chain:
             b[j] = b[j] * scale if u[j] > 0 else 0
         for t in range(steps - 2, -1, -1):
             last -= n
-            lattice_backward(b + last + n, &self.trans_t[0, 0], b + last, 1 / norm[t], n,
+            kernels.backward(b + last + n, &self.trans_t[0, 0], b + last, 1 / norm[t], n,
                              u + last, gamma + last, b + last)
             if self.watched:  # a state that cannot be reached may have any beta, even inf
                 for j in range(last, last + n):
@@ -221,7 +210,7 @@ cdef class Chain:
     # ------------------------------------------------------------------ in logarithms
     cdef bint forward_log(self, const double *log_b, double *log_alpha, double *log_norm,
                           Py_ssize_t steps) noexcept nogil:
-        """log alpha and log c of one sequence; False, and -inf from there on, if impossible."""
+        """log alpha and log c of one sequence. False: it is impossible, and they are -inf from that step on."""
         cdef Py_ssize_t t, j, n = self.width
         for t in range(steps):
             for j in range(n):
@@ -246,7 +235,7 @@ cdef class Chain:
     cdef void backward_log(self, const double *log_b, const double *log_alpha,
                            const double *log_norm, Py_ssize_t steps, double *gamma,
                            double *pairs) noexcept nogil:
-        """gamma of one sequence, and pairs += sum of xi. On the way gamma holds log w."""
+        """gamma of one sequence, and pairs += sum of xi. Until a step is done, its gamma holds log w."""
         cdef Py_ssize_t t, i, j, n = self.width
         cdef double above
         cdef double *w
@@ -268,7 +257,7 @@ cdef class Chain:
 
     cdef void to_posterior(self, const double *log_alpha, const double *log_b, double log_norm,
                            double *w) noexcept nogil:
-        """gamma = alpha beta from log w, in place."""
+        """gamma = alpha beta, from log w and in its place."""
         cdef Py_ssize_t i
         for i in range(self.n_states):
             if log_alpha[i] == -INFINITY:
@@ -277,13 +266,13 @@ cdef class Chain:
                 w[i] = exp(log_alpha[i] + w[i] - log_b[i] + log_norm)
 
 
-include "lattice_emissions.pxi"
-include "lattice_passes.pxi"
+include "hidden_markov_emissions.pxi"
+include "hidden_markov_passes.pxi"
 
 
 # ------------------------------------------------------------------------------------- helpers
 cdef logs(const double[:, ::1] x):
-    """The C library's log, -inf of 0. numpy's has other last bits, which decide between equals."""
+    """The C library's log, -inf for 0. numpy's differs in the last bits, and those decide between equal paths."""
     cdef Py_ssize_t i, j
     cdef double[:, ::1] out = np.empty((x.shape[0], x.shape[1]))
     for i in range(x.shape[0]):
@@ -293,7 +282,7 @@ cdef logs(const double[:, ::1] x):
 
 
 cdef double sum_of_logs(const double *x, Py_ssize_t n) noexcept nogil:
-    """sum(log(x)) for x in [NORM, 1]: one log for many factors."""
+    """sum(log(x)) for x in [NORM, 1], with one logarithm for many factors."""
     cdef double product = 1, total = 0
     cdef Py_ssize_t i
     for i in range(n):
@@ -323,7 +312,7 @@ cdef double log_sum(const double *x, const double *y, Py_ssize_t stride,
 
 cdef Py_ssize_t best_state(const double *v, const double *arrow, Py_ssize_t stride,
                            Py_ssize_t n) noexcept nogil:
-    """The lowest of the largest v; with `arrow` the highest of the largest v + arrow."""
+    """The state with the largest v, the lowest of equals. With `arrow`: with the largest v + arrow, the highest of equals."""
     cdef Py_ssize_t i, best = 0
     for i in range(1, n):
         if arrow == NULL:

@@ -1,5 +1,4 @@
 /* x86-64-v4: AVX-512 (F, DQ, BW, VL). */
-#include "kernels.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #if defined(__clang__)
@@ -7,8 +6,7 @@
 #else
 #pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl")
 #endif
-#define RNN_V4
-#define ISA v4
+#define ISA_V4
 #define ISA_NAME "v4"
 #define WIDTH 64
 #include "isa_body.h"

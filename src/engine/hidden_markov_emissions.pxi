@@ -1,10 +1,10 @@
-# What the states emit, for one array of rows. Included by _lattice.pyx.
+# What the states emit, for one array of rows. Included by _hidden_markov.pyx.
 #
-# An emission writes into rows of `width` padded states, and adds up what an M-step needs:
-# `n_sums` rows of `width` numbers.
+# An emission writes likelihoods into rows of `width` padded states, and adds up the sums that an M-step needs: `n_sums`
+# rows of `width` numbers.
 
 cdef class Emission:
-    """Base: subclasses write `log_densities` and `add`, and `likelihood` if they know better.
+    """Base class. Subclasses implement `log_densities` and `add`, and `likelihood` where there is a faster way.
 
     Attributes
     ----------
@@ -14,7 +14,7 @@ cdef class Emission:
     cdef readonly Py_ssize_t rows
     cdef readonly Py_ssize_t width
     cdef readonly Py_ssize_t n_sums
-    cdef bint exact  # a likelihood of 0 is a zero and no underflow
+    cdef bint exact  # a likelihood of 0 is a true zero, not an underflow
 
     def log_likelihood(self):
         """Log likelihood of every row, (rows, width), -inf in padded states."""
@@ -29,12 +29,12 @@ cdef class Emission:
 
     cdef void likelihood(self, Py_ssize_t first, Py_ssize_t rows, double *b,
                          double *top) noexcept nogil:
-        """Likelihoods over the row's largest, whose log goes to `top`."""
+        """Likelihoods divided by the largest of their row, whose log goes to `top`."""
         cdef Py_ssize_t t
         self.log_densities(first, rows, b)
         for t in range(rows):
-            top[t] = lattice_off_top(b + t * self.width, self.width)
-        lattice_exp(b, rows * self.width)
+            top[t] = kernels.subtract_max(b + t * self.width, self.width)
+        kernels.exp(b, rows * self.width)
 
     cdef void add(self, Py_ssize_t first, Py_ssize_t rows, const double *gamma,
                   double *sums) noexcept nogil:
@@ -42,7 +42,7 @@ cdef class Emission:
 
 
 cdef class Symbols(Emission):
-    """Integers 0 .. V - 1, by a table; all others are missing. Sums: (V, width), expected counts.
+    """Integers 0 .. V - 1, looked up in a table; any other integer is a missing value. Sums: (V, width), expected counts.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ cdef class Symbols(Emission):
     """
 
     cdef const int64_t[::1] x
-    cdef double[:, ::1] table      # (V + 1, width): likelihoods over the largest; last: missing
+    cdef double[:, ::1] table      # (V + 1, width): likelihoods divided by the largest; the last row is for missing values
     cdef double[:, ::1] log_table
     cdef double[::1] top
 
@@ -91,7 +91,7 @@ cdef class Symbols(Emission):
 
 
 cdef class Vectors(Emission):
-    """Gaussian vectors. Sums: moments about every state's own mean, as in `lattice_moments`.
+    """Gaussian vectors. Sums: moments about each state's own mean, as `moments` in kernels.h.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ cdef class Vectors(Emission):
             raise ValueError(f"means: got shape {means.shape}, expected at least (1, 1)")
         self.x, self.rows, self.exact = x, x.shape[0], False
         self.full = whiten.shape[1] != F
-        self.width = (n + 3) // 4 * 4
+        self.width = (n + RC_STATE_VECTOR - 1) // RC_STATE_VECTOR * RC_STATE_VECTOR
         self.n_sums = 1 + F + (F * (F + 1) // 2 if self.full else F)
         check_shape("x", x.shape[0], x.shape[1], x.shape[0], F)
         check_shape("whiten", whiten.shape[0], whiten.shape[1], n, self.n_sums - 1 - F)
@@ -129,10 +129,10 @@ cdef class Vectors(Emission):
         cdef Py_ssize_t t, j, n = self.width
         for t in range(rows):
             if is_known(&self.x[first + t, 0], self.features):
-                lattice_gaussian(&self.x[first + t, 0], &self.mean[0, 0], &self.whiten[0, 0],
+                kernels.gaussian(&self.x[first + t, 0], &self.mean[0, 0], &self.whiten[0, 0],
                                  &self.constant[0], self.features, self.full, n, out + t * n)
             else:
-                for j in range(n):  # missing: log likelihood 0 in every state
+                for j in range(n):  # a missing value has log likelihood 0 in every state
                     out[t * n + j] = 0 if j < self.n_states else -INFINITY
 
     cdef void add(self, Py_ssize_t first, Py_ssize_t rows, const double *gamma,
@@ -160,7 +160,7 @@ cdef class Given(Emission):
         cdef Py_ssize_t D = x.shape[1]
         self.x, self.log_b, self.rows, self.exact = x, log_b, x.shape[0], False
         self.width, self.n_sums = log_b.shape[1], 1 + D + D * (D + 1) // 2
-        check_shape("log_b", log_b.shape[0], log_b.shape[1] % 4, x.shape[0], 0)
+        check_shape("log_b", log_b.shape[0], log_b.shape[1] % RC_STATE_VECTOR, x.shape[0], 0)
         check_shape("centre", centre.shape[0], 1, D, 1)
         self.mean = np.repeat(centre[:, None], self.width, axis=1)
 
@@ -178,7 +178,7 @@ cdef void add_moments(const double[:, ::1] x, Py_ssize_t first, Py_ssize_t rows,
     cdef Py_ssize_t t, F = x.shape[1]
     for t in range(rows):
         if is_known(&x[first + t, 0], F):
-            lattice_moments(&x[first + t, 0], &mean[0, 0], gamma + t * n, F, full, n, sums)
+            kernels.moments(&x[first + t, 0], &mean[0, 0], gamma + t * n, F, full, n, sums)
 
 
 cdef bint is_known(const double *x, Py_ssize_t n) noexcept nogil:
@@ -191,8 +191,8 @@ cdef bint is_known(const double *x, Py_ssize_t n) noexcept nogil:
 
 
 cdef padded(rows, fill):
-    """`rows` (k, n) with n padded to a multiple of 4."""
+    """`rows` (k, n) with n padded to a multiple of four."""
     k, n = rows.shape
-    out = np.full((k, (n + 3) // 4 * 4), fill, dtype=np.float64)
+    out = np.full((k, (n + RC_STATE_VECTOR - 1) // RC_STATE_VECTOR * RC_STATE_VECTOR), fill, dtype=np.float64)
     out[:, :n] = rows
     return out

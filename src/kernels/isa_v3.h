@@ -1,5 +1,4 @@
 /* x86-64-v3: AVX2 and FMA. */
-#include "kernels.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #if defined(__clang__)
@@ -7,8 +6,7 @@
 #else
 #pragma GCC target("avx2,fma")
 #endif
-#define RNN_V3
-#define ISA v3
+#define ISA_V3
 #define ISA_NAME "v3"
 #define WIDTH 32
 #include "isa_body.h"

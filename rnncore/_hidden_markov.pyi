@@ -1,4 +1,4 @@
-"""Types of src/engine/_lattice.pyx: C order arrays, float64 unless it says otherwise."""
+"""Types of src/engine/_hidden_markov.pyx: C order arrays, float64 unless it says otherwise."""
 
 from numpy import float64, int64
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Smoothing(Pass):
     sums: Floats
     gamma: Floats | None
     def __init__(
-        self, chain: Chain, emission: Emission, offsets: Steps, portions: Steps, keep: bool = ...
+        self, chain: Chain, emission: Emission, offsets: Steps, portions: Steps, posteriors: bool = ...
     ) -> None: ...
 
 class Filtering(Pass):

@@ -1,9 +1,7 @@
 /* arm64: NEON is part of the architecture, so this is its base. */
-#include "kernels.h"
 #if defined(__aarch64__)
 #include <arm_neon.h>
-#define RNN_NEON
-#define ISA neon
+#define ISA_NEON
 #define ISA_NAME "neon"
 #define WIDTH 16
 #include "isa_body.h"

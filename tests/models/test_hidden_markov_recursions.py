@@ -1,4 +1,4 @@
-"""The lattice against enumeration, against logarithms, and where probabilities underflow."""
+"""The recursions against enumeration, against logarithms, and where probabilities underflow."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,12 @@ from hmmlearn import _hmmc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnncore import _lattice
+from rnncore import _hidden_markov
 from rnncore.models.chains import em
 from rnncore.models.chains.emissions import CategoricalEmission, GaussianEmission
 
 # Every sum has positive terms, so an error is at most eps times the operations on one path
-# through the lattice: below 10 a step and state, 1e3 · 2e-16 here.
+# through the recursions: below 10 a step and state, 1e3 · 2e-16 here.
 TIGHT = 1e-12
 
 
@@ -42,7 +42,7 @@ def test_equals_enumeration(seed, n, T, zeros):
     rng = np.random.default_rng(seed)
     startprob, transmat, emissionprob = random_model(rng, n, 3, zeros)
     x = rng.integers(0, 3, T)
-    chain, emission = _lattice.Chain(startprob, transmat), CategoricalEmission(emissionprob)
+    chain, emission = _hidden_markov.Chain(startprob, transmat), CategoricalEmission(emissionprob)
     total, gamma, pairs, paths = by_enumeration(startprob, transmat, emissionprob.T[x])
     found, (ours,) = smooth(chain, emission, [x])
     log_b, our_path = log_likelihood(emission, x), np.empty(T, np.int64)
@@ -62,7 +62,7 @@ def test_equals_enumeration(seed, n, T, zeros):
 
 
 def test_of_equal_paths_the_one_hmmlearn_takes():
-    chain = _lattice.Chain(np.full(3, 1 / 3), np.full((3, 3), 1 / 3))
+    chain = _hidden_markov.Chain(np.full(3, 1 / 3), np.full((3, 3), 1 / 3))
     log_b, path = np.full((4, 4), -np.inf), np.empty(4, np.int64)
     log_b[:, :3] = 0
     log_b[1, 0] = -1  # the second step rather not in 0
@@ -82,7 +82,7 @@ def test_both_roads_equal_the_twin(rng, n, road):
         emissionprob[0] *= 1e-150 / n
         x[0] = 5
         emissionprob[1:, 5] = 1.0
-    chain, emission = _lattice.Chain(startprob, transmat), CategoricalEmission(emissionprob)
+    chain, emission = _hidden_markov.Chain(startprob, transmat), CategoricalEmission(emissionprob)
     found, (gamma,) = smooth(chain, emission, [x])
     steps, twin_gamma, twin_pairs = in_logs(startprob, transmat, np.log(emissionprob.T[x]))
     np.testing.assert_allclose(gamma, twin_gamma, atol=1e-11)  # logs near 1e3: 1e3 eps each
@@ -113,7 +113,7 @@ def test_gaussian_densities_and_moments(rng, full, F):
 
     # with equal rows in A the states are independent: gamma is b over its sum
     weights = rng.dirichlet(np.ones(n))
-    chain = _lattice.Chain(weights, np.tile(weights, (n, 1)))
+    chain = _hidden_markov.Chain(weights, np.tile(weights, (n, 1)))
     found, (gamma,) = smooth(chain, emission, [x])
     expected = np.exp(expected - expected.max(axis=1, keepdims=True)) * weights
     expected /= expected.sum(axis=1, keepdims=True)
@@ -132,10 +132,10 @@ def test_exp_to_the_last_place():
     y = -np.concatenate([[0.0], np.geomspace(1e-20, 700, 4000)])
     log_b = np.full((len(y), 4), -np.inf)
     log_b[:, 0], log_b[:, 1] = 0, y
-    chain = _lattice.Chain(np.array([0.5, 0.5]), np.full((2, 2), 0.5))
-    work = _lattice.Filtering(chain, _lattice.Given(y[:, None], log_b, np.zeros(1)),
+    chain = _hidden_markov.Chain(np.array([0.5, 0.5]), np.full((2, 2), 0.5))
+    work = _hidden_markov.Filtering(chain, _hidden_markov.Given(y[:, None], log_b, np.zeros(1)),
                               np.array([0, len(y)]), np.array([0, 1]))
-    work.run([_lattice.Space()])
+    work.run([_hidden_markov.Space()])
     ratio = work.alpha[:, 1] / work.alpha[:, 0]
     # 13 roundings in the series, most of them on small terms: 2 ulp; 2 more for the ratio
     np.testing.assert_allclose(ratio, np.exp(y), rtol=4 * np.finfo(float).eps)
@@ -148,7 +148,7 @@ LEFT_RIGHT = np.array([[0.9, 0.1, 0], [0, 0.9, 0.1], [0, 0, 1.0]])
 def check_against_logs(startprob, transmat, means, x, variance=1.0):
     means = np.asarray(means, float)[:, None]
     emission = GaussianEmission(means, np.full_like(means, variance))
-    chain = _lattice.Chain(startprob, transmat)
+    chain = _hidden_markov.Chain(startprob, transmat)
     found, (gamma,) = smooth(chain, emission, [x])
     log_b = gaussian_log_density(x, means, np.full_like(means, variance))
     steps, twin_gamma, twin_pairs = in_logs(startprob, transmat, log_b)
@@ -167,7 +167,7 @@ def test_a_state_once_hopeless_wins_in_the_end():
     x = np.concatenate([np.full(60, 8.0), np.full(120, 0.0)])[:, None]
     check_against_logs([1.0, 0, 0], LEFT_RIGHT, [0.0, 8.0, 9.0], x)
     emission = GaussianEmission(np.array([[0.0], [8.0], [9.0]]), np.ones((3, 1)))
-    _, (gamma,) = smooth(_lattice.Chain([1.0, 0, 0], LEFT_RIGHT), emission, [x])
+    _, (gamma,) = smooth(_hidden_markov.Chain([1.0, 0, 0], LEFT_RIGHT), emission, [x])
     assert gamma[30, 0] > 0.99
 
 
@@ -201,7 +201,7 @@ def test_tiny_transitions():
 def test_a_million_steps(rng):
     startprob, transmat, emissionprob = random_model(rng, 3, 4)
     x = rng.integers(0, 4, 1_000_000)
-    chain, emission = _lattice.Chain(startprob, transmat), CategoricalEmission(emissionprob)
+    chain, emission = _hidden_markov.Chain(startprob, transmat), CategoricalEmission(emissionprob)
     gamma, log_prob = em.posteriors(chain, emission, x)
     np.testing.assert_allclose(gamma.sum(axis=1), 1, atol=TIGHT)
     (steps,), _ = em.filtered(chain, emission, em.Rows.pack([x]))
@@ -213,7 +213,7 @@ def test_a_million_steps(rng):
 def test_portions_do_not_change_sequences(rng, monkeypatch):
     startprob, transmat, emissionprob = random_model(rng, 5, 4)
     arrays = [rng.integers(0, 4, k) for k in (0, 1, 30, 2, 0, 17, 64, 1)]
-    chain, emission = _lattice.Chain(startprob, transmat), CategoricalEmission(emissionprob)
+    chain, emission = _hidden_markov.Chain(startprob, transmat), CategoricalEmission(emissionprob)
     found = []
     for portions in (1, 3, 32):
         monkeypatch.setattr(em, "PORTIONS", portions)
@@ -240,17 +240,17 @@ def test_portions_hold_every_sequence_once(lengths):
 
 
 def test_wrong_shapes_are_refused():
-    chain = _lattice.Chain(np.array([0.5, 0.5]), np.full((2, 2), 0.5))
+    chain = _hidden_markov.Chain(np.array([0.5, 0.5]), np.full((2, 2), 0.5))
     x, ends = np.array([0, 1, 1]), np.array([0, 3])
-    symbols = _lattice.Symbols(x, np.full((2, 2), 0.5))
+    symbols = _hidden_markov.Symbols(x, np.full((2, 2), 0.5))
     with pytest.raises(ValueError, match=r"transmat: got shape \(3, 3\), expected \(2, 2\)"):
-        _lattice.Chain(np.array([0.5, 0.5]), np.eye(3))
+        _hidden_markov.Chain(np.array([0.5, 0.5]), np.eye(3))
     with pytest.raises(ValueError, match=r"emission: got \(8, 1\), expected \(4, 1\)"):
-        _lattice.Smoothing(chain, _lattice.Symbols(x, np.full((5, 2), 0.5)), ends, np.array([0, 1]))
+        _hidden_markov.Smoothing(chain, _hidden_markov.Symbols(x, np.full((5, 2), 0.5)), ends, np.array([0, 1]))
     for offsets in ([0, 4], [0, 3, 2, 3], [1, 3], [0]):
         with pytest.raises(ValueError, match="offsets: got"):
-            _lattice.Smoothing(chain, symbols, np.array(offsets), np.array([0, len(offsets) - 1]))
+            _hidden_markov.Smoothing(chain, symbols, np.array(offsets), np.array([0, len(offsets) - 1]))
     with pytest.raises(ValueError, match="portions: got"):
-        _lattice.Filtering(chain, symbols, ends, np.array([0, 2]))
+        _hidden_markov.Filtering(chain, symbols, ends, np.array([0, 2]))
     with pytest.raises(ValueError, match=r"whiten: got \(2, 4\), expected \(2, 6\)"):
-        _lattice.Vectors(np.ones((5, 3)), np.ones((2, 3)), np.ones((2, 4)), np.ones(2))
+        _hidden_markov.Vectors(np.ones((5, 3)), np.ones((2, 3)), np.ones((2, 4)), np.ones(2))

@@ -1,8 +1,8 @@
-# All sequences, in portions. Included by _lattice.pyx.
+# All sequences, in portions. Included by _hidden_markov.pyx.
 #
-# A portion is a run of whole sequences with sums of its own. Portions depend on the data alone and
-# their sums are added in their order, so that results do not depend on the number of threads: each takes
-# the next portion that nobody has, until there is none.
+# A portion is some whole sequences in a row, with sums of its own. The portions depend only on the data, and their sums are
+# added in a fixed order, so that results do not depend on the number of threads. Each thread takes the next portion that no
+# thread has taken, until none is left.
 
 cdef class Space:
     """Working arrays of one thread, as large as the longest sequence it has met."""
@@ -16,7 +16,7 @@ cdef class Space:
     cdef double *gamma
     cdef double *norm
     cdef double *top
-    cdef bint asks                  # of the thread that Python called: it looks for signals
+    cdef bint main                  # of the thread that Python called, which checks for signals
 
     def __dealloc__(self):
         free(self.memory)
@@ -60,8 +60,8 @@ cdef class Pass:
     cdef const int64_t[::1] portions
     cdef Py_ssize_t longest
     cdef Py_ssize_t taken
-    cdef long long looked           # for signals, when (ns)
-    cdef bint stop                  # a signal's handler has raised, and the pass is given up
+    cdef long long checked          # when signals were last checked for, ns
+    cdef bint stop                  # a signal handler has raised, and the pass is given up
     cdef object raised
 
     def __init__(self, Chain chain, Emission emission, const int64_t[::1] offsets,
@@ -74,27 +74,27 @@ cdef class Pass:
         self.taken = 0
 
     def run(self, list spaces):
-        """Work until no portion is left, on a thread for each of the `Space`\\ s."""
+        """Work until no portion is left, on one thread for each `Space`."""
         cdef Shared shared
         cdef Space space
-        cdef int i, threads = <int>min(len(spaces), MOST_THREADS)
+        cdef int i, threads = <int>min(len(spaces), RC_MAX_THREADS)
         for i in range(threads):
             space = spaces[i]
             space.reserve(self.longest, self.chain.width)
-            space.asks = i == 0
+            space.main = i == 0
             shared.spaces[i] = <void *>space
-        self.looked = lattice_now()
+        self.checked = engine.now()
         shared.go_on = <void (*)(void *, void *) noexcept nogil><void *>go_on
         shared.work = <void *>self
         with nogil:
-            run_on_pool(one_thread, &shared, threads)
+            engine.pool_run(one_thread, &shared, threads)
         if self.stop:
             raise self.raised
 
     cdef void portions_left(self, Space space) noexcept nogil:
         cdef Py_ssize_t portion, s
         while True:
-            portion = lattice_take(&self.taken)
+            portion = next_value(&self.taken)
             if portion >= self.portions.shape[0] - 1:
                 return
             for s in range(self.portions[portion], self.portions[portion + 1]):
@@ -107,28 +107,27 @@ cdef class Pass:
         pass
 
     cdef bint stopped(self, Space space) noexcept nogil:
-        """Whether the pass is given up; looks for signals (Ctrl-C) every so often."""
-        if space.asks and lattice_now() - self.looked > LOOK_NS:
-            self.look()
+        """Whether the pass is given up; checks for signals (Ctrl-C) now and then."""
+        if space.main and engine.now() - self.checked > CHECK_NS:
+            self.check_signals()
         return self.stop
 
-    cdef void look(self) noexcept with gil:
+    cdef void check_signals(self) noexcept with gil:
         try:
             PyErr_CheckSignals()
         except BaseException as error:
             self.raised, self.stop = error, True
-        self.looked = lattice_now()
+        self.checked = engine.now()
 
 
 cdef enum:
-    LOOK_NS = 20000000
-    MOST_THREADS = 256          # the pool's
+    CHECK_NS = 20000000
 
 
-cdef struct Shared:             # what the threads of one `Pass.run` are told; its caller holds the objects
+cdef struct Shared:             # what the threads of one `Pass.run` work on; its caller keeps the objects alive
     void (*go_on)(void *work, void *space) noexcept nogil
     void *work
-    void *spaces[MOST_THREADS]
+    void *spaces[RC_MAX_THREADS]
 
 
 cdef void go_on(Pass work, Space space) noexcept nogil:
@@ -141,12 +140,12 @@ cdef void one_thread(void *context, int thread, int threads) noexcept nogil:
 
 
 cdef class Smoothing(Pass):
-    """Posteriors of every sequence, summed up as EM needs them.
+    """Posteriors of every sequence, added up as EM needs them.
 
     Attributes
     ----------
     log_prob : ndarray (sequences,)
-        -inf for an impossible one, which adds nothing.
+        -inf for an impossible sequence, which adds nothing.
     starts : ndarray (width,)
         Posterior of the first states.
     pairs : ndarray (width, width)
@@ -154,28 +153,28 @@ cdef class Smoothing(Pass):
     sums : ndarray (n_sums, width)
         What the emission adds up.
     gamma : ndarray (rows, width) or None
-        The posteriors themselves, when asked for with ``keep=True``.
+        The posteriors themselves, where ``posteriors=True`` asks for them.
     """
 
     cdef double[::1] log_probs
     cdef double[:, ::1] starts_of
-    cdef double[:, :, ::1] products_of  # sums of alpha_{t-1}' w_t, still without A
-    cdef double[:, :, ::1] pairs_of     # from logarithms, with A
+    cdef double[:, :, ::1] products_of  # sums of alpha_{t-1}' w_t, not yet times A
+    cdef double[:, :, ::1] pairs_of     # of the sequences in logarithms, times A
     cdef double[:, :, ::1] sums_of
-    cdef double[:, ::1] kept
-    cdef bint keep
+    cdef double[:, ::1] gammas
+    cdef bint posteriors
 
-    def __init__(self, chain, emission, offsets, portions, keep=False):
+    def __init__(self, chain, emission, offsets, portions, posteriors=False):
         super().__init__(chain, emission, offsets, portions)
         n, count = self.chain.width, self.portions.shape[0] - 1
         self.log_probs = np.zeros(self.offsets.shape[0] - 1)
         self.starts_of = np.zeros((count, n))
         self.products_of = np.zeros((count, n, n))
         self.pairs_of = np.zeros((count, n, n))
-        # 64 bytes between portions: they are added to every step, and no cache line has two writers
+        # a gap between portions: they are written at every step, and no cache line may have two writers
         self.sums_of = np.zeros((count, self.emission.n_sums + 2, n))
-        self.keep = keep
-        self.kept = np.zeros((self.emission.rows if keep else 0, n))
+        self.posteriors = posteriors
+        self.gammas = np.zeros((self.emission.rows if posteriors else 0, n))
 
     @property
     def log_prob(self):
@@ -196,12 +195,12 @@ cdef class Smoothing(Pass):
 
     @property
     def gamma(self):
-        return np.asarray(self.kept) if self.keep else None
+        return np.asarray(self.gammas) if self.posteriors else None
 
     cdef void one(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
                   Space space) noexcept nogil:
         cdef Py_ssize_t t, n = self.chain.width
-        cdef double log_prob = 0        # its place in log_probs shares a cache line with other threads'
+        cdef double log_prob = 0        # added up here, since its place in log_probs shares a cache line with those of other threads
         if steps == 0:
             return
         self.emission.likelihood(first, steps, space.b, space.top)
@@ -217,7 +216,7 @@ cdef class Smoothing(Pass):
             self.chain.backward(space.b, space.u, space.norm, steps, space.gamma)
             if self.stopped(space):
                 return
-            lattice_outer(steps - 1, space.u, n, n, space.b + n, n,
+            kernels.outer(steps - 1, space.u, n, n, space.b + n, n,
                           &self.products_of[portion, 0, 0])
         else:
             self.emission.log_densities(first, steps, space.b)
@@ -236,12 +235,12 @@ cdef class Smoothing(Pass):
         for t in range(n):
             self.starts_of[portion, t] += space.gamma[t]
         self.emission.add(first, steps, space.gamma, &self.sums_of[portion, 0, 0])
-        if self.keep:
-            memcpy(&self.kept[first, 0], space.gamma, steps * n * sizeof(double))
+        if self.posteriors:
+            memcpy(&self.gammas[first, 0], space.gamma, steps * n * sizeof(double))
 
 
 cdef class Filtering(Pass):
-    """What every step says of itself and of the states, given the steps before.
+    """The probability of every step and of its states, given the steps before.
 
     Attributes
     ----------
@@ -292,7 +291,7 @@ cdef class Filtering(Pass):
 
 
 cdef Py_ssize_t check_steps(name, const int64_t[::1] steps, Py_ssize_t last) except -1:
-    """The largest step of integers from 0 to `last` that never fall."""
+    """The largest difference between neighbours, of integers that rise from 0 to `last`, or stay."""
     cdef Py_ssize_t i, largest = 0
     cdef bint good = steps.shape[0] > 1 and steps[0] == 0 and steps[steps.shape[0] - 1] == last
     for i in range(steps.shape[0] - 1):

@@ -112,12 +112,13 @@ gallery: $(S)/project  ## every picture of the debugger, drawn into docs/img
 
 # ---------------------------------------------------------------------------- checking
 
-# mypy reads the package as it is installed, with viz in its place.
-lint: $(S)/project $(S)/extra-dev  ## ruff and mypy
+# The type checkers read the package as it is installed, with viz in its place, and the examples of README.md and docs/.
+lint: $(S)/project $(S)/extra-dev  ## ruff, mypy, and both mypy and pyright on the examples of the docs
 	$(BIN)/ruff check .
 	@rm -rf build/lint
 	@$(BIN)/python setup.py -q build_py --build-lib build/lint
 	cd build/lint && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml
+	$(BIN)/python tools/check_examples.py build/lint
 
 annotate: $(S)/tools  ## where the time loops still touch Python, by Cython's annotations
 	$(BIN)/python tools/annotate.py $(ARGS)

@@ -4,23 +4,26 @@
                                                             ↓ writes
                                                            tape → viz.measures → viz.plots
 
-recurrent          what a cell is; layers, cells and streams; the tape of a recorded pass, and the ways back
+recurrent          descriptions of the cells; layers, cells and streams; the tape of a recorded pass, and backward
 settings           threads, and memory that is kept between passes
-module             what owns weights, and the one contract for changing them
+module             the base class of what has weights, and the one contract for changing them
 init               initialisers for recurrent weights
 nn, optim, train   the few other parts that training a sequence model needs
-models             windows, hidden chains and networks: one interface
-data, tasks        text and series in; the classic memory tasks
-io                 files of our own
+models             models of windows, hidden chains and networks, with one interface
+data, tasks        reading text and series; the classic memory tasks
+io                 reading and writing files
 command            the `rnncore` command
 viz                the visual debugger; in a checkout it stands beside this folder
 
-The rooms after `module` are imported when they are first asked for; `command` is for the shell. The kernels and the
-engine are in src/. Each room's ``__init__`` says what is in it.
+The packages after `module` are imported when they are first used; `command` is for the shell. The kernels and the
+engine are in src/. The ``__init__`` of each package lists its contents.
 """
+
+from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 _ROOT = Path(__file__).resolve().parent
 
@@ -49,26 +52,43 @@ from .settings import (
     threads,
 )
 
-_ROOMS = ("data", "init", "io", "models", "nn", "optim", "tasks", "train", "viz")
+if TYPE_CHECKING:
+    from . import data as data
+    from . import init as init
+    from . import io as io
+    from . import models as models
+    from . import nn as nn
+    from . import optim as optim
+    from . import tasks as tasks
+    from . import train as train
+    from . import viz as viz
+
+    __version__: str
+
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell", "build_info", "kept_memory",
-           "num_threads", "release_memory", "set_kept_memory", "set_num_threads", "threads", "__version__", *_ROOMS]
+           "num_threads", "release_memory", "set_kept_memory", "set_num_threads", "threads", "__version__",
+           "data", "init", "io", "models", "nn", "optim", "tasks", "train", "viz"]
 
 
-def __getattr__(name):
-    if name in _ROOMS:
-        return importlib.import_module(f".{name}", __name__)
-    if name.removesuffix("Cell") in modes():        # of a cell that has a description and no class written out
-        return cell_class(name.removesuffix("Cell")) if name.endswith("Cell") else layer_class(name)
-    if name == "__version__":               # importlib.metadata is half of the import's time
+def _lazy(name: str) -> Any:
+    if name == "__version__":               # importing importlib.metadata takes as long as all the rest
         from importlib.metadata import PackageNotFoundError, version
 
         try:
             return version("rnncore")
         except PackageNotFoundError:        # built in place, never installed
             return "0+unknown"
+    if name in __all__:                     # a package that was not imported yet
+        return importlib.import_module(f".{name}", __name__)
+    if name.removesuffix("Cell") in modes():        # a cell that has a description, but no class written by hand
+        return cell_class(name.removesuffix("Cell")) if name.endswith("Cell") else layer_class(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+if not TYPE_CHECKING:                       # where a type checker saw it, it would accept any name
+    __getattr__ = _lazy
+
+
+def __dir__() -> list[str]:
     return sorted(__all__)

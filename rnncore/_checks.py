@@ -1,41 +1,50 @@
-"""Checks at the door: every message says the argument, what was got, what was expected, the way out."""
+"""Validation of arguments: every message names the argument, what was got, what was expected, and the way out."""
+
+from __future__ import annotations
 
 import math
 import numbers
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._typing import Array, Ints
 
 REAL_KINDS = "fiub"
 
 
 class Fixed:
-    """Attributes that are set once: those named in a class's `_fixed`, its bases' included."""
+    """A base for classes some of whose attributes can be set only once: those that `_fixed` names, here or in a base."""
 
     _fixed: frozenset[str] = frozenset()
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls._fixed = frozenset().union(*(getattr(base, "_fixed", ()) for base in cls.__mro__))
+        inherited: list[Iterable[str]] = [getattr(base, "_fixed", ()) for base in cls.__mro__]
+        cls._fixed = frozenset().union(*inherited)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         if name in self._fixed and hasattr(self, name):
             self._refuse(name, f"{value!r}")
         object.__setattr__(self, name, value)
 
-    def __delattr__(self, name):
+    def __delattr__(self, name: str) -> None:
         if name in self._fixed:
             self._refuse(name, "del")
         object.__delattr__(self, name)
 
-    def _refuse(self, name, got):
-        raise AttributeError(f"{name}: got {got}, expected it as it is, {getattr(self, name)!r}: it is fixed when a "
-                             f"{type(self).__name__} is made; make another one")
+    def _refuse(self, name: str, got: str) -> NoReturn:
+        raise AttributeError(f"{name}: got {got}, expected no change of {getattr(self, name)!r}: it is fixed when the "
+                             f"{type(self).__name__} is created; create a new one")
 
 
-def as_dtype(dtype, name="dtype"):
+def as_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
     """float32 or float64 as numpy's dtype."""
     try:
-        found = None if dtype is None else np.dtype(dtype)      # np.dtype(None) is float64
+        found: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)    # np.dtype(None) is float64
     except TypeError:
         found = None
     if found is None or found.name not in ("float32", "float64") or not found.isnative:
@@ -43,19 +52,20 @@ def as_dtype(dtype, name="dtype"):
     return found
 
 
-def as_size(value, name, least=1, also=""):
-    """A whole number of at least `least`, that an index can hold; `also` is what else would do, for the message."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= value < 2**63:
-        large = isinstance(value, numbers.Integral) and value >= 2**63
+def as_size(value: object, name: str, least: int = 1, also: str = "") -> int:
+    """A whole number of at least `least` that fits into an index; `also` names another accepted value in the message."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= int(value) < 2**63:
+        large = isinstance(value, numbers.Integral) and int(value) >= 2**63
         raise ValueError(f"{name}: got {value!r:.60}, expected a whole number >= {least}"
                          f"{' and < 2**63' if large else ''}{_or_else(also)}")
     return int(value)
 
 
-def as_number(value, name, *, least=-math.inf, above=-math.inf, below=math.inf, finite=True, also=""):
-    """A real number as a float: at least `least`, more than `above`, less than `below`, in any case not NaN.
+def as_number(value: object, name: str, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf,
+              finite: bool = True, also: str = "") -> float:
+    """A real number as a float: at least `least`, more than `above`, less than `below`, and never NaN.
 
-    Infinity passes where `finite` is False and no limit stands against it; `also` is what else would do, for the
+    Infinity is accepted where `finite` is False and no limit excludes it; `also` names another accepted value in the
     message.
     """
     try:
@@ -69,8 +79,8 @@ def as_number(value, name, *, least=-math.inf, above=-math.inf, below=math.inf, 
     return number
 
 
-def _range(least, above, below, finite):
-    """The numbers that `as_number` takes, in words."""
+def _range(least: float, above: float, below: float, finite: bool) -> str:
+    """The numbers that `as_number` accepts, in words."""
     kind = "a finite number" if finite else "a number"
     low = f" above {above:g}" if above > -math.inf else f" >= {least:g}" if least > -math.inf else ""
     if below == math.inf:
@@ -80,12 +90,12 @@ def _range(least, above, below, finite):
     return f"a number in {'(' if above > -math.inf else '['}{max(above, least):g}, {below:g})"
 
 
-def _or_else(also):
+def _or_else(also: str) -> str:
     return f", or {also}" if also else ""
 
 
-def as_seed(value, name="seed"):
-    """What numpy's generators can be seeded with."""
+def as_seed(value: Any, name: str = "seed") -> Any:
+    """The value itself, if numpy's generators can be seeded with it."""
     try:
         np.random.SeedSequence(value)
     except (TypeError, ValueError) as error:
@@ -93,19 +103,19 @@ def as_seed(value, name="seed"):
     return value
 
 
-def as_array(value, name):
-    """numpy's array of anything that is one."""
+def as_array(value: object, name: str) -> Array:
+    """Anything array-like as a numpy array, of whatever type it has."""
     try:
         return np.asarray(value)
     except ValueError as error:             # lists of unequal length
-        raise ValueError(f"{name}: got a {type(value).__name__} that is no array ({error}); pad rows of unequal "
+        raise ValueError(f"{name}: got a {type(value).__name__} that is not an array ({error}); pad rows of unequal "
                          "length, as rnncore.data.pad does") from None
     except (TypeError, RuntimeError) as error:          # tensors that numpy has no type for, or that need detach()
-        raise TypeError(f"{name}: got a {type(value).__name__} that numpy cannot take ({error}); "
+        raise TypeError(f"{name}: got a {type(value).__name__} that numpy cannot convert ({error}); "
                         "expected an array of real numbers") from None
 
 
-def as_indices(values, name):
+def as_indices(values: object, name: str) -> Array:
     """An integer array; floats and booleans are refused."""
     array = as_array(values, name)
     if array.size == 0 and array.dtype.kind == "f":         # np.asarray([]) is float
@@ -115,29 +125,29 @@ def as_indices(values, name):
     return array
 
 
-def as_flag(value, name):
+def as_flag(value: object, name: str) -> bool:
     """True or False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name}: got {value!r}, expected True or False")
     return bool(value)
 
 
-def as_probability(value, name):
+def as_probability(value: object, name: str) -> float:
     """A number in [0, 1)."""
     return as_number(value, name, least=0, below=1)
 
 
-def as_real(value, name, dtype):
-    """An array of real numbers in `dtype`; the same memory where it is already one."""
-    array = value if type(value) is np.ndarray else as_array(value, name)
+def as_real(value: object, name: str, dtype: np.dtype[Any]) -> Array:
+    """An array of real numbers in `dtype`; an array that already has this type is returned as it is."""
+    array: Array = value if type(value) is np.ndarray else as_array(value, name)
     if array.dtype.kind not in REAL_KINDS:
         raise TypeError(f"{name}: got {array.dtype} values, expected real numbers "
                         f"(converted to {dtype}); take .real of complex values, or make a float array")
     return array if array.dtype == dtype else array.astype(dtype)
 
 
-def as_rows(value, name, dtype):
-    """As `as_real`, with a last axis that the kernels can walk."""
+def as_rows(value: object, name: str, dtype: np.dtype[Any]) -> Array:
+    """As `as_real`, in a memory layout that the kernels can read: aligned, and contiguous along the last axis."""
     array = as_real(value, name, dtype)
     if array.ndim == 0 or (array.flags.c_contiguous and array.flags.aligned):
         return array
@@ -147,13 +157,13 @@ def as_rows(value, name, dtype):
     return array
 
 
-def as_lengths(lengths, steps, batch):
-    """Lengths of a ragged batch, an own array of intp, or None where every row is full."""
+def as_lengths(lengths: Any, steps: int, batch: int) -> Ints | None:
+    """The lengths of a ragged batch as a new array, or None where every row is full."""
     if lengths is None:
         return None
     if hasattr(lengths, "detach"):
         lengths = lengths.detach().cpu().numpy()
-    found = np.array(as_array(lengths, "lengths"))     # what is checked is what is used
+    found = np.array(as_array(lengths, "lengths"))     # a copy: the caller's array may change after it was checked
     expected = f"{batch} whole numbers from 0 to {steps}, one per row"
     if found.shape != (batch,) and not (batch == 1 and found.ndim == 0):
         raise ValueError(f"lengths: got shape {found.shape}, expected ({batch},): {expected}")

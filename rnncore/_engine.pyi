@@ -1,34 +1,62 @@
+"""Types of the compiled module, src/engine/_engine.pyx. Arrays are float32 or float64, of one type in one call."""
+
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
 
+from rnncore.module import Module
 from rnncore.recurrent.passes import Walk
 
-shared: Any  # a capsule with the threads and kernels that both compiled modules use
+_HandedOut = TypeVar("_HandedOut")
+_Array = NDArray[Any]
+_Shape = tuple[int, ...]
+_Owned = list[tuple[Module, dict[str, str]]]  # each module, and {name in the whole: its own name}
+
+shared: object  # a capsule with the threads and kernels that both compiled modules use
+
+class _OpenBlocks(Protocol):
+    of: dict[int, Any]
+
+class _Stage(TypedDict):
+    slot: int
+    groups: int
+    from_aux: bool
+
+class CellInfo(TypedDict):
+    gates: int
+    slots: int
+    slots_on_tape: bool
+    states: int
+    x_slot: int
+    x_order: list[int]
+    h_order: list[int]
+    stages: list[_Stage]
 
 class Weights:
-    input_size: int
-    hidden_size: int
-    nbytes: int
+    @property
+    def input_size(self) -> int: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
     def __init__(
-        self,
-        cell: str,
-        w_ih: NDArray[Any],
-        w_hh: NDArray[Any],
-        b_ih: NDArray[Any] | None = None,
-        b_hh: NDArray[Any] | None = None,
+        self, cell: str, w_ih: _Array, w_hh: _Array, b_ih: _Array | None = None, b_hh: _Array | None = None
     ) -> None: ...
-    def pack_backward(self, w_ih: NDArray[Any], w_hh: NDArray[Any]) -> None: ...
+    def pack_backward(self, w_ih: _Array, w_hh: _Array) -> None: ...
 
 class Allocation(Buffer):
-    nbytes: int
+    @property
+    def nbytes(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def carve(  # an array for each shape, None for None
-    purpose: str, dtype: np.dtype[Any], shapes: tuple[tuple[int, ...] | None, ...]
+    purpose: Literal["a tape", "gradients", "gradients of parameters"],
+    dtype: np.dtype[Any],
+    shapes: tuple[_Shape | None, ...],
 ) -> list[Any]: ...
 def release_kept() -> None: ...
 def get_kept_bytes() -> int: ...
@@ -36,29 +64,23 @@ def get_kept_limit() -> int: ...
 def set_kept_limit(limit: int) -> None: ...
 
 class StepLoop:
-    weights: list[Weights]
-    batch: int
-    def __init__(
-        self,
-        weights: list[Weights],
-        batch: int,
-        h: NDArray[Any] | None = None,
-        c: NDArray[Any] | None = None,
-    ) -> None: ...
-    def run(self, x: Buffer, out: Buffer) -> bool: ...
-    def advance(
-        self, x: Buffer, h: Buffer | None, c: Buffer | None, h_out: Buffer, c_out: Buffer | None
-    ) -> bool: ...
+    @property
+    def weights(self) -> list[Weights]: ...
+    @property
+    def batch(self) -> int: ...
+    def __init__(self, weights: list[Weights], batch: int, h: _Array | None = None, c: _Array | None = None) -> None: ...
+    def run(self, x: object, out: object) -> bool: ...  # False: not arrays that it can use as they are
+    def advance(self, x: _Array, h: object, c: object, h_out: _Array, c_out: _Array | None) -> bool: ...
 
-class OpenBlock:
+class OpenBlock(Generic[_HandedOut]):
     def __init__(
         self,
-        lock: Any,
-        owned: list[tuple[Any, dict[str, str]]],
-        threads: Any,
-        mapping: Callable[[dict[str, NDArray[Any]]], Any],
+        lock: AbstractContextManager[Any],
+        owned: _Owned,
+        threads: _OpenBlocks,
+        mapping: Callable[[dict[str, _Array]], _HandedOut],
     ) -> None: ...
-    def __enter__(self) -> Any: ...
+    def __enter__(self) -> _HandedOut: ...
     def __exit__(self, *error: object) -> None: ...
 
 class Threads:
@@ -67,28 +89,28 @@ class Threads:
     def __exit__(self, *error: object) -> None: ...
 
 def replace_values(
-    lock: Any,
-    owned: list[tuple[Any, dict[str, str]]],
-    values: dict[str, NDArray[Any]],
+    lock: AbstractContextManager[Any],
+    owned: _Owned,
+    values: dict[str, _Array],
     open: dict[int, Any],
 ) -> None: ...
-def count_versions(owned: list[tuple[Any, dict[str, str]]]) -> None: ...
+def count_versions(owned: _Owned) -> None: ...
 def forward(
     w: Weights,
-    x: NDArray[Any],
-    out: NDArray[Any],
-    states: list[NDArray[Any]],
+    x: _Array,
+    out: _Array,
+    states: list[_Array],
     position: int = 0,
     *,
-    gates: NDArray[Any] | None = None,
-    c_out: NDArray[Any] | None = None,
+    gates: _Array | None = None,
+    c_out: _Array | None = None,
     lengths: NDArray[np.intp] | None = None,
     reverse: bool = False,
 ) -> None: ...
 def backward(walk: Walk) -> None: ...
-def activation(name: str, x: NDArray[Any], out: NDArray[Any]) -> None: ...
+def activation(name: Literal["sigmoid", "tanh"], x: _Array, out: _Array) -> None: ...
 def cell_names() -> list[str]: ...
-def cell_info(name: str) -> dict[str, Any]: ...
+def cell_info(name: str) -> CellInfo: ...
 def isa() -> str: ...
 def isas() -> tuple[str, ...]: ...
 def compiler() -> str: ...

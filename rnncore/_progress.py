@@ -1,8 +1,12 @@
-"""What long calls show of how far they are."""
+"""Progress of long calls: a bar, or a callback."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from ._typing import Progress
 
 
 class progress_bar:
@@ -11,16 +15,19 @@ class progress_bar:
     Parameters
     ----------
     progress : bool, None or callable
-        True shows a tqdm bar, None does so where stderr is a terminal; a callable is called as
-        ``progress(done, total, info)`` after every update; False does nothing.
+        True shows a tqdm bar, None shows one if stderr is a terminal, and False shows nothing. A callable is called as
+        ``progress(done, total, info)`` after every update.
     total : int
+        The value of ``done`` at the end.
     label : str
+        Text in front of the bar.
     leave : bool
-        Whether the bar stays when it has come to its end.
+        Whether the bar stays on the screen after its end.
     """
 
-    def __init__(self, progress, total: int, label: str | None = None, *, leave: bool = True):
-        self.total, self.done, self._bar = total, 0, None
+    def __init__(self, progress: Progress, total: int, label: str | None = None, *, leave: bool = True) -> None:
+        self.total, self.done = total, 0
+        self._bar: Any = None
         self._call = progress if callable(progress) else None
         if progress is None:
             progress = hasattr(sys.stderr, "isatty") and sys.stderr.isatty()
@@ -29,7 +36,7 @@ class progress_bar:
 
             self._bar = tqdm(total=total, desc=label, leave=leave)
 
-    def update(self, steps: int = 1, **info) -> None:
+    def update(self, steps: int = 1, **info: Any) -> None:
         self.done += steps
         if self._call is not None:
             self._call(self.done, self.total, info)
@@ -37,9 +44,9 @@ class progress_bar:
             self._bar.set_postfix(info, refresh=False)
             self._bar.update(steps)
 
-    def __enter__(self) -> progress_bar:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()

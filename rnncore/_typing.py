@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,5 +16,8 @@ Bools: TypeAlias = NDArray[np.bool_]
 State: TypeAlias = Array | tuple[Array, ...]    # h, or (h, c) where the cell has both
 StateLike: TypeAlias = ArrayLike | tuple[ArrayLike, ...] | None
 PathLike: TypeAlias = str | os.PathLike[str]
+Seed: TypeAlias = int | Sequence[int] | None
+Progress: TypeAlias = bool | Callable[[int, int, dict[str, Any]], object] | None    # see rnncore._progress
 
-__all__ = ["Array", "ArrayLike", "Bools", "DTypeLike", "Floats", "Ints", "PathLike", "State", "StateLike"]
+__all__ = ["Array", "ArrayLike", "Bools", "DTypeLike", "Floats", "Ints", "PathLike", "Progress", "Seed", "State",
+           "StateLike"]

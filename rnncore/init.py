@@ -1,29 +1,38 @@
-"""Starts for recurrent weights that decide how long a network can remember.
+"""Initialisers for recurrent weights, which decide how long a network can remember.
 
-Each function changes every recurrent layer it finds in a module, in place, through the module's
-one door for writing (`module.writable()`), and returns the module:
+Each function changes every recurrent layer that it finds in a module, in place, and returns the module:
 
     lstm = rc.init.chrono(rc.LSTM(8, 64, seed=0), 200)
 
-Layers, cells and models made of them are all served. Which block of the weights is which gate's, a layer's
-description of its cell says.
+The module may be a layer, a cell, or a model that contains them. The weights are changed through `module.writable()`,
+and the description of a layer's cell tells which block of them belongs to which gate.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from rnncore._checks import as_number
 from rnncore.recurrent.base import RecurrentLayer
-from rnncore.recurrent.descriptions import Description
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rnncore._typing import ArrayLike, Floats, Seed
+    from rnncore.module import Module
+    from rnncore.recurrent.descriptions import Description
+
+    AnyModule = TypeVar("AnyModule", bound=Module)
 
 __all__ = ["chrono", "forget_bias", "identity", "orthogonal"]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One layer and direction: its weights and biases by the names they have in a block of `writable`."""
+    """One layer and direction, with the names that its weights and biases have in a `writable` block of the module."""
 
     cell: Description
     hidden_size: int
@@ -31,19 +40,19 @@ class _Part:
     biases: list[str]
 
 
-def orthogonal(module, gain=1.0, *, seed=None):
-    """Make each gate's recurrent block a random orthogonal matrix times `gain`.
+def orthogonal(module: AnyModule, gain: float = 1.0, *, seed: Seed | np.random.Generator = None) -> AnyModule:
+    """Set the recurrent weights of each gate to a random orthogonal matrix times `gain`.
 
-    An orthogonal W keeps the norm of what it multiplies, so a linear network with it neither
-    vanishes nor explodes (Saxe et al. 2014). The factor Q of a Gaussian matrix, with the signs of
-    R's diagonal, is uniform over the orthogonal matrices (Mezzadri 2007).
+    An orthogonal matrix preserves the norm of what it multiplies, so that gradients in a linear network neither vanish
+    nor explode (Saxe et al. 2014). The factor Q of the QR decomposition of a Gaussian matrix, with the signs
+    of R's diagonal, is uniformly distributed over the orthogonal matrices (Mezzadri 2007).
 
     Parameters
     ----------
     module : Module
-        A recurrent layer, a cell, or a model that holds some.
+        A recurrent layer, a cell, or a model that contains some.
     gain : float, default 1.0
-        All singular values of each block.
+        The singular values of each gate's recurrent weights.
     seed : int or numpy.random.Generator, optional
 
     Returns
@@ -71,17 +80,17 @@ def orthogonal(module, gain=1.0, *, seed=None):
     return module
 
 
-def identity(module, scale=1.0):
-    """Make the candidate's recurrent block `scale` times the identity, and its biases 0.
+def identity(module: AnyModule, scale: float = 1.0) -> AnyModule:
+    """Set the candidate's recurrent weights to `scale` times the identity matrix, and its biases to 0.
 
-    The candidate is h for an RNN, n for a GRU, g for an LSTM; the other gates keep their weights.
-    With `scale=1` a ReLU RNN copies its state from step to step as long as it stays positive, and
-    the gradient with it (Le, Jaitly & Hinton 2015, the "IRNN").
+    The candidate is h of an RNN, n of a GRU, g of an LSTM; the other gates keep their weights. With `scale=1` a ReLU
+    RNN copies its state, and the gradient, from step to step as long as the state is positive (Le, Jaitly &
+    Hinton 2015, the "IRNN").
 
     Parameters
     ----------
     module : Module
-        A recurrent layer, a cell, or a model that holds some.
+        A recurrent layer, a cell, or a model that contains some.
     scale : float, default 1.0
 
     Returns
@@ -106,17 +115,17 @@ def identity(module, scale=1.0):
     return module
 
 
-def forget_bias(module, value=1.0):
-    """Set the bias of the gate that keeps the old state: forget gate of an LSTM, update gate of a GRU.
+def forget_bias(module: AnyModule, value: ArrayLike = 1.0) -> AnyModule:
+    """Set the bias of the gate that keeps the old state: the forget gate of an LSTM, the update gate of a GRU.
 
-    With all else 0 the gate is σ(value), and the memory lasts −1/ln σ(value) steps: 3.2 at 1, 7.9
-    at 2. `value = ln(T − 1)` gives (T − 1)/T, a memory of T steps. The value is put into `bias_ih`
-    and 0 into `bias_hh`: torch adds both, so setting each to 1 would make a forget bias of 2.
+    If the rest of the gate's input is 0, the gate is σ(value), and the memory lasts −1/ln σ(value) steps: 3.2 at 1,
+    7.9 at 2. `value = ln(T − 1)` gives a gate of (T − 1)/T, a memory of T steps. The value is written to `bias_ih` and
+    0 to `bias_hh`: the cell adds the two, so setting each to 1 would make a forget bias of 2.
 
     Parameters
     ----------
     module : Module
-        An LSTM or a GRU, one of their cells, or a model that holds some.
+        An LSTM or a GRU, one of their cells, or a model that contains some.
     value : float or array (H,), default 1.0
 
     Returns
@@ -134,17 +143,17 @@ def forget_bias(module, value=1.0):
     return _set_keep_bias(module, lambda size: value, "forget_bias")
 
 
-def chrono(module, steps, *, seed=None):
+def chrono(module: AnyModule, steps: float, *, seed: Seed | np.random.Generator = None) -> AnyModule:
     """Spread the memory of the units over 1 … `steps` steps (Tallec & Ollivier 2018).
 
-    The bias of the gate that keeps the old state (f of an LSTM, z of a GRU) is ln u with u drawn
-    uniformly from [1, steps − 1]: a gate of u/(u + 1), which holds for u + 1 steps. An LSTM's input
-    gate gets −ln u, so that what comes in balances what goes.
+    The bias of the gate that keeps the old state (f of an LSTM, z of a GRU) is set to ln u, with u drawn uniformly
+    from [1, steps − 1]. The gate is then u/(u + 1), a memory of u + 1 steps. The bias of an LSTM's input gate is
+    set to −ln u, so that what is added balances what is forgotten.
 
     Parameters
     ----------
     module : Module
-        An LSTM or a GRU, one of their cells, or a model that holds some.
+        An LSTM or a GRU, one of their cells, or a model that contains some.
     steps : float
         The longest dependency expected, more than 2.
     seed : int or numpy.random.Generator, optional
@@ -169,16 +178,19 @@ def chrono(module, steps, *, seed=None):
         )
     rng = np.random.default_rng(seed)
 
-    def draw(size):
+    def draw(size: int) -> Floats:
         return np.log(rng.uniform(1.0, steps - 1.0, size))
 
     return _set_keep_bias(module, draw, "chrono", balanced=True)
 
 
-def _set_keep_bias(module, draw, caller, balanced=False):
-    """Give the gate that keeps the bias draw(H), in all layers that have gates for it.
+def _set_keep_bias(
+    module: AnyModule, draw: Callable[[int], ArrayLike], caller: str, balanced: bool = False
+) -> AnyModule:
+    """Set the bias of the gate that keeps the old state to draw(H), in all layers that have gates for this.
 
-    The gate that lets in gets the negative of it, if `balanced`, or where there is no gate that keeps.
+    The gate that admits new values is given the negative of it if `balanced`, and also in a cell that has no gate that
+    keeps.
     """
     with module.writable() as parameters:
         parts = list(_recurrent(module))
@@ -196,18 +208,18 @@ def _set_keep_bias(module, draw, caller, balanced=False):
                     f"{caller}: got the layer of {part.weight_hh!r} made with bias=False, expected bias=True"
                 )
             value = draw(part.hidden_size)
-            values = {} if keeps is None else {keeps: value}
+            values: dict[str, Any] = {} if keeps is None else {keeps: value}
             if enters is not None and (balanced or keeps is None):
                 values[enters] = np.negative(value)
             for gate, bias in values.items():
                 rows = part.cell.rows(gate, part.hidden_size)
-                # the first gets it, the other 0: their sum is what the gate sees
+                # the gate's input contains the sum of both biases, so the value goes into the first and 0 into the other
                 for name, share in zip(part.biases, (bias, 0.0), strict=True):
                     parameters[name][rows] = share
     return module
 
 
-def _recurrent(module) -> Iterator[_Part]:
+def _recurrent(module: Module) -> Iterator[_Part]:
     """Every layer and direction in `module`."""
     found = False
     for owner, names in module.owned():
@@ -222,5 +234,5 @@ def _recurrent(module) -> Iterator[_Part]:
         raise ValueError(
             f"module: got {type(module).__name__} without recurrent weights (it has "
             f"{', '.join(module.parameters) or 'no weights'}), expected an RNN, a GRU, an LSTM, a cell, "
-            "or a model that holds one"
+            "or a model that contains one"
         )

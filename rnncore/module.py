@@ -1,126 +1,143 @@
-"""What owns weights, and the one contract for changing them.
+"""The base class of everything that has weights, and the one contract for changing them.
 
-The arrays of a module are never handed out. `parameters` and `state_dict` give copies; `writable` gives working
-arrays, whose values are taken over when its block closes; the optimisers write in place, by a private path. Each
-change counts a new version. A call does not read the arrays either, but what was packed of them: packed weights are
-made once for a version, are replaced and not overwritten, and a call takes them before it begins. So no view that
-somebody kept can make a call run on old weights, and a call that has begun is not reached by any change.
+The arrays of a module are never handed out. `parameters` and `state_dict` return copies. `writable` hands out working
+arrays, whose values are copied into the module when its block closes. The optimisers write in place, through a private
+method. Every change increments the module's version. A call does not read the arrays either, but a packed copy of them:
+weights are packed once per version, a pack is replaced and never overwritten, and a call takes its pack before it
+begins. So no view that a caller kept can make a call run on old weights, and no change affects a call that has begun.
 
-What has to happen as a whole (a block that opens or closes, new values for all weights) is done in the engine, since
-handlers of signals run between two instructions of Python, wherever those are.
+Changes that must happen as a whole (opening or closing a block, setting all weights) are made in the engine, because
+Python runs signal handlers, which may raise, between any two of its instructions.
 
-`LOCK` is held while arrays change, are copied or are packed. It is one for all modules, so that a model of several has
-one moment too, and a process that forks does so between two changes.
+`LOCK` is held while arrays are changed, copied or packed. All modules share it, so that a model of several modules is
+read at one moment, and so that a process never forks in the middle of a change.
 """
+
+from __future__ import annotations
 
 import copy
 import os
 import threading
 from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from . import _engine
 from ._checks import Fixed, as_dtype, as_real
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._typing import Array, ArrayLike, DTypeLike
+
 LOCK = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
 
-def prefixed(prefix, arrays):
-    """Arrays by name, their names with ``prefix.`` in front."""
+def prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The same arrays, with ``prefix.`` in front of their names."""
     return {f"{prefix}.{name}": values for name, values in arrays.items()}
 
 
 class Packed:
-    """What a module runs on: made of the weights of one version, and never changed."""
+    """The weights of one version in the form that a module runs on; it never changes."""
 
-    def __init__(self, version):
+    def __init__(self, version: int) -> None:
         self.version = version
 
 
 class _OpenBlocks(threading.local):
-    def __init__(self):
-        self.of = {}                    # id of a module -> its working arrays
+    def __init__(self) -> None:
+        self.of: dict[int, Any] = {}    # id of a module -> its working arrays
 
 
 _OPEN = _OpenBlocks()
 
 
-class _Writable(MutableMapping):
-    """Working arrays by name: setting an item writes into its array."""
+class Writable(MutableMapping[str, "Array"]):
+    """The working arrays of `Module.writable` by name: setting an item writes into its array."""
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: dict[str, Array]) -> None:
         self._arrays = arrays
 
-    def __getitem__(self, name):
+    def __repr__(self) -> str:
+        return f"<writable weights: {', '.join(f'{name} {array.shape}' for name, array in self._arrays.items())}>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self._arrays)
+
+    def __getitem__(self, name: str) -> Array:
         return self._arrays[name]
 
-    def __setitem__(self, name, value):
+    def __setitem__(self, name: str, value: ArrayLike) -> None:
         array = self[name]
         if value is array:
             return
-        value = as_real(value, name, array.dtype)
+        values = as_real(value, name, array.dtype)
         try:
-            array[...] = value
+            array[...] = values
         except ValueError:
-            raise ValueError(f"{name}: got shape {value.shape}, expected {array.shape}") from None
+            raise ValueError(f"{name}: got shape {values.shape}, expected {array.shape}") from None
 
-    def __delitem__(self, name):
+    def __delitem__(self, name: str) -> None:
         raise TypeError(f"{name}: got del, expected new values; a module keeps all its weights")
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._arrays)
 
 
 class _InPlace:
-    """The block of `Module._in_place`; a plain class, since every update of a training loop goes through one.
+    """The block of `Module._in_place`. A plain class is fast, and every update of a training loop enters one.
 
-    The version is counted before the first change and after the last: whatever interrupts the block, what was packed
-    before it is not used again.
+    The version is incremented before the first change and after the last, so that whatever interrupts the block, no
+    pack from before it is used again.
     """
 
-    def __init__(self, module):
-        self._module, self._block = module, None
+    def __init__(self, module: Module) -> None:
+        self._module = module
+        self._block: _engine.OpenBlock[Writable] | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> Mapping[str, Array]:
         self._owned = list(self._module.owned())
         if _OPEN.of and any(id(owner) in _OPEN.of for owner, _ in self._owned):
-            self._block = self._module.writable()       # what an open block closes with must not undo this
+            self._block = self._module.writable()       # an open block must not undo this update when it closes
             return self._block.__enter__()
         _engine.count_versions(self._owned)
         return {name: owner._parameters[own] for owner, names in self._owned for name, own in names.items()}
 
-    def __exit__(self, *error):
-        if self._block:
+    def __exit__(self, *error: object) -> None:
+        if self._block is not None:
             self._block.__exit__(*error)
         else:
             _engine.count_versions(self._owned)
 
 
 class Module(Fixed):
-    """A thing with named weights.
+    """An object with named weights.
 
-    They are read through `parameters` and `state_dict` and changed through `writable` and `load_state_dict`; each
-    change counts a new `version`. A layer never runs on the weights of another version than its own, and a tape
-    refuses to go back through weights that are no longer those it recorded.
+    The weights are read through `parameters` and `state_dict`, and changed through `writable` and `load_state_dict`;
+    each change increments `version`. A layer never runs on the weights of an older version, and the backward pass of a
+    tape is refused once the weights differ from those it recorded.
     """
 
-    def __init__(self, dtype="float32"):
+    dtype: np.dtype[Any]
+
+    def __init__(self, dtype: DTypeLike = "float32") -> None:
         self.dtype = as_dtype(dtype)
-        self._parameters = {}           # never handed out; changed and copied under LOCK
-        self._modules = {}
+        self._parameters: dict[str, Array] = {}         # never handed out; changed and copied under LOCK
+        self._modules: dict[str, Module] = {}
         self._version = 0
-        self._packed = None
+        self._packed: Packed | None = None
 
     _fixed = frozenset({"dtype"})
 
-    def owned(self):
-        """Of every module inside that owns arrays: the module, and {name here: its own name}."""
+    def owned(self) -> Iterator[tuple[Module, dict[str, str]]]:
+        """Every module inside, itself included, that owns arrays, and {name of an array here: its name there}."""
         if self._parameters:
             yield self, {name: name for name in self._parameters}
         for prefix, inner in self._modules.items():
@@ -128,21 +145,21 @@ class Module(Fixed):
                 yield owner, {f"{prefix}.{name}": own for name, own in names.items()}
 
     @property
-    def version(self):
-        """A number that rises when the weights change, submodules included."""
+    def version(self) -> int:
+        """A number that increases whenever the weights change, those of submodules included."""
         return sum(owner._version for owner, _ in self.owned())
 
     # ---- reading --------------------------------------------------------------------------------
 
     @property
-    def parameters(self):
-        """Copies of the weights by name, read-only: what is to be changed goes through `writable`."""
+    def parameters(self) -> dict[str, Array]:
+        """Read-only copies of the weights by name; to change the weights, use `writable`."""
         found = self.state_dict()
         for array in found.values():
             array.setflags(write=False)
         return found
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Array]:
         """Copies of the weights, by torch's names.
 
         Returns
@@ -153,35 +170,35 @@ class Module(Fixed):
             return {name: owner._parameters[own].copy()
                     for owner, names in self.owned() for name, own in names.items()}
 
-    def packed(self):
-        """The packed weights of the version there is: what a call runs on, see `Packed`."""
+    def packed(self) -> Packed:
+        """The packed weights of the current version: what a call runs on, see `Packed`."""
         packed = self._packed
         if packed is None or packed.version != self._version:
             with LOCK:
                 packed = self._packed
                 if packed is None or packed.version != self._version:
-                    state = self.__dict__               # the quick way past what `Fixed` looks at
-                    state["_packed"] = packed = None    # its memory serves the next
+                    state = self.__dict__               # faster than setting attributes, which `Fixed` checks
+                    state["_packed"] = packed = None    # frees its memory for the next pack
                     state["_packed"] = packed = self._pack()
         return packed
 
-    def _pack(self):
+    def _pack(self) -> Packed:
         """Pack the weights as they are now; called under LOCK."""
         return Packed(self._version)
 
     # ---- changing -------------------------------------------------------------------------------
 
-    def writable(self):
-        """Open the weights for change: a ``with`` block.
+    def writable(self) -> _engine.OpenBlock[Writable]:
+        """Open the weights for changes, in a ``with`` block.
 
         Returns
         -------
         context manager
-            Its value maps names to working arrays; setting an item writes into its array. When the block closes,
-            also by an exception, their values are taken over (copied), and whatever still refers to them is no
-            longer connected. Until then the module runs on its weights from before. Blocks nested in one thread work on
-            the same arrays, and each takes their values over when it closes; blocks of two threads know nothing
-            of each other, and the one that closes last counts.
+            Its value maps names to working arrays; setting an item writes into its array. When the block closes, also
+            after an exception, the values are copied into the module, and references to the working arrays that were
+            kept have no effect any more. Until then the module runs on its old weights. Blocks that are nested in one
+            thread share their working arrays, and each copies them when it closes. Blocks in different threads
+            are independent of each other, and the one that closes last decides.
 
         Examples
         --------
@@ -192,13 +209,13 @@ class Module(Fixed):
         >>> float(layer.parameters["bias_hh_l0"][0])
         0.5
         """
-        return _engine.OpenBlock(LOCK, list(self.owned()), _OPEN, _Writable)
+        return _engine.OpenBlock(LOCK, list(self.owned()), _OPEN, Writable)
 
-    def _in_place(self):
-        """A block with the weights themselves, by name, for our own optimisers; to be used under LOCK."""
+    def _in_place(self) -> _InPlace:
+        """A block that gives the weights themselves, by name, for our own optimisers; to be used under LOCK."""
         return _InPlace(self)
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set all weights; nothing changes unless every name and shape fits.
 
         Parameters
@@ -209,9 +226,9 @@ class Module(Fixed):
         Raises
         ------
         KeyError
-            Names that are missing or unknown, all of them.
+            Names are missing or unknown; the message lists all of them.
         ValueError, TypeError
-            A value of the wrong shape or type, by name.
+            A value has the wrong shape or type; the message names it.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state_dict: got {type(state).__name__}, expected a mapping of names to arrays")
@@ -235,26 +252,26 @@ class Module(Fixed):
 
     # ---- copies and files -----------------------------------------------------------------------
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         with LOCK:
             state = {name: value for name, value in self.__dict__.items() if name != "_packed"}
             return state | {"_parameters": {name: array.copy() for name, array in self._parameters.items()}}
 
-    def __setstate__(self, state):
-        if "_version" in self.__dict__:         # not a new object: whatever was made of its weights is old
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_version" in self.__dict__:         # not a new object: packs and tapes of its weights become outdated
             state = state | {"_version": max(self._version, state["_version"]) + 1}
             self.__dict__.clear()
-        # own arrays, whatever the others are: mapped from a file, read-only, or somebody's buffers
+        # new arrays, since the given ones may be mapped from a file, read-only, or shared with someone else
         arrays = {name: np.array(array, array.dtype.newbyteorder("="), order="C")
                   for name, array in state["_parameters"].items()}
         self.__dict__.update(state, _parameters=arrays, _packed=None)
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         other = memo[id(self)] = self.__class__.__new__(self.__class__)
-        with LOCK:                              # the weights of all modules inside, of one moment
+        with LOCK:                              # the weights of all modules inside, at one moment
             other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return other
 
-    def __copy__(self):
-        """As a deep copy: every copy of a module owns its weights."""
+    def __copy__(self) -> Self:
+        """A deep copy: every copy of a module owns its weights."""
         return copy.deepcopy(self)

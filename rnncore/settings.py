@@ -1,29 +1,42 @@
-"""Settings of the whole engine: threads, and memory that is kept between passes; and what the build is."""
+"""Settings of the whole engine (threads, and the memory kept between passes), and information about the build."""
+
+from __future__ import annotations
 
 import os
 import re
 import warnings
+from typing import TypedDict
 
 from . import _engine
 from ._checks import as_size
 
-# What a call may be told; the pool (pool.c) has fewer, and takes what it has.
+# The largest number that can be set. The thread pool (pool.c) has fewer threads, and uses as many as it has.
 MOST = 2**31 - 1
 
 
-def num_threads():
+class BuildInfo(TypedDict):
+    """What `build_info` returns."""
+
+    isa: str
+    isas: tuple[str, ...]
+    threads: int
+    compiler: str
+    version: str
+
+
+def num_threads() -> int:
     """How many threads a call may use.
 
     Returns
     -------
     int
-        From RNNCORE_NUM_THREADS or OMP_NUM_THREADS at import, else the CPUs that this process may use.
+        At import: RNNCORE_NUM_THREADS or OMP_NUM_THREADS if set, otherwise the number of CPUs this process may use.
     """
     return _engine.get_num_threads()
 
 
-def set_num_threads(n):
-    """Set how many threads a call may use; results do not depend on it, to the bit.
+def set_num_threads(n: int) -> None:
+    """Set how many threads a call may use; results have the same bits with any number of threads.
 
     Parameters
     ----------
@@ -32,12 +45,16 @@ def set_num_threads(n):
     _engine.set_num_threads(min(as_size(n, "n"), MOST))
 
 
-def threads(n):
-    """Use n threads inside a ``with`` block.
+def threads(n: int) -> _engine.Threads:
+    """Use at most n threads inside a ``with`` block.
 
     Parameters
     ----------
     n : int
+
+    Returns
+    -------
+    context manager
 
     Examples
     --------
@@ -49,10 +66,11 @@ def threads(n):
     return _engine.Threads(min(as_size(n, "n"), MOST))
 
 
-def kept_memory():
-    """Bytes that are kept for the next passes.
+def kept_memory() -> int:
+    """Bytes of memory that are kept for reuse by later passes.
 
-    Fresh memory costs up to 40 % of a training step, so what a dropped tape held serves the next one, of any layer.
+    Fetching new memory from the system costs up to 40 % of a training step, so the memory of a deleted tape is kept
+    and reused by the next one, of any layer.
 
     Returns
     -------
@@ -61,8 +79,8 @@ def kept_memory():
     return _engine.get_kept_bytes()
 
 
-def set_kept_memory(limit):
-    """Set how many bytes may be kept; what is above is given back to the system now.
+def set_kept_memory(limit: int) -> None:
+    """Set how many bytes may be kept for reuse; memory above the limit is returned to the system at once.
 
     Parameters
     ----------
@@ -77,8 +95,8 @@ def set_kept_memory(limit):
     _engine.set_kept_limit(as_size(limit, "limit", least=0))
 
 
-def release_memory():
-    """Give what is kept back to the system now; the next passes keep theirs again.
+def release_memory() -> None:
+    """Return all kept memory to the system at once; later passes will keep theirs again.
 
     Examples
     --------
@@ -90,13 +108,14 @@ def release_memory():
     _engine.release_kept()
 
 
-def build_info():
-    """What this build is and what it runs on.
+def build_info() -> BuildInfo:
+    """The version, compiler, instruction sets and threads of this build.
 
     Returns
     -------
     dict
-        "isa" in use, "isas" that this CPU runs, "threads", "compiler", "version".
+        "isa": the instruction set in use; "isas": all that this build has and this CPU runs; "threads", "compiler",
+        "version".
     """
     from . import __version__
 
@@ -104,10 +123,10 @@ def build_info():
             "compiler": _engine.compiler(), "version": __version__}
 
 
-def _initial_threads():
+def _initial_threads() -> int:
     for name in ("RNNCORE_NUM_THREADS", "OMP_NUM_THREADS"):
         given = os.environ.get(name, "").strip()
-        value = given.split(",")[0].strip()         # OpenMP takes a list, one number a level of nesting
+        value = given.split(",")[0].strip()         # OpenMP accepts a list, one number per level of nesting
         if re.fullmatch("[0-9]{1,10}", value) and 0 < int(value) <= MOST:
             return int(value)
         if given:
@@ -118,26 +137,26 @@ def _initial_threads():
     return os.cpu_count() or 1
 
 
-def _tell_threadpoolctl():
-    """Register with threadpoolctl, where it is installed, so that its limits hold for us too."""
+def _register_with_threadpoolctl() -> None:
+    """Register with threadpoolctl, if it is installed, so that its limits apply to this engine too."""
     try:
         from threadpoolctl import LibController, register
     except ImportError:
         return
 
-    class Controller(LibController):
+    class Controller(LibController):  # type: ignore[misc]  # threadpoolctl has no types
         user_api = "rnncore"
         internal_api = "rnncore"
         filename_prefixes = ("_engine.",)
         check_symbols = ("rnncore_get_num_threads", "rnncore_set_num_threads")
 
-        def get_num_threads(self):
+        def get_num_threads(self) -> int:
             return num_threads()
 
-        def set_num_threads(self, num_threads):
+        def set_num_threads(self, num_threads: int) -> None:
             set_num_threads(max(1, num_threads))
 
-        def get_version(self):
+        def get_version(self) -> str:
             from . import __version__
 
             return __version__
@@ -146,4 +165,4 @@ def _tell_threadpoolctl():
 
 
 _engine.set_num_threads(_initial_threads())
-_tell_threadpoolctl()
+_register_with_threadpoolctl()

@@ -1,6 +1,6 @@
-"""Files of our own. Nothing in them is executed when they are read.
+"""The package's own files. Nothing in them is executed when they are read.
 
-files         how anything is written: whole or not at all, and over nothing but a file
+files         writing a file, in one step: readers see the old content or the new, never a part
 safetensors   named arrays and a JSON value: checkpoints, models
-fields        what was read, looked at piece by piece: checked, and refused by its name
+fields        checked access to what was read; an error names the file and the field
 """

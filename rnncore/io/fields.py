@@ -1,7 +1,7 @@
-"""What a file says, looked at piece by piece: a look is a check, and an error names file and field.
+"""Checked access to the content of a file; an error names the file and the field.
 
-Files may come from anywhere, so nothing that was read is used before it is known to be of the type
-and in the range that is expected. The readers of checkpoints, models and run files share this.
+Files may come from anywhere, so no value is used before its type and range have been checked. The
+readers of checkpoints, models and run files share this module.
 """
 
 from __future__ import annotations
@@ -11,38 +11,51 @@ import math
 import os
 import stat
 from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, DTypeLike, PathLike
+
+Text = TypeVar("Text", bound=str)
+
 
 class DamagedFileError(ValueError):
-    """The file is not what was written, or not a file of this kind."""
+    """The file's content is not as it was written, or it is not a file of the expected kind."""
 
 
-DEEPEST = 100  # lists and dicts within each other: whoever walks through them may recurse
+DEEPEST = 100  # the most lists and dicts within each other: code that walks through them may recurse
 
 
-def check_file(path) -> None:
-    """Refuse a device or a pipe, whose reader might wait for ever.
+def check_file(path: PathLike) -> None:
+    """Refuse a device or a pipe, since reading one may never end.
 
     Raises
     ------
     OSError
         There is nothing at `path`.
     DamagedFileError
-        It is no file (a folder passes, and cannot be opened).
+        It is a device or a pipe. (A folder is not refused here; opening it fails.)
     """
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise DamagedFileError(f"{path} is a device or a pipe: give a file")
 
 
-def read_json(text: str | bytes, source):
-    """The value of a JSON text, or a `DamagedFileError`; not nested deeper than anything of ours."""
+def read_json(text: str | bytes, source: PathLike) -> Any:
+    """The value of a JSON text from the file `source`.
+
+    Raises
+    ------
+    DamagedFileError
+        It is not JSON, or is nested more deeply than `DEEPEST`.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DamagedFileError(f"{source}: its metadata is no JSON that can be read ({error})") from None
+        raise DamagedFileError(f"{source}: its metadata is not JSON that can be read ({error})") from None
     level = [value]
     for _ in range(DEEPEST):
         level = [
@@ -64,11 +77,11 @@ class Field:
     value
         JSON, or arrays in dicts, lists and tuples.
     source : path or str
-        Where it was read; begins every message.
+        The file it was read from; every error message begins with it.
     name : str
-        What it is called there.
+        The field's name in the file.
     error : type
-        Of what is raised.
+        The type of the errors that are raised.
 
     Examples
     --------
@@ -83,11 +96,16 @@ class Field:
 
     __slots__ = ("error", "name", "source", "value")
 
-    def __init__(self, value, source, name: str = "", error: type[Exception] = DamagedFileError):
+    def __init__(
+        self, value: Any, source: PathLike, name: str = "", error: type[Exception] = DamagedFileError
+    ) -> None:
         self.value, self.source, self.name, self.error = value, source, name, error
 
+    def __repr__(self) -> str:
+        return f"Field({self.name or 'content'} of {self.source}: {_told(self.value)})"
+
     def refuse(self, expected: str) -> Exception:
-        """The error to raise: what it is, and what was expected."""
+        """The error to raise: it names the value and what was expected."""
         return self.error(
             f"{self.source}: {self.name or 'its content'} is {_told(self.value)}, expected {expected}"
         )
@@ -95,7 +113,7 @@ class Field:
     # -- parts ------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> Field:
-        """An entry, which has to be there."""
+        """An entry, refused if it is missing."""
         self.require([key])
         return self._part(self.value[key], self._under(key))
 
@@ -117,7 +135,7 @@ class Field:
         return {key: self._part(self.value[key], self._under(key)) for key in self.keys()}
 
     def items(self, length: int | None = None) -> list[Field]:
-        """The elements of a list, of which there have to be so many."""
+        """The elements of a list, refused unless there are `length` of them."""
         if not isinstance(self.value, (list, tuple)) or length not in (None, len(self.value)):
             raise self.refuse("a list" if length is None else f"a list of {length}")
         return [self._part(value, f"{self.name}[{i}]") for i, value in enumerate(self.value)]
@@ -146,10 +164,10 @@ class Field:
         if not fits or not least <= self.value <= most:
             upto = f" and <= {most}" if most < 2**63 - 1 else ""
             raise self.refuse(f"a whole number >= {least}{upto}")
-        return self.value
+        return cast(int, self.value)
 
-    def number(self, least: float = -math.inf, below: float = math.inf, finite=True) -> float:
-        """A real number; NaN and infinity pass where `finite` is False."""
+    def number(self, least: float = -math.inf, below: float = math.inf, finite: bool = True) -> float:
+        """A real number in [least, below); NaN and infinity are accepted if `finite` is False."""
         try:
             number = float(self.value) if _is_real(self.value) else None
         except OverflowError:  # a whole number of hundreds of digits
@@ -161,8 +179,12 @@ class Field:
             raise self.refuse("a number" + " and".join(limits))
         return number
 
+    @overload
+    def text(self) -> str: ...
+    @overload
+    def text(self, among: Iterable[Text]) -> Text: ...
     def text(self, among: Iterable[str] | None = None) -> str:
-        """A string, or one of some."""
+        """A string, which has to be one of `among` if that is given."""
         known = None if among is None else list(among)
         if not isinstance(self.value, str) or (known is not None and self.value not in known):
             raise self.refuse("a text" if known is None else f"one of {', '.join(known)}")
@@ -174,8 +196,10 @@ class Field:
             raise self.refuse("true or false")
         return self.value
 
-    def array(self, shape: tuple | None = None, dtype=np.float64, *, finite: bool = True):
-        """An array of this dtype and shape, in which None stands for any length."""
+    def array(
+        self, shape: tuple[int | None, ...] | None = None, dtype: DTypeLike = np.float64, *, finite: bool = True
+    ) -> Array:
+        """An array of this dtype and shape; None in `shape` stands for any length."""
         expected = f"an array of {np.dtype(dtype).name}" + (
             "" if shape is None else f" with shape {tuple('any' if n is None else n for n in shape)}"
         )
@@ -191,39 +215,41 @@ class Field:
             raise self.error(f"{self.source}: {self.name} has values that are not finite")
         return value
 
-    def _under(self, key) -> str:
+    def _under(self, key: object) -> str:
         return f"{self.name}.{key}" if self.name else str(key)
 
-    def _part(self, value, name: str) -> Field:
+    def _part(self, value: Any, name: str) -> Field:
         return Field(value, self.source, name, self.error)
 
 
 class named_errors:
-    """What the block refuses becomes an error of the field's kind, by its file and name.
+    """Errors raised in the block become errors of the field's type that name its file and field.
 
-    For checks that are written for users' arguments and serve a file as well.
+    For checks that are written for users' arguments and are used for the content of a file as well.
     """
 
-    def __init__(self, field: Field):
+    def __init__(self, field: Field) -> None:
         self._field = field
 
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         field = self._field
         if isinstance(error, (ValueError, TypeError, KeyError)) and not isinstance(error, field.error):
-            reason = error.args[0] if error.args else kind.__name__
+            reason = error.args[0] if error.args else type(error).__name__
             name = f"{field.name}: " if field.name else ""
             raise field.error(f"{field.source}: {name}{reason}") from error
 
 
-def _is_real(value) -> bool:
+def _is_real(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _told(value) -> str:
-    """A value in few words, however large or deep it is."""
+def _told(value: object) -> str:
+    """A short description of a value, however large or deeply nested it is."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype.name} with shape {value.shape}"
     if isinstance(value, (list, tuple, dict)):

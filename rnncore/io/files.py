@@ -1,22 +1,23 @@
-"""Writing: the one way in which anything of ours becomes a file.
+"""Writing files: every file that the package writes is written by this module.
 
-A file is written aside, in the same folder, flushed to the disk and renamed: whoever looks sees the
-old file or the new one, never a part, and a write that fails leaves the old one whole.
+The content goes to a temporary file in the same folder, which is flushed to the disk and renamed.
+Readers therefore see either the old file or the new one, never a part of it, and a write that fails
+leaves the old file unchanged.
 
 what is at the path               what happens
-nothing                           a new file; its mode follows the umask
-a file                            replaced; keeps its permission bits and, where we may, its owner
-a symbolic link                   followed: its target is replaced, the link stays
+nothing                           a new file is made; its mode follows the umask
+a file                            it is replaced; the new one has its permission bits and, if allowed, its owner
+a symbolic link                   it is followed: its target is replaced, the link stays
 one of several hard links         this name gets the new content, the others keep the old
-a terminal, /dev/null, /dev/full, a pipe somebody reads, /dev/stdout, /dev/fd/3
-                                  written to as it is, never replaced
-a folder, a disk, a socket, a pipe that nobody reads, a write-protected file,
-a file that somebody has locked (`lock`), as a recorder does while it writes
-                                  refused
+a terminal, /dev/null, /dev/full, a pipe that is being read, /dev/stdout, /dev/fd/3
+                                  it is written to directly, never replaced
+a folder, a disk, a socket, a pipe without a reader, a write-protected file,
+a file that is locked (`lock`), as a recorder's is while it writes
+                                  the write is refused
 
-What a killed process left behind (``.rnncore-….tmp``) is removed by the next write into the same
-folder: a file that is being written is locked by its writer, one that is not has none. That lock is
-a shared one, which `lock` respects and which does not keep others from replacing the file.
+Temporary files (``.rnncore-….tmp``) of processes that were killed are removed by the next write into
+the same folder. A writer holds a lock on its temporary file, so one without a lock is left over. That
+lock is a shared one: `lock` respects it, and it does not prevent the file from being replaced.
 """
 
 from __future__ import annotations
@@ -31,19 +32,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rnncore._typing import PathLike
 
 _ASIDE = re.compile(r"\.rnncore-[0-9a-f]{16}\.tmp")
 _DESCRIPTORS = re.compile(r"/proc/\d+(/task/\d+)?/fd")
 
 
-def write_bytes(path, content: bytes) -> None:
-    """Write `content` to `path`; the module says what that does to what is there.
+def write_bytes(path: PathLike, content: bytes) -> None:
+    """Write `content` to `path`; the module's docstring lists what happens to an existing file.
 
     Raises
     ------
     OSError
-        By the name of `path`, whatever failed.
+        The write failed; the error names `path`, whichever file the failure concerned.
 
     Examples
     --------
@@ -61,15 +65,15 @@ def write_bytes(path, content: bytes) -> None:
 
 
 @contextmanager
-def replacing(path, *, locked: bool = False) -> Iterator[IO[bytes]]:
-    """A file to write: what is in it when the block ends is what `path` holds, all at once.
+def replacing(path: PathLike, *, locked: bool = False) -> Iterator[IO[bytes]]:
+    """A file to write to; when the block ends, it replaces the file at `path` in one step.
 
     Parameters
     ----------
     path : path
     locked : bool
-        The caller has the lock of what is at `path`. The new file is locked in the same way from its
-        first byte on; a descriptor that is duplicated within the block keeps the lock beyond it.
+        The caller holds the lock of the file at `path`. The new file is locked in the same way before
+        anything is written; a descriptor that is duplicated within the block keeps the lock after it.
     """
     path = Path(path)
     there = check_target(path, locked=locked)
@@ -99,20 +103,22 @@ def replacing(path, *, locked: bool = False) -> Iterator[IO[bytes]]:
         _sync_folder(os.path.dirname(target))
 
 
-def check_target(path, *, locked: bool = False) -> os.stat_result | None:
-    """What is at `path` (None: nothing yet), refused where it could not be written: ask before work.
+def check_target(path: PathLike, *, locked: bool = False) -> os.stat_result | None:
+    """The status of the file at `path` (None if there is none), refused if it could not be written.
+
+    Long computations call this before they start.
 
     Parameters
     ----------
     path : path
     locked : bool
-        A file that is locked will do: the lock is the caller's.
+        A locked file is accepted: the lock is the caller's.
 
     Raises
     ------
     OSError
         It is a folder, a disk or a socket, is write-protected or locked, or its folder is missing or
-        may not be written to. Whether somebody reads a pipe is seen when it is written to.
+        cannot be written to. Whether a pipe has a reader is only found out by writing to it.
     """
     path = Path(path)
     try:
@@ -133,7 +139,7 @@ def check_target(path, *, locked: bool = False) -> os.stat_result | None:
     elif not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, "is write-protected: give another name", str(path))
     elif not stat.S_ISREG(there.st_mode):
-        return there  # written to where it is
+        return there  # a device or a pipe, which is written to directly
     elif not locked and _is_locked(path):
         raise BlockingIOError(
             errno.EWOULDBLOCK, "somebody is writing to this file: close it, or give another name", str(path)
@@ -147,23 +153,23 @@ def check_target(path, *, locked: bool = False) -> os.stat_result | None:
     return there
 
 
-def is_same(path, other) -> bool:
-    """Whether two paths are one file, by whatever links; None is no file."""
+def is_same(path: PathLike, other: PathLike | None) -> bool:
+    """Whether two paths lead to one file, also through links; False if `other` is None."""
     try:
         return other is not None and os.path.samefile(path, other)
     except OSError:
         return False
 
 
-def lock(file, *, shared: bool = False) -> bool | None:
-    """Take the lock of an open file, without waiting, until it is closed (by forks, too).
+def lock(file: IO[bytes] | int, *, shared: bool = False) -> bool | None:
+    """Take the lock of an open file, without waiting, until it is closed (in forked processes too).
 
-    A shared lock is one of many that do not exclude each other, but do exclude one that is not.
+    Several shared locks can be held at once; a lock that is not shared excludes all others.
 
     Returns
     -------
     bool or None
-        True: it is ours. False: another process, or another open file of this one, has it.
+        True: the lock was taken. False: another process, or another open file of this process, holds it.
         None: the file system has no locks.
     """
     try:
@@ -175,15 +181,15 @@ def lock(file, *, shared: bool = False) -> bool | None:
     return True
 
 
-def unlock(file) -> None:
-    """Let go of the lock, also for forks that hold the file open."""
+def unlock(file: IO[bytes] | int) -> None:
+    """Release the lock, also for forked processes that have the file open."""
     with suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
 @contextmanager
-def named(path) -> Iterator[None]:
-    """An OSError of the block that names no file, or one of ours aside, names `path`."""
+def named(path: PathLike) -> Iterator[None]:
+    """An OSError of the block that names no file, or a temporary file of this module, names `path` instead."""
     try:
         yield
     except OSError as error:
@@ -193,12 +199,12 @@ def named(path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _base(name) -> str:
+def _base(name: object) -> str:
     return os.path.basename(os.fsdecode(name)) if isinstance(name, (str, bytes)) else str(name)
 
 
 def _descriptor(path: Path) -> Path | None:
-    """/proc/7/fd/1 where the path is a name of an open file: /dev/stdout, /dev/fd/1, a link to one."""
+    """For a path that names an open file (/dev/stdout, /dev/fd/1, a link to one) its /proc/7/fd/1, else None."""
     while True:
         path = Path(os.path.realpath(path.parent), path.name)
         if _DESCRIPTORS.fullmatch(str(path.parent)):
@@ -209,45 +215,45 @@ def _descriptor(path: Path) -> Path | None:
 
 
 def _open_in_place(path: Path, opened: Path | None) -> int:
-    """A descriptor that adds to what is there; a pipe that nobody reads is an error, not a wait."""
+    """A descriptor that appends to the file at `path`; a pipe without a reader is an error and does not block."""
     if opened and str(opened).startswith(f"/proc/{os.getpid()}/"):
-        return os.dup(int(opened.name))  # ours: goes on where the program is
+        return os.dup(int(opened.name))  # open in this process: continue at its position
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
     os.set_blocking(descriptor, True)
     return descriptor
 
 
 def _open_aside(folder: str, mode: int, *, shared: bool) -> tuple[str, int]:
-    """A new file of ours in `folder`, locked: its name and descriptor."""
+    """A new, locked temporary file in `folder`: its name and descriptor."""
     while True:
         aside = os.path.join(folder, f".rnncore-{secrets.token_hex(8)}.tmp")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         descriptor = os.open(aside, flags, mode)
-        # Before the lock was ours, another writer could take the file for a leftover and remove it.
+        # Before the lock was taken, another writer could take the file for a leftover and remove it.
         if lock(descriptor, shared=shared) is not False and os.path.exists(aside):
             return aside, descriptor
         os.close(descriptor)
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether somebody keeps the lock of a file; of one that we may not read nothing is known."""
+    """Whether the lock of a file is held; False for a file that cannot be opened."""
     with suppress(OSError), open(path, "rb") as file:
         for wait in (0.001, 0.01, 0.05, 0):
             if lock(file, shared=True) is not False:
                 return False
-            time.sleep(wait)  # who looks for leftovers has it for a moment, of a file that was one of them
+            time.sleep(wait)  # `_remove_leftovers` of another process holds a lock for a moment
         return True
     return False
 
 
 def _may_be_replaced(there: os.stat_result, folder: os.stat_result) -> bool:
-    """In a sticky folder, as /tmp is, only the owner of a file or of the folder may."""
+    """Whether this user may replace a file: in a sticky folder, as /tmp is, its owner and the folder's may."""
     user = os.geteuid()
     return not folder.st_mode & stat.S_ISVTX or user in (0, there.st_uid, folder.st_uid)
 
 
 def _remove_leftovers(folder: str) -> None:
-    """Remove what writers that are no more have left: ours by name, and locked by nobody."""
+    """Remove temporary files that killed writers have left: they have our pattern of names and no lock."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if not (_ASIDE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)):
@@ -260,21 +266,21 @@ def _remove_leftovers(folder: str) -> None:
 
 
 def _make_like(descriptor: int, there: os.stat_result) -> None:
-    """The owner and the permission bits of the file that is replaced."""
+    """Give the new file the owner and the permission bits of the file that it replaces."""
     mode, own = stat.S_IMODE(there.st_mode), os.fstat(descriptor)
     if (own.st_uid, own.st_gid) != (there.st_uid, there.st_gid):
         for owner in (there.st_uid, -1):
             with suppress(PermissionError):
                 os.fchown(descriptor, owner, there.st_gid)
                 break
-        else:  # another group: it may not do more than everybody may
+        else:  # the group could not be kept: the new one gets no more permissions than everybody has
             mode = mode & 0o707 | (mode & 0o007) << 3
     with suppress(PermissionError):  # a file system without modes
         os.fchmod(descriptor, mode)
 
 
 def _sync_folder(folder: str) -> None:
-    """The rename itself, where a folder can be flushed to the disk."""
+    """Flush the rename itself to the disk, on systems where a folder can be flushed."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_DIRECTORY)
         try:

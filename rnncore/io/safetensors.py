@@ -1,32 +1,36 @@
-"""Named arrays in one file: safetensors, whole or not at all (see ``files.py``), checked when read.
+"""Named arrays in one safetensors file, written in one step (see ``files.py``) and checked when read.
 
-The header carries one JSON value and a SHA-256 of everything, so a file that was cut short or
-changed is refused, not half believed.
+The header has one JSON value and a SHA-256 of the whole content, so a file that was cut short or
+changed is refused and never read in part.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnncore.io.fields import DEEPEST, DamagedFileError, check_file, read_json
 from rnncore.io.files import write_bytes
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, ArrayLike, PathLike
+
 __all__ = ["DamagedFileError", "load_arrays", "load_metadata", "save_arrays"]
 
-_LARGEST = 100_000_000  # bytes of a header; the format's own readers take no more
+_LARGEST = 100_000_000  # bytes of a header; the format's own readers accept no more
 _JSON, _DIGEST = "rnncore.json", "rnncore.sha256"
 # Types of tensors, by the names in a file's header, that numpy has too.
 _TYPES = ("BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "F16", "F32", "F64", "C64")
 
 
-def save_arrays(path, arrays: Mapping[str, np.ndarray], metadata=None) -> None:
-    """Write `arrays` and a JSON value to `path`, in one piece.
+def save_arrays(path: PathLike, arrays: Mapping[str, ArrayLike], metadata: Any = None) -> None:
+    """Write `arrays` and a JSON value to `path`, in one step.
 
     Parameters
     ----------
@@ -38,7 +42,7 @@ def save_arrays(path, arrays: Mapping[str, np.ndarray], metadata=None) -> None:
     Raises
     ------
     TypeError, ValueError
-        Something that `load_arrays` would not read; what is at `path` stays.
+        `load_arrays` could not read what would be written; an existing file stays as it is.
 
     Examples
     --------
@@ -54,53 +58,53 @@ def save_arrays(path, arrays: Mapping[str, np.ndarray], metadata=None) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save
 
-    arrays = {name: _as_written(name, values) for name, values in arrays.items()}
+    written = {name: _as_written(name, values) for name, values in arrays.items()}
     text = as_json(metadata, "metadata")
-    header = {_JSON: text, _DIGEST: _digest(arrays, text)}
+    header = {_JSON: text, _DIGEST: _digest(written, text)}
     try:
-        content = save(arrays, metadata=header)
+        content = save(written, metadata=header)
     except SafetensorError as error:
         raise ValueError(
-            f"arrays, metadata: got what the format does not hold ({error}), expected names and metadata "
-            f"of at most {_LARGEST:,} bytes; keep what is large in arrays"
+            f"arrays, metadata: got a content that the format cannot hold ({error}), expected names and "
+            f"metadata of at most {_LARGEST:,} bytes; keep large values in arrays"
         ) from None
     write_bytes(path, content)
 
 
-def as_json(value, name: str) -> str:
-    """The JSON of a value that is written and can be read again.
+def as_json(value: Any, name: str) -> str:
+    """The JSON text of a value, refused if it could not be read again; errors begin with `name`.
 
     Raises
     ------
     TypeError, ValueError
-        By `name`.
+        It is not a JSON value, or is too deep or too large.
     """
     try:
         text = json.dumps(value, sort_keys=True)
         read_json(text, name)
     except (TypeError, ValueError, RecursionError) as error:
         raise (TypeError if isinstance(error, TypeError) else ValueError)(
-            f"{name}: got what a file cannot hold ({error}), expected a JSON value: None, True, False, "
-            f"texts, numbers, and lists and dicts by text of them, at most {DEEPEST} deep; convert "
-            "numpy's numbers and arrays with .tolist(), sets with sorted"
+            f"{name}: got a value that a file cannot hold ({error}), expected a JSON value: None, True, "
+            f"False, strings, numbers, and lists and dicts of them with strings as keys, at most {DEEPEST} "
+            "deep; convert numpy's numbers and arrays with .tolist(), sets with sorted"
         ) from None
     if len(json.dumps(text)) > _LARGEST:
         raise ValueError(
-            f"{name}: got {len(text):,} bytes of JSON, expected at most {_LARGEST:,}; keep what is large in "
+            f"{name}: got {len(text):,} bytes of JSON, expected at most {_LARGEST:,}; keep large values in "
             "arrays"
         )
     return text
 
 
-def load_arrays(path) -> tuple[dict[str, np.ndarray], object]:
-    """``(arrays, metadata)`` of a file; metadata is None in one that others wrote.
+def load_arrays(path: PathLike) -> tuple[dict[str, Array], Any]:
+    """``(arrays, metadata)`` of a file; metadata is None if another program wrote it.
 
     Raises
     ------
     OSError
         There is no such file, or it cannot be read.
     DamagedFileError
-        It is no safetensors file, was cut short, or differs from its checksum.
+        It is not a safetensors file, was cut short, or differs from its checksum.
     """
     with _opened(path) as file:
         header = file.metadata() or {}
@@ -114,26 +118,26 @@ def load_arrays(path) -> tuple[dict[str, np.ndarray], object]:
     return arrays, read_json(header[_JSON], path)
 
 
-def load_metadata(path):
-    """The JSON value of a file alone, its checksum not looked at; None in one that others wrote."""
+def load_metadata(path: PathLike) -> Any:
+    """The JSON value of a file alone, without a check of its checksum; None if another program wrote it."""
     with _opened(path) as file:
         header = file.metadata() or {}
     return read_json(header[_JSON], path) if _JSON in header else None
 
 
-def _as_written(name: str, values) -> np.ndarray:
+def _as_written(name: str, values: ArrayLike) -> Array:
     if not isinstance(name, str) or name == "__metadata__" or _has_surrogates(name):
         raise ValueError(
-            f"arrays: got the name {name!r}, expected a text of Unicode characters other than "
-            "'__metadata__', which is the file format's own"
+            f"arrays: got the name {name!r}, expected a string of Unicode characters other than "
+            "'__metadata__', which the file format uses itself"
         )
-    values = np.asarray(values, order="C")
-    if values.dtype.kind not in "biufc" or values.dtype.itemsize > 8:
+    array = np.asarray(values, order="C")
+    if array.dtype.kind not in "biufc" or array.dtype.itemsize > 8:
         raise TypeError(
-            f"arrays: got {name!r} of {values.dtype}, expected numbers of at most 8 bytes: float64, "
+            f"arrays: got {name!r} of {array.dtype}, expected numbers of at most 8 bytes: float64, "
             "int64, bool, …"
         )
-    return values.astype(values.dtype.newbyteorder("="), copy=False)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _has_surrogates(text: str) -> bool:
@@ -141,8 +145,8 @@ def _has_surrogates(text: str) -> bool:
 
 
 @contextmanager
-def _opened(path):
-    """A file's header, read and found to fit the file's size: no tensor is allocated before."""
+def _opened(path: PathLike) -> Iterator[Any]:      # safetensors.safe_open, which has no types
+    """An open file whose header has been found to fit its size; no tensor is allocated before that."""
     from safetensors import SafetensorError, safe_open
 
     check_file(path)
@@ -154,25 +158,26 @@ def _opened(path):
     except (SafetensorError, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DamagedFileError(
-            f"{path} is not a whole safetensors file ({reason}): "
-            "it was cut short, changed, or is something else"
+            f"{path} is not a complete safetensors file ({reason}): "
+            "it was cut short, was changed, or is another kind of file"
         ) from None
 
 
-def _tensor(path, file, name: str) -> np.ndarray:
+def _tensor(path: PathLike, file: Any, name: str) -> Array:
     kind = file.get_slice(name).get_dtype()
     if kind not in _TYPES:
         raise DamagedFileError(
             f"{path}: the tensor {name!r} is of type {kind}, which numpy does not have: convert it "
-            "to float32 or float16 where it was written, in torch with .float()"
+            "to float32 or float16 in the program that wrote it, in torch with .float()"
         )
     try:
-        return file.get_tensor(name)
+        tensor: Array = file.get_tensor(name)
+        return tensor
     except ValueError as error:  # more axes than numpy has
         raise DamagedFileError(f"{path}: the tensor {name!r} cannot be read: {error}") from None
 
 
-def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
+def _digest(arrays: Mapping[str, Array], text: str) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         values = arrays[name]

@@ -10,19 +10,32 @@
 ======================= ===================================================
 
 All but the last share `SequenceModelBase`: ``fit``, ``log_prob``, ``predict``, ``sample``,
-``perplexity``, ``score``. A model stands in the room of its memory:
+``perplexity``, ``score``. The subpackages are named after the kind of memory that their models have:
 
-interface  what all share: the base classes, what a sequence may be, settings, files
+interface  what all models share: the base classes, checks of sequences, settings, files
 windows    the memory is a fixed window of the past: `AutoRegressive`, `Markov`
-chains     ... a hidden state of a few values: `HiddenMarkov`, `SwitchingAutoRegressive`
-networks   ... the state of a recurrent net: `Recurrent`, `SequenceClassifier`
+chains     the memory is a hidden state with a few values: `HiddenMarkov`, `SwitchingAutoRegressive`
+networks   the memory is the state of a recurrent net: `Recurrent`, `SequenceClassifier`
 
-A new model is a file in one of them and a line in `_MODELS` below; docs/models.md says what it writes.
+A new model is a file in one of them and a line in `_MODELS` below; docs/models.md lists the methods it defines.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnncore._typing import PathLike
+
+    from .chains.hidden_markov import HiddenMarkov
+    from .chains.switching import SwitchingAutoRegressive
+    from .interface.base import Gaussian, NotFittedError, SequenceModelBase
+    from .interface.estimator import Estimator
+    from .networks.classifier import SequenceClassifier
+    from .networks.recurrent import Recurrent
+    from .windows.autoregressive import AutoRegressive
+    from .windows.markov import Markov
 
 _MODELS = {
     "AutoRegressive": "windows.autoregressive",
@@ -38,10 +51,13 @@ _HOMES = _MODELS | {
     "NotFittedError": "interface.base",
 }
 
-__all__ = [*_HOMES, "load"]
+__all__ = [
+    "AutoRegressive", "Gaussian", "HiddenMarkov", "Markov", "NotFittedError", "Recurrent", "SequenceClassifier",
+    "SequenceModelBase", "SwitchingAutoRegressive", "load",
+]
 
 
-def __getattr__(name):  # a model's module is imported when it is first asked for
+def __getattr__(name: str) -> Any:  # a model's module is imported when its class is first used
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
         globals()[name] = value
@@ -49,12 +65,12 @@ def __getattr__(name):  # a model's module is imported when it is first asked fo
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def load(path):
-    """Read any saved model; its class is in the file.
+def load(path: PathLike) -> Estimator:
+    """Read a saved model of any class; the file names the class.
 
     Parameters
     ----------
@@ -62,11 +78,20 @@ def load(path):
 
     Returns
     -------
-    the model, of the class that wrote the file
+    Estimator
+        A model of the class that wrote the file.
+
+    Raises
+    ------
+    OSError
+        There is no such file.
+    DamagedFileError, ValueError
+        The file is damaged, or holds something other than a model of this package.
     """
     from rnncore.models.interface.storage import read_model_file
 
     kind, params, state = read_model_file(path)
     if kind not in _MODELS:
         raise ValueError(f"path: {str(path)!r} holds a {kind}, expected one of {sorted(_MODELS)}")
-    return __getattr__(kind)._restored(params, state)
+    model: type[Estimator] = __getattr__(kind)
+    return model._restored(params, state)

@@ -59,11 +59,11 @@ def test_texts_that_will_not_do(files, capsys, command, path, message):
         (["train", "text", "--out", "folder"], "--out folder: give a file's name in a folder"),
         (["train", "text", "--out", "no/model"], "--out no/model: give a file's name in a folder"),
         (["train", "text", "--resume", "nowhere"], "nowhere: No such file or directory"),
-        (["train", "text", "--resume", "damaged.safetensors"], "is not a whole safetensors file"),
+        (["train", "text", "--resume", "damaged.safetensors"], "is not a complete safetensors file"),
         (["train", "text", "--resume", "weights.safetensors"], "is no checkpoint"),
         (["sample", "nowhere"], "nowhere: No such file or directory"),
         (["sample", "folder"], "folder: Is a directory"),
-        (["sample", "damaged.safetensors"], "is not a whole safetensors file"),
+        (["sample", "damaged.safetensors"], "is not a complete safetensors file"),
         (["sample", "weights.safetensors"], "is no checkpoint"),
     ],
 )

@@ -65,14 +65,14 @@ def test_a_file_cut_short_is_refused(tmp_path, arrays, kept):
     path = tmp_path / "a.safetensors"
     save_arrays(path, arrays)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DamagedFileError, match="is not a whole safetensors file"):
+    with pytest.raises(DamagedFileError, match="is not a complete safetensors file"):
         load_arrays(path)
 
 
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_text("not at all " * 100)
-    with pytest.raises(DamagedFileError, match="is not a whole safetensors file"):
+    with pytest.raises(DamagedFileError, match="is not a complete safetensors file"):
         load_arrays(path)
     with pytest.raises(FileNotFoundError):
         load_arrays(tmp_path / "nowhere")
@@ -171,7 +171,7 @@ def test_what_cannot_be_written_is_named(tmp_path, values):
 
 @pytest.mark.parametrize("name", ["__metadata__", "a\ud800", 3, None])
 def test_names_that_the_format_cannot_hold(tmp_path, name):
-    with pytest.raises(ValueError, match=r"arrays: got the name .*, expected a text"):
+    with pytest.raises(ValueError, match=r"arrays: got the name .*, expected a string"):
         save_arrays(tmp_path / "a", {name: np.ones(2)})
     assert not list(tmp_path.iterdir())
 
@@ -200,7 +200,7 @@ def test_metadata_that_would_not_be_read_is_not_written(tmp_path, metadata, erro
     path = tmp_path / "a"
     save_arrays(path, {}, deep(99))
     before = path.read_bytes()
-    with pytest.raises(error, match=r"metadata: got what a file cannot hold .*, expected a JSON value.*\.tolist"):
+    with pytest.raises(error, match=r"metadata: got a value that a file cannot hold .*, expected a JSON value.*\.tolist"):
         save_arrays(path, {}, metadata)
     assert path.read_bytes() == before
     assert load_arrays(path) == ({}, deep(99))

@@ -522,7 +522,7 @@ def test_notes_that_a_file_cannot_hold_are_refused_before_the_work(tmp_path, not
         lambda: trainer.fit(2, progress=False, checkpoint=path, notes=notes),
         lambda: trainer.save(path, notes),
     ):
-        with pytest.raises((TypeError, ValueError), match="notes: got what a file cannot hold"):
+        with pytest.raises((TypeError, ValueError), match="notes: got a value that a file cannot hold"):
             act()
     assert trainer.updates == 1
     assert path.read_bytes() == before

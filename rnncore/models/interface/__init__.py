@@ -2,6 +2,6 @@
 
 base       `fit`, `log_prob`, `predict`, `sample`, `perplexity`, `score`
 estimator  settings as scikit-learn keeps them, and files
-sequences  what may be given as a sequence, and alphabets of symbols
+sequences  checks of the sequences that users pass, and alphabets of symbols
 storage    one file format for all models
 """

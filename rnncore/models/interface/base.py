@@ -9,13 +9,14 @@ answers the same five questions::
                        perplexity(sequences)  how surprised are you, per element?
                        score(sequences)       mean log probability per element
 
-A model writes `fit`, `log_prob`, `predict` and `sample`; the rest is here, and
-in ``estimator.py`` what is not about sequences.
+A model defines `fit`, `log_prob`, `predict` and `sample`. The other methods are defined here, and those
+that do not concern sequences in ``estimator.py``.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, overload
 
 import numpy as np
 
@@ -28,22 +29,30 @@ from .estimator import (
 )
 from .sequences import KINDS, MISSING, as_codes, as_list, as_real, guess_kind, learn_symbols, symbols_of
 
+if TYPE_CHECKING:
+    from typing import Self
+
+    from rnncore._typing import Array, Floats, Progress, Seed
+    from rnncore.io.fields import Field
+
+    from .sequences import Kind, Missing, SequenceLike, SequencesLike, Symbols
+
 __all__ = ["KIND_NAMES", "Gaussian", "NotFittedError", "SequenceModelBase", "SequenceReader", "check_fitted",
            "check_option", "generator"]
 
 
-KIND_NAMES = ("kind_", "n_features_", "alphabet_")  # what `SequenceReader` has learnt
+KIND_NAMES = ("kind_", "n_features_", "alphabet_")  # the attributes that `SequenceReader` learns
 
 
 class Gaussian(NamedTuple):
     """A prediction of real values: mean and variance of each feature."""
 
-    mean: np.ndarray
-    variance: np.ndarray
+    mean: Floats
+    variance: Floats
 
 
 class SequenceReader(Estimator):
-    """What a model knows of the sequences it was fitted on, and checks of the next ones.
+    """What a model has learnt about the form of its sequences, and the checks of later ones.
 
     Attributes
     ----------
@@ -54,34 +63,39 @@ class SequenceReader(Estimator):
         F of real values.
     """
 
+    kind_: Kind
+    alphabet_: str | int
+    n_features_: int
+
     @property
-    def _real(self):
+    def _real(self) -> bool:
         check_fitted(self, "kind_")
         return self.kind_ == "real"
 
     @property
-    def _alphabet(self):
+    def _alphabet(self) -> Symbols:
         """The `Alphabet` or `Integers` of a model of symbols (made anew after `load`)."""
         check_fitted(self, "alphabet_")
-        cached = self.__dict__.get("_alphabet_cache")
+        cached: Symbols | None = self.__dict__.get("_alphabet_cache")
         if cached is None or cached.symbols != self.alphabet_:
             cached = self.__dict__["_alphabet_cache"] = symbols_of(self.alphabet_)
         return cached
 
-    def _read(self, sequences, kinds=("text", "ids", "real")):
+    def _read(self, sequences: SequencesLike, kinds: Sequence[Kind] = KINDS) -> list[Array]:
         """Check training sequences; sets `kind_` and `alphabet_` or `n_features_`.
 
-        Returns the list of int64 ``(T,)`` or float64 ``(T, F)`` arrays. Subclasses
-        name the `kinds` they take. Settings ``alphabet`` and ``missing`` are
-        read from self when the model has them.
+        Returns the list of int64 ``(T,)`` or float64 ``(T, F)`` arrays. Subclasses name the `kinds` that
+        they accept. The settings ``alphabet`` and ``missing`` are used if the model has them.
         """
-        missing = check_option("missing", getattr(self, "missing", "refuse"), MISSING)
+        missing: Missing = getattr(self, "missing", "refuse")
+        check_option("missing", missing, MISSING)
         symbols_only = "real" not in kinds
+        real_only = list(kinds) == ["real"]
         whole_numbers = isinstance(sequences, np.ndarray) and sequences.dtype.kind in "iu"
-        items = as_list(sequences, real=kinds == ("real",) or not (symbols_only or whole_numbers))
+        items = as_list(sequences, real=real_only or not (symbols_only or whole_numbers))
         if not items:
             raise ValueError("sequences: got an empty list, expected at least one sequence")
-        kind = "real" if kinds == ("real",) else guess_kind(items)
+        kind = "real" if real_only else guess_kind(items)
         if kind not in kinds and not (symbols_only and kind == "real"):
             raise TypeError(f"{type(self).__name__}.fit: got {kind} sequences, expected "
                             + " or ".join(kinds))
@@ -92,32 +106,32 @@ class SequenceReader(Estimator):
                 raise ValueError(f"sequences: got {sorted(features)} features, expected the same "
                                  "number F in every (T, F) sequence")
             width = features.pop() if features else 1
-            arrays = [as_real(s, width, missing=missing, name=f"sequences[{i}]")
-                      for i, s in enumerate(items)]
+            arrays: list[Array] = [as_real(s, width, missing=missing, name=f"sequences[{i}]")
+                                   for i, s in enumerate(items)]
             self.kind_, self.n_features_ = "real", width
             self.__dict__.pop("alphabet_", None)
             return arrays
         given = getattr(self, "alphabet", None)
         symbols = learn_symbols(items) if given is None else symbols_of(given)
-        arrays = [as_codes(s, symbols, name=f"sequences[{i}]") for i, s in enumerate(items)]
+        codes: list[Array] = [as_codes(s, symbols, name=f"sequences[{i}]") for i, s in enumerate(items)]
         self.alphabet_ = symbols.symbols
         self.kind_ = "text" if isinstance(self.alphabet_, str) else "ids"
         self.__dict__.pop("n_features_", None)
-        return arrays
+        return codes
 
-    def _list(self, sequences, name="sequences"):
-        """Split into single sequences, as this fitted model reads them."""
+    def _list(self, sequences: SequencesLike, name: str = "sequences") -> list[Any]:
+        """Split into single sequences; a 2-D array is read as this fitted model's kind requires."""
         return as_list(sequences, real=self._real, name=name)
 
-    def _check(self, sequence, name="sequence"):
+    def _check(self, sequence: SequenceLike | None, name: str = "sequence") -> Array:
         """One sequence (None: empty) as this fitted model's int64 or float64 array."""
         if self._real:
             return as_real([] if sequence is None else sequence, self.n_features_,
                            missing=getattr(self, "missing", "refuse"), name=name)
         return as_codes([] if sequence is None else sequence, self._alphabet, name=name)
 
-    def _set_kind_from(self, state, kinds=KINDS):
-        """Take over what a file says of the sequences that its model was fitted on."""
+    def _set_kind_from(self, state: Field, kinds: Sequence[Kind] = KINDS) -> None:
+        """Restore, from a file, the form of the sequences that its model was fitted on."""
         self.kind_ = state["kind_"].text(kinds)
         if self.kind_ == "real":
             self.n_features_ = state["n_features_"].whole(1)
@@ -128,8 +142,8 @@ class SequenceReader(Estimator):
             raise alphabet.refuse("at least one character")
 
     @property
-    def n_symbols_(self):
-        """The number of symbols a model of text or integers knows."""
+    def n_symbols_(self) -> int:
+        """The number of symbols in the alphabet of a model of text or integers."""
         return self._alphabet.size
 
 
@@ -140,12 +154,18 @@ class SequenceModelBase(SequenceReader):
     `_read` at the start of `fit`, and `_check` on every sequence afterwards.
     """
 
-    # -- to be written by every model ----------------------------------------
-    def fit(self, sequences, y=None, *, progress=False):
+    # -- to be defined by every model ----------------------------------------
+    def fit(self, sequences: SequencesLike, y: None = None, *, progress: Progress = False) -> Self:
         """Learn from a list of sequences; returns self."""
         raise NotImplementedError
 
-    def log_prob(self, sequence, per_step=False):
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: Literal[False] = False) -> float: ...
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: Literal[True]) -> Floats: ...
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: bool) -> float | Floats: ...
+    def log_prob(self, sequence: SequenceLike, per_step: bool = False) -> float | Floats:
         """Natural log of the probability (density) of a sequence.
 
         Parameters
@@ -157,7 +177,7 @@ class SequenceModelBase(SequenceReader):
         """
         raise NotImplementedError
 
-    def predict(self, context=None):
+    def predict(self, context: SequenceLike | None = None) -> Floats | Gaussian:
         """The next element's distribution after `context` (None: the start).
 
         Returns
@@ -167,7 +187,7 @@ class SequenceModelBase(SequenceReader):
         """
         raise NotImplementedError
 
-    def sample(self, length, context=None, seed=None):
+    def sample(self, length: int, context: SequenceLike | None = None, seed: Seed = None) -> str | Array:
         """Draw `length` elements that follow `context`; the same seed gives the same bits.
 
         Returns
@@ -178,67 +198,69 @@ class SequenceModelBase(SequenceReader):
         raise NotImplementedError
 
     # -- shared --------------------------------------------------------------
-    def perplexity(self, sequences, **inputs):
+    def perplexity(self, sequences: SequencesLike, **inputs: SequencesLike | None) -> float:
         """``exp`` of minus the mean log probability per element, over all elements.
 
-        For symbols 1 is certain and `n_symbols` is a blind guess. For real
-        values it is the same formula on densities and so depends on the unit of
-        the data; `mean_squared_error` is usually what is wanted there.
+        For symbols, 1 is certainty and `n_symbols` is a uniform guess. For real values the same
+        formula is applied to densities, so the result depends on the unit of the data;
+        `mean_squared_error` is usually the more useful measure there.
         """
-        return float(np.exp(-self.score(sequences, **inputs)))
+        return float(np.exp(-self.score(sequences, None, **inputs)))
 
-    def score(self, sequences, y=None, **inputs):
+    def score(self, sequences: SequencesLike, y: None = None, **inputs: SequencesLike | None) -> float:
         """Mean log probability per element in nats, over all elements; higher is better.
 
-        `inputs` are further arguments of `log_prob`, each a list with one item a
+        `inputs` are further arguments of `log_prob`, each a list with one item per
         sequence (``exog=[...]`` of `AutoRegressive`).
         """
         sequences = self._list(sequences)
         steps = sum(len(s) for s in sequences)
         if steps == 0:
             raise ValueError("sequences: got no element at all, expected at least one")
+        log_prob: Callable[..., float] = self.log_prob
         pairs = zip(sequences, _each(inputs, len(sequences)), strict=True)
-        return sum(self.log_prob(s, **each) for s, each in pairs) / steps
+        return sum(log_prob(s, **each) for s, each in pairs) / steps
 
-    def one_step(self, sequence):
+    def one_step(self, sequence: SequenceLike) -> Floats | Gaussian:
         """`predict` at every step of a sequence from its own past.
 
         Returns
         -------
         ndarray ``(T, n_symbols)``, or `Gaussian` with ``(T, F)`` mean and variance
         """
-        sequence = self._check(sequence)
-        form = (lambda ids: ids) if self._real else self._alphabet.decode
-        steps = [self.predict(form(sequence[:t])) for t in range(len(sequence))]
+        array = self._check(sequence)
         if self._real:
+            ahead = [cast(Gaussian, self.predict(array[:t])) for t in range(len(array))]
             empty = np.empty((0, self.n_features_))
-            return Gaussian(np.stack([p.mean for p in steps]) if steps else empty,
-                            np.stack([p.variance for p in steps]) if steps else empty)
+            return Gaussian(np.stack([p.mean for p in ahead]) if ahead else empty,
+                            np.stack([p.variance for p in ahead]) if ahead else empty)
+        decode = self._alphabet.decode
+        steps = [cast("Floats", self.predict(decode(array[:t]))) for t in range(len(array))]
         return np.stack(steps) if steps else np.empty((0, self._alphabet.size))
 
-    def mean_squared_error(self, sequences, **inputs):
+    def mean_squared_error(self, sequences: SequencesLike, **inputs: SequencesLike | None) -> float:
         """Mean squared error of the one-step predictions of real values.
 
         Over all sequences, steps and features; missing values are left out.
         """
-        sequences = [self._check(s) for s in self._list(sequences)]
+        arrays = [self._check(s) for s in self._list(sequences)]
         if not self._real:
             raise TypeError(f"{type(self).__name__}.mean_squared_error: fitted on symbols, expected real "
                             "values; perplexity is the measure for symbols")
-        pairs = zip(sequences, _each(inputs, len(sequences)), strict=True)
-        errors = [(s - self.one_step(s, **each).mean).ravel() for s, each in pairs]
-        errors = np.concatenate([np.empty(0), *errors])
+        one_step = cast(Callable[..., Gaussian], self.one_step)
+        pairs = zip(arrays, _each(inputs, len(arrays)), strict=True)
+        errors = np.concatenate([np.empty(0), *((s - one_step(s, **each).mean).ravel() for s, each in pairs)])
         errors = errors[~np.isnan(errors)]
         if errors.size == 0:
             raise ValueError("sequences: got no value at all, expected at least one")
         return float(np.mean(errors**2))
 
 
-def _each(inputs, count):
-    """Further arguments, each a list over sequences, as one dict a sequence."""
+def _each(inputs: dict[str, SequencesLike | None], count: int) -> list[dict[str, Any]]:
+    """Further arguments, each a list over sequences, as one dict per sequence."""
     given = {name: as_list(value, real=True, name=name) for name, value in inputs.items()
              if value is not None}
     for name, items in given.items():
         if len(items) != count:
-            raise ValueError(f"{name}: got {len(items)} items, expected {count}, one a sequence")
+            raise ValueError(f"{name}: got {len(items)} items, expected {count}, one per sequence")
     return [{name: items[i] for name, items in given.items()} for i in range(count)]

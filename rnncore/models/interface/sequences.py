@@ -1,4 +1,4 @@
-"""What may be given to a model as a sequence, checked once, at the door.
+"""Checks of the sequences that users pass to a model; they run once, where a sequence enters.
 
 Three kinds of sequence exist:
 
@@ -17,25 +17,39 @@ sequence given alone is read as a list of one: a ``str``, a list of numbers, a
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from rnncore._checks import as_size
 from rnncore.data import Alphabet
 
-KINDS = ("text", "ids", "real")
-MISSING = ("refuse", "mask")
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rnncore._typing import ArrayLike, Floats
+
+    Codes: TypeAlias = NDArray[np.int64]                # symbols as the numbers 0 … n - 1
+    SequenceLike: TypeAlias = str | ArrayLike           # one sequence, as a user gives it
+    SequencesLike: TypeAlias = SequenceLike | Iterable[SequenceLike]
+    Symbols: TypeAlias = Alphabet | "Integers"
+
+Kind: TypeAlias = Literal["text", "ids", "real"]
+Missing: TypeAlias = Literal["refuse", "mask"]
+KINDS: tuple[Kind, ...] = ("text", "ids", "real")
+MISSING: tuple[Missing, ...] = ("refuse", "mask")
 
 
-def as_list(sequences, *, real=False, name="sequences"):
-    """Split what the user gave into a list of single sequences.
+def as_list(sequences: Any, *, real: bool = False, name: str = "sequences") -> list[Any]:
+    """Split what the user gave into a list of single sequences, which are not looked at yet.
 
     Parameters
     ----------
     sequences : str, array or iterable of sequences
     real : bool
-        How a 2-D array is read: as one ``(T, F)`` sequence (True) or as one
-        sequence of symbols a row (False).
+        How a 2-D array is read: as one ``(T, F)`` sequence (True), or every row as one
+        sequence of symbols (False).
     name : str
         The argument's name, for errors.
 
@@ -79,7 +93,7 @@ def as_list(sequences, *, real=False, name="sequences"):
     return items
 
 
-def guess_kind(sequences, *, name="sequences"):
+def guess_kind(sequences: Iterable[Any], *, name: str = "sequences") -> Kind:
     """The kind of a list of sequences: ``"text"``, ``"ids"`` or ``"real"``.
 
     Examples
@@ -87,7 +101,7 @@ def guess_kind(sequences, *, name="sequences"):
     >>> guess_kind(["ab", ""]), guess_kind([[0, 1], []]), guess_kind([[0.5, 1.0]])
     ('text', 'ids', 'real')
     """
-    kinds = {_kind_of(s) for s in sequences} - {None}
+    kinds = {kind for s in sequences if (kind := _kind_of(s)) is not None}
     if not kinds:  # nothing but empty lists
         return "ids"
     if kinds == {"ids", "real"}:
@@ -97,7 +111,7 @@ def guess_kind(sequences, *, name="sequences"):
     return kinds.pop()
 
 
-def _kind_of(sequence):
+def _kind_of(sequence: SequenceLike) -> Kind | None:
     if isinstance(sequence, str):
         return "text"
     array = np.asarray(sequence)
@@ -106,17 +120,20 @@ def _kind_of(sequence):
     return "ids" if array.dtype.kind in "iu" and array.ndim == 1 else "real"
 
 
-def as_real(sequence, n_features=None, *, missing="refuse", name="sequence"):
+def as_real(
+    sequence: SequenceLike, n_features: int | None = None, *, missing: Missing = "refuse", name: str = "sequence"
+) -> Floats:
     """A ``(T, F)`` float64 array from one real sequence.
 
     Parameters
     ----------
     sequence : array-like, ``(T,)`` or ``(T, F)``
     n_features : int, optional
-        The F that is expected; None takes any.
+        The F that is expected; None accepts any.
     missing : {"refuse", "mask"}
         Whether NaN is an error or marks a missing value.
     name : str
+        The argument's name, for errors.
 
     Returns
     -------
@@ -153,15 +170,16 @@ def as_real(sequence, n_features=None, *, missing="refuse", name="sequence"):
     return array
 
 
-def as_codes(sequence, symbols, *, name="sequence"):
-    """Integer codes ``(T,)`` int64 of one sequence of symbols; unknown ones are refused.
+def as_codes(sequence: Any, symbols: Symbols, *, name: str = "sequence") -> Codes:
+    """Integer codes ``(T,)`` int64 of one sequence of symbols; unknown symbols are refused.
 
     Parameters
     ----------
     sequence : str or integer array
-        An empty list is an empty text, too.
+        An empty list also stands for an empty text.
     symbols : Alphabet or Integers
     name : str
+        The argument's name, for errors.
 
     Examples
     --------
@@ -179,7 +197,7 @@ def as_codes(sequence, symbols, *, name="sequence"):
 
 
 class Integers:
-    """The integers 0 … size − 1 as the symbols of a model; what `Alphabet` is of characters.
+    """The integers 0 … size − 1 as the symbols of a model: for integers what `Alphabet` is for characters.
 
     Parameters
     ----------
@@ -191,11 +209,14 @@ class Integers:
     array([2, 0])
     """
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         self.size = self.symbols = size
 
-    def encode(self, sequence, *, name="sequence"):
-        """Integer codes ``(T,)`` int64 of one sequence; those above the largest are refused."""
+    def __repr__(self) -> str:
+        return f"Integers({self.size})"
+
+    def encode(self, sequence: ArrayLike, *, name: str = "sequence") -> Codes:
+        """Integer codes ``(T,)`` int64 of one sequence; integers of `size` or more are refused."""
         ids = _as_ids(sequence, name)
         if ids.size and ids.max() >= self.size:
             step = int(np.argmax(ids >= self.size))
@@ -204,32 +225,33 @@ class Integers:
                              "to allow more")
         return ids
 
-    def decode(self, ids):
+    def decode(self, ids: ArrayLike) -> Codes:
         """The integers themselves."""
         return np.asarray(ids, dtype=np.int64)
 
 
-def symbols_of(alphabet):
+def symbols_of(alphabet: str | int) -> Symbols:
     """`Alphabet` of a string of characters, `Integers` of their number.
 
     Examples
     --------
-    >>> symbols_of("cab"), symbols_of(5).size
-    (Alphabet('abc'), 5)
+    >>> symbols_of("cab"), symbols_of(5)
+    (Alphabet('abc'), Integers(5))
     """
     if isinstance(alphabet, str):
         return Alphabet(alphabet)
     return Integers(as_size(alphabet, "alphabet", also="a string of characters"))
 
 
-def learn_symbols(sequences, *, name="sequences"):
+def learn_symbols(sequences: Sequence[Any], *, name: str = "sequences") -> Symbols:
     """The symbols that occur in training sequences.
 
     Examples
     --------
-    >>> learn_symbols(["ab", "ca"]), learn_symbols([[0, 4], []]).size
-    (Alphabet('abc'), 5)
+    >>> learn_symbols(["ab", "ca"]), learn_symbols([[0, 4], []])
+    (Alphabet('abc'), Integers(5))
     """
+    found: str | int
     if guess_kind(sequences, name=name) == "text":
         found = "".join(set().union(*map(set, sequences)))
     else:
@@ -240,14 +262,14 @@ def learn_symbols(sequences, *, name="sequences"):
     return symbols_of(found)
 
 
-def _as_ids(sequence, name):
+def _as_ids(sequence: SequenceLike, name: str) -> Codes:
     if isinstance(sequence, str):
         raise TypeError(f"{name}: got a string, expected integers, as in fit")
     array = np.asarray(sequence)
     if array.size == 0:
         return np.empty(0, np.int64)
     if array.ndim != 1:
-        raise ValueError(f"{name}: got shape {array.shape}, expected one integer a step, (T,)")
+        raise ValueError(f"{name}: got shape {array.shape}, expected one integer per step, (T,)")
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise ValueError(f"{name}: got NaN at step {int(np.argmax(np.isnan(array)))}, expected "
                          "integer symbols; drop the missing steps or cut the sequence there")

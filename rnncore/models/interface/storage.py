@@ -1,21 +1,27 @@
 """Models on disk: one safetensors file, no pickle.
 
-Arrays are the file's tensors; everything else is its JSON value. Whole files
-only: they are written aside and renamed, and carry a checksum (``rnncore.io``). What was
-read are `rnncore.io.fields`: every model checks what it takes over.
+Arrays are the file's tensors; everything else is its JSON value. A file is either complete or not
+there: it is written under a temporary name and renamed, and has a checksum (``rnncore.io``). Reading
+gives a `rnncore.io.fields.Field`, so that every model checks the values before it uses them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnncore.io.fields import DamagedFileError, Field
 from rnncore.io.safetensors import load_arrays, save_arrays
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, PathLike
+
 FORMAT = "rnncore model 1"
 
 
-def write_model_file(path, kind, params, state):
+def write_model_file(path: PathLike, kind: str, params: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Write a model's class name, settings and learnt values to `path`.
 
     Examples
@@ -29,21 +35,21 @@ def write_model_file(path, kind, params, state):
     ('Markov', {'order': 1}, {'counts_': array([0, 1, 2]), 'n_': 2})
     >>> folder.cleanup()
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Array] = {}
     head = {"format": FORMAT, "class": kind, "params": _pack(params, "params", arrays),
             "state": _pack(state, "state", arrays)}
     save_arrays(path, arrays, head)
 
 
-def read_model_file(path, kind=None):
-    """``(class name, params, state)`` of a saved model, the last two as `Field`.
+def read_model_file(path: PathLike, kind: str | None = None) -> tuple[str, Field, Field]:
+    """``(class name, params, state)`` of a saved model.
 
     Raises
     ------
     OSError
         There is no such file.
     DamagedFileError, ValueError
-        It is damaged, no model, or one of another class than `kind`.
+        The file is damaged, holds no model, or holds a model of another class than `kind`.
     """
     arrays, head = load_arrays(path)
     if not isinstance(head, dict) or head.get("format") != FORMAT:
@@ -59,8 +65,8 @@ def read_model_file(path, kind=None):
     return written, params, state
 
 
-def _pack(value, where, arrays):
-    """JSON for `value`; arrays go to `arrays` under the name of where they were found."""
+def _pack(value: Any, where: str, arrays: dict[str, Array]) -> Any:
+    """A JSON value for `value`; arrays are put into `arrays`, named by their place, `where`."""
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "biuf":
             raise TypeError(f"{where}: got an array of {value.dtype}, expected numbers; this "
@@ -81,8 +87,8 @@ def _pack(value, where, arrays):
                     "lists of them; this value cannot be saved")
 
 
-def _unpack(field, arrays):
-    """The inverse of `_pack`, of a `Field`."""
+def _unpack(field: Field, arrays: Mapping[str, Array]) -> Any:
+    """The inverse of `_pack`."""
     if not isinstance(field.value, dict):
         return field.value
     entries = list(field.entries().items())
@@ -98,7 +104,7 @@ def _unpack(field, arrays):
     raise field.refuse("an array, dict, list or tuple")
 
 
-def _key(value, field):
+def _key(value: Any, field: Field) -> str | int | float | bool | None:
     if not isinstance(value, (str, int, float, bool, type(None))):
         raise field.refuse("a name or a number")
     return value

@@ -6,8 +6,9 @@ The argument is a folder that holds the package as it is installed, with viz ins
 
 The Python blocks of a page, prompts of `>>>` examples removed, become one module. Every other line of the page
 becomes an empty line, so that a line of the module has the number that it has in the page. A block below
-``<!-- file: PATH -->`` is a file that the page adds to the package, and is checked as a module of the package.
-What a page takes as given (a model that is being trained, say) is declared in `GIVEN`.
+``<!-- file: PATH -->`` is a file that the page adds to the package, and is checked as a module of the package; a block
+below ``<!-- row of: PATH -->`` is added to the end of a stub. What a page takes as given (a model that is being
+trained, say) is declared in `GIVEN`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ STUBS = {
     "sklearn/model_selection.pyi": "from typing import Any\nGridSearchCV: Any\n",
 }
 
-FILE_MARK = re.compile(r"<!-- file: (\S+\.py) -->")
+MARK = re.compile(r"<!-- (?:file|row of): (\S+\.pyi?) -->")
 PROMPT = re.compile(r"(?:>>>|\.\.\.)(?: |$)")
 
 
@@ -63,7 +64,7 @@ def blocks(page: str) -> Iterator[tuple[str | None, int, list[str]]]:
         if not line.startswith("```"):
             continue
         if fenced and start is not None:
-            mark = FILE_MARK.fullmatch(lines[start - 2]) if start > 1 else None
+            mark = MARK.fullmatch(lines[start - 2]) if start > 1 else None
             yield (mark[1] if mark else None), start, lines[start:number]
         fenced = not fenced
         start = number + 1 if fenced and line[3:].strip() == "python" else None
@@ -102,8 +103,11 @@ def write(folder: Path, pages: list[Path]) -> dict[Path, str]:
                 path = folder / f"{stem}.py"
             else:               # docs/custom_measure.md names its files as they are called within viz/
                 path = folder / ("" if file.startswith("rnncore/") else "rnncore/viz") / file
+            if path.suffix == ".pyi":
+                source = path.read_text(encoding="utf-8") + source
+            else:
+                names[path] = name
             path.write_text(source, encoding="utf-8")
-            names[path] = name
     for file, source in STUBS.items():
         (folder / file).parent.mkdir(exist_ok=True)
         (folder / file).write_text(source, encoding="utf-8")

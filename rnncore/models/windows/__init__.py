@@ -1,7 +1,7 @@
 """Models whose memory is a fixed window of the past.
 
 autoregressive  a linear prediction of real values
-regression      its least squares by QR, and densities of what is missing
+regression      its least squares by QR, and normal densities with missing values
 markov          counts of the symbols that follow a context
 contexts        the tree of contexts that occur, with their counts
 """

@@ -2,18 +2,18 @@
 
     y_t = c + Σ_{k=1..τ} A_k y_{t-k} + B u_t + ε_t,      ε_t ~ N(0, Σ)
 
-One QR (``regression.py``) gives the least squares of this order and of every
-smaller one on the same rows. They are what order selection compares, and what
-the first τ elements of a sequence, with less than τ elements before them, are
-conditioned on.
+One QR (``regression.py``) gives the least-squares solution of this order and of every
+smaller one on the same rows. Order selection compares these solutions, and those of smaller order
+predict the first τ elements of a sequence, which have fewer than τ elements before them.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast, overload
 
 import numpy as np
 
@@ -30,7 +30,14 @@ from rnncore.models.interface.sequences import MISSING, as_list, as_real
 
 from .regression import BLOCK, Triangle, design, log_normal
 
-# What `fit` finds, and what follows from it.
+if TYPE_CHECKING:
+    from typing import Self
+
+    from rnncore._typing import Array, ArrayLike, Floats, Progress, Seed
+    from rnncore.io.fields import Field
+    from rnncore.models.interface.sequences import Missing, SequenceLike, SequencesLike
+
+# The attributes that `fit` learns, and those that are computed from them.
 LEARNT = ("order_", "n_exog_", "n_rows_", "weights_", "covariances_", "criterion_")
 DERIVED = ("intercept_", "exog_coef_", "coef_", "covariance_", "spectral_radius_", "stationary_")
 
@@ -38,10 +45,10 @@ DERIVED = ("intercept_", "exog_coef_", "coef_", "covariance_", "spectral_radius_
 class Forecast(NamedTuple):
     """Forecasts with intervals; all ``(steps, F)``, covariance ``(steps, F, F)``."""
 
-    mean: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    covariance: np.ndarray
+    mean: Floats
+    lower: Floats
+    upper: Floats
+    covariance: Floats
 
 
 class AutoRegressive(SequenceModelBase):
@@ -52,12 +59,12 @@ class AutoRegressive(SequenceModelBase):
     order : int, "aic" or "bic"
         The window τ in steps, or the criterion that chooses it.
     max_order : int, optional
-        The largest order a criterion may choose; by default 10·log₁₀ of the number
-        of elements, as far as the data carries it.
+        The largest order that a criterion may choose. The default is 10·log₁₀ of the number
+        of elements, or less if that leaves fewer than twice as many rows as unknowns.
     intercept : bool
     missing : {"refuse", "mask"}
-        What NaN means. Masked: `fit` leaves out rows with a missing value in them,
-        everything else is exact under the Gaussian model (a Kalman filter).
+        Whether NaN is an error or marks a missing value. With "mask", `fit` leaves out rows that have
+        a missing value; all other methods are exact under the Gaussian model (a Kalman filter).
 
     Attributes
     ----------
@@ -71,17 +78,17 @@ class AutoRegressive(SequenceModelBase):
     order_ : int
         The order in use.
     criterion_ : ndarray (max_order + 1,)
-        The criterion of every order, when one chose.
+        The criterion of every order, if a criterion chose the order.
     spectral_radius_ : float
         Largest modulus among the eigenvalues of the companion matrix.
     stationary_ : bool
-        Whether it is below 1. `fit` warns when it is not.
+        Whether the spectral radius is below 1. `fit` warns if it is not.
 
     Notes
     -----
     ``log_prob(x, per_step=True)[order:]`` sums to the conditional log-likelihood
-    that statsmodels reports. The first `order` elements are conditioned on what
-    there is before them by the nested models of smaller order, so that the joint
+    that statsmodels reports. Each of the first `order` elements is predicted from the elements
+    before it by a nested model of smaller order, so the joint
     is a proper density for every length.
 
     Examples
@@ -97,14 +104,41 @@ class AutoRegressive(SequenceModelBase):
     (3, 1)
     """
 
-    def __init__(self, order=1, *, max_order=None, intercept=True, missing="refuse"):
+    order_: int
+    n_exog_: int
+    n_rows_: int
+    weights_: list[Floats]      # of every order 0 … order_
+    covariances_: list[Floats]
+    criterion_: Floats
+    intercept_: Floats
+    exog_coef_: Floats
+    coef_: Floats
+    covariance_: Floats
+    spectral_radius_: float
+    stationary_: bool
+
+    def __init__(
+        self,
+        order: int | Literal["aic", "bic"] = 1,
+        *,
+        max_order: int | None = None,
+        intercept: bool = True,
+        missing: Missing = "refuse",
+    ) -> None:
         self.order = order
         self.max_order = max_order
         self.intercept = intercept
         self.missing = missing
 
     # -- learning -----------------------------------------------------------
-    def fit(self, sequences, y=None, *, exog=None, progress=False):
+    def fit(
+        self,
+        sequences: SequencesLike,
+        y: None = None,
+        *,
+        exog: SequencesLike | None = None,
+        progress: Progress = False,
+    ) -> Self:
         """Least squares over all windows of all sequences; returns self.
 
         Parameters
@@ -113,12 +147,12 @@ class AutoRegressive(SequenceModelBase):
         exog : list of (T, E) real arrays, optional
             Known inputs; the row of step t acts on the element of step t.
         progress
-            Taken for the common interface; there is no long loop here.
+            Belongs to the common interface and has no effect: there is no long loop.
         """
-        order, top = self._orders()
+        order, most = self._orders()
         arrays = self._read(sequences, kinds=("real",))
         inputs = self._read_exog(arrays, exog)
-        top = self._default_top(arrays, inputs) if top is None else top
+        top = self._default_top(arrays, inputs) if most is None else most
         longest = max(map(len, arrays))
         if longest <= top:
             raise ValueError(f"{'order' if top == order else 'max_order'}: got {top}, expected "
@@ -126,16 +160,18 @@ class AutoRegressive(SequenceModelBase):
 
         triangle = Triangle(arrays, inputs, top, self.intercept)
         if order is None:
-            self.criterion_ = np.array([triangle.criterion(k, self.order) for k in range(top + 1)])
+            name = cast(Literal["aic", "bic"], self.order)
+            self.criterion_ = np.array([triangle.criterion(k, name) for k in range(top + 1)])
             order = int(np.argmin(self.criterion_))
-            if order < top:  # use the rows that only the larger orders could not
+            if order < top:  # use the rows whose windows are too short for the larger orders only
                 triangle = Triangle(arrays, inputs, order, self.intercept)
         else:
             self.__dict__.pop("criterion_", None)
         triangle.check(order)
         self.order_, self.n_rows_ = order, triangle.rows
-        self.weights_, self.covariances_ = map(list, zip(
-            *(triangle.solve(k) for k in range(order + 1)), strict=True))
+        solutions = [triangle.solve(k) for k in range(order + 1)]
+        self.weights_ = [weights for weights, _ in solutions]
+        self.covariances_ = [covariance for _, covariance in solutions]
         self._unpack_weights()
         if not self.stationary_:
             warnings.warn(f"AutoRegressive: the fitted process is not stationary (spectral radius "
@@ -143,7 +179,7 @@ class AutoRegressive(SequenceModelBase):
                           "Difference the series, or lower order", RuntimeWarning, stacklevel=2)
         return self
 
-    def _orders(self):
+    def _orders(self) -> tuple[int | None, int | None]:
         """``(order or None, largest order or None)`` from the settings."""
         top = self.max_order
         if top is not None:
@@ -153,8 +189,8 @@ class AutoRegressive(SequenceModelBase):
         order = as_size(self.order, "order", least=0, also="'aic' or 'bic'")
         return order, order
 
-    def _default_top(self, arrays, inputs):
-        """Largest order tried: 10·log₁₀ N, leaving twice as many rows as unknowns."""
+    def _default_top(self, arrays: Sequence[Floats], inputs: Sequence[Floats]) -> int:
+        """Largest order tried: 10·log₁₀ N, or less to leave twice as many rows as unknowns."""
         width, extra = self.n_features_, inputs[0].shape[1] + bool(self.intercept)
         steps, longest = sum(map(len, arrays)), max(map(len, arrays))
         top = int(10 * math.log10(max(steps, 1)))
@@ -163,13 +199,13 @@ class AutoRegressive(SequenceModelBase):
             top -= 1
         return top
 
-    def _read_exog(self, arrays, exog):
+    def _read_exog(self, arrays: Sequence[Floats], exog: SequencesLike | None) -> list[Floats]:
         if exog is None:
             self.n_exog_ = 0
             return [np.empty((len(a), 0)) for a in arrays]
         items = as_list(exog, real=True, name="exog")
         if len(items) != len(arrays):
-            raise ValueError(f"exog: got {len(items)} arrays, expected {len(arrays)}, one a "
+            raise ValueError(f"exog: got {len(items)} arrays, expected {len(arrays)}, one per "
                              "sequence")
         inputs = [as_real(u, name=f"exog[{i}]") for i, u in enumerate(items)]
         self.n_exog_ = inputs[0].shape[1]
@@ -179,8 +215,8 @@ class AutoRegressive(SequenceModelBase):
                                  f"{(len(a), self.n_exog_)}, a row for every step")
         return inputs
 
-    def _unpack_weights(self):
-        """The named attributes, from the weights ``(1 + E + order·F, F)`` of this order."""
+    def _unpack_weights(self) -> None:
+        """Set the named attributes from the weights ``(1 + E + order·F, F)`` of this order."""
         weights, width = self.weights_[self.order_], self.n_features_
         extra = 1 + self.n_exog_
         self.intercept_ = weights[0]
@@ -191,7 +227,7 @@ class AutoRegressive(SequenceModelBase):
         self.spectral_radius_ = float(np.abs(np.linalg.eigvals(self._companion())).max(initial=0))
         self.stationary_ = bool(self.spectral_radius_ < 1)
 
-    def _set_state(self, state):
+    def _set_state(self, state: Field) -> None:
         state.only((*KIND_NAMES, *LEARNT, *DERIVED))
         self._set_kind_from(state, ("real",))
         self.order_, self.n_exog_ = state["order_"].whole(), state["n_exog_"].whole()
@@ -205,11 +241,11 @@ class AutoRegressive(SequenceModelBase):
             self.criterion_ = state["criterion_"].array((None,), finite=False)
         self._unpack_weights()
 
-    def _check_settings(self):
+    def _check_settings(self) -> None:
         self._orders()
         check_option("missing", self.missing, MISSING)
 
-    def _companion(self):
+    def _companion(self) -> Floats:
         """The matrix that shifts the window by one step, ``(order·F, order·F)``."""
         size, width = self.order_ * self.n_features_, self.n_features_
         companion = np.eye(size, k=-width)
@@ -217,28 +253,42 @@ class AutoRegressive(SequenceModelBase):
         return companion
 
     @property
-    def n_parameters_(self):
-        """Free numbers: coefficients, intercept and the covariance's triangle."""
+    def n_parameters_(self) -> int:
+        """Number of free parameters: coefficients, intercept and the covariance's triangle."""
         check_fitted(self, "coef_")
         width = self.n_features_
         return int(self.coef_.size + self.exog_coef_.size + width * bool(self.intercept)
                    + width * (width + 1) // 2)
 
     # -- answering ------------------------------------------------------------
-    def log_prob(self, sequence, per_step=False, *, exog=None):
+    @overload
+    def log_prob(
+        self, sequence: SequenceLike, per_step: Literal[False] = False, *, exog: ArrayLike | None = None
+    ) -> float: ...
+    @overload
+    def log_prob(
+        self, sequence: SequenceLike, per_step: Literal[True], *, exog: ArrayLike | None = None
+    ) -> Floats: ...
+    @overload
+    def log_prob(
+        self, sequence: SequenceLike, per_step: bool, *, exog: ArrayLike | None = None
+    ) -> float | Floats: ...
+    def log_prob(
+        self, sequence: SequenceLike, per_step: bool = False, *, exog: ArrayLike | None = None
+    ) -> float | Floats:
         """Log density of a sequence, joint or ``(T,)`` per step (missing steps count 0)."""
-        sequence = self._check(sequence)
-        mean, covariance = self._walk(sequence, self._check_exog(exog, len(sequence)))
-        steps = log_normal(sequence - mean, covariance)
+        series = self._check(sequence)
+        mean, covariance = self._walk(series, self._check_exog(exog, len(series)))
+        steps = log_normal(series - mean, covariance)
         return steps if per_step else float(steps.sum())
 
-    def one_step(self, sequence, *, exog=None):
+    def one_step(self, sequence: SequenceLike, *, exog: ArrayLike | None = None) -> Gaussian:
         """`Gaussian` prediction of every element from its own past, ``(T, F)`` each."""
-        sequence = self._check(sequence)
-        mean, covariance = self._walk(sequence, self._check_exog(exog, len(sequence)))
+        series = self._check(sequence)
+        mean, covariance = self._walk(series, self._check_exog(exog, len(series)))
         return Gaussian(mean, np.diagonal(covariance, axis1=1, axis2=2).copy())
 
-    def predict(self, context=None, *, exog=None):
+    def predict(self, context: SequenceLike | None = None, *, exog: ArrayLike | None = None) -> Gaussian:
         """`Gaussian` prediction ``(F,)`` of the element that follows `context`.
 
         `exog` has ``len(context) + 1`` rows: the context's and the next step's.
@@ -246,7 +296,9 @@ class AutoRegressive(SequenceModelBase):
         ahead = self.forecast(context, 1, exog=exog)
         return Gaussian(ahead.mean[0], np.diagonal(ahead.covariance[0]).copy())
 
-    def forecast(self, context, steps, *, exog=None, level=0.95):
+    def forecast(
+        self, context: SequenceLike | None, steps: int, *, exog: ArrayLike | None = None, level: float = 0.95
+    ) -> Forecast:
         """Forecast `steps` elements after `context`, with intervals.
 
         Parameters
@@ -256,62 +308,70 @@ class AutoRegressive(SequenceModelBase):
         exog : (T + steps, E) real array
             The inputs of the context and of the steps ahead.
         level : float
-            Probability that an interval holds its value, given the model.
+            Probability that an interval contains its value, given the model.
 
         Returns
         -------
         Forecast
         """
-        context = self._check(context, "context")
+        series = self._check(context, "context")
         steps = as_size(steps, "steps", least=0)
         level = as_number(level, "level", above=0, below=1)
-        exog = self._check_exog(exog, len(context) + steps)
-        # Only the window matters when it is whole; otherwise the filter starts at the beginning.
-        skip = max(len(context) - self.order_, 0)
-        if np.isnan(context[skip:]).any():
+        inputs = self._check_exog(exog, len(series) + steps)
+        # Only the window matters if no value in it is missing; otherwise the filter starts at the beginning.
+        skip = max(len(series) - self.order_, 0)
+        if np.isnan(series[skip:]).any():
             skip = 0
-        ahead = np.concatenate([context[skip:], np.full((steps, self.n_features_), np.nan)])
-        mean, covariance = self._filter(ahead, exog[skip:], started=skip)
+        ahead = np.concatenate([series[skip:], np.full((steps, self.n_features_), np.nan)])
+        mean, covariance = self._filter(ahead, inputs[skip:], started=skip)
         mean, covariance = mean[len(ahead) - steps:], covariance[len(ahead) - steps:]
         deviation = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
         half = NormalDist().inv_cdf(0.5 + level / 2) * deviation
         return Forecast(mean, mean - half, mean + half, covariance)
 
-    def sample(self, length, context=None, seed=None, *, exog=None):
+    def sample(
+        self,
+        length: int,
+        context: SequenceLike | None = None,
+        seed: Seed = None,
+        *,
+        exog: ArrayLike | None = None,
+    ) -> Floats:
         """Draw ``(length, F)`` values that follow `context`, reproducible from `seed`."""
-        context = self._check(context, "context")
-        length, start = as_size(length, "length", least=0), len(context)
-        exog = self._check_exog(exog, start + length)
-        if np.isnan(context[max(start - self.order_, 0):]).any():
+        past = self._check(context, "context")
+        length, start = as_size(length, "length", least=0), len(past)
+        inputs = self._check_exog(exog, start + length)
+        if np.isnan(past[max(start - self.order_, 0):]).any():
             raise ValueError("context: got NaN within the last `order` steps, expected values; "
                              "sample after a complete window")
         noise = generator(seed).standard_normal((length, self.n_features_))
         roots = [np.linalg.cholesky(c) for c in self.covariances_]
-        series = np.concatenate([context, np.empty((length, self.n_features_))])
+        series = np.concatenate([past, np.empty((length, self.n_features_))])
         for t in range(start, start + length):
             order = min(t, self.order_)
-            mean = self._row(series, exog, t, order) @ self.weights_[order]
+            mean = self._row(series, inputs, t, order) @ self.weights_[order]
             series[t] = mean + roots[order] @ noise[t - start]
-        return series[start:]
+        drawn: Floats = series[start:]
+        return drawn
 
-    def _check_exog(self, exog, rows):
+    def _check_exog(self, exog: ArrayLike | None, rows: int) -> Floats:
         check_fitted(self, "n_exog_")
         if exog is None and self.n_exog_ == 0:
             return np.empty((rows, 0))
         if exog is None:
             raise ValueError(f"exog: got None, expected ({rows}, {self.n_exog_}), as in fit")
-        exog = as_real(exog, name="exog")
-        if exog.shape != (rows, self.n_exog_):
-            raise ValueError(f"exog: got shape {exog.shape}, expected {(rows, self.n_exog_)}: a "
-                             "row for every step of the sequence, of the context and ahead")
-        return exog
+        inputs = as_real(exog, name="exog")
+        if inputs.shape != (rows, self.n_exog_):
+            raise ValueError(f"exog: got shape {inputs.shape}, expected {(rows, self.n_exog_)}: a "
+                             "row for every step of the sequence, or of the context and the steps ahead")
+        return inputs
 
-    def _row(self, series, exog, t, order):
+    def _row(self, series: Array, exog: Floats, t: int, order: int) -> Floats:
         """The regressors of step t: [1, u_t, y_{t-1}, y_{t-2}, …]."""
         window = series[t - order : t][::-1].ravel()
         return np.concatenate([[1.0], exog[t], window])
 
-    def _walk(self, series, exog):
+    def _walk(self, series: Array, exog: Floats) -> tuple[Floats, Floats]:
         """One-step mean ``(T, F)`` and covariance ``(T, F, F)`` of every step from its past."""
         if np.isnan(series).any():
             return self._filter(series, exog)
@@ -325,11 +385,11 @@ class AutoRegressive(SequenceModelBase):
         orders = np.minimum(np.arange(steps), top)
         return mean, np.stack(self.covariances_)[orders]
 
-    def _filter(self, series, exog, started=0):
+    def _filter(self, series: Array, exog: Floats, started: int = 0) -> tuple[Floats, Floats]:
         """`_walk` with missing values: a Kalman filter over the window, newest first.
 
-        `started` steps are known to lie before the first row, so that its window counts
-        as longer than the rows show.
+        The sequence has `started` steps before the first row, which only choose the order of the first
+        predictions.
         """
         width, top = self.n_features_, self.order_
         size = top * width
@@ -358,8 +418,8 @@ class AutoRegressive(SequenceModelBase):
         return mean, covariance
 
 
-def _covariance(field, width):
-    """A covariance from a file: symmetric, and no direction has a variance below 0 but for rounding."""
+def _covariance(field: Field, width: int) -> Floats:
+    """A covariance from a file: symmetric, and without a negative variance in any direction, up to rounding."""
     found = field.array((width, width))
     largest = np.abs(found).max(initial=0)
     if not np.allclose(found, found.T, rtol=0, atol=1e-9 * largest) \

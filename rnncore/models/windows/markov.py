@@ -1,7 +1,7 @@
 """A fixed window of symbols, counted: the Markov chain of any order.
 
-Every level k = 0 … order is a mixture of what was counted after the last k
-symbols and the level below, which knows one symbol less:
+Every level k = 0 … order is a mixture of the counts after the last k
+symbols and the level below, which is conditioned on one symbol less:
 
     P_k(x | c) = max(N(c, x) − D_k, 0) / M(c)  +  λ(c) · P_{k−1}(x | c′)
 
@@ -9,15 +9,18 @@ with P_{-1} uniform. Both smoothings are this one formula:
 
 - additive: the highest level alone, D = 0, M = N(c) + α·n and λ = α·n / M over the
   uniform distribution;
-- interpolated Kneser–Ney: M = N(c), λ = D · (kinds of symbol after c) / M, and below the
-  highest level N(c, x) counts the kinds of symbol seen before (c, x), not the times
+- interpolated Kneser–Ney: M = N(c), λ = D · (number of different symbols after c) / M, and below the
+  highest level N(c, x) is the number of different symbols seen before (c, x), not of occurrences
   (Chen & Goodman 1999, eq. 3.4).
 
-Contexts that occur are kept in a trie (``contexts.py``). What lies before a
-sequence is a symbol of its own, START: it only ever stands in contexts.
+The contexts that occur are kept in a trie (``contexts.py``). Steps before the beginning of a sequence
+count as a symbol of their own, START, which occurs in contexts only.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -32,8 +35,16 @@ from rnncore.models.interface.base import (
 
 from .contexts import ContextTrie, Level, steps_before
 
-SMOOTHINGS = ("additive", "kneser-ney")
-TABLE_LIMIT = 20_000_000  # entries of the table of all contexts that may be made
+if TYPE_CHECKING:
+    from typing import Self
+
+    from rnncore._typing import Floats, Progress, Seed
+    from rnncore.io.fields import Field
+    from rnncore.models.interface.sequences import Codes, SequenceLike, SequencesLike
+
+Smoothing: TypeAlias = Literal["additive", "kneser-ney"]
+SMOOTHINGS: tuple[Smoothing, ...] = ("additive", "kneser-ney")
+TABLE_LIMIT = 20_000_000  # the most entries that the table of all contexts may have
 
 
 class Markov(SequenceModelBase):
@@ -42,11 +53,11 @@ class Markov(SequenceModelBase):
     Parameters
     ----------
     order : int
-        Number of symbols the next one depends on.
+        Number of symbols on which the next one depends.
     smoothing : {"additive", "kneser-ney"}
     alpha : float
-        What additive smoothing adds to every count, >= 0. With 0 the estimate is
-        maximum likelihood, and contexts never seen are followed by anything.
+        The number that additive smoothing adds to every count, >= 0. With 0 the estimate is
+        maximum likelihood, and after contexts never seen all symbols are equally likely.
     discount : float in (0, 1), optional
         D of Kneser–Ney; by default n₁ / (n₁ + 2·n₂) of every level, kept within
         0.05 … 0.95.
@@ -55,15 +66,17 @@ class Markov(SequenceModelBase):
 
     Attributes
     ----------
-    alphabet_, n_symbols_
-        The symbols known.
+    alphabet_ : str or int
+        The characters, or the number of integer symbols.
+    n_symbols_ : int
+        The number of symbols.
     n_parameters_ : int
         Number of counts kept.
 
     Notes
     -----
-    The first `order` elements of a sequence follow contexts filled up with START, so
-    the joint is exactly the sum of the conditionals and the probabilities of all
+    The contexts of the first `order` elements of a sequence are filled up with START. Therefore
+    the joint log probability is exactly the sum of the conditional ones, and the probabilities of all
     sequences of one length sum to 1.
 
     Examples
@@ -76,7 +89,20 @@ class Markov(SequenceModelBase):
     'abrabrac'
     """
 
-    def __init__(self, order=1, *, smoothing="additive", alpha=1.0, discount=None, alphabet=None):
+    keys_: list[Codes]
+    pairs_: list[Codes]
+    counts_: list[Floats]
+    discounts_: list[float]
+
+    def __init__(
+        self,
+        order: int = 1,
+        *,
+        smoothing: Smoothing = "additive",
+        alpha: float = 1.0,
+        discount: float | None = None,
+        alphabet: str | int | None = None,
+    ) -> None:
         self.order = order
         self.smoothing = smoothing
         self.alpha = alpha
@@ -84,10 +110,10 @@ class Markov(SequenceModelBase):
         self.alphabet = alphabet
 
     # -- learning --------------------------------------------------------------
-    def fit(self, sequences, y=None, *, progress=False):
+    def fit(self, sequences: SequencesLike, y: None = None, *, progress: Progress = False) -> Self:
         """Count; returns self. Sequences may have any length, 0 included.
 
-        `progress` is taken for the common interface; counting is one sort a level.
+        `progress` belongs to the common interface and has no effect: counting is one sort per level.
         """
         self._check_settings()
         arrays = self._read(sequences, kinds=("text", "ids"))
@@ -107,23 +133,23 @@ class Markov(SequenceModelBase):
         self._prepare()
         return self
 
-    def _check_settings(self):
+    def _check_settings(self) -> None:
         as_size(self.order, "order", least=0)
         check_option("smoothing", self.smoothing, SMOOTHINGS)
         as_number(self.alpha, "alpha", least=0)
         if self.discount is not None:
             as_number(self.discount, "discount", above=0, below=1, also="None")
 
-    def _discount(self, counts):
+    def _discount(self, counts: Codes) -> float:
         if self.smoothing == "additive":
             return 0.0
         if self.discount is not None:
             return float(self.discount)
-        once, twice = np.count_nonzero(counts == 1), np.count_nonzero(counts == 2)
+        once, twice = int(np.count_nonzero(counts == 1)), int(np.count_nonzero(counts == 2))
         return float(np.clip(once / max(once + 2 * twice, 1), 0.05, 0.95))
 
-    def _prepare(self):
-        """The trie and the levels ``(k, Level)``, lowest first, from the counts."""
+    def _prepare(self) -> None:
+        """Make the trie and the levels ``(k, Level)``, lowest first, from the counts."""
         size = self._alphabet.size
         self._trie = ContextTrie(size, self.keys_)
         lowest = self._trie.order + 1 - len(self.pairs_)
@@ -133,7 +159,7 @@ class Markov(SequenceModelBase):
             for k, pairs, counts, discount in zip(range(lowest, self._trie.order + 1), self.pairs_,
                                                   self.counts_, self.discounts_, strict=True)]
 
-    def _set_state(self, state):
+    def _set_state(self, state: Field) -> None:
         state.only((*KIND_NAMES, "keys_", "pairs_", "counts_", "discounts_"))
         self._set_kind_from(state, ("text", "ids"))
         size, contexts, self.keys_ = self._alphabet.size, [1], []
@@ -154,24 +180,31 @@ class Markov(SequenceModelBase):
         self._prepare()
 
     @property
-    def n_parameters_(self):
+    def n_parameters_(self) -> int:
+        """Number of counts kept."""
         check_fitted(self, "pairs_")
         return sum(map(len, self.pairs_))
 
     # -- answering ---------------------------------------------------------------
-    def log_prob(self, sequence, per_step=False):
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: Literal[False] = False) -> float: ...
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: Literal[True]) -> Floats: ...
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: bool) -> float | Floats: ...
+    def log_prob(self, sequence: SequenceLike, per_step: bool = False) -> float | Floats:
         symbols = self._check(sequence)
         nodes = self._trie.find(symbols, np.arange(len(symbols)))
         probability = np.full(len(symbols), 1.0 / self._alphabet.size)
         for k, level in self._levels:
             probability = level.own(nodes[k], symbols) + level.rest[nodes[k]] * probability
         with np.errstate(divide="ignore"):
-            steps = np.log(probability)
+            steps: Floats = np.log(probability)
         return steps if per_step else float(steps.sum())
 
     log_prob.__doc__ = SequenceModelBase.log_prob.__doc__
 
-    def predict(self, context=None):
+    def predict(self, context: SequenceLike | None = None) -> Floats:
         """Probabilities ``(n_symbols,)`` of the symbol that follows `context`.
 
         A context shorter than `order` is the beginning of a sequence.
@@ -184,32 +217,32 @@ class Markov(SequenceModelBase):
             probability[symbols] += own
         return probability
 
-    def sample(self, length, context=None, seed=None):
+    def sample(self, length: int, context: SequenceLike | None = None, seed: Seed = None) -> str | Codes:
         """Draw `length` symbols that follow `context`; the cost does not grow with n."""
-        context = self._check(context, "context")
+        before = self._check(context, "context")
         length, rng = as_size(length, "length", least=0), generator(seed)
-        symbols = np.concatenate([context, np.zeros(length, np.int64)])
-        for t in range(len(context), len(symbols)):
+        symbols = np.concatenate([before, np.zeros(length, np.int64)])
+        for t in range(len(before), len(symbols)):
             symbols[t] = self._draw(self._nodes_after(symbols[:t]), rng)
-        return self._alphabet.decode(symbols[len(context):])
+        return self._alphabet.decode(symbols[len(before):])
 
-    def _nodes_after(self, context):
+    def _nodes_after(self, context: Codes) -> list[int]:
         """The node of every level for the symbol that follows `context` (codes)."""
         window = np.append(context[max(len(context) - self._trie.order, 0):], 0)
         return [int(node[-1]) for node in self._trie.find(window, np.arange(len(window)))]
 
-    def _draw(self, nodes, rng):
-        """Walk down the mixture: a symbol counted here, or one of the level below."""
+    def _draw(self, nodes: Sequence[int], rng: np.random.Generator) -> int:
+        """Walk down the mixture: a symbol that was counted at this level, or one of the level below."""
         for k, level in reversed(self._levels):
             if rng.random() >= level.rest[nodes[k]]:
                 symbols, own = level.after(nodes[k])
                 ladder = np.cumsum(own)
                 step = np.searchsorted(ladder, rng.random() * ladder[-1], side="right")
-                return symbols[min(step, len(symbols) - 1)]
-        return rng.integers(self._alphabet.size)
+                return int(symbols[min(step, len(symbols) - 1)])
+        return int(rng.integers(self._alphabet.size))
 
     # -- in the long run ------------------------------------------------------------
-    def transition_table(self):
+    def transition_table(self) -> Floats:
         """P(x | c) of all n**order contexts, ``(n**order, n)``, oldest symbol first.
 
         Row ``i`` of order 2 is the context ``(i // n, i % n)``.
@@ -220,7 +253,7 @@ class Markov(SequenceModelBase):
             raise ValueError(f"order: got {order} with {size} symbols, expected at most "
                              f"{TABLE_LIMIT:,} entries in the table of all contexts; "
                              "-score([sample(n)]) estimates the entropy rate instead")
-        table = np.full((1, size), 1.0 / size)
+        table: Floats = np.full((1, size), 1.0 / size)
         for k, level in self._levels:
             table = np.tile(table, (size**k // len(table), 1))
             place = self._trie.spell(k)
@@ -231,22 +264,29 @@ class Markov(SequenceModelBase):
             table[place[node[keep]], symbol[keep]] += level.probability[keep]
         return table
 
-    def stationary_distribution(self, tol=1e-13, max_iter=100_000):
+    def stationary_distribution(self, tol: float = 1e-13, max_iter: int = 100_000) -> Floats:
         """How often every context occurs in the long run, ``(n,) * order``; ``(n,)`` for order 0.
 
-        Small chains are solved; large ones iterated, every step averaged with the
-        last one so that a period does no harm.
+        For small chains a linear system is solved; large ones are iterated, with every step averaged
+        with the previous one so that periodic chains converge too.
+
+        Parameters
+        ----------
+        tol : float
+            Iteration ends when the sum of absolute changes in one step is at most this.
+        max_iter : int
 
         Raises
         ------
         ValueError
-            When it depends on the start (only with ``alpha=0``), does not settle in
+            The distribution depends on the initial one (only with ``alpha=0``), does not converge in
             `max_iter` steps, or the table of all contexts is too large.
         """
         table = self.transition_table()
         size, order = self._alphabet.size, self._trie.order
         if order == 0:
-            return table[0]
+            only: Floats = table[0]
+            return only
         if len(table) <= 1024:
             share = self._solve(table)
         else:
@@ -257,39 +297,41 @@ class Markov(SequenceModelBase):
                     break
             else:
                 raise ValueError(f"max_iter: got {max_iter}, the distribution still moves by "
-                                 f"{np.abs(share - last).sum():.1e} a step; expected more "
+                                 f"{np.abs(share - last).sum():.1e} per step; expected more "
                                  "iterations or a larger tol")
         return share.reshape((size,) * order)
 
-    def _solve(self, table):
-        """π with πP = π and Σπ = 1, by least squares on the system that says both."""
+    def _solve(self, table: Floats) -> Floats:
+        """π with πP = π and Σπ = 1, by least squares on the two together."""
         contexts = len(table)
         moves = np.stack([_push(row, table) for row in np.eye(contexts)])
         system = np.vstack([moves.T - np.eye(contexts), np.ones(contexts)])
         share, _, rank, _ = np.linalg.lstsq(system, np.eye(contexts + 1)[-1], rcond=1e-12)
         if rank < contexts:
-            raise ValueError("stationary_distribution: there is more than one, the chain has parts "
-                             "that never meet; smooth it with alpha > 0")
-        return np.clip(share, 0.0, None) / np.clip(share, 0.0, None).sum()
+            raise ValueError("stationary_distribution: there is more than one, since the chain has parts "
+                             "between which there are no transitions; smooth it with alpha > 0")
+        distribution: Floats = np.clip(share, 0.0, None) / np.clip(share, 0.0, None).sum()
+        return distribution
 
-    def entropy_rate(self):
-        """Entropy of the next symbol in the long run, nats a symbol (divide by ln 2 for bits)."""
+    def entropy_rate(self) -> float:
+        """Entropy of the next symbol in the long run, nats per symbol (divide by ln 2 for bits)."""
         table = self.transition_table()
         share = self.stationary_distribution().ravel() if self._trie.order else np.ones(1)
         logs = np.log(table, out=np.zeros_like(table), where=table > 0)
         return float(-(share @ (table * logs).sum(axis=1)))
 
 
-def _ascending(field, bound):
-    """Whole numbers of a file, from 0 to under `bound`, each larger than the one before."""
+def _ascending(field: Field, bound: int) -> Codes:
+    """Whole numbers of a file, from 0 to below `bound`, each larger than the one before."""
     values = field.array((None,), np.int64)
     if bound >= 2**63 or (len(values) and not (
             values[0] >= 0 and values[-1] < bound and (values[1:] > values[:-1]).all())):
-        raise field.refuse(f"rising whole numbers from 0 to under {bound:,}")
+        raise field.refuse(f"rising whole numbers from 0 to below {bound:,}")
     return values
 
 
-def _push(share, table):
+def _push(share: Floats, table: Floats) -> Floats:
     """One step of the chain: the distribution of contexts after one more symbol."""
     size = table.shape[1]
-    return (share[:, None] * table).reshape(size, -1).sum(axis=0)
+    after: Floats = (share[:, None] * table).reshape(size, -1).sum(axis=0)
+    return after

@@ -1,10 +1,10 @@
-"""The adding problem: two marked numbers among T, their sum at the end.
+"""The adding problem: which cells learn to add two marked numbers out of T?
 
     python docs/examples/adding.py
 
 writes docs/adding.md with the table and docs/img/adding.png with the learning curves.
-Every cell has the same size, batches and budget; each has the learning rate that served it
-best, of 1e-3, 3e-3 and 1e-2, in a short trial.
+All cells have the same size, the same batches and the same budget. The learning rate of each is
+the one of 1e-3, 3e-3 and 1e-2 that worked best for it in a short trial.
 """
 
 import argparse
@@ -20,7 +20,7 @@ RATES = {"tanh RNN": 1e-3, "GRU": 1e-2, "LSTM": 1e-2, "LSTM, chrono": 3e-3}
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=200, help="T (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=600, help="budget a cell (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=600, help="budget per cell (%(default)s)")
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
@@ -40,23 +40,26 @@ def main():
     heads = ["cell", "weights", "learning rate", "updates", "time", "lowest MSE", f"below {GOAL}"]
     won = "; ".join(row[0] for row in rows if row[-1] == "yes") or "none"
     draw(DOCS / "img" / "adding.png",
-         [(f"Adding problem, T = {options.steps}. Below {GOAL}: {won}",
+         [(f"Adding problem, T = {options.steps}. Error below {GOAL}: {won}",
            "MSE on 1,024 fresh sequences", curves, {"without memory": task.baseline,
                                                     "goal": GOAL})])
     (DOCS / "adding.md").write_text(f"""# The adding problem
 
-Every step shows a number between 0 and 1 and a mark; two steps are marked, one in each half.
-After {options.steps} steps the sum of the two marked numbers is asked. Who does not look answers 1
-and has a mean squared error of 1/6 = 0.167.
+Each step of a sequence shows a number between 0 and 1, and two steps, one in each half, carry a mark.
+After {options.steps} steps the network has to output the sum of the two marked numbers. A network that ignores
+its input can do no better than to answer 1, with a mean squared error of 1/6 = 0.167.
 
 {markdown(heads, rows)}
 
-{options.hidden} units, batches of {options.batch} fresh sequences, Adam, gradients clipped to
-norm 1; training ends when the error on 1,024 fresh sequences falls below {GOAL}, or after
-{options.seconds:.0f} s. Chrono initialisation spreads the forget gates over 1 … {options.steps}
-steps. Measured by `python docs/examples/adding.py` on {machine()}.
+All networks have {options.hidden} units and are trained with Adam on batches of {options.batch} new
+sequences, with gradients clipped to norm 1. Training ends when the error on 1,024 new sequences falls
+below {GOAL}, or after
+{options.seconds:.0f} s. Chrono initialisation sets the forget gates to time scales from 1 to {options.steps} steps.
+Measured by `python docs/examples/adding.py` on {machine()}.
 
 ![MSE against seconds of training](img/adding.png)
+
+[All pages of the documentation](index.md)
 """)
     print(f"{DOCS / 'adding.md'}")
 

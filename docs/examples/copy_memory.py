@@ -1,11 +1,11 @@
-"""Copy memory: ten symbols, T blank steps, the ten symbols again. How long can T be?
+"""Copy memory: over how many blank steps T does a cell learn to reproduce ten symbols?
 
     python docs/examples/copy_memory.py
 
 writes docs/copy_memory.md with the table and docs/img/copy_memory.png with learning curves.
-A cell's budget is split in two. In the first half every T starts from new weights and T
-doubles whenever the loss falls below a tenth of the baseline. In the second half the weights
-are kept while T grows from 1 by a half each time.
+The budget of a cell has two halves. In the first half every T starts with new weights, and T is
+doubled whenever the loss falls below a tenth of the baseline. In the second half the weights are
+kept, and T grows from 1 by a half each time.
 """
 
 import argparse
@@ -15,14 +15,14 @@ from measured import DOCS, draw, machine, markdown, network
 from rnncore.tasks import CopyMemory, learn
 
 SHARE = 0.1  # of the baseline
-KEPT_FOR = 200  # steps of chrono initialisation where T grows
+KEPT_FOR = 200  # longest time scale of chrono initialisation where the weights are kept
 RATES = {"tanh RNN": 1e-3, "GRU": 1e-2, "LSTM": 4e-3, "LSTM, chrono": 4e-3}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=600, help="budget a cell (%(default)s)")
-    parser.add_argument("--first", type=int, default=10, help="T that all show (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=600, help="budget per cell (%(default)s)")
+    parser.add_argument("--first", type=int, default=10, help="the first T of every cell (%(default)s)")
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
@@ -31,7 +31,7 @@ def main():
     anew, kept, rows = {}, {}, []
     for label, rate in RATES.items():
         def climb(delay, grow, keep, label=label, rate=rate):
-            """What is learnt in half the budget: [(seconds so far, T)], and the first curve."""
+            """Train with growing T for half the budget: [(seconds so far, T learnt)], and the first learning curve."""
             left, model, learnt, first = options.seconds / 2, None, [], None
             while left > 0:
                 task = CopyMemory(delay, seed=options.seed)
@@ -60,26 +60,29 @@ def main():
                      grown[-1][1] if grown else "none"])
     task = CopyMemory(options.first)
     draw(DOCS / "img" / "copy_memory.png", [
-        (f"Copy memory, T = {task.delay}, from new weights", "nats a step on 128 fresh sequences",
-         anew, {"without memory": task.baseline, "a tenth": SHARE * task.baseline}),
+        (f"Copy memory, T = {task.delay}, from new weights", "nats per step on 128 new sequences",
+         anew, {"without memory": task.baseline, "a tenth of it": SHARE * task.baseline}),
         ("Longest T learnt, weights kept as T grows", "T, steps", kept, {})])
-    heads = ["cell", "learning rate", "longest T, new weights each", f"time to T = {options.first}",
+    heads = ["cell", "learning rate", "longest T, new weights for each T", f"time to T = {options.first}",
              "longest T, weights kept as T grows"]
     (DOCS / "copy_memory.md").write_text(f"""# Copy memory
 
-Ten of eight symbols are shown, then T − 1 blanks and a sign; then the ten symbols are asked.
-Blanks and a guess cost 10·ln 8/(T + 20) nats a step. A T counts as learnt when the loss on 128
-fresh sequences falls below a tenth of that. Every cell had {options.seconds:.0f} s in all: half
-of it for T = {options.first}, {2 * options.first}, {4 * options.first}, … each from new weights,
-half for T growing from 1 by a half each time with the weights kept.
+The network is shown ten symbols out of eight kinds, then T − 1 blank steps and a signal; after the signal it has
+to reproduce the ten symbols in order. A network without memory that predicts the blanks and guesses the symbols has
+a loss of 10·ln 8/(T + 20) nats per step. A delay T counts as learnt when the loss on 128 new sequences falls below a
+tenth of that. Every cell was trained for {options.seconds:.0f} s in all: one half for
+T = {options.first}, {2 * options.first}, {4 * options.first}, …, each starting with new weights,
+the other half with the weights kept while T grows from 1 by a half each time.
 
 {markdown(heads, rows)}
 
-{options.hidden} units, batches of {options.batch}, Adam, gradients clipped to norm 1. Chrono
-initialisation spreads the forget gates over 1 … 2T steps ({KEPT_FOR} where the weights are kept).
-Measured by `python docs/examples/copy_memory.py` on {machine()}.
+All networks have {options.hidden} units and are trained with Adam on batches of {options.batch}, with
+gradients clipped to norm 1. Chrono initialisation sets the forget gates to time scales from 1 to 2T steps
+(to {KEPT_FOR} where the weights are kept). Measured by `python docs/examples/copy_memory.py` on {machine()}.
 
 ![Loss against seconds of training](img/copy_memory.png)
+
+[All pages of the documentation](index.md)
 """)
     print(f"{DOCS / 'copy_memory.md'}")
 

@@ -1,9 +1,9 @@
-"""Handwritten digits read pixel by pixel: 64 steps of one number, then a label.
+"""Handwritten digits, read pixel by pixel: a sequence of 64 numbers, then a label.
 
     python docs/examples/digits.py
 
-The images are scikit-learn's 8 × 8 digits. The net sees one pixel a step, row after
-row, and answers after the last: what the first rows showed has to live in its state.
+The images are the 8 × 8 digits of scikit-learn. The network sees one pixel per step, row by row,
+and predicts the digit after the last one, so its state has to remember what the first rows showed.
 """
 
 import argparse
@@ -22,11 +22,11 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    images, labels = load_digits(return_X_y=True)  # (1797, 64): one sequence of 64 pixels a row
+    images, labels = load_digits(return_X_y=True)  # (1797, 64): each row is a sequence of 64 pixels
     parts = train_test_split(images, labels, test_size=0.25, random_state=0, stratify=labels)
     train, test, train_labels, test_labels = parts
-    print(f"{len(train)} digits to learn from, {len(test)} held out, 64 steps each")
-    print("| cell | weights | epochs | seconds | right |\n|---|---|---|---|---|")
+    print(f"{len(train)} digits for training, {len(test)} held out, 64 steps each")
+    print("| cell | weights | epochs | seconds | accuracy |\n|---|---|---|---|---|")
     for cell in ("rnn", "gru", "lstm"):
         model = SequenceClassifier(cell, options.hidden, epochs=options.epochs, patience=10,
                                    seed=options.seed)

@@ -1,4 +1,4 @@
-"""What the example scripts share: where it was measured, the page, the learning curves."""
+"""What the example scripts share: networks by their label, the machine, tables, learning curves."""
 
 import datetime
 import os
@@ -8,24 +8,24 @@ from pathlib import Path
 import rnncore as rc
 
 DOCS = Path(__file__).resolve().parent.parent
-# Okabe & Ito's colours with a marker each: told apart without colour, too.
+# Colours by Okabe and Ito. Each has a marker as well, so that curves can be told apart without colour.
 STYLES = {"tanh RNN": ("#D55E00", "s"), "GRU": ("#009E73", "^"), "LSTM": ("#0072B2", "o"),
           "LSTM, chrono": ("#CC79A7", "D")}
 
 
 def network(task, label, hidden, seed, steps):
-    """A network of a task by the name of its row; chrono spreads its memory over `steps`."""
+    """The network of a row of the table; with chrono initialisation its time scales reach up to `steps`."""
     cell = {"tanh RNN": "rnn-tanh", "GRU": "gru"}.get(label, "lstm")
     model = task.network(cell, hidden, seed=seed)
     return rc.init.chrono(model, steps, seed=seed) if label.endswith("chrono") else model
 
 
 def machine():
-    """One line on where and when something was measured."""
+    """One line: the machine, the build and the date of a measurement."""
     names = [line.partition(":")[2].strip() for line in _cpu_lines() if "model name" in line]
-    build = rc.build_info()
+    build, threads = rc.build_info(), rc.num_threads()
     return (f"{names[0] if names else platform.machine()}, {os.cpu_count()} processors, "
-            f"{rc.num_threads()} threads, {build['isa']}, rnncore {build['version']}, "
+            f"{threads} thread{'s' * (threads != 1)}, {build['isa']}, rnncore {build['version']}, "
             f"{datetime.date.today().isoformat()}")
 
 
@@ -37,19 +37,19 @@ def _cpu_lines():
 
 
 def markdown(heads, rows):
-    """A table."""
+    """A Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def draw(path, panels):
-    """Curves over seconds of training on a log scale.
+    """Draw curves against seconds of training, the values on a logarithmic scale.
 
     Parameters
     ----------
     path : Path
     panels : list of (title, y label, {label: (seconds, values)}, marks)
-        Marks are horizontal lines, ``{"goal": 0.01}``.
+        Marks are horizontal lines with a text: ``{"goal": 0.01}``.
     """
     from matplotlib.figure import Figure
 

@@ -5,6 +5,8 @@ import sys
 import numpy as np
 from support import CELLS, everything, make, random_cotangents, random_input, random_state
 
+from rnncore.models import HiddenMarkov
+
 SHAPES = [
     (5, 1, 3, 7, 1),
     (4, 4, 8, 16, 2),
@@ -38,7 +40,21 @@ def main(path):
         for dtype in ("float32", "float64"):
             layer = make(cell, 1, 1, dtype=dtype)
             out[f"{cell} {dtype} curve"] = layer(sweep.reshape(-1, 1, 1))[0]
+    out |= hidden_markov(rng)
     np.savez(path, **out)
+
+
+def hidden_markov(rng):
+    """What models with and without a whole vector of states fit and decode, on symbols and on vectors."""
+    out = {}
+    data = {"categorical": rng.integers(0, 5, 300), "gaussian": rng.normal(size=(300, 3))}
+    for n_states in (2, 4, 7):
+        for emission, x in data.items():
+            model = HiddenMarkov(n_states, emission, covariance_type="full", n_iter=3, tol=0, random_state=0).fit([x])
+            name = f"hidden-markov-{emission}-{n_states} float64"
+            out |= {f"{name} transmat": model.transmat_, f"{name} posteriors": model.posteriors(x)}
+            out[f"{name} log_prob"] = np.array([model.log_prob(x), model.decode(x)[0]])
+    return out
 
 
 if __name__ == "__main__":

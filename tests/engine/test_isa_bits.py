@@ -13,6 +13,8 @@ import rnncore as rc
 # Base has no fused multiply-add: products are rounded once more. The longest sum has K = 129
 # terms, so at worst some K·2⁻²⁴ ≈ 1e-5 of the largest value; K·2⁻⁵³ ≈ 2e-14 in float64.
 BASE_BOUND = {"float32": 1e-5, "float64": 2e-14}
+# Three EM steps over 300 steps of a hidden Markov model add up and pass on the roundings of one sum.
+HIDDEN_MARKOV_BOUND = 1e-12
 PROBE = Path(__file__).with_name("isa_probe.py")
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
@@ -62,7 +64,9 @@ def test_avx2_and_avx512_have_the_same_bits(probe):
 def test_base_is_near(probe):
     a, b = probe("base"), probe("v3")
     for name in b:
-        close(a[name], b[name].astype(np.float64), BASE_BOUND[name.split()[1]])
+        cell, dtype, *_ = name.split()
+        bound = HIDDEN_MARKOV_BOUND if cell.startswith("hidden-markov") else BASE_BOUND[dtype]
+        close(a[name], b[name].astype(np.float64), bound)
 
 
 def test_the_variable_chooses():

@@ -312,7 +312,7 @@ cdef double log_sum(const double *x, const double *y, Py_ssize_t stride,
 
 cdef Py_ssize_t best_state(const double *v, const double *arrow, Py_ssize_t stride,
                            Py_ssize_t n) noexcept nogil:
-    """The state with the largest v, the lowest of equals. With `arrow`: with the largest v + arrow, the highest of equals."""
+    """The state with the largest v, and of equals the lowest. With `arrow`: of v + arrow, and of equals the highest."""
     cdef Py_ssize_t i, best = 0
     for i in range(1, n):
         if arrow == NULL:

@@ -1,9 +1,11 @@
 # Back-propagation through time.
 #
-# Chunks of steps, walked from the end: first the steps (gradients of the gates, and of the state before),
-# then, over the whole chunk at once, the input's gradient and the weights' gradients.  Sums over time and
-# batch run in the order of the walk, rows descending (ascending for a reversed layer), one accumulator an
-# element: neither threads, nor chunks, nor windows of a checkpointed pass change a bit.
+# The steps are walked from the last to the first, in chunks. In each chunk the steps come first: the gradients of the
+# gates and of the state before. Then the gradients of the input and of the weights are computed for the whole chunk.
+#
+# Sums over time and batch have one accumulator for each element and run in the order of the walk, within a step from
+# the last row to the first (a reversed layer: from the first to the last). So neither threads nor chunks nor the
+# windows of a checkpointed pass change a bit.
 
 
 cdef struct Backward:
@@ -12,20 +14,20 @@ cdef struct Backward:
     const rc_pack *xt_pack
     const rc_pack *ht_pack
     idx T, B, R, I, H, item     # R = K * B rows of cotangents
-    idx s0, s1                  # the steps to do, counted from where the walk begins
+    idx s0, s1                  # the steps to compute now, counted from where the walk begins
     Array x, h, gates, c, grad_out, delta, total_h, total_c, grad_x
     char *h0
     char *c0
     char *dh
     char *dc
     char *daux
-    char *aux                   # r * h of the chunk, where the second stage's weight gradient needs it
+    char *aux                   # r * h of the chunk, for the weight gradient of a second stage; NULL: not needed
     const idx *lengths
     bint reverse, accumulate, overwrite
     bint delta_wanted           # `delta` is the caller's array of all steps, not one chunk of scratch
     char *w_ih
     char *w_hh
-    char *sums                  # [slots][H]: of the slots' gradients, for the biases; NULL: not wanted
+    char *sums                  # [slots][H]: sums of delta, for the biases; NULL: not wanted
     rc_pack packed_x, packed_h
     Plan plan
     rc_barrier barrier
@@ -113,7 +115,7 @@ def backward(walk):
 
 
 cdef int share_sums(Weights w, char *sums, b_ih, b_hh, bint out) except -1:
-    """The slots' sums are the biases' gradients: copied there, or from there to go on with."""
+    """Copy the sums of the slots' gradients to the gradients of the biases (out), or from there, to go on adding."""
     cdef Array a
     cdef idx size = w.hidden_size * w.item
     cdef char *slot
@@ -135,7 +137,10 @@ cdef inline char *delta_at(const Backward *j, idx t, idx chunk_start) noexcept n
 
 
 cdef void backward_thread(void *context, int thread, int threads) noexcept nogil:
-    """One thread's part of the job's steps, which may end, and begin, inside a chunk."""
+    """One thread's part of the job's steps, which may begin and end inside a chunk.
+
+    The products of a chunk are computed by the job that reaches its last step.
+    """
     cdef Backward *j = <Backward *>context
     cdef Part part = part_of(&j.plan, j.R, j.H, thread, threads)
     cdef idx s0, s1 = j.s0, start, stop, low
@@ -162,7 +167,7 @@ cdef void backward_thread(void *context, int thread, int threads) noexcept nogil
 
 
 cdef bint walk(Backward *j, idx s0, idx s1, idx low, Part *part) noexcept nogil:
-    """Steps s0 .. s1 of the way, in the chunk from `low` on: every stage's equations, then its product.
+    """Steps s0 .. s1 of the walk, in the chunk that begins at `low`: the equations of each stage, then its product.
 
     True: this thread is done.
     """
@@ -180,7 +185,7 @@ cdef bint walk(Backward *j, idx s0, idx s1, idx low, Part *part) noexcept nogil:
         p = &r[k].p
         p[0] = product_with(&j.ht_pack[k])
         p.lda, p.ldc = j.delta.ld[1] // item, H
-        p.adds = not cell.stage[k].from_aux     # to what goes straight to the state
+        p.adds = not cell.stage[k].from_aux     # to what the equations passed on to the state
         r[k].prepared[0].count = r[k].prepared[1].count = 0
     memset(&step, 0, sizeof(step))
     step.h_size, step.tape_rows = H, B
@@ -230,7 +235,7 @@ cdef void input_gradient(Backward *j, idx low, idx high, const Part *part) noexc
 
 
 cdef void pack_chunk(Backward *j, idx low, idx high, const Part *part) noexcept nogil:
-    """x and the h before each step, in the order of the walk; each thread packs its steps."""
+    """Pack x, and h before each step, in the order of the walk. Each thread packs its share of the steps."""
     cdef idx B = j.B, H = j.H, item = j.item, n, n0, n1, t, last, b
     cdef idx sign = 1 if j.reverse else -1
     cdef bint starts
@@ -239,11 +244,11 @@ cdef void pack_chunk(Backward *j, idx low, idx high, const Part *part) noexcept 
     share(high - low, 1, part.thread, part.threads, &n0, &n1)
     t = low + n0 if j.reverse else high - 1 - n0
     pack_steps(j, &j.packed_x, &j.x, n0, n1, t)
-    if j.reverse and j.lengths != NULL:                 # every row starts at its own end
+    if j.reverse and j.lengths != NULL:                 # every row begins at its own end
         for n in range(n0, n1):
             for b in range(B):
                 src = j.h0 + b * H * item
-                if low + n + 1 < min(j.T, j.lengths[b]):    # lengths may go on beyond a window
+                if low + n + 1 < min(j.T, j.lengths[b]):    # in a window, a row may continue beyond it
                     src = j.h.p + (low + n + 1) * j.h.ld[0] + b * j.h.ld[1]
                 j.k.pack_rows(&j.packed_h, n * B + b, 1, src, H)
         return
@@ -254,11 +259,12 @@ cdef void pack_chunk(Backward *j, idx low, idx high, const Part *part) noexcept 
         j.k.pack_rows(&j.packed_h, (n1 - 1) * B, B, j.h0 if j.reverse else j.h0 + (B - 1) * H * item, sign * H)
 
 
-cdef inline void pack_steps(const Backward *j, const rc_pack *pack, const Array *a, idx n0, idx n1, idx t) noexcept nogil:
-    """Steps n0 .. n1 of the walk, the first of them step t of an array."""
+cdef inline void pack_steps(const Backward *j, const rc_pack *pack, const Array *a, idx n0, idx n1,
+                            idx t) noexcept nogil:
+    """Pack steps n0 .. n1 of the chunk, counted as the walk goes; the first of them is step t of the array."""
     cdef idx sign = 1 if j.reverse else -1, B = j.B, n
-    cdef char *src = a.p + t * a.ld[0] + (0 if j.reverse else B - 1) * a.ld[1]     # the first row in this order
-    if B == 1 or a.ld[0] == B * a.ld[1]:                # rows of all steps lie evenly
+    cdef char *src = a.p + t * a.ld[0] + (0 if j.reverse else B - 1) * a.ld[1]  # the first row of the walk
+    if B == 1 or a.ld[0] == B * a.ld[1]:                # all rows of all steps are evenly spaced
         j.k.pack_rows(pack, n0 * B, (n1 - n0) * B, src, sign * (a.ld[0] // B // j.item))
         return
     for n in range(n0, n1):
@@ -266,7 +272,7 @@ cdef inline void pack_steps(const Backward *j, const rc_pack *pack, const Array 
 
 
 cdef void weight_gradients(Backward *j, idx low, idx high, bint overwrite, Part *part) noexcept nogil:
-    """Each thread's rows of every block of both matrices, and the sums for the biases."""
+    """The gradients of both weight matrices and the sums for the biases: of every block, this thread's rows."""
     cdef const rc_cell *cell = j.cell
     cdef idx H = j.H, item = j.item, slots = cell.slots, rows = (high - low) * j.B, m0, m1
     cdef idx first = 0 if j.reverse else rows - 1
@@ -279,7 +285,7 @@ cdef void weight_gradients(Backward *j, idx low, idx high, bint overwrite, Part 
     for slot in range(slots if j.sums != NULL else 0):
         j.k.column_sums(j.sums + slot * H * item, d + slot * H * item, o.ldd, rows, m0, m1)
     o.pack[1] = NULL
-    for slot in range(cell.stage[0].slot):          # those that the state does not feed
+    for slot in range(cell.stage[0].slot):          # slots that only the input adds to
         of_slot(j, &o, d, slot)
         j.k.outer(&o, m0, m1)
     o.pack[1] = &j.packed_h
@@ -294,7 +300,7 @@ cdef void weight_gradients(Backward *j, idx low, idx high, bint overwrite, Part 
 
 
 cdef inline void of_slot(const Backward *j, rc_outer *o, char *d, int slot) noexcept nogil:
-    """A slot's gradients, and the block of w_ih that it adds to, if the input feeds it."""
+    """Point `o` at the gradients of a slot and, if the input adds to that slot, at the block of w_ih for it."""
     cdef int g = slot - j.cell.x_slot
     o.d = d + slot * j.H * j.item
     o.pack[0] = &j.packed_x if 0 <= g < j.cell.gates else NULL
@@ -303,7 +309,7 @@ cdef inline void of_slot(const Backward *j, rc_outer *o, char *d, int slot) noex
 
 
 cdef void pack_aux(Backward *j, idx rows, Part *part) noexcept nogil:
-    """The second stage's input, r * h, takes the place of h; all threads are done with h first."""
+    """Pack the input of the second stage, r * h, in the place of h, after all threads have used h."""
     cdef idx n0, n1, H = j.H, first
     meet(&j.barrier, part, False)
     share(rows, 1, part.thread, part.threads, &n0, &n1)

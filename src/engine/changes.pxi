@@ -5,8 +5,8 @@
 cdef class Working:
     """The working copies of one module's parameters, for the `writable` blocks that one thread has open on it.
 
-    The copies lie in the engine's memory, and are copied back by address, so that it does not matter if a user changes the
-    shape or type of the arrays that were handed out.
+    The copies lie in the engine's memory and are copied back by address, so that it does not matter if a user changes
+    the shape or type of the arrays that were handed out.
     """
     cdef object module          # kept alive, since it is looked up by its id
     cdef list arrays
@@ -84,7 +84,7 @@ cdef class OpenBlock:
 
 
 def replace_values(lock, list owned, dict values, dict open):
-    """Give all modules new values (contiguous arrays of their types, by name), and the working copies that are open, too."""
+    """Give all modules, and the working copies that are open, new values: contiguous arrays of their types, by name."""
     cdef Working working
     with lock:
         for owner, names in owned:

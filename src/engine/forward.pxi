@@ -32,7 +32,8 @@ cdef struct Forward:
     Products *products          # prepared once for many calls; NULL: each thread prepares its own
 
 
-def forward(Weights w, x, out, list states, idx position=0, *, gates=None, c_out=None, lengths=None, bint reverse=False):
+def forward(Weights w, x, out, list states, idx position=0, *, gates=None, c_out=None, lengths=None,
+            bint reverse=False):
     """Run one layer and direction over time.
 
     Parameters
@@ -146,7 +147,7 @@ cdef void project(Forward *j, idx low, idx high, Products *products, const Part 
     p.a, p.c = j.x.p + low * j.x.ld[0], gates_at(j, low, low) + j.cell.x_slot * j.H * item
     p.lda, p.steps, p.step_a, p.step_c = j.x.ld[1] // item, high - low, j.x.ld[0] // item, j.gates.ld[0] // item
     row0, row1 = part.row0, part.row1
-    if row1 - row0 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):       # all rows of all steps are evenly spaced
+    if row1 - row0 == j.B and (j.B == 1 or j.x.ld[0] == j.B * j.x.ld[1]):   # evenly spaced rows
         row0, row1, p.steps = 0, (high - low) * j.B, 1
         p.lda = j.x.ld[0] // j.B // item
     j.k.product(p, row0, row1, part.unit0, part.unit1)
@@ -170,7 +171,8 @@ cdef void prepare(const Forward *j, const Part *part, Products *products) noexce
         p = &r.p
         p[0] = product_with(&j.h_pack[s])
         p.lda, p.ldc, p.gc = j.H, j.gates.ld[1] // j.item, j.H
-        p.adds = max(0, min(stage.groups, j.cell.x_slot + j.cell.gates - stage.slot))  # already hold the input's product
+        # the slots that already hold the product with the input
+        p.adds = max(0, min(stage.groups, j.cell.x_slot + j.cell.gates - stage.slot))
         for g in range(stage.groups):
             p.bias[g] = j.bias + (stage.slot + g) * j.H * j.item
         units = (1 if stage.groups > 1 else RC_PANEL_VECTORS) * j.k.lanes
@@ -195,7 +197,7 @@ cdef bint recur(Forward *j, rc_step *step, Recurrence *r, Part *part) noexcept n
         if stage.from_aux:
             p.a = step.aux
         p.c = <char *>step.gates + stage.slot * j.H * j.item
-        p.downward = step.t & 1                 # up and down in turns: each step begins with the weights that are in cache
+        p.downward = step.t & 1         # up and down in turns, so that a step begins with weights that are in cache
         parts = 1 if part.unit1 - part.unit0 <= size else (part.unit1 - part.unit0 + size - 1) // size
         p.prepared = &r[s].prepared[p.downward] if parts == 1 else NULL
         for n in range(parts):

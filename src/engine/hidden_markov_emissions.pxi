@@ -42,7 +42,9 @@ cdef class Emission:
 
 
 cdef class Symbols(Emission):
-    """Integers 0 .. V - 1, looked up in a table; any other integer is a missing value. Sums: (V, width), expected counts.
+    """Integers 0 .. V - 1, looked up in a table; any other integer is a missing value.
+
+    Sums: (V, width), expected counts.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ cdef class Symbols(Emission):
     """
 
     cdef const int64_t[::1] x
-    cdef double[:, ::1] table      # (V + 1, width): likelihoods divided by the largest; the last row is for missing values
+    cdef double[:, ::1] table       # (V + 1, width): likelihoods divided by the largest; last row: missing values
     cdef double[:, ::1] log_table
     cdef double[::1] top
 

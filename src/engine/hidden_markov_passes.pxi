@@ -1,8 +1,8 @@
 # All sequences, in portions. Included by _hidden_markov.pyx.
 #
-# A portion is some whole sequences in a row, with sums of its own. The portions depend only on the data, and their sums are
-# added in a fixed order, so that results do not depend on the number of threads. Each thread takes the next portion that no
-# thread has taken, until none is left.
+# A portion is some whole sequences in a row, with sums of its own. The portions depend only on the data, and their sums
+# are added in a fixed order, so that results do not depend on the number of threads. Each thread takes the next portion
+# that no thread has taken, until none is left.
 
 cdef class Space:
     """Working arrays of one thread, as large as the longest sequence it has met."""
@@ -200,7 +200,7 @@ cdef class Smoothing(Pass):
     cdef void one(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
                   Space space) noexcept nogil:
         cdef Py_ssize_t t, n = self.chain.width
-        cdef double log_prob = 0        # added up here, since its place in log_probs shares a cache line with those of other threads
+        cdef double log_prob = 0        # added up here: in log_probs it shares a cache line with other threads' sums
         if steps == 0:
             return
         self.emission.likelihood(first, steps, space.b, space.top)

@@ -90,12 +90,13 @@ cdef extern from "kernels.h" nogil:
                           double *next) noexcept nogil
         void (*backward)(const double *w, const double *trans_t, const double *b, double scale, idx n, double *u,
                          double *gamma, double *w_before) noexcept nogil
-        void (*viterbi)(const double *v, const double *log_trans, const double *log_b, idx n, double *next) noexcept nogil
+        void (*viterbi)(const double *v, const double *log_trans, const double *log_b, idx n,
+                        double *next) noexcept nogil
         void (*outer)(idx steps, const double *x, idx ldx, idx p, const double *y, idx n, double *sums) noexcept nogil
         void (*moments)(const double *x, const double *mean, const double *gamma, idx features, int full, idx n,
                         double *sums) noexcept nogil
-        void (*gaussian)(const double *x, const double *mean, const double *whiten, const double *constant, idx features,
-                         int full, idx n, double *density) noexcept nogil
+        void (*gaussian)(const double *x, const double *mean, const double *whiten, const double *constant,
+                         idx features, int full, idx n, double *density) noexcept nogil
         double (*subtract_max)(double *x, idx n) noexcept nogil
         void (*exp)(double *x, idx n) noexcept nogil
 

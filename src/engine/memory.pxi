@@ -25,7 +25,7 @@ cdef int take(object a, Array *out, int axes) except -1:
 
 
 cdef char *state_at(list states, int which, idx position) except? NULL:
-    """The state h (`which` 0) or c (1) at a position of arrays (n, B, H) or (B, H), contiguous. NULL: the cell has none."""
+    """h (`which` 0) or c (1) at a position of contiguous arrays (n, B, H) or (B, H). NULL: the cell has none."""
     cdef Array a
     if which >= len(states):
         return NULL
@@ -66,7 +66,7 @@ cdef inline size_t rounded(size_t bytes) noexcept nogil:
     return (bytes + 63) // 64 * 64
 
 
-cdef enum Purpose:              # a piece is used again for the same purpose only, so that its contents are still in cache
+cdef enum Purpose:              # a piece is used again for the same purpose only, while it may still be in cache
     A_TAPE, GRADIENTS, PARAMETERS, PACKED_WEIGHTS, SCRATCH
 
 PURPOSES = {"a tape": A_TAPE, "gradients": GRADIENTS, "gradients of parameters": PARAMETERS}
@@ -78,9 +78,9 @@ cdef struct Memory:
     Purpose purpose
 
 
-# The pieces that were given back, oldest first, and how many bytes of them there may be. Taking new pages from the system
-# costs as much as computing on them (40 % of a training step at T 100, B 32, H 256), so a pass uses those of an earlier
-# one. All layers share them, and the GIL guards them.
+# The pieces that were given back, oldest first, and how many bytes of them there may be. New pages from the system are
+# expensive (40 % of a training step at T 100, B 32, H 256), so a pass uses those of an earlier one. All layers share
+# them, and the GIL guards them.
 cdef Memory[MOST_KEPT] kept
 cdef int kept_count = 0
 cdef size_t kept_bytes = 0

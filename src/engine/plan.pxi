@@ -1,10 +1,10 @@
-# How a call is divided among threads. Dividing the rows needs no barrier inside a step, since rows do not depend on each
-# other. Dividing the hidden units needs a barrier in every step, and is what helps where there are few rows.
+# How a call is divided among threads. Dividing the rows needs no barrier inside a step, since rows do not depend on
+# each other. Dividing the hidden units needs a barrier in every step, and is what helps where there are few rows.
 
 
 cdef enum:
-    # Up to so many bytes of recurrent weights, threads divide even a few rows: each then reads all the weights, but from
-    # its own L1 and L2 (two threads, T 300: RNN H 64, B 4 1.54x, LSTM H 64, B 2 1.37x; LSTM H 128, B 2 0.98x).
+    # Up to so many bytes of recurrent weights, threads divide even a few rows: each then reads all the weights, but
+    # from its own L1 and L2 (two threads, T 300: RNN H 64, B 4 1.54x, LSTM H 64, B 2 1.37x; LSTM H 128, B 2 0.98x).
     SMALL = 1 << 16
     # Above so many bytes, they divide the units where there are fewer than 16 rows a thread: such weights come from L3,
     # and each thread then reads only its own part of them (LSTM 50,16,700 1.14x forward, 1.08x training; GRU 100,8,512
@@ -48,8 +48,8 @@ cdef Plan make_plan(Weights w, idx T, idx rows, double passes) noexcept:
 # within a tenth of a second, whatever the length of the sequence.
 
 cdef enum:
-    # Work of the first stretch, in multiply-adds, where the equations of one unit count as 32: about 2 ms, which most calls
-    # stay under. Each stretch after it is made to take about STRETCH_NS.
+    # Work of the first stretch, in multiply-adds, where the equations of one unit count as 32: about 2 ms, which most
+    # calls stay under. Each stretch after it is made to take about STRETCH_NS.
     FIRST_STRETCH = 200000000
     STRETCH_NS = 25000000
 
@@ -119,7 +119,7 @@ cdef inline bint meet(rc_barrier *b, Part *p, bint may_shrink) noexcept nogil:
 
 
 cdef inline idx row_bytes(idx bytes) noexcept nogil:
-    """Row stride of gates and their gradients. Rows a multiple of 2 KB apart would share a few sets of L1, so they get a gap."""
+    """Row stride of gates and their gradients, with a gap where rows 2 KB apart would share a few sets of L1."""
     return bytes + 64 if bytes % 2048 == 0 else bytes
 
 

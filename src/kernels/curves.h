@@ -17,9 +17,9 @@
  *
  * `full_range`: e^y itself is the answer (sigmoid of a very negative x), and then n times one float32 constant for ln 2
  * is not accurate enough: the constant is off by 1.9e-9, which at sigmoid(-87) is 4 ulp.  Where a multiply-add is
- * fused, the difference is added beside the polynomial, so that nothing waits for it.  Without fused multiply-add n ln 2
- * is rounded as well (67 ulp), and ln 2 is taken in two parts, the first with so few bits that n times it is exact.
- * tanh is 1 long before that, and does without. */
+ * fused, the difference is added beside the polynomial, so that nothing waits for it.  Without fused multiply-add
+ * n ln 2 is rounded as well (67 ulp), and ln 2 is taken in two parts, the first with so few bits that n times it is
+ * exact.  tanh is 1 long before that, and does without. */
 INLINE vec exp_parts(vec y, vec *scale, const int full_range)
 {
     y = vmax(vset(EXP_LOWEST), y);
@@ -84,10 +84,12 @@ INLINE vec vtanh(vec x)
 /* The curves of whole arrays, for the tests of accuracy. */
 static void sigmoid_array(const void *x, void *out, rc_idx n)
 {
-    for (rc_idx i = 0; i < n; i += LANES) vstore_n((real *)out + i, vsigmoid(vload_n((const real *)x + i, n - i)), n - i);
+    for (rc_idx i = 0; i < n; i += LANES)
+        vstore_n((real *)out + i, vsigmoid(vload_n((const real *)x + i, n - i)), n - i);
 }
 
 static void tanh_array(const void *x, void *out, rc_idx n)
 {
-    for (rc_idx i = 0; i < n; i += LANES) vstore_n((real *)out + i, vtanh(vload_n((const real *)x + i, n - i)), n - i);
+    for (rc_idx i = 0; i < n; i += LANES)
+        vstore_n((real *)out + i, vtanh(vload_n((const real *)x + i, n - i)), n - i);
 }

@@ -18,8 +18,9 @@ INLINE gru_row gru_row_of(const rc_step *s, rc_idx row)
 {
     const rc_idx H = s->h_size;
     real *n = row_of(s->gates, row, s->ldgates);
-    return (gru_row){.n = n, .r = n + H, .z = n + 2 * H, .hn = n + 3 * H, .h_prev = const_row_of(s->prev, row, s->ldprev),
-                     .h = row_of(s->h, row, H), .h_out = row_of(s->h_out, row, s->ldout)};
+    return (gru_row){.n = n, .r = n + H, .z = n + 2 * H, .hn = n + 3 * H,
+                     .h_prev = const_row_of(s->prev, row, s->ldprev), .h = row_of(s->h, row, H),
+                     .h_out = row_of(s->h_out, row, s->ldout)};
 }
 
 INLINE void gru_squash(const gru_row *at, rc_idx u, rc_idx n)
@@ -101,7 +102,8 @@ INLINE void gru_gradients(const gru_row_backward *at, rc_idx u, rc_idx count, co
     vstore_n(at->dh + u, dh * z, count);
 }
 
-INLINE void gru_candidate_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1, const int after)
+INLINE void gru_candidate_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1,
+                                   const int after)
 {
     const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {

@@ -161,6 +161,6 @@ static void hmm_exp(double *x, rc_idx n)
 }
 
 static const rc_hidden_markov hidden_markov = {
-    .forward = hmm_forward, .backward = hmm_backward, .viterbi = hmm_viterbi, .outer = hmm_outer, .moments = hmm_moments,
-    .gaussian = hmm_gaussian, .subtract_max = hmm_subtract_max, .exp = hmm_exp,
+    .forward = hmm_forward, .backward = hmm_backward, .viterbi = hmm_viterbi, .outer = hmm_outer,
+    .moments = hmm_moments, .gaussian = hmm_gaussian, .subtract_max = hmm_subtract_max, .exp = hmm_exp,
 };

@@ -1,9 +1,9 @@
 /* All kernels for one instruction set and one type.
  *
  * Each isa_<set>_f<bits>.c is a translation unit of its own that sets REAL (32 or 64) and the name of its table
- * (KERNELS); isa_<set>.h sets ISA_NAME and WIDTH (bytes of a vector).  Every function below is static, so that all units
- * have functions of the same plain names, which editors, ctags and debuggers find: `break lstm_forward` in gdb
- * stops in whichever of them runs.  The target pragma is set before this file, after the system's headers. */
+ * (KERNELS); isa_<set>.h sets ISA_NAME and WIDTH (bytes of a vector).  Every function below is static, so that all
+ * units have functions of the same plain names, which editors, ctags and debuggers find: `break lstm_forward` in gdb
+ * stops in whichever of them runs.  The system's headers come first, then the target pragma, then this file. */
 #include "simd.h"
 #include "curves.h"
 #include "tile.h"

@@ -98,7 +98,8 @@ INLINE lstm_row_backward lstm_row_backward_of(const rc_step *s, rc_idx row, rc_i
 INLINE void lstm_gradients(const lstm_row_backward *at, rc_idx u, rc_idx n)
 {
     const vec one = vset(1);
-    const vec i = vload_n(at->i + u, n), f = vload_n(at->f + u, n), g = vload_n(at->g + u, n), o = vload_n(at->o + u, n);
+    const vec i = vload_n(at->i + u, n), f = vload_n(at->f + u, n);
+    const vec g = vload_n(at->g + u, n), o = vload_n(at->o + u, n);
     const vec tanh_c = vtanh(vload_n(at->c_new + u, n));
     const vec dh = total_gradient(at->dh, at->grad_out, u, n);
     const vec dc = vfma(dh * o, vfma(-tanh_c, tanh_c, one), vload_n(at->dc + u, n));

@@ -34,9 +34,9 @@ INLINE rc_idx vector_offset(const rc_pack *p, rc_idx i, int nv, int v)
 
 static rc_idx pack_size(rc_idx n, rc_idx k, int groups) { return (n + LANES - 1) / LANES * LANES * k * groups; }
 
-/* Takes 1 KB of each row of a vector of units at a time: enough that the hardware prefetcher follows (64 bytes at a time
- * takes 1.4 times as long in L2, 256 bytes 1.5 times as long beyond it), and little enough that the packed lines are
- * still in L1 when the strip's next vector writes beside them. */
+/* For each vector of units, 1 KB of every one of their rows is packed at a time: enough that the hardware prefetcher
+ * follows (64 bytes at a time take 1.4 times as long in L2, 256 bytes 1.5 times as long beyond it), and little enough
+ * that the packed lines are still in L1 when the strip's next vector writes beside them. */
 static void pack(const rc_pack *p, const void *const *src, rc_idx ld, rc_idx unit0, rc_idx unit1)
 {
     enum { COLUMNS = 1024 / sizeof(real) };
@@ -60,7 +60,8 @@ static void pack(const rc_pack *p, const void *const *src, rc_idx ld, rc_idx uni
     }
 }
 
-/* In a whole panel, all vectors of a row are packed before the next row (vector after vector takes 1.4 times as long). */
+/* In a whole panel, all vectors of a row are packed before the next row: one vector after the other for all rows takes
+ * 1.4 times as long. */
 static void pack_rows(const rc_pack *p, rc_idx k0, rc_idx rows, const void *src, rc_idx ld)
 {
     enum { ROWS = 8 };

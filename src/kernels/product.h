@@ -103,7 +103,8 @@ static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0,
     const rc_pack *pk = p->pack;
     rc_prepared *prepared = p->prepared;
     sweep *const sweeps = prepared ? (sweep *)prepared->sweeps : NULL, other;
-    if (prepared && prepared->count && prepared->row0 == row0 && prepared->row1 == row1 && prepared->unit0 == unit0 && prepared->unit1 == unit1) {
+    if (prepared && prepared->count && prepared->row0 == row0 && prepared->row1 == row1 && prepared->unit0 == unit0 &&
+        prepared->unit1 == unit1) {
         for (int i = 0; i < prepared->count; i++) run_sweep(p, sweeps + i, row0);
         return;
     }
@@ -129,7 +130,8 @@ static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0,
                 prefetch_bytes = (prefetch_every * nv * WIDTH / rows_of.tiles + 63) / 64 * 64;
             }
         }
-        const rc_idx taken = panels_at_once(p, rows, nv, first, end), i = p->downward ? end - taken : first, u = i * units;
+        const rc_idx taken = panels_at_once(p, rows, nv, first, end);
+        const rc_idx i = p->downward ? end - taken : first, u = i * units;
         if (p->downward) end = i;
         else first += taken;
         for (int v0 = 0; v0 < panel_nv; v0 += nv)

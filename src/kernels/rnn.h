@@ -16,7 +16,8 @@ INLINE void rnn_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0
 {
     const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
-        real *pre = row_of(s->gates, row, s->ldgates), *h = row_of(s->h, row, H), *h_out = row_of(s->h_out, row, s->ldout);
+        real *pre = row_of(s->gates, row, s->ldgates), *h = row_of(s->h, row, H);
+        real *h_out = row_of(s->h_out, row, s->ldout);
         if (is_past_end(s, row)) {
             hold(s, row, unit0, unit1, pre, 0);
             continue;
@@ -54,7 +55,8 @@ INLINE void rnn_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit
         }
         const rnn_row_backward at = {
             .h = const_row_of(s->state, tape_row, s->ldstate), .grad_out = const_row_of(s->grad_out, row, s->ldgout),
-            .d_a = row_of(s->delta, row, s->lddelta), .dh = row_of(s->dh, row, H), .total_h = row_of(s->total_h, row, H)};
+            .d_a = row_of(s->delta, row, s->lddelta), .dh = row_of(s->dh, row, H),
+            .total_h = row_of(s->total_h, row, H)};
         for (rc_idx u = unit0; u < whole; u += LANES) rnn_gradients(&at, u, LANES, phi);
         if (part) rnn_gradients(&at, whole, part, phi);
     }

@@ -1,5 +1,12 @@
 /* The vector type `vec` of this instruction set and type, and the operations that the kernels are written with.
  *
+ *   vset(x)                  x in every lane
+ *   vfma(a, b, c)            a * b + c
+ *   vmax(x, y)               the larger; y where one of them is NaN
+ *   vselect_less(x, y, a, b) x < y ? a : b
+ *   vload, vstore            a whole vector, at any address
+ *   vload_part, vstore_part  n lanes, 0 <= n <= LANES; the others are read as 0 and not written
+ *
  * Every multiply-add is written `vfma`, so that AVX2, AVX-512 and NEON round alike: the build turns the compiler's
  * own contraction off.  The base instruction set has no fused multiply-add and rounds twice. */
 #define INLINE static inline __attribute__((always_inline, unused))
@@ -99,12 +106,12 @@ INLINE vec vload_part(const real *p, int n)
     return v;
 }
 INLINE void vstore_part(real *p, vec v, int n) { for (int i = 0; i < n; i++) p[i] = v[i]; }
-INLINE vec vselect_less(vec x, vec y, vec a, vec b)      /* x < y ? a : b */
+INLINE vec vselect_less(vec x, vec y, vec a, vec b)
 {
     ivec m = x < y;
     return (vec)((m & (ivec)a) | (~m & (ivec)b));
 }
-INLINE vec vmax(vec x, vec y) { return vselect_less(y, x, x, y); }   /* y where y is NaN */
+INLINE vec vmax(vec x, vec y) { return vselect_less(y, x, x, y); }
 #endif
 
 /* n lanes, or a whole vector where n is LANES or more. */
@@ -138,7 +145,8 @@ INLINE vec vhigh(vec a, vec b) { return (vec)_mm512_unpackhi_pd((__m512d)a, (__m
 #elif defined(ISA_V3)
 INLINE vec vpieces(const real *p, rc_idx ld)
 {
-    return (vec)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps((const float *)p)), _mm_loadu_ps((const float *)(p + ld)), 1);
+    const __m256 first = _mm256_castps128_ps256(_mm_loadu_ps((const float *)p));
+    return (vec)_mm256_insertf128_ps(first, _mm_loadu_ps((const float *)(p + ld)), 1);
 }
 #if REAL == 32
 INLINE vec vlow(vec a, vec b) { return (vec)_mm256_unpacklo_ps((__m256)a, (__m256)b); }
@@ -164,7 +172,8 @@ INLINE void vtranspose(real *to, rc_idx step, const real *from, rc_idx ld)
     vec a[SIDE], b[SIDE];
     for (int i = 0; i < SIDE; i++) a[i] = vpieces(from + i * ld, SIDE * ld);
     for (int round = 1; round < SIDE; round *= 2) {
-        for (int i = 0; i < SIDE; i++) b[i] = i % 2 ? vhigh(a[i / 2], a[(i + SIDE) / 2]) : vlow(a[i / 2], a[(i + SIDE) / 2]);
+        for (int i = 0; i < SIDE; i++)
+            b[i] = i % 2 ? vhigh(a[i / 2], a[(i + SIDE) / 2]) : vlow(a[i / 2], a[(i + SIDE) / 2]);
         for (int i = 0; i < SIDE; i++) a[i] = b[i];
     }
     for (int i = 0; i < SIDE; i++) vstore(to + i * step, a[i]);

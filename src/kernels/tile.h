@@ -50,14 +50,16 @@ INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, co
         for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
             for (int p = 0; p < NP; p++)
-                acc[r][p * NV + v] = !s ? (vec){0} : part ? vload_n(s + r * ld, t->lanes[v]) : vload(s + r * ld + p * cp);
+                acc[r][p * NV + v] = !s ? (vec){0} : part ? vload_n(s + r * ld, t->lanes[v])
+                                                          : vload(s + r * ld + p * cp);
     }
     const int strip = gradient ? NV : STRIP(NV);
     const real *a = t->a, *w = t->w;
     const rc_idx lda = t->lda, K = t->k, wstrip = gradient ? 0 : t->wstrip, wpanel = gradient ? 0 : t->wpanel;
     const rc_idx wk = gradient ? t->wk : 0;
     const char *prefetch = t->prefetch;
-    const rc_idx every = R > 1 ? t->prefetch_every : K, bytes = R > 1 ? t->prefetch_bytes : 0, stride = t->prefetch_stride;
+    const rc_idx every = R > 1 ? t->prefetch_every : K, bytes = R > 1 ? t->prefetch_bytes : 0;
+    const rc_idx stride = t->prefetch_stride;
     for (rc_idx k0 = 0; k0 < K; k0 += every) {
         const rc_idx k1 = K - k0 < every ? K : k0 + every;
         for (rc_idx b = 0; b < bytes; b += 64)

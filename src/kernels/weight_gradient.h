@@ -2,7 +2,8 @@
 
 /* Bytes of D that `lay_out` copies at once; on the stack. */
 enum { GRADIENT_BYTES = 1 << 16 };
-/* Bytes of C that meet one laid-out part of D, above which they are assumed not to stay in L2: both matrices fill it. */
+/* Bytes of the rows of C that one laid-out part of D adds to, above which they are assumed not to stay in L2, since the
+ * rows of the two matrices then fill it. */
 enum { L2_GRADIENT = 1 << 18 };
 
 /* Copies the first columns of D in the order that tiles of so many rows read them: [tile][k][row].  It writes whole
@@ -48,8 +49,8 @@ INLINE void outer_block(const rc_pack *pk, real *c, rc_idx ldc, const real *d, c
     }
 }
 
-/* D is laid out for one k block and as many columns as fit GRADIENT_BYTES.  Read where it lies, each k would be on a page
- * of its own, and it would be read again for every strip (LSTM 50,64,512: 73 % of the forward's speed). */
+/* D is laid out for one k block and as many columns as fit GRADIENT_BYTES.  Read where it lies, each k would be on a
+ * memory page of its own, and D would be read again for every strip (LSTM 50,64,512: 73 % of the forward's speed). */
 static void outer(const rc_outer *p, rc_idx m0, rc_idx m1)
 {
     const rc_idx all_k = p->pack[p->pack[0] ? 0 : 1]->k, limit = MAX_ROWS(STRIP(RC_PANEL_VECTORS));

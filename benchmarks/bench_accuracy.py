@@ -1,8 +1,8 @@
-"""Accuracy in ulp against the numpy twin in extended precision.
+"""Accuracy in ulp (units in the last place), compared with the numpy twin in extended precision.
 
-An array's error is max|a − b| over the spacing of floats at max|b|: one ulp of its largest
-value. That norm is the one the tests state bounds in; it does not blow up where a gradient
-happens to be near zero.
+The error of an array is max|a − b| divided by the spacing of floats at max|b|, which is one ulp of its
+largest value. The tests state their bounds in the same norm; it does not become large only because a
+gradient happens to be near zero.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from .cases import CELLS, Case
 from .peers.with_rnncore import Peer
 from .suite import DTYPES, FLAG, ISAS, rnncore_with
 
-SHAPES = ("30,3,7,37", "200,2,16,64")  # T,B,I,H: sizes that are multiples of nothing, and long
+SHAPES = ("30,3,7,37", "200,2,16,64")  # T,B,I,H: sizes that no vector length divides; a long sequence
 
 
 def ulps(got: np.ndarray, exact: np.ndarray) -> float:

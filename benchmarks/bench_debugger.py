@@ -1,4 +1,4 @@
-"""What the debugger adds to a training step of an LSTM: H = I = 128, B = 16, T = 100."""
+"""How much time the debugger adds to a training step of an LSTM with H = I = 128, B = 16, T = 100."""
 
 import statistics
 import time
@@ -52,7 +52,7 @@ class TrainingStep:
         self.with_callback.update()
 
     def track_percent(self, callback):
-        """Of the plain step's time, medians of interleaved steps."""
+        """The added time in percent of a step without callbacks; medians of interleaved steps."""
         plain, other = [], []
         for _ in range(ROUNDS):
             for trainer, times in ((self.plain, plain), (self.with_callback, other)):

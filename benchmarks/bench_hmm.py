@@ -1,7 +1,7 @@
-"""Hidden Markov models: 8 states, 100 sequences of 1,000 steps, per EM step.
+"""Hidden Markov models with 8 states: EM and inference on 100 sequences of 1,000 steps.
 
-``track_ratio_*`` runs beside hmmlearn in one process, turn by turn, so that a busy machine
-slows both; it is skipped where hmmlearn is missing.
+``track_ratio_*`` runs in turn with hmmlearn in one process, so that a busy machine slows down both; it
+is skipped if hmmlearn is not installed.
 """
 
 import time
@@ -16,7 +16,7 @@ EM_STEPS = 20
 
 
 def problem(emission):
-    """Sequences end to end, and the parameters to start from."""
+    """All sequences one after the other in one array, and initial parameters."""
     rng = np.random.default_rng(8)
     values = {"startprob_": rng.dirichlet(np.ones(N)), "transmat_": rng.dirichlet(np.ones(N), N)}
     if emission == "categorical":
@@ -62,7 +62,7 @@ class EM:
             "n_iter": EM_STEPS,
             "tol": -np.inf,
             "init_params": "",
-            "implementation": "scaling",  # the faster of its two
+            "implementation": "scaling",  # the faster of its two implementations
         }
         lengths = [STEPS] * SEQUENCES
         if self.emission == "categorical":
@@ -83,7 +83,7 @@ class EM:
         ours, theirs = self.fit(), self.fit_hmmlearn()
         names = {name: name for name in self.values}
         if "covars_" in names:
-            names["covars_"] = "_covars_"  # the other is a full matrix
+            names["covars_"] = "_covars_"  # hmmlearn's covars_ are full matrices
         return max(
             float(np.abs(getattr(ours, name) - getattr(theirs, their)).max())
             for name, their in names.items()

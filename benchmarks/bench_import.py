@@ -1,4 +1,4 @@
-"""Time of ``import rnncore`` in a fresh interpreter, and what of it is not numpy's."""
+"""Time of ``import rnncore`` in a fresh interpreter, and how much of it is not spent on importing numpy."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ CODE = "import time; start = time.perf_counter(); import {}; print(time.perf_cou
 
 
 def import_seconds(name: str) -> float:
-    """Seconds of one import, interpreter start not counted."""
+    """Seconds of one import, without the start of the interpreter."""
     asked = [sys.executable, "-c", CODE.format(name)]
     return float(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
 

@@ -1,4 +1,4 @@
-"""Peak memory of calls and recorded passes; the reference has the same arrays and is idle."""
+"""Peak memory of calls and recorded passes; the reference has the same arrays and computes nothing."""
 
 import inspect
 

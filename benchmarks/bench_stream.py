@@ -1,4 +1,4 @@
-"""Time of one step: of a stream, and of a cell, which takes and gives its state."""
+"""Time of one step of a stream, and of a cell, which receives and returns its state."""
 
 import numpy as np
 

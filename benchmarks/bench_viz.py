@@ -1,4 +1,4 @@
-"""Time of the measures that walk a tape back in time, at the sizes that are promised."""
+"""Time of the measures that propagate cotangents back through a tape, at typical sizes."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from .suite import DTYPES, rnncore_with
 
 
 class Measures:
-    """H = 128 throughout; 1,000 steps, 300 for the maps of step against step."""
+    """H = 128; 1,000 steps, and 300 for the measures of every step against every other."""
 
     params = (("LSTM", "GRU", "RNN"), DTYPES)
     param_names = ("cell", "dtype")

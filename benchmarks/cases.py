@@ -1,7 +1,7 @@
-"""What is measured: a cell and its sizes, arrays drawn from a seed, operations counted.
+"""What is measured: a cell with its sizes, arrays drawn from a seed, and the number of operations.
 
-Everybody who is timed gets the arrays of the same :class:`Case`, so they can be
-asked for the same numbers first.
+All libraries get the arrays of the same :class:`Case`, so that their results can be compared before
+they are timed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Case:
     Parameters
     ----------
     cell : {"LSTM", "GRU", "RNN"}
-        RNN is the tanh one; GRU resets after the product, as torch's.
+        RNN means tanh; the GRU applies its reset gate after the product, as torch does.
     T, B, I, H : int
         Steps, batch, input and hidden size.
     layers : int
@@ -87,16 +87,17 @@ class Case:
 
     @property
     def suffixes(self) -> list[str]:
-        """Parameter suffixes as torch's, in its order: l0, l0_reverse, l1, ..."""
+        """Suffixes of the parameters' names as in torch, in its order: l0, l0_reverse, l1, ..."""
         ends = ("", "_reverse")[: self.directions]
         return [f"l{layer}{end}" for layer in range(self.layers) for end in ends]
 
     def flops(self, mode: str) -> int:
-        """Floating-point operations of the matrix products; activations are not counted.
+        """Number of floating-point operations of the matrix products; activations are not counted.
 
         forward: 2·T·B·G·H·(I + H) for each layer and direction, where G is 4, 3, 1 for
-        LSTM, GRU, RNN and the I of a later layer is the width of the one before.
-        training: three times that (each product again for the carry and for the weights).
+        LSTM, GRU, RNN, and I of an upper layer is the output size of the layer below.
+        training: three times that, since backward has two products for each one of forward: one for
+        the gradients of state and input, one for those of the weights.
         """
         total = 0
         for layer in range(self.layers):
@@ -107,7 +108,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Arrays:
-    """The numbers of one case, time-major, torch's names and gate order.
+    """The arrays of one case, time-major, with torch's names and gate order.
 
     ``state`` has h, and c for an LSTM, each (layers·directions, B, H).
     """
@@ -119,13 +120,13 @@ class Arrays:
 
     @classmethod
     def draw(cls, case: Case, seed: int = 4) -> Arrays:
-        """Weights are U(±1/√H) as torch's; x and the cotangent are normal, states small."""
+        """Weights are U(±1/√H), as in torch; x and the output gradient are normal, states half as large."""
         rng = np.random.Generator(np.random.PCG64(seed))
         dtype, H, D = np.dtype(case.dtype), case.H, case.directions
 
         def normal(*shape: int, scale: float = 1.0) -> np.ndarray:
             values = rng.standard_normal(shape, dtype=np.float32)
-            values *= scale  # in place: no second array that peak memory would count
+            values *= scale  # in place, so that no second array adds to the peak memory
             return values.astype(dtype, copy=False)
 
         def uniform(*shape: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""This machine: its name, its cores, and processes held to some of them."""
+"""This machine: its name, its cores, and restricting processes to some of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def cpu_name() -> str:
-    """The processor's name as the system tells it.
+    """The name of the processor as the system reports it.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def allowed_cpus() -> list[int]:
 
 
 def pick_cpus(n: int) -> list[int]:
-    """``n`` logical CPUs, each on a core of its own as long as there are cores."""
+    """``n`` logical CPUs, on different cores as far as there are enough cores."""
     first, siblings, seen = [], [], set()
     for cpu in allowed_cpus():
         path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
@@ -49,30 +49,30 @@ def pick_cpus(n: int) -> list[int]:
 
 
 def thread_environment(n: int) -> dict[str, str]:
-    """Variables that must be set before a library is imported to hold it to ``n`` threads."""
+    """Environment variables that limit a library to ``n`` threads if they are set before it is imported."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
     return dict.fromkeys(names, str(n))
 
 
 def pin(n: int) -> None:
-    """Hold this process, and every thread it will start, to ``n`` cores."""
+    """Restrict this process, and every thread that it will start, to ``n`` cores."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, pick_cpus(n))
 
 
 def running_threads(pid: int) -> int:
-    """How many threads of a process are on a CPU or wait for one (Linux; else 0)."""
+    """How many threads of a process run on a CPU or wait for one (on Linux; 0 elsewhere)."""
     count = 0
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with suppress(OSError, IndexError):  # the thread ended while we looked
+        with suppress(OSError, IndexError):  # the thread has ended in the meantime
             count += stat.read_text().rpartition(")")[2].split()[0] == "R"
     return count
 
 
 def wait_until_asleep(pid: int, at_most: float = 0.25) -> float:
-    """Wait until no thread of ``pid`` runs, so that its spinning does not slow the next one.
+    """Wait until no thread of ``pid`` runs, since spinning threads would slow down the next process.
 
-    Returns the seconds it took; ``at_most`` says the process was still spinning.
+    Returns the seconds waited; ``at_most`` means that threads were still running then.
     """
     if not Path(f"/proc/{pid}").exists():
         time.sleep(0.02)
@@ -85,7 +85,7 @@ def wait_until_asleep(pid: int, at_most: float = 0.25) -> float:
 
 
 def revision(root: Path) -> str:
-    """The commit of a checkout, with ``+`` when files differ from it; empty without git."""
+    """The commit of a checkout, with ``+`` if files differ from it; empty without git."""
 
     def git(*arguments: str) -> str:
         asked = ["git", "-C", str(root), *arguments]

@@ -1,7 +1,7 @@
 """How cost grows with T, B and H: ``python -m benchmarks.scaling --help``.
 
-Time against size, both on log axes, with a straight line fitted. At most linear in T and B
-is a slope of at most 1.05 over two decades; at most quadratic in H is a slope of at most 2.05.
+A straight line is fitted to time against size on logarithmic axes, over two decades of sizes. Cost
+counts as linear in T and B if the slope is at most 1.05, and as quadratic in H if it is at most 2.05.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MARKERS = {"LSTM": "o", "GRU": "s", "RNN": "^"}
 
 
 def cases(cell: str, axis: str) -> list[Case]:
-    """The base case grown along one axis; I grows with H.
+    """The base case with growing sizes along one axis; I grows with H.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def slope(sizes: list[int], seconds: list[float]) -> float:
 
 
 def medians(calls: list[Callable], rounds: int, least: float) -> list[float]:
-    """Median seconds of each call; the calls take turns, so that a slow minute hits all."""
+    """Median seconds of each call; the calls take turns, so that a slow period affects all of them."""
     for call in calls:
         call()
     loops = [timing.calibrate(call, least) for call in calls]
@@ -70,7 +70,7 @@ def medians(calls: list[Callable], rounds: int, least: float) -> list[float]:
 
 
 def measure(peer: Any, cells: list[str], rounds: int, least: float) -> list[dict[str, Any]]:
-    """One line of the picture for each axis, cell and mode."""
+    """One line of the figure for each axis, cell and mode."""
     lines = []
     todo = [(axis, cell, mode) for axis in SIZES for mode in MODES for cell in cells]
     for axis, cell, mode in tqdm(todo, unit="line"):
@@ -95,7 +95,7 @@ def markdown(lines: list[dict[str, Any]]) -> str:
 
 
 def plot(lines: list[dict[str, Any]], about: str) -> Any:
-    """The picture: a column for each axis, a row for each mode. Returns the Figure."""
+    """The figure: one column per axis, one row per mode."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6), layout="constrained")
@@ -117,13 +117,13 @@ def plot(lines: list[dict[str, Any]], about: str) -> Any:
                 side.set_minor_formatter("")
             if mode == MODES[-1]:
                 ax.set_xlabel(f"{'H = I' if axis == 'H' else axis}, {WORDS[axis]}")
-        row[0].set_ylabel("milliseconds a call")
+        row[0].set_ylabel("milliseconds per call")
     figure.suptitle(about, fontsize="small")
     return figure
 
 
 def words(mode: str, axis: str, shown: list[dict[str, Any]]) -> str:
-    """What a panel shows, as its title."""
+    """The title of a panel: what it shows."""
     slopes = [line["slope"] for line in shown]
     verdict = "more than" if max(slopes, default=0) > LIMITS[axis] else "at most"
     kind = "quadratically" if axis == "H" else "linearly"
@@ -131,7 +131,7 @@ def words(mode: str, axis: str, shown: list[dict[str, Any]]) -> str:
 
 
 def guide(ax: Any, shown: list[dict[str, Any]], power: int) -> None:
-    """A dotted line of the slope that is allowed, through the slowest line's last point."""
+    """A dotted line with the allowed slope through the last point of the slowest line."""
     if shown:
         slowest = max(shown, key=lambda line: line["seconds"][-1])
         sizes = np.asarray(slowest["sizes"], float)
@@ -143,10 +143,10 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     add = made.add_argument
     add("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    add("--threads", type=int, help="as many as CPUs may be used")
-    add("--quick", action="store_true", help="one round: does it work?")
-    add("--out", type=Path, help="write the picture here (.png, .svg, .pdf)")
-    add("--json", type=Path, help="write the measured times here")
+    add("--threads", type=int, help="number of threads (one per CPU that may be used)")
+    add("--quick", action="store_true", help="a single round, to see whether everything runs")
+    add("--out", type=Path, help="write the figure to this file (.png, .svg, .pdf)")
+    add("--json", type=Path, help="write the measured times to this file")
     return made
 
 

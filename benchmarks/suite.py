@@ -1,7 +1,7 @@
-"""What the asv suites share. asv runs each parameter set in a fresh process.
+"""What the asv suites share.
 
-That is why a suite may choose the instruction set: it is read when rnncore is imported,
-so no suite imports rnncore at its top.
+The instruction set is chosen when rnncore is imported. asv runs each set of parameters in a fresh
+process, so it can be a parameter, provided that no suite imports rnncore at its top.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ FLAG = {"float32": "", "float64": ",f64"}
 
 
 def rnncore_with(isa: str | None = None, threads: int = 1) -> Any:
-    """rnncore on one instruction set; NotImplementedError, which asv skips, without it.
+    """Import rnncore with an instruction set; if that is impossible, NotImplementedError makes asv skip the benchmark.
 
     Parameters
     ----------
     isa : str, optional
-        What this CPU does best when not given.
+        By default the best one that this CPU has.
     threads : int
     """
     if threads > len(allowed_cpus()):
@@ -47,7 +47,7 @@ def rnncore_with(isa: str | None = None, threads: int = 1) -> Any:
 
 
 def layer_of(rnncore: Any, case: Case) -> tuple[Any, Arrays, Any]:
-    """A layer with the case's weights, its arrays, and the state as the layer takes it."""
+    """A layer with the weights of the case, the arrays of the case, and the state in the form that the layer takes."""
     arrays = Arrays.draw(case)
     layer = getattr(rnncore, case.cell)(
         case.I,
@@ -61,6 +61,6 @@ def layer_of(rnncore: Any, case: Case) -> tuple[Any, Arrays, Any]:
 
 
 def update(layer: Any) -> None:
-    """A new version of the weights, as an optimiser makes one, so that they are packed again."""
-    with getattr(layer, "_in_place", layer.writable)():  # older versions: through the door for users
+    """Mark the weights as changed, as an optimiser does, so that the next call packs them again."""
+    with getattr(layer, "_in_place", layer.writable)():  # versions without it have `writable` alone
         pass

@@ -1,4 +1,4 @@
-"""Seconds a call takes: enough calls to be measured, and a few before that are not counted."""
+"""How many seconds a call takes, measured on enough calls, after a few that are not counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 def calibrate(call: Callable, seconds: float) -> int:
-    """How many calls fill ``seconds``, at least one."""
+    """How many calls take ``seconds``; at least one."""
     loops, took = 1, sample(call, 1)
     while loops * took < seconds / 2:
         loops = math.ceil(min(seconds / took, 10 * loops))
@@ -18,7 +18,7 @@ def calibrate(call: Callable, seconds: float) -> int:
 
 
 def sample(call: Callable, loops: int, warm: float = 0.0) -> float:
-    """Mean seconds of ``loops`` calls, after calls for ``warm`` seconds; no collector between."""
+    """Mean seconds of ``loops`` calls with the garbage collector off, after ``warm`` seconds of uncounted calls."""
     start = time.perf_counter()
     while time.perf_counter() - start < warm:
         call()

@@ -1,9 +1,9 @@
 """The three cells and their adjoints in plain numpy, one step at a time.
 
-Written to be read, not to be fast; it judges every engine here, rnncore included.
-All functions work in the dtype they are given, up to ``numpy.longdouble``.
+The results of all libraries, rnncore included, are compared with this code, so it is written to be
+read and not to be fast. All functions compute in the dtype that they are given, up to ``numpy.longdouble``.
 
-Shapes of one direction: x (T, B, I), h (B, H), W (G·H, I), U (G·H, H), biases (G·H,).
+Shapes for one direction: x (T, B, I), h (B, H), W (G·H, I), U (G·H, H), biases (G·H,).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ CELL: dict[str, tuple[Callable, Callable]] = {
 
 
 class Direction:
-    """One layer in one direction: a forward pass that keeps what its adjoint needs."""
+    """One layer in one direction; the forward pass keeps what the backward pass needs."""
 
     def __init__(self, cell: str, parameters: Numbers, suffix: str, reverse: bool):
         self.step, self.adjoint = CELL[cell]
@@ -129,16 +129,16 @@ class Direction:
 
 
 def numbers(case: Case, mode: str, arrays: Arrays | None = None, dtype: Any = None) -> Numbers:
-    """Outputs and, for training, gradients of one case, by name.
+    """The outputs of one case and, for training, its gradients, by name.
 
     Parameters
     ----------
     case : Case
     mode : {"forward", "training"}
     arrays : Arrays, optional
-        Drawn from the case's seed when not given.
+        Drawn by `Arrays.draw` if not given.
     dtype : dtype, optional
-        What to compute in; float64 when not given.
+        The type to compute in; float64 by default.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def numbers(case: Case, mode: str, arrays: Arrays | None = None, dtype: Any = No
 
 
 def by_name(prefix: str, carries: list[tuple]) -> Numbers:
-    """The carries of a stack as torch's states: {prefix.h: (layers·directions, B, H), ...}."""
+    """The states of a stack in torch's layout: {prefix.h: (layers·directions, B, H), ...}."""
     return {
         f"{prefix}.{name}": np.stack(parts)
         for name, parts in zip("hc", zip(*carries, strict=True), strict=False)

@@ -66,9 +66,31 @@ if TYPE_CHECKING:
     __version__: str
 
 
-__all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell", "build_info", "kept_memory",
-           "num_threads", "release_memory", "set_kept_memory", "set_num_threads", "threads", "__version__",
-           "data", "init", "io", "models", "nn", "optim", "tasks", "train", "viz"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
+    "RNNCell",
+    "__version__",
+    "build_info",
+    "data",
+    "init",
+    "io",
+    "kept_memory",
+    "models",
+    "nn",
+    "num_threads",
+    "optim",
+    "release_memory",
+    "set_kept_memory",
+    "set_num_threads",
+    "tasks",
+    "threads",
+    "train",
+    "viz",
+]
 
 
 def _lazy(name: str) -> Any:

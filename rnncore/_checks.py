@@ -17,7 +17,7 @@ REAL_KINDS = "fiub"
 
 
 class Fixed:
-    """A base for classes some of whose attributes can be set only once: those that `_fixed` names, here or in a base."""
+    """A base class with attributes that can be set only once: those in `_fixed` of a class and of its bases."""
 
     _fixed: frozenset[str] = frozenset()
 
@@ -53,7 +53,7 @@ def as_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:
 
 
 def as_size(value: object, name: str, least: int = 1, also: str = "") -> int:
-    """A whole number of at least `least` that fits into an index; `also` names another accepted value in the message."""
+    """A whole number >= `least` that fits into an index; `also` names another accepted value in the message."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not least <= int(value) < 2**63:
         large = isinstance(value, numbers.Integral) and int(value) >= 2**63
         raise ValueError(f"{name}: got {value!r:.60}, expected a whole number >= {least}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-Array: TypeAlias = NDArray[Any]                 # of a layer's type, float32 or float64, unless a docstring says otherwise
+Array: TypeAlias = NDArray[Any]                 # float32 or float64, as its layer is, unless a docstring says otherwise
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.intp]
 Bools: TypeAlias = NDArray[np.bool_]
@@ -19,5 +19,18 @@ PathLike: TypeAlias = str | os.PathLike[str]
 Seed: TypeAlias = int | Sequence[int] | None
 Progress: TypeAlias = bool | Callable[[int, int, dict[str, Any]], object] | None    # see rnncore._progress
 
-__all__ = ["Array", "ArrayLike", "Bools", "DTypeLike", "Floats", "Ints", "PathLike", "Progress", "Seed", "State",
-           "StateLike"]
+# The state of a layer, its tapes and its streams, and what gradients hold for a state and an input. The defaults let
+# `Tape` stand for a tape of any layer, while a type checker knows that an `LSTM` returns a pair (h, c) and a `GRU` h.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    StateT = TypeVar("StateT", bound=State, default=State, covariant=True)
+    GradStateT = TypeVar("GradStateT", default=State, covariant=True)
+    InputT = TypeVar("InputT", default=Array, covariant=True)
+else:
+    from typing import TypeVar
+
+    StateT, GradStateT, InputT = (TypeVar(name, covariant=True) for name in ("StateT", "GradStateT", "InputT"))
+
+__all__ = ["Array", "ArrayLike", "Bools", "DTypeLike", "Floats", "GradStateT", "InputT", "Ints", "PathLike", "Progress",
+           "Seed", "State", "StateLike", "StateT"]

@@ -213,7 +213,7 @@ def _set_keep_bias(
                 values[enters] = np.negative(value)
             for gate, bias in values.items():
                 rows = part.cell.rows(gate, part.hidden_size)
-                # the gate's input contains the sum of both biases, so the value goes into the first and 0 into the other
+                # the gate's input contains the sum of both biases: the value goes into the first, and 0 into the second
                 for name, share in zip(part.biases, (bias, 0.0), strict=True):
                     parameters[name][rows] = share
     return module

@@ -1,19 +1,19 @@
-"""rnncore beside torch, ONNX Runtime and JAX, in one run: ``python -m benchmarks.peers``.
+"""The speed of rnncore compared with torch, ONNX Runtime and JAX: ``python -m benchmarks.peers``.
 
     __main__     the command
-    run          which points, in which order; the loop that interleaves
-    coordinator  one process for each library and thread count, asked over a pipe
-    worker       that process: prepares a case, times a few calls, says how long they took
+    run          the loop that interleaves the libraries
+    coordinator  one process per library and number of threads, controlled over a pipe
+    worker       what runs in that process: it prepares a case and times calls
     with_*       what "one call" means for each library
-    matmul       the machine's matrix peak, timed in the same rounds
-    table        ratios, means and Markdown from the measured numbers
+    matmul       the peak speed of the machine's matrix product, timed in the same rounds
+    table        ratios, means and Markdown from the measured times
 
-Each library has a process of its own: their thread pools never meet, only one process is
-asked at a time, and the next one starts when the threads of the last one are asleep.
+Each library has a process of its own, so that their thread pools do not interfere. Only one process
+works at a time; the next one starts when the threads of the previous one are asleep.
 """
 
 NAMES = ("rnncore", "torch", "onnxruntime", "jax")
 
 
 class Unsupported(Exception):
-    """A library cannot do this case; its text says why and ends up in the table."""
+    """A library cannot do this case; the message states the reason, which the page shows."""

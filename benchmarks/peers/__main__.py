@@ -28,32 +28,33 @@ TORCH_SHAPES = (
     *("100,1,64,64", "100,1,256,256", "100,16,128,128", "100,32,256,256", "50,64,512,512"),
 )
 QUICK_SHAPES = ("50,1,8,32", "20,4,30,30,f64")
+BACK = "\n[All pages of the documentation](index.md)\n"
 
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m benchmarks.peers",
-        description="rnncore beside torch, ONNX Runtime and JAX, interleaved in one run.",
-        epilog="Ctrl-C, or --time-limit, ends the run with a table of what was measured.",
+        description="Compare the speed of rnncore with torch, ONNX Runtime and JAX, interleaved in one run.",
+        epilog="When Ctrl-C or --time-limit ends the run, the table has what was measured until then.",
     )
     add = made.add_argument
     add("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    add("--shapes", nargs="+", metavar="T,B,I,H[,xN][,bi][,f64]", help="others than the listed")
+    add("--shapes", nargs="+", metavar="T,B,I,H[,xN][,bi][,f64]", help="shapes to measure instead of the default ones")
     add("--modes", nargs="+", choices=MODES, default=list(MODES))
-    add("--threads", nargs="+", type=int, metavar="N", help="1 2, as far as there are cores")
+    add("--threads", nargs="+", type=int, metavar="N", help="numbers of threads (1 and 2, if there are two cores)")
     add("--peers", nargs="+", choices=NAMES[1:], default=list(NAMES[1:]))
-    add("--isas", nargs="+", metavar="ISA", default=[], help="more columns: base v3 v4 neon")
-    add("--torch-only", action="store_true", help="five points beside torch, nobody else")
-    add("--quick", action="store_true", help="tiny shapes, three rounds: does it work?")
-    add("--samples", type=int, default=20, help="interleaved rounds a point (%(default)s)")
-    add("--time-limit", type=float, metavar="MINUTES", help="start no point after so long")
-    add("--out", type=Path, help="write the Markdown table here as well")
-    add("--json", type=Path, help="write every sample here")
+    add("--isas", nargs="+", metavar="ISA", default=[], help="more columns, rnncore forced to one of base v3 v4 neon")
+    add("--torch-only", action="store_true", help="five shapes, compared with torch alone")
+    add("--quick", action="store_true", help="tiny shapes and three rounds, to see whether everything runs")
+    add("--samples", type=int, default=20, help="interleaved rounds per point (%(default)s)")
+    add("--time-limit", type=float, metavar="MINUTES", help="start no further point after this time")
+    add("--out", type=Path, help="write the page to this file as well")
+    add("--json", type=Path, help="write all samples to this file")
     return made
 
 
 def points(options: argparse.Namespace) -> list[Point]:
-    """Every point of the run; those of one case and mode follow each other."""
+    """All points of the run; those of the same case and mode come one after the other."""
     default = TORCH_SHAPES if options.torch_only else QUICK_SHAPES if options.quick else SHAPES
     cases = [
         Case.parse(cell, shape)
@@ -66,7 +67,7 @@ def points(options: argparse.Namespace) -> list[Point]:
 
 
 def run(bench: Bench, todo: list[Point], plan: Plan, limit: float) -> bool:
-    """Measure the points in order; False when the time or the user's patience was over."""
+    """Measure the points in order; False if the time limit or Ctrl-C ended the run early."""
     start, cached, expected = time.monotonic(), None, {}
     bar = tqdm(todo, unit="point", file=sys.stderr)
     try:
@@ -123,7 +124,8 @@ def main(arguments: list[str] | None = None) -> int:
     page = markdown(todo, about)
     print(page)
     if options.out:
-        options.out.write_text(page, encoding="utf-8")
+        index = (options.out.parent / "index.md").exists()  # the documentation's
+        options.out.write_text(page + BACK * index, encoding="utf-8")
     if options.json:
         options.json.write_text(json.dumps(as_json(todo, about), indent=1), encoding="utf-8")
     return 0 if complete else 1

@@ -1,4 +1,4 @@
-"""Processes that hold one library each, and the asking of them, one at a time."""
+"""Starts one process per library, and sends commands to one of them at a time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from . import Unsupported
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The checkout comes last on the path: it must not shadow an installed rnncore.
+# The checkout comes last on the path, so that it does not shadow an installed rnncore.
 START = (
     f"import sys; sys.path.append({str(ROOT)!r}); from {__package__} import worker; worker.main()"
 )
 
 
 class Died(RuntimeError):
-    """A worker ended without answering; its text has the last lines it wrote."""
+    """A worker ended without an answer; the message has the last lines of its stderr."""
 
 
 class Worker:
@@ -31,11 +31,11 @@ class Worker:
     Parameters
     ----------
     name : str
-        What the table calls it. ``rnncore@v3`` is rnncore with ``RNNCORE_ISA=v3``.
+        Its name in the table. ``rnncore@v3`` is rnncore with ``RNNCORE_ISA=v3``.
     threads : int
-        It is held to as many cores, and told to use as many threads.
+        How many threads it uses, and how many cores it may run on.
     environment : dict, optional
-        More variables, set before its Python starts; None takes one away.
+        More environment variables, set before its Python starts; None removes one.
     """
 
     def __init__(self, name: str, threads: int, environment: dict[str, str | None] | None = None):
@@ -54,12 +54,12 @@ class Worker:
             pass_fds=[theirs.fileno()],
             stdout=subprocess.DEVNULL,
             stderr=self.errors,
-            start_new_session=True,  # Ctrl-C is for the coordinator
+            start_new_session=True,  # Ctrl-C reaches the coordinator alone
         )
         theirs.close()
 
     def ask(self, command: str, *arguments: Any) -> Any:
-        """The worker's answer; raises Unsupported, Died, or RuntimeError with what it raised."""
+        """The worker's answer. Raises Unsupported, Died, or RuntimeError with the worker's own error message."""
         try:
             self.pipe.send((command, *arguments))
             status, answer = self.pipe.recv()
@@ -75,7 +75,7 @@ class Worker:
         return answer
 
     def wait_until_asleep(self) -> float:
-        """Wait for its threads to stop spinning; the seconds that took."""
+        """Wait until its threads have stopped spinning; returns the seconds that this took."""
         return machine.wait_until_asleep(self.process.pid)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The machine's matrix peak: one square product, by whichever of torch and numpy is faster here.
+"""The machine's peak: the speed of a square matrix product by torch or numpy, whichever is faster.
 
-numpy's OpenBLAS may have been built for an older CPU, so torch's is asked too; the faster one is
-called the peak. What the environment tells OpenBLAS to take this CPU for does not count.
+numpy's OpenBLAS may have been built for an older CPU, so torch's product is timed too, and the faster
+one counts as the peak. Environment variables that make OpenBLAS assume another CPU are ignored.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from ..twin import Numbers
 SIZE = 1024  # three matrices of 4 MB in f32: large enough for full speed, 2.1 GFLOP a call
 FLOPS = 2 * SIZE**3
 
-
-# Taken out of the worker's environment before its numpy is imported (half the peak of a CPU with
-# AVX-512, when told it is a Haswell).
+# Removed from the worker's environment before its numpy is imported: an OpenBLAS that takes a CPU with
+# AVX-512 for a Haswell reaches half of the peak.
 ENVIRONMENT = {"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
 
 
 class Peer:
-    """One process's fastest matrix product."""
+    """The fastest matrix product in this process."""
 
     def __init__(self, threads: int):
         self.products = {numpy_name(): numpy_product}
@@ -40,12 +39,12 @@ class Peer:
         self.version = min(seconds, key=seconds.__getitem__)
 
     def prepare(self, case: Case, mode: str) -> tuple[Callable, Callable]:
-        """A product in the case's dtype; it has no numbers to compare."""
+        """A product in the dtype of the case; it returns no numbers to compare."""
         return self.products[self.version](case.dtype), nothing
 
 
 def numpy_name() -> str:
-    """numpy's version, and the kernels that its OpenBLAS chose."""
+    """The version of numpy, and the kernels that its OpenBLAS chose."""
     with suppress(ImportError):
         from threadpoolctl import threadpool_info
 

@@ -1,4 +1,4 @@
-"""One run: for every point everybody is checked, then timed in turn, round after round."""
+"""One run: at every point all libraries are checked first, then timed in turn, round after round."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from ..cases import Case
 from . import Unsupported, matmul
 from .coordinator import Died, Worker
 
-# Largest |a − b| of an array against max|b| of the f64 twin before a library's numbers count
-# as wrong. f32 sums of up to T·B = 16,000 terms in any order, with each library's own tanh:
-# 1e-6 is usual, a wrong gate or a missing bias is 1e-2 and more.
+# Largest |a − b| of an array, relative to max|b| of the float64 twin, with which a library's numbers
+# still count as right. With float32 sums of up to T·B = 16,000 terms in any order, and each library's
+# own tanh, 1e-6 is usual; a wrong gate or a missing bias gives 1e-2 and more.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 
 
 @dataclass
 class Point:
-    """What was measured of one case, mode and number of threads."""
+    """The measurements of one case, mode and number of threads."""
 
     case: Case
     mode: str
     threads: int
-    samples: dict[str, list[float]] = field(default_factory=dict)  # seconds a call, by library
-    absent: dict[str, str] = field(default_factory=dict)  # why a library has no number here
+    samples: dict[str, list[float]] = field(default_factory=dict)  # seconds per call, by library
+    absent: dict[str, str] = field(default_factory=dict)  # why a library was not measured
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Median seconds a call, of those with numbers."""
+        """Median seconds per call of the libraries that were measured."""
         return {name: median(times) for name, times in self.samples.items() if times}
 
     def gflops(self, name: str) -> float:
-        """Operations (see :meth:`Case.flops`) a nanosecond."""
+        """10⁹ operations (see :meth:`Case.flops`) per second."""
         return self.case.flops(self.mode) / self.seconds[name] / 1e9
 
     @property
     def peak(self) -> float:
-        """GF/s of the matrix product, timed in the same rounds."""
+        """The speed of the matrix product in the same rounds, in GF/s."""
         return matmul.FLOPS / self.seconds["matmul"] / 1e9
 
 
@@ -53,13 +53,13 @@ class Plan:
     Parameters
     ----------
     samples : int
-        Interleaved rounds a point; fewer only where a point would exceed ``seconds``.
+        Interleaved rounds per point; fewer if a point would take longer than ``seconds``.
     least : float
-        Seconds that one sample lasts at least; short calls are repeated to fill it.
+        Minimum duration of a sample in seconds; short calls are repeated to fill it.
     warm : float
-        Seconds of calls before each sample that are not counted.
+        Seconds of uncounted calls before each sample.
     seconds : float
-        A point's budget; at least five rounds are made all the same.
+        The time limit of a point; it has at least five rounds in any case.
     """
 
     samples: int = 20
@@ -69,7 +69,7 @@ class Plan:
 
 
 class Bench:
-    """The workers of one run, and the measuring of points with them.
+    """The workers of one run; measures points with them.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Bench:
         Libraries; ``rnncore@v3`` forces an instruction set.
     threads : sequence of int
     environments : dict, optional
-        More variables for a worker, by its name; None takes one away.
+        More environment variables for the worker of this name; None removes one.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Bench:
         self.close()
 
     def measure(self, point: Point, plan: Plan, expected: twin.Numbers) -> None:
-        """Fill ``point``; what is there already when interrupted stays."""
+        """Measure ``point``; when interrupted, the samples taken so far are kept."""
         point.absent.update(self.missing)
         ready = {}
         for name, worker in list(self.workers[point.threads].items()):
@@ -143,7 +143,7 @@ class Bench:
                     continue
                 with self.excused(point, name):
                     worker = self.workers[point.threads][name]
-                    # one call that fills the sample needs no others before it
+                    # a single call that fills the sample needs no warm-up
                     warm = plan.warm if ready[name] > 1 else 0.0
                     took = worker.ask("sample", ready[name], warm)
                     point.samples[name].append(took)
@@ -155,7 +155,7 @@ class Bench:
 
     @contextmanager
     def excused(self, point: Point, name: str) -> Iterator[None]:
-        """A library that cannot, errs or dies is left out of this point, and it says why."""
+        """A library that does not support a point, raises or dies is left out of it; the reason is kept."""
         try:
             yield
         except Died as error:
@@ -168,7 +168,7 @@ class Bench:
 
 
 def check(got: twin.Numbers, expected: twin.Numbers, tolerance: float) -> None:
-    """Refuse numbers that are not the twin's: names, shapes, max|a − b| ≤ tolerance·max|b|.
+    """Raise unless names and shapes are those of the twin, and max|a − b| ≤ tolerance·max|b| for each array.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From measured points to Markdown: speeds, shares of the peak, ratios, means."""
+"""Turns measured points into Markdown: speeds, shares of the peak, ratios, means."""
 
 from __future__ import annotations
 
@@ -9,35 +9,51 @@ from typing import Any
 from ..cases import CELLS, MODES
 from .run import Point
 
-NOISE = 0.97  # a ratio below it is called behind
-NEAR_PEAK = 0.80  # a peer above this share of the peak leaves nothing but parity
+NOISE = 0.97  # below this ratio the best peer counts as faster
+NEAR_PEAK = 0.80  # a peer above this share of the peak leaves little to gain
 TITLES = {"onnxruntime": "ONNX Runtime", "jax": "JAX"}
+
+HOW_MEASURED = (
+    "A *point* is one cell with one shape, mode and number of threads. Shapes are T,B,I,H; x2 stands for two "
+    "layers, bi for both directions, f64 for float64. The *peers* are the other libraries, and the best peer at a "
+    "point is the fastest of them there. Each library runs in a process of its own, which may use as many cores as "
+    "it has threads, and only one process runs at a time. Before a library is timed, its results are compared with "
+    "a plain numpy implementation in float64."
+)
+WHAT_IS_SHOWN = (
+    "Speeds are in GF/s (10⁹ floating-point operations per second), medians of {rounds} interleaved rounds. Only the "
+    "operations of matrix products are counted: 2·T·B·G·H·(I + H) for a forward pass with G = 4, 3, 1 for LSTM, GRU, "
+    "RNN, summed over layers and directions, and three times that for training, which is a forward pass and all "
+    "gradients. The *peak* is the speed of a square matrix product of size 1024 by {peak} in the same rounds; the "
+    "percentage is the share of it that rnncore reaches. The *ratio* is the time of the best peer divided by that of "
+    "rnncore; it is bold below {noise}."
+)
 
 
 def ours(names: Iterable[str]) -> list[str]:
-    """The rnncore columns, the one that ratios are made with first."""
+    """The columns of rnncore; ratios are computed with the first of them."""
     return sorted((name for name in names if name.startswith("rnncore")), key=len)
 
 
 def best_peer(point: Point) -> str | None:
-    """The fastest of the others, or None when nobody else has a number."""
+    """The fastest of the other libraries, or None if none was measured."""
     others = {k: v for k, v in point.seconds.items() if k != "matmul" and k not in ours([k])}
     return min(others, key=others.__getitem__, default=None)
 
 
 def ratio(point: Point) -> float | None:
-    """How many times faster than the best peer; None when one of the two is absent."""
+    """How many times faster rnncore is than the best peer; None if one of the two was not measured."""
     mine, peer = ours(point.seconds)[:1], best_peer(point)
     return point.seconds[peer] / point.seconds[mine[0]] if mine and peer else None
 
 
 def share(point: Point, name: str) -> float | None:
-    """Speed over that of the matrix product in the same rounds."""
+    """The speed of a library divided by that of the matrix product in the same rounds."""
     return point.gflops(name) / point.peak if "matmul" in point.seconds else None
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """exp of the mean logarithm; nan for none.
+    """exp of the mean logarithm; nan without values.
 
     Examples
     --------
@@ -49,7 +65,7 @@ def geometric_mean(values: Iterable[float]) -> float:
 
 
 def grid(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table: first column to the left, the others to the right."""
+    """A Markdown table with the first column aligned to the left, the others to the right."""
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
@@ -60,7 +76,7 @@ def where(point: Point) -> str:
 
 
 def means(points: list[Point]) -> str:
-    """Geometric means of the ratio, a row for each cell, a column for each mode and count."""
+    """Geometric means of the ratio: one row per cell, one column per mode and number of threads."""
     counts = sorted({point.threads for point in points})
     columns = [(mode, n) for mode in MODES for n in [*counts, None]]
     rows = []
@@ -82,14 +98,14 @@ def means(points: list[Point]) -> str:
 
 
 def behind(points: list[Point]) -> list[str]:
-    """Points below the noise bound, worst first."""
+    """Points where the best peer is faster by more than the noise, the slowest first."""
     found = [(value, point) for point in points if (value := ratio(point)) is not None]
     found = sorted((pair for pair in found if pair[0] < NOISE), key=lambda pair: pair[0])
     return [f"{where(p)}: {value:.2f} of {title(best_peer(p))}" for value, p in found]
 
 
 def near_peak(points: list[Point]) -> list[str]:
-    """Points where the best peer is close to the machine's limit."""
+    """Points where the best peer is close to the peak of the machine."""
     lines = []
     for point in points:
         peer = best_peer(point)
@@ -102,7 +118,7 @@ def near_peak(points: list[Point]) -> list[str]:
 
 
 def speeds(points: list[Point], names: list[str]) -> str:
-    """GF/s of everybody, our share of the peak, the ratio; one row a point."""
+    """GF/s of all libraries, rnncore's share of the peak, and the ratio: one row per point."""
     mine = ours(names)
     header = ["cell", "T,B,I,H", "threads", "peak", *map(title, names), "best peer", "ratio"]
     rows = []
@@ -126,13 +142,13 @@ def title(name: str | None) -> str:
 
 
 def against_the_best(points: list[Point]) -> list[str]:
-    """What the ratios come to."""
+    """The summary of the ratios."""
     return [
-        "## Against the best peer\n\nGeometric means of the ratio.",
+        "## Against the best peer\n\nGeometric means of the ratio, with the least ratio in brackets.",
         means(points),
-        f"Behind the best peer (ratio under {NOISE}):",
+        f"Points where the best peer is faster (ratio below {NOISE}):",
         bullets(behind(points)),
-        f"Where the best peer is above {NEAR_PEAK:.0%} of the peak, so that parity is the limit:",
+        f"Points where the best peer reaches more than {NEAR_PEAK:.0%} of the peak, which leaves little to gain:",
         bullets(near_peak(points)),
     ]
 
@@ -147,12 +163,12 @@ def bullets(lines: list[str]) -> str:
 
 
 def absences(points: list[Point]) -> list[str]:
-    """Every reason for an empty field, once, with how many points it stands for."""
+    """Each reason why fields are empty, with the number of points it applies to."""
     reasons: dict[tuple[str, str], int] = {}
     for point in points:
         for name, why in point.absent.items():
             reasons[name, why] = reasons.get((name, why), 0) + 1
-    return [f"{title(name)} at {count}: {why}" for (name, why), count in reasons.items()]
+    return [f"{title(name)}, {count} point{'s' * (count != 1)}: {why}" for (name, why), count in reasons.items()]
 
 
 def markdown(points: list[Point], about: dict[str, Any]) -> str:
@@ -161,7 +177,7 @@ def markdown(points: list[Point], about: dict[str, Any]) -> str:
     Parameters
     ----------
     points : list of Point
-        Those without any sample are left out.
+        Those without samples are left out.
     about : dict
         date, cpu, command, commit, names, versions {name: version}, missing {name: why},
         complete (bool).
@@ -170,26 +186,18 @@ def markdown(points: list[Point], about: dict[str, Any]) -> str:
     names = about["names"]
     versions = [f"{title(k)} {about['versions'][k]}" for k in names if k in about["versions"]]
     parts = [
-        "# rnncore beside its peers",
+        "# rnncore compared with its peers",
         f"{about['date']}, {about['cpu']}, commit {about['commit'] or 'unknown'}: "
-        f"{', '.join(versions) or 'nobody'}.",
-        f"Made by `{about['command']}`.",
+        f"{', '.join(versions) or 'no library'}.",
+        f"Measured by `{about['command']}`.",
     ]
     if not about["complete"]:
-        parts.append(f"**Stopped early: {len(points)} points were measured.**")
+        parts.append(f"**Stopped early. Points measured: {len(points)}.**")
     parts += [f"**{title(name)} is missing:** {why}" for name, why in about["missing"].items()]
     if not points:
         return "\n\n".join([*parts, "Nothing was measured."]) + "\n"
-    parts += [
-        f"Medians of {rounds(points)} interleaved rounds. Each library runs in a process of its "
-        "own, held to as many cores as it has threads, and only one runs at a time. "
-        "Each was first checked against a plain numpy twin in float64. Numbers are GF/s: "
-        "2·T·B·G·H·(I + H) operations forward with G = 4, 3, 1 for LSTM, GRU, RNN, summed over "
-        "layers and directions, and three times that in training (forward and all gradients). "
-        f"The peak is a square product of 1024 by {about['versions'].get('matmul', 'nobody')} in "
-        "the same rounds; the percentage is our share of it. The ratio is the best peer's time "
-        f"over ours; below {NOISE} it is bold.",
-    ]
+    peak = about["versions"].get("matmul", "no library")
+    parts += [HOW_MEASURED, WHAT_IS_SHOWN.format(rounds=rounds(points), peak=peak, noise=NOISE)]
     if any(ratio(point) is not None for point in points):
         parts += against_the_best(points)
     for mode in MODES:
@@ -197,14 +205,14 @@ def markdown(points: list[Point], about: dict[str, Any]) -> str:
         if of_mode:
             parts += [f"## {mode.capitalize()}", speeds(of_mode, names)]
     parts += [
-        "## Empty fields\n\nHow many points a library has no number at, and why.",
+        "## Empty fields\n\nAt how many points a library was not measured, and why.",
         bullets(absences(points)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def as_json(points: list[Point], about: dict[str, Any]) -> dict[str, Any]:
-    """Everything that was measured, for a program."""
+    """All measurements, for other programs to read."""
     return {
         **about,
         "points": [

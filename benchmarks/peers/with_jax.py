@@ -1,11 +1,11 @@
 """JAX: a jitted ``lax.scan`` over time, and its vector-Jacobian product for training.
 
-Threads: XLA's CPU client sizes its pool when it starts, from ``NPROC`` and the CPUs the
-process may use. Both are set before the import (see ``benchmarks/machine.py``).
+Threads: when XLA's CPU client starts, it sizes its pool by ``NPROC`` and by the CPUs that the
+process may use. Both are set before JAX is imported (see ``benchmarks/machine.py``).
 
-The scan has several forms: the input projection as one product before the loop or inside
-every step, the loop rolled or (where a step is short) unrolled. Which is fastest depends on
-the size, up to 3× either way, so all are compiled and the fastest is timed.
+The scan can be written in several forms: the product with the input as one product before the loop
+or inside every step, the loop rolled or, where a step is short, unrolled. Which form is fastest
+depends on the size, by up to 3× either way, so all are compiled and the fastest is timed.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 from ..cases import Arrays, Case
 from ..twin import Numbers
 
-UNROLL = {"forward": 8, "training": 4}  # longer ones take XLA ten seconds and gain little
+UNROLL = {"forward": 8, "training": 4}  # more takes XLA ten seconds to compile and gains little
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-SHORT_STEP = 2_000_000  # operations; above it unrolling was never faster and compiles for long
+SHORT_STEP = 2_000_000  # operations; above this, unrolling was never faster and takes long to compile
 
 
 class Peer:
-    """One process's JAX."""
+    """JAX in this process."""
 
     def __init__(self, threads: int):
         import jax

@@ -1,10 +1,10 @@
 """ONNX Runtime: the ONNX operators LSTM, GRU and RNN, time-major, forward only.
 
-Weights are initialisers, so the session packs them once. Inputs are bound once and
-outputs stay where the session puts them: nothing is copied in a call.
+Weights are initialisers of the ONNX graph, so the session packs them once. Inputs are bound once and
+outputs stay where the session puts them, so that no call copies anything.
 
-Threads: ``intra_op_num_threads``. Its pool keeps spinning for a while between runs, as by
-default, which is what makes it fast on short calls; whoever is timed next waits for it.
+Threads: ``intra_op_num_threads``. As by default, its pool keeps spinning for a while after a run,
+which makes it fast on short calls; the next library is timed only when the pool sleeps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
 
 
 class Peer:
-    """One process's ONNX Runtime."""
+    """ONNX Runtime in this process."""
 
     def __init__(self, threads: int):
         import onnx  # the models are built with it
@@ -36,7 +36,7 @@ class Peer:
     def prepare(self, case: Case, mode: str) -> tuple[Callable, Callable]:
         """A call to time, and a function that names the numbers it returns."""
         if mode != "forward":
-            raise Unsupported("ONNX Runtime does not train")
+            raise Unsupported("it does not train")
         arrays = Arrays.draw(case)
         options = self.ort.SessionOptions()
         options.intra_op_num_threads = self.threads
@@ -53,9 +53,9 @@ class Peer:
             for name in names:
                 bound.bind_output(name)
             session.run_with_iobinding(bound)
-        except Exception as error:  # its own types are not public
+        except Exception as error:  # its exception types are not public
             if case.dtype == "float64" and re.search("NOT_IMPLEMENTED|support double", str(error)):
-                raise Unsupported(f"has no {case.cell} in float64") from None
+                raise Unsupported(f"it has no {case.cell} in float64") from None
             raise
 
         def read(result: Any) -> Numbers:
@@ -71,7 +71,7 @@ class Peer:
 
 
 def inputs(case: Case, arrays: Arrays) -> dict[str, np.ndarray]:
-    """x, and each layer's initial states."""
+    """x, and the initial states of each layer."""
     D, named = case.directions, {"x": arrays.x}
     for name, part in zip("hc", arrays.state, strict=False):
         for layer in range(case.layers):

@@ -1,7 +1,7 @@
 """rnncore: ``layer(x, state)`` for forward; for training ``record`` and ``backward``.
 
-A training call begins by opening the door to the weights, as an optimiser does, so that
-packing them again is part of what is timed. Threads: ``rnncore.set_num_threads``.
+A training call begins by marking the weights as changed, as an optimiser does, so that the time
+includes packing them again. Threads: ``rnncore.set_num_threads``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..twin import Numbers
 
 
 class Peer:
-    """One process's rnncore."""
+    """rnncore in this process."""
 
     def __init__(self, threads: int):
         import rnncore
@@ -41,7 +41,7 @@ class Peer:
             return layer(x, state)
 
         def training() -> Any:
-            with layer._in_place():  # as an optimiser does: weights are packed anew
+            with layer._in_place():  # marks the weights as changed, so that they are packed again
                 pass
             tape = layer.record(x, state)
             return tape.output, tape.state, tape.backward(grad_output)

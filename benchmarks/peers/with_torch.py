@@ -13,7 +13,7 @@ from ..twin import Numbers
 
 
 class Peer:
-    """One process's torch."""
+    """torch in this process."""
 
     def __init__(self, threads: int):
         import torch

@@ -1,9 +1,9 @@
-"""One library in one process, held to its cores, answering a pipe.
+"""The process of one library: restricted to its cores, it answers commands from a pipe.
 
-    prepare(case, mode)     → the numbers it computes, by name
-    calibrate(seconds)      → calls that fill so much time
-    sample(loops, warm)     → mean seconds of so many calls, after calls for ``warm`` seconds
-    drop()                  → lets the case go
+    prepare(case, mode)     → the numbers that the library computes, by name
+    calibrate(seconds)      → how many calls fill this time
+    sample(loops, warm)     → mean seconds of ``loops`` calls, after ``warm`` seconds of uncounted calls
+    drop()                  → releases the case
 
 Started by :class:`benchmarks.peers.coordinator.Worker`, never by hand.
 """
@@ -23,7 +23,7 @@ from . import Unsupported
 
 
 class Station:
-    """What a worker can be asked to do."""
+    """The commands that a worker answers."""
 
     def __init__(self, module: str, threads: int):
         machine.pin(threads)  # before the import: libraries size their pools when they start
@@ -31,7 +31,7 @@ class Station:
         self.call: Any = None
 
     def version(self) -> str:
-        return str(self.peer.version)  # torch's is a class of its own, which pickles as torch
+        return str(self.peer.version)  # torch has a class for it, which could only be unpickled with torch
 
     def prepare(self, case: Any, mode: str) -> dict[str, np.ndarray]:
         self.call, read = self.peer.prepare(case, mode)
@@ -49,7 +49,7 @@ class Station:
 
 
 def serve(pipe: Connection, module: str, threads: int) -> None:
-    """Answer ("ok", result), ("unsupported", why) or ("error", why) until the pipe closes."""
+    """Answer ("ok", result), ("unsupported", reason) or ("error", reason) until the pipe closes."""
     station: Any = None
     while True:
         try:
@@ -67,6 +67,6 @@ def serve(pipe: Connection, module: str, threads: int) -> None:
 
 
 def main() -> None:
-    """The process's entry: pipe's file descriptor, module and threads are its arguments."""
+    """Entry of the process; its arguments are the pipe's file descriptor, the module and the threads."""
     descriptor, module, threads = sys.argv[1:]
     serve(Connection(int(descriptor)), module, int(threads))

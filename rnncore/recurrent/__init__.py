@@ -1,13 +1,13 @@
 """The recurrent core.
 
-descriptions    what a cell is: gates, states, weights, words; one file for each class of layers
-base, layers    what all layers share; RNN, GRU, LSTM
-cells           one step, with the weights' names of torch's cells
-structure       the sizes of a stack of layers, and which parts it has
-layout          how callers lay out sequences and states, and the way from there and back
-passes          one layer and direction of a recorded pass, and how it is walked back
-tape, pullback  a recorded pass by name, and the ways back through it
-stream          one step at a time, with a state that is kept
+descriptions    what a cell is: its gates, states, weights and their names; one file for each class of layers
+base, layers    the base class of the layers; RNN, GRU, LSTM
+cells           single steps, with the weights named as in torch's cells
+structure       the sizes of a stack of layers, and its parts
+layout          the axes of callers' sequences and states, and conversion to and from our own
+passes          one layer and direction of a recorded pass, and its backward pass
+tape, pullback  a recorded pass with its arrays by name; BPTT, and products with the Jacobian
+stream          one step at a time, keeping the state
 dropout         masks between layers
 
     layer(x) ─ layout ─ structure ─ engine           layer.record(x) ─ passes ─ tape ─ backward, pullback

@@ -1,12 +1,16 @@
-"""What all kinds of layers share: parameters, shapes, errors; one call into the engine per layer and direction."""
+"""The base class of the layers: parameters, shapes, errors; one call into the engine per layer and direction."""
+
+from __future__ import annotations
 
 import warnings
 from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 import numpy as np
 
 from rnncore import _engine
 from rnncore._checks import as_flag, as_lengths, as_probability, as_real, as_rows, as_seed, as_size
+from rnncore._typing import Array, StateT
 from rnncore.module import LOCK, Module, Packed
 
 from . import descriptions
@@ -17,31 +21,38 @@ from .stream import Stream
 from .structure import Structure
 from .tape import Tape
 
-# What every class of layers takes besides dtype, seed and the options that choose its cell; and their defaults.
-SHARED = {"input_size": None, "hidden_size": None, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
-          "bidirectional": False}
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rnncore._typing import ArrayLike, DTypeLike, Seed, StateLike
+
+    from .descriptions import Description
+
+# The arguments of every class of layers besides dtype, seed and the options that choose its cell, with their defaults.
+SHARED: dict[str, Any] = {"input_size": None, "hidden_size": None, "num_layers": 1, "bias": True, "batch_first": False,
+                          "dropout": 0.0, "bidirectional": False}
 
 
 class PackedLayer(Packed):
     """The packed weights of every layer and direction, in the order of the states."""
 
-    def __init__(self, version, cell, groups):
-        self.version = version
+    def __init__(self, version: int, cell: Description, groups: Iterable[list[Array]]) -> None:
+        super().__init__(version)
         self.weights = [_engine.Weights(cell.kernel, *arrays) for arrays in groups]
         self.goes_back = False          # whether the transposes are packed too
 
 
-class RecurrentLayer(Module):
-    """What all kinds of layers share.
+class RecurrentLayer(Module, Generic[StateT]):
+    """The base class of `RNN`, `GRU`, `LSTM` and all other recurrent layers.
 
     Attributes
     ----------
     cell : Description
-        The equations, the gates and their names.
+        The equations, and the names of the gates.
     structure : Structure
         The sizes.
     masks : Masks
-        Which pass draws which mask of dropout.
+        The numbering of the passes that draw dropout masks.
     options : dict
     """
 
@@ -49,8 +60,12 @@ class RecurrentLayer(Module):
     _fixed = frozenset({"mode", "cell", "structure", "input_size", "hidden_size", "num_layers", "bias", "batch_first",
                         "bidirectional", "directions", "seed", "masks"})
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-                 bidirectional=False, *, dtype="float32", seed=None, **options):
+    if TYPE_CHECKING:
+        def packed(self) -> PackedLayer: ...
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
+                 dtype: DTypeLike = "float32", seed: Seed = None, **options: Any) -> None:
         super().__init__(dtype)
         self.cell = descriptions.find(self.mode, **options)
         for name, value in self.cell.options.items():
@@ -71,26 +86,26 @@ class RecurrentLayer(Module):
 
     # ---- parameters -----------------------------------------------------------------------------
 
-    def _initialise(self, rng):
-        """torch's: everything uniform in +-1/sqrt(H)."""
+    def _initialise(self, rng: np.random.Generator) -> None:
+        """As in torch: all weights and biases uniform in ±1/√H."""
         bound = 1 / np.sqrt(self.hidden_size)
         for name, shape in self.structure.iter_shapes():
             self._parameters[name] = rng.uniform(-bound, bound, shape).astype(self.dtype)
 
     @cached_property
-    def _groups(self):
-        """The arrays of each layer and direction: they stay the same ones, only their values change."""
+    def _groups(self) -> list[list[Array]]:
+        """The arrays of each layer and direction, which are never replaced: only their values change."""
         return [[self._parameters[name] for name in names] for names in self.structure.shapes_by_part]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_groups"}
 
-    def _pack(self):
+    def _pack(self) -> PackedLayer:
         return PackedLayer(self._version, self.cell, self._groups)
 
-    def packed_at(self, version):
-        """The packed weights of a recorded pass, transposes included; refused where they are no longer the layer's."""
-        packed = self._packed
+    def packed_at(self, version: int) -> PackedLayer:
+        """The packed weights of a recorded pass, with their transposes; refused if the weights changed since."""
+        packed = cast("PackedLayer | None", self._packed)
         if packed is not None and packed.goes_back and packed.version == version == self._version:
             return packed
         with LOCK:
@@ -103,46 +118,46 @@ class RecurrentLayer(Module):
             return packed
 
     @property
-    def dropout(self):
-        """The share that ``record(x, train=True)`` drops between layers; may be set."""
+    def dropout(self) -> float:
+        """The probability that ``record(x, train=True)`` drops a value between two layers; may be set."""
         return self._dropout
 
     @dropout.setter
-    def dropout(self, value):
+    def dropout(self, value: float) -> None:
         self._set_dropout(value)
 
-    def _set_dropout(self, value):
+    def _set_dropout(self, value: float) -> None:
         self._dropout = as_probability(value, "dropout")
         if self._dropout and self.num_layers == 1:
-            warnings.warn(f"dropout: got {value!r} with num_layers=1, where it does nothing, since it acts between "
+            warnings.warn(f"dropout: got {value!r} with num_layers=1, where it has no effect, since it acts between "
                           "layers; expected 0, or rnncore.nn.Dropout after the layer", stacklevel=4)
 
     @property
-    def options(self):
-        """What its class makes it of, but for dtype and seed: ``type(layer)(**layer.options)`` has its shape."""
+    def options(self) -> dict[str, Any]:
+        """The arguments of the class besides dtype and seed: ``type(layer)(**layer.options)`` has the same shape."""
         return {name: getattr(self, name) for name in SHARED} | dict(self.cell.options)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         told = [f"{self.input_size}, {self.hidden_size}"]
         defaults = SHARED | dict(descriptions.first(self.mode).options)
         told += [f"{name}={value!r}" for name, value in list(self.options.items())[2:] if value != defaults[name]]
         return f"{type(self).__name__}({', '.join(told)}, dtype={self.dtype.name!r})"
 
-    # ---- the three ways to run ------------------------------------------------------------------
+    # ---- running: a call, a recorded pass, a stream ---------------------------------------------
 
-    def __call__(self, x, state=None, lengths=None):
-        """Run the sequence; nothing is recorded and nothing is dropped.
+    def __call__(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None) -> tuple[Array, StateT]:
+        """Run a batch of sequences; nothing is recorded, and no dropout is applied.
 
         Parameters
         ----------
         x : array_like, (T, B, I), (B, T, I) with ``batch_first``, or (T, I) for one sequence
-            Real or integer values; converted to the layer's dtype. Never written to.
+            Real or integer values, which are converted to the layer's dtype. Never written to.
         state : array_like or tuple, optional
-            Initial state, h of (layers·directions, B, H), or the pair (h, c) for an LSTM. Zeros when left out.
+            Initial state: h of (layers·directions, B, H), or the pair (h, c) for an LSTM. Zeros by default.
         lengths : array_like of int, (B,), optional
-            Steps of each row, any order, 0 allowed. Outputs past a row's end are 0, and its final state is
-            the one after its last step. The reverse direction begins at each row's own last step and ends at step 0
-            (src/kernels/cell.h: a row that is off is held).
+            The number of steps of each row, in any order; 0 is allowed. Outputs past a row's end are 0, and its final
+            state is the one after its last step. The reverse direction begins at each row's own last step and ends at
+            step 0.
 
         Returns
         -------
@@ -153,36 +168,38 @@ class RecurrentLayer(Module):
         Raises
         ------
         TypeError, ValueError
-            Wrong kinds, shapes or lengths, by argument.
+            An argument has the wrong type, shape or length; the message names it.
         """
         return self.call_on(self.packed(), x, state, lengths)
 
-    def call_on(self, packed, x, state=None, lengths=None):
-        """As a call, on weights that were taken before: a model takes those of all its modules at one moment."""
-        x, layout = self._check_input(x)
-        T, B = x.shape[:2]
-        lengths = as_lengths(lengths, T, B)
-        states, structure, out = self.check_state(state, B, layout), self.structure, x
+    def call_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None,
+                lengths: ArrayLike | None = None) -> tuple[Array, StateT]:
+        """As a call, on packed weights taken before: a model takes the weights of all its parts at one moment."""
+        sequences, layout = self._check_input(x)
+        T, B = sequences.shape[:2]
+        row_lengths = as_lengths(lengths, T, B)
+        states, structure, out = self.check_state(state, B, layout), self.structure, sequences
         for part in structure.parts:
             if part.direction == 0:
                 inputs, out = out, (layout if part.layer == self.num_layers - 1 else Layout()).empty(
                     T, B, structure.features, self.dtype)
             _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,
-                            lengths=lengths, reverse=part.direction == 1)
-        return layout.as_given(out), layout.states(states)
+                            lengths=row_lengths, reverse=part.direction == 1)
+        return layout.as_given(out), cast("StateT", layout.states(states))
 
-    def record(self, x, state=None, lengths=None, *, train=False, checkpoint_every=None):
-        """Run the sequence and keep what backward and the debugger read: the tape.
+    def record(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False,
+               checkpoint_every: int | None = None) -> Tape[StateT]:
+        """Run a batch of sequences and keep what the backward pass and the debugger need, on a tape.
 
         Parameters
         ----------
         x, state, lengths
-            As in the call; same bits in the output.
+            As in the call; the output has the same bits.
         train : bool
             Apply the layer's ``dropout`` between its layers.
         checkpoint_every : int, optional
-            Keep only every k-th state, and compute the gates again, k steps at a time, when they are
-            asked for: same bits, less memory, one more forward pass.
+            Keep only every k-th state, and recompute the gates, k steps at a time, when they are needed. This gives the
+            same bits with less memory, for one more forward pass.
 
         Returns
         -------
@@ -201,19 +218,20 @@ class RecurrentLayer(Module):
         """
         return self.record_on(self.packed(), x, state, lengths, train, checkpoint_every)
 
-    def record_on(self, packed, x, state=None, lengths=None, train=False, checkpoint_every=None):
-        """As `record`, on weights that were taken before, see `call_on`."""
+    def record_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None,
+                  train: bool = False, checkpoint_every: int | None = None) -> Tape[StateT]:
+        """As `record`, on packed weights that were taken before, see `call_on`."""
         as_flag(train, "train")
         if checkpoint_every is not None:
             checkpoint_every = as_size(checkpoint_every, "checkpoint_every")
         given, layout = self._check_input(x)
         T, B = given.shape[:2]
-        lengths = as_lengths(lengths, T, B)
+        row_lengths = as_lengths(lengths, T, B)
         states = self.check_state(state, B, layout)
         initial = start = [part.copy() for part in states]
         unused = None
-        if lengths is not None and not lengths.all():       # rows without steps count for nothing, not even as NaN
-            unused = lengths == 0
+        if row_lengths is not None and not row_lengths.all():       # rows without steps must not matter, even if NaN
+            unused = row_lengths == 0
             for part in states:
                 part[:, unused] = 0
             start = [part.copy() for part in states]
@@ -222,7 +240,7 @@ class RecurrentLayer(Module):
             if train and self.dropout and self.num_layers > 1:
                 mask_number = self.masks.next()
                 mask_of = partial(mask, self.masks.seed, mask_number, share=self.dropout, dtype=self.dtype)
-            passes, output = record_passes(self.structure, packed.weights, given, start, states, lengths,
+            passes, output = record_passes(self.structure, packed.weights, given, start, states, row_lengths,
                                            mask_of, checkpoint_every)
         except BaseException:                   # Ctrl-C among others
             self.masks.take_back(mask_number)
@@ -230,10 +248,10 @@ class RecurrentLayer(Module):
         if unused is not None:
             for part, first in zip(states, initial, strict=True):
                 part[:, unused] = first[:, unused]
-        return Tape(self, packed.version, passes, lengths, layout, initial, states, output)
+        return Tape(self, packed.version, passes, row_lengths, layout, initial, states, output)
 
-    def stream(self, batch_size=1):
-        """A runner that takes one step at a time, with its buffers bound once.
+    def stream(self, batch_size: int = 1) -> Stream[StateT]:
+        """An object that runs the layer one step at a time, with buffers that are allocated once.
 
         Parameters
         ----------
@@ -250,17 +268,17 @@ class RecurrentLayer(Module):
 
     # ---- shapes ---------------------------------------------------------------------------------
 
-    def _check_input(self, x):
+    def _check_input(self, x: ArrayLike) -> tuple[Array, Layout]:
         """x as (T, B, I) in the layer's dtype, and its layout."""
-        x = as_rows(x, "x", self.dtype)
-        if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
-            raise ValueError(f"x: got shape {x.shape}, expected {Layout(self.batch_first).axes}, or (T, I) for one "
-                             f"sequence, with I = input_size = {self.input_size}")
-        layout = Layout.of(x, self.batch_first)
-        return layout.time_major(x), layout
+        sequences = as_rows(x, "x", self.dtype)
+        if sequences.ndim not in (2, 3) or sequences.shape[-1] != self.input_size:
+            raise ValueError(f"x: got shape {sequences.shape}, expected {Layout(self.batch_first).axes}, or (T, I) for "
+                             f"one sequence, with I = input_size = {self.input_size}")
+        layout = Layout.of(sequences, self.batch_first)
+        return layout.time_major(sequences), layout
 
-    def check_state(self, state, batch, layout):
-        """Own copies of every state, (layers·directions, B, H), of a state as a caller gives it."""
+    def check_state(self, state: StateLike, batch: int, layout: Layout) -> list[Array]:
+        """Copies of the arrays of a caller's state, each (layers·directions, B, H)."""
         names, own = self.cell.initial, self.structure.state_shape(batch)
         if state is None:
             return [np.zeros(own, self.dtype) for _ in names]
@@ -275,11 +293,11 @@ class RecurrentLayer(Module):
             found.append(self._own(part, names[place], expected, own))
         return found
 
-    def _own(self, part, name, expected, shape):
+    def _own(self, part: object, name: str, expected: tuple[int, ...], shape: tuple[int, ...]) -> Array:
         if part is None:
             return np.zeros(shape, self.dtype)
-        part = as_real(part, name, self.dtype)
-        if part.shape != expected:
-            raise ValueError(f"{name}: got shape {part.shape}, expected {expected}: (layers·directions, "
-                             f"{'B, ' if len(expected) == 3 else ''}H), also under batch_first")
-        return part.copy().reshape(shape)
+        array = as_real(part, name, self.dtype)
+        if array.shape != expected:
+            raise ValueError(f"{name}: got shape {array.shape}, expected {expected}: (layers·directions, "
+                             f"{'B, ' if len(expected) == 3 else ''}H), also with batch_first")
+        return array.copy().reshape(shape)

@@ -1,52 +1,66 @@
-"""One step of a recurrent net, with torch's names for a cell's weights."""
+"""Single steps of a recurrent net, with the weights named as in torch's cells."""
+
+from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast
 
 import numpy as np
 
 from rnncore import _engine
 from rnncore._checks import as_array
+from rnncore._typing import Array, StateT
 from rnncore.module import Module
 
 from . import descriptions
 from .layers import GRU, LSTM, RNN, layer_class
 from .tape import NO_GRADIENT, Gradients, Named
 
-# Multiply-adds of a step up to which the lean way pays: it holds the GIL and works on one thread, as a stream does.
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rnncore._typing import ArrayLike, DTypeLike, Seed, StateLike
+
+    from .base import RecurrentLayer
+    from .tape import Tape
+
+# The number of multiply-adds up to which a lean step is faster. It holds the GIL and uses one thread, as a stream does.
 LEAN = 5_000_000
 
 
-class Cell(Module):
-    """What all cells share: a layer of one step, which has the weights."""
+class Cell(Module, Generic[StateT]):
+    """The base class of the cells. A cell runs a layer, which owns the weights, for one step."""
 
     _fixed = frozenset({"input_size", "hidden_size", "bias", "mode", "cell"})
 
-    def __init__(self, layer):
+    def __init__(self, layer: RecurrentLayer[StateT]) -> None:
         super().__init__(layer.dtype)
         self._layer = layer
         self.input_size, self.hidden_size, self.bias = layer.input_size, layer.hidden_size, layer.bias
         self.mode, self.cell = layer.mode, layer.cell
         self._two = len(layer.cell.states) == 2
         self._work = sum(math.prod(shape) for shape in layer.structure.shapes.values() if len(shape) == 2)
-        self._steps = None              # the engine's, for the weights and the number of rows of the last step
+        self._steps: _engine.StepLoop | None = None     # for the weights and the number of rows of the last step
 
-    def owned(self):
-        """The layer's, under the names of a cell."""
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({repr(self._layer).partition('(')[2]}"
+
+    def owned(self) -> Iterator[tuple[Module, dict[str, str]]]:
+        """The layer's arrays, under the names of a cell."""
         for owner, names in self._layer.owned():
             yield owner, {name.removesuffix("_l0"): own for name, own in names.items()}
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_steps": None}
 
-    def __call__(self, x, state=None):
-        """One step.
+    def __call__(self, x: ArrayLike, state: StateLike = None) -> StateT:
+        """Run one step.
 
         Parameters
         ----------
         x : array_like, (B, I) or (I,)
         state : array_like or tuple, optional
-            h of (B, H) or (H,), or the pair (h, c) for an LSTM; zeros when left out.
+            h of (B, H) or (H,), or the pair (h, c) for an LSTM. Zeros by default.
 
         Returns
         -------
@@ -58,10 +72,12 @@ class Cell(Module):
                 new = self._lean_step(x, state, None)
             elif type(state) is tuple and len(state) == 2:
                 new = self._lean_step(x, *state)
-        return _first(self._layer(*self._one_step(x, state))[1]) if new is None else new
+        if new is None:
+            return cast("StateT", _first(self._layer(*self._one_step(x, state))[1]))
+        return new
 
-    def _lean_step(self, x, h, c):
-        """The step where the arrays are what the engine takes as they are, and few; None elsewhere."""
+    def _lean_step(self, x: Array, h: object, c: object) -> StateT | None:
+        """The step, if the engine can use the arrays as they are and there is little work; otherwise None."""
         H, dtype = self.hidden_size, self.dtype
         batch, shape = (len(x), (len(x), H)) if x.ndim == 2 else (1, (H,))
         weights, steps = self._layer.packed().weights, self._steps
@@ -72,10 +88,10 @@ class Cell(Module):
         h_new, c_new = np.empty(shape, dtype), np.empty(shape, dtype) if self._two else None
         if not steps.advance(x, h, c, h_new, c_new):
             return None
-        return h_new if c_new is None else (h_new, c_new)
+        return cast("StateT", h_new if c_new is None else (h_new, c_new))
 
-    def record(self, x, state=None):
-        """One step that can be walked back.
+    def record(self, x: ArrayLike, state: StateLike = None) -> CellTape[StateT]:
+        """Run one step, and record it for its backward pass.
 
         Returns
         -------
@@ -83,54 +99,65 @@ class Cell(Module):
         """
         return CellTape(self._layer.record(*self._one_step(x, state)))
 
-    def _one_step(self, x, state):
-        """x and the state as a layer takes them."""
-        x = as_array(x, "x")
-        if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
-            raise ValueError(f"x: got shape {x.shape}, expected (B, I), or (I,) for one row, "
+    def _one_step(self, x: ArrayLike, state: StateLike) -> tuple[Array, Any]:
+        """x and the state with the axes that a layer expects."""
+        row = as_array(x, "x")
+        if row.ndim not in (1, 2) or row.shape[-1] != self.input_size:
+            raise ValueError(f"x: got shape {row.shape}, expected (B, I), or (I,) for one row, "
                              f"with I = input_size = {self.input_size}")
-        expected = (*x.shape[:-1], self.hidden_size)
+        expected = (*row.shape[:-1], self.hidden_size)
 
-        def stacked(name, part):
+        def stacked(name: str, part: object) -> Array | None:
             if part is None:
                 return None
-            part = as_array(part, name)
-            if part.shape != expected:
-                raise ValueError(f"{name}: got shape {part.shape}, expected {expected}")
-            return part[None]
+            array = as_array(part, name)
+            if array.shape != expected:
+                raise ValueError(f"{name}: got shape {array.shape}, expected {expected}")
+            return array[None]
 
         names = self.cell.states
         if state is None or len(names) == 1:
-            return x[None], stacked(names[0], state)
+            return row[None], stacked(names[0], state)
         if not isinstance(state, tuple | list) or len(state) != len(names):
             raise ValueError(f"state: got {type(state).__name__}, expected the pair ({', '.join(names)})")
-        return x[None], tuple(map(stacked, names, state))
+        return row[None], tuple(map(stacked, names, state))
 
 
-class CellTape:
-    """A recorded step: names as in `Tape` without the layer ("h", "c", "f"), arrays without the time axis."""
+class CellTape(Generic[StateT]):
+    """A recorded step: names as in `Tape` without the layer ("h", "c", "f"), and arrays without the time axis."""
 
-    def __init__(self, tape):
+    def __init__(self, tape: Tape[StateT]) -> None:
         self._tape = tape
 
-    @property
-    def output(self):
-        return self._tape.output[0]
+    def __repr__(self) -> str:
+        tape = self._tape
+        rows = f"B={tape.B}" if tape.layout.batched else "one row"
+        grad = "gradients in .grad" if tape.grad else "no gradients yet"
+        return f"<CellTape of {tape.layer!r}: {rows}; {', '.join(self.names())}; {grad}>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.names()
 
     @property
-    def state(self):
-        return _first(self._tape.state)
+    def output(self) -> Array:
+        output: Array = self._tape.output[0]
+        return output
 
     @property
-    def grad(self):
-        """What the last `backward` found, by name: ∂L/∂h and ∂L/∂c in all, gates' before their nonlinearity.
+    def state(self) -> StateT:
+        return cast("StateT", _first(self._tape.state))
 
-        As `Tape.grad`: read-only, (B, H), or (K, B, H) for K cotangents at once.
+    @property
+    def grad(self) -> Named:
+        """The gradients of the last `backward`, by name.
+
+        As in `Tape.grad`, those of h and c are total derivatives, and those of gates are with respect to the
+        pre-activation. Read-only, (B, H), or (K, B, H) for K cotangents at once.
 
         Returns
         -------
         mapping of str to ndarray
-            Empty before `backward`; to ask for a name then is a KeyError.
+            Empty before `backward`; asking for a name then raises a KeyError.
 
         Examples
         --------
@@ -143,14 +170,15 @@ class CellTape:
         grad = self._tape.grad
         return Named(self.names(), lambda name: grad[f"l0.{name}"][..., 0, :, :], None if grad else NO_GRADIENT)
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Array:
         return Named(self.names(), lambda name: self._tape[f"l0.{name}"][0])[name]
 
-    def names(self, pattern="*"):
+    def names(self, pattern: str = "*") -> list[str]:
         """As `Tape.names`."""
         return [name.removeprefix("l0.") for name in self._tape.names(f"l0.{pattern}")]
 
-    def backward(self, grad_output=None, grad_state=None, *, parameters=None):
+    def backward(self, grad_output: ArrayLike | None = None, grad_state: StateLike = None, *,
+                 parameters: bool | None = None) -> Gradients[StateT, Array]:
         """As `Tape.backward`, for one step.
 
         Parameters
@@ -158,7 +186,7 @@ class CellTape:
         grad_output : array_like, (B, H), optional
             ∂L/∂h.
         grad_state : array_like or tuple, optional
-            ∂L/∂h again, or the pair (∂L/∂h, ∂L/∂c) for an LSTM.
+            ∂L/∂h, which is added to `grad_output`, or the pair (∂L/∂h, ∂L/∂c) for an LSTM.
         parameters : bool, optional
 
         Returns
@@ -168,7 +196,7 @@ class CellTape:
         many = self._has_many(grad_output, grad_state)
         axis = 1 if many else 0
 
-        def stacked(a):
+        def stacked(a: Any) -> Any:
             return None if a is None else np.expand_dims(np.asarray(a), axis)
 
         if isinstance(grad_state, tuple | list):
@@ -177,23 +205,24 @@ class CellTape:
             grad_state = stacked(grad_state)
         grads = self._tape.backward(stacked(grad_output), grad_state, parameters=parameters)
 
-        def single(a):
+        def single(a: Array) -> Any:
             return np.take(a, 0, axis=axis)
 
         state = tuple(map(single, grads.state)) if isinstance(grads.state, tuple) else single(grads.state)
         named = {name.removesuffix("_l0"): array for name, array in grads.parameters.items()}
-        return Gradients(single(grads.input), state, named)
+        return Gradients(single(grads.input), cast("StateT", state), named)
 
-    def _has_many(self, grad_output, grad_state):
-        parts = [grad_output, *(grad_state if isinstance(grad_state, tuple | list) else (grad_state,))]
+    def _has_many(self, grad_output: ArrayLike | None, grad_state: StateLike) -> bool:
+        parts: list[Any] = [grad_output, *(grad_state if isinstance(grad_state, tuple | list) else (grad_state,))]
         return any(a is not None and np.ndim(a) > self.output.ndim for a in parts)
 
 
-def _first(state):
+def _first(state: Any) -> Any:
+    """A state without its first axis."""
     return tuple(part[0] for part in state) if isinstance(state, tuple) else state[0]
 
 
-class RNNCell(Cell):
+class RNNCell(Cell[Array]):
     """One step of `RNN`; weights weight_ih, weight_hh, bias_ih, bias_hh.
 
     Parameters
@@ -209,11 +238,13 @@ class RNNCell(Cell):
     (2, 4)
     """
 
-    def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", *, dtype="float32", seed=None):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True,
+                 nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh", *, dtype: DTypeLike = "float32",
+                 seed: Seed = None) -> None:
         super().__init__(RNN(input_size, hidden_size, bias=bias, nonlinearity=nonlinearity, dtype=dtype, seed=seed))
 
 
-class GRUCell(Cell):
+class GRUCell(Cell[Array]):
     """One step of `GRU`; weights weight_ih, weight_hh, bias_ih, bias_hh.
 
     Parameters
@@ -229,11 +260,12 @@ class GRUCell(Cell):
     (2, 4)
     """
 
-    def __init__(self, input_size, hidden_size, bias=True, *, reset_after=True, dtype="float32", seed=None):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, reset_after: bool = True,
+                 dtype: DTypeLike = "float32", seed: Seed = None) -> None:
         super().__init__(GRU(input_size, hidden_size, bias=bias, reset_after=reset_after, dtype=dtype, seed=seed))
 
 
-class LSTMCell(Cell):
+class LSTMCell(Cell[tuple[Array, Array]]):
     """One step of `LSTM`; weights weight_ih, weight_hh, bias_ih, bias_hh.
 
     Parameters
@@ -250,12 +282,13 @@ class LSTMCell(Cell):
     ((2, 4), (2, 4))
     """
 
-    def __init__(self, input_size, hidden_size, bias=True, *, dtype="float32", seed=None):
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: DTypeLike = "float32",
+                 seed: Seed = None) -> None:
         super().__init__(LSTM(input_size, hidden_size, bias=bias, dtype=dtype, seed=seed))
 
 
 def cell_class(mode: str) -> type[Cell]:
-    """The class of cells of a mode: one of this module, or one that is made of the mode's description.
+    """The class of cells of a mode: one of this module, or one that is created from the mode's description.
 
     Examples
     --------
@@ -265,17 +298,18 @@ def cell_class(mode: str) -> type[Cell]:
     """
     kind, name = layer_class(mode), f"{mode}Cell"
     if name not in globals():
-        def __init__(self, input_size, hidden_size, bias=True, *, dtype="float32", seed=None, **options):
-            descriptions.find(mode, **options)          # refuses what a layer has and a step has not
+        def __init__(self: Cell, input_size: int, hidden_size: int, bias: bool = True, *,
+                     dtype: DTypeLike = "float32", seed: Seed = None, **options: Any) -> None:
+            descriptions.find(mode, **options)          # refuses the options of a layer that a single step lacks
             Cell.__init__(self, kind(input_size, hidden_size, bias=bias, dtype=dtype, seed=seed, **options))
 
         doc = f"One step of `{mode}`; arguments as in `RNNCell`, and the options of `{mode}` that choose its equations."
         made = type(name, (Cell,), {"__doc__": doc, "__init__": __init__, "__module__": __name__})
-        globals().setdefault(name, made)                # another thread may have been quicker
-    return globals()[name]
+        globals().setdefault(name, made)                # another thread may have created it meanwhile
+    return cast("type[Cell]", globals()[name])
 
 
-def __getattr__(name: str) -> Any:          # where pickle looks for a class that was made
+def __getattr__(name: str) -> Any:          # pickle looks here for a class that was created from a description
     if name.removesuffix("Cell") in descriptions.modes():
         return cell_class(name.removesuffix("Cell"))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,19 +1,24 @@
-"""Dropout: which pass draws which mask, and the masks between layers.
+"""Dropout masks between layers, and the numbering of the passes that draw them.
 
-A mask depends on nothing but the seed and the number of the pass, and the layer, step, row and unit.
+The mask's value for a unit depends only on the seed, the number of the pass, the layer, the step, the row and the unit.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnncore.module import LOCK
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, Seed
+
 
 class Masks:
     """The seed of a module's masks, and how many of its passes have drawn one.
 
-    Both are in a checkpoint, so that a run that is resumed draws the masks that the whole run would have drawn.
+    Both are saved in a checkpoint, so that a resumed run draws the same masks as an uninterrupted one.
 
     Attributes
     ----------
@@ -21,39 +26,46 @@ class Masks:
     passes : int
     """
 
-    def __init__(self, seed=None):
-        self.seed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    def __init__(self, seed: Seed = None) -> None:
+        self.seed: np.uint64 = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
         self.passes = 0
 
+    def __repr__(self) -> str:
+        return f"<Masks of seed {self.seed}, drawn by {self.passes} passes>"
+
     def next(self) -> int:
-        """The number of a pass that draws a mask, from 1 on."""
+        """The number of the next pass that draws a mask, counted from 1."""
         with LOCK:
             self.passes += 1
             return self.passes
 
     def take_back(self, number: int | None) -> None:
-        """Give the number of a pass that was interrupted to the next, unless another has been drawn since."""
+        """Reuse the number of an interrupted pass for the next one, unless another has been given out since."""
         with LOCK:
             if self.passes == number:
                 self.passes -= 1
 
 
-def mask(seed: np.uint64, number: int, index: int, shape: tuple[int, ...], share: float, dtype: np.dtype) -> np.ndarray:
-    """The mask of a layer's input in a pass, scaled by 1 / (1 - share).
+def mask(seed: np.uint64, number: int, index: int, shape: tuple[int, ...], share: float, dtype: np.dtype[Any]) -> Array:
+    """The mask of a layer's input in one pass, scaled by 1 / (1 - share).
 
     Parameters
     ----------
     seed : uint64
     number : int
-        Of the pass.
+        The number of the pass.
     index : int
-        Of the layer.
+        The index of the layer.
     shape : (T, B, I)
     share : float
-        That is dropped.
+        The probability that a value is dropped.
     dtype : dtype
+
+    Returns
+    -------
+    ndarray (T, B, I)
     """
-    key = np.atleast_1d(seed)
+    key: Array = np.atleast_1d(seed)
     golden = np.uint64(0x9E3779B97F4A7C15)
     for part in (np.uint64(number), np.uint64(index), *np.ogrid[tuple(slice(n) for n in shape)]):
         key = _mix(key * golden + np.asarray(part).astype(np.uint64) + np.uint64(1))
@@ -61,8 +73,9 @@ def mask(seed: np.uint64, number: int, index: int, shape: tuple[int, ...], share
     return np.where(uniform >= share, 1 / (1 - share), 0).astype(dtype)
 
 
-def _mix(z: np.ndarray) -> np.ndarray:
-    """splitmix64's (Steele, Lea & Flood 2014)."""
+def _mix(z: Array) -> Array:
+    """The finalising hash of the splitmix64 generator (Steele, Lea & Flood 2014)."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    mixed: Array = z ^ (z >> np.uint64(31))
+    return mixed

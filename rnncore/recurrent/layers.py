@@ -1,15 +1,20 @@
-"""RNN, GRU and LSTM; and a class of layers for every other mode that is described."""
+"""RNN, GRU and LSTM, and a class of layers for every other mode that has a description."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from rnncore._typing import Array
 
 from . import descriptions
 from .base import RecurrentLayer
 
+if TYPE_CHECKING:
+    from rnncore._typing import DTypeLike, Seed
 
-class RNN(RecurrentLayer):
+
+class RNN(RecurrentLayer[Array]):
     """The simple recurrent net, h_t = phi(W x_t + b + U h_{t-1} + b').
 
     Parameters
@@ -18,14 +23,14 @@ class RNN(RecurrentLayer):
     num_layers : int
     bias : bool
     batch_first : bool
-        x and y are (B, T, ·); states stay (layers·directions, B, H).
+        If true, x and y are (B, T, ·); states are (layers·directions, B, H) in any case.
     dropout : float
-        Between layers, applied by ``record(x, train=True)`` alone.
+        The probability that a value between two layers is dropped; applied by ``record(x, train=True)`` only.
     bidirectional : bool
     nonlinearity : {"tanh", "relu", "sigmoid"}
     dtype : {"float32", "float64"}
     seed : int, optional
-        Weights are U(±1/√H) from numpy's PCG64.
+        Weights are drawn from U(±1/√H) with numpy's PCG64.
 
     Examples
     --------
@@ -37,21 +42,24 @@ class RNN(RecurrentLayer):
 
     mode = "RNN"
     _fixed = frozenset({"nonlinearity"})
+    nonlinearity: Literal["tanh", "relu", "sigmoid"]
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-                 bidirectional=False, *, nonlinearity="tanh", dtype="float32", seed=None):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
+                 nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh", dtype: DTypeLike = "float32",
+                 seed: Seed = None) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
                          dtype=dtype, seed=seed, nonlinearity=nonlinearity)
 
 
-class GRU(RecurrentLayer):
+class GRU(RecurrentLayer[Array]):
     """Gated recurrent unit (Cho et al. 2014): h_t = (1 − z)·n + z·h_{t-1}.
 
     Parameters
     ----------
     reset_after : bool
-        True: n = tanh(W x + b + r·(U h + b')), as torch, cuDNN and Keras. False: n = tanh(W x + b + U (r·h) + b'),
-        the paper's.
+        True: n = tanh(W x + b + r·(U h + b')), as in torch, cuDNN and Keras. False: n = tanh(W x + b + U (r·h) + b'),
+        as in the paper.
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, seed
         As in `RNN`.
 
@@ -66,17 +74,19 @@ class GRU(RecurrentLayer):
 
     mode = "GRU"
     _fixed = frozenset({"reset_after"})
+    reset_after: bool
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-                 bidirectional=False, *, reset_after=True, dtype="float32", seed=None):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
+                 reset_after: bool = True, dtype: DTypeLike = "float32", seed: Seed = None) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
                          dtype=dtype, seed=seed, reset_after=reset_after)
 
 
-class LSTM(RecurrentLayer):
+class LSTM(RecurrentLayer[tuple[Array, Array]]):
     """Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 
-    c_t = f·c_{t-1} + i·g, h_t = o·tanh(c_t); gates in the order i f g o.
+    c_t = f·c_{t-1} + i·g, h_t = o·tanh(c_t); the gates are in the order i f g o.
 
     Parameters
     ----------
@@ -94,14 +104,15 @@ class LSTM(RecurrentLayer):
 
     mode = "LSTM"
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-                 bidirectional=False, *, dtype="float32", seed=None):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
+                 dtype: DTypeLike = "float32", seed: Seed = None) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
                          dtype=dtype, seed=seed)
 
 
 def layer_class(mode: str) -> type[RecurrentLayer]:
-    """The class of layers of a mode: one of this module, or one that is made of the mode's description.
+    """The class of layers of a mode: one of this module, or one that is created from the mode's description.
 
     Raises
     ------
@@ -117,23 +128,24 @@ def layer_class(mode: str) -> type[RecurrentLayer]:
     if mode not in descriptions.modes():
         raise ValueError(f"mode: got {mode!r}, expected one of {', '.join(descriptions.modes())}")
     if mode not in globals():
-        globals().setdefault(mode, _made(mode))         # another thread may have been quicker
-    return globals()[mode]
+        globals().setdefault(mode, _made(mode))         # another thread may have created it meanwhile
+    return cast("type[RecurrentLayer]", globals()[mode])
 
 
-def __getattr__(name: str) -> Any:          # where pickle looks for a class that was made
+def __getattr__(name: str) -> Any:          # pickle looks here for a class that was created from a description
     if name in descriptions.modes():
         return layer_class(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _made(mode: str) -> type[RecurrentLayer]:
-    """A class of layers that has nothing of its own but its description."""
+    """A class of layers that has nothing but its description."""
     described, choices = descriptions.first(mode), descriptions.choices(mode)
     shared = list(inspect.signature(RecurrentLayer).parameters.values())[:-1]      # without **options
     own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=described.options[name]) for name in choices]
     told = "".join(f"{name} : one of {values}\n    " for name, values in choices.items())
-    def __init__(self, *arguments, **options):
+
+    def __init__(self: RecurrentLayer, *arguments: Any, **options: Any) -> None:
         RecurrentLayer.__init__(self, *arguments, **options)
 
     return type(mode, (RecurrentLayer,), {

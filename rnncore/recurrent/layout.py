@@ -1,24 +1,29 @@
-"""How callers lay out sequences and states, and the one way from there to time-major arrays and back."""
+"""The axes of callers' sequences and states, and their conversion to time-major arrays and back."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rnncore._typing import Array, Bools, Ints, State
+
 
 class Layout(NamedTuple):
-    """(T, B, F), (B, T, F) with `batch_first`, or (T, F) for one sequence; there may be axes before those.
+    """(T, B, F), (B, T, F) with `batch_first`, or (T, F) for one sequence; more axes may come before these.
 
-    Inside rnncore everything is time-major: sequences are (T, B, F), states (layers·directions, B, H), whatever the
-    layout. A layer takes the layout of its input (`Layout.of`), its tape keeps it. All that is returned here is a view.
+    Inside rnncore everything is time-major: sequences are (T, B, F) and states (layers·directions, B, H). A layer
+    determines the layout of its input (`Layout.of`), and its tape keeps it. The methods return views.
 
     Attributes
     ----------
     batch_first : bool
-        Of the layer; one sequence by itself is (T, F) with it, too.
+        As the layer has it; a single sequence is (T, F) either way.
     batched : bool
-        False: one sequence, without the axis for the batch.
+        False for a single sequence, which has no batch axis.
 
     Examples
     --------
@@ -33,51 +38,51 @@ class Layout(NamedTuple):
     batched: bool = True
 
     @staticmethod
-    def of(sequence: np.ndarray, batch_first: bool) -> Layout:
-        """The layout of an input: of two axes it is one sequence."""
+    def of(sequence: Array, batch_first: bool) -> Layout:
+        """The layout of an input: with two axes it is a single sequence."""
         return _ALL[batch_first, sequence.ndim != 2]
 
     @property
     def axes(self) -> str:
-        """For messages: "(B, T, I)"."""
+        """The axes of an input for messages, such as "(B, T, I)"."""
         return ("(B, T, I)" if self.batch_first else "(T, B, I)") if self.batched else "(T, I)"
 
-    def time_major(self, sequences: np.ndarray) -> np.ndarray:
-        """(…, T, B, F) from sequences as the caller has them."""
+    def time_major(self, sequences: Array) -> Array:
+        """(…, T, B, F) from sequences in this layout."""
         if not self.batched:
             return sequences[..., None, :]
         return sequences.swapaxes(-3, -2) if self.batch_first else sequences
 
-    def as_given(self, sequences: np.ndarray) -> np.ndarray:
-        """The way back, from (…, T, B, F)."""
+    def as_given(self, sequences: Array) -> Array:
+        """The inverse of `time_major`: sequences in this layout from (…, T, B, F)."""
         if not self.batched:
             return sequences[..., 0, :]
         return sequences.swapaxes(-3, -2) if self.batch_first else sequences
 
-    def empty(self, steps: int, batch: int, features: int, dtype: np.dtype) -> np.ndarray:
-        """A new (T, B, F) array, in memory as the caller will see it."""
+    def empty(self, steps: int, batch: int, features: int, dtype: np.dtype[Any]) -> Array:
+        """A new (T, B, F) array that is contiguous in this layout."""
         if self.batch_first and self.batched:
             return np.empty((batch, steps, features), dtype).swapaxes(0, 1)
         return np.empty((steps, batch, features), dtype)
 
-    def states(self, parts):
-        """(…, layers·directions, B, H) of every state as a caller gets them: an array, or a tuple of several."""
+    def states(self, parts: Iterable[Array]) -> State:
+        """The states for a caller, from arrays (…, layers·directions, B, H): an array, or a tuple of several."""
         found = tuple(parts) if self.batched else tuple([part[..., 0, :] for part in parts])
         return found[0] if len(found) == 1 else found
 
     def state_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of one state as a caller has it, from (layers·directions, B, H); `batch_first` makes no difference."""
+        """The shape of a state for a caller, from (layers·directions, B, H); the same with `batch_first`."""
         return shape if self.batched else shape[::2]
 
 
 _ALL = {(first, batched): Layout(first, batched) for first in (False, True) for batched in (False, True)}
 
 
-def parts_of(state) -> tuple:
-    """A state as a caller has it, an array or several in a tuple or list, as a tuple."""
+def parts_of(state: State | list[Array]) -> tuple[Array, ...]:
+    """The arrays of a state, which is one array, or several in a tuple or list."""
     return tuple(state) if isinstance(state, tuple | list) else (state,)
 
 
-def past_end(lengths: np.ndarray, steps: int) -> np.ndarray:
+def past_end(lengths: Ints, steps: int) -> Bools:
     """(T, B) booleans, True where a step lies past its row's end."""
     return np.arange(steps)[:, None] >= lengths

@@ -1,21 +1,27 @@
-"""One layer and direction of a recorded pass: what its loop wrote, and how BPTT walks it, whole or in windows."""
+"""One layer and direction of a recorded pass: what its time loop wrote, and BPTT through it, whole or in windows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnncore import _engine
 
 from .layout import past_end
-from .structure import Part, Structure
 
-Checkpoint = tuple[int, int, list]              # steps start .. stop, and the states before them
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rnncore._typing import Array, Ints
+
+    from .structure import Part, Shape, Structure
+
+    Checkpoint = tuple[int, int, list[Array]]   # steps start .. stop, and the states before them
 
 
 class RecordedSteps:
-    """Some steps of one layer and direction as they were recorded, time-major; `_engine.backward` reads them.
+    """Consecutive recorded steps of one layer and direction, time-major; `_engine.backward` reads them.
 
     Attributes
     ----------
@@ -25,9 +31,9 @@ class RecordedSteps:
     initial : list of ndarray (n, B, H) or (B, H)
         The states before the first of these steps.
     position : int
-        Which of the n.
+        The index along n that belongs to this layer and direction.
     gates : ndarray (T, B, slots, H) or None
-        None: the cell has none, or they are not kept.
+        None if the cell has none, or if they are not kept.
     c : ndarray (T, B, H) or None
     lengths : ndarray (B,) or None
         Counted from the first of these steps.
@@ -36,15 +42,16 @@ class RecordedSteps:
 
     __slots__ = ("c", "gates", "h", "initial", "lengths", "position", "reverse", "x")
 
-    def __init__(self, x: np.ndarray, h: np.ndarray, initial: list, position: int, gates, c, lengths, reverse: bool):
+    def __init__(self, x: Array, h: Array, initial: list[Array], position: int, gates: Array | None, c: Array | None,
+                 lengths: Ints | None, reverse: bool) -> None:
         self.x, self.h, self.initial, self.position = x, h, initial, position
         self.gates, self.c, self.lengths, self.reverse = gates, c, lengths, reverse
 
 
 class Walk:
-    """One way back through some steps: what `_engine.backward` reads, and the arrays that it writes.
+    """The backward pass through some steps: what `_engine.backward` reads, and the arrays that it writes.
 
-    There are R = K·B rows of cotangents, row r for row r % B of the batch. An array that is None is not wanted.
+    There are R = K·B rows of cotangents; row r belongs to row r % B of the batch. What is None is not computed.
 
     Attributes
     ----------
@@ -52,17 +59,17 @@ class Walk:
         With their transposes packed.
     steps : RecordedSteps
     carry : list of ndarray (n, R, H) or (R, H)
-        Gradients on the states: in after the last step, out before the first.
+        Gradients of the states: on entry those after the last step, on return those before the first.
     position : int
-        Which of the n.
+        The index along n that belongs to this layer and direction.
     grad_out : ndarray (T, R, H) or None
-        Cotangents on the outputs, only read.
+        Cotangents on the outputs; only read.
     grad_x : ndarray (T, R, I) or None
-        Of the input; added to with `accumulate`.
+        Gradients of the input; added to if `accumulate`.
     delta, total_h, total_c : ndarray (T, R, slots, H), (T, R, H) or None
-        Of the slots' sums, and of the states.
+        Gradients of the pre-activations in all slots, and of the states.
     w_ih, w_hh, b_ih, b_hh : ndarray or None
-        Of the parameters, where K is 1. They are added to, or overwritten without being read with `overwrite`.
+        Gradients of the parameters, for K = 1 only. They are added to, or with `overwrite` written without being read.
     """
 
     __slots__ = (
@@ -83,18 +90,24 @@ class Walk:
         "weights",
     )
 
-    def __init__(self, weights: _engine.Weights, steps: RecordedSteps, carry: list, position: int,
-                 grad_out: np.ndarray | None, grad_x: np.ndarray | None, accumulate: bool = False):
+    delta: Array | None
+    total_h: Array | None
+    total_c: Array | None
+    w_ih: Array | None
+    w_hh: Array | None
+    b_ih: Array | None
+    b_hh: Array | None
+
+    def __init__(self, weights: _engine.Weights, steps: RecordedSteps, carry: list[Array], position: int,
+                 grad_out: Array | None, grad_x: Array | None, accumulate: bool = False) -> None:
         self.weights, self.steps, self.carry, self.position = weights, steps, carry, position
         self.grad_out, self.grad_x, self.accumulate = grad_out, grad_x, accumulate
-        self.delta: np.ndarray | None = None
-        self.total_h: np.ndarray | None = None
-        self.total_c: np.ndarray | None = None
+        self.delta = self.total_h = self.total_c = None
         self.w_ih = self.w_hh = self.b_ih = self.b_hh = None
         self.overwrite = True
 
     def within(self, start: int, stop: int, steps: RecordedSteps) -> Walk:
-        """The part of it through steps start .. stop."""
+        """The part of this backward pass that goes through steps start .. stop."""
         walk = Walk(self.weights, steps, self.carry, self.position, _between(self.grad_out, start, stop),
                     _between(self.grad_x, start, stop), self.accumulate)
         walk.delta = _between(self.delta, start, stop)
@@ -105,29 +118,28 @@ class Walk:
 
 
 class LayerPass(RecordedSteps):
-    """One layer and direction of a recorded pass: all its steps, without gates and c where only checkpoints are kept.
+    """One layer and direction of a recorded pass: all its steps, without gates and c if only checkpoints are kept.
 
     Attributes
     ----------
     structure : Structure
     part : Part
     mask : ndarray (T, B, I) or None
-        What dropout multiplied the input by.
+        The dropout mask that the input was multiplied by.
     checkpoints : list of (start, stop, states) or None
-        In the order of the pass.
+        In the order in which the pass runs.
     """
 
     __slots__ = ("checkpoints", "mask", "part", "structure")
 
-    def __init__(self, structure: Structure, part: Part, x: np.ndarray, h: np.ndarray, initial: list, gates, c,
-                 lengths: np.ndarray | None, mask: np.ndarray | None):
+    def __init__(self, structure: Structure, part: Part, x: Array, h: Array, initial: list[Array], gates: Array | None,
+                 c: Array | None, lengths: Ints | None, mask: Array | None) -> None:
+        super().__init__(x, h, initial, part.position, gates, c, lengths, part.direction == 1)
         self.structure, self.part, self.mask = structure, part, mask
-        self.x, self.h, self.initial, self.position = x, h, initial, part.position
-        self.gates, self.c, self.lengths, self.reverse = gates, c, lengths, part.direction == 1
         self.checkpoints: list[Checkpoint] | None = None
 
-    def forward(self, weights: _engine.Weights, states: list, checkpoint_every: int) -> None:
-        """Run, and keep the states at every k-th step. `states` are left at the final ones."""
+    def forward(self, weights: _engine.Weights, states: list[Array], checkpoint_every: int) -> None:
+        """Run all steps, and keep the states before every k-th one. `states` are overwritten with the final states."""
         self.checkpoints = []
         T = len(self.x)
         starts = range(0, T, checkpoint_every)
@@ -138,7 +150,7 @@ class LayerPass(RecordedSteps):
             _forward(weights, self._steps(start, stop, before, None, None), states, None, None)
 
     def recomputed(self, weights: _engine.Weights) -> Iterator[tuple[int, int, RecordedSteps]]:
-        """The steps of each checkpoint with gates and c, computed again, from the end of the pass to its start."""
+        """Recompute gates and c, checkpoint by checkpoint, from the end of the pass to its start."""
         B, checkpoints = self.x.shape[1], self.checkpoints or []
         longest = max((stop - start for start, stop, _ in checkpoints), default=0)
         *kept, h = _engine.carve("a tape", self.structure.dtype,
@@ -151,7 +163,7 @@ class LayerPass(RecordedSteps):
             yield start, stop, steps
 
     def window(self, start: int, stop: int) -> RecordedSteps:
-        """Any steps of a pass without checkpoints."""
+        """The steps start .. stop of a pass that was recorded without checkpoints."""
         before, beyond = (stop, len(self.x)) if self.reverse else (start - 1, -1)
         if before == beyond:
             initial = [state[self.position] for state in self.initial]
@@ -162,20 +174,21 @@ class LayerPass(RecordedSteps):
         return self._steps(start, stop, initial, _between(self.gates, start, stop), _between(self.c, start, stop))
 
     def walk_back(self, walk: Walk) -> None:
-        """BPTT over all steps, each window with its own part of the arrays."""
+        """BPTT over all steps; under checkpoints window by window, each with its own part of the arrays."""
         if self.checkpoints is None:
             _engine.backward(walk)
             return
         for start, stop, steps in self.recomputed(walk.weights):
             _engine.backward(walk.within(start, stop, steps))
-            walk.overwrite = False              # from the second window on they hold the sums so far
+            walk.overwrite = False              # later windows add to the sums so far
 
-    def _steps(self, start: int, stop: int, initial: list, gates, c) -> RecordedSteps:
+    def _steps(self, start: int, stop: int, initial: list[Array], gates: Array | None,
+               c: Array | None) -> RecordedSteps:
         lengths = None if self.lengths is None else np.maximum(self.lengths - start, 0)
         return RecordedSteps(self.x[start:stop], self.h[start:stop], initial, 0, gates, c, lengths, self.reverse)
 
-    def _state_after(self, t: int, tape: np.ndarray, which: int) -> np.ndarray:
-        """For a window's start; a reversed row that has not begun at step t is in its initial state."""
+    def _state_after(self, t: int, tape: Array, which: int) -> Array:
+        """The state that a window starts from; a reversed row that has not begun at step t is in its initial state."""
         if self.reverse and self.lengths is not None:
             initial = self.initial[which][self.position]
             return np.ascontiguousarray(np.where((self.lengths > t)[:, None], tape[t], initial))
@@ -185,14 +198,14 @@ class LayerPass(RecordedSteps):
 def record_passes(
     structure: Structure,
     weights: list[_engine.Weights],
-    given: np.ndarray,
-    initial: list,
-    states: list,
-    lengths: np.ndarray | None,
-    mask_of: Callable[[int, tuple], np.ndarray] | None,
+    given: Array,
+    initial: list[Array],
+    states: list[Array],
+    lengths: Ints | None,
+    mask_of: Callable[[int, Shape], Array] | None,
     checkpoint_every: int | None,
-) -> tuple[list[LayerPass], np.ndarray]:
-    """Run a whole stack of layers and keep what the way back needs.
+) -> tuple[list[LayerPass], Array]:
+    """Run a whole stack of layers and keep what the backward pass needs.
 
     Parameters
     ----------
@@ -201,10 +214,10 @@ def record_passes(
     given : ndarray (T, B, I)
         The input; the pass keeps a copy.
     initial, states : list of ndarray (layers·directions, B, H)
-        The initial states, kept; and a copy of them, which is left at the final ones.
+        The initial states, which are kept, and a copy of them, which is overwritten with the final states.
     lengths : ndarray (B,) or None
     mask_of : callable or None
-        From the number of a layer and the shape of its input to dropout's mask; None: nothing is dropped.
+        Returns the dropout mask for the index of a layer and the shape of its input; None drops nothing.
     checkpoint_every : int or None
 
     Returns
@@ -215,7 +228,7 @@ def record_passes(
     T, B = given.shape[:2]
     shapes = (None, None) if checkpoint_every else structure.kept_shapes(T, B)
     out, *kept = _engine.carve("a tape", structure.dtype, (given.shape, *shapes * len(structure.parts)))
-    out[...] = given                            # the tape's own: the caller's may change before backward
+    out[...] = given                            # a copy, since the caller's array may change before backward
     if lengths is not None:
         out[past_end(lengths, T)] = 0
     passes: list[LayerPass] = []
@@ -239,10 +252,11 @@ def record_passes(
     return passes, out
 
 
-def _between(array: np.ndarray | None, start: int, stop: int) -> np.ndarray | None:
+def _between(array: Array | None, start: int, stop: int) -> Array | None:
     return None if array is None else array[start:stop]
 
 
-def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list, gates, c) -> None:
+def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list[Array], gates: Array | None,
+             c: Array | None) -> None:
     _engine.forward(weights, steps.x, steps.h, states, gates=gates, c_out=c, lengths=steps.lengths,
                     reverse=steps.reverse)

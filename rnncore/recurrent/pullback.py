@@ -1,4 +1,9 @@
-"""A block of state cotangents, walked back in time with a log scale."""
+"""A block of cotangents on the carry, multiplied by the Jacobians of the steps, backward in time, with a log scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -7,13 +12,20 @@ from rnncore._checks import as_real, as_size
 
 from .passes import Walk
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, ArrayLike, Floats, Ints
+
+    from .passes import LayerPass
+    from .structure import Structure
+    from .tape import Tape
+
 LN2 = np.log(2.0)
-STRIDE = 32                     # steps walked between two looks at the scale
+STRIDE = 32                     # steps between two checks of the scale
 CALM = 1e10                     # no rescaling while every row's largest entry lies within 1/CALM .. CALM
 
 
 class Carry:
-    """Where a pullback stands. `value` and `log_scale` may be changed in place or set, in their shapes.
+    """The position of a pullback. `value` and `log_scale` may be changed in place, or set to arrays of their shapes.
 
     Attributes
     ----------
@@ -21,34 +33,38 @@ class Carry:
         `value` is the cotangent on the state before step `step` (0: on the initial state). For the
         reverse direction, which starts at the end, on the state before step ``step - 1``.
     lag : ndarray of int, (B,)
-        Steps walked, for each row from its own end.
+        The lag of each row: the number of steps walked from its own end.
     value : ndarray, (K, B, S)
     log_scale : ndarray, (K, B)
-        The cotangent is ``value * exp(log_scale)``; powers of two, so scaling loses no bit.
+        The cotangent is ``value * exp(log_scale)``. The scale is a power of two, so that scaling loses no bit.
     """
 
-    def __init__(self, step, lag, value, log_scale):
+    def __init__(self, step: int, lag: Ints, value: Array, log_scale: Floats) -> None:
         self.step, self.lag = step, lag
         self._value, self._log_scale = value, log_scale
 
+    def __repr__(self) -> str:
+        K, B, S = self._value.shape
+        return f"<Carry before step {self.step}: K={K} cotangents, B={B}, S={S}>"
+
     @property
-    def value(self):
-        return self._value.view()       # whose shape and type somebody may set, and ours stay
+    def value(self) -> Array:
+        return self._value.view()       # a view, so that setting its shape or type does not affect ours
 
     @value.setter
-    def value(self, new):
+    def value(self, new: ArrayLike) -> None:
         self._value[...] = _like("value", new, self._value)
 
     @property
-    def log_scale(self):
+    def log_scale(self) -> Floats:
         return self._log_scale.view()
 
     @log_scale.setter
-    def log_scale(self, new):
+    def log_scale(self, new: ArrayLike) -> None:
         self._log_scale[...] = _like("log_scale", new, self._log_scale)
 
-    def rescale(self):
-        """Bring rows that grew or shrank far back to about 1."""
+    def rescale(self) -> None:
+        """Scale rows that have become very large or very small back to about 1."""
         value = self._value
         if not value.size:
             return
@@ -61,43 +77,58 @@ class Carry:
             self._log_scale[far] += exponent * LN2
 
 
-def _like(name, new, old):
-    """What is set, if it fits."""
-    new = as_real(new, name, old.dtype)
-    if new.shape != old.shape:
-        raise ValueError(f"{name}: got shape {new.shape}, expected {old.shape}; to walk with another number of "
+class Pullback(Iterator[Carry]):
+    """A walk backward in time, see `Tape.pullback`: an iterator that gives the `Carry` at every stop."""
+
+    def __init__(self, tape: Tape, passes: list[LayerPass], value: Array, every: int) -> None:
+        K, B, S = value.shape
+        self._sizes = f"T={tape.T}, K={K} cotangents, B={B}, S={S}, every={every}"
+        self._stops = _walk(tape, tape.layer.structure, passes, value, every)
+
+    def __repr__(self) -> str:
+        return f"<Pullback: {self._sizes}>"
+
+    def __next__(self) -> Carry:
+        return next(self._stops)
+
+
+def _like(name: str, new: ArrayLike, old: Array) -> Array:
+    """The new value, if it has the shape of the old one."""
+    values = as_real(new, name, old.dtype)
+    if values.shape != old.shape:
+        raise ValueError(f"{name}: got shape {values.shape}, expected {old.shape}; to walk with another number of "
                          "cotangents, start another pullback")
-    return new
+    return values
 
 
-def pullback(tape, passes, v, every, direction):
+def pullback(tape: Tape, passes: list[LayerPass], v: ArrayLike | None, every: int, direction: str) -> Pullback:
     """See `Tape.pullback`; `passes` are the tape's."""
     every = as_size(every, "every")
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: got {direction!r}, expected 'forward' or 'reverse'")
     structure = tape.layer.structure
     if direction == "reverse" and structure.directions == 1:
-        raise ValueError("direction: got 'reverse', expected 'forward': the layer has one direction")
+        raise ValueError("direction: got 'reverse', expected 'forward': the layer has only one direction")
     passes = passes[int(direction == "reverse")::structure.directions]
     if passes[0].checkpoints is not None:
         raise ValueError("pullback: the tape was recorded with checkpoint_every; record without it")
     width = structure.carry_size
     if v is None:
         v = np.broadcast_to(np.eye(width, dtype=tape.dtype)[:, None], (width, tape.B, width))
-    v = as_real(v, "v", tape.dtype)
-    if v.ndim != 3 or v.shape[1:] != (tape.B, width):
-        raise ValueError(f"v: got shape {v.shape}, expected (K, {tape.B}, {width}): "
-                         "(K, B, S), S the state of all layers")
-    return _walk(tape, structure, passes, np.array(v, order="C"), every)
+    values = as_real(v, "v", tape.dtype)
+    if values.ndim != 3 or values.shape[1:] != (tape.B, width):
+        raise ValueError(f"v: got shape {values.shape}, expected (K, {tape.B}, {width}): "
+                         "(K, B, S), with S the size of the state of all layers")
+    return Pullback(tape, passes, np.array(values, order="C"), every)
 
 
-def _walk(tape, structure, passes, value, every):
+def _walk(tape: Tape, structure: Structure, passes: list[LayerPass], value: Array, every: int) -> Iterator[Carry]:
     K, B, _ = value.shape
     carry = Carry(tape.T, np.zeros(B, int), value, np.zeros((K, B)))
-    backwards = not passes[0].reverse       # the walk goes against the direction of the pass
+    backwards = not passes[0].reverse       # the walk runs opposite to the pass
     done = 0
     while done < tape.T:
-        weights = tape.packed()                 # refused when they changed since the last stop
+        weights = tape.packed()                 # refused if they changed since the last stop
         target = min(tape.T, done + every)
         while done < target:
             n = min(STRIDE, target - done)
@@ -110,7 +141,8 @@ def _walk(tape, structure, passes, value, every):
         yield carry
 
 
-def _through(structure, weights, passes, value, low, high):
+def _through(structure: Structure, weights: list[_engine.Weights], passes: list[LayerPass], value: Array, low: int,
+             high: int) -> None:
     """All layers over steps low .. high, from the top."""
     K, B, _ = value.shape
     states = len(structure.cell.states)
@@ -122,7 +154,7 @@ def _through(structure, weights, passes, value, low, high):
         carry = [np.ascontiguousarray(parts[:, state, index]) for state in range(states)]
         grad_x = np.empty((high - low, K * B, part.input_size), structure.dtype) if index > 0 else None
         _engine.backward(Walk(weights[part.position], layer_pass.window(low, high), carry, 0, grad_out, grad_x))
-        if index > 0:
+        if grad_x is not None:
             if layer_pass.mask is not None:
                 grad_x.reshape(high - low, K, B, -1)[...] *= layer_pass.mask[low:high, None]
             grad_out = structure.half(grad_x, part)

@@ -1,23 +1,33 @@
-"""One step at a time."""
+"""Streams: one step at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 import numpy as np
 
 from rnncore import _engine
 from rnncore._checks import as_array, as_rows
+from rnncore._typing import Array, StateT
 
 from .layout import Layout
 
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, StateLike
 
-class Stream:
-    """Runs a layer step by step and holds its state; `RecurrentLayer.stream` makes one.
+    from .base import RecurrentLayer
 
-    A copy, deep or not, and a pickle hold a state of their own. A copy steps through the same layer; a deep copy and a
-    pickle take the layer along.
+
+class Stream(Generic[StateT]):
+    """Runs a layer step by step and holds its state; `RecurrentLayer.stream` creates one.
+
+    Every copy and every pickle has a state of its own. A shallow copy uses the same layer; a deep copy and a pickle
+    contain a copy of the layer.
 
     Attributes
     ----------
     state : ndarray or tuple
-        The state after the last step, as the layer's call returns it (a copy); settable.
+        A copy of the state after the last step, as a call of the layer returns it; may be set.
 
     Examples
     --------
@@ -29,34 +39,38 @@ class Stream:
     True
     """
 
-    def __init__(self, layer, batch_size):
+    def __init__(self, layer: RecurrentLayer[StateT], batch_size: int) -> None:
         self._layer = layer
         self._batch = batch_size
-        self._states = [np.zeros(layer.structure.state_shape(batch_size), layer.dtype) for _ in layer.cell.states]
+        self._states: list[Array] = [
+            np.zeros(layer.structure.state_shape(batch_size), layer.dtype) for _ in layer.cell.states]
         self._bind()
 
-    def _bind(self):
-        """Bind the packed weights, anew after they changed."""
+    def __repr__(self) -> str:
+        return f"<Stream of {self._layer!r}: batch_size={self._batch}>"
+
+    def _bind(self) -> None:
+        """Bind the packed weights; done again after they changed."""
         packed = self._layer.packed()
         self._steps = _engine.StepLoop(packed.weights, self._batch, *self._states)
         self._version = packed.version
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {"_layer": self._layer, "_batch": self._batch, "_states": [part.copy() for part in self._states]}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._states = [np.array(part, self._layer.dtype, order="C") for part in self._states]
         self._bind()
 
-    def step(self, x_t, out=None):
-        """One step.
+    def step(self, x_t: ArrayLike, out: Array | None = None) -> Array:
+        """Run one step.
 
         Parameters
         ----------
         x_t : array_like, (B, I)
         out : ndarray, (B, H), of the layer's dtype, C-contiguous, optional
-            The output is written here, and the call allocates nothing.
+            The output is written into this array, and the call allocates nothing.
 
         Returns
         -------
@@ -70,8 +84,8 @@ class Stream:
             self._explain(x_t, out)
         return out
 
-    def _explain(self, x_t, out):
-        """The arrays were not what the engine takes as they are: convert x, or say what is wrong."""
+    def _explain(self, x_t: ArrayLike, out: object) -> None:
+        """Run a step whose arrays the engine cannot use as they are: convert x, or raise an error that explains why."""
         layer = self._layer
         expected = (self._batch, layer.hidden_size)
         if not isinstance(out, np.ndarray) or out.shape != expected or out.dtype != layer.dtype \
@@ -79,42 +93,42 @@ class Stream:
             got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
             raise ValueError(f"out: got {got}, expected a writable C-contiguous {layer.dtype} array "
                              f"of shape {expected}")
-        x_t = np.asarray(as_rows(x_t, "x_t", layer.dtype), order="C")
-        if x_t.shape != (self._batch, layer.input_size):
-            raise ValueError(f"x_t: got shape {x_t.shape}, expected (B, I) = {(self._batch, layer.input_size)}; "
-                             "open the stream with another batch_size, or give it one step")
-        if not self._steps.run(x_t, out):
-            raise ValueError(f"x_t, out: got arrays of {x_t.dtype} and {out.dtype}, expected native {layer.dtype}")
+        x = np.asarray(as_rows(x_t, "x_t", layer.dtype), order="C")
+        if x.shape != (self._batch, layer.input_size):
+            raise ValueError(f"x_t: got shape {x.shape}, expected (B, I) = {(self._batch, layer.input_size)}; "
+                             "open the stream with another batch_size, or pass a single step")
+        if not self._steps.run(x, out):
+            raise ValueError(f"x_t, out: got arrays of {x.dtype} and {out.dtype}, expected native {layer.dtype}")
 
     @property
-    def state(self):
-        return Layout().states(part.copy() for part in self._states)
+    def state(self) -> StateT:
+        return cast("StateT", Layout().states(part.copy() for part in self._states))
 
     @state.setter
-    def state(self, state):
+    def state(self, state: StateLike) -> None:
         for part, new in zip(self._states, self._layer.check_state(state, self._batch, Layout()), strict=True):
             part[...] = new
 
-    def reset(self, rows=None):
-        """Back to the zero state.
+    def reset(self, rows: ArrayLike | None = None) -> None:
+        """Set the state to zero.
 
         Parameters
         ----------
         rows : array_like of int or bool, optional
-            These rows only: their numbers, each once, or a mask of (B,).
+            Only these rows: their indices, each once, or a mask (B,). By default all rows.
 
         Raises
         ------
         IndexError, TypeError, ValueError
-            A row that there is not, or that is named twice; another kind of values or mask.
+            A row does not exist or is named twice; `rows` are neither integers nor bool, or have the wrong shape.
         """
         where = slice(None) if rows is None else self._check_rows(rows)
         for part in self._states:
             part[:, where] = 0
 
-    def _check_rows(self, rows):
+    def _check_rows(self, rows: ArrayLike) -> Array:
         given = as_array(rows, "rows")
-        expected = f"numbers of rows from 0 to {self._batch - 1}, or a mask of {self._batch} bool"
+        expected = f"indices of rows from 0 to {self._batch - 1}, or a mask of {self._batch} bool"
         if given.size == 0 and given.ndim == 1 and given.dtype.kind in "iufb":  # np.asarray([]) is float
             return np.empty(0, int)
         if given.dtype.kind == "b":
@@ -130,5 +144,5 @@ class Stream:
         named, times = np.unique(given % self._batch, return_counts=True)
         if (times > 1).any():
             raise ValueError(f"rows: got row {named[times > 1][0]} more than once, expected {expected}; for a mask, "
-                             "give bool values: np.array(rows, bool)")
+                             "pass bool values: np.array(rows, bool)")
         return given

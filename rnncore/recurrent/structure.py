@@ -1,14 +1,20 @@
-"""What a stack of layers is made of: the sizes that the layer, its passes, its tapes and its streams share."""
+"""The sizes of a stack of layers, which the layer shares with its passes, its tapes and its streams."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .descriptions import Description, choices, find
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rnncore._typing import Array, DTypeLike
+
+    Shape = tuple[int, ...]
 
 
 class Part(NamedTuple):
@@ -17,11 +23,12 @@ class Part(NamedTuple):
     Attributes
     ----------
     position : int
-        Among all, in the states and the packed weights: layer by layer, forward first.
-    layer, direction : int
-        Number of the layer; 1 for the reverse direction.
+        Its index in the states and the packed weights: layer by layer, the forward direction first.
+    layer : int
+    direction : int
+        0 for forward, 1 for reverse.
     input_size : int
-        Features that it reads.
+        The number of features of its input.
     """
 
     position: int
@@ -31,17 +38,17 @@ class Part(NamedTuple):
 
     @property
     def name(self) -> str:
-        """On a tape: l0, l0.reverse, …"""
+        """Its name on a tape: l0, l0.reverse, …"""
         return f"l{self.layer}" + (".reverse" if self.direction else "")
 
     @property
     def suffix(self) -> str:
-        """At the end of a weight's name, as torch has it: _l0, _l0_reverse, …"""
+        """The end of its weights' names, as in torch: _l0, _l0_reverse, …"""
         return f"_l{self.layer}" + ("_reverse" if self.direction else "")
 
 
 class Structure:
-    """The sizes of a stack of layers; it never changes.
+    """The sizes of a stack of layers; immutable.
 
     Attributes
     ----------
@@ -50,13 +57,13 @@ class Structure:
     bias : bool
     dtype : dtype
     features : int
-        Of the output, directions·H.
+        The width of the output, directions·H.
     carry_size : int
-        Numbers that one direction carries from step to step: every state of every layer.
+        The size of the carry: all numbers that one direction carries from step to step, every state of every layer.
     """
 
     def __init__(self, cell: Description, input_size: int, hidden_size: int, num_layers: int, bias: bool,
-                 directions: int, dtype: np.dtype):
+                 directions: int, dtype: np.dtype[Any]) -> None:
         self.cell = cell
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.directions, self.dtype = bias, directions, dtype
@@ -65,17 +72,17 @@ class Structure:
 
     @classmethod
     def of(cls, mode: str, *, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
-           bidirectional: bool = False, dtype="float32", **options) -> Structure:
-        """That of a layer that would be made with these arguments; the others make no difference to it."""
+           bidirectional: bool = False, dtype: DTypeLike = "float32", **options: object) -> Structure:
+        """The structure of a layer with these arguments; other options of a layer do not affect it."""
         chosen = {name: options[name] for name in choices(mode) if name in options}
         return cls(find(mode, **chosen), input_size, hidden_size, num_layers, bias, 2 if bidirectional else 1,
                    np.dtype(dtype))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Structure, (self.cell, self.input_size, self.hidden_size, self.num_layers, self.bias, self.directions,
                            self.dtype)
 
-    def __deepcopy__(self, memo) -> Structure:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Structure:
         return self
 
     def __repr__(self) -> str:
@@ -93,47 +100,47 @@ class Structure:
             yield Part(position, layer, direction, self.input_size if layer == 0 else self.features)
 
     @cached_property
-    def shapes_by_part(self) -> tuple[dict[str, tuple[int, ...]], ...]:
-        """Names and shapes of the parameters of every part, as torch has them."""
+    def shapes_by_part(self) -> tuple[dict[str, Shape], ...]:
+        """Names and shapes of the parameters of each part, as in torch."""
         return tuple(map(self._shapes_of, self.parts))
 
     @cached_property
     def names_by_part(self) -> tuple[tuple[str, ...], ...]:
-        """Names of the parameters of every part: weight_ih, weight_hh, and two biases or none."""
+        """Names of the parameters of each part: weight_ih, weight_hh, and two biases or none."""
         return tuple(map(tuple, self.shapes_by_part))
 
     @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, Shape]:
         """Names and shapes of all parameters."""
         return dict(self.iter_shapes())
 
-    def iter_shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """The same one by one: a file may claim more layers than fit into memory."""
+    def iter_shapes(self) -> Iterator[tuple[str, Shape]]:
+        """As `shapes`, but one by one, since a file may declare more layers than fit into memory."""
         for part in self._parts():
             yield from self._shapes_of(part).items()
 
-    def _shapes_of(self, part: Part) -> dict[str, tuple[int, ...]]:
+    def _shapes_of(self, part: Part) -> dict[str, Shape]:
         shapes = self.cell.shapes(part.input_size, self.hidden_size, self.bias)
         return {name + part.suffix: shape for name, shape in shapes.items()}
 
     def state_shape(self, batch: int) -> tuple[int, int, int]:
-        """(layers·directions, B, H)."""
+        """The shape of a state, (layers·directions, B, H)."""
         return self.num_layers * self.directions, batch, self.hidden_size
 
-    def kept_shapes(self, steps: int, rows: int) -> tuple:
-        """Of what BPTT needs of some steps besides h: the gates, and c; None where a cell has none."""
+    def kept_shapes(self, steps: int, rows: int) -> tuple[Shape | None, Shape | None]:
+        """The shapes of what BPTT needs besides h: the gates and c of some steps; None where a cell has none."""
         slots = len(self.cell.gates)
         return ((steps, rows, slots, self.hidden_size) if slots else None,
                 (steps, rows, self.hidden_size) if len(self.cell.states) > 1 else None)
 
-    def gradient_shapes(self, steps: int, rows: int) -> tuple:
-        """Of the gradients of some steps: of the slots' sums, of h, and of c or None."""
+    def gradient_shapes(self, steps: int, rows: int) -> tuple[Shape, Shape, Shape | None]:
+        """The shapes of the gradients at some steps: of the pre-activations in all slots, of h, and of c or None."""
         state = (steps, rows, self.hidden_size)
         slots = (steps, rows, len(self.cell.gates) or 1, self.hidden_size)
         return slots, state, state if len(self.cell.states) > 1 else None
 
-    def half(self, output: np.ndarray, part: Part) -> np.ndarray:
-        """One direction's part of an output (…, directions·H)."""
+    def half(self, output: Array, part: Part) -> Array:
+        """The features of an output (…, directions·H) that belong to one direction."""
         if self.directions == 1:
             return output
         return output[..., part.direction * self.hidden_size:(part.direction + 1) * self.hidden_size]

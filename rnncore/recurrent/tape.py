@@ -1,53 +1,78 @@
 """The tape: the buffers of one recorded pass, by name.
 
-Training reads it, the debugger reads it, nothing is copied and nothing is computed twice. A tape holds one
-`LayerPass` per layer and direction: views of what the time loop wrote, and after `backward` of what BPTT wrote.
+Training and the debugger read the same buffers, so that nothing is copied and nothing is computed twice. A tape holds
+one `LayerPass` per layer and direction: views of what the time loop wrote, and after `backward` of what BPTT wrote.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
-from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast
 
 import numpy as np
 
 from rnncore import _engine
 from rnncore._checks import as_flag, as_real, as_rows
+from rnncore._typing import Array, GradStateT, InputT, StateT
 from rnncore.module import LOCK
 
 from .passes import Walk
-from .pullback import pullback
+from .pullback import Pullback, pullback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from rnncore._typing import ArrayLike, Ints, StateLike
+
+    from .base import RecurrentLayer
+    from .descriptions import Description
+    from .layout import Layout
+    from .passes import LayerPass, RecordedSteps
 
 NO_GRADIENT = "no gradient yet; call tape.backward(grad_output) first"
 
 
-@dataclass
-class Gradients:
-    """What a backward pass gives; the arrays are the caller's own.
+@dataclass(repr=False)
+class Gradients(Generic[GradStateT, InputT]):
+    """The gradients that a backward pass returns; the arrays are not shared with anything else.
 
     Attributes
     ----------
     input : ndarray
-        ∂L/∂x, laid out as x was.
+        ∂L/∂x, laid out as x was. None where the input was tokens.
     state : ndarray or tuple
-        ∂L/∂h0, or the pair (∂L/∂h0, ∂L/∂c0), laid out as the initial state.
+        ∂L/∂h0, or the pair (∂L/∂h0, ∂L/∂c0), laid out as the initial state. None where there is no state.
     parameters : dict of ndarray
-        By the names of ``state_dict()``; empty where they were not asked for.
+        By the names of ``state_dict()``; empty if they were not requested.
     """
 
-    input: np.ndarray | None
-    state: np.ndarray | tuple | None
-    parameters: dict
+    input: InputT
+    state: GradStateT
+    parameters: dict[str, Array]
+
+    def __repr__(self) -> str:
+        named = [f"{name} {array.shape}" for name, array in self.parameters.items()]
+        parameters = ", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
+        return (f"<Gradients: input {_shape(self.input)}; state {_shape(self.state)}; "
+                f"parameters {parameters or 'not requested'}>")
 
 
-class Named(Mapping):
-    """Arrays by name, made when asked for: read-only views."""
+class Named(Mapping[str, Array]):
+    """Read-only arrays by name, each made when it is asked for."""
 
-    def __init__(self, names, get, why_empty=None):
+    def __init__(self, names: Collection[str], get: Callable[[str], Array], why_empty: str | None = None) -> None:
         self._names, self._get, self._why_empty = names, get, why_empty
 
-    def __getitem__(self, name):
+    def __repr__(self) -> str:
+        return f"<arrays by name: {self._why_empty or _in_words(self._names)}>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
+    def __getitem__(self, name: str) -> Array:
         if self._why_empty:
             raise KeyError(f"{name}: {self._why_empty}")
         if not isinstance(name, str):
@@ -55,95 +80,129 @@ class Named(Mapping):
         if name not in self._names:
             raise KeyError(f"tape: got {name!r}, expected one of {', '.join(self._names)}")
         view = self._get(name)
-        view.setflags(False)
+        view.setflags(write=False)
         return view
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(() if self._why_empty else self._names)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return 0 if self._why_empty else len(self._names)
 
 
-class Tape:
-    """One recorded pass: states and gates by name, and the way back.
+class Tape(Generic[StateT]):
+    """One recorded pass: its states and gates by name, and its backward pass.
 
-    ``tape["l0.h"]``, ``tape["l0.f"]``, ``tape["l1.reverse.c"]`` are (T, B, H) by input time, also for
-    the reverse direction, 0 past a row's end. What there is of a layer, its cell's description says: the states, and
+    ``tape["l0.h"]``, ``tape["l0.f"]``, ``tape["l1.reverse.c"]`` are (T, B, H), ordered by input time also in the
+    reverse direction, and 0 past a row's end. The names of a layer are those of its cell's description: the states, and
     the gates' values after their nonlinearity (i f g o of an LSTM; r z n of a GRU, and hn, the recurrent part of its
-    candidate). After `backward`, ``tape.grad`` has the same names: total derivatives for states, derivatives of the
-    pre-activation for gates.
+    candidate). After `backward`, ``tape.grad`` has the same names: total derivatives for states, derivatives with
+    respect to the pre-activation for gates.
 
     Attributes
     ----------
     layer : RecurrentLayer
     cell : Description
-        What there is of a step, and what it means.
+        The gates and states of a step, and their meaning.
     mode : str
-        Its class of layers: "LSTM", "GRU", "RNN", …
+        The name of its class of layers: "LSTM", "GRU", "RNN", …
     dtype : dtype
     layout : Layout
-        Of the input and the output; what is here by name is always time-major.
+        The layout of the input and the output; the arrays by name are always time-major.
     T, B : int
+        The number of steps, and the batch size.
     lengths : ndarray of int, (B,)
     input : ndarray, (T, B, I)
     output, state, initial
-        What the call would have returned, and the state it started from.
+        What the call would have returned, and the initial state.
     grad : mapping of str to ndarray
+        The gradients of the last `backward`; empty before.
     """
 
-    _last = None                            # what the last way back left, see `backward`
+    # What the last backward pass left: K (None without an axis for it); the cotangents, if they are needed again; and
+    # the gradients of the steps (None under checkpoints, where they are computed when they are asked for).
+    _last: tuple[int | None, tuple[Array | None, list[Array]] | None, list[Array] | None] | None = None
 
-    def __init__(self, layer, version, passes, lengths, layout, initial, final, output):
+    def __init__(self, layer: RecurrentLayer[StateT], version: int, passes: list[LayerPass], lengths: Ints | None,
+                 layout: Layout, initial: list[Array], final: list[Array], output: Array) -> None:
         self._layer, self._cell, self._dtype = layer, layer.cell, layer.dtype
         self._passes, self._layout = passes, layout
-        self._T, self._B = passes[0].x.shape[:2]
+        self._T: int = passes[0].x.shape[0]
+        self._B: int = passes[0].x.shape[1]
         self._version = version
         self._lengths = lengths
         self._initial, self._final = initial, final         # of every state (layers·directions, B, H)
         self._time_major_output = output
 
-    # what the engine's loops go by cannot be set
-    layer, cell, dtype, layout = (property(attrgetter(name)) for name in ("_layer", "_cell", "_dtype", "_layout"))
-    T, B = (property(attrgetter(name)) for name in ("_T", "_B"))
+    def __repr__(self) -> str:
+        sizes = f"T={self.T}, B={self.B}" + (", ragged" if self._lengths is not None else "")
+        grad = "gradients in .grad" if self._last else "no gradients yet"
+        return f"<Tape of {self._layer!r}: {sizes}; {_in_words(self._where)}; {grad}>"
 
-    # ---- what was recorded ----------------------------------------------------------------------
+    # ---- what was recorded; none of it can be set -----------------------------------------------
 
     @property
-    def mode(self):
+    def layer(self) -> RecurrentLayer[StateT]:
+        return self._layer
+
+    @property
+    def cell(self) -> Description:
+        return self._cell
+
+    @property
+    def mode(self) -> str:
         return self._cell.mode
 
     @property
-    def lengths(self):
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    @property
+    def T(self) -> int:
+        return self._T
+
+    @property
+    def B(self) -> int:
+        return self._B
+
+    @property
+    def lengths(self) -> Ints:
         return _locked(np.full(self.B, self.T) if self._lengths is None else self._lengths)
 
     @cached_property
-    def _where(self):
+    def _where(self) -> dict[str, tuple[LayerPass, str]]:
         return {f"{layer_pass.part.name}.{name}": (layer_pass, name)
                 for layer_pass in self._passes for name in self._cell.names}
 
     @property
-    def input(self):
+    def input(self) -> Array:
         return _locked(self._passes[0].x)
 
     @property
-    def output(self):
+    def output(self) -> Array:
         return _locked(self._layout.as_given(self._time_major_output))
 
     @property
-    def state(self):
-        return self._layout.states(map(_locked, self._final))
+    def state(self) -> StateT:
+        return cast("StateT", self._layout.states(map(_locked, self._final)))
 
     @property
-    def initial(self):
-        return self._layout.states(map(_locked, self._initial))
+    def initial(self) -> StateT:
+        return cast("StateT", self._layout.states(map(_locked, self._initial)))
 
     @property
-    def grad(self):
+    def grad(self) -> Named:
         why = None if self._last else NO_GRADIENT
-        return Named(self._where, self._gradient, why)      # made here: a tape must not refer to itself
+        return Named(self._where, self._gradient, why)      # made anew each time: a tape must not refer to itself
 
-    def names(self, pattern="*"):
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.names()
+
+    def names(self, pattern: str = "*") -> list[str]:
         """Names that match a shell pattern ("*.f", "l1.*"), in the order of the layers.
 
         Parameters
@@ -155,34 +214,38 @@ class Tape:
         list of str
         """
         if not isinstance(pattern, str):
-            raise TypeError(f"pattern: got {pattern!r}, expected a text such as '*.h'")
+            raise TypeError(f"pattern: got {pattern!r}, expected a string such as '*.h'")
         return [name for name in self._where if fnmatchcase(name, pattern)]
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return name in self._where
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Array:
         return Named(self._where, self._value)[name]
 
-    def _value(self, name):
+    def _value(self, name: str) -> Array:
         layer_pass, short = self._where[name]
         if short == "h":
             return layer_pass.h.view()
         if layer_pass.checkpoints is None:
             return self._kept(layer_pass, short).view()
-        whole = np.zeros(layer_pass.h.shape, self.dtype)
+        whole: Array = np.zeros(layer_pass.h.shape, self.dtype)
         for start, stop, steps in layer_pass.recomputed(self.packed()[layer_pass.part.position]):
             whole[start:stop] = self._kept(steps, short)
         return whole
 
-    def _kept(self, steps, short):
+    def _kept(self, steps: RecordedSteps, short: str) -> Array:
         """c or a gate of some steps."""
-        return steps.c if short == "c" else steps.gates[:, :, self._cell.slots[short]]
+        if short == "c":
+            assert steps.c is not None
+            return steps.c
+        assert steps.gates is not None
+        return steps.gates[:, :, self._cell.slots[short]]
 
     @property
-    def nbytes(self):
-        """Bytes that the recorded pass holds, gradients not counted."""
-        arrays = [self._time_major_output, *self._initial, *self._final]
+    def nbytes(self) -> int:
+        """Bytes that the recorded pass holds, without the gradients."""
+        arrays: list[Array | None] = [self._time_major_output, *self._initial, *self._final]
         for layer_pass in self._passes:
             arrays += [layer_pass.x, layer_pass.h, *layer_pass.initial, layer_pass.gates, layer_pass.c, layer_pass.mask]
             arrays += [state for *_, states in layer_pass.checkpoints or () for state in states]
@@ -191,30 +254,33 @@ class Tape:
         return sum(a.nbytes for a in owners.values())
 
     @property
-    def parameters(self):
-        """Copies of the weights of the pass, by name; refused when the layer has others by now."""
+    def parameters(self) -> dict[str, Array]:
+        """Copies of the weights of the pass, by name; refused if the layer's weights changed since."""
         with LOCK:
             self.packed()
             return self.layer.parameters
 
-    def packed(self):
-        """What the engine goes back by: the packed weights of the pass; refused when the layer has others by now."""
+    def packed(self) -> list[_engine.Weights]:
+        """The packed weights of the pass, for its backward pass; refused if the layer's weights changed since."""
         return self._layer.packed_at(self._version).weights
 
-    # ---- the way back ---------------------------------------------------------------------------
+    # ---- backward -------------------------------------------------------------------------------
 
-    def backward(self, grad_output=None, grad_state=None, *, parameters=None):
-        """Back-propagate through time, and fill in ``tape.grad``: of threads that do so at once, the last one's.
+    def backward(self, grad_output: ArrayLike | None = None, grad_state: StateLike = None, *,
+                 parameters: bool | None = None) -> Gradients[StateT, Array]:
+        """Back-propagate through time, and fill in ``tape.grad``.
+
+        If several threads do so at once, ``tape.grad`` holds the gradients of the last one.
 
         Parameters
         ----------
         grad_output : array_like, optional
-            ∂L/∂output, shaped as ``tape.output``, or with a leading axis of K cotangents, which every result
-            then has too. Ignored past a row's end, even if NaN. Zeros when left out.
+            ∂L/∂output, of the shape of ``tape.output``, or with a leading axis of K cotangents, which all results then
+            have too. Ignored past a row's end, even if NaN. Zeros by default.
         grad_state : array_like or tuple, optional
-            ∂L/∂(final state), shaped as ``tape.state``, with the same leading axis if any.
+            ∂L/∂(final state), of the shape of ``tape.state``, with the same leading axis if any.
         parameters : bool, optional
-            Whether to form the weights' gradients. By default True, and False for K cotangents at once.
+            Whether to compute the gradients of the weights. By default True, but False for K cotangents at once.
 
         Returns
         -------
@@ -225,57 +291,62 @@ class Tape:
         RuntimeError
             The weights changed since the pass was recorded.
         ValueError
-            Neither gradient given, or a wrong shape.
+            Neither gradient is given, or one has the wrong shape.
         """
         weights = self.packed()
-        grad_output, carry, many = self._check_cotangents(grad_output, grad_state)
+        grad_out, carry, many = self._check_cotangents(grad_output, grad_state)
         if parameters is None:
             parameters = many is None
         as_flag(parameters, "parameters")
         wanted = self._room_for_parameters() if parameters and many is None else {}
-        self._last = found = cotangents = None          # until the way has been gone to its end
-        if self._passes[0].checkpoints is None:
-            found = self._room_for_steps(carry[0].shape[1])
-        if found is None or many is not None:           # it may be walked again
-            cotangents = (None if grad_output is None else grad_output.copy()), [part.copy() for part in carry]
-        grad_x = self._walk(weights, grad_output, carry, wanted, found)
-        self._last = many, cotangents, found            # K, None without an axis for it; None under checkpoints
+        self._last = None                               # until this backward pass is complete
+        found = None if self._passes[0].checkpoints is not None else self._room_for_steps(carry[0].shape[1])
+        cotangents = None
+        if found is None or many is not None:           # they are needed again
+            cotangents = (None if grad_out is None else grad_out.copy()), [part.copy() for part in carry]
+        grad_x = self._walk(weights, grad_out, carry, wanted, found)
+        self._last = many, cotangents, found
         if many is not None:
             grad_x, carry = _many(grad_x, many, self.B), [_many(part, many, self.B) for part in carry]
         if parameters and many is not None:
+            assert cotangents is not None
             wanted = self._parameters_one_by_one(weights, many, *cotangents)
-        return Gradients(self._layout.as_given(grad_x), self._layout.states(carry), wanted)
+        return Gradients(self._layout.as_given(grad_x), cast("StateT", self._layout.states(carry)), wanted)
 
-    def pullback(self, v=None, *, every=1, direction="forward"):
-        """Walk a block of cotangents on the final state back in time.
+    def pullback(self, v: ArrayLike | None = None, *, every: int = 1,
+                 direction: Literal["forward", "reverse"] = "forward") -> Pullback:
+        """Multiply a block of cotangents on the final state by the Jacobians of the steps, backward in time.
 
         Parameters
         ----------
         v : array_like, (K, B, S), optional
-            Cotangents on s = [h of every layer; for an LSTM, c of every layer], S wide; by default the identity.
+            Cotangents on the carry s = [h of every layer; for an LSTM, c of every layer], of size S. By default the
+            identity, K = S.
         every : int
-            Steps between two stops.
+            The number of steps between two stops.
         direction : {"forward", "reverse"}
-            Of a bidirectional layer; the other direction's part of a lower layer's output is held fixed.
+            The direction of a bidirectional layer; the outputs of the other direction count as constants.
 
-        Yields
-        ------
-        Carry
-            Its arrays may be changed in place: what they hold is what is walked further.
+        Returns
+        -------
+        Pullback
+            An iterator that gives the `Carry` at every stop. Its arrays may be changed in place, and the walk continues
+            with the changed values.
         """
-        self.packed()                      # refused here, not at the first step
+        self.packed()                      # changed weights are refused here, not at the first step
         return pullback(self, self._passes, v, every, direction)
 
-    def _room_for_steps(self, R):
-        """Of each of `_passes` three arrays for its steps' gradients, R rows each: of the slots, h and c (or None)."""
+    def _room_for_steps(self, R: int) -> list[Array]:
+        """For each of `_passes` three arrays for its steps' gradients, R rows each: the slots, h, and c or None."""
         shapes = self.layer.structure.gradient_shapes(self.T, R)
         return _engine.carve("gradients", self.dtype, shapes * len(self._passes))
 
-    def _walk(self, weights, grad_out, carry, wanted, found=None):
-        """BPTT, layer by layer from the top.
+    def _walk(self, weights: list[_engine.Weights], grad_out: Array | None, carry: list[Array],
+              wanted: Mapping[str, Array], found: list[Array] | None = None) -> Array:
+        """BPTT, layer by layer from the top; returns the gradient of the input.
 
-        grad_out (T, R, F) or None; carry, of every state (layers·directions, R, H), in and out; `wanted` and `found`
-        are filled in: what `_room_for_parameters` and `_room_for_steps` made.
+        `grad_out` is (T, R, F) or None. `carry` has (layers·directions, R, H) for every state, and is overwritten. The
+        arrays of `wanted` and `found`, from `_room_for_parameters` and `_room_for_steps`, are filled in.
         """
         structure = self.layer.structure
         R = carry[0].shape[1]
@@ -300,8 +371,8 @@ class Tape:
             grad_out = grad_x
         return grad_x
 
-    def _room_for_parameters(self):
-        """Arrays that `_walk` fills in: pages of an earlier backward's, if those are gone."""
+    def _room_for_parameters(self) -> dict[str, Array]:
+        """Arrays for `_walk` to fill in, in the memory of an earlier call's if that is free."""
         shapes = self.layer.structure.shapes
         arrays = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
         if self.T == 0 or self.B == 0:      # no step fills them in
@@ -309,23 +380,26 @@ class Tape:
                 array[...] = 0
         return dict(zip(shapes, arrays, strict=True))
 
-    def _parameters_one_by_one(self, weights, many, grad_output, carry):
-        """Weight gradients of each of K cotangents: the bits of K calls."""
-        found = {name: np.zeros((many, *shape), self.dtype) for name, shape in self.layer.structure.shapes.items()}
+    def _parameters_one_by_one(self, weights: list[_engine.Weights], many: int, grad_output: Array | None,
+                               carry: list[Array]) -> dict[str, Array]:
+        """The weight gradients of each of K cotangents, with the same bits as K calls."""
+        found: dict[str, Array] = {
+            name: np.zeros((many, *shape), self.dtype) for name, shape in self.layer.structure.shapes.items()}
         for k in range(many):
             rows = slice(k * self.B, (k + 1) * self.B)
             one = None if grad_output is None else grad_output[:, rows].copy()
-            states = [part[:, rows].copy() for part in carry]           # they are walked in place
+            states = [part[:, rows].copy() for part in carry]           # `_walk` overwrites them
             self._walk(weights, one, states, {name: array[k] for name, array in found.items()})
         return found
 
-    def _gradient(self, name):
+    def _gradient(self, name: str) -> Array:
         layer_pass, short = self._where[name]
         last = self._last
-        if last is None:                    # another thread has begun its way back
+        if last is None:                    # another thread has begun a backward pass
             raise KeyError(f"{name}: {NO_GRADIENT}")
         many, cotangents, found = last
-        if found is None:                   # under checkpoints they are computed when asked for
+        if found is None:                   # under checkpoints
+            assert cotangents is not None
             weights, (grad_output, carry) = self.packed(), cotangents
             found = self._room_for_steps(carry[0].shape[1])
             self._walk(weights, grad_output, [state.copy() for state in carry], {}, found)
@@ -335,30 +409,41 @@ class Tape:
 
     # ---- shapes ---------------------------------------------------------------------------------
 
-    def _check_cotangents(self, grad_output, grad_state):
-        """Time-major (T, K*B, F) or None; of every state (layers·directions, K*B, H); K or None."""
+    def _check_cotangents(self, grad_output: ArrayLike | None, grad_state: StateLike
+                          ) -> tuple[Array | None, list[Array], int | None]:
+        """Check the cotangents of `backward`, and bring them into the form that `_walk` takes.
+
+        Returns
+        -------
+        grad_out : ndarray (T, K·B, F) or None
+        carry : list of ndarray (layers·directions, K·B, H)
+            One for every state.
+        many : int or None
+            K, or None without an axis for it.
+        """
         if grad_output is None and grad_state is None:
             raise ValueError("backward: got neither grad_output nor grad_state, expected at least one")
-        leading = []                            # of each that is given: K, or None
+        leading: list[int | None] = []          # K, or None, for each array that is given
+        grad_out = None
         if grad_output is not None:
             like = self._layout.as_given(self._time_major_output)
-            grad_output = as_rows(grad_output, "grad_output", self.dtype)
-            grad_output = _cotangent(grad_output, "grad_output", like.shape, leading)
-        parts = [None] * len(self._final)
+            grad_out = as_rows(grad_output, "grad_output", self.dtype)
+            grad_out = _cotangent(grad_out, "grad_output", like.shape, leading)
+        parts: list[Array | None] = [None] * len(self._final)
         if grad_state is not None:
             parts = self._check_grad_state(grad_state, leading)
         many = leading[0] if leading else None
         if leading.count(many) < len(leading):
             raise ValueError(f"grad_output, grad_state: got leading axes {set(leading)}, "
-                             "expected one K for all or none")
-        if grad_output is not None:
-            grad_output = self._layout.time_major(grad_output)
+                             "expected the same K for all, or none")
+        if grad_out is not None:
+            grad_out = self._layout.time_major(grad_out)
             if many is not None:
-                grad_output = np.ascontiguousarray(grad_output.swapaxes(0, 1)).reshape(
-                    self.T, many * self.B, grad_output.shape[-1])
-        return grad_output, [self._carry(part, many) for part in parts], many
+                grad_out = np.ascontiguousarray(grad_out.swapaxes(0, 1)).reshape(
+                    self.T, many * self.B, grad_out.shape[-1])
+        return grad_out, [self._carry(part, many) for part in parts], many
 
-    def _check_grad_state(self, grad_state, leading):
+    def _check_grad_state(self, grad_state: StateLike, leading: list[int | None]) -> list[Array | None]:
         """The cotangent on every state, or None."""
         states = self._cell.states
         shape = self._layout.state_shape(self._final[0].shape)
@@ -371,8 +456,8 @@ class Tape:
         return [None if part is None else _cotangent(as_real(part, name, self.dtype), name, shape, leading)
                 for part, name in zip(grad_state, names, strict=True)]
 
-    def _carry(self, given, many):
-        """A cotangent on the final state as the engine carries it, the caller's own."""
+    def _carry(self, given: Array | None, many: int | None) -> Array:
+        """A copy of a cotangent on the final state, in the layout of the engine."""
         layers, B, H = self._final[0].shape
         K = 1 if many is None else many
         if given is None:
@@ -380,8 +465,8 @@ class Tape:
         return np.array(given.reshape(K, layers, B, H).swapaxes(0, 1), order="C").reshape(layers, K * B, H)
 
 
-def _cotangent(array, name, shape, leading):
-    """The array, if it has this shape, with or without an axis in front, whose length goes to `leading`."""
+def _cotangent(array: Array, name: str, shape: tuple[int, ...], leading: list[int | None]) -> Array:
+    """The array, if it has this shape; it may have a leading axis, whose length is appended to `leading`."""
     if array.shape == shape:
         leading.append(None)
     elif array.ndim == len(shape) + 1 and array.shape[1:] == shape:
@@ -391,22 +476,39 @@ def _cotangent(array, name, shape, leading):
     return array
 
 
-def _of_pass(found, layer_pass):
+def _of_pass(found: list[Array], layer_pass: LayerPass) -> list[Array]:
     """The three arrays of one layer and direction among those of `Tape._room_for_steps`."""
     return found[3 * layer_pass.position:3 * layer_pass.position + 3]
 
 
-def _by_rows(array, many, batch):
+def _by_rows(array: Array, many: int, batch: int) -> Array:
     """(T, K*B, ...) as (T, K, B, ...)."""
     return array.reshape(array.shape[0], many, batch, *array.shape[2:])
 
 
-def _many(array, many, batch):
+def _many(array: Array, many: int, batch: int) -> Array:
     """(T, K*B, ...) as (K, T, B, ...)."""
     return _by_rows(array, many, batch).swapaxes(0, 1)
 
 
-def _locked(array):
+def _locked(array: Array) -> Array:
     view = array.view()
-    view.setflags(False)
+    view.setflags(write=False)
     return view
+
+
+def _shape(value: Any) -> str:
+    """The shape of an array, or of the arrays of a state, for messages."""
+    if isinstance(value, tuple):
+        return ", ".join(map(_shape, value))
+    return "none" if value is None else str(value.shape)
+
+
+def _in_words(names: Collection[str]) -> str:
+    """Names of arrays in short: "h, c, i, f, g, o of l0, l1"."""
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        part, _, short = name.rpartition(".")
+        parts.setdefault(part, []).append(short)
+    shorts = ", ".join(next(iter(parts.values()), []))
+    return shorts if set(parts) <= {""} else f"{shorts} of {', '.join(parts)}"

@@ -68,10 +68,10 @@ def test_means_are_geometric_and_apart():
 
 
 def test_page_says_who_is_missing_and_why():
-    absent = {"onnxruntime": "ONNX Runtime does not train"}
+    absent = {"onnxruntime": "it does not train"}
     page = table.markdown([point("training", absent=absent, rnncore=0.5, torch=0.25)], about())
     assert "**JAX is missing:** No module named 'jax'" in page
-    assert "ONNX Runtime at 1: ONNX Runtime does not train" in page
+    assert "ONNX Runtime, 1 point: it does not train" in page
     assert "| LSTM | 100,1,64,64 | 1 | 100 | 50 (50%) | 25 | – | – | torch | 2.00 |" in page
 
 
@@ -84,5 +84,5 @@ def test_page_without_us_makes_no_claim():
 def test_interrupted_page_says_so():
     empty = Point(CASE, "forward", 1)
     page = table.markdown([point(rnncore=0.5, torch=0.5), empty], about(complete=False))
-    assert "Stopped early: 1 points" in page
+    assert "Stopped early. Points measured: 1." in page
     assert "Nothing was measured" in table.markdown([empty], about(complete=False))

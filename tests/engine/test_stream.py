@@ -238,7 +238,7 @@ def test_rows_to_reset(rng):
     [
         ([0, 0, 1, 1], ValueError, "row 0 more than once.*bool"),
         ([-1, 3], ValueError, "row 3 more than once"),
-        ([4], IndexError, "got 4, expected numbers of rows from 0 to 3"),
+        ([4], IndexError, "got 4, expected indices of rows from 0 to 3"),
         ([-5], IndexError, "got -5"),
         ([True, False], ValueError, r"bool of shape \(2,\)"),
         (True, ValueError, r"bool of shape \(\)"),

@@ -1,58 +1,62 @@
-"""What a cell is, said once: its gates, its states, its weights, and the words for them.
+"""Descriptions of the cells: their gates, states and weights, and the words for these.
 
-A file in this folder describes the cells of one class of layers (`rnncore.RNN`, `GRU`, `LSTM`) and lists them in its
-``CELLS``, the default first. The layers, the tape, the measures and plots of viz, the command:
-whatever has to know a cell reads it from here, by ``layer.cell`` or ``tape.cell``. At import every description is
-checked against the kernels' table.
+Each file in this folder describes the cells of one class of layers (`rnncore.RNN`, `GRU`, `LSTM`) and lists them in its
+``CELLS``, the default first. All that depends on the kind of cell (layers, tapes, the measures and plots of viz, the
+command) reads it from the description, as ``layer.cell`` or ``tape.cell``. At import every description is checked
+against the kernels' table.
 
 A new cell is one header of equations, one row of the kernels' table, and one file here; docs/cells.md shows how.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from os import listdir
 from types import MappingProxyType
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rnncore import _engine
 from rnncore._checks import as_flag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rnncore._typing import Array
+    from rnncore.viz.plots._sheet import Sheet
 
 STATE_WORDS = {"h": "hidden state", "c": "cell state"}
 
 
 class Saturated(NamedTuple):
-    """What units do whose gate is at one end nearly always, and what changes that."""
+    """What units do whose gate is nearly always at one end of its range, and advice on how to change that."""
 
     does: str
     advice: str
 
 
 class Gate(NamedTuple):
-    """What a cell keeps of every step besides its states.
+    """A value that a cell records at each step besides its states.
 
     Attributes
     ----------
     name, words : str
         "f", "forget gate".
     slot : int
-        Where the kernels put it, see kernels.h.
+        Its index among the slots where the kernels write it, see kernels.h.
     curve : {"sigmoid", "tanh", None}
-        What squashes it; None: nothing does. What a sigmoid squashes is a share between 0 and 1, for pictures, measures
-        and watches alike; anything else has a sign and is drawn around 0.
+        Its nonlinearity, or None. A gate with a sigmoid is a share between 0 and 1: plots, measures and watches treat
+        it so. Any other has a sign, and is drawn around 0.
     low, high : Saturated or None
-        Of a gate that is shut, or wide open.
+        What it means that the gate is shut, or wide open.
     """
 
     name: str
     words: str
     slot: int
-    curve: str | None = None
+    curve: Literal["sigmoid", "tanh"] | None = None
     low: Saturated | None = None
     high: Saturated | None = None
 
@@ -66,39 +70,39 @@ class Description:
     kernel : str
         Its name in the kernels' table.
     mode : str
-        Its class of layers, "LSTM".
+        The name of its class of layers, such as "LSTM".
     name : str
-        For commands and models, in small letters: "rnn-tanh".
+        Its name in commands and models, in lower case, such as "rnn-tanh".
     label : str
-        For people, "RNN tanh".
+        Its name in tables and figures, such as "RNN tanh".
     equations : str
         What a step computes.
     blocks_ih, blocks_hh : tuple of str
-        What each block of H rows of weight_ih, and of weight_hh, adds to, in torch's order: a gate, or "h" for a
-        state that no gate makes.
+        For each block of H rows of weight_ih, and of weight_hh, in torch's order: the gate whose pre-activation its
+        product is added to, or "h" where the state itself is that gate.
     order : tuple of str
-        Gates and states as a step computes them.
+        Gates and states in the order in which a step computes them.
     order_back : tuple of str
-        Their gradients as the way back computes them; by default the other way round.
+        The same in the order in which the backward pass computes their gradients; by default reversed.
     gates : tuple of Gate
     states : tuple of str
         What is carried from step to step: ("h",) or ("h", "c").
     curve : {"tanh", "sigmoid", "relu"}
-        Where h lies: what squashes it last.
+        The nonlinearity that is applied last to h, and thus determines its range.
     options : mapping
         The arguments of its class that choose this cell among those of its mode.
     operands : mapping of str to str
-        Blocks of weight_hh that are multiplied by a gate times h, and not by h: ``{"hn": "r"}``.
+        Blocks of weight_hh that multiply a gate times h instead of h: ``{"hn": "r"}``.
     keeps, enters : str or None
-        The gates that multiply what a unit held before, and what is new. Where a cell has one of them, the other share
-        is 1 minus it; where it has none, all that a unit held goes through the weights.
+        The gates that multiply the old state of a unit, and the candidate. If a cell has only one of them, the other
+        factor is 1 minus it; if it has none, the old state acts through the weights only.
     candidate : str
-        What is new.
+        The gate, or "h", that holds the new value.
     growth : callable or None
-        χ of one step for `viz.mean_field`, from arrays by name ("h0" and "c0" are the states before) and the
-        variances σ_w² of the blocks of weight_hh by name; None: it has no formula.
+        The factor χ of one step for `viz.mean_field`, from arrays by name ("h0" and "c0" are the states before) and
+        the variances σ_w² of the blocks of weight_hh by name; None where there is no formula.
     draw : callable or None
-        Draws one step on a `Sheet`; None: boxes in a row.
+        Draws one step on a `Sheet`; None draws boxes in a row.
     """
 
     kernel: str
@@ -112,49 +116,49 @@ class Description:
     order_back: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     states: tuple[str, ...] = ("h",)
-    curve: str = "tanh"
+    curve: Literal["tanh", "sigmoid", "relu"] = "tanh"
     options: Mapping[str, Any] = field(default_factory=dict)
     operands: Mapping[str, str] = field(default_factory=dict)
     keeps: str | None = None
     enters: str | None = None
     candidate: str = "h"
-    growth: Callable[[Mapping[str, np.ndarray], Mapping[str, float]], float] | None = None
-    draw: Callable[[Any], None] | None = None
+    growth: Callable[[Mapping[str, Array], Mapping[str, float]], float] | None = None
+    draw: Callable[[Sheet], None] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "order_back", self.order_back or self.order[::-1])
         for name in ("options", "operands"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
-    def __repr__(self):
-        return f"<description of {self.kernel}>"
+    def __repr__(self) -> str:
+        return f"<Description of {self.label}: {self.equations}>"
 
-    def __reduce__(self):
-        return of_kernel, (self.kernel,)        # a copy, or one of a pickle, is the description itself
+    def __reduce__(self) -> tuple[Any, ...]:
+        return of_kernel, (self.kernel,)        # copying or unpickling gives the same object
 
     @cached_property
     def slots(self) -> dict[str, int]:
-        """Where each gate lies on the tape."""
+        """The slot of each gate on the tape."""
         return {gate.name: gate.slot for gate in self.gates}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """All that a tape has of a layer: states, then gates."""
+        """All names that a tape has for a layer: states, then gates."""
         return (*self.states, *self.slots)
 
     @cached_property
     def initial(self) -> tuple[str, ...]:
-        """Names of the states that a pass starts from: ("h0", "c0")."""
+        """Names of the initial states: ("h0", "c0")."""
         return tuple(f"{state}0" for state in self.states)
 
     @cached_property
     def sigmoids(self) -> tuple[str, ...]:
-        """The gates between 0 and 1."""
+        """The gates that lie between 0 and 1."""
         return tuple(gate.name for gate in self.gates if gate.curve == "sigmoid")
 
     @property
     def gated(self) -> bool:
-        """Whether gates of its own decide what a unit keeps; else all that it held goes through the weights."""
+        """Whether a gate controls what a unit keeps; otherwise the old state acts through the weights only."""
         return self.keeps is not None or self.enters is not None
 
     def gate(self, name: str) -> Gate:
@@ -165,7 +169,7 @@ class Description:
         raise KeyError(f"{name!r}: got no gate of {self.label}, expected one of {', '.join(self.slots) or 'none'}")
 
     def curve_of(self, name: str) -> str | None:
-        """What squashes a gate or a state; None where nothing does."""
+        """The nonlinearity of a gate or a state; None if it has none."""
         if name in self.states:
             return self.curve if name == "h" else None
         return self.gate(name).curve
@@ -175,11 +179,11 @@ class Description:
         return self.curve_of(name) == "sigmoid"
 
     def words_of(self, name: str) -> str:
-        """A gate or a state for people: "forget gate"."""
+        """The words for a gate or a state: "forget gate"."""
         return STATE_WORDS[name] if name in self.states else self.gate(name).words
 
-    def kept(self, values: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """The share of what a unit held that its own gate keeps, from gates by name; None: it has no such gate."""
+    def kept(self, values: Mapping[str, Array]) -> Array | None:
+        """The share of a unit's old state that its gate keeps, from gates by name; None if it has no such gate."""
         if self.keeps is not None:
             return values[self.keeps]
         return None if self.enters is None else 1 - values[self.enters]
@@ -191,15 +195,18 @@ class Description:
         return weights | ({"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {})
 
     def rows(self, gate: str, hidden_size: int) -> slice:
-        """The rows of a gate in all weights and biases."""
+        """The rows of all weights and biases that belong to a gate."""
         start = self.blocks_ih.index(gate) * hidden_size
         return slice(start, start + hidden_size)
 
-    def slope(self, h: np.ndarray) -> np.ndarray:
-        """The derivative of h's curve, from its value."""
+    def slope(self, h: Array) -> Array:
+        """The derivative of h's nonlinearity at the value h."""
+        slope: Array
         if self.curve == "relu":
-            return (h > 0).astype(h.dtype)
-        return 1 - h * h if self.curve == "tanh" else h * (1 - h)
+            slope = (h > 0).astype(h.dtype)
+        else:
+            slope = 1 - h * h if self.curve == "tanh" else h * (1 - h)
+        return slope
 
 
 def of_kernel(kernel: str) -> Description:
@@ -210,18 +217,18 @@ def of_kernel(kernel: str) -> Description:
 
 
 def modes() -> tuple[str, ...]:
-    """The classes of layers there are, those with the fewest weights first."""
+    """The names of the classes of layers, those with the fewest weights first."""
     return tuple(dict.fromkeys(cell.mode for cell in _BY_KERNEL.values()))
 
 
-def choices(mode: str) -> dict[str, tuple]:
-    """The options that choose among the cells of a mode, and the values of each, the default first."""
+def choices(mode: str) -> dict[str, tuple[Any, ...]]:
+    """The options that choose among the cells of a mode, and the possible values of each, the default first."""
     cells = _of_mode(mode)
     return {name: tuple(dict.fromkeys(cell.options[name] for cell in cells)) for name in cells[0].options}
 
 
 def first(mode: str) -> Description:
-    """The cell of a mode that is chosen where no option says otherwise."""
+    """The default cell of a mode."""
     return _of_mode(mode)[0]
 
 
@@ -233,15 +240,15 @@ def _of_mode(mode: str) -> list[Description]:
 
 
 def named(name: str) -> Description:
-    """A cell by its name, or by its mode, whose first cell it is then, in letters of any size.
+    """A cell by its name, or the default cell of a mode by the mode's name; upper and lower case are equivalent.
 
-    Whatever takes a cell by name asks here: the functions that make layers and models (see `rnncore.nn.make_layer`),
-    the models, the tasks and the commands.
+    All that accepts a cell by name uses this function: the functions that make layers and models (see
+    `rnncore.nn.make_layer`), the models, the tasks and the commands.
 
     Raises
     ------
     ValueError
-        There is none.
+        No cell has this name.
     """
     found = {mode.lower(): first(mode) for mode in modes()} | CELLS
     if not isinstance(name, str) or name.lower() not in found:
@@ -250,14 +257,14 @@ def named(name: str) -> Description:
 
 
 def find(mode: str, **options: Any) -> Description:
-    """The cell of a mode that some options choose; what is left out is as in the first.
+    """The cell of a mode that the options choose; those left out are as in the default cell.
 
     Raises
     ------
     TypeError
-        An option that the mode does not have, or that is no bool where it should be.
+        The mode does not have the option, or its value should be a bool and is not.
     ValueError
-        Another value than those of `choices`.
+        The value is not among those of `choices`.
     """
     known = choices(mode)
     for name, value in options.items():
@@ -280,7 +287,7 @@ def find(mode: str, **options: Any) -> Description:
 
 
 def _described() -> Iterator[Description]:
-    """The cells of all files, those of one file together, the file whose first has the fewest weights first."""
+    """The cells of all files, file by file, in the order of the number of weights of a file's first cell."""
     names = sorted(file.removesuffix(".py") for file in listdir(__path__[0]) if file.endswith(".py"))
     files = [import_module(f".{name}", __name__).CELLS for name in names if name != "__init__"]
     for cells in sorted(files, key=lambda cells: len(cells[0].blocks_hh)):
@@ -288,38 +295,40 @@ def _described() -> Iterator[Description]:
 
 
 def _check(cell: Description) -> None:
-    """Refuse a description that is not what the kernels' table says.
+    """Refuse a description that does not agree with the kernels' table.
 
-    That the equations write each gate into its slot, the tests against the twin and other libraries show.
+    Whether the equations write each gate into its slot is tested against the twin and against other libraries.
     """
     row = _engine.cell_info(cell.kernel)
     blocks = len(cell.blocks_ih), len(cell.blocks_hh)
     if blocks != (row["gates"], row["gates"]):
-        raise ImportError(f"description of {cell.kernel}: its blocks of the weights is {cell.blocks_ih} and "
-                          f"{cell.blocks_hh}, by the kernels' table {row['gates']} each")
+        raise ImportError(f"description of {cell.kernel}: got blocks_ih {cell.blocks_ih} and blocks_hh "
+                          f"{cell.blocks_hh}, expected {row['gates']} each, as in the kernels' table")
     fed_by_x = {row["x_slot"] + place: cell.blocks_ih[block] for place, block in enumerate(row["x_order"])}
-    fed_by_h, from_aux, order = {}, [], iter(row["h_order"])
+    fed_by_h: dict[int, str] = {}
+    from_aux: list[str] = []
+    order = iter(row["h_order"])
     for stage in row["stages"]:
         for slot in range(stage["slot"], stage["slot"] + stage["groups"]):
             fed_by_h[slot] = cell.blocks_hh[next(order)]
             from_aux += [fed_by_h[slot]] * stage["from_aux"]
     slots = {slot: name for name, slot in cell.slots.items()} if row["slots_on_tape"] else {0: "h"}
-    wrong = {
+    compared: dict[str, tuple[object, object]] = {
         "states": (cell.states, tuple(STATE_WORDS)[:row["states"]]),
         "slots": (sorted(cell.slots.values()), list(range(row["slots"])) if row["slots_on_tape"] else []),
         "blocks_ih": (fed_by_x, {slot: slots.get(slot) for slot in fed_by_x}),
         "blocks_hh": (fed_by_h, {slot: slots.get(slot) for slot in fed_by_h}),
         "operands": (sorted(cell.operands), sorted(from_aux)),
     }
-    for what, (described, computed) in wrong.items():
+    for what, (described, computed) in compared.items():
         if described != computed:
-            raise ImportError(f"description of {cell.kernel}: its {what} is {described}, by the kernels' table "
-                              f"{computed}")
+            raise ImportError(f"description of {cell.kernel}: got {what} {described}, expected {computed}, as in the "
+                              "kernels' table")
     _check_roles(cell)
 
 
 def _check_roles(cell: Description) -> None:
-    """Refuse names and roles that do not fit each other."""
+    """Refuse names and roles that contradict each other."""
     gates, blocks = set(cell.slots), set(cell.blocks_ih)
     pairs = list(zip(cell.blocks_hh, cell.blocks_ih, strict=True))
     expected = {
@@ -332,11 +341,11 @@ def _check_roles(cell: Description) -> None:
         "operands": (set(cell.operands.values()) <= gates, f"gates of {tuple(cell.slots)}"),
         "curve": (cell.curve in ("tanh", "sigmoid", "relu"), "'tanh', 'sigmoid' or 'relu'"),
         "gates": ({gate.curve for gate in cell.gates} <= {"tanh", "sigmoid", None}, "curves 'tanh', 'sigmoid' or None"),
-        "name": (cell.name == cell.name.lower(), "small letters"),
+        "name": (cell.name == cell.name.lower(), "lower case"),
     }
     for what, (fits, told) in expected.items():
         if not fits:
-            raise ImportError(f"description of {cell.kernel}: its {what} is {getattr(cell, what)}, expected {told}")
+            raise ImportError(f"description of {cell.kernel}: got {what} {getattr(cell, what)}, expected {told}")
 
 
 def _read() -> dict[str, Description]:
@@ -349,13 +358,14 @@ def _read() -> dict[str, Description]:
     for cell in cells:
         _check(cell)
         if names.count(cell.name) > 1:
-            raise ImportError(f"description of {cell.kernel}: its name is {cell.name!r}, expected one of its own")
+            raise ImportError(f"description of {cell.kernel}: got name {cell.name!r}, which another cell has, expected "
+                              "a name of its own")
         if set(cell.options) != set(next(other for other in cells if other.mode == cell.mode).options):
-            raise ImportError(f"description of {cell.kernel}: its options are {dict(cell.options)}, expected those of "
-                              f"the other cells of {cell.mode}")
+            raise ImportError(f"description of {cell.kernel}: got options {dict(cell.options)}, expected the same "
+                              f"options as the other cells of {cell.mode}")
     return found
 
 
 _BY_KERNEL = _read()
 CELLS: dict[str, Description] = {cell.name: cell for cell in _BY_KERNEL.values()}
-"""All cells by their names, the classes with the fewest weights first."""
+"""All cells by their names, those of the classes with the fewest weights first."""

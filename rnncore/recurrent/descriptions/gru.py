@@ -1,34 +1,45 @@
 """Gated recurrent units: reset after the product with the state (torch, cuDNN, Keras), or before it (the paper)."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import Description, Gate, Saturated
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array
+    from rnncore.viz.plots._sheet import Sheet
 
-def growth(v, variance):
-    """Of ∂h_t/∂h_{t-1}: E[z²] + Σ_gates σ²·E[(∂h_t/∂a)²]."""
+
+def growth(v: Mapping[str, Array], variance: Mapping[str, float]) -> float:
+    """The mean square of ∂h_t/∂h_{t-1}: E[z²] + Σ_gates σ²·E[(∂h_t/∂a)²]."""
     r, z, n, hn, h0 = (v[name] for name in ("r", "z", "n", "hn", "h0"))
     slope = (1 - z) * (1 - n * n)
     through_n = variance["hn"] * np.mean(np.square(slope * r))
     through_r = variance["r"] * np.mean(np.square(slope * hn * r * (1 - r)))
-    return _through_z(z, n, h0, variance) + (through_n + through_r)
+    chi: float = _through_z(z, n, h0, variance) + (through_n + through_r)
+    return chi
 
 
-def growth_before(v, variance):
-    """The same where the candidate's product is with r·h, which grows by E[r²] + σ_r²·E[(h·r·(1 − r))²]."""
+def growth_before(v: Mapping[str, Array], variance: Mapping[str, float]) -> float:
+    """The same if the candidate's weights multiply r·h, which contributes E[r²] + σ_r²·E[(h·r·(1 − r))²]."""
     r, z, n, h0 = (v[name] for name in ("r", "z", "n", "h0"))
     reset = np.mean(np.square(r)) + variance["r"] * np.mean(np.square(h0 * r * (1 - r)))
     slope = np.mean(np.square((1 - z) * (1 - n * n)))
-    return _through_z(z, n, h0, variance) + variance["hn"] * slope * reset
+    chi: float = _through_z(z, n, h0, variance) + variance["hn"] * slope * reset
+    return chi
 
 
-def _through_z(z, n, h0, variance):
-    return np.mean(np.square(z)) + variance["z"] * np.mean(np.square((h0 - n) * z * (1 - z)))
+def _through_z(z: Array, n: Array, h0: Array, variance: Mapping[str, float]) -> float:
+    kept: float = np.mean(np.square(z)) + variance["z"] * np.mean(np.square((h0 - n) * z * (1 - z)))
+    return kept
 
 
-def draw(sheet):
+def draw(sheet: Sheet) -> None:
     """The hidden state as a conveyor belt, a share z of it kept and 1 − z replaced."""
     sheet.belt(5.2, "h0", "h")
     low = 2.5

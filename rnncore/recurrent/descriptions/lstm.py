@@ -1,14 +1,24 @@
 """Long short-term memory."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from . import Description, Gate, Saturated
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array
+    from rnncore.viz.plots._sheet import Sheet
 
-def growth(v, variance):
-    """Of ∂c_t/∂c_{t-1}, also through h_{t-1}: E[f²] + Σ_gates σ²·E[(∂c_t/∂a)²]·E[(∂h/∂c)²].
 
-    o and c of the step itself stand for those of the step before: they have the same distribution.
+def growth(v: Mapping[str, Array], variance: Mapping[str, float]) -> float:
+    """The mean square of ∂c_t/∂c_{t-1}, including the path through h_{t-1}.
+
+    E[f²] + Σ_gates σ²·E[(∂c_t/∂a)²]·E[(∂h/∂c)²]. The factor ∂h/∂c belongs to the step before, but is computed from o
+    and c of the step itself, which have the same distribution.
     """
     i, f, g, o, c, c0 = (v[name] for name in ("i", "f", "g", "o", "c", "c0"))
     to_c = (
@@ -16,10 +26,11 @@ def growth(v, variance):
         + variance["i"] * np.mean(np.square(g * i * (1 - i)))
         + variance["g"] * np.mean(np.square(i * (1 - g * g)))
     )
-    return np.mean(np.square(f)) + to_c * np.mean(np.square(o * (1 - np.tanh(c) ** 2)))
+    chi: float = np.mean(np.square(f)) + to_c * np.mean(np.square(o * (1 - np.tanh(c) ** 2)))
+    return chi
 
 
-def draw(sheet):
+def draw(sheet: Sheet) -> None:
     """The cell state as a conveyor belt, and what the gates do to it."""
     sheet.belt(5.2, "c0", "c")
     low = 2.5
@@ -54,7 +65,7 @@ CELLS = (
         blocks_ih=("i", "f", "g", "o"),
         blocks_hh=("i", "f", "g", "o"),
         order=("i", "f", "g", "o", "c", "h"),
-        order_back=("h", "o", "c", "g", "f", "i"),      # o's needs h's gradient alone
+        order_back=("h", "o", "c", "g", "f", "i"),      # o's gradient depends on h's alone
         gates=(
             Gate("i", "input gate", 0, "sigmoid",
                  low=Saturated("never take anything in", "raise the input gate's bias")),

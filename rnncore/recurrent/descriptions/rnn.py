@@ -1,10 +1,17 @@
-"""The simple recurrent net, with one of three curves."""
+"""The simple recurrent net, with one of three nonlinearities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
 
 from . import Description
 
+if TYPE_CHECKING:
+    from rnncore.viz.plots._sheet import Sheet
 
-def draw(sheet):
-    """One product, one sum, one curve; nothing is kept but what the weights bring back."""
+
+def draw(sheet: Sheet) -> None:
+    """One product, one sum and one nonlinearity; the old state returns through the weights only."""
     y = 3.0
     sheet.limits(0.2, 4.3)
     sheet.ends_with("h0", "h", y, y)
@@ -18,7 +25,7 @@ def draw(sheet):
     sheet.framed(7.0, y, sheet.cell.curve)
 
 
-def _with(curve, label):
+def _with(curve: Literal["tanh", "relu", "sigmoid"], label: str) -> Description:
     return Description(
         kernel=f"rnn_{curve}",
         mode="RNN",

@@ -1,6 +1,6 @@
-"""Draws every picture of the book into docs/img: `make gallery`, or `python docs/gallery`.
+"""Draws all figures of docs/gallery.md and docs/memory.md: `make gallery`, or `python docs/gallery`.
 
-It trains two small networks and six for docs/memory.md: some minutes on two cores.
+It trains two small networks for the gallery and six for docs/memory.md: some minutes on two cores.
 """
 
 import argparse
@@ -15,9 +15,9 @@ import pictures
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], prog="make gallery")
     folder = Path(__file__).resolve().parents[1] / "img"
-    parser.add_argument("--out", type=Path, default=folder, help="folder of the pictures")
-    parser.add_argument("--updates", type=int, default=1500, help="training updates a network")
-    parser.add_argument("--only", help="draw only pictures whose name has this in it")
+    parser.add_argument("--out", type=Path, default=folder, help="folder for the figures (%(default)s)")
+    parser.add_argument("--updates", type=int, default=1500, help="training updates per network (%(default)s)")
+    parser.add_argument("--only", help="draw only figures whose name contains this")
     options = parser.parse_args()
 
     import matplotlib
@@ -32,10 +32,10 @@ def main():
             "adding": nets.adding_net(options.updates),
         }
         save(pictures.pictures(trained), options)
-    print("memory before and after training", flush=True)
+    print("training six networks for docs/memory.md", flush=True)
     save(memory.pictures(options.updates), options)
     print(memory.table())
-    print(f"{time.perf_counter() - start:.0f} s; the pictures are in {options.out}")
+    print(f"{time.perf_counter() - start:.0f} s; the figures are in {options.out}")
 
 
 def save(found, options):

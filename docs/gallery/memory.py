@@ -1,6 +1,6 @@
-"""Pictures and numbers of docs/memory.md: who remembers, how long, before and after training.
+"""Figures and numbers of docs/memory.md: which networks remember, how long, before and after training.
 
-Jacobian norms ‖∂s_T/∂s_{T−k}‖ of the whole state, in float64, on the adding problem's input.
+Measured are Jacobian norms ‖∂s_T/∂s_{T−k}‖ of the whole state, in float64, on the input of the adding problem.
 """
 
 import math
@@ -13,9 +13,9 @@ from rnncore import viz
 from rnncore.tasks import Adding, learn
 
 STEPS, HIDDEN, ROWS = 100, 64, 4
-FLOOR = 1e-20  # of the pictures
-LEARNT = 0.05  # mean squared error; 1/6 without memory
-HOLD = math.log(STEPS - 1)  # the forget bias whose gate holds for STEPS steps
+FLOOR = 1e-20  # the smallest norm that is drawn
+LEARNT = 0.05  # largest mean squared error that counts as learnt; 1/6 without memory
+HOLD = math.log(STEPS - 1)  # the forget bias for which the gate has a time constant of STEPS steps
 
 
 def layer(cell, **options):
@@ -52,7 +52,7 @@ def chrono(cell):
 
 AT_THE_START = {
     "memory_rnn": (
-        "A sigmoid vanishes, a ReLU explodes, an identity ReLU holds",
+        "The gradient vanishes with a sigmoid, explodes with a ReLU, and is preserved with W = I",
         {
             "sigmoid, W orthogonal": sigmoid,
             "tanh, W orthogonal": tanh,
@@ -61,7 +61,7 @@ AT_THE_START = {
         },
     ),
     "memory_lstm": (
-        "LSTM: the forget bias decides how long it holds",
+        "LSTM: the forget bias decides how long it remembers",
         {
             "bias 0": lambda: lstm(0.0),
             "bias 1": lambda: lstm(1.0),
@@ -71,7 +71,7 @@ AT_THE_START = {
         },
     ),
     "memory_gru": (
-        "GRU: the update gate's bias does the same",
+        "GRU: the update bias decides how long it remembers",
         {
             "bias 0": lambda: gru(0.0),
             "bias 1": lambda: gru(1.0),
@@ -117,7 +117,7 @@ NETWORKS = {
 
 
 def train(updates=1500, progress=False):
-    """The networks of one budget, each with its memory before and after."""
+    """Train all networks with the same budget, and measure their memory before and after."""
     task = Adding(STEPS, seed=0)
     x = task.batch(ROWS, 10**6).x
     for name, run in NETWORKS.items():
@@ -161,7 +161,7 @@ def draw_start(title, runs):
 
 
 def cut(norms, floor):
-    """Without what lies under the picture."""
+    """The norms, with NaN in place of those below the lowest value that is drawn."""
     return np.where((norms > 0) & (norms < floor), np.nan, norms)
 
 
@@ -187,7 +187,7 @@ def draw_training(runs):
         for ax in axes[:, 0]:
             ax.set_ylabel("‖∂s$_T$ / ∂s$_{T-k}$‖$_2$")
         handles = [axes[0, 0].lines[0], axes[0, 0].lines[-1]]
-        figure.legend(handles, ["before training", "after"], loc="outside lower center", ncols=2)
+        figure.legend(handles, ["before training", "after training"], loc="outside lower center", ncols=2)
         figure.suptitle("Memory against lag on the adding problem, before and after training")
     return figure
 
@@ -213,11 +213,11 @@ def draw_curves(runs):
 
 def _title(runs):
     learnt = [name for name, run in runs.items() if run.curve.losses[-1] < LEARNT]
-    return f"Adding problem, T = {STEPS}: {len(learnt)} of {len(runs)} learn it within the budget"
+    return f"Adding problem, T = {STEPS}: {len(learnt)} of {len(runs)} networks learn it within the budget"
 
 
 def pictures(updates=1500):
-    """(name, figure) of every picture in docs/memory.md, and the table as "memory_table"."""
+    """(name, figure) for each figure of docs/memory.md."""
     for name, (title, runs) in at_the_start().items():
         yield name, draw_start(title, runs)
     runs = train(updates, progress=True)
@@ -226,7 +226,7 @@ def pictures(updates=1500):
 
 
 def table(runs=NETWORKS):
-    """The numbers beside memory_training, as Markdown."""
+    """The table below the figure memory_training, as Markdown."""
     lines = [
         "| network | half-life before | horizon before | half-life after | horizon after | error |",
         "|---|---|---|---|---|---|",

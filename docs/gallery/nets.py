@@ -1,6 +1,6 @@
-"""The two trained networks that the gallery draws: characters of a text, and the adding problem.
+"""The two trained networks of the gallery: one reads the characters of a text, one solves the adding problem.
 
-Both are looked at in float64: float32 reaches zero where there is still something to show.
+Both are analysed in float64, because in float32 small gradients would underflow to zero.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ ROWS = 4
 
 @dataclass
 class Net:
-    """A trained network and one recorded stretch, with the gradient of its last step's loss.
+    """A trained network and one recorded pass, with the gradient of the loss at its last step.
 
     Attributes
     ----------
@@ -30,21 +30,21 @@ class Net:
     x : ndarray (T, B, I)
         Its input: embedded characters, or numbers and marks.
     tape, before : Tape
-        After training, and of the same input before it.
+        Of the trained network, and of the same input before training.
     tokens : list of str
-        One a step, of row 0.
+        One per step, for row 0.
     step_gradient : ndarray (T, B, H)
-        ∂L_s/∂y_s of every step's own loss.
+        ∂L_s/∂y_s, where L_s is the loss of step s.
     logit : ndarray (T, B, H)
-        ∂(what is read out at s)/∂y_s.
+        The gradient of the prediction at step s with respect to y_s.
     readout : callable
-        y (T, B, H) -> what the last step answers, (B,), and its gradient: log P of the character
-        that follows, or the sum.
+        y (T, B, H) -> the prediction at the last step, (B,), and its gradient. The prediction is log P
+        of the next character, or the sum.
     last_loss : callable
-        Output of the last step (N, H) -> loss (N,), for the windows in `windows`.
+        Output of the last step (N, H) -> loss (N,), for the rows of `windows`.
     windows : ndarray (T, N, I)
     series : dict of str to (updates, values)
-        Recorded while it trained.
+        Recorded during training.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Net:
 
 
 def at_last_step(tape, gradient):
-    """Fill in the tape's gradients from the loss of its last step alone."""
+    """Compute the gradients of the loss of the last step alone, on the tape."""
     only = np.zeros_like(gradient)
     only[-1] = gradient[-1]
     tape.backward(only)

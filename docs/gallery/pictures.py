@@ -1,10 +1,10 @@
-"""Every picture of the debugger, each on both trained networks."""
+"""Every plot of the debugger, each for both trained networks."""
 
 from rnncore import viz
 
 
 def numbered(net):
-    """The tokens, or the numbers of the steps where most are empty."""
+    """The tokens, with a dot for each that is empty."""
     return net.tokens if all(net.tokens) else [t or "·" for t in net.tokens]
 
 
@@ -12,7 +12,7 @@ def last_token(net):
     return max(step for step, token in enumerate(net.tokens) if token)
 
 
-# One entry a plot: draw(net, ax), and the height of one panel in inches.
+# For each plot: draw(net, ax), and the height of one panel in inches.
 PANELS = {
     "plot_states": (lambda net, ax: viz.plot_states(net.tape, ax, tokens=net.tokens), 3.0),
     "plot_gates": (lambda net, ax: viz.plot_gates(net.tape, ax, tokens=net.tokens), 4.0),
@@ -24,7 +24,7 @@ PANELS = {
     "plot_jacobian_norms": (
         lambda net, ax: (
             viz.plot_jacobian_norms(net.before, ax, label="before training"),
-            viz.plot_jacobian_norms(net.tape, ax, label="after"),
+            viz.plot_jacobian_norms(net.tape, ax, label="after training"),
         ), 3.4),
     "plot_singular_values": (lambda net, ax: viz.plot_singular_values(net.tape, ax, n=6), 3.2),
     "plot_horizon": (lambda net, ax: viz.plot_horizon(net.tape, ax), 3.0),
@@ -52,7 +52,7 @@ PANELS = {
     "plot_timescales": (
         lambda net, ax: (
             viz.plot_timescales(net.before, ax, label="before training"),
-            viz.plot_timescales(net.tape, ax, label="after"),
+            viz.plot_timescales(net.tape, ax, label="after training"),
         ), 3.2),
     "plot_saturation": (lambda net, ax: viz.plot_saturation(net.tape, ax), 4.0),
     "plot_lyapunov_spectrum": (
@@ -64,7 +64,7 @@ PANELS = {
     "plot_mean_field": (
         lambda net, ax: (
             viz.plot_mean_field(net.before, ax, label="before training"),
-            viz.plot_mean_field(net.tape, ax, label="after"),
+            viz.plot_mean_field(net.tape, ax, label="after training"),
         ), 2.4),
     "plot_memory_capacity": (
         lambda net, ax: viz.plot_memory_capacity(
@@ -79,7 +79,7 @@ PANELS = {
 }  # fmt: skip
 
 
-SQUARE = ("plot_saturation",)  # side by side
+SQUARE = ("plot_saturation",)  # the two networks side by side, not one below the other
 
 
 def norm_by_step(net):
@@ -87,7 +87,7 @@ def norm_by_step(net):
 
 
 def recorded(net):
-    """The series that a recorder took while the network trained."""
+    """The series that a recorder measured while the network was trained."""
     import matplotlib.pyplot as plt
 
     with viz.style.context():
@@ -99,12 +99,12 @@ def recorded(net):
     return figure
 
 
-# Figures of their own.
+# Plots that make a whole figure.
 FIGURES = {
     "overview": lambda net: viz.overview(net.tape, tokens=net.tokens, title=net.name),
     "plot_timeline": lambda net: viz.plot_timeline(net.tape, tokens=net.tokens, title=net.name),
     "side_by_side": lambda net: viz.side_by_side(
-        {"before training": net.before, "after": net.tape}, viz.plot_gates, names=["l0.f", "l0.i"]
+        {"before training": net.before, "after training": net.tape}, viz.plot_gates, names=["l0.f", "l0.i"]
     ),
     "plot_series": recorded,
 }
@@ -116,7 +116,7 @@ def drawn():
 
 
 def panels(name, nets):
-    """One figure: the same plot on every network, one under the other."""
+    """One figure with the same plot for every network, one below the other."""
     import matplotlib.pyplot as plt
 
     draw, height = PANELS[name]
@@ -133,7 +133,7 @@ def panels(name, nets):
 
 
 def pictures(nets):
-    """(name, figure) of every picture; `nets` are named by the start of the file's name."""
+    """(name, figure) for each figure; the keys of `nets` end the names of the figures of one network."""
     for name in PANELS:
         yield name.removeprefix("plot_"), panels(name, list(nets.values()))
     for name, draw in FIGURES.items():

@@ -52,7 +52,7 @@ def chrono(cell):
 
 AT_THE_START = {
     "memory_rnn": (
-        "The gradient vanishes with a sigmoid, explodes with a ReLU, and is preserved with W = I",
+        "Gradients vanish with a sigmoid and explode with a ReLU, unless W = I",
         {
             "sigmoid, W orthogonal": sigmoid,
             "tanh, W orthogonal": tanh,

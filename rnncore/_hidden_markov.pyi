@@ -1,21 +1,28 @@
-"""Types of src/engine/_hidden_markov.pyx: C order arrays, float64 unless it says otherwise."""
+"""Types of src/engine/_hidden_markov.pyx: arrays in C order, of float64 unless stated otherwise."""
+
+from typing import TypeAlias
 
 from numpy import float64, int64
 from numpy.typing import NDArray
 
-Floats = NDArray[float64]
-Steps = NDArray[int64]
+Floats: TypeAlias = NDArray[float64]
+Steps: TypeAlias = NDArray[int64]
 
 class Chain:
-    n_states: int
-    width: int
+    @property
+    def n_states(self) -> int: ...
+    @property
+    def width(self) -> int: ...
     def __init__(self, startprob: Floats, transmat: Floats) -> None: ...
     def viterbi(self, log_b: Floats, v: Floats, path: Steps) -> float: ...
 
 class Emission:
-    rows: int
-    width: int
-    n_sums: int
+    @property
+    def rows(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def n_sums(self) -> int: ...
     def log_likelihood(self) -> Floats: ...
 
 class Symbols(Emission):
@@ -33,18 +40,23 @@ class Pass:
     def run(self, spaces: list[Space]) -> None: ...
 
 class Smoothing(Pass):
-    log_prob: Floats
-    starts: Floats
-    pairs: Floats
-    sums: Floats
-    gamma: Floats | None
+    @property
+    def log_prob(self) -> Floats: ...
+    @property
+    def starts(self) -> Floats: ...
+    @property
+    def pairs(self) -> Floats: ...
+    @property
+    def sums(self) -> Floats: ...
+    @property
+    def gamma(self) -> Floats | None: ...
     def __init__(
         self, chain: Chain, emission: Emission, offsets: Steps, portions: Steps, posteriors: bool = ...
     ) -> None: ...
 
 class Filtering(Pass):
-    log_norm: Floats
-    alpha: Floats
-    def __init__(
-        self, chain: Chain, emission: Emission, offsets: Steps, portions: Steps
-    ) -> None: ...
+    @property
+    def log_norm(self) -> Floats: ...
+    @property
+    def alpha(self) -> Floats: ...
+    def __init__(self, chain: Chain, emission: Emission, offsets: Steps, portions: Steps) -> None: ...

@@ -1,9 +1,10 @@
-"""Models whose memory is a hidden state of a few values.
+"""Models whose memory is a hidden state with a few values.
 
 chain_model    the base class of both models: fit by expectation maximisation, paths, posteriors
-hidden_markov  symbols or Gaussian values that a hidden state makes likely
+hidden_markov  symbols or Gaussian vectors whose distribution depends on a hidden state
 switching      autoregressions between which a hidden state switches
-em             the sums of the E-step over all sequences, shared among threads
-emissions      the likelihoods of hidden_markov    regimes  ... of switching
-start          values to begin a fit with: k-means
+em             the E-step's sums over all sequences, computed by several threads
+emissions      the likelihoods and the M-step of hidden_markov
+regimes        the likelihoods and the M-step of switching
+start          initial values of a fit: k-means
 """

@@ -1,22 +1,25 @@
-"""What models with a hidden chain share: parameters that may be set, EM, paths, posteriors.
+"""The base class of models with a hidden chain: parameters that may be set, EM, paths, posteriors.
 
-A subclass takes the settings n_states, n_iter, n_init, tol, warm_start, random_state and missing, names its
-`Parameter`\\ s, has `n_parameters_`, and writes
+A subclass has the settings n_states, n_iter, n_init, tol, warm_start, random_state and missing, declares its
+`Parameter`\\ s, has `n_parameters_`, and defines
 
-``_parameters()``            the names of the parameters that its settings ask for
+``_parameters()``            the names of the parameters that its settings require
 ``_read_rows(sequences)``    training sequences, checked, as arrays of rows of the emission
 ``_rows(sequence)``          a checked sequence as rows of the emission
-``_shapes(values)``          check the values, and give each the form it is used in
-``_set_kind(values)``        what sequences there are, where parameters were set and nothing was fitted
-``_check_kind(values)``      refuse values that are not of the sequences it was fitted on
+``_shapes(values)``          check the values, and return each in the shape in which it is used
+``_set_kind(values)``        set the kind of sequences if parameters were set and nothing was fitted
+``_check_kind(values)``      refuse values that do not suit the sequences it was fitted on
 ``_build(values)``           its `Chain` and emission (see `em`)
-``_begin(rows, rng, given)`` values to begin a fit with; `given` are those that were set
+``_begin(rows, rng, given)`` initial values of a fit; `given` are those that were set
 ``_maximise(values, emission, found)``   the M-step, from an `em.Expectation`
 
-and, where a row is not a step or a step may be missing, ``_all_steps(steps, sequence)`` and ``_known(array)``.
+and, if a row is not a step or a step may be missing, ``_all_steps(steps, sequence)`` and ``_known(array)``.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import numpy as np
 
@@ -26,48 +29,103 @@ from rnncore.io.fields import named_errors
 from rnncore.models.interface.base import KIND_NAMES, SequenceModelBase, check_fitted, check_option
 from rnncore.models.interface.sequences import MISSING
 
-from .em import Rows, Workers, expect, filtered, posteriors
+from .em import EmissionModel, Expectation, Rows, Workers, expect, filtered, posteriors
+
+if TYPE_CHECKING:
+    from typing import Self, TypeAlias
+
+    from rnncore._hidden_markov import Chain
+    from rnncore._typing import Array, ArrayLike, Floats, Progress
+    from rnncore.io.fields import Field
+    from rnncore.models.interface.sequences import Codes, Missing, SequenceLike, SequencesLike
+
+    Values: TypeAlias = dict[str, Floats]       # parameters by name
+
+Emission = TypeVar("Emission", bound=EmissionModel)
 
 
 class Parameter:
     """A learnt array that the user may also set.
 
-    What the user sets is where `fit` starts; what `fit` learns is not, unless
-    ``warm_start``. Arrays are copied in.
+    `fit` starts from the values that the user has set; it does not start from values that an earlier
+    `fit` has learnt, unless ``warm_start``. Arrays are copied when they are set.
     """
 
-    def __set_name__(self, owner, name):
+    def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, model, owner=None):
+    @overload
+    def __get__(self, model: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, model: object, owner: type | None = None) -> Floats: ...
+    def __get__(self, model: object | None, owner: type | None = None) -> Self | Floats:
         if model is None:
             return self
         try:
-            return model.__dict__["_values"][self.name]
+            value: Floats = model.__dict__["_values"][self.name]
         except KeyError:
             raise AttributeError(
                 f"{type(model).__name__} has no {self.name} yet; set it or call fit") from None
+        return value
 
-    def __set__(self, model, value):
+    def __set__(self, model: object, value: ArrayLike) -> None:
         try:
-            value = np.array(value, dtype=np.float64)
+            array = np.array(value, dtype=np.float64)
         except (TypeError, ValueError):
             raise TypeError(f"{self.name}: got {value!r}, expected an array of numbers") from None
-        if not np.isfinite(value).all():
+        if not np.isfinite(array).all():
             raise ValueError(f"{self.name}: got values that are not finite, expected finite ones")
-        model.__dict__.setdefault("_values", {})[self.name] = value
-        model.__dict__.setdefault("_given", {})[self.name] = value.copy()
+        model.__dict__.setdefault("_values", {})[self.name] = array
+        model.__dict__.setdefault("_given", {})[self.name] = array.copy()
 
 
-class ChainModel(SequenceModelBase):
+class ChainModel(SequenceModelBase, Generic[Emission]):
     """Base of the models whose memory is a hidden Markov chain."""
 
+    n_states: int
+    n_iter: int
+    n_init: int
+    tol: float
+    random_state: int | None
+    missing: Missing
+    warm_start: bool
+    history_: Floats
+    converged_: bool
+
+    # -- to be defined by every model ---------------------------------------------
+    def _parameters(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def _read_rows(self, sequences: SequencesLike) -> list[Array]:
+        raise NotImplementedError
+
+    def _rows(self, sequence: Array) -> Array:
+        raise NotImplementedError
+
+    def _shapes(self, values: Values) -> Values:
+        raise NotImplementedError
+
+    def _set_kind(self, values: Values) -> None:
+        raise NotImplementedError
+
+    def _check_kind(self, values: Values) -> None:
+        raise NotImplementedError
+
+    def _build(self, values: Values) -> tuple[Chain, Emission]:
+        raise NotImplementedError
+
+    def _begin(self, rows: Rows, rng: np.random.Generator, given: Mapping[str, Floats]) -> Values:
+        raise NotImplementedError
+
+    def _maximise(self, values: Values, emission: Emission, found: Expectation) -> Values:
+        raise NotImplementedError
+
     # -- learning ----------------------------------------------------------------
-    def fit(self, sequences, y=None, *, progress=False):
+    def fit(self, sequences: SequencesLike, y: None = None, *, progress: Progress = False) -> Self:
         """Learn by expectation maximisation; returns self.
 
-        Starts from the parameters that were set, and from random ones for the
-        others; of `n_init` starts the one with the highest likelihood is kept.
+        A run starts from the parameters that were set, and from random values of the
+        others. Of `n_init` runs the one with the highest likelihood is kept.
 
         Parameters
         ----------
@@ -85,7 +143,8 @@ class ChainModel(SequenceModelBase):
         if self.warm_start:
             given |= self.__dict__.get("_values", {})
         seeds = np.random.SeedSequence(self.random_state).spawn(self.n_init)
-        best, workers = None, Workers()
+        best: tuple[Values, list[float], bool] | None = None
+        workers = Workers()
         with progress_bar(progress, self.n_init * self.n_iter, type(self).__name__) as bar:
             for k, seed in enumerate(seeds):
                 values = self._begin(rows, np.random.default_rng(seed), given)
@@ -93,20 +152,23 @@ class ChainModel(SequenceModelBase):
                 bar.update((k + 1) * self.n_iter - bar.done)
                 if best is None or found[1][-1] > best[1][-1]:
                     best = found
+        assert best is not None     # n_init is 1 or more
         self.__dict__["_values"], history, self.converged_ = best
         self.history_ = np.array(history)
         return self
 
-    def _check_settings(self):
+    def _check_settings(self) -> None:
         for name in ("n_states", "n_iter", "n_init"):
             as_size(getattr(self, name), name)
         as_seed(self.random_state, "random_state")
         check_option("missing", self.missing, MISSING)
         self._parameters()
 
-    def _climb(self, rows, values, workers, bar):
-        """EM from `values`: the last ones, log likelihoods before each step, whether it settled."""
-        history = []
+    def _climb(
+        self, rows: Rows, values: Values, workers: Workers, bar: progress_bar
+    ) -> tuple[Values, list[float], bool]:
+        """EM from `values`: the final values, the log likelihood before each step, and whether it converged."""
+        history: list[float] = []
         for _ in range(self.n_iter):
             chain, emission = self._build(values)
             found = expect(chain, emission, rows, workers)
@@ -124,10 +186,16 @@ class ChainModel(SequenceModelBase):
         return values, history, False
 
     # -- asking --------------------------------------------------------------------
-    def log_prob(self, sequence, per_step=False):
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: Literal[False] = False) -> float: ...
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: Literal[True]) -> Floats: ...
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: bool) -> float | Floats: ...
+    def log_prob(self, sequence: SequenceLike, per_step: bool = False) -> float | Floats:
         """Natural log of the probability (density) of a sequence; see the base class.
 
-        A sequence that the model holds for impossible gets ``-inf``, from its
+        For a sequence that is impossible under the model it is ``-inf``, per step from the
         first impossible step on.
         """
         values = self._ready()
@@ -136,8 +204,10 @@ class ChainModel(SequenceModelBase):
         steps = self._all_steps(steps, sequence)
         return steps if per_step else float(steps.sum())
 
-    def score(self, sequences, y=None):
+    def score(self, sequences: SequencesLike, y: None = None, **inputs: Any) -> float:
         """Mean log probability per element in nats, missing ones left out; higher is better."""
+        if inputs:
+            raise TypeError(f"{type(self).__name__}.score: got {', '.join(inputs)}, expected sequences alone")
         values = self._ready()
         arrays = [self._check(s, f"sequences[{i}]") for i, s in enumerate(self._list(sequences))]
         known = sum(self._known(a) for a in arrays)
@@ -147,7 +217,7 @@ class ChainModel(SequenceModelBase):
         logs, _ = filtered(*self._build(values), rows)
         return float(sum(steps.sum() for steps in logs) / known)
 
-    def posteriors(self, sequence):
+    def posteriors(self, sequence: SequenceLike) -> Floats:
         """Probability of every state at every step, given the whole sequence.
 
         Returns
@@ -159,10 +229,10 @@ class ChainModel(SequenceModelBase):
         gamma, log_prob = posteriors(*self._build(values), x)
         if log_prob == -np.inf:
             raise ValueError("sequence: has probability 0 under this model, so its states have "
-                             "no posterior; log_prob(sequence, per_step=True) shows where")
+                             "no posterior; log_prob(sequence, per_step=True) shows from which step on")
         return gamma
 
-    def decode(self, sequence):
+    def decode(self, sequence: SequenceLike) -> tuple[float, Codes]:
         """The most probable path of states (Viterbi).
 
         Returns
@@ -170,8 +240,8 @@ class ChainModel(SequenceModelBase):
         log_prob : float
             Joint log probability of path and sequence; ``-inf`` if it is impossible.
         path : ndarray (T,) int64
-            Of equally probable paths hmmlearn's: the lowest last state, and from there
-            back the highest.
+            Of equally probable paths it is the one that hmmlearn returns: the lowest last state and,
+            going back from there, the highest one.
         """
         chain, emission = self._build(self._ready())
         log_b = emission.on(self._rows(self._check(sequence))).log_likelihood()
@@ -179,24 +249,26 @@ class ChainModel(SequenceModelBase):
         return chain.viterbi(log_b, np.empty_like(log_b), path), path
 
     # -- state ----------------------------------------------------------------------
-    def _ready(self):
-        """The values in use, checked; learnt or set."""
+    def _ready(self) -> Values:
+        """The parameters, learnt or set, after the checks of their shapes."""
         for name in self._parameters():
             check_fitted(self, name)
         values = self._shapes(self.__dict__["_values"])
         self._set_kind(values)
         return values
 
-    def _all_steps(self, steps, sequence):
+    def _all_steps(self, steps: Floats, sequence: SequenceLike) -> Floats:
+        """Log probabilities of all steps of a sequence from those of its rows."""
         return steps
 
-    def _known(self, array):
+    def _known(self, array: Array) -> int:
+        """Number of elements of a sequence that are not missing."""
         return len(array)
 
-    def _get_state(self):
+    def _get_state(self) -> dict[str, Any]:
         return super()._get_state() | {"values": dict(self.__dict__.get("_values", {}))}
 
-    def _set_state(self, state):
+    def _set_state(self, state: Field) -> None:
         state.only((*KIND_NAMES, "values", "history_", "converged_"))
         known = [name for name in dir(type(self)) if isinstance(getattr(type(self), name), Parameter)]
         state["values"].only(known)
@@ -212,15 +284,15 @@ class ChainModel(SequenceModelBase):
                 self._check_kind(self._shapes(values))
 
 
-def check_shape(name, value, shape):
-    """A parameter of the wrong shape, refused by name."""
+def check_shape(name: str, value: Floats, shape: Iterable[int]) -> Floats:
+    """A parameter, refused if it has the wrong shape."""
     if value.shape != shape:
         raise ValueError(f"{name}: got shape {value.shape}, expected {shape}")
     return value
 
 
-def check_distribution(name, value, shape):
-    """A parameter whose rows are distributions."""
+def check_distribution(name: str, value: Floats, shape: tuple[int, ...]) -> Floats:
+    """A parameter, refused if its rows are not distributions or it has the wrong shape."""
     check_shape(name, value, shape)
     if (value < 0).any():
         raise ValueError(f"{name}: got {value.min():.3g}, expected probabilities >= 0")

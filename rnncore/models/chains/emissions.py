@@ -1,61 +1,77 @@
-"""What a hidden state emits: symbols or Gaussian vectors.
+"""The distributions of a step in each hidden state: symbols or Gaussian vectors.
 
-Each is made from its parameters, never changed. ``on(x)`` is its likelihood on rows,
-for the recursions; ``maximise(sums, …)`` are the parameters after an EM step, from what
-the recursions added up; ``predict(weights)`` mixes the states; ``sample`` draws. Priors and their
+An emission is made from its parameters and never changed. ``on(x)`` gives its likelihoods of rows to
+the recursions, ``maximise(sums, …)`` computes the parameters after an EM step from the recursions'
+sums, ``predict(weights)`` is a mixture of the states and ``sample`` draws. Priors and their
 defaults are hmmlearn's (Huang, Acero and Hon, Spoken Language Processing, 2001,
 p. 443-445).
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import numpy as np
 
 from rnncore import _hidden_markov
+
+if TYPE_CHECKING:
+    from rnncore._typing import Floats
+    from rnncore.models.interface.sequences import Codes
 
 TINY = np.finfo(float).tiny
 
 
 class CategoricalEmission:
-    """Symbols: ``emissionprob`` (n, V). Rows are int64 (N,), negative is missing."""
+    """Symbols: ``emissionprob`` (n, V). Rows are int64 (N,); negative ones are missing values."""
 
-    def __init__(self, emissionprob):
+    def __init__(self, emissionprob: Floats) -> None:
         self.emissionprob = emissionprob
 
-    def on(self, x):
+    def on(self, x: Codes) -> _hidden_markov.Symbols:
         return _hidden_markov.Symbols(x, self.emissionprob)
 
-    def maximise(self, sums, prior):
-        """Expected counts `sums` (V, width) to an emissionprob (n, V)."""
+    def maximise(self, sums: Floats, prior: float | Floats) -> Floats:
+        """The emissionprob (n, V) of expected counts `sums` (V, width)."""
         n = len(self.emissionprob)
         counts = np.maximum(prior - 1 + sums[:, :n].T, 0)
         return normalised(counts, self.emissionprob)
 
-    def predict(self, weights):
+    def predict(self, weights: Floats) -> Floats:
         """Mixture of the states: weights (…, n) to (…, V)."""
-        return weights @ self.emissionprob
+        mixture: Floats = weights @ self.emissionprob
+        return mixture
 
-    def sample(self, states, rng):
+    def sample(self, states: Codes, rng: np.random.Generator) -> Codes:
+        """One symbol for each of `states`."""
         cdf = np.cumsum(self.emissionprob, axis=1)
         below = rng.random(len(states))[:, None] * cdf[states, -1:] >= cdf[states]
-        return below.sum(axis=1)
+        symbols: Codes = below.sum(axis=1)
+        return symbols
 
 
 class GaussianEmission:
     """Vectors: ``means`` (n, F), ``covars`` (n, F) or (n, F, F). A row with a NaN is missing."""
 
-    def __init__(self, means, covars):
+    def __init__(self, means: Floats, covars: Floats) -> None:
         self.means, self.covars, self.full = means, covars, covars.ndim == 3
         self._whiten, log_det = _whitening(covars)
-        self._constant = -0.5 * (means.shape[1] * np.log(2 * np.pi) + log_det)
+        self._constant: Floats = -0.5 * (means.shape[1] * np.log(2 * np.pi) + log_det)
 
-    def on(self, x):
+    def on(self, x: Floats) -> _hidden_markov.Vectors:
         return _hidden_markov.Vectors(x, self.means, self._whiten, self._constant)
 
-    def maximise(self, sums, means_prior, means_weight, covars_prior, covars_weight):
-        """Moments `sums` about the present means to new (means, covars).
+    def maximise(
+        self,
+        sums: Floats,
+        means_prior: float | Floats,
+        means_weight: float | Floats,
+        covars_prior: float | Floats,
+        covars_weight: float,
+    ) -> tuple[Floats, Floats]:
+        """New (means, covars) from `sums`, which are moments about the present means.
 
-        A state with no evidence keeps what it has.
+        A state without evidence keeps its parameters.
         """
         n, F = self.means.shape
         post, first, second = np.split(sums[:, :n].T, [1, 1 + F], axis=1)
@@ -75,36 +91,41 @@ class GaussianEmission:
         covars = (covars_prior + spread) / np.maximum(weight, 1e-5)
         return means, np.where(weight >= 1e-5, covars, self.covars)
 
-    def predict(self, weights):
+    def predict(self, weights: Floats) -> tuple[Floats, Floats]:
         """Mixture of the states: weights (…, n) to mean and variance (…, F)."""
         variances = np.diagonal(self.covars, axis1=1, axis2=2) if self.full else self.covars
         mean = weights @ self.means
-        # sum_i w_i (v_i + (m_i - mean)^2): no difference of large squares
+        # sum_i w_i (v_i + (m_i - mean)^2), which has no difference of large squares
         apart = (self.means - mean[..., None, :]) ** 2 + variances
         return mean, np.einsum("...n,...nf->...f", weights, apart)
 
-    def sample(self, states, rng):
+    def sample(self, states: Codes, rng: np.random.Generator) -> Floats:
+        """One vector for each of `states`."""
         noise = rng.standard_normal((len(states), self.means.shape[1]))
         if not self.full:
-            return self.means[states] + noise * np.sqrt(self.covars)[states]
-        return self.means[states] + np.einsum("tij,tj->ti", cholesky(self.covars)[states], noise)
+            drawn: Floats = self.means[states] + noise * np.sqrt(self.covars)[states]
+        else:
+            drawn = self.means[states] + np.einsum("tij,tj->ti", cholesky(self.covars)[states], noise)
+        return drawn
 
 
 # ------------------------------------------------------------------------------- arithmetic
-def normalised(counts, otherwise):
-    """Rows that sum to 1; a row without counts keeps what it was."""
+def normalised(counts: Floats, otherwise: float | Floats) -> Floats:
+    """Rows of `counts` divided by their sums; a row whose sum is 0 becomes that of `otherwise`."""
     total = counts.sum(axis=-1, keepdims=True)
     found = np.empty_like(counts)
     found[...] = otherwise
-    return np.divide(counts, total, out=found, where=total > 0)
+    np.divide(counts, total, out=found, where=total > 0)
+    return found
 
 
-def outer(v):
+def outer(v: Floats) -> Floats:
     """v v' of every row."""
-    return v[:, :, None] * v[:, None, :]
+    products: Floats = v[:, :, None] * v[:, None, :]
+    return products
 
 
-def symmetric(lower, F):
+def symmetric(lower: Floats, F: int) -> Floats:
     """Symmetric matrices (n, F, F) from lower triangles (n, F (F + 1) / 2)."""
     out = np.empty((len(lower), F, F))
     i, j = np.tril_indices(F)
@@ -113,10 +134,10 @@ def symmetric(lower, F):
     return out
 
 
-def cholesky(covars):
-    """Lower factors; one that fails is tried once more with 1e-7 on the diagonal, as hmmlearn."""
+def cholesky(covars: Floats) -> Floats:
+    """Lower factors; one that fails is tried once more with 1e-7 added to the diagonal, as in hmmlearn."""
     try:
-        return np.linalg.cholesky(covars)
+        return cast("Floats", np.linalg.cholesky(covars))
     except np.linalg.LinAlgError:
         pass
     factors = np.empty_like(covars)
@@ -128,19 +149,19 @@ def cholesky(covars):
             except np.linalg.LinAlgError:
                 if extra:
                     raise ValueError(
-                        f"covars_: that of state {state} is not positive definite, as a state "
-                        "with too little data gets; use fewer states, covariance_type='diag', or "
-                        "a larger covars_prior (for full: a positive definite matrix)") from None
+                        f"covars_: that of state {state} is not positive definite, as happens "
+                        "when a state has too little data; use fewer states, covariance_type='diag', "
+                        "or a larger covars_prior (for full: a positive definite matrix)") from None
     return factors
 
 
-def _whitening(covars):
-    """W with W' W the inverse covariance, by rows of its lower triangle, and log determinants."""
+def _whitening(covars: Floats) -> tuple[Floats, Floats]:
+    """W whose W' W is the inverse covariance, as rows of its lower triangle, and log determinants."""
     if covars.ndim == 2:
         covars = np.maximum(covars, TINY)
         return 1 / np.sqrt(covars), np.log(covars).sum(axis=1)
     F = covars.shape[1]
     factors = cholesky(covars)
-    inverse = np.linalg.solve(factors, np.broadcast_to(np.eye(F), factors.shape))
+    inverse = cast("Floats", np.linalg.solve(factors, np.broadcast_to(np.eye(F), factors.shape)))
     i, j = np.tril_indices(F)
     return inverse[:, i, j], 2 * np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)

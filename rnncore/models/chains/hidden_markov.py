@@ -2,14 +2,16 @@
 
     p(x_1 … x_T) = Σ_z π(z_1) Π_t A(z_{t-1}, z_t) · b(x_t | z_t)
 
-Everything over time runs in ``rnncore._hidden_markov``; this file is the model's
-settings, checks and answers. Names, priors and the rule for stopping are
-hmmlearn's, and so are the numbers.
+The recursions over time run in ``rnncore._hidden_markov``; this file has the model's
+settings, checks and methods. Names, priors and the stopping rule are
+hmmlearn's, and the numbers agree with it.
 """
 
 from __future__ import annotations
 
 import bisect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -22,31 +24,41 @@ from .em import Rows, filtered
 from .emissions import CategoricalEmission, GaussianEmission, normalised
 from .start import centres
 
-EMISSIONS = ("categorical", "gaussian")
-COVARIANCES = ("diag", "full")
+if TYPE_CHECKING:
+    from rnncore._typing import Array, Floats, Seed
+    from rnncore.models.interface.sequences import Codes, Missing, SequenceLike, SequencesLike
+
+    from .chain_model import Values
+    from .em import Expectation
+
+EmissionName: TypeAlias = Literal["categorical", "gaussian"]
+CovarianceType: TypeAlias = Literal["diag", "full"]
+EMISSIONS: tuple[EmissionName, ...] = ("categorical", "gaussian")
+COVARIANCES: tuple[CovarianceType, ...] = ("diag", "full")
 
 
-class HiddenMarkov(ChainModel):
+class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
     """Hidden Markov model of symbols or of real vectors, fitted by EM.
 
     Parameters
     ----------
     n_states : int
     emission : {"categorical", "gaussian"}
-        Categorical reads text or integer symbols, Gaussian reads (T, F) real arrays.
+        "categorical" for text or integer symbols, "gaussian" for (T, F) real arrays.
     covariance_type : {"diag", "full"}
     n_iter : int
         The largest number of EM steps.
     tol : float
-        Stop when a step raises the log likelihood by less.
+        EM stops when a step raises the log likelihood by less than this.
     n_init : int
-        Starts; the most likely end is kept. One is enough when everything is set.
+        Number of EM runs from different initial values; the one with the highest likelihood is kept.
+        One is enough if all parameters are set.
     random_state : int, optional
-        Seed of what is not set before `fit`.
+        Seed of the initial values of parameters that are not set before `fit`.
     startprob_prior, transmat_prior, emissionprob_prior : float or array
-        Dirichlet priors; 1 is none.
+        Parameters of Dirichlet priors; 1 means no prior.
     means_prior, means_weight : float or array
-        Normal prior of the means: where, and how many observations it counts for.
+        Normal prior of the means: its mean, and the number of observations that it counts for.
     covars_prior, covars_weight : float or array
         Inverse gamma (diag) or inverse Wishart (full) prior of the covariances.
     min_covar : float
@@ -54,34 +66,34 @@ class HiddenMarkov(ChainModel):
     alphabet : str or int, optional
         The characters, or the number of symbols; by default those of `fit`.
     missing : {"refuse", "mask"}
-        Masked: a row with a NaN in it, a symbol -1, or what a numpy masked array masks, is
-        a step of which nothing is known.
+        Whether missing values are an error. With "mask", a row with a NaN in it, a symbol -1 and the
+        masked entries of a numpy masked array are missing steps.
     warm_start : bool
-        Whether `fit` goes on from what the last `fit` learnt.
+        Whether `fit` starts from the parameters that the last `fit` has learnt.
 
     Attributes
     ----------
     startprob_ : ndarray (n,)
     transmat_ : ndarray (n, n)
-        Row i holds the probabilities of what follows state i.
+        Row i has the probabilities of the states that follow state i.
     emissionprob_ : ndarray (n, n_symbols)
     means_ : ndarray (n, F)
     covars_ : ndarray (n, F) for "diag", (n, F, F) for "full"
-        All of these may be set: to use them as they are, or for `fit` to start from.
+        All of these parameters may be set: to use them without `fit`, or as initial values of `fit`.
     history_ : ndarray
-        Log likelihood before every EM step. It never falls but for what a prior pulls.
+        Log likelihood before every EM step. Without priors it never falls.
     converged_ : bool
         Whether `tol` was met within `n_iter` steps.
 
     Notes
     -----
-    The same bits come out for any number of threads. Zeros in `startprob_` and
-    `transmat_` stay zeros, so a left-to-right chain stays one. A state that no data
-    supports keeps its parameters.
+    The results have the same bits for any number of threads. Zeros in `startprob_` and
+    `transmat_` stay zeros, so a left-to-right chain stays one. A state without
+    evidence in the data keeps its parameters.
 
     Examples
     --------
-    Hidden weather, seen only through what somebody does that day.
+    The weather is hidden; only the activity of each day is observed.
 
     >>> model = HiddenMarkov(2)
     >>> model.startprob_ = [0.6, 0.4]
@@ -100,11 +112,28 @@ class HiddenMarkov(ChainModel):
     means_ = Parameter()
     covars_ = Parameter()
 
-    def __init__(self, n_states=2, emission="categorical", covariance_type="diag", *, n_iter=100,
-                 tol=1e-2, n_init=1, random_state=None, startprob_prior=1.0, transmat_prior=1.0,
-                 emissionprob_prior=1.0, means_prior=0.0, means_weight=0.0, covars_prior=1e-2,
-                 covars_weight=1.0, min_covar=1e-3, alphabet=None, missing="refuse",
-                 warm_start=False):
+    def __init__(
+        self,
+        n_states: int = 2,
+        emission: EmissionName = "categorical",
+        covariance_type: CovarianceType = "diag",
+        *,
+        n_iter: int = 100,
+        tol: float = 1e-2,
+        n_init: int = 1,
+        random_state: int | None = None,
+        startprob_prior: float | Floats = 1.0,
+        transmat_prior: float | Floats = 1.0,
+        emissionprob_prior: float | Floats = 1.0,
+        means_prior: float | Floats = 0.0,
+        means_weight: float | Floats = 0.0,
+        covars_prior: float | Floats = 1e-2,
+        covars_weight: float = 1.0,
+        min_covar: float = 1e-3,
+        alphabet: str | int | None = None,
+        missing: Missing = "refuse",
+        warm_start: bool = False,
+    ) -> None:
         self.n_states = n_states
         self.emission = emission
         self.covariance_type = covariance_type
@@ -125,39 +154,43 @@ class HiddenMarkov(ChainModel):
         self.warm_start = warm_start
 
     # -- answering ------------------------------------------------------------------
-    def predict(self, context=None):
+    def predict(self, context: SequenceLike | None = None) -> Floats | Gaussian:
         """The next element after `context`: probabilities (n_symbols,), or a `Gaussian`."""
         values = self._ready()
         x = self._rows(self._check(context, "context"))
         return self._mixture(values, self._ahead(values, x)[-1])
 
-    def one_step(self, sequence):
-        """`predict` at every step of a sequence from its own past: one pass over it."""
+    def one_step(self, sequence: SequenceLike) -> Floats | Gaussian:
+        """`predict` at every step of a sequence from its own past, in one pass over the sequence."""
         values = self._ready()
         x = self._rows(self._check(sequence))
         return self._mixture(values, self._ahead(values, x)[:-1])
 
-    def _ahead(self, values, x):
+    def _ahead(self, values: Values, x: Array) -> Floats:
         """p(z_t | x_<t) for t = 0 … T, (T + 1, n)."""
         (log_prob,), (alpha,) = filtered(*self._build(values), Rows.pack([x]))
         if (log_prob == -np.inf).any():
             raise ValueError(f"step {int(np.argmax(log_prob == -np.inf))} of the sequence has "
-                             "probability 0 under this model, so nothing can be said of what "
-                             "follows; give it an emissionprob_prior above 1 and fit again")
+                             "probability 0 under this model, so the steps after it cannot be "
+                             "predicted; fit again with an emissionprob_prior above 1")
         return np.concatenate([values["startprob_"][None], alpha @ values["transmat_"]])
 
-    def _mixture(self, values, weights):
+    def _mixture(self, values: Values, weights: Floats) -> Floats | Gaussian:
         emission = self._emission(values)
-        if self.emission == "categorical":
+        if isinstance(emission, CategoricalEmission):
             return emission.predict(weights)
         return Gaussian(*emission.predict(weights))
 
-    def sample(self, length, context=None, seed=None):
+    def sample(
+        self, length: int, context: SequenceLike | None = None, seed: Seed = None
+    ) -> str | Codes | Floats:
         """Draw `length` elements that follow `context`; the same seed gives the same bits."""
         return self.sample_states(length, context, seed)[0]
 
-    def sample_states(self, length, context=None, seed=None):
-        """`sample`, and the hidden path (length,) that it took."""
+    def sample_states(
+        self, length: int, context: SequenceLike | None = None, seed: Seed = None
+    ) -> tuple[str | Codes | Floats, Codes]:
+        """`sample`, and the hidden path (length,) of the drawn elements."""
         values, length, rng = self._ready(), as_size(length, "length", least=0), generator(seed)
         weights = self._ahead(values, self._rows(self._check(context, "context")))[-1]
         rows = [np.cumsum(row).tolist() for row in values["transmat_"]]
@@ -165,11 +198,13 @@ class HiddenMarkov(ChainModel):
         for t, u in enumerate(rng.random(length).tolist()):
             states[t] = state = min(bisect.bisect_right(row, u * row[-1]), len(row) - 1)
             row = rows[state]
-        drawn = self._emission(values).sample(states, rng)
-        return (drawn if self._real else self._alphabet.decode(drawn)), states
+        emission = self._emission(values)
+        if isinstance(emission, CategoricalEmission):
+            return self._alphabet.decode(emission.sample(states, rng)), states
+        return emission.sample(states, rng), states
 
-    def filter(self):
-        """A filter that is fed one observation at a time.
+    def filter(self) -> Filter:
+        """A filter that takes one observation at a time.
 
         Examples
         --------
@@ -183,22 +218,23 @@ class HiddenMarkov(ChainModel):
         return Filter(self, self._ready())
 
     @property
-    def n_parameters_(self):
-        """Free numbers of the model."""
+    def n_parameters_(self) -> int:
+        """Number of free parameters."""
         values, n = self._ready(), self.n_states
         if self.emission == "categorical":
-            return n * n - 1 + n * (values["emissionprob_"].shape[1] - 1)
-        F = values["means_"].shape[1]
+            symbols: int = values["emissionprob_"].shape[1]
+            return n * n - 1 + n * (symbols - 1)
+        F: int = values["means_"].shape[1]
         return n * n - 1 + n * (F + (F if self.covariance_type == "diag" else F * (F + 1) // 2))
 
-    # -- what the base asks for --------------------------------------------------------
-    def _parameters(self):
+    # -- what the base class requires -----------------------------------------------------
+    def _parameters(self) -> tuple[str, ...]:
         check_option("emission", self.emission, EMISSIONS)
         check_option("covariance_type", self.covariance_type, COVARIANCES)
         own = ("emissionprob_",) if self.emission == "categorical" else ("means_", "covars_")
         return ("startprob_", "transmat_", *own)
 
-    def _shapes(self, values):
+    def _shapes(self, values: Values) -> Values:
         n, values = self.n_states, {name: values[name] for name in self._parameters()}
         check_distribution("startprob_", values["startprob_"], (n,))
         check_distribution("transmat_", values["transmat_"], (n, n))
@@ -219,16 +255,16 @@ class HiddenMarkov(ChainModel):
                                  "positive definite ones")
         return values
 
-    def _build(self, values):
+    def _build(self, values: Values) -> tuple[Chain, CategoricalEmission | GaussianEmission]:
         return Chain(values["startprob_"], values["transmat_"]), self._emission(values)
 
-    def _emission(self, values):
+    def _emission(self, values: Values) -> CategoricalEmission | GaussianEmission:
         if self.emission == "categorical":
             return CategoricalEmission(values["emissionprob_"])
         return GaussianEmission(values["means_"], values["covars_"])
 
-    def _set_kind(self, values):
-        """Parameters that were set and never fitted say what sequences there are."""
+    def _set_kind(self, values: Values) -> None:
+        """Take the kind of sequences from the parameters, if they were set and nothing was fitted."""
         if self.emission == "gaussian":
             self.__dict__.setdefault("kind_", "real")
             self.__dict__.setdefault("n_features_", values["means_"].shape[1])
@@ -237,9 +273,9 @@ class HiddenMarkov(ChainModel):
             self.__dict__.setdefault("kind_", "text" if isinstance(symbols, str) else "ids")
             self.__dict__.setdefault("alphabet_", symbols)
 
-    def _check_kind(self, values):
+    def _check_kind(self, values: Values) -> None:
         kind = self.__dict__.get("kind_")
-        if kind is None:  # set, not fitted
+        if kind is None:  # the parameters were set and nothing was fitted
             return
         if (kind == "real") != (self.emission == "gaussian"):
             raise ValueError(f"kind_: got {kind!r}, with emission={self.emission!r}")
@@ -250,18 +286,18 @@ class HiddenMarkov(ChainModel):
                              f"expected one for each of {self._alphabet.size} symbols")
 
     # -- data ------------------------------------------------------------------------------
-    def _rows(self, array):
-        return array
+    def _rows(self, sequence: Array) -> Array:
+        return sequence
 
-    def _known(self, array):
+    def _known(self, array: Array) -> int:
         return int(np.sum(~np.isnan(array).any(axis=1) if self._real else array >= 0))
 
-    def _read_rows(self, sequences):
+    def _read_rows(self, sequences: SequencesLike) -> list[Array]:
         self._parameters()
         if self.emission == "gaussian":
             return self._read(_filled(sequences, np.nan), kinds=("real",))
         check_option("missing", self.missing, ("refuse", "mask"))
-        gaps = None
+        gaps: Sequence[Any] | None = None
         if self.missing == "mask":
             sequences, gaps = _without_gaps(sequences)
         arrays = self._read(sequences, kinds=("text", "ids"))
@@ -269,7 +305,7 @@ class HiddenMarkov(ChainModel):
             arrays = [np.where(gap, -1, a) for a, gap in zip(arrays, gaps, strict=True)]
         return arrays
 
-    def _check(self, sequence, name="sequence"):
+    def _check(self, sequence: SequenceLike | None, name: str = "sequence") -> Array:
         if self._real:
             return super()._check(_filled(sequence, np.nan), name)
         if self.missing != "mask" or self.kind_ == "text" or sequence is None:
@@ -278,7 +314,7 @@ class HiddenMarkov(ChainModel):
         return np.where(gap, -1, super()._check(sequence, name))
 
     # -- learning ----------------------------------------------------------------------------
-    def _begin(self, rows, rng, given):
+    def _begin(self, rows: Rows, rng: np.random.Generator, given: Mapping[str, Floats]) -> Values:
         n = self.n_states
         values = {"startprob_": rng.dirichlet(np.full(n, 10.0)),
                   "transmat_": rng.dirichlet(np.ones(n), size=n)}
@@ -286,9 +322,9 @@ class HiddenMarkov(ChainModel):
             own = self._begin_categorical(rows.values, rng, given)
         else:
             own = self._begin_gaussian(rows.values, rng, given)
-        return values | own | given
+        return values | own | dict(given)
 
-    def _begin_categorical(self, x, rng, given):
+    def _begin_categorical(self, x: Codes, rng: np.random.Generator, given: Mapping[str, Floats]) -> Values:
         if "emissionprob_" in given:
             self._widen(given["emissionprob_"].shape[-1])
             return {}
@@ -297,7 +333,7 @@ class HiddenMarkov(ChainModel):
         return {"emissionprob_": normalised(seen * rng.gamma(1.0, size=(self.n_states, symbols)),
                                             1.0)}
 
-    def _begin_gaussian(self, x, rng, given):
+    def _begin_gaussian(self, x: Floats, rng: np.random.Generator, given: Mapping[str, Floats]) -> Values:
         n = self.n_states
         missing = np.isnan(x)
         if missing.any():
@@ -317,23 +353,25 @@ class HiddenMarkov(ChainModel):
         one = np.diag(covar) if self.covariance_type == "diag" else covar
         return {"means_": means, "covars_": np.tile(one, (n,) + (1,) * one.ndim)}
 
-    def _widen(self, symbols):
-        """The alphabet of a model whose emissionprob_ was set; it may be larger than the data's."""
+    def _widen(self, symbols: int) -> None:
+        """Set the alphabet from an emissionprob_ that was set; it may have more symbols than the data."""
         found = self._alphabet.size
         if found > symbols or (found < symbols and self.kind_ == "text"):
             raise ValueError(f"sequences: got {found} different symbols, expected {symbols}, as in "
                              "the emissionprob_ that was set; set one with a column for every "
                              "symbol" + (", or give alphabet=" if self.kind_ == "text" else ""))
-        self.alphabet_ = symbols if self.kind_ == "ids" else self.alphabet_
-        return symbols
+        if self.kind_ == "ids":
+            self.alphabet_ = symbols
 
-    def _maximise(self, values, emission, found):
+    def _maximise(
+        self, values: Values, emission: CategoricalEmission | GaussianEmission, found: Expectation
+    ) -> Values:
         starts = np.maximum(self.startprob_prior - 1 + found.starts, 0)
         pairs = np.maximum(self.transmat_prior - 1 + found.pairs, 0)
         start, trans = values["startprob_"], values["transmat_"]
         new = {"startprob_": normalised(np.where(start == 0, 0, starts), start),
                "transmat_": normalised(np.where(trans == 0, 0, pairs), trans)}
-        if self.emission == "categorical":
+        if isinstance(emission, CategoricalEmission):
             new["emissionprob_"] = emission.maximise(found.sums, self.emissionprob_prior)
         else:
             new["means_"], new["covars_"] = emission.maximise(
@@ -343,16 +381,21 @@ class HiddenMarkov(ChainModel):
 
 
 class Filter:
-    """Follows one sequence as it comes; made by `HiddenMarkov.filter`.
+    """The states' probabilities after every step of a growing sequence; made by `HiddenMarkov.filter`.
 
     Attributes
     ----------
     log_prob : float
-        Log probability of everything seen so far.
+        Log probability of all observations so far.
     n_seen : int
+        Number of observations so far.
     """
 
-    def __init__(self, model, values):
+    log_prob: float
+    n_seen: int
+    _log_alpha: Floats | None
+
+    def __init__(self, model: HiddenMarkov, values: Values) -> None:
         self._model, self._values = model, values
         self._emission = model._emission(values)
         with np.errstate(divide="ignore"):
@@ -360,15 +403,18 @@ class Filter:
             self._log_trans = np.log(values["transmat_"])
         self.reset()
 
-    def reset(self):
-        """Forget everything seen."""
+    def __repr__(self) -> str:
+        return f"Filter({self._model!r}, n_seen={self.n_seen}, log_prob={self.log_prob:.6g})"
+
+    def reset(self) -> None:
+        """Begin a new sequence."""
         self._log_alpha, self.log_prob, self.n_seen = None, 0.0, 0
 
-    def step(self, x):
-        """Take one observation; returns p(state | everything seen), (n_states,)."""
-        one = x if isinstance(x, str) else np.atleast_1d(x)
+    def step(self, x: SequenceLike) -> Floats:
+        """Take one observation; returns p(state | all observations so far), (n_states,)."""
+        one: str | Array = x if isinstance(x, str) else np.atleast_1d(x)
         if self._model._real:
-            one = one.reshape(1, -1)
+            one = np.reshape(one, (1, -1))
         row = self._model._check(one, "x")
         if len(row) != 1:
             raise ValueError(f"x: got {len(row)} elements, expected one")
@@ -376,49 +422,50 @@ class Filter:
         joint = self._log_ahead() + self._emission.on(row).log_likelihood()[0, :n]
         norm = _log_sum(joint)
         if norm == -np.inf:
-            raise ValueError(f"x: got {x!r}, which has probability 0 after what was seen; the "
-                             "filter stays where it was")
+            raise ValueError(f"x: got {x!r}, which has probability 0 after the observations so far; the "
+                             "filter is left as it was")
         self._log_alpha = joint - norm
         self.log_prob += float(norm)
         self.n_seen += 1
         with np.errstate(under="ignore"):
             return np.exp(self._log_alpha)
 
-    def predict(self):
-        """What comes next, as `HiddenMarkov.predict`."""
+    def predict(self) -> Floats | Gaussian:
+        """The distribution of the next element, in the form of `HiddenMarkov.predict`."""
         with np.errstate(under="ignore"):
             return self._model._mixture(self._values, np.exp(self._log_ahead()))
 
-    def _log_ahead(self):
-        """log p(z_t | x_<t), kept in logarithms, so that no state is ever lost."""
+    def _log_ahead(self) -> Floats:
+        """log p(z_t | x_<t); in logarithms no state's probability underflows."""
         if self._log_alpha is None:
             return self._log_start
         return _log_sum(self._log_alpha[:, None] + self._log_trans)
 
 
-def _log_sum(x):
+def _log_sum(x: Floats) -> Floats:
     """log(sum(exp(x))) over the first axis."""
     top = x.max(axis=0)
     safe = np.where(top > -np.inf, top, 0)
     with np.errstate(divide="ignore", under="ignore"):
-        return np.log(np.exp(x - safe).sum(axis=0)) + safe
+        return cast("Floats", np.log(np.exp(x - safe).sum(axis=0)) + safe)
 
 
-def _filled(sequences, blank):
-    """Masked arrays with `blank` where they are masked; anything else as it is."""
+def _filled(sequences: Any, blank: float) -> Any:
+    """Masked arrays, also those in a list, with `blank` in the masked entries; anything else as it is."""
     if isinstance(sequences, np.ma.MaskedArray):
-        return sequences.astype(np.result_type(sequences, type(blank))).filled(blank)
+        converted: Any = sequences.astype(np.result_type(sequences, type(blank)))
+        return converted.filled(blank)
     if isinstance(sequences, list) and any(isinstance(s, np.ma.MaskedArray) for s in sequences):
         return [_filled(s, blank) for s in sequences]
     return sequences
 
 
-def _without_gaps(sequences):
-    """Symbols with 0 in place of -1, and where that was, a list of each."""
+def _without_gaps(sequences: Any) -> tuple[list[Any], Sequence[Any]]:
+    """Sequences of symbols with 0 in place of -1, and for each of them where it had -1."""
     if isinstance(sequences, str) or (np.ndim(sequences) == 1 if isinstance(sequences, np.ndarray)
                                       else False):
         sequences = [sequences]
-    filled = [s if isinstance(s, str) else np.asarray(_filled(s, -1)) for s in sequences]
+    filled: list[Any] = [s if isinstance(s, str) else np.asarray(_filled(s, -1)) for s in sequences]
     if any(isinstance(s, str) for s in filled) or any(s.dtype.kind not in "iu" for s in filled
                                                       if s.size):
         return filled, [False] * len(filled)

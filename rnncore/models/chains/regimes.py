@@ -1,11 +1,12 @@
-"""Regressions that a hidden regime switches: densities, and the M-step from weighted sums.
+"""Regressions between which a hidden regime switches: densities, and the M-step from weighted sums.
 
-A *setting* of the chain is what the present element depends on: the regime now and, where
-the past enters as deviations from its own regime's mean, those of the last `order` steps
+A *setting* of the chain is everything that the present element depends on besides past elements: the
+current regime and, in the mean form, where past elements enter as deviations from the means of their
+own regimes, the regimes of the last `order` steps
 
     τ = (s_t, s_{t-1}, …, s_{t-d+1}),      d = order + 1, or d = 1
 
-numbered with s_t slowest. A row is z_t = [y_t, y_{t-1}, …, y_{t-order}]. In every
+numbered so that s_t varies slowest. A row is z_t = [y_t, y_{t-1}, …, y_{t-order}]. In every
 setting the residual is linear in it,
 
     r = y_t − Σ_k Φ_{s_t,k} y_{t-k} − c_τ
@@ -17,46 +18,65 @@ so the sums G_τ = Σ_t γ_t(τ) [1 z_t] [1 z_t]' are all that the M-step needs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
 import numpy as np
 
 from rnncore import _hidden_markov
 
 from .emissions import cholesky, symmetric
 
+if TYPE_CHECKING:
+    from rnncore._typing import Floats, Ints
+
 
 class Settings:
-    """The settings of K regimes at depth d: their digits, transitions and start."""
+    """The settings of K regimes at depth d: their digits, transitions and initial distribution.
 
-    def __init__(self, n_states, depth):
+    Attributes
+    ----------
+    K, depth, n : int
+        Regimes, digits and settings: n = K**depth.
+    digits : ndarray (n, depth)
+        The regimes of every setting: the current one, the one a step before, …
+    now : ndarray (n,)
+        The current regime of every setting.
+    """
+
+    def __init__(self, n_states: int, depth: int) -> None:
         self.K, self.depth, self.n = n_states, depth, n_states**depth
-        # (n, d): the regime now, a step before, …
-        self.digits = np.indices((n_states,) * depth).reshape(depth, -1).T
-        self.now = self.digits[:, 0]
+        self.digits: Ints = np.indices((n_states,) * depth).reshape(depth, -1).T
+        self.now: Ints = self.digits[:, 0]
 
-    def transitions(self, transmat):
+    def transitions(self, transmat: Floats) -> Floats:
         """(n, n): the newest digit moves by `transmat`, the others are shifted."""
         shifted = (self.digits[:, None, :-1] == self.digits[None, :, 1:]).all(axis=2)
-        return shifted * transmat[self.now[:, None], self.now[None, :]]
+        moves: Floats = shifted * transmat[self.now[:, None], self.now[None, :]]
+        return moves
 
-    def start(self, transmat):
-        """(n,): the chain in its steady state."""
-        p = steady_state(transmat)[self.digits[:, -1]]
+    def start(self, transmat: Floats) -> Floats:
+        """(n,): the distribution of the first setting, with the chain in its steady state."""
+        p: Floats = steady_state(transmat)[self.digits[:, -1]]
         for k in range(self.depth - 1, 0, -1):
             p = p * transmat[self.digits[:, k], self.digits[:, k - 1]]
         return p
 
-    def moves(self, pairs, starts):
-        """Expected moves between regimes (K, K), those within the first setting included, and
-        the posterior of the oldest regime (K,) that the steady state answers for."""
+    def moves(self, pairs: Floats, starts: Floats) -> tuple[Floats, Floats]:
+        """Expected moves between regimes (K, K), and the posterior (K,) of the oldest regime.
+
+        The moves include those within the first setting; the oldest regime is drawn from the steady state.
+        """
         moves = np.zeros((self.K, self.K))
         np.add.at(moves, (self.now[:, None], self.now[None, :]), pairs)
         for k in range(self.depth - 1):
             np.add.at(moves, (self.digits[:, k + 1], self.digits[:, k]), starts)
-        return moves, np.bincount(self.digits[:, -1], starts, self.K)
+        oldest = cast("Floats", np.bincount(self.digits[:, -1], starts, self.K))
+        return moves, oldest
 
 
-def steady_state(transmat):
-    """π with π A = π and sum 1, by least squares; of several the one of least norm.
+def steady_state(transmat: Floats) -> Floats:
+    """π with π A = π and sum 1, by least squares; if there are several, the one of least norm.
 
     Examples
     --------
@@ -65,9 +85,10 @@ def steady_state(transmat):
     """
     K = len(transmat)
     left = np.concatenate([np.eye(K) - transmat.T, np.ones((1, K))])
-    found = np.linalg.lstsq(left, np.eye(K + 1)[K], rcond=None)[0]
+    found = cast("Floats", np.linalg.lstsq(left, np.eye(K + 1)[K], rcond=None)[0])
     found = np.maximum(found, 0)
-    return found / found.sum()
+    share: Floats = found / found.sum()
+    return share
 
 
 class RegimeEmission:
@@ -82,10 +103,12 @@ class RegimeEmission:
     covars : ndarray (K, F, F)
     mean_form : bool
     centre : ndarray (F,)
-        Where the data lies; sums are taken about it, so that they keep their digits.
+        About the mean of the data; the sums are taken about it, so that they do not lose digits.
     """
 
-    def __init__(self, settings, level, coef, covars, mean_form, centre):
+    def __init__(
+        self, settings: Settings, level: Floats, coef: Floats, covars: Floats, mean_form: bool, centre: Floats
+    ) -> None:
         self.centre = centre
         self.settings, self.level, self.coef, self.covars = settings, level, coef, covars
         self.mean_form = mean_form
@@ -95,16 +118,15 @@ class RegimeEmission:
         self.lags = np.concatenate([np.tile(np.eye(F), (K, 1, 1)),
                                     -coef.transpose(0, 1, 3, 2).reshape(K, order * F, F)], axis=1)
         factors = cholesky(covars)
-        self._whiten = np.linalg.inv(factors).transpose(0, 2, 1)
+        self._whiten = cast("Floats", np.linalg.inv(factors)).transpose(0, 2, 1)
         self._constant = (-0.5 * F * np.log(2 * np.pi)
                           - np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1))
 
-    def on(self, z):
-        return _hidden_markov.Given(z, self.log_densities(z),
-                              np.tile(self.centre, z.shape[1] // len(self.centre)))
+    def on(self, z: Floats) -> _hidden_markov.Given:
+        return _hidden_markov.Given(z, self.log_densities(z), np.tile(self.centre, z.shape[1] // len(self.centre)))
 
-    def log_densities(self, z):
-        """Of rows (N, D) in every setting, padded to whole vectors with -inf."""
+    def log_densities(self, z: Floats) -> Floats:
+        """Log densities of rows (N, D) in every setting, padded to whole vectors with -inf."""
         n, K = self.settings.n, self.settings.K
         out = np.full((len(z), (n + 3) // 4 * 4), -np.inf)
         each = n // K  # settings with the same regime now
@@ -118,12 +140,12 @@ class RegimeEmission:
         return out
 
 
-def constants(settings, level, coef, mean_form):
+def constants(settings: Settings, level: Floats, coef: Floats, mean_form: bool) -> Floats:
     """c_τ of every setting, (n, F)."""
     now = settings.now
+    out: Floats = level[now]
     if not mean_form:
-        return level[now]
-    out = level[now].copy()
+        return out
     for k in range(coef.shape[1]):
         past = settings.digits[:, min(k + 1, settings.depth - 1)]  # depth 1: all means are equal
         out -= np.einsum("nij,nj->ni", coef[now, k], level[past])
@@ -131,8 +153,8 @@ def constants(settings, level, coef, mean_form):
 
 
 # --------------------------------------------------------------------------------- the M-step
-def grams(sums, n):
-    """G_τ (n, 1 + D, 1 + D) from the moments that the recursions added up."""
+def grams(sums: Floats, n: int) -> Floats:
+    """G_τ (n, 1 + D, 1 + D) from the recursions' sums of moments."""
     rows = len(sums)
     D = round((np.sqrt(8 * rows + 1) - 3) / 2)
     sums = sums[:, :n].T
@@ -143,10 +165,12 @@ def grams(sums, n):
     return out
 
 
-def maximise(emission, G, switching):
-    """New (level, coef, covars), none of them less likely: one after the other in the mean form.
+def maximise(
+    emission: RegimeEmission, G: Floats, switching: Mapping[str, bool]
+) -> tuple[Floats, Floats, Floats]:
+    """New (level, coef, covars), whose likelihood is not lower; in the mean form they follow one after the other.
 
-    `switching` says which of "mean", "ar", "variance" a regime has for itself.
+    `switching` has a flag for each of "mean", "ar" and "variance": whether every regime has its own.
     """
     settings, coef, covars = emission.settings, emission.coef, emission.covars
     level = emission.level - _shift(emission, coef)  # as if the centre were 0
@@ -165,14 +189,15 @@ def maximise(emission, G, switching):
     return level + _shift(emission, coef), coef, np.where(known[:, None, None], found, covars)
 
 
-def _shift(emission, coef):
-    """What the centre adds to the levels, (F,) or (K, F)."""
+def _shift(emission: RegimeEmission, coef: Floats) -> Floats:
+    """The levels' shift because of the centre, (F,) or (K, F)."""
     if emission.mean_form:
         return emission.centre
-    return emission.centre - np.einsum("skfg,g->sf", coef, emission.centre)
+    shift: Floats = emission.centre - np.einsum("skfg,g->sf", coef, emission.centre)
+    return shift
 
 
-def residual_maps(settings, level, coef, mean_form):
+def residual_maps(settings: Settings, level: Floats, coef: Floats, mean_form: bool) -> Floats:
     """L_τ (n, F, 1 + D) with r = L_τ [1 z]."""
     _, order, F, _ = coef.shape
     lags = coef[settings.now].transpose(0, 2, 1, 3).reshape(settings.n, F, order * F)
@@ -180,12 +205,15 @@ def residual_maps(settings, level, coef, mean_form):
     return np.concatenate([-level, np.tile(np.eye(F), (settings.n, 1, 1)), -lags], axis=2)
 
 
-def sum_by(settings, values):
-    """Sums of `values` (n, …) over the settings with the same regime now, (K, …)."""
-    return values.reshape(settings.K, -1, *values.shape[1:]).sum(axis=1)
+def sum_by(settings: Settings, values: Floats) -> Floats:
+    """Sums of `values` (n, …) over the settings with the same current regime, (K, …)."""
+    sums: Floats = values.reshape(settings.K, -1, *values.shape[1:]).sum(axis=1)
+    return sums
 
 
-def _levels(settings, level, coef, covars, G, switching):
+def _levels(
+    settings: Settings, level: Floats, coef: Floats, covars: Floats, G: Floats, switching: bool
+) -> Floats:
     """μ given Φ and Σ: the residual is e − D_τ μ with e = y − Σ Φ y_{t-k}, linear in μ."""
     K, order, F, _ = coef.shape
     D = np.zeros((settings.n, F, K, F))
@@ -202,7 +230,9 @@ def _levels(settings, level, coef, covars, G, switching):
     return np.broadcast_to(_solve(left, right).reshape(-1, F), (K, F)).copy()
 
 
-def _coefs(settings, level, coef, covars, G, switching):
+def _coefs(
+    settings: Settings, level: Floats, coef: Floats, covars: Floats, G: Floats, switching: bool
+) -> Floats:
     """Φ given μ and Σ: the deviations from their means, without an intercept."""
     K, order, F, _ = coef.shape
     if order == 0:
@@ -214,11 +244,13 @@ def _coefs(settings, level, coef, covars, G, switching):
         shift[:, k * F : (k + 1) * F, 0] = -level[past]
     G = sum_by(settings, shift @ G @ shift.transpose(0, 2, 1))
     pick = _pick(K, order * F, switching)
-    return _regress(G[:, F:, F:], G[:, F:, :F], covars, pick, coef)
+    return _as_coef(_solve_regressions(G[:, F:, F:], G[:, F:, :F], covars, pick), coef)
 
 
-def _lines(settings, level, coef, covars, G, switching):
-    """ν and Φ at once: one regression with the column of ones in it."""
+def _lines(
+    settings: Settings, level: Floats, coef: Floats, covars: Floats, G: Floats, switching: Mapping[str, bool]
+) -> tuple[Floats, Floats]:
+    """ν and Φ at once, by one regression that has a column of ones."""
     K, order, F, _ = coef.shape
     G = sum_by(settings, G)
     keep = np.r_[0, 1 + F : G.shape[1]]  # 1 and the lags
@@ -229,23 +261,20 @@ def _lines(settings, level, coef, covars, G, switching):
     return found[:, 0].copy(), _as_coef(found[:, 1:], coef)
 
 
-def _pick(K, width, switching):
-    """(K, width, unknowns): which of all unknowns are this regime's."""
+def _pick(K: int, width: int, switching: bool) -> Floats:
+    """(K, width, unknowns): selects from all unknowns those of each regime."""
     if not switching:
         return np.tile(np.eye(width), (K, 1, 1))
     return np.eye(K * width).reshape(K, width, K * width)
 
 
-def _regress(M, N, covars, pick, coef):
-    return _as_coef(_solve_regressions(M, N, covars, pick), coef)
-
-
-def _as_coef(B, coef):
+def _as_coef(B: Floats, coef: Floats) -> Floats:
+    """Regression coefficients (K, order·F, F) in the form of `coef`."""
     K, order, F, _ = coef.shape
     return np.ascontiguousarray(B.reshape(K, order, F, F).transpose(0, 1, 3, 2))
 
 
-def _solve_regressions(M, N, covars, pick):
+def _solve_regressions(M: Floats, N: Floats, covars: Floats, pick: Floats) -> Floats:
     """Generalised least squares of all regimes at once, (K, rows, F).
 
     Regime s has the coefficients B_s = pick_s C; C solves
@@ -257,11 +286,12 @@ def _solve_regressions(M, N, covars, pick):
     right = np.einsum("sik,sia,sab->bk", pick, N, precision)
     size = F * unknowns
     C = _solve(left.reshape(size, size), right.reshape(size, 1)).reshape(F, unknowns).T
-    return pick @ C
+    coefficients: Floats = pick @ C
+    return coefficients
 
 
-def _solve(left, right):
-    """Symmetric equations of any scale; of unknowns without evidence the smallest."""
+def _solve(left: Floats, right: Floats) -> Floats:
+    """The solution of symmetric equations of any scale; the one of least norm if some unknowns are free."""
     scale = np.sqrt(np.diagonal(left))
     scale = np.where(scale > 0, scale, 1)[:, None]
     return np.linalg.lstsq(left / scale / scale.T, right / scale, rcond=1e-13)[0] / scale

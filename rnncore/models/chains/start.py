@@ -1,13 +1,18 @@
-"""Where to start: k-means++ and a few of Lloyd's steps (Arthur & Vassilvitskii 2007)."""
+"""Initial values of a fit: k-means++ and a few of Lloyd's steps (Arthur & Vassilvitskii 2007)."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-SAMPLE = 10_000  # rows looked at; a start need not be better than that
+if TYPE_CHECKING:
+    from rnncore._typing import Floats
+
+SAMPLE = 10_000  # the most rows that are used; initial values need not be more precise than that
 
 
-def centres(x, k, rng, steps=20):
+def centres(x: Floats, k: int, rng: np.random.Generator, steps: int = 20) -> Floats:
     """`k` cluster centres (k, F) of the rows of `x` (N, F).
 
     Examples

@@ -1,16 +1,20 @@
 """A hidden state and a window together: the full latent autoregression.
 
-A regime follows a Markov chain; what comes next depends on the regime and on the
+A regime follows a Markov chain; the next element depends on the regime and on the
 last `order` elements:
 
     y_t = μ_{s_t} + Σ_k Φ_{k,s_t} (y_{t-k} − μ_{s_{t-k}}) + ε_t,  ε_t ~ N(0, Σ_{s_t})   "mean"
     y_t = ν_{s_t} + Σ_k Φ_{k,s_t} y_{t-k} + ε_t                                      "intercept"
 
-The first is Hamilton's (1989), where a regime's mean comes at once and enters the past
-by what it was then; the second lets the level drift to where the new regime pulls it.
+The first is Hamilton's (1989): the mean changes at once with the regime, and past elements enter as
+deviations from the means of their own regimes. In the second the level moves gradually to that of
+the new regime.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -25,11 +29,19 @@ from .emissions import normalised
 from .regimes import RegimeEmission, Settings
 from .start import centres
 
-FORMS = ("mean", "intercept")
+if TYPE_CHECKING:
+    from rnncore._typing import Array, Floats, Seed
+    from rnncore.models.interface.sequences import Codes, Missing, SequenceLike, SequencesLike
+
+    from .chain_model import Values
+    from .em import Expectation
+
+Form: TypeAlias = Literal["mean", "intercept"]
+FORMS: tuple[Form, ...] = ("mean", "intercept")
 
 
-class SwitchingAutoRegressive(ChainModel):
-    """Autoregression whose mean, coefficients and variance a hidden regime switches.
+class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
+    """Autoregression whose mean, coefficients and variance depend on a hidden regime.
 
     Parameters
     ----------
@@ -38,19 +50,20 @@ class SwitchingAutoRegressive(ChainModel):
     order : int
         The window in steps, 0 or more.
     form : {"mean", "intercept"}
-        Which of the two equations above. "mean" keeps track of ``K ** (order + 1)``
-        settings, "intercept" of K.
+        "mean": y_t = μ_{s_t} + Σ_k Φ_{k,s_t} (y_{t-k} − μ_{s_{t-k}}) + ε_t, which keeps track of
+        ``K ** (order + 1)`` settings (the regimes of the last steps together). "intercept":
+        y_t = ν_{s_t} + Σ_k Φ_{k,s_t} y_{t-k} + ε_t, which keeps track of K.
     switching_mean, switching_ar, switching_variance : bool
         Whether every regime has its own mean (or intercept), coefficients, covariance.
     n_iter, tol, n_init, random_state, warm_start
         As in `HiddenMarkov`.
     missing : {"refuse", "mask"}
-        Masked: a step with NaN in it or in its window says nothing.
+        Whether NaN is an error. With "mask", a step with NaN in it or in its window is a missing step.
 
     Attributes
     ----------
     transmat_ : ndarray (K, K)
-        Row i holds the probabilities of what follows regime i. The chain starts in its
+        Row i has the probabilities of the regimes that follow regime i. The chain starts in its
         steady state.
     coef_ : ndarray (K, order, F, F)
         ``coef_[s, k]`` is Φ of lag ``k + 1``: newest lag first.
@@ -59,18 +72,17 @@ class SwitchingAutoRegressive(ChainModel):
     intercept_ : ndarray (K, F)
         ν, in the "intercept" form.
     covars_ : ndarray (K, F, F)
-        All of these may be set: to use them as they are, or for `fit` to start from.
+        All of these parameters may be set: to use them without `fit`, or as initial values of `fit`.
     history_, converged_
         As in `HiddenMarkov`.
 
     Notes
     -----
-    Probabilities are conditional on the first `order` elements, which count 0 in
+    Probabilities are conditional on the first `order` elements, whose own log probability counts as 0 in
     `log_prob`. At equal parameters the numbers are those of statsmodels'
-    MarkovAutoregression ("mean") and MarkovRegression on lags ("intercept"). EM takes
-    means, coefficients and covariances one after the other in the "mean" form, and a
-    step of the transitions only as far as the steady state allows, so that the
-    likelihood never falls.
+    MarkovAutoregression ("mean") and MarkovRegression on lags ("intercept"). In the "mean" form EM
+    updates means, coefficients and covariances one after the other. The transitions also determine the
+    steady state, so their update is shortened where needed. The likelihood therefore never falls.
 
     Examples
     --------
@@ -90,9 +102,24 @@ class SwitchingAutoRegressive(ChainModel):
     coef_ = Parameter()
     covars_ = Parameter()
 
-    def __init__(self, n_states=2, order=1, *, form="mean", switching_mean=True,
-                 switching_ar=True, switching_variance=False, n_iter=200, tol=1e-4, n_init=1,
-                 random_state=None, missing="refuse", warm_start=False):
+    _centre: Floats     # the mean of the training data, about which sums are taken
+
+    def __init__(
+        self,
+        n_states: int = 2,
+        order: int = 1,
+        *,
+        form: Form = "mean",
+        switching_mean: bool = True,
+        switching_ar: bool = True,
+        switching_variance: bool = False,
+        n_iter: int = 200,
+        tol: float = 1e-4,
+        n_init: int = 1,
+        random_state: int | None = None,
+        missing: Missing = "refuse",
+        warm_start: bool = False,
+    ) -> None:
         self.n_states = n_states
         self.order = order
         self.form = form
@@ -107,34 +134,34 @@ class SwitchingAutoRegressive(ChainModel):
         self.warm_start = warm_start
 
     # -- answering -------------------------------------------------------------------
-    def posteriors(self, sequence):
-        """Probability of every regime at every step, (T, K); NaN at the first `order`."""
+    def posteriors(self, sequence: SequenceLike) -> Floats:
+        """Probability of every regime at every step, (T, K); NaN at the first `order` steps."""
         gamma = super().posteriors(sequence)
         each = self._settings().n // self.n_states
         by_regime = gamma.reshape(len(gamma), self.n_states, each).sum(axis=2)
         return np.concatenate([np.full((self._skipped(sequence), self.n_states), np.nan),
                                by_regime])
 
-    def decode(self, sequence):
-        """The most probable path of regimes and its log probability; -1 at the first `order`."""
+    def decode(self, sequence: SequenceLike) -> tuple[float, Codes]:
+        """Log probability of the most probable path of regimes, and the path; -1 at the first `order` steps."""
         log_prob, path = super().decode(sequence)
         now = self._settings().now[path]
         return log_prob, np.concatenate([np.full(self._skipped(sequence), -1), now])
 
-    def predict(self, context=None):
+    def predict(self, context: SequenceLike | None = None) -> Gaussian:
         """`Gaussian` prediction of the element after `context`.
 
         A context shorter than `order` is filled up with the model's overall level.
         """
-        values, context = self._ready(), self._context(context)
-        self._check_window(context)
-        ahead = self._ahead(values, context)[-1:]
-        mean, variance = self._mixture(values, context[-self.order :][None, ::-1]
-                                       if self.order else context[None, :0], ahead)
+        values, past = self._ready(), self._context(context)
+        self._check_window(past)
+        ahead = self._ahead(values, past)[-1:]
+        window = past[-self.order :][None, ::-1] if self.order else past[None, :0]
+        mean, variance = self._mixture(values, window, ahead)
         return Gaussian(mean[0], variance[0])
 
-    def one_step(self, sequence):
-        """`predict` at every step of a sequence from its own past: one pass over it."""
+    def one_step(self, sequence: SequenceLike) -> Gaussian:
+        """`predict` at every step of a sequence from its own past, in one pass over the sequence."""
         values, x = self._ready(), self._check(sequence)
         level = np.broadcast_to(self._level(values), (self.order, self.n_features_))
         series = np.concatenate([level, x])
@@ -145,26 +172,28 @@ class SwitchingAutoRegressive(ChainModel):
         early = np.tile(ahead[:1], (min(self.order, len(x)), 1))
         return Gaussian(*self._mixture(values, windows, np.concatenate([early, ahead])[: len(x)]))
 
-    def sample(self, length, context=None, seed=None):
+    def sample(self, length: int, context: SequenceLike | None = None, seed: Seed = None) -> Floats:
         """Draw (length, F) values that follow `context`; the same seed gives the same bits.
 
-        Without a context the series first runs for 50 steps that are not returned.
+        Without a context the first 50 steps of the series are drawn and left out.
         """
         return self.sample_states(length, context, seed)[0]
 
-    def sample_states(self, length, context=None, seed=None):
-        """`sample`, and the regimes (length,) it went through."""
+    def sample_states(
+        self, length: int, context: SequenceLike | None = None, seed: Seed = None
+    ) -> tuple[Floats, Codes]:
+        """`sample`, and the regimes (length,) of the drawn elements."""
         values, length, rng = self._ready(), as_size(length, "length", least=0), generator(seed)
         spare = 0 if len(self._check(context, "context")) or self.order == 0 else 50
-        context = self._check_window(self._context(context))
+        past = self._check_window(self._context(context))
         settings, order = self._settings(), self.order
-        ahead = self._ahead(values, context)[-1]
+        ahead = self._ahead(values, past)[-1]
         moves = np.cumsum(values["transmat_"], axis=1)
         chance, noise = rng.random(length + spare), rng.standard_normal(
             (length + spare, self.n_features_))
         roots, level = np.linalg.cholesky(values["covars_"]), self._levels(values)
         constant = regimes.constants(settings, level, values["coef_"], self.form == "mean")
-        series = np.concatenate([context[len(context) - order :], np.empty_like(noise)])
+        series = np.concatenate([past[len(past) - order :], np.empty_like(noise)])
         states, each = np.empty(length + spare, np.int64), settings.n // settings.K
         for t in range(length + spare):
             if t == 0:
@@ -181,8 +210,8 @@ class SwitchingAutoRegressive(ChainModel):
         return series[order + spare :], states[spare:]
 
     @property
-    def n_parameters_(self):
-        """Free numbers of the model."""
+    def n_parameters_(self) -> int:
+        """Number of free parameters."""
         self._ready()
         K, F = self.n_states, self.n_features_
         own = {True: K, False: 1}
@@ -190,16 +219,16 @@ class SwitchingAutoRegressive(ChainModel):
                 + own[bool(self.switching_ar)] * self.order * F * F
                 + own[bool(self.switching_variance)] * F * (F + 1) // 2)
 
-    def _ahead(self, values, x):
-        """Probability of every setting at the steps `order` … T from what was seen before."""
+    def _ahead(self, values: Values, x: Array) -> Floats:
+        """Probability of every setting at the steps `order` … T, given the elements before the step."""
         chain, emission = self._build(values)
         _, (alpha,) = filtered(chain, emission, Rows.pack([self._rows(x)]))
         settings = emission.settings
         return np.concatenate([settings.start(values["transmat_"])[None],
                                alpha @ settings.transitions(values["transmat_"])])
 
-    def _mixture(self, values, windows, weights):
-        """Mean and variance (N, F) from windows (N, order, F), newest first, and settings."""
+    def _mixture(self, values: Values, windows: Floats, weights: Floats) -> tuple[Floats, Floats]:
+        """Mean and variance (N, F) from windows (N, order, F), newest first, and weights of the settings."""
         settings, coef = self._settings(), values["coef_"]
         constant = regimes.constants(settings, self._levels(values), coef, self.form == "mean")
         lines = np.einsum("skfg,nkg->nsf", coef, windows)[:, settings.now] + constant
@@ -208,52 +237,53 @@ class SwitchingAutoRegressive(ChainModel):
         spread = (lines - mean[:, None]) ** 2 + variances
         return mean, np.einsum("nt,ntf->nf", weights, spread)
 
-    def _context(self, context):
+    def _context(self, context: SequenceLike | None) -> Floats:
         """A context of at least `order` elements, filled up with the overall level."""
-        context = self._check(context, "context")
-        short = max(self.order - len(context), 0)
+        past = self._check(context, "context")
+        short = max(self.order - len(past), 0)
         level = self._level(self.__dict__["_values"])
-        return np.concatenate([np.broadcast_to(level, (short, self.n_features_)), context])
+        return np.concatenate([np.broadcast_to(level, (short, self.n_features_)), past])
 
-    def _check_window(self, context):
+    def _check_window(self, context: Floats) -> Floats:
         if np.isnan(context[len(context) - self.order :]).any():
             raise ValueError("context: got NaN within the last `order` steps, expected values; "
                              "continue from a complete window")
         return context
 
-    def _level(self, values):
-        """Where the series stays on average if regimes change fast, (F,)."""
+    def _level(self, values: Values) -> Floats:
+        """The level (F,) around which the series stays if regimes change fast."""
         values = self._shapes(values)
         share = regimes.steady_state(values["transmat_"])
-        level = share @ self._levels(values)
+        level: Floats = share @ self._levels(values)
         if self.form == "mean":
             return level
         pull = np.eye(len(level)) - np.einsum("s,skfg->fg", share, values["coef_"])
-        return np.linalg.lstsq(pull, level, rcond=None)[0]
+        return cast("Floats", np.linalg.lstsq(pull, level, rcond=None)[0])
 
-    # -- what the base asks for ----------------------------------------------------------
-    def _parameters(self):
+    # -- what the base class requires ----------------------------------------------------
+    def _parameters(self) -> tuple[str, ...]:
         check_option("form", self.form, FORMS)
         as_size(self.order, "order", least=0)
         return ("transmat_", self._level_name, "coef_", "covars_")
 
     @property
-    def _level_name(self):
+    def _level_name(self) -> str:
         return "means_" if self.form == "mean" else "intercept_"
 
-    def _levels(self, values):
+    def _levels(self, values: Values) -> Floats:
         return values[self._level_name]
 
-    def _settings(self):
+    def _settings(self) -> Settings:
         tracked = self.form == "mean" and self.switching_mean
         return Settings(self.n_states, self.order + 1 if tracked else 1)
 
-    def _shapes(self, values):
+    def _shapes(self, values: Values) -> Values:
         K, values = self.n_states, {name: values[name] for name in self._parameters()}
         check_distribution("transmat_", values["transmat_"], (K, K))
         level = self._levels(values)
         F = level.shape[1] if level.ndim == 2 else 1
-        full = {self._level_name: (K, F), "coef_": (K, self.order, F, F), "covars_": (K, F, F)}
+        full: dict[str, tuple[int, ...]] = {
+            self._level_name: (K, F), "coef_": (K, self.order, F, F), "covars_": (K, F, F)}
         for name, shape in full.items():
             if F == 1 and values[name].shape == shape[: values[name].ndim]:
                 values[name] = values[name].reshape(shape)  # (K,), (K, order) for one feature
@@ -267,17 +297,17 @@ class SwitchingAutoRegressive(ChainModel):
             raise ValueError("covars_: got a matrix that is not symmetric positive definite")
         return values
 
-    def _check_kind(self, values):
+    def _check_kind(self, values: Values) -> None:
         kind = self.__dict__.get("kind_")
-        if kind is None:  # set, not fitted
+        if kind is None:  # the parameters were set and nothing was fitted
             return
         if kind != "real":
             raise ValueError(f"kind_: got {kind!r}, expected 'real'")
         check_shape(self._level_name, self._levels(values), (self.n_states, self.n_features_))
 
-    def _build(self, values):
+    def _build(self, values: Values) -> tuple[Chain, RegimeEmission]:
         settings = self._settings()
-        # one intercept for all regimes is not one intercept any more about another centre
+        # With another centre a common intercept would become a different one in every regime.
         fixed = self.form == "intercept" and not self.switching_mean
         centre = None if fixed else self.__dict__.get("_centre")
         emission = RegimeEmission(settings, self._levels(values), values["coef_"],
@@ -286,46 +316,47 @@ class SwitchingAutoRegressive(ChainModel):
         return Chain(settings.start(values["transmat_"]),
                      settings.transitions(values["transmat_"])), emission
 
-    def _set_kind(self, values):
+    def _set_kind(self, values: Values) -> None:
         self.__dict__.setdefault("kind_", "real")
         self.__dict__.setdefault("n_features_", self._levels(values).shape[1])
 
     # -- data ---------------------------------------------------------------------------
-    def _read_rows(self, sequences):
+    def _read_rows(self, sequences: SequencesLike) -> list[Array]:
         self._parameters()
         return [self._rows(a) for a in self._read(sequences, kinds=("real",))]
 
-    def _rows(self, x):
-        """z_t = [y_t, y_{t-1}, …, y_{t-order}] of the steps that have a whole window."""
-        steps = max(len(x) - self.order, 0)
+    def _rows(self, sequence: Array) -> Array:
+        """z_t = [y_t, y_{t-1}, …, y_{t-order}] of the steps that have a complete window."""
+        steps = max(len(sequence) - self.order, 0)
         first = self.order if steps else 0
-        return np.concatenate([x[first - k : first - k + steps] if steps else x[:0]
+        return np.concatenate([sequence[first - k : first - k + steps] if steps else sequence[:0]
                                for k in range(self.order + 1)], axis=1)
 
-    def _skipped(self, sequence):
+    def _skipped(self, sequence: SequenceLike) -> int:
+        """Number of steps without a complete window."""
         return min(self.order, len(self._check(sequence)))
 
-    def _all_steps(self, steps, sequence):
+    def _all_steps(self, steps: Floats, sequence: SequenceLike) -> Floats:
         return np.concatenate([np.zeros(self._skipped(sequence)), steps])
 
-    def _known(self, array):
+    def _known(self, array: Array) -> int:
         return int(np.sum(~np.isnan(self._rows(array)).any(axis=1)))
 
     # -- learning --------------------------------------------------------------------------
     @property
-    def _switching(self):
+    def _switching(self) -> dict[str, bool]:
         return {"mean": self.switching_mean, "ar": self.switching_ar,
                 "variance": self.switching_variance}
 
-    def _begin(self, rows, rng, given):
+    def _begin(self, rows: Rows, rng: np.random.Generator, given: Mapping[str, Floats]) -> Values:
         z = rows.values[~np.isnan(rows.values).any(axis=1)]
         if len(z) == 0:
-            raise ValueError("sequences: got no step with a whole window of values, expected at "
+            raise ValueError("sequences: got no step with a complete window of values, expected at "
                              "least one")
         K, F = self.n_states, self.n_features_
         self._centre = z[:, :F].mean(axis=0)
         values = self._pooled(z)
-        # regimes differ in level or in the size of the residual: clusters of both to begin with
+        # Regimes differ in level or in the size of the residual: the initial ones are clusters in both.
         residual = z @ regimes.residual_maps(
             Settings(K, 1), self._levels(values), values["coef_"], self.form == "mean"
         )[0, :, 1:].T
@@ -348,8 +379,8 @@ class SwitchingAutoRegressive(ChainModel):
         values["transmat_"] = rng.dirichlet(np.ones(K), K) * 0.2 + 0.8 * np.eye(K)
         return {name: given.get(name, value) for name, value in values.items()}
 
-    def _pooled(self, z):
-        """One autoregression without regimes, for all of them."""
+    def _pooled(self, z: Floats) -> Values:
+        """The parameters of one autoregression without regimes, the same for every regime."""
         K, F = self.n_states, self.n_features_
         left = np.concatenate([np.ones((len(z), 1)), z[:, F:]], axis=1)
         weights = np.linalg.lstsq(left, z[:, :F], rcond=None)[0]
@@ -361,7 +392,7 @@ class SwitchingAutoRegressive(ChainModel):
         return {self._level_name: np.tile(level, (K, 1)), "coef_": np.tile(coef, (K, 1, 1, 1)),
                 "covars_": np.tile(covar, (K, 1, 1))}
 
-    def _maximise(self, values, emission, found):
+    def _maximise(self, values: Values, emission: RegimeEmission, found: Expectation) -> Values:
         G = regimes.grams(found.sums, emission.settings.n)
         level, coef, covars = regimes.maximise(emission, G, self._switching)
         moves, oldest = emission.settings.moves(found.pairs, found.starts)
@@ -369,16 +400,16 @@ class SwitchingAutoRegressive(ChainModel):
                 self._level_name: level, "coef_": coef, "covars_": covars}
 
 
-def _transitions(old, moves, oldest):
-    """The M-step of the transitions, which also decide the steady state that chains start in.
+def _transitions(old: Floats, moves: Floats, oldest: Floats) -> Floats:
+    """The M-step of the transitions, which also determine the steady state in which the chain starts.
 
-    Without the start it would be ``moves`` by their sums. The way there is halved until
-    Σ moves log A + Σ oldest log π(A) does not fall.
+    Without the first state, the solution would be ``moves`` divided by their sums. The step towards it
+    is halved until Σ moves log A + Σ oldest log π(A) does not fall.
     """
-    def worth(A):
+    def worth(A: Floats) -> float:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return (np.where(moves > 0, moves * np.log(A), 0).sum()
-                    + np.where(oldest > 0, oldest * np.log(regimes.steady_state(A)), 0).sum())
+            return float(np.where(moves > 0, moves * np.log(A), 0).sum()
+                         + np.where(oldest > 0, oldest * np.log(regimes.steady_state(A)), 0).sum())
 
     target, least = normalised(moves, old), worth(old)
     for halvings in range(12):

@@ -1,35 +1,46 @@
-"""Optimisers by torch's formulas, in place, and clipping by the global norm.
+"""Optimisers with torch's formulas, which update in place, and gradient clipping by the global norm.
 
-An update writes into the module's weights by their private path (`Module._in_place`), which makes a
-new version of them. Work is done in one scratch buffer: an update allocates nothing of the size of
-the weights.
+An update writes directly into the module's weights (`Module._in_place`), which increments their version. It uses one
+scratch buffer, and allocates nothing of the size of the weights.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from rnncore._checks import as_flag, as_number, as_probability, as_real, as_size
 from rnncore.module import LOCK, Module
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rnncore._typing import Array
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimiser", "clip_grad_norm"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 class Optimiser:
-    """What the optimisers share: options, buffers by name, and the update's outer loop.
+    """The base class of the optimisers: options, buffers by name, and the loop over the parameters.
 
-    A subclass names its buffers, checks its options and writes one update of one array.
+    A subclass names its buffers, checks its options, and updates one parameter.
     """
 
     _buffer_names: tuple[str, ...] = ()
-    _squares: tuple[str, ...] = ()  # how names of buffers begin that are sums or means of squares
-    # The options as they are used, refused where they will not do: given by a user or by a file.
-    _checked_options: Callable[..., dict]
+    _squares: tuple[str, ...] = ()  # prefixes of the names of buffers that hold sums or means of squares
+    # Checks options from a user or from a file, and returns them in the form in which they are used.
+    _checked_options: Callable[..., dict[str, Any]]
 
-    def __init__(self, module: Module, **options):
+    def __init__(self, module: Module, **options: Any) -> None:
         self.module = module
         self.options = options
         self.steps = 0
@@ -41,9 +52,15 @@ class Optimiser:
             for name, values in weights.items()
         }
 
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        size = sum(math.prod(shape) for shape, _ in self._like.values())
+        return f"<{type(self).__name__} of {type(self.module).__name__} with {size:,} weights: {options}; " \
+               f"{self.steps} steps done>"
+
     @cached_property
-    def _places(self) -> dict[str, tuple[np.ndarray, list[str]]]:
-        """For each parameter an array to work in, all on the same memory, and the names of its buffers."""
+    def _places(self) -> dict[str, tuple[Array, list[str]]]:
+        """For each parameter a scratch array, all on the same memory, and the names of its buffers."""
         largest = max((math.prod(shape) for shape, _ in self._like.values()), default=0)
         memory = {dtype: np.empty(largest, dtype) for dtype in {dtype for _, dtype in self._like.values()}}
         return {
@@ -54,11 +71,11 @@ class Optimiser:
             for name, (shape, dtype) in self._like.items()
         }
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_places"}
 
-    def __copy__(self) -> Optimiser:
-        """Another one of the same module, whose options and buffers are its own."""
+    def __copy__(self) -> Self:
+        """An optimiser of the same module, with copies of the options and buffers."""
         other = object.__new__(type(self))
         own = {name: value for name, value in self.__getstate__().items() if name != "module"}
         other.__dict__.update(copy.deepcopy(own), module=self.module)
@@ -66,15 +83,22 @@ class Optimiser:
 
     @property
     def lr(self) -> float:
-        """Learning rate; set it to follow a schedule."""
-        return self.options["lr"]
+        """The learning rate; set it to follow a schedule."""
+        rate: float = self.options["lr"]
+        return rate
 
     @lr.setter
     def lr(self, value: float) -> None:
         self.options["lr"] = as_number(value, "lr", least=0)
 
-    def step(self, grads: Mapping[str, np.ndarray]) -> None:
-        """Update every parameter with ``grads[name]``; names and shapes are the module's."""
+    def step(self, grads: Mapping[str, Array]) -> None:
+        """Update all parameters.
+
+        Parameters
+        ----------
+        grads : mapping of str to ndarray
+            The gradient of every parameter of the module, by name.
+        """
         grads = self._check(grads)
         with LOCK, self.module._in_place() as parameters:
             self.steps += 1
@@ -82,29 +106,29 @@ class Optimiser:
                 scratch, buffers = self._places[name]
                 self._update(value, grads[name], scratch, *map(self.buffers.__getitem__, buffers))
 
-    def state_dict(self) -> dict:
-        """``{"options": …, "steps": n, "buffers": {"exp_avg.layer.bias_ih_l0": array, …}}``."""
+    def state_dict(self) -> dict[str, Any]:
+        """``{"options": …, "steps": n, "buffers": {"exp_avg.layer.bias_ih_l0": array, …}}``, with copies."""
         return {
             "options": dict(self.options),
             "steps": self.steps,
             "buffers": {name: values.copy() for name, values in self.buffers.items()},
         }
 
-    def load_state_dict(self, state: Mapping) -> None:
-        """Take over what `state_dict` gave; nothing changes unless all of it fits.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set options, steps and buffers to those of a `state_dict`; nothing changes unless all of them fit.
 
         Raises
         ------
         KeyError
-            Buffers that are missing or unknown.
+            Buffers are missing or unknown.
         ValueError, TypeError
-            Options that the constructor would refuse, or of another optimiser; steps that are no
-            count; buffers of another shape or type, or that make weights NaN: values that are not
-            finite, and squares below 0.
+            The options are those of another optimiser, or the constructor would refuse them; the steps are not a
+            count; buffers have another shape or type, or values that would make weights NaN: not finite, or
+            squares below 0.
         """
         self._take(*self._checked_state(state))
 
-    def _checked_state(self, state: Mapping) -> tuple[dict, int, dict[str, np.ndarray]]:
+    def _checked_state(self, state: Mapping[str, Any]) -> tuple[dict[str, Any], int, dict[str, Array]]:
         """Options, steps and buffers of a `state_dict` that fits; nothing is changed."""
         compare_names("state", state, ("options", "steps", "buffers"))
         options, buffers = state["options"], state["buffers"]
@@ -129,16 +153,17 @@ class Optimiser:
                 raise ValueError(f"state: got {name} with values below 0, expected means of squares")
         return options, steps, found
 
-    def _take(self, options: dict, steps: int, buffers: dict[str, np.ndarray]) -> None:
+    def _take(self, options: dict[str, Any], steps: int, buffers: Mapping[str, Array]) -> None:
         for name, values in self.buffers.items():
             values[...] = buffers[name]
         self.options, self.steps = options, steps
 
-    def _update(self, value, grad, scratch, *buffers) -> None:
+    def _update(self, value: Array, grad: Array, scratch: Array, /, *buffers: Array) -> None:
+        """Update one parameter, `value`, and its buffers, in place."""
         raise NotImplementedError
 
-    def _check(self, grads) -> dict[str, np.ndarray]:
-        """The gradients in the weights' types."""
+    def _check(self, grads: Mapping[str, Array]) -> dict[str, Array]:
+        """The gradients in the types of the weights."""
         compare_names("grads", grads, self._like)
         found = {}
         for name, (shape, dtype) in self._like.items():
@@ -149,7 +174,6 @@ class Optimiser:
             if grad.shape != shape:
                 raise ValueError(f"grads: got {name} of shape {grad.shape}, expected {shape}")
         return found
-
 
 
 class SGD(Optimiser):
@@ -163,9 +187,9 @@ class SGD(Optimiser):
     momentum : float
         μ.
     nesterov : bool
-        Needs a momentum.
+        Requires a momentum above 0.
     weight_decay : float
-        λ·w is added to the gradient first.
+        λ; λ·w is added to the gradient before the update.
 
     Examples
     --------
@@ -187,7 +211,7 @@ class SGD(Optimiser):
         *,
         nesterov: bool = False,
         weight_decay: float = 0.0,
-    ):
+    ) -> None:
         options = self._checked_options(
             lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
         )
@@ -195,7 +219,7 @@ class SGD(Optimiser):
         super().__init__(module, **options)
 
     @staticmethod
-    def _checked_options(*, lr, momentum, nesterov, weight_decay) -> dict:
+    def _checked_options(*, lr: float, momentum: float, nesterov: bool, weight_decay: float) -> dict[str, Any]:
         nesterov, momentum = as_flag(nesterov, "nesterov"), as_number(momentum, "momentum", least=0)
         if nesterov and not momentum:
             raise ValueError("nesterov: got True without momentum, expected momentum > 0")
@@ -206,23 +230,24 @@ class SGD(Optimiser):
             "weight_decay": as_number(weight_decay, "weight_decay", least=0),
         }
 
-    def _checked_state(self, state):
-        options, *rest = super()._checked_state(state)
+    def _checked_state(self, state: Mapping[str, Any]) -> tuple[dict[str, Any], int, dict[str, Array]]:
+        options, steps, buffers = super()._checked_state(state)
         if bool(options["momentum"]) != bool(self._buffer_names):
             raise ValueError(
                 f"state: got momentum={options['momentum']}, expected "
                 f"{'more than 0' if self._buffer_names else '0'}, as this optimiser has"
             )
-        return options, *rest
+        return options, steps, buffers
 
-    def _update(self, value, grad, scratch, momentum=None):
+    def _update(self, value: Array, grad: Array, scratch: Array, /, *buffers: Array) -> None:
         o = self.options
         if o["weight_decay"]:
             np.multiply(value, o["weight_decay"], out=scratch)
             scratch += grad
         else:
             scratch[...] = grad
-        if momentum is not None:
+        if buffers:
+            (momentum,) = buffers
             momentum *= o["momentum"]
             momentum += scratch
             if o["nesterov"]:
@@ -249,7 +274,7 @@ class Adam(Optimiser):
     eps : float
         ε.
     weight_decay : float
-        λ·w is added to the gradient first.
+        λ; λ·w is added to the gradient before the update.
 
     Examples
     --------
@@ -274,14 +299,16 @@ class Adam(Optimiser):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
-    ):
+    ) -> None:
         super().__init__(
             module,
             **self._checked_options(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay),
         )
 
     @staticmethod
-    def _checked_options(*, lr, betas, eps, weight_decay) -> dict:
+    def _checked_options(
+        *, lr: float, betas: tuple[float, float], eps: float, weight_decay: float
+    ) -> dict[str, Any]:
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise ValueError(f"betas: got {betas!r}, expected two numbers, 0 <= beta < 1")
         return {
@@ -291,8 +318,8 @@ class Adam(Optimiser):
             "weight_decay": as_number(weight_decay, "weight_decay", least=0),
         }
 
-    def _update(self, value, grad, scratch, exp_avg, exp_avg_sq):
-        o = self.options
+    def _update(self, value: Array, grad: Array, scratch: Array, /, *buffers: Array) -> None:
+        o, (exp_avg, exp_avg_sq) = self.options, buffers
         (beta1, beta2), lr, decay = o["betas"], o["lr"], o["weight_decay"]
         if decay and self._decoupled:
             value *= 1 - lr * decay
@@ -314,9 +341,9 @@ class Adam(Optimiser):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): w ← w·(1 − η·λ) first.
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): w ← w·(1 − η·λ) before Adam's update.
 
-    The parameters are those of `Adam`; `weight_decay` is 0.01 unless given, as in torch.
+    The parameters are those of `Adam`; the default of `weight_decay` is 0.01, as in torch.
 
     Examples
     --------
@@ -339,25 +366,25 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
-    ):
+    ) -> None:
         super().__init__(module, lr, betas, eps, weight_decay)
 
 
-def clip_grad_norm(grads: Mapping[str, np.ndarray], max_norm: float) -> float:
+def clip_grad_norm(grads: Mapping[str, Array], max_norm: float) -> float:
     """Scale all gradients in place so that their joint 2-norm is at most `max_norm`.
 
     Parameters
     ----------
     grads : dict of str to ndarray
-        Multiplied in place by min(1, max_norm/(norm + 1e-6)), torch's factor (Pascanu 2013).
+        Multiplied in place by min(1, max_norm/(norm + 1e-6)), as in torch (Pascanu 2013).
     max_norm : float
-        ``math.inf`` measures and does not clip.
+        ``math.inf`` computes the norm without clipping.
 
     Returns
     -------
     float
-        The norm before clipping, summed in f64. Look whether it is finite: a gradient with NaN
-        or infinite values cannot be clipped and is left as it is.
+        The norm before clipping, summed in f64. Check that it is finite: gradients with NaN or infinite values cannot
+        be clipped, and are left unchanged.
 
     Examples
     --------
@@ -377,8 +404,8 @@ def clip_grad_norm(grads: Mapping[str, np.ndarray], max_norm: float) -> float:
     return norm
 
 
-def compare_names(what: str, got: Mapping, expected: Collection[str]) -> None:
-    """Refuse `got` unless it has the names of `expected`, and say which are wrong."""
+def compare_names(what: str, got: Mapping[str, Any], expected: Collection[str]) -> None:
+    """Refuse `got` unless it has exactly the names of `expected`; the message lists the wrong ones."""
     if not isinstance(got, Mapping):
         raise TypeError(f"{what}: got {type(got).__name__}, expected a dict with {sorted(expected)}")
     missing, extra = sorted(set(expected) - set(got)), sorted(set(got) - set(expected), key=str)

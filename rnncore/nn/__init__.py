@@ -1,18 +1,21 @@
 """The few layers and losses that training a sequence model needs besides the recurrent layer.
 
-There is no autograd. Every module is called like a function (nothing is kept), or recorded:
-``record(x)`` returns an object with ``.output`` and ``.backward(grad_output)``, whose answer has
-``.input`` and ``.parameters``, as the tape of a recurrent layer has.
+There is no autograd. Every module is either called like a function, and then keeps nothing, or recorded: ``record(x)``
+returns an object with ``.output`` and ``.backward(grad_output)``, which returns gradients with ``.input`` and
+``.parameters``, as the tape of a recurrent layer does.
 
     tokens ─ Embedding ─ RNN | GRU | LSTM ─ (Dropout) ─ Linear ─ logits ─ cross_entropy
              └────────────────────── SequenceModel ─────────────────────┘
 
-layers          Embedding, Linear, Dropout          product  matrix products that leave BLAS's threads asleep
-sequence        SequenceModel, and what its files say of it
-readout         what the head reads: every step, the last one, or their mean
+layers          Embedding, Linear, Dropout
+sequence        SequenceModel, and its configuration in files
+readout         what the head reads: the outputs of all steps, the last state, or the mean of the outputs
 build           layers and models by the names of their cells
-losses          cross-entropy and squared error     softmax  log softmax, and a draw with a temperature
-record          a recorded call of a layer here     state    rows of a state that is carried
+losses          cross-entropy and squared error
+softmax         log softmax, and draws with a temperature
+record          a recorded call of one of these layers
+state           rows of a state that is carried from call to call
+product         matrix products that do not wake the threads of BLAS
 """
 
 from rnncore.nn.build import make_layer, make_model, sequence_model
@@ -40,3 +43,7 @@ __all__ = [
     "sequence_model",
     "token_nll",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

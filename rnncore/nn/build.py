@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 
 from rnncore._checks import as_seed, as_size
 from rnncore.init import forget_bias
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.sequence import SequenceModel
-from rnncore.recurrent.base import RecurrentLayer
 from rnncore.recurrent.descriptions import named
 from rnncore.recurrent.layers import layer_class
 
+if TYPE_CHECKING:
+    from rnncore._typing import DTypeLike, Seed
+    from rnncore.recurrent.base import RecurrentLayer
 
-def make_layer(cell: str, input_size: int, hidden_size: int, **options) -> RecurrentLayer:
-    """A recurrent layer by the name of its cell; the bias of a gate that keeps is 1.
 
-    A bias of 1 there (Gers 2000, Jozefowicz 2015) is what `rnncore.init.forget_bias` sets.
+def make_layer(cell: str, input_size: int, hidden_size: int, **options: Any) -> RecurrentLayer:
+    """A recurrent layer by the name of its cell, with a forget bias of 1.
+
+    The bias of the gate that keeps the old state is set to 1 (Gers 2000, Jozefowicz 2015), by
+    `rnncore.init.forget_bias`.
 
     Parameters
     ----------
     cell : str
         A name of `rnncore.nn.CELLS`: "rnn-tanh", "rnn-relu", "rnn-sigmoid", "gru", "gru-reset-before", "lstm"; or
-        "rnn", which is "rnn-tanh". Capitals are as good as small letters. All functions, models, tasks and commands
-        that take a cell by its name take these.
+        "rnn", which is "rnn-tanh". Upper and lower case are equivalent. All functions, models, tasks and commands
+        that take the name of a cell accept these.
     input_size, hidden_size : int
     **options
-        Of the layer's class, such as ``num_layers=2``.
+        More arguments of the layer's class, such as ``num_layers=2``.
 
     Examples
     --------
@@ -56,26 +62,26 @@ def make_model(
     embedding_size: int | None = None,
     num_layers: int = 1,
     dropout: float = 0.0,
-    loss: str = "cross_entropy",
-    readout: str = "steps",
-    dtype="float32",
-    seed: int | None = None,
+    loss: Literal["cross_entropy", "mse"] = "cross_entropy",
+    readout: Literal["steps", "last", "mean"] = "steps",
+    dtype: DTypeLike = "float32",
+    seed: Seed = None,
 ) -> SequenceModel:
-    """A model by the name of its cell; each of its parts has a seed of its own.
+    """A model by the name of its cell; each of its parts has a different seed.
 
     Parameters
     ----------
     cell : str
         As for `make_layer`.
     outputs : int
-        Length of one prediction: classes, or values.
+        The length of one prediction: the number of classes, or of values.
     tokens, features : int
-        One of them: how many tokens the input is of, or the width of a real input.
+        Exactly one of them: the number of different tokens, or the width of a real-valued input.
     hidden_size, num_layers : int
     embedding_size : int, optional
-        Of a token; by default 64, or `hidden_size` where that is smaller.
+        The length of a token's vector. By default 64, or `hidden_size` if that is smaller.
     dropout : float
-        Between layers, and before the head.
+        The probability that a value is dropped between layers and before the head.
     loss, readout : str
         As for `SequenceModel`.
 
@@ -89,7 +95,7 @@ def make_model(
     if (tokens is None) == (features is None):
         raise ValueError(f"tokens, features: got {tokens} and {features}, expected exactly one of them")
     if embedding_size is not None and tokens is None:
-        raise ValueError(f"embedding_size: got {embedding_size} with features, expected None, or tokens")
+        raise ValueError(f"embedding_size: got {embedding_size} with features, expected None, or tokens= instead")
     hidden_size = as_size(hidden_size, "hidden_size")
     seeds = np.random.SeedSequence(as_seed(seed)).generate_state(4, np.uint64).tolist()
     width = min(64, hidden_size) if embedding_size is None else embedding_size
@@ -114,10 +120,10 @@ def sequence_model(
     embedding_size: int = 64,
     num_layers: int = 1,
     dropout: float = 0.0,
-    dtype="float32",
-    seed: int | None = None,
+    dtype: DTypeLike = "float32",
+    seed: Seed = None,
 ) -> SequenceModel:
-    """A model of the next token; arguments as for `make_model`."""
+    """A model that predicts the next token; arguments as for `make_model`."""
     return make_model(
         cell, tokens, tokens=as_size(tokens, "tokens"), hidden_size=hidden_size, embedding_size=embedding_size,
         num_layers=num_layers, dropout=dropout, dtype=dtype, seed=seed,

@@ -1,6 +1,8 @@
-"""Embedding, Linear, Dropout: forward, and beside it the adjoint."""
+"""Embedding, Linear and Dropout, each with its forward computation and its adjoint."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,19 +13,22 @@ from rnncore.nn.record import Record
 from rnncore.recurrent.dropout import Masks
 from rnncore.recurrent.tape import Gradients
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, ArrayLike, DTypeLike, Seed
+
 
 class Embedding(Module):
-    """A table of rows: token k becomes row k.
+    """A table of vectors: token k becomes row k of the table.
 
-    The same as a one-hot input to a linear layer without a bias, and what text goes in by.
+    This equals a linear layer without bias that is given one-hot vectors. It is the usual input layer for text.
 
     Parameters
     ----------
     num_embeddings, embedding_dim : int
-        V rows of E numbers.
+        The number of tokens, V, and the length of their vectors, E.
     dtype : {"float32", "float64"}
     seed : int, optional
-        Rows start as N(0, 1) from PCG64, as torch's distribution.
+        The weights are drawn from N(0, 1), as in torch, with numpy's PCG64.
 
     Examples
     --------
@@ -39,37 +44,41 @@ class Embedding(Module):
 
     _fixed = frozenset({"num_embeddings", "embedding_dim"})
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, *, dtype="float32", seed=None):
+    def __init__(self, num_embeddings: int, embedding_dim: int, *, dtype: DTypeLike = "float32",
+                 seed: Seed = None) -> None:
         super().__init__(dtype)
         self.num_embeddings = as_size(num_embeddings, "num_embeddings")
         self.embedding_dim = as_size(embedding_dim, "embedding_dim")
         rows = np.random.default_rng(as_seed(seed)).standard_normal((num_embeddings, embedding_dim))
         self._parameters = {"weight": rows.astype(self.dtype)}
 
-    def __call__(self, tokens) -> np.ndarray:
-        """Integer tokens of any shape in, ``(*shape, E)`` out."""
+    def __repr__(self) -> str:
+        return f"Embedding({self.num_embeddings}, {self.embedding_dim}, dtype={self.dtype.name!r})"
+
+    def __call__(self, tokens: ArrayLike) -> Array:
+        """The vectors of integer tokens of any shape, as an array ``(*shape, E)``."""
         return self._rows(self._checked(tokens))[0]
 
-    def record(self, tokens, *, train: bool = False) -> Record:
-        """As a call; the record's ``backward`` has no input gradient (tokens are not real)."""
-        tokens = self._checked(np.array(as_array(tokens, "tokens")))
+    def record(self, tokens: ArrayLike, *, train: bool = False) -> Record[None]:
+        """As a call; ``backward`` of the record gives no input gradient, since tokens are integers."""
+        own = self._checked(np.array(as_array(tokens, "tokens")))
 
-        def adjoint(grad_output):
-            return Gradients(None, None, {"weight": self._grad_weight(tokens, grad_output)})
+        def adjoint(grad_output: Array) -> Gradients[None, None]:
+            return Gradients(None, None, {"weight": self._grad_weight(own, grad_output)})
 
-        return Record(self, *self._rows(tokens), adjoint)
+        return Record(self, *self._rows(own), adjoint)
 
-    def _rows(self, tokens: np.ndarray) -> tuple[np.ndarray, int]:
+    def _rows(self, tokens: Array) -> tuple[Array, int]:
         """Rows of the table, and its version."""
         with LOCK:
             return self._parameters["weight"][tokens], self._version
 
-    def _grad_weight(self, tokens: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
-        """Sum of grad_output's rows by token: in C order of `tokens`, one reduction a token.
+    def _grad_weight(self, tokens: Array, grad_output: Array) -> Array:
+        """The sum of grad_output's rows by token: in C order of `tokens`, one reduction per token.
 
         Sorting first is 5× faster than np.add.at at 2,048 × 64 and gives the same bits.
         """
-        grad = np.zeros((self.num_embeddings, self.embedding_dim), grad_output.dtype)
+        grad: Array = np.zeros((self.num_embeddings, self.embedding_dim), grad_output.dtype)
         flat = tokens.ravel()
         if not flat.size:
             return grad
@@ -81,20 +90,20 @@ class Embedding(Module):
             np.add.reduce(rows[start:end], axis=0, out=grad[token])
         return grad
 
-    def _checked(self, tokens) -> np.ndarray:
-        tokens = as_indices(tokens, "tokens")
-        if tokens.size and (tokens.min() < 0 or tokens.max() >= self.num_embeddings):
+    def _checked(self, tokens: ArrayLike) -> Array:
+        found = as_indices(tokens, "tokens")
+        if found.size and (found.min() < 0 or found.max() >= self.num_embeddings):
             raise IndexError(
-                f"tokens: got values from {tokens.min()} to {tokens.max()}, expected 0 to "
+                f"tokens: got values from {found.min()} to {found.max()}, expected 0 to "
                 f"{self.num_embeddings - 1} (num_embeddings={self.num_embeddings})"
             )
-        return tokens
+        return found
 
 
 class PackedLinear(Packed):
-    """The weights of a `Linear`, by rows and by columns."""
+    """The weights of a `Linear`, stored by rows and by columns."""
 
-    def __init__(self, version: int, weight: np.ndarray, bias: np.ndarray | None):
+    def __init__(self, version: int, weight: Array, bias: Array | None) -> None:
         super().__init__(version)
         self.rows, self.columns = weight.copy(), weight.T.copy()
         self.bias = None if bias is None else bias.copy()
@@ -106,11 +115,11 @@ class Linear(Module):
     Parameters
     ----------
     in_features, out_features : int
-        W is (out_features, in_features), as torch's.
+        W is (out_features, in_features), as in torch.
     bias : bool
     dtype : {"float32", "float64"}
     seed : int, optional
-        Weights start as torch's, U(±1/√in_features), from PCG64.
+        The weights are drawn from U(±1/√in_features), as in torch, with numpy's PCG64.
 
     Examples
     --------
@@ -125,15 +134,17 @@ class Linear(Module):
 
     _fixed = frozenset({"in_features", "out_features", "bias"})
 
-    def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, *, dtype="float32", seed=None
-    ):
+    if TYPE_CHECKING:
+        def packed(self) -> PackedLinear: ...
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, *, dtype: DTypeLike = "float32",
+                 seed: Seed = None) -> None:
         super().__init__(dtype)
         self.in_features = as_size(in_features, "in_features")
         self.out_features = as_size(out_features, "out_features")
         self.bias = as_flag(bias, "bias")
         rng, bound = np.random.default_rng(as_seed(seed)), in_features**-0.5
-        shapes = {"weight": (out_features, in_features), "bias": (out_features,)}
+        shapes: dict[str, tuple[int, ...]] = {"weight": (out_features, in_features), "bias": (out_features,)}
         if not bias:
             del shapes["bias"]
         self._parameters = {
@@ -141,16 +152,22 @@ class Linear(Module):
             for name, shape in shapes.items()
         }
 
-    def __call__(self, x) -> np.ndarray:
-        """``(..., in_features)`` in, ``(..., out_features)`` out."""
+    def __repr__(self) -> str:
+        bias = "" if self.bias else ", bias=False"
+        return f"Linear({self.in_features}, {self.out_features}{bias}, dtype={self.dtype.name!r})"
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """y, ``(..., out_features)``, of x, ``(..., in_features)``."""
         return self.call_on(self.packed(), self._checked(x))
 
-    def record(self, x, *, train: bool = False) -> Record:
-        """As a call, keeping a copy of `x` for the way back."""
+    def record(self, x: ArrayLike, *, train: bool = False) -> Record[Array]:
+        """As a call, keeping a copy of `x` for the backward pass."""
         return self.record_on(self.packed(), self._checked(np.array(as_array(x, "x"))))
 
-    def record_on(self, packed: PackedLinear, x: np.ndarray) -> Record:
-        def adjoint(grad_output):
+    def record_on(self, packed: PackedLinear, x: Array) -> Record[Array]:
+        """As `record`, on packed weights that were taken before."""
+
+        def adjoint(grad_output: Array) -> Gradients[None, Array]:
             rows = grad_output.reshape(-1, self.out_features)
             parameters = {"weight": outer(rows, x.reshape(-1, self.in_features))}
             if self.bias:
@@ -160,7 +177,8 @@ class Linear(Module):
 
         return Record(self, self.call_on(packed, x), packed.version, adjoint)
 
-    def call_on(self, packed: PackedLinear, x: np.ndarray) -> np.ndarray:
+    def call_on(self, packed: PackedLinear, x: Array) -> Array:
+        """As a call, on packed weights that were taken before."""
         y = rows_times(x.reshape(-1, self.in_features), packed.columns)
         if packed.bias is not None:
             y += packed.bias
@@ -169,21 +187,21 @@ class Linear(Module):
     def _pack(self) -> PackedLinear:
         return PackedLinear(self._version, self._parameters["weight"], self._parameters.get("bias"))
 
-    def _checked(self, x) -> np.ndarray:
-        x = as_real(x, "x", self.dtype)
-        if x.ndim == 0 or x.shape[-1] != self.in_features:
+    def _checked(self, x: ArrayLike) -> Array:
+        found = as_real(x, "x", self.dtype)
+        if found.ndim == 0 or found.shape[-1] != self.in_features:
             raise ValueError(
-                f"x: got shape {x.shape}, expected (..., {self.in_features}): the last axis is "
+                f"x: got shape {found.shape}, expected (..., {self.in_features}): the last axis is "
                 f"in_features"
             )
-        return np.ascontiguousarray(x)  # the product's bits go by the layout
+        return np.ascontiguousarray(found)  # the bits of the product depend on the memory layout
 
 
 class Dropout(Module):
-    """Sets a share `p` of the values to zero and scales the rest by 1/(1−p), in training only.
+    """In training, sets values to zero with probability `p` and scales the others by 1/(1−p).
 
-    The mask of the n-th training record comes from PCG64 seeded with (seed, n), so a run that is
-    resumed draws the masks the whole run would have drawn.
+    The mask of the n-th training record comes from PCG64 seeded with (seed, n), so that a resumed run draws the same
+    masks as an uninterrupted one.
 
     Parameters
     ----------
@@ -202,31 +220,34 @@ class Dropout(Module):
     [0.0, 2.0]
     """
 
-    def __init__(self, p: float = 0.5, *, seed: int | None = None):
+    def __init__(self, p: float = 0.5, *, seed: Seed = None) -> None:
         super().__init__()
         self.p = p
         self.masks = Masks(as_seed(seed))
 
+    def __repr__(self) -> str:
+        return f"Dropout({self.p})"
+
     @property
     def p(self) -> float:
-        """The share that is dropped; may be set."""
+        """The probability that a value is dropped; may be set."""
         return self._p
 
     @p.setter
     def p(self, value: float) -> None:
         self._p = as_probability(value, "p")
 
-    def __call__(self, x) -> np.ndarray:
-        """`x` itself: only a training record drops."""
+    def __call__(self, x: ArrayLike) -> Array:
+        """`x` itself: values are dropped in training only, by ``record(x, train=True)``."""
         return np.asarray(x)
 
-    def record(self, x, *, train: bool = False) -> Record:
-        """``train=True`` drops; ``train=False`` passes `x` and its gradient on."""
-        x = np.asarray(x)
+    def record(self, x: ArrayLike, *, train: bool = False) -> Record[Array]:
+        """With ``train=True`` drop values; otherwise pass `x` and its gradient through unchanged."""
+        values: Array = np.asarray(x)
         if not train or self.p == 0:
-            return Record(self, x, self._version, lambda grad_output: Gradients(grad_output.copy(), None, {}))
-        x = as_real(x, "x", x.dtype if x.dtype.kind == "f" else np.dtype("float32"))
+            return Record(self, values, self._version, lambda grad_output: Gradients(grad_output.copy(), None, {}))
+        values = as_real(values, "x", values.dtype if values.dtype.kind == "f" else np.dtype("float32"))
         rng = np.random.Generator(np.random.PCG64([int(self.masks.seed), self.masks.next() - 1]))
-        keep = rng.random(x.shape, dtype=np.float32) >= self.p
-        mask = keep * x.dtype.type(1 / (1 - self.p))
-        return Record(self, x * mask, self._version, lambda grad_output: Gradients(grad_output * mask, None, {}))
+        keep = rng.random(values.shape, dtype=np.float32) >= self.p
+        mask = keep * values.dtype.type(1 / (1 - self.p))
+        return Record(self, values * mask, self._version, lambda grad_output: Gradients(grad_output * mask, None, {}))

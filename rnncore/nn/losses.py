@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rnncore._checks import as_array, as_indices, as_lengths
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, ArrayLike, Bools
+
 
 def cross_entropy(
-    logits, targets, ignore_index: int = -100, mask=None, lengths=None
-) -> tuple[float, np.ndarray]:
+    logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100, mask: ArrayLike | None = None,
+    lengths: ArrayLike | None = None,
+) -> tuple[float, Array]:
     """Mean of −log softmax(logits)[target] over the steps that count, in nats.
 
     Parameters
@@ -17,7 +23,7 @@ def cross_entropy(
     logits : array (..., C)
         Unnormalised log probabilities, float32 or float64.
     targets : integer array (...)
-        Class of every step. Where it is `ignore_index` the step does not count.
+        The class of every step. A step whose target is `ignore_index` does not count.
     ignore_index : int
     mask : boolean array (...), optional
         True where a step counts.
@@ -44,9 +50,10 @@ def cross_entropy(
 
 
 def mean_nll(
-    logits, targets, ignore_index: int = -100, mask=None, lengths=None
-) -> tuple[float, np.ndarray, int]:
-    """`cross_entropy`, and how many steps count."""
+    logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100, mask: ArrayLike | None = None,
+    lengths: ArrayLike | None = None,
+) -> tuple[float, Array, int]:
+    """As `cross_entropy`, followed by the number of steps that count."""
     nll, grad, counted = _softmax_nll(logits, targets, ignore_index, mask, lengths)
     count = int(counted.sum())
     if count == 0:
@@ -60,11 +67,14 @@ def mean_nll(
     return float(nll.sum(dtype=np.float64)) / count, grad, count
 
 
-def token_nll(logits, targets, ignore_index: int = -100, mask=None, lengths=None) -> np.ndarray:
+def token_nll(
+    logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100, mask: ArrayLike | None = None,
+    lengths: ArrayLike | None = None,
+) -> Array:
     """−log softmax(logits)[target] at every step, in nats; 0 where a step does not count.
 
-    The arguments are those of `cross_entropy`. Summed over any text and divided by the number of
-    its characters and ln 2 it is bits per character.
+    The arguments are those of `cross_entropy`. The sum over a text, divided by the number of its characters and by
+    ln 2, is bits per character.
 
     Examples
     --------
@@ -76,7 +86,9 @@ def token_nll(logits, targets, ignore_index: int = -100, mask=None, lengths=None
     return _softmax_nll(logits, targets, ignore_index, mask, lengths)[0]
 
 
-def mse(pred, target, mask=None, lengths=None) -> tuple[float, np.ndarray]:
+def mse(
+    pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None, lengths: ArrayLike | None = None
+) -> tuple[float, Array]:
     """Mean squared error over the values that count.
 
     Parameters
@@ -84,7 +96,7 @@ def mse(pred, target, mask=None, lengths=None) -> tuple[float, np.ndarray]:
     pred : array (..., F)
     target : array, the shape of `pred`
     mask : boolean array, optional
-        The shape of `pred`, or of its leading axes (a step counts with all its features).
+        Of the shape of `pred`, or of its leading axes; then all features of a step count, or none.
     lengths : integer array (B,), optional
         For time-major (T, B, F): step t of row b counts when ``t < lengths[b]``.
 
@@ -106,8 +118,10 @@ def mse(pred, target, mask=None, lengths=None) -> tuple[float, np.ndarray]:
     return mean_square(pred, target, mask, lengths)[:2]
 
 
-def mean_square(pred, target, mask=None, lengths=None) -> tuple[float, np.ndarray, int]:
-    """`mse`, and how many values count."""
+def mean_square(
+    pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None, lengths: ArrayLike | None = None
+) -> tuple[float, Array, int]:
+    """As `mse`, followed by the number of values that count."""
     error, counted = _errors(pred, target, mask, lengths)
     count = int(counted.sum())
     loss = float(np.square(error, dtype=np.float64).sum()) / max(count, 1)
@@ -115,36 +129,38 @@ def mean_square(pred, target, mask=None, lengths=None) -> tuple[float, np.ndarra
     return loss, error, count
 
 
-def summed_nll(logits, targets, mask=None) -> tuple[float, int]:
-    """The sum of `token_nll` over the steps that count, and how many they are."""
+def summed_nll(logits: ArrayLike, targets: ArrayLike, mask: ArrayLike | None = None) -> tuple[float, int]:
+    """The sum of `token_nll` over the steps that count, and the number of these steps."""
     nll, _, counted = _softmax_nll(logits, targets, -100, mask, None)
     return float(nll.sum(dtype=np.float64)), int(counted.sum())
 
 
-def summed_squares(pred, target, mask=None) -> tuple[float, int]:
-    """The sum of the squared errors of the values that count, and how many they are."""
+def summed_squares(pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None) -> tuple[float, int]:
+    """The sum of the squared errors of the values that count, and the number of these values."""
     error, counted = _errors(pred, target, mask, None)
     return float(np.square(error, dtype=np.float64).sum()), int(counted.sum())
 
 
-def _errors(pred, target, mask, lengths) -> tuple[np.ndarray, np.ndarray]:
-    """``(pred − target, counted)`` of every value; the error is 0 where one does not count."""
-    pred = _floating(pred, "pred")
-    target = np.asarray(target)
-    if target.shape != pred.shape:
-        raise ValueError(f"target: got shape {target.shape}, expected {pred.shape}, as pred")
-    if mask is not None and np.shape(mask) == pred.shape:
-        steps = _counted(pred.shape[:-1], None, lengths)
+def _errors(
+    pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None, lengths: ArrayLike | None
+) -> tuple[Array, Bools]:
+    """``(pred − target, counted)`` of every value; the error is 0 for values that do not count."""
+    predicted = _floating(pred, "pred")
+    expected = np.asarray(target)
+    if expected.shape != predicted.shape:
+        raise ValueError(f"target: got shape {expected.shape}, expected {predicted.shape}, as pred")
+    if mask is not None and np.shape(mask) == predicted.shape:
+        steps = _counted(predicted.shape[:-1], None, lengths)
         counted = steps[..., None] & _boolean(mask)
     else:
-        steps = _counted(pred.shape[:-1], mask, lengths)
-        counted = np.broadcast_to(steps[..., None], pred.shape)
-    error = np.zeros_like(pred)
-    np.subtract(pred, target, out=error, where=counted, casting="same_kind")
+        steps = _counted(predicted.shape[:-1], mask, lengths)
+        counted = np.broadcast_to(steps[..., None], predicted.shape)
+    error = np.zeros_like(predicted)
+    np.subtract(predicted, expected, out=error, where=counted, casting="same_kind")
     return error, counted
 
 
-def length_mask(lengths, steps: int, *, batch_first: bool = False) -> np.ndarray:
+def length_mask(lengths: ArrayLike, steps: int, *, batch_first: bool = False) -> Bools:
     """(T, B) booleans, True where step t is inside row b: ``t < lengths[b]``.
 
     Examples
@@ -154,31 +170,33 @@ def length_mask(lengths, steps: int, *, batch_first: bool = False) -> np.ndarray
     [[1, 0], [1, 0], [0, 0]]
     """
     rows = np.size(lengths)
-    lengths = as_lengths(lengths, steps, rows)
-    inside = np.full(rows, steps) if lengths is None else lengths  # None: all rows are full
+    row_lengths = as_lengths(lengths, steps, rows)
+    inside = np.full(rows, steps) if row_lengths is None else row_lengths  # None: all rows are full
     mask = np.arange(steps)[:, None] < inside
     return mask.T if batch_first else mask
 
 
-def _softmax_nll(logits, targets, ignore_index, mask, lengths):
-    """(nll, softmax, counted) of every step; steps that do not count are read as zero logits."""
-    logits = _floating(logits, "logits")
-    targets = as_indices(targets, "targets")
-    if logits.ndim == 0 or targets.shape != logits.shape[:-1]:
+def _softmax_nll(
+    logits: ArrayLike, targets: ArrayLike, ignore_index: int, mask: ArrayLike | None, lengths: ArrayLike | None
+) -> tuple[Array, Array, Bools]:
+    """(nll, softmax, counted) of every step; the logits of steps that do not count are replaced by zeros."""
+    scores = _floating(logits, "logits")
+    classes = as_indices(targets, "targets")
+    if scores.ndim == 0 or classes.shape != scores.shape[:-1]:
         raise ValueError(
-            f"targets: got shape {targets.shape}, expected {logits.shape[:-1]}, "
-            f"the shape of logits {logits.shape} without its last axis"
+            f"targets: got shape {classes.shape}, expected {scores.shape[:-1]}, "
+            f"the shape of logits {scores.shape} without its last axis"
         )
-    counted = _counted(targets.shape, mask, lengths) & (targets != ignore_index)
-    classes = np.where(counted, targets, 0)
-    if classes.size and (classes.min() < 0 or classes.max() >= logits.shape[-1]):
+    counted: Bools = _counted(classes.shape, mask, lengths) & (classes != ignore_index)
+    classes = np.where(counted, classes, 0)
+    if classes.size and (classes.min() < 0 or classes.max() >= scores.shape[-1]):
         raise IndexError(
             f"targets: got values from {classes.min()} to {classes.max()}, expected 0 to "
-            f"{logits.shape[-1] - 1}, or ignore_index={ignore_index} for a step that does not count"
+            f"{scores.shape[-1] - 1}, or ignore_index={ignore_index} for a step that does not count"
         )
     if not counted.all():
-        logits = np.where(counted[..., None], logits, 0)
-    shifted = logits - logits.max(axis=-1, keepdims=True, initial=-np.inf)
+        scores = np.where(counted[..., None], scores, 0)
+    shifted = scores - scores.max(axis=-1, keepdims=True, initial=-np.inf)
     at_target = np.take_along_axis(shifted, classes[..., None], axis=-1)[..., 0]
     softmax = np.exp(shifted, out=shifted)
     total = softmax.sum(axis=-1, keepdims=True)
@@ -186,31 +204,31 @@ def _softmax_nll(logits, targets, ignore_index, mask, lengths):
     return np.where(counted, np.log(total[..., 0]) - at_target, 0), softmax, counted
 
 
-def _counted(shape: tuple[int, ...], mask, lengths) -> np.ndarray:
+def _counted(shape: tuple[int, ...], mask: ArrayLike | None, lengths: ArrayLike | None) -> Bools:
     counted = np.ones(shape, bool)
     if mask is not None:
-        mask = _boolean(mask)
-        if mask.shape != shape:
-            raise ValueError(f"mask: got shape {mask.shape}, expected {shape}, one value a step")
-        counted &= mask
+        given = _boolean(mask)
+        if given.shape != shape:
+            raise ValueError(f"mask: got shape {given.shape}, expected {shape}, one value per step")
+        counted &= given
     if lengths is not None:
         if len(shape) != 2 or np.shape(lengths) != shape[1:]:
             raise ValueError(
                 f"lengths: got shape {np.shape(lengths)} for steps {shape}, expected (B,) for "
-                "time-major (T, B); for another layout give mask= (see length_mask)"
+                "time-major (T, B); for another layout pass mask= (see length_mask)"
             )
         counted &= length_mask(lengths, shape[0])
     return counted
 
 
-def _boolean(mask) -> np.ndarray:
-    mask = as_array(mask, "mask")
-    if mask.dtype != bool:
-        raise TypeError(f"mask: got {mask.dtype}, expected booleans, True where a step counts")
-    return mask
+def _boolean(mask: ArrayLike) -> Bools:
+    found = as_array(mask, "mask")
+    if found.dtype != bool:
+        raise TypeError(f"mask: got {found.dtype}, expected booleans, True where a step counts")
+    return found
 
 
-def _floating(values, name: str) -> np.ndarray:
+def _floating(values: ArrayLike, name: str) -> Array:
     array = np.asarray(values)
     if array.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: got {array.dtype}, expected float32 or float64")

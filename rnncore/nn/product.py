@@ -1,42 +1,51 @@
-"""Matrix products that leave numpy's second pool of threads asleep.
+"""Matrix products that do not wake numpy's own pool of threads.
 
-The OpenBLAS inside numpy starts threads of its own once rows × k × columns passes 2¹⁸ (65,536 ×
-GEMM_MULTITHREAD_THRESHOLD, 4 by default); they spin between calls, against the engine's. The three
-products of a head (2,048 × 128 × 103, f32) took 53 ms of CPU time that way and 2 ms on one thread
-(2 busy cores, EPYC, November 2026). So tall products go through in blocks of rows below the limit.
-The bits then do not depend on a number of threads either.
+The OpenBLAS inside numpy starts threads of its own once rows × k × columns exceeds 2¹⁸ (65,536 ×
+GEMM_MULTITHREAD_THRESHOLD, 4 by default). They spin between calls and compete with the engine's threads. The three
+products of a head (2,048 × 128 × 103, f32) took 53 ms of CPU time that way and 2 ms on one thread (2 busy cores, EPYC,
+November 2026). So tall products are computed in blocks of rows below that limit. Then the bits do not depend
+on a number of threads either.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array
+
 ONE_THREAD = 2**18  # rows × k × columns
-FEWEST = 8  # rows in a block; with fewer the products are vectors, and one call is better
-PARTS = 32  # blocks in flight: bounds the memory of `outer`
+FEWEST = 8  # rows of a block; smaller blocks are slower than one call, since their products are of vectors
+PARTS = 32  # blocks per call of numpy: bounds the memory of `outer`
 
 
-def rows_times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(M, K) · (K, N): a row at a time is what the blocks are made of."""
+def rows_times(a: Array, b: Array) -> Array:
+    """(M, K) · (K, N), in blocks of rows."""
     (M, K), N = a.shape, b.shape[1]
     rows = ONE_THREAD // (K * N)
+    out: Array
     if rows < FEWEST or rows >= M:
-        return a @ b
+        out = a @ b
+        return out
     out = np.empty((M, N), np.result_type(a, b))
     whole = M // rows * rows
-    for start in range(0, whole, rows * PARTS):  # between two, Ctrl-C is heard
+    for start in range(0, whole, rows * PARTS):  # Ctrl-C takes effect between two parts
         part = slice(start, min(start + rows * PARTS, whole))
         np.matmul(a[part].reshape(-1, rows, K), b, out=out[part].reshape(-1, rows, N))
     np.matmul(a[whole:], b, out=out[whole:])
     return out
 
 
-def outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def outer(a: Array, b: Array) -> Array:
     """(M, K)ᵀ · (M, N), summed over the rows block by block in their order."""
     (M, K), N = a.shape, b.shape[1]
     rows = ONE_THREAD // (K * N)
+    out: Array
     if rows < FEWEST or rows >= M:
-        return a.T @ b
+        out = a.T @ b
+        return out
     out = np.zeros((K, N), np.result_type(a, b))
     whole = M // rows * rows
     for start in range(0, whole, rows * PARTS):

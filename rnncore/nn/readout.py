@@ -1,33 +1,42 @@
-"""What the head reads of a recurrent layer, and the adjoint of that.
+"""Readouts: the part of a recurrent layer's output that the head reads, and its adjoint.
 
-steps  the output of every step: one prediction a step
-last   the state after the last step: one prediction a sequence
-mean   the mean of the outputs over a sequence's own steps: one prediction a sequence
+steps  the output of every step: one prediction per step
+last   the state after the last step: one prediction per sequence
+mean   the mean of the outputs over a sequence's own steps: one prediction per sequence
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from rnncore._checks import as_lengths
 from rnncore.recurrent.layout import Layout, parts_of
 
-READOUTS = ("steps", "last", "mean")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rnncore._typing import Array, ArrayLike, State
+    from rnncore.recurrent.base import RecurrentLayer
+
+    Readout = Literal["steps", "last", "mean"]
+    Adjoint = Callable[[Array], tuple[Array | None, State | None]]
+
+READOUTS: tuple[Readout, ...] = ("steps", "last", "mean")
 
 
 def read_out(
-    readout: str, layer, output: np.ndarray, state, lengths
-) -> tuple[np.ndarray, Callable[[np.ndarray], tuple]]:
-    """What the head reads, and a function from ∂L/∂that to ∂L/∂output and ∂L/∂state.
+    readout: Readout, layer: RecurrentLayer, output: Array, state: State, lengths: ArrayLike | None
+) -> tuple[Array, Adjoint]:
+    """The input of the head, and a function that maps its gradient to ∂L/∂output and ∂L/∂state.
 
     Parameters
     ----------
     readout : {"steps", "last", "mean"}
     layer : RNN, GRU or LSTM
     output, state
-        Of a call of `layer`, in its layout.
+        The results of a call of `layer`, in its layout.
     lengths : integer array (B,) or None
 
     Returns
@@ -35,7 +44,7 @@ def read_out(
     ndarray
         As `output`, or (B, H·directions).
     callable
-        From the gradient of it to ``(grad_output, grad_state)``, one of which is None.
+        Maps the gradient of that array to ``(grad_output, grad_state)``, one of which is None.
     """
     if readout == "steps":
         return output, lambda grad: (grad, None)
@@ -44,30 +53,31 @@ def read_out(
     return _last(layer, state)
 
 
-def _mean(layer, output, lengths):
+def _mean(layer: RecurrentLayer, output: Array, lengths: ArrayLike | None) -> tuple[Array, Adjoint]:
     layout = Layout.of(output, layer.batch_first)
     outputs = layout.time_major(output)
     steps, rows = outputs.shape[:2]
-    lengths = as_lengths(lengths, steps, rows)
-    if lengths is None:
+    row_lengths = as_lengths(lengths, steps, rows)
+    share: Any
+    if row_lengths is None:
         share = output.dtype.type(1 / max(steps, 1))
     else:  # a row of length 0 has the mean 0
-        share = (1 / np.maximum(lengths, 1)).astype(output.dtype)[:, None]
-    mean = outputs.sum(axis=0) * share
+        share = (1 / np.maximum(row_lengths, 1)).astype(output.dtype)[:, None]
+    mean: Array = outputs.sum(axis=0) * share
 
-    def adjoint(grad):
+    def adjoint(grad: Array) -> tuple[Array, None]:
         every = np.broadcast_to(grad.reshape(mean.shape) * share, outputs.shape)
         return layout.as_given(every), None
 
     return mean if layout.batched else mean[0], adjoint
 
 
-def _last(layer, state):
-    """Of each direction of the last layer: the reverse one ends at the first step."""
+def _last(layer: RecurrentLayer, state: State) -> tuple[Array, Adjoint]:
+    """The final state of each direction of the last layer; the reverse direction ends at the first step."""
     h = parts_of(state)[0]
     ends = h[-layer.directions :].swapaxes(0, -2)  # ([B,] directions, H)
 
-    def adjoint(grad):
+    def adjoint(grad: Array) -> tuple[None, State]:
         grad_h = np.zeros_like(h)
         grad_h[-layer.directions :] = grad.reshape(ends.shape).swapaxes(0, -2)
         rest = [np.zeros_like(part) for part in parts_of(state)[1:]]

@@ -1,38 +1,45 @@
-"""What one recorded call leaves behind: its output, and the way back."""
+"""A recorded call: its output, and its backward pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
+from typing import TYPE_CHECKING, Generic
 
 from rnncore._checks import as_real
-from rnncore.module import Module
-from rnncore.recurrent.tape import Gradients
+from rnncore._typing import Array, InputT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rnncore._typing import ArrayLike
+    from rnncore.module import Module
+    from rnncore.recurrent.tape import Gradients
 
 
-class Record:
+class Record(Generic[InputT]):
     """The output of one recorded call of `module`, and its adjoint.
 
     Parameters
     ----------
     module : Module
-        Whose weights the adjoint belongs to: it refuses to run when they changed since.
+        The module that was called. The adjoint refuses to run once its weights have changed.
     output : ndarray
     version : int
-        Of the weights that made it.
+        The version of the weights that were used.
     adjoint : callable
-        From ∂L/∂output to `Gradients`.
+        Returns `Gradients` for ∂L/∂output.
     """
 
     def __init__(
-        self, module: Module, output: np.ndarray, version: int, adjoint: Callable[[np.ndarray], Gradients]
-    ):
+        self, module: Module, output: Array, version: int, adjoint: Callable[[Array], Gradients[None, InputT]]
+    ) -> None:
         self.output = output
         self._module, self._version, self._adjoint = module, version, adjoint
 
-    def backward(self, grad_output) -> Gradients:
-        """Walk back: ∂L/∂output in, `Gradients` out, whose ``state`` is None (there is none)."""
+    def __repr__(self) -> str:
+        return f"<Record of {self._module!r}: output {self.output.shape}>"
+
+    def backward(self, grad_output: ArrayLike) -> Gradients[None, InputT]:
+        """The gradients of input and parameters from ∂L/∂output; their ``state`` is None, since there is none."""
         if self._module._version != self._version:
             raise RuntimeError(
                 f"backward: the weights of {type(self._module).__name__} changed after record(); "

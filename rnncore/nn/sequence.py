@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -18,12 +19,23 @@ from rnncore.recurrent.layout import Layout
 from rnncore.recurrent.structure import Structure
 from rnncore.recurrent.tape import Gradients
 
-# Of each loss, its mean with the gradient, and its sum; both with how many steps or values count.
-LOSSES: dict[str, tuple[Callable, Callable]] = {
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rnncore._typing import Array, ArrayLike, Bools, DTypeLike, State, StateLike
+    from rnncore.nn.readout import Adjoint, Readout
+    from rnncore.nn.record import Record
+    from rnncore.recurrent.base import RecurrentLayer
+    from rnncore.recurrent.tape import Tape
+
+    Loss = Literal["cross_entropy", "mse"]
+
+# For each loss two functions: its mean and gradient, and its sum; both return how many steps or values count, too.
+LOSSES: dict[Loss, tuple[Callable[..., tuple[float, Array, int]], Callable[..., tuple[float, int]]]] = {
     "cross_entropy": (mean_nll, summed_nll),
     "mse": (mean_square, summed_squares),
 }
-# What a configuration says of a layer of any class, each with its check.
+# The options that a configuration has for a layer of any class, each with its check.
 LAYER_OPTIONS: dict[str, Callable[[Field], object]] = {
     "input_size": lambda field: field.whole(1),
     "hidden_size": lambda field: field.whole(1),
@@ -36,25 +48,25 @@ LAYER_OPTIONS: dict[str, Callable[[Field], object]] = {
 
 
 class SequenceModel(Module):
-    """Tokens or real vectors in, predictions out; the state is the caller's to carry.
+    """Predictions from tokens or real vectors; the caller carries the state from one call to the next.
 
     Parameters
     ----------
     embedding : Embedding or None
-        None: the input is real, (T, B, I), and goes into the layer as it is.
+        None if the input is real-valued, (T, B, I), and goes into the layer directly.
     layer : RNN, GRU or LSTM
-        Its layout is the model's: (T, B) tokens, or (B, T) if it is ``batch_first``.
+        It determines the layout of the model: (T, B) tokens, or (B, T) if it is ``batch_first``.
     head : Linear
     dropout : Dropout, optional
-        Between layer and head, in training.
+        Applied between layer and head, in training.
     loss : {"cross_entropy", "mse"}
     readout : {"steps", "last", "mean"}
-        What the head reads: the output of every step, for a prediction a step, (T, B, O); or, for
-        one a sequence, (B, O), the state after its last step, or the mean of its outputs.
+        What the head reads. "steps": the output of every step, for one prediction per step, (T, B, O). "last" and
+        "mean": the state after the last step, or the mean of the outputs, for one prediction per sequence, (B, O).
 
     Notes
     -----
-    Parameters are flattened as torch flattens a module with these three attributes:
+    Parameters are named as torch names those of a module with these three attributes:
     ``embedding.weight``, ``layer.weight_ih_l0`` …, ``head.weight``, ``head.bias``.
 
     Examples
@@ -73,22 +85,22 @@ class SequenceModel(Module):
 
     _fixed = frozenset({"embedding", "layer", "dropout", "head", "loss_name", "readout"})
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "loss" in vars(cls) and "mean_loss" not in vars(cls):
-            raise TypeError(f"{cls.__name__}: got a loss of its own, expected mean_loss, which training asks and loss "
-                            "shortens (and summed_loss, which evaluation asks)")
+            raise TypeError(f"{cls.__name__}: got a method loss, expected mean_loss, which training calls and which "
+                            "loss uses (and summed_loss, which evaluation calls)")
 
     def __init__(
         self,
         embedding: Embedding | None,
-        layer,
+        layer: RecurrentLayer,
         head: Linear,
         *,
         dropout: Dropout | None = None,
-        loss: str = "cross_entropy",
-        readout: str = "steps",
-    ):
+        loss: Loss = "cross_entropy",
+        readout: Readout = "steps",
+    ) -> None:
         super().__init__(layer.dtype)
         features = layer.hidden_size * layer.directions
         if head.in_features != features:
@@ -109,9 +121,28 @@ class SequenceModel(Module):
         modules = {"embedding": embedding, "layer": layer, "dropout": dropout, "head": head}
         self._modules = {name: module for name, module in modules.items() if module is not None}
 
-    def __call__(self, x, state=None, lengths=None):
-        """``(prediction, state)``; nothing is kept."""
-        with LOCK:  # weights of one moment
+    def __repr__(self) -> str:
+        parts = [f"{module!r}" for module in self._modules.values()]
+        return f"{type(self).__name__}({', '.join(parts)}, loss={self.loss_name!r}, readout={self.readout!r})"
+
+    def __call__(
+        self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None
+    ) -> tuple[Array, State]:
+        """Predictions, and the state after the last step; nothing is kept.
+
+        Parameters
+        ----------
+        x : array_like
+            Integer tokens (T, B), or real values (T, B, I); with ``batch_first`` the first two axes are swapped.
+        state, lengths
+            As in a call of the layer.
+
+        Returns
+        -------
+        prediction : ndarray, (T, B, O), or (B, O) for one prediction per sequence
+        state : ndarray or tuple
+        """
+        with LOCK:  # the weights of all parts at one moment
             layer, head = self.layer.packed(), self.head.packed()
             if self.embedding is not None:
                 x = self.embedding(x)
@@ -121,20 +152,22 @@ class SequenceModel(Module):
 
     forward = __call__
 
-    def record(self, x, state=None, lengths=None, *, train: bool = False) -> SequenceRecord:
-        """As a call, keeping what the way back needs; ``train=True`` applies dropout."""
+    def record(
+        self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False
+    ) -> SequenceRecord:
+        """As a call, keeping what the backward pass needs; ``train=True`` applies dropout."""
         dropping = [module.masks for module in (self.layer, self.dropout) if module is not None]
         before = [masks.passes for masks in dropping]
         try:
             return self._record(x, state, lengths, train)
-        except BaseException:  # what is interrupted has drawn no mask
+        except BaseException:  # an interrupted pass must not use up a mask
             for masks, passes in zip(dropping, before, strict=True):
                 masks.take_back(passes + 1)
             raise
 
-    def _record(self, x, state, lengths, train):
+    def _record(self, x: ArrayLike, state: StateLike, lengths: ArrayLike | None, train: bool) -> SequenceRecord:
         embedded = None
-        with LOCK:  # weights of one moment
+        with LOCK:  # the weights of all parts at one moment
             layer, head = self.layer.packed(), self.head.packed()
             if self.embedding is not None:
                 embedded = self.embedding.record(x)
@@ -145,46 +178,75 @@ class SequenceModel(Module):
         predicted = self.head.record_on(head, read if kept is None else kept.output)
         return SequenceRecord(embedded, tape, spread, kept, predicted)
 
-    def loss(self, prediction, targets, lengths=None, counted=None) -> tuple[float, np.ndarray]:
-        """The mean loss and ∂loss/∂prediction, over the steps inside `lengths` or what is `counted`.
+    def loss(
+        self,
+        prediction: Array,
+        targets: ArrayLike,
+        lengths: ArrayLike | None = None,
+        counted: ArrayLike | None = None,
+    ) -> tuple[float, Array]:
+        """The mean loss and ∂loss/∂prediction.
 
-        `counted` are booleans, True where a step is part of the loss or, of squared error, a value.
+        Parameters
+        ----------
+        prediction : ndarray
+        targets : array_like
+            Integer classes for cross-entropy, or values of the shape of `prediction` for squared error.
+        lengths : array_like of int, (B,), optional
+            Only steps inside the lengths are part of the loss.
+        counted : array_like of bool, optional
+            Instead of `lengths`: True for each step, or each value of a squared error, that is part of the loss.
         """
         return self.mean_loss(prediction, targets, lengths, counted)[:2]
 
     def mean_loss(
-        self, prediction, targets, lengths=None, counted=None
-    ) -> tuple[float, np.ndarray, int]:
-        """`loss`, and how many steps or, of squared error, values it is the mean of."""
+        self,
+        prediction: Array,
+        targets: ArrayLike,
+        lengths: ArrayLike | None = None,
+        counted: ArrayLike | None = None,
+    ) -> tuple[float, Array, int]:
+        """As `loss`, followed by the number of steps (for squared error: of values) in the mean."""
         mean, _ = LOSSES[self.loss_name]
         return mean(prediction, targets, mask=self._mask(prediction.shape, lengths, counted))
 
-    def summed_loss(self, prediction, targets, lengths=None, counted=None) -> tuple[float, int]:
-        """The sum of the loss over what counts, and how many that are.
-
-        Cross-entropy in nats, of steps; squared error of values.
-        """
+    def summed_loss(
+        self,
+        prediction: Array,
+        targets: ArrayLike,
+        lengths: ArrayLike | None = None,
+        counted: ArrayLike | None = None,
+    ) -> tuple[float, int]:
+        """The sum of the loss, in nats for cross-entropy, and the number of steps or values in it."""
         _, summed = LOSSES[self.loss_name]
         return summed(prediction, targets, mask=self._mask(prediction.shape, lengths, counted))
 
-    def _mask(self, shape: tuple[int, ...], lengths, counted) -> np.ndarray:
-        """Of a prediction's shape: booleans, True where a step or a value is part of the loss."""
+    def _mask(self, shape: tuple[int, ...], lengths: ArrayLike | None, counted: ArrayLike | None) -> Bools:
+        """Booleans for a prediction of this shape: True for each step or value that is part of the loss."""
         steps = shape[:-1]
         if counted is not None:
-            counted = as_array(counted, "counted")
-            if counted.dtype != bool or counted.shape not in (steps, shape):
+            given = as_array(counted, "counted")
+            if given.dtype != bool or given.shape not in (steps, shape):
                 raise ValueError(
-                    f"counted: got {counted.dtype} values of shape {counted.shape}, expected booleans "
+                    f"counted: got {given.dtype} values of shape {given.shape}, expected booleans "
                     f"{steps} or {shape}, True where something counts"
                 )
-            return counted
+            return given
         if lengths is None or self.readout != "steps":
             return np.ones(steps, bool)
         layout = Layout(self.layer.batch_first, batched=len(steps) == 2)
         T = len(layout.time_major(np.empty((*steps, 0))))
         return layout.as_given(length_mask(lengths, T)[..., None])[..., 0]
 
-    def loss_and_grads(self, x, targets, state=None, lengths=None, *, train: bool = True):
+    def loss_and_grads(
+        self,
+        x: ArrayLike,
+        targets: ArrayLike,
+        state: StateLike = None,
+        lengths: ArrayLike | None = None,
+        *,
+        train: bool = True,
+    ) -> tuple[float, dict[str, Array], State]:
         """One window of truncated BPTT.
 
         Returns
@@ -192,15 +254,16 @@ class SequenceModel(Module):
         loss : float
         grads : dict of str to ndarray
             By the names of ``parameters``.
-        state : the layer's state after the window, to be passed to the next one
+        state : ndarray or tuple
+            The layer's state after the window, to be passed to the next window.
         """
         record = self.record(x, state, lengths, train=train)
         loss, grad = self.loss(record.output, targets, lengths)
         return loss, record.backward(grad).parameters, record.state
 
     @property
-    def config(self) -> dict:
-        """What `from_config` needs to build this model again; plain JSON values."""
+    def config(self) -> dict[str, Any]:
+        """The configuration from which `from_config` builds such a model again; plain JSON values."""
         layer = self.layer
         return {
             "cell": layer.mode,
@@ -214,22 +277,22 @@ class SequenceModel(Module):
         } | ({} if self.readout == READOUTS[0] else {"readout": self.readout})
 
     @classmethod
-    def from_config(cls, config: dict, *, dtype=None) -> SequenceModel:
-        """A model of this shape, with fresh weights; `dtype` overrides the one it had.
+    def from_config(cls, config: dict[str, Any], *, dtype: DTypeLike | None = None) -> Self:
+        """A model with this configuration and new weights; `dtype` overrides the configured one.
 
         Raises
         ------
         ValueError
-            Something is missing, unknown, or will not do, by its name.
+            Something is missing, unknown or invalid; the message names it.
         """
         options = read_config(Field(config, "from_config", "config", ValueError))
         return cls._build(**options | ({} if dtype is None else {"dtype": dtype}))
 
     @classmethod
-    def from_file(cls, config: Field, weights: Mapping[str, np.ndarray]) -> SequenceModel:
-        """The model of a file: the configuration and the weights that stand in it.
+    def from_file(cls, config: Field, weights: Mapping[str, Array]) -> Self:
+        """The model of a file, from the configuration and the weights in it.
 
-        No network is made before the weights are seen to have the sizes that are declared.
+        No network is created before the weights have been found to have the declared sizes.
         """
         options = read_config(config)
         for name, array in weights.items():
@@ -241,7 +304,18 @@ class SequenceModel(Module):
         return model
 
     @classmethod
-    def _build(cls, cell, layer, dtype, num_embeddings, outputs, head_bias, dropout, loss, readout):
+    def _build(
+        cls,
+        cell: str,
+        layer: dict[str, Any],
+        dtype: DTypeLike,
+        num_embeddings: int | None,
+        outputs: int,
+        head_bias: bool,
+        dropout: float | None,
+        loss: Loss,
+        readout: Readout,
+    ) -> Self:
         recurrent = layer_class(cell)(**layer, dtype=dtype, seed=0)
         rows, features = num_embeddings, recurrent.hidden_size * recurrent.directions
         return cls(
@@ -253,22 +327,35 @@ class SequenceModel(Module):
             **({} if readout == READOUTS[0] else {"readout": readout}),
         )
 
-    def astype(self, dtype) -> SequenceModel:
-        """A copy in another precision: f64 is there to look at what f32 learned."""
+    def astype(self, dtype: DTypeLike) -> Self:
+        """A copy in another precision, for example in float64 to examine what was learned in float32."""
         copy = self.from_config(self.config, dtype=dtype)
         copy.load_state_dict(self.state_dict())
         return copy
 
 
 class SequenceRecord:
-    """One recorded pass of a `SequenceModel`; `tape` is the recurrent layer's."""
+    """One recorded pass of a `SequenceModel`.
 
-    def __init__(self, embedded, tape, spread, kept, predicted):
+    Attributes
+    ----------
+    tape : Tape
+        The tape of the recurrent layer.
+    output, state
+        What the call would have returned.
+    """
+
+    def __init__(
+        self, embedded: Record[None] | None, tape: Tape, spread: Adjoint, kept: Record | None, predicted: Record
+    ) -> None:
         self.tape, self.output, self.state = tape, predicted.output, tape.state
         self._embedded, self._spread, self._kept, self._predicted = embedded, spread, kept, predicted
 
-    def backward(self, grad_output) -> Gradients:
-        """∂L/∂prediction in; every parameter's gradient, the initial state's and the input's out.
+    def __repr__(self) -> str:
+        return f"<SequenceRecord: output {self.output.shape}; {self.tape!r}>"
+
+    def backward(self, grad_output: ArrayLike) -> Gradients[State, Array | None]:
+        """The gradients of all parameters, of the initial state and of the input, from ∂L/∂prediction.
 
         ``.input`` is None for tokens.
         """
@@ -283,11 +370,8 @@ class SequenceRecord:
         return Gradients(None, layer.state, parameters)
 
 
-def read_config(config: Field) -> dict:
-    """A model's `config`, every value of it checked.
-
-    One without "readout" is of "steps".
-    """
+def read_config(config: Field) -> dict[str, Any]:
+    """The configuration of a model, with every value checked; "readout" is "steps" if it is missing."""
     config.only(
         ("cell", "layer", "dtype", "num_embeddings", "outputs", "head_bias", "dropout", "loss", "readout")
     )
@@ -310,20 +394,20 @@ def read_config(config: Field) -> dict:
     }
 
 
-def _check_of(values: tuple) -> Callable[[Field], object]:
+def _check_of(values: tuple[Any, ...]) -> Callable[[Field], object]:
     """The check of an option that chooses one of a mode's cells."""
     return Field.flag if isinstance(values[0], bool) else lambda field: field.text(values)
 
 
-def _check_sizes(config: Field, options: dict, weights: Mapping[str, np.ndarray]) -> None:
-    """Refuse sizes that the weights do not have, before a network is made of them."""
+def _check_sizes(config: Field, options: dict[str, Any], weights: Mapping[str, Array]) -> None:
+    """Refuse declared sizes that the weights do not have, before a network of these sizes is created."""
     layer = Structure.of(options["cell"], dtype=options["dtype"], **options["layer"])
 
-    def shapes():
+    def shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
         if options["num_embeddings"] is not None:
             yield "embedding.weight", (options["num_embeddings"], layer.input_size)
         yield "head.weight", (options["outputs"], layer.features)
-        for name, shape in layer.iter_shapes():  # as far as there are such weights
+        for name, shape in layer.iter_shapes():  # one by one, until one is missing
             yield f"layer.{name}", shape
 
     for name, shape in shapes():

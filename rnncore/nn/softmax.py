@@ -1,13 +1,18 @@
-"""What a model predicts of a class: log probabilities, and draws from them."""
+"""Predictions of a class: log probabilities, and draws from them."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnncore._checks import as_number
 
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, Floats
 
-def log_softmax(logits) -> np.ndarray:
+
+def log_softmax(logits: ArrayLike) -> Floats:
     """log softmax over the last axis, in float64.
 
     Parameters
@@ -26,21 +31,22 @@ def log_softmax(logits) -> np.ndarray:
     >>> np.exp(log_softmax(np.zeros(4, "float32"))).tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    logits = np.asarray(logits, np.float64)
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    values = np.asarray(logits, np.float64)
+    shifted: Floats = values - values.max(axis=-1, keepdims=True)
+    normalised: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return normalised
 
 
-def draw(logits, temperature: float, rng: np.random.Generator) -> int:
-    """A class from its unnormalised log probabilities.
+def draw(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int:
+    """Draw a class from its unnormalised log probabilities.
 
     Parameters
     ----------
     logits : array (C,)
     temperature : float
-        `logits` are divided by it; 0 takes the likeliest.
+        `logits` are divided by it; 0 selects the most likely class.
     rng : numpy.random.Generator
-        Gives one uniform number, or none at temperature 0.
+        One uniform number is drawn from it, or none at temperature 0.
 
     Examples
     --------
@@ -50,9 +56,9 @@ def draw(logits, temperature: float, rng: np.random.Generator) -> int:
     >>> draw(np.log([0.2, 0.5, 0.3]), 0, rng), draw(np.log([0.2, 0.5, 0.3]), 1, rng)
     (1, 1)
     """
-    logits, temperature = np.asarray(logits, np.float64), as_number(temperature, "temperature", least=0)
+    values, temperature = np.asarray(logits, np.float64), as_number(temperature, "temperature", least=0)
     if temperature == 0:
-        return int(logits.argmax())
-    with np.errstate(over="ignore", under="ignore"):  # a tiny temperature: others get 0
-        ladder = np.cumsum(np.exp((logits - logits.max()) / temperature))
-    return int(min(np.searchsorted(ladder, rng.random() * ladder[-1], side="right"), len(logits) - 1))
+        return int(values.argmax())
+    with np.errstate(over="ignore", under="ignore"):  # at a tiny temperature all but the most likely become 0
+        cumulative = np.cumsum(np.exp((values - values.max()) / temperature))
+    return int(min(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"), len(values) - 1))

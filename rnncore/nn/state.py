@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, overload
+
 import numpy as np
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, ArrayLike, State
 
-def zero_rows(state, rows):
-    """The state with some batch rows at 0; None, all zeros, stays None.
+
+@overload
+def zero_rows(state: None, rows: ArrayLike | None) -> None: ...
+@overload
+def zero_rows(state: State, rows: ArrayLike | None) -> State: ...
+@overload
+def zero_rows(state: State | None, rows: ArrayLike | None) -> State | None: ...
+def zero_rows(state: Any, rows: Any) -> Any:
+    """The state with some batch rows set to 0; None, which stands for zeros, stays None.
 
     Parameters
     ----------
     state : array, tuple of arrays or None
     rows : boolean array (B,) or None
-        True where a row begins anew; None is nowhere.
+        True for a row that begins anew; None for no row.
 
     Examples
     --------
@@ -38,7 +49,7 @@ def zero_rows(state, rows):
     return state
 
 
-def take_rows(state, rows):
+def take_rows(state: State, rows: Array | slice) -> State:
     """The state of the given batch rows, in their order."""
     if isinstance(state, tuple | list):
         return tuple(part[:, rows] for part in state)

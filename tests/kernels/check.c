@@ -206,7 +206,8 @@ static void check_hidden_markov(rc_idx n)
     hmm->backward(next, trans, b, 0.3, n, u, gamma, next);
     result("gamma", "hidden_markov", n, gamma, n, n);
     result("backward", "hidden_markov", n, next, n, n);
-    hmm->viterbi(u, random_array(n * n), random_array(n), n, next);
+    double *log_trans = random_array(n * n), *log_b = random_array(n);
+    hmm->viterbi(u, log_trans, log_b, n, next);
     result("viterbi", "hidden_markov", n, next, n, 2);
     double *sums = zeros((F + 4) * n), *x = random_array(STEPS * (F + 4));
     hmm->outer(STEPS, x, F + 4, F + 4, b, n, sums);         /* four rows at once, and one at a time */
@@ -215,7 +216,8 @@ static void check_hidden_markov(rc_idx n)
         double *mean = random_array(F * n), *moments = zeros((1 + F + PAIRS) * n);
         hmm->moments(x, mean, gamma, F, full, n, moments);
         result(full ? "moments_full" : "moments", "hidden_markov", n, moments, (1 + F + (full ? PAIRS : F)) * n, F);
-        hmm->gaussian(x, mean, random_array(PAIRS * n), random_array(n), F, full, n, next);
+        double *whiten = random_array(PAIRS * n), *constant = random_array(n);
+        hmm->gaussian(x, mean, whiten, constant, F, full, n, next);
         result(full ? "gaussian_full" : "gaussian", "hidden_markov", n, next, n, F * F);
     }
     total = hmm->subtract_max(next, n);

@@ -28,7 +28,6 @@ TORCH_SHAPES = (
     *("100,1,64,64", "100,1,256,256", "100,16,128,128", "100,32,256,256", "50,64,512,512"),
 )
 QUICK_SHAPES = ("50,1,8,32", "20,4,30,30,f64")
-BACK = "\n[All pages of the documentation](index.md)\n"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -124,8 +123,9 @@ def main(arguments: list[str] | None = None) -> int:
     page = markdown(todo, about)
     print(page)
     if options.out:
-        index = (options.out.parent / "index.md").exists()  # the documentation's
-        options.out.write_text(page + BACK * index, encoding="utf-8")
+        if (options.out.parent / "index.md").exists():  # a page of docs/
+            page = page.replace("\n\n", "\n\n[Documentation](index.md)\n\n", 1)
+        options.out.write_text(page, encoding="utf-8")
     if options.json:
         options.json.write_text(json.dumps(as_json(todo, about), indent=1), encoding="utf-8")
     return 0 if complete else 1

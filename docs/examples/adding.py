@@ -45,6 +45,8 @@ def main():
                                                     "goal": GOAL})])
     (DOCS / "adding.md").write_text(f"""# The adding problem
 
+[Documentation](index.md)
+
 Each step of a sequence shows a number between 0 and 1, and two steps, one in each half, carry a mark.
 After {options.steps} steps the network has to output the sum of the two marked numbers. A network that ignores
 its input can do no better than to answer 1, with a mean squared error of 1/6 = 0.167.
@@ -58,8 +60,6 @@ below {GOAL}, or after
 Measured by `python docs/examples/adding.py` on {machine()}.
 
 ![MSE against seconds of training](img/adding.png)
-
-[All pages of the documentation](index.md)
 """)
     print(f"{DOCS / 'adding.md'}")
 

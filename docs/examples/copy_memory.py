@@ -67,6 +67,8 @@ def main():
              "longest T, weights kept as T grows"]
     (DOCS / "copy_memory.md").write_text(f"""# Copy memory
 
+[Documentation](index.md)
+
 The network is shown ten symbols out of eight kinds, then T − 1 blank steps and a signal; after the signal it has
 to reproduce the ten symbols in order. A network without memory that predicts the blanks and guesses the symbols has
 a loss of 10·ln 8/(T + 20) nats per step. A delay T counts as learnt when the loss on 128 new sequences falls below a
@@ -81,8 +83,6 @@ gradients clipped to norm 1. Chrono initialisation sets the forget gates to time
 (to {KEPT_FOR} where the weights are kept). Measured by `python docs/examples/copy_memory.py` on {machine()}.
 
 ![Loss against seconds of training](img/copy_memory.png)
-
-[All pages of the documentation](index.md)
 """)
     print(f"{DOCS / 'copy_memory.md'}")
 

@@ -38,7 +38,7 @@ class Fixed:
 
     def _refuse(self, name: str, got: str) -> NoReturn:
         raise AttributeError(f"{name}: got {got}, expected no change of {getattr(self, name)!r}: it is fixed when the "
-                             f"{type(self).__name__} is created; create a new one")
+                             f"{type(self).__name__} is created; make another one")
 
 
 def as_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:

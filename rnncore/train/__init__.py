@@ -1,11 +1,11 @@
-"""Training: truncated back-propagation through time with the state carried along.
+"""Training: truncated back-propagation through time, carrying the state from window to window.
 
     batches ─ window ─ model.record ─ loss ─ backward ─ clip ─ optimiser
-                 ↑ state of the window before           └ checkpoint, callbacks
+                 ↑ state of the previous window         └ checkpoint, callbacks
 
-loop        one update after the other, and the loss on held-out data
-epochs      rounds of data in a new order each, until the held-out loss is best
-checkpoint  a run as a file, to go on from
+loop        the training loop, and the loss on held-out data
+epochs      training for whole epochs, with early stopping on the held-out loss
+checkpoint  files from which a run can be resumed
 """
 
 from rnncore.train.checkpoint import FORMATS, is_checkpoint, load_model, read_checkpoint
@@ -21,3 +21,7 @@ __all__ = [
     "load_model",
     "read_checkpoint",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,13 +1,12 @@
-"""A run as a file: weights, optimiser, place in the data, carried state, and the dropout counters.
+"""Checkpoints: weights, optimiser, position in the data, carried state and dropout counters of a run, in one file.
 
-A run that is interrupted and resumed from its checkpoint has the bits of the run that was not. The
-file also has a digest of the data (see `rnncore.data.fingerprint`). All of it is checked before a run
-takes over any of it.
+A run that is resumed from its checkpoint has the same bits as an uninterrupted one. The file also has a digest of the
+data (see `rnncore.data.fingerprint`). The whole file is checked before any of it is used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -21,14 +20,17 @@ from rnncore.recurrent.dropout import Masks
 from rnncore.recurrent.layout import Layout, parts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rnncore._typing import Array, PathLike, State
     from rnncore.train.loop import Trainer
 
-# The second says which data the run was of, and whether it carried its state.
+# Format 2 adds a digest of the data, and whether the state was carried.
 FORMATS = ("rnncore checkpoint 1", "rnncore checkpoint 2")
 
 
-def write_checkpoint(trainer: Trainer, path, notes=None) -> None:
-    """What `Trainer.save` does."""
+def write_checkpoint(trainer: Trainer, path: PathLike, notes: object = None) -> None:
+    """See `Trainer.save`."""
     check_notes(notes)
     optimiser = trainer.optimiser.state_dict()
     arrays = prefixed("model", trainer.model.state_dict())
@@ -46,16 +48,16 @@ def write_checkpoint(trainer: Trainer, path, notes=None) -> None:
         "masks": [[int(masks.seed), masks.passes] for masks in _masks(trainer.model)],
         "notes": notes,
     }
-    if trainer.position != trainer.updates % len(trainer.batches):      # other batches were set on the way
+    if trainer.position != trainer.updates % len(trainer.batches):      # other batches were set during the run
         metadata["position"] = trainer.position
     save_arrays(path, arrays, metadata)
 
 
-def take_checkpoint(trainer: Trainer, path) -> None:
-    """What `Trainer.resume` does."""
+def take_checkpoint(trainer: Trainer, path: PathLike) -> None:
+    """See `Trainer.resume`."""
     arrays, metadata = read_checkpoint(path)
     head = Field(metadata, path)
-    written = {
+    written: dict[str, tuple[Any, Any]] = {
         "model": (read_config(head["model"]), read_config(Field(trainer.model.config, "model"))),
         "optimiser": (metadata["optimiser"]["kind"], type(trainer.optimiser).__name__),
         "number of windows": (metadata["windows"], len(trainer.batches)),
@@ -89,24 +91,24 @@ def take_checkpoint(trainer: Trainer, path) -> None:
         own.seed, own.passes = np.uint64(seed), passes
 
 
-def _check_data(trainer: Trainer, path, written: str | None) -> None:
+def _check_data(trainer: Trainer, path: PathLike, written: str | None) -> None:
     own = None if written is None else fingerprint(trainer.batches)
     if own and written and own != written:
         raise ValueError(
             f"{path}: its training data is another (digest {written[:12]}…, this run's is "
-            f"{own[:12]}…): give the batches that the run was made with"
+            f"{own[:12]}…): pass the batches that the run was made with"
         )
 
 
 def _fitting_carry(
-    trainer: Trainer, path, arrays: dict, updates: int, position: int
-) -> tuple[np.ndarray, ...]:
-    """The state after the last window, as the model has it after that window's rows."""
+    trainer: Trainer, path: PathLike, arrays: Mapping[str, Array], updates: int, position: int
+) -> tuple[Array, ...]:
+    """The state after the last window, checked against the state that the model has for a window of that shape."""
     if not _under("carry", arrays):
         if trainer.carry and position:
             raise DamagedFileError(
-                f"{path}: the state that is carried is missing, after update {updates}, within a "
-                f"round of {len(trainer.batches)} windows"
+                f"{path}: the carried state is missing, after update {updates}, at window {position} of "
+                f"{len(trainer.batches)}"
             )
         return ()
     x = np.asarray(trainer.batches[(position - 1) % len(trainer.batches)][0])
@@ -121,14 +123,14 @@ def _fitting_carry(
     return tuple(_fitting(path, "carry", arrays, own).values())
 
 
-def read_checkpoint(path) -> tuple[dict[str, np.ndarray], dict]:
-    """``(arrays, metadata)`` of a checkpoint; anything else is refused.
+def read_checkpoint(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
+    """``(arrays, metadata)`` of a checkpoint; any other file is refused.
 
-    What stands in it on its own is checked here; whether it fits a run, `Trainer.resume` knows.
+    This checks the file by itself; `Trainer.resume` checks that it fits a run.
     """
     arrays, metadata = load_arrays(path)
     if not _is_ours(metadata):
-        raise DamagedFileError(f"{path} is no checkpoint of this version of rnncore")
+        raise DamagedFileError(f"{path} is not a checkpoint of this version of rnncore")
     head = Field(metadata, path)
     read_config(head["model"])
     optimiser = head["optimiser"]
@@ -146,40 +148,42 @@ def read_checkpoint(path) -> tuple[dict[str, np.ndarray], dict]:
     return arrays, metadata
 
 
-def is_checkpoint(path) -> bool:
-    """Whether a file says that it is a checkpoint of ours; the rest of it is not looked at."""
+def is_checkpoint(path: PathLike) -> bool:
+    """Whether a file declares that it is a checkpoint of rnncore; the rest of it is not read."""
     try:
         return _is_ours(load_metadata(path))
     except (OSError, DamagedFileError):
         return False
 
 
-def _is_ours(metadata) -> TypeGuard[dict]:
+def _is_ours(metadata: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(metadata, dict) and metadata.get("format") in FORMATS
 
 
-def load_model(path) -> tuple[SequenceModel, dict]:
-    """The trained model of a checkpoint, and the checkpoint's metadata (``["notes"]`` is yours)."""
+def load_model(path: PathLike) -> tuple[SequenceModel, dict[str, Any]]:
+    """The trained model of a checkpoint, and the metadata of the file; ``metadata["notes"]`` has your notes."""
     arrays, metadata = read_checkpoint(path)
     config = Field(metadata, path)["model"]
     return SequenceModel.from_file(config, _under("model", arrays)), metadata
 
 
-def check_notes(notes) -> None:
-    """Refuse notes that a file cannot hold, as deep as they will be in it."""
+def check_notes(notes: object) -> None:
+    """Refuse notes that a file cannot hold, nested as deep as they will be in it."""
     as_json({"notes": notes}, "notes")
 
 
 def _masks(module: Module) -> list[Masks]:
-    """Those of all modules in `module` that drop in training."""
+    """The masks of all modules in `module` that apply dropout in training."""
     found = [module.masks] if hasattr(module, "masks") else []
     for child in module._modules.values():
         found += _masks(child)
     return found
 
 
-def _fitting(path, prefix: str, arrays: dict, own: dict) -> dict[str, np.ndarray]:
-    """The arrays under `prefix`, which have to be those of `own` by name, shape and dtype."""
+def _fitting(
+    path: PathLike, prefix: str, arrays: Mapping[str, Array], own: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The arrays under `prefix`, refused unless they have the names, shapes and dtypes of `own`."""
     found = Field(_under(prefix, arrays), path, prefix)
     found.only(own)
     return {
@@ -188,10 +192,10 @@ def _fitting(path, prefix: str, arrays: dict, own: dict) -> dict[str, np.ndarray
     }
 
 
-def _as_tuple(state) -> tuple:
+def _as_tuple(state: State | None) -> tuple[Array, ...]:
     return () if state is None else parts_of(state)
 
 
-def _under(prefix: str, arrays: dict) -> dict:
+def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     start = prefix + "."
     return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}

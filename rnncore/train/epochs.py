@@ -1,52 +1,59 @@
-"""Epochs: rounds of data in a new order each, until the held-out loss is best."""
+"""Training for whole epochs, with early stopping on the held-out loss."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rnncore._checks import as_size
 from rnncore._progress import progress_bar
-from rnncore.nn import SequenceModel
-from rnncore.optim import Optimiser
 from rnncore.train.loop import Trainer, summed_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rnncore._typing import Progress
+    from rnncore.nn import SequenceModel
+    from rnncore.optim import Optimiser
 
 
 def fit_epochs(
     model: SequenceModel,
     optimiser: Optimiser,
-    windows: Callable[[], Sequence],
+    windows: Callable[[], Sequence[Any]],
     *,
     epochs: int,
     patience: int,
-    valid: Sequence | None = None,
-    progress: bool | Callable | None = False,
+    valid: Sequence[Any] | None = None,
+    progress: Progress = False,
     label: str | None = None,
-    **options,
+    **options: Any,
 ) -> dict[str, list[float]]:
-    """Train until the held-out loss is best, and keep the weights the model had there.
+    """Train for whole epochs with early stopping, and restore the weights with the best held-out loss.
 
-    Ctrl-C ends it at once by a KeyboardInterrupt, with the weights of that moment.
+    Ctrl-C ends training at once with a KeyboardInterrupt; the model then keeps the weights of that moment.
 
     Parameters
     ----------
     model : SequenceModel
     optimiser : Optimiser
     windows : callable
-        Gives the windows of the next epoch.
-    epochs, patience : int
-        The largest number of epochs, and how many without a new best held-out loss end it before.
+        Returns the windows of the next epoch, for example in a new order.
+    epochs : int
+        The largest number of epochs.
+    patience : int
+        Training stops after this many epochs without a new best held-out loss.
     valid : sequence, optional
-        Windows of what is held out; without any it trains for all epochs.
+        Windows of held-out data. Without it, training runs for all epochs.
     progress, label
-        Of a bar that is updated once an epoch, or a function ``progress(done, epochs, info)``.
+        A progress bar and its label, updated once per epoch, or a function ``progress(done, epochs, info)``.
     **options
-        Of the `Trainer` that does it.
+        More arguments of the `Trainer` that does the updates.
 
     Returns
     -------
     dict of lists
-        ``{"train": [...], "valid": [...]}``: the mean loss of every epoch, in nats or squared error.
+        ``{"train": [...], "valid": [...]}``: the mean loss of every epoch, in nats or as squared error.
 
     Examples
     --------
@@ -63,7 +70,7 @@ def fit_epochs(
     """
     epochs, patience = as_size(epochs, "epochs"), as_size(patience, "patience")
     if not callable(windows):
-        raise TypeError(f"windows: got {type(windows).__name__}, expected a function that gives an epoch's windows")
+        raise TypeError(f"windows: got {type(windows).__name__}, expected a function that returns an epoch's windows")
     history: dict[str, list[float]] = {"train": [], "valid": []}
     best, weights, since = math.inf, None, 0
     trainer = Trainer(model, optimiser, windows(), valid=valid, **options)
@@ -89,7 +96,7 @@ def fit_epochs(
 
 
 def _epoch(trainer: Trainer) -> float:
-    """One round, unless a callback stops it; the mean loss of its steps or values, each before its update."""
+    """Run one epoch, unless a callback stops it; returns the mean of the losses before each update."""
     total, count = 0.0, 0
     for _ in range(len(trainer.batches)):
         loss = trainer.update()

@@ -1,24 +1,32 @@
-"""The training loop: truncated back-propagation through time with the state carried along."""
+"""The training loop: truncated back-propagation through time, carrying the state from window to window."""
 
 from __future__ import annotations
 
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import contextmanager
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Self
 
 from rnncore._checks import as_flag, as_number, as_size
 from rnncore._progress import progress_bar
 from rnncore.data.windows import as_window, as_windows
 from rnncore.io.files import check_target
-from rnncore.nn import SequenceModel
-from rnncore.nn.sequence import SequenceRecord
 from rnncore.nn.state import zero_rows
-from rnncore.optim import Optimiser, clip_grad_norm
+from rnncore.optim import clip_grad_norm
 from rnncore.train.checkpoint import check_notes, take_checkpoint, write_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+
+    from rnncore._typing import PathLike, Progress, State
+    from rnncore.nn import SequenceModel
+    from rnncore.nn.sequence import SequenceRecord
+    from rnncore.optim import Optimiser
+
+    Callback = Callable[["Trainer"], object]
 
 
 class Trainer:
@@ -29,34 +37,33 @@ class Trainer:
     model : SequenceModel
     optimiser : Optimiser
     batches : sequence of (x, targets), (x, targets, lengths) or rnncore.data.Window
-        At least one; for example `rnncore.data.batches`. Gone through in order, over and over. Others
-        may be set between two updates, and are then begun with their first.
+        At least one window; for example `rnncore.data.batches`. Training uses them in order, again and again. Other
+        batches may be set between two updates; training then begins with their first.
     valid : sequence, optional
-        The same of held-out text, for `evaluate`.
+        Windows of held-out data, for `evaluate`.
     max_norm : float or None
         Gradients are clipped to this joint norm, above 0 (Pascanu 2013); None does not clip.
     carry : bool
-        The state after one window is where the next begins, but for the first of each round.
-        False for batches that have nothing to do with each other.
+        Whether each window begins in the final state of the previous one, except for the first window of the batches.
+        Use False for batches that are independent of each other.
     callbacks : sequence of callables
-        Each is called with the trainer after every update. It may read `losses`, `grad_norm` and
-        `record` (the update's tape with its gradients), set ``optimiser.lr``, or set ``stop``.
-        One that has a method ``before_step(trainer, record, loss, grads)`` is called between the
-        backward pass and the update, too, while the tape's weights are still those it was made
-        with; `viz.Debugger` and `viz.Recorder` look there.
+        Each is called with the trainer after every update. It may read `losses`, `grad_norm` and `record` (which has
+        the tape with its gradients), set ``optimiser.lr``, or set ``stop``. If it has a method
+        ``before_step(trainer, record, loss, grads)``, that is called between the backward pass and the update, too,
+        when the weights are still those of the tape; `viz.Debugger` and `viz.Recorder` use it.
 
     Attributes
     ----------
     updates : int
-        Done so far.
+        The number of updates so far.
     position : int
-        Which of the batches is next.
+        The index of the next window.
     losses : list of float
-        One an update, in nats.
+        The loss of every update; cross-entropy in nats.
     counted : int
-        Steps, or values of squared error, that the last loss is the mean of.
+        The number of steps (for squared error: of values) in the mean of the last loss.
     interrupted : bool
-        The last `fit` was ended by Ctrl-C.
+        Whether Ctrl-C ended the last `fit`.
 
     Examples
     --------
@@ -78,47 +85,54 @@ class Trainer:
         self,
         model: SequenceModel,
         optimiser: Optimiser,
-        batches: Sequence,
+        batches: Sequence[Any],
         *,
-        valid: Sequence | None = None,
+        valid: Sequence[Any] | None = None,
         max_norm: float | None = 1.0,
         carry: bool = True,
-        callbacks: Sequence[Callable[[Trainer], None]] = (),
-    ):
+        callbacks: Iterable[Callback] = (),
+    ) -> None:
         if optimiser.module is not model:
-            raise ValueError("optimiser: got one of another module, expected one made for model")
+            raise ValueError("optimiser: got the optimiser of another module, expected one that was made for model")
         self.model, self.optimiser, self.batches, self.valid = model, optimiser, batches, valid
         self.max_norm, self.carry = max_norm, as_flag(carry, "carry")
         self.callbacks = _callables(callbacks)
         self.updates = self.position = 0
         self.losses: list[float] = []
-        self.state: np.ndarray | tuple | None = None
+        self.state: State | None = None
         self.record: SequenceRecord | None = None
         self.counted = 0
         self.grad_norm = math.nan
         self.stop = self.interrupted = False
 
+    def __repr__(self) -> str:
+        last = f", last loss {self.losses[-1]:.4g}" if self.losses else ""
+        clip = "no clipping" if self.max_norm is None else f"max_norm={self.max_norm:g}"
+        return (f"<Trainer of {type(self.model).__name__}: {self.updates} updates done{last}; {len(self.batches)} "
+                f"windows, carry={self.carry}, {clip}; {self.optimiser!r}>")
+
     @property
-    def batches(self) -> Sequence:
+    def batches(self) -> Sequence[Any]:
         """The windows of training."""
         return self._batches
 
     @batches.setter
-    def batches(self, batches: Sequence) -> None:
-        self._batches, self.position = as_windows(batches, "batches"), 0
+    def batches(self, batches: Sequence[Any]) -> None:
+        self._batches: Sequence[Any] = as_windows(batches, "batches")
+        self.position = 0
 
     @property
-    def valid(self) -> Sequence | None:
-        """Those of `evaluate`."""
+    def valid(self) -> Sequence[Any] | None:
+        """The windows of held-out data, for `evaluate`."""
         return self._valid
 
     @valid.setter
-    def valid(self, valid: Sequence | None) -> None:
-        self._valid = None if valid is None else as_windows(valid, "valid")
+    def valid(self, valid: Sequence[Any] | None) -> None:
+        self._valid: Sequence[Any] | None = None if valid is None else as_windows(valid, "valid")
 
     @property
     def max_norm(self) -> float | None:
-        """What gradients are clipped to."""
+        """The joint norm that gradients are clipped to, or None."""
         return self._max_norm
 
     @max_norm.setter
@@ -128,16 +142,16 @@ class Trainer:
         self._max_norm = max_norm
 
     def update(self) -> float:
-        """One window: forward, backward, clip, step. Returns the loss before the step.
+        """Train on one window: forward, backward, clip, step. Returns the loss before the step.
 
         Raises
         ------
         FloatingPointError
-            The loss or its gradient is not finite; the weights are left as they were.
+            The loss or its gradient is not finite; the weights are left unchanged.
         """
         window = as_window(self.batches[self.position], f"batches[{self.position}]")
         state = self.state if self.carry and self.position else None
-        self.record = None  # let go of the last tape before the next is made
+        self.record = None  # free the last tape before the next is recorded
         state = zero_rows(state, window.fresh)
         record = self.model.record(window.x, state, lengths=window.lengths, train=True)
         loss, grad, counted = self.model.mean_loss(
@@ -151,7 +165,7 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(self.grad_norm)):
             raise FloatingPointError(
                 f"update {self.updates + 1}: the loss is {loss} and its gradient's norm "
-                f"{self.grad_norm}; the weights are left as they were: lower lr or max_norm"
+                f"{self.grad_norm}; the weights are left unchanged: lower lr or max_norm"
             )
         self.optimiser.step(grads)
         self.state, self.record, self.counted = record.state, record, counted
@@ -164,26 +178,31 @@ class Trainer:
         self,
         updates: int,
         *,
-        progress: bool | Callable | None = None,
-        checkpoint=None,
+        progress: Progress = None,
+        checkpoint: PathLike | None = None,
         every: int | None = None,
-        notes=None,
-    ) -> Trainer:
-        """Do `updates` more updates; Ctrl-C ends it after the one it is at.
+        notes: object = None,
+    ) -> Self:
+        """Do `updates` more updates. Ctrl-C ends training after the current update.
 
         Parameters
         ----------
         updates : int
         progress : bool or callable, optional
-            Show a bar; None shows it where stderr is a terminal. A function is called as
+            Whether to show a bar; None shows it if stderr is a terminal. A function is called as
             ``progress(done, updates, info)`` after every update.
         checkpoint : path, optional
-            Saved there at the end, also at the end by Ctrl-C. A second Ctrl-C does not wait.
-            A place that cannot be written to is refused at once, but for a pipe that nobody reads.
+            A checkpoint is saved there at the end, also after Ctrl-C. A second Ctrl-C does not wait for the update or
+            the checkpoint. A path that cannot be written to is refused at once, except for a pipe without a reader.
         every : int, optional
-            Save after every so many updates, too.
+            Also save the checkpoint every `every` updates.
         notes : JSON value, optional
-            Kept in the checkpoint, see `save`; refused at once where a file cannot hold it.
+            Stored in the checkpoint, see `save`; refused at once if a file cannot hold it.
+
+        Returns
+        -------
+        Trainer
+            Itself.
         """
         updates = as_size(updates, "updates", least=0)
         every = None if every is None else as_size(every, "every")
@@ -203,59 +222,73 @@ class Trainer:
                 self.interrupted = interrupt.is_set()
                 if self.stop or self.interrupted:
                     break
-                if every and self.updates % every == 0:
+                if checkpoint is not None and every and self.updates % every == 0:
                     self.save(checkpoint, notes)
             if checkpoint is not None:
                 self.save(checkpoint, notes)
         return self
 
     def evaluate(self) -> float:
-        """The mean loss a step on `valid`; for text, bits per character."""
+        """The mean loss per step on `valid`; for text, bits per character."""
         if self.valid is None:
-            raise ValueError("valid: got None, expected held-out batches; give Trainer(valid=…)")
+            raise ValueError("valid: got None, expected held-out batches; pass Trainer(valid=…)")
         return evaluate(self.model, self.valid, carry=self.carry)
 
-    def save(self, path, notes=None) -> None:
-        """Write everything that `resume` needs, and a JSON value of yours.
+    def save(self, path: PathLike, notes: object = None) -> None:
+        """Write a checkpoint with everything that `resume` needs, and notes of yours.
+
+        Parameters
+        ----------
+        path : path
+        notes : JSON value, optional
 
         Raises
         ------
         TypeError, ValueError
-            `notes` is something that a file cannot hold; the file at `path` stays.
+            A file cannot hold `notes`; the file at `path` is left unchanged.
         """
         write_checkpoint(self, path, notes)
 
-    def resume(self, path) -> Trainer:
-        """Go on where the run that wrote `path` was; the same data has to be given.
+    def resume(self, path: PathLike) -> Self:
+        """Continue the run that wrote the checkpoint `path`, with the same data.
 
-        Data that differs is refused where both runs can tell: of `rnncore.data.batches`, a list or
-        a tuple. Of sequences that compute their windows only the number is known.
+        Other data is refused if it can be compared: `rnncore.data.batches`, a list or a tuple. For sequences that
+        compute their windows only the number of windows is compared.
 
-        The whole file is checked first: a trainer that refuses one is as it was.
+        The whole file is checked first: if it is refused, the trainer is left unchanged.
 
         Raises
         ------
         DamagedFileError
-            The file is damaged or no checkpoint.
+            The file is damaged, or is not a checkpoint.
         ValueError
-            It is of another model, another optimiser or other data, or of a run that carried its
-            state where this one does not, or the other way round.
+            It is the checkpoint of another model, another optimiser or other data, or of a run with another value of
+            `carry`.
         """
         take_checkpoint(self, path)
         return self
 
 
-def evaluate(model: SequenceModel, batches: Sequence, *, carry: bool = True) -> float:
-    """The mean loss a step over `batches`, each looked at once: in bits if it is cross-entropy."""
+def evaluate(model: SequenceModel, batches: Sequence[Any], *, carry: bool = True) -> float:
+    """The mean loss per step over `batches`; cross-entropy in bits.
+
+    Parameters
+    ----------
+    model : SequenceModel
+    batches : sequence of (x, targets), (x, targets, lengths) or rnncore.data.Window
+    carry : bool
+        Whether each window begins in the final state of the previous one.
+    """
     total, count = summed_loss(model, batches, carry=carry)
     if not count:
         raise ValueError("batches: got no step that counts, expected at least one")
     return total / count / (math.log(2) if model.loss_name == "cross_entropy" else 1.0)
 
 
-def summed_loss(model: SequenceModel, batches: Sequence, *, carry: bool = True) -> tuple[float, int]:
-    """The sum of the loss over `batches`, each looked at once, and how many steps or values count."""
-    total, count, state = 0.0, 0, None
+def summed_loss(model: SequenceModel, batches: Sequence[Any], *, carry: bool = True) -> tuple[float, int]:
+    """The sum of the loss over `batches`, and the number of steps or values in it."""
+    total, count = 0.0, 0
+    state: State | None = None
     for i, given in enumerate(batches):
         window = as_window(given, f"batches[{i}]")
         prediction, after = model(window.x, zero_rows(state, window.fresh), window.lengths)
@@ -266,15 +299,15 @@ def summed_loss(model: SequenceModel, batches: Sequence, *, carry: bool = True) 
 
 
 @contextmanager
-def _interruptible():
-    """An event that the first Ctrl-C sets; the second one acts as it did before."""
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second one has the effect that it had before."""
     interrupt = threading.Event()
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield interrupt  # signals are the main thread's affair; or they are ignored on purpose
+        yield interrupt  # only the main thread can handle signals; and who ignores them, does so on purpose
         return
 
-    def handler(number, frame):
+    def handler(number: int, frame: FrameType | None) -> None:
         interrupt.set()
         signal.signal(signal.SIGINT, before)
 
@@ -285,7 +318,7 @@ def _interruptible():
         signal.signal(signal.SIGINT, before)
 
 
-def _callables(callbacks) -> list:
+def _callables(callbacks: Any) -> list[Any]:
     found = list(callbacks) if isinstance(callbacks, Iterable) else [None]
     if not all(map(callable, found)):
         raise TypeError(

@@ -60,11 +60,11 @@ def test_texts_that_will_not_do(files, capsys, command, path, message):
         (["train", "text", "--out", "no/model"], "--out no/model: give a file's name in a folder"),
         (["train", "text", "--resume", "nowhere"], "nowhere: No such file or directory"),
         (["train", "text", "--resume", "damaged.safetensors"], "is not a complete safetensors file"),
-        (["train", "text", "--resume", "weights.safetensors"], "is no checkpoint"),
+        (["train", "text", "--resume", "weights.safetensors"], "is not a checkpoint"),
         (["sample", "nowhere"], "nowhere: No such file or directory"),
         (["sample", "folder"], "folder: Is a directory"),
         (["sample", "damaged.safetensors"], "is not a complete safetensors file"),
-        (["sample", "weights.safetensors"], "is no checkpoint"),
+        (["sample", "weights.safetensors"], "is not a checkpoint"),
     ],
 )
 def test_places_and_checkpoints_that_will_not_do(files, capsys, arguments, message):

@@ -261,14 +261,14 @@ def test_resume_refuses_what_does_not_belong(tmp_path):
     with pytest.raises(ValueError, match="its number of windows is 14, this run's is 13"):
         other.resume(path)
     save_arrays(path, {"w": np.ones(3)})
-    with pytest.raises(DamagedFileError, match="is no checkpoint"):
+    with pytest.raises(DamagedFileError, match="is not a checkpoint"):
         make().resume(path)
 
 
 def test_arguments_that_do_not_fit():
     trainer = make()
     other = SequenceModel.from_config(trainer.model.config)
-    with pytest.raises(ValueError, match="optimiser: got one of another module"):
+    with pytest.raises(ValueError, match="optimiser: got the optimiser of another module"):
         Trainer(other, trainer.optimiser, trainer.batches)
     trainer.valid = None
     with pytest.raises(ValueError, match="valid: got None"):

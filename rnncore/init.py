@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["chrono", "forget_bias", "identity", "orthogonal"]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 @dataclass(frozen=True)
 class _Part:
     """One layer and direction, with the names that its weights and biases have in a `writable` block of the module."""

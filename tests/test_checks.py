@@ -17,7 +17,7 @@ def test_whole_numbers_of_any_kind_pass(value):
 
 
 @pytest.mark.parametrize("value", [True, np.True_, 3.0, np.float64(3), "3", None, [3], 2, 2**63, np.ones(1, int)])
-def test_what_is_no_whole_number_from_the_least_is_named(value):
+def test_what_is_not_a_whole_number_in_range_is_refused(value):
     expected = "expected a whole number >= 3" + (r" and < 2\*\*63" if isinstance(value, int) and value == 2**63 else "")
     with pytest.raises(ValueError, match=f"^n: got .*, {expected}$"):
         as_size(value, "n", least=3)
@@ -44,13 +44,13 @@ def test_real_numbers_of_any_kind_pass(value):
         ({"above": 0, "below": 1}, [0, 1, math.nan], r"a number in \(0, 1\)"),
     ],
 )
-def test_what_is_outside_is_named(limits, wrong, expected):
+def test_numbers_out_of_range_are_refused(limits, wrong, expected):
     for value in wrong:
         with pytest.raises(ValueError, match=rf"^x: got .*, expected {expected}$"):
             as_number(value, "x", **limits)
 
 
-def test_the_ends_of_a_range():
+def test_the_ends_of_a_range_are_included_or_excluded_as_stated():
     assert as_number(0, "x", least=0) == 0
     assert as_number(-5, "x", below=2) == -5
     assert as_number(math.inf, "x", above=0, finite=False) == math.inf

@@ -13,7 +13,7 @@ CHUNK = {128: 2, 90: 3, 64: 4, 300: 1}  # rows: steps a chunk
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("B", CHUNK)
 @pytest.mark.parametrize("cell", CELLS)
-def test_steps_around_whole_chunks(cell, B, ragged, dtype, rng):
+def test_sequences_around_whole_chunks_equal_the_twin(cell, B, ragged, dtype, rng):
     """Each step's state before, of the row's own initial state at the ends, both directions."""
     for T in sorted({n for k in (1, 2) for n in range(k * CHUNK[B] - 1, k * CHUNK[B] + 3) if n > 0}):
         layer = make(cell, 2, 3, bidirectional=True, dtype=dtype)
@@ -24,14 +24,14 @@ def test_steps_around_whole_chunks(cell, B, ragged, dtype, rng):
 
 @pytest.mark.parametrize("T", [255, 256, 257, 258, 513])
 @pytest.mark.parametrize("cell", CELLS)
-def test_one_row(cell, T, rng):
+def test_a_single_row_over_many_chunks_equals_the_twin(cell, T, rng):
     layer = make(cell, 2, 3, bidirectional=True, dtype="float64")
     x, s0 = random_input(layer, T, 1, rng), random_state(layer, 1, rng)
     judge_pass(layer, x, s0, np.array([T]), random_cotangents(layer, T, 1, rng))
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_threads_that_share_the_steps_of_a_chunk(cell, rng):
+def test_threads_that_share_a_chunk_do_not_change_the_bits(cell, rng):
     """Two threads pack a chunk's steps, and meet in its middle."""
     layer = make(cell, 32, 64, bidirectional=True, dtype="float64")
     x, s0 = random_input(layer, 35, 16, rng), random_state(layer, 16, rng)

@@ -39,7 +39,7 @@ def test_running_sum_is_exact(rng):
         assert np.array_equal(grads.input, np.broadcast_to(left, x.shape))
 
 
-def test_relu_that_grows_by_a_tenth():
+def test_relu_with_weight_1_1_grows_by_a_tenth_per_step():
     """U = 1.1·I, positive states: every Jacobian is 1.1·I, the lag-k norm exactly 1.1ᵏ."""
     H, T = 5, 60
     layer = blank("rnn-relu", 1, H, weight_hh_l0=1.1 * np.eye(H))
@@ -98,7 +98,7 @@ def test_lstm_without_weights_forgets_by_its_bias(b):
 
 
 @pytest.mark.parametrize("cell", ["gru", "gru-reset-before"])
-def test_gru_without_weights_halves(cell):
+def test_gru_without_weights_halves_its_state(cell):
     """z = ½, n = 0: h halves at every step, exactly; so does the gradient."""
     layer = blank(cell, 2, 5)
     h0 = np.arange(1.0, 6).reshape(1, 1, 5)
@@ -110,7 +110,7 @@ def test_gru_without_weights_halves(cell):
 
 
 @pytest.mark.parametrize("cell", ["gru", "gru-reset-before"])
-def test_gru_with_a_closed_gate_keeps(cell, rng):
+def test_gru_with_a_saturated_update_gate_keeps_its_state(cell, rng):
     """z = 1: h stays what it was. z is the weight of the OLD state, not of the candidate."""
     bias = np.repeat([0.0, 200.0, 0.0], 5)
     layer = blank(
@@ -126,7 +126,7 @@ def test_gru_with_a_closed_gate_keeps(cell, rng):
     assert y.shape == (50, 3, 5)
 
 
-def test_lstm_counts():
+def test_lstm_with_open_gates_counts():
     """Gates open (σ(50) = 1), g = tanh(50·x) = ±1: the cell counts."""
     bias = np.repeat([60.0, 60.0, 0.0, 60.0], 3)
     w = np.repeat([0.0, 0.0, 50.0, 0.0], 3)[:, None]

@@ -84,7 +84,7 @@ def curves(tmp_path_factory):
 @pytest.mark.parametrize("dtype", HIGHER)
 @pytest.mark.parametrize("curve", ["sigmoid", "tanh"])
 @pytest.mark.parametrize("isa", _engine.isas())
-def test_three_units_in_the_last_place(isa, curve, dtype, curves):
+def test_curves_are_right_to_three_units_in_the_last_place(isa, curve, dtype, curves):
     if np.finfo(HIGHER[dtype]).nmant < np.finfo(dtype).nmant + 10:
         pytest.skip("numpy's longdouble is no wider than a double here")
     x, y = curves(isa)
@@ -103,7 +103,7 @@ def test_three_units_in_the_last_place(isa, curve, dtype, curves):
 
 @pytest.mark.parametrize("dtype", HIGHER)
 @pytest.mark.parametrize("isa", _engine.isas())
-def test_the_ends_are_exact(isa, dtype, tmp_path):
+def test_curves_are_exact_at_the_ends_of_their_range(isa, dtype, tmp_path):
     """What stands for infinity, zero of either sign, and no number at all."""
     x = np.array([np.inf, -np.inf, 0.0, -0.0, np.nan, -np.nan, np.finfo(dtype).max, np.finfo(dtype).min], dtype)
     np.savez(tmp_path / "x.npz", **{dtype: x})
@@ -118,7 +118,7 @@ def test_the_ends_are_exact(isa, dtype, tmp_path):
 
 @pytest.mark.parametrize("curve", ["sigmoid", "tanh"])
 @pytest.mark.parametrize("dtype", HIGHER)
-def test_the_reference_is_right(dtype, curve):
+def test_the_reference_curves_are_right(dtype, curve):
     """The wider type's curves against 60 decimal digits, to a tenth of the unit that is judged with them."""
     rng, info = np.random.default_rng(6), np.finfo(dtype)
     top = -np.log(info.tiny.astype(np.float64))

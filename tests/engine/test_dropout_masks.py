@@ -22,7 +22,7 @@ import rnncore as rc
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_only_when_asked(cell, rng):
+def test_only_training_records_drop(cell, rng):
     wet, dry = make(cell, 3, 9, 3), make(cell, 3, 9, 3, dropout=0.5)
     x = random_input(wet, 5, 4, rng)
     y, _ = wet(x)
@@ -34,7 +34,7 @@ def test_only_when_asked(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_no_layer_above_nothing_dropped(cell, rng):
+def test_a_single_layer_drops_nothing(cell, rng):
     with pytest.warns(UserWarning, match="dropout: got 0.5 with num_layers=1"):
         layer = make(cell, 3, 9, 1, dropout=0.5)
     x = random_input(layer, 5, 4, rng)
@@ -73,7 +73,7 @@ def masks(layer, T, B, **options):
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
-def test_share_and_scale(p):
+def test_masks_drop_the_given_share_and_scale_the_rest(p):
     m = masks(visible(50, 8, 64, p), 50, 8)[0]
     assert set(np.round(np.unique(m), 9)) == {0, np.round(1 / (1 - p), 9)}
     for axis in [None, (0, 1), (0, 2), (1, 2)]:  # nowhere a pattern: each slice has its share
@@ -85,7 +85,7 @@ def test_share_and_scale(p):
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) <= 5 / np.sqrt(a.size)
 
 
-def test_p_zero_and_one():
+def test_dropout_of_0_drops_nothing_and_of_1_is_refused():
     assert (masks(visible(5, 3, 9, 0.0), 5, 3) == 1).all()
     try:
         layer = visible(5, 3, 9, 1.0)
@@ -95,7 +95,7 @@ def test_p_zero_and_one():
         assert (masks(layer, 5, 3) == 0).all()
 
 
-def test_calls_layers_directions_and_seeds_differ():
+def test_masks_differ_between_calls_layers_directions_and_seeds():
     layer = visible(6, 4, 32, 0.5, layers=3)
     first, second = masks(layer, 6, 4), masks(layer, 6, 4)
     assert not np.array_equal(first[0], second[0], equal_nan=True)
@@ -106,7 +106,7 @@ def test_calls_layers_directions_and_seeds_differ():
     assert not np.array_equal(tape["l1.h"], tape["l1.reverse.h"])
 
 
-def test_same_seed_same_masks_call_by_call():
+def test_the_same_seed_gives_the_same_masks():
     a, b = visible(6, 4, 32, 0.5), visible(6, 4, 32, 0.5)
     for _ in range(3):
         same_bits(masks(a, 6, 4), masks(b, 6, 4))
@@ -121,7 +121,7 @@ def test_only_training_records_count_as_calls():
     same_bits(masks(a, 6, 4), masks(b, 6, 4))
 
 
-def test_a_mask_depends_on_nothing_else():
+def test_a_mask_does_not_depend_on_batch_length_or_threads():
     """Not on how many steps and rows there are, not on lengths, dtype, checkpoints or threads."""
     full = masks(visible(9, 5, 33, 0.5), 9, 5)
     same_bits(masks(visible(9, 5, 33, 0.5), 4, 3), full[:, :4, :3])

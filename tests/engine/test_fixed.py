@@ -31,7 +31,7 @@ def test_what_is_fixed_cannot_be_set_or_deleted(thing):
     thing, fixed = thing
     for name, other in fixed.items():
         before = getattr(thing, name)
-        said = "has no setter" if isinstance(thing, Tape) else f"fixed when a {type(thing).__name__} is made"
+        said = "has no setter" if isinstance(thing, Tape) else f"fixed when the {type(thing).__name__} is created"
         with pytest.raises(AttributeError, match=rf"{name}.*{said}"):
             setattr(thing, name, other)
         with pytest.raises(AttributeError, match=name):
@@ -56,7 +56,7 @@ def test_dropout_may_be_set_and_is_checked(rng):
     assert set(kept.tolist()) == {0.0, 4.0}
 
 
-def test_dropout_on_one_layer_is_said():
+def test_dropout_on_one_layer_is_warned_of():
     with pytest.warns(UserWarning, match="dropout: got 0.3 with num_layers=1") as said:
         layer = rc.LSTM(3, 5, dropout=0.3)
     assert said[0].filename == __file__

@@ -15,7 +15,7 @@ DTYPES = ["float32", "float64"]
 @pytest.mark.parametrize(
     ("layers", "both", "bias"), [(1, False, True), (3, True, False), (2, True, True)]
 )
-def test_call_equals_twin(cell, layers, both, bias, dtype, rng):
+def test_a_call_equals_the_twin(cell, layers, both, bias, dtype, rng):
     layer = make(cell, 5, 6, layers, bidirectional=both, bias=bias, dtype=dtype)
     x, s0 = random_input(layer, 9, 4, rng), random_state(layer, 4, rng)
     lengths = np.array([3, 9, 0, 5])
@@ -37,7 +37,7 @@ def test_state_defaults_to_zeros(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_state_hands_over(cell, rng):
+def test_the_final_state_continues_the_sequence(cell, rng):
     """Two halves, the state carried between them, are the whole, bit for bit."""
     layer = make(cell, 3, 7, 2)
     x = random_input(layer, 11, 3, rng)
@@ -50,7 +50,7 @@ def test_state_hands_over(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("T", "B", "both"), itertools.product([0, 3], [0, 2], [False, True]))
-def test_empty_has_an_answer(cell, T, B, both, rng):
+def test_empty_sequences_and_batches_have_an_answer(cell, T, B, both, rng):
     layer = make(cell, 3, 5, 2, bidirectional=both, dtype="float64")
     x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
     run = Twin.of(layer).forward(x, parts(s0))
@@ -62,7 +62,7 @@ def test_empty_has_an_answer(cell, T, B, both, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_all_rows_of_length_zero(cell, rng):
+def test_rows_of_length_zero_end_in_their_initial_state(cell, rng):
     layer = make(cell, 3, 5, 2, bidirectional=True)
     x, s0 = random_input(layer, 4, 3, rng), random_state(layer, 3, rng)
     y, s = layer(x, s0, lengths=[0, 0, 0])
@@ -103,7 +103,7 @@ def test_small_signals_keep_their_digits(rng):
 
 
 @pytest.mark.parametrize("cell", ["gru", "gru-reset-before", "lstm"])
-def test_small_signals_gated(cell, rng):
+def test_small_signals_keep_their_digits_through_gates(cell, rng):
     layer = make(cell, 4, 8, bias=False)
     x = random_input(layer, 20, 3, rng) * np.float32(1e-5)
     close(layer(x)[0], Twin.of(layer).forward(x).output, "float32")
@@ -111,7 +111,7 @@ def test_small_signals_gated(cell, rng):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", ["rnn-tanh", "rnn-sigmoid"])
-def test_curves_on_a_sweep(cell, dtype):
+def test_curves_equal_numpys_on_a_sweep(cell, dtype):
     """One unit, weight 1, no recurrence: the output is the curve, within 4 ulp of 1."""
     layer = make(cell, 1, 1, bias=False, dtype=dtype)
     with layer.writable() as p:

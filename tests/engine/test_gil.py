@@ -16,7 +16,7 @@ import rnncore as rc
 
 @pytest.mark.parametrize("what", ["call", "record", "backward", "pullback"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_python_runs_meanwhile(cell, what, rng):
+def test_python_runs_during_a_long_call(cell, what, rng):
     """While one thread is in the engine, another counts; with the GIL held it stands still."""
     layer = make(cell, 16, 64)
     x = random_input(layer, 30_000 if cell.startswith("rnn") else 8_000, 4, rng)  # some ms
@@ -82,7 +82,7 @@ def gain(a, b):
 @pytest.mark.timing
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("cell", ["rnn-tanh", "gru", "lstm"])
-def test_two_layers_on_two_python_threads(cell, train, rng):
+def test_two_layers_run_at_once_on_two_python_threads(cell, train, rng):
     """At one engine thread each: 1.6 times one, if the machine has two processors to give."""
     data, square = bytes(40_000_000), rng.standard_normal((400, 400), "float32")
     layers = [make(cell, 32, 96, seed=s) for s in (1, 2)]

@@ -42,7 +42,7 @@ def judge(layer, x, s0, lengths, cot, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 3])
-def test_one_direction(cell, layers, dtype, rng):
+def test_gradients_of_one_direction_equal_the_twins(cell, layers, dtype, rng):
     layer = make(cell, 4, 7, layers, dtype=dtype)
     x, s0 = random_input(layer, 8, 5, rng), random_state(layer, 5, rng)
     judge(layer, x, s0, None, random_cotangents(layer, 8, 5, rng), dtype)
@@ -51,14 +51,14 @@ def test_one_direction(cell, layers, dtype, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("bias", [True, False])
-def test_ragged_both_directions(cell, bias, dtype, rng):
+def test_gradients_of_ragged_bidirectional_layers_equal_the_twins(cell, bias, dtype, rng):
     layer = make(cell, 3, 5, 2, bidirectional=True, bias=bias, dtype=dtype)
     x, s0 = random_input(layer, 7, 4, rng), random_state(layer, 4, rng)
     judge(layer, x, s0, np.array([2, 0, 7, 5]), random_cotangents(layer, 7, 4, rng), dtype)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_grad_output_alone_and_grad_state_alone(cell, rng):
+def test_grad_output_or_grad_state_may_be_given_alone(cell, rng):
     layer = make(cell, 3, 5, 2, dtype="float64")
     x, s0 = random_input(layer, 6, 3, rng), random_state(layer, 3, rng)
     g, gs = random_cotangents(layer, 6, 3, rng)
@@ -68,7 +68,7 @@ def test_grad_output_alone_and_grad_state_alone(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("T", "B"), [(0, 2), (3, 0), (0, 0)])
-def test_empty(cell, T, B, rng):
+def test_gradients_of_empty_sequences_are_zero(cell, T, B, rng):
     """Nothing happened: the final state's cotangent is the initial one's, weights get zeros."""
     layer = make(cell, 3, 5, 2, bidirectional=True, dtype="float64")
     x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
@@ -83,7 +83,7 @@ def test_empty(cell, T, B, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_central_differences(cell, rng):
+def test_gradients_equal_central_differences(cell, rng):
     """Along random directions: (L(θ+εd) − L(θ−εd)) / 2ε. Error ε²·L‴ + 1e-16·|L|/ε."""
     eps, layers = 1e-6, 2
     layer = make(cell, 3, 4, layers, bidirectional=True, dtype="float64")
@@ -137,7 +137,7 @@ def test_weight_gradient_is_the_sum_over_untied_copies(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_sum_of_losses_is_sum_of_gradients(cell, rng):
+def test_the_gradient_of_a_sum_is_the_sum_of_gradients(cell, rng):
     """Linear in the cotangent: backward(a) + backward(b) = backward(a + b)."""
     layer = make(cell, 3, 5, 2, bidirectional=True, dtype="float64")
     tape = layer.record(random_input(layer, 6, 3, rng))
@@ -147,7 +147,7 @@ def test_sum_of_losses_is_sum_of_gradients(cell, rng):
 
 
 @pytest.mark.parametrize(("cell", "H"), itertools.product(["gru", "lstm"], [19]))
-def test_long_sequence(cell, H, rng):
+def test_gradients_of_a_long_sequence_equal_the_twins(cell, H, rng):
     """300 steps in float64 stay at the promised 1e-12."""
     layer = make(cell, 4, H, dtype="float64")
     x, s0 = random_input(layer, 300, 2, rng), random_state(layer, 2, rng)

@@ -61,7 +61,7 @@ def test_avx2_and_avx512_have_the_same_bits(probe):
     same_bits(a, b)
 
 
-def test_base_is_near(probe):
+def test_the_base_instruction_set_agrees_within_its_bound(probe):
     a, b = probe("base"), probe("v3")
     for name in b:
         cell, dtype, *_ = name.split()
@@ -69,7 +69,7 @@ def test_base_is_near(probe):
         close(a[name], b[name].astype(np.float64), bound)
 
 
-def test_the_variable_chooses():
+def test_the_environment_variable_chooses_the_instruction_set():
     code = "import rnncore as rc; print(rc.build_info()['isa'])"
     for isa in ("base", "v3", "v4") if X86 else ("neon",):
         if X86 and not NEEDS[isa] <= cpu_flags():
@@ -94,7 +94,7 @@ def test_what_the_cpu_lacks_is_refused(isa):
     assert "base" in done.stderr, f"the way out should name what there is: {last}"
 
 
-def test_build_info():
+def test_build_info_has_all_fields():
     info = rc.build_info()
     assert set(info) >= {"isa", "isas", "threads", "compiler", "version"}
     assert info["isa"] in info["isas"]

@@ -25,7 +25,7 @@ def pass_of(layer, T, B=8):
     tape.backward(np.ones_like(tape.output))
 
 
-def test_what_a_dropped_tape_held_is_bounded(limit):
+def test_memory_kept_of_deleted_tapes_is_bounded(limit):
     layer = make("lstm", 4, 64)
     limit(3_000_000)
     for T in (10, 50, 100, 150, 200, 400):
@@ -38,7 +38,7 @@ def test_what_a_dropped_tape_held_is_bounded(limit):
     assert rc.kept_memory() == 0
 
 
-def test_release(limit):
+def test_release_memory_keeps_nothing(limit):
     pass_of(make("gru", 4, 64), 100)
     assert rc.kept_memory() > 0
     rc.release_memory()
@@ -74,7 +74,7 @@ assert resident() - before < 50_000_000, resident() - before
     )
 
 
-def test_wrong_limits():
+def test_wrong_limits_are_refused():
     for wrong in (-1, 0.5, "1 GB", None, True):
         with pytest.raises(ValueError, match="limit: got"):
             rc.set_kept_memory(wrong)
@@ -98,7 +98,7 @@ for round in range(20):
     )
 
 
-def test_used_again_it_shows_nothing_of_before(limit, rng):
+def test_reused_memory_shows_nothing_of_its_earlier_contents(limit, rng):
     """Every number of a pass on memory that another pass has filled with NaN."""
     layer = make("lstm", 5, 16, 2, bidirectional=True)
     x = random_input(layer, 60, 6, rng)

@@ -35,7 +35,7 @@ def refused(call, *said):
 
 
 @pytest.mark.parametrize("shape", [(T, B, I + 1), (T, B, 0), (I,), (), (T, B, I, 1), (T, I + 1)])
-def test_shape_of_x(layer, shape):
+def test_x_of_a_wrong_shape_is_refused(layer, shape):
     x = np.ones(shape, np.float32)
     expected = (str(I), "(T, B, ")
     for call in (layer, layer.record):
@@ -48,7 +48,7 @@ def test_batch_first_is_in_the_message(rng):
 
 
 @pytest.mark.parametrize("kind", ["complex64", "complex128", "object", "U3", "S3", "datetime64[s]"])
-def test_type_of_every_argument(layer, kind, rng):
+def test_arguments_of_a_wrong_type_are_refused(layer, kind, rng):
     bad = lambda a: np.zeros(a.shape, kind)  # noqa: E731
     x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
     g, gs = random_cotangents(layer, T, B, rng)
@@ -76,7 +76,7 @@ def state_shapes():
 
 
 @pytest.mark.parametrize("shape", state_shapes())
-def test_shape_of_state(layer, shape, rng):
+def test_a_state_of_a_wrong_shape_is_refused(layer, shape, rng):
     x = random_input(layer, T, B, rng)
     good = np.zeros((2, B, H))
     bad = np.zeros(shape)
@@ -89,7 +89,7 @@ def test_shape_of_state(layer, shape, rng):
         refused(lambda: layer(x, (bad, good)), ("state", "h0"), str(shape), str(good.shape))
 
 
-def test_state_of_the_wrong_kind(rng):
+def test_a_state_that_is_not_a_pair_is_refused(rng):
     x = np.ones((T, B, I))
     good = np.zeros((2, B, H))
     lstm, gru = make("lstm", I, H, 2), make("gru", I, H, 2)
@@ -99,7 +99,7 @@ def test_state_of_the_wrong_kind(rng):
     refused(lambda: gru(x, (good, good)), ("state", "h0"))
 
 
-def test_unbatched_state_for_a_batch_and_back(layer):
+def test_a_state_must_be_batched_as_x_is(layer):
     flat, full = np.zeros((2, H)), np.zeros((2, 1, H))
     refused(
         lambda: layer(np.ones((T, I)), whole(layer, [full, full])),
@@ -133,14 +133,14 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize("case", LENGTHS)
-def test_lengths(layer, case):
+def test_wrong_lengths_are_refused(layer, case):
     bad, said = LENGTHS[case]
     x = np.ones((T, B, I))
     for call in (layer, layer.record):
         refused(lambda call=call: call(x, lengths=bad), "lengths", *said)
 
 
-def test_lengths_under_batch_first_are_held_against_time():
+def test_lengths_with_batch_first_are_compared_with_the_time_axis():
     layer = make("gru", I, H, batch_first=True)
     refused(lambda: layer(np.ones((2, 9, I)), lengths=[10, 1]), "lengths", "10", "9")
     layer(np.ones((2, 9, I)), lengths=[9, 3])
@@ -149,13 +149,13 @@ def test_lengths_under_batch_first_are_held_against_time():
 @pytest.mark.parametrize(
     "shape", [(T, B, H + 1), (T + 1, B, H), (T, B + 1, H), (B, H), (2, 2, T, B, H), (B, T, H)]
 )
-def test_shape_of_grad_output(layer, shape, rng):
+def test_grad_output_of_a_wrong_shape_is_refused(layer, shape, rng):
     tape = layer.record(random_input(layer, T, B, rng))
     refused(lambda: tape.backward(np.ones(shape)), "grad_output", str(shape), str((T, B, H)))
 
 
 @pytest.mark.parametrize("shape", [(2, B, H + 1), (1, B, H), (2, B + 1, H), (B, H)])
-def test_shape_of_grad_state(layer, shape, rng):
+def test_grad_state_of_a_wrong_shape_is_refused(layer, shape, rng):
     tape = layer.record(random_input(layer, T, B, rng))
     bad = np.ones(shape)
     refused(
@@ -166,7 +166,7 @@ def test_shape_of_grad_state(layer, shape, rng):
     )
 
 
-def test_leading_axes_that_differ(layer, rng):
+def test_leading_axes_that_differ_are_refused(layer, rng):
     tape = layer.record(random_input(layer, T, B, rng))
     g, _ = random_cotangents(layer, T, B, rng, (3,))
     _, gs = random_cotangents(layer, T, B, rng, (2,))
@@ -174,13 +174,13 @@ def test_leading_axes_that_differ(layer, rng):
 
 
 @pytest.mark.parametrize("shape", [(1, B, 3), (B, 10), (1, B + 1, 10), (2, 10)])
-def test_shape_of_v(shape, rng):
+def test_cotangents_of_a_wrong_shape_are_refused_by_pullback(shape, rng):
     layer = make("gru", I, H, 2)  # S = 10
     tape = layer.record(random_input(layer, T, B, rng))
     refused(lambda: next(tape.pullback(np.ones(shape))), "v", str(shape), "10")
 
 
-def test_arguments_of_pullback(rng):
+def test_wrong_arguments_of_pullback_are_refused(rng):
     tape = make("gru", I, H).record(np.ones((T, B, I)))
     for every in (0, -1, 1.5):
         refused(lambda every=every: next(tape.pullback(every=every)), "every", str(every))
@@ -194,14 +194,14 @@ BAD_SIZES = [0, -1, 2.5, np.nan, "7", None, 2**40]
 @pytest.mark.parametrize("name", ["input_size", "hidden_size", "num_layers"])
 @pytest.mark.parametrize("value", BAD_SIZES[:-1])
 @pytest.mark.parametrize("mode", ["RNN", "GRU", "LSTM"])
-def test_sizes(mode, name, value):
+def test_sizes_must_be_positive_whole_numbers(mode, name, value):
     args = {"input_size": I, "hidden_size": H, "num_layers": 1} | {name: value}
     refused(lambda: getattr(rc, mode)(**args), name, str(value))
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, np.nan, "half", None])
 @pytest.mark.parametrize("mode", ["RNN", "GRU", "LSTM"])
-def test_dropout(mode, value):
+def test_dropout_must_be_a_probability_below_1(mode, value):
     refused(lambda: getattr(rc, mode)(I, H, 2, dropout=value), "dropout", str(value))
 
 
@@ -209,32 +209,32 @@ def test_dropout(mode, value):
     "value", ["float16", "int32", "complex64", "float", object, "nonsense", None]
 )
 @pytest.mark.parametrize("mode", ["RNN", "GRU", "LSTM"])
-def test_dtype(mode, value):
+def test_other_dtypes_are_refused(mode, value):
     if value == "float":  # numpy's name of float64
         assert getattr(rc, mode)(I, H, dtype=value).dtype == np.float64
         return
     refused(lambda: getattr(rc, mode)(I, H, dtype=value), "dtype", "float32", "float64")
 
 
-def test_dtypes_in_all_their_spellings():
+def test_dtypes_are_accepted_in_all_their_spellings():
     for value in ("float32", np.float32, np.dtype("float32"), "f4"):
         assert rc.GRU(I, H, dtype=value).dtype == np.float32
 
 
-def test_nonlinearity():
+def test_an_unknown_nonlinearity_is_refused():
     refused(
         lambda: rc.RNN(I, H, nonlinearity="elu"), "nonlinearity", "elu", "tanh", "relu", "sigmoid"
     )
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_unknown_options_are_not_in_the_signature(cell):
+def test_unknown_options_are_refused(cell):
     with pytest.raises(TypeError, match="proj_size"):
         make(cell, I, H, proj_size=2)
 
 
 @pytest.mark.parametrize("n", [0, -2, 1.5, "two"])
-def test_threads(n):
+def test_numbers_of_threads_must_be_positive_whole_numbers(n):
     before = rc.num_threads()
     refused(lambda: rc.set_num_threads(n), ("n", "threads"), str(n))
     assert rc.num_threads() == before

@@ -29,7 +29,7 @@ def swap(a):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("K", [(), (2,)])
-def test_batch_first(cell, both, K, rng):
+def test_batch_first_swaps_axes_of_x_y_and_their_gradients(cell, both, K, rng):
     """x, y, grad_output and grads.input follow it; states and the tape's arrays do not."""
     major, first = twins(cell, bidirectional=both)
     x, s0 = random_input(major, 6, 4, rng), random_state(major, 4, rng)
@@ -55,7 +55,7 @@ def test_batch_first(cell, both, K, rng):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("both", [False, True])
-def test_one_sequence_without_a_batch(cell, batch_first, both, rng):
+def test_one_sequence_without_a_batch_axis_equals_a_batch_of_one(cell, batch_first, both, rng):
     """As in torch: x (T, I), states (layers·directions, H), y (T, D·H)."""
     layer = make(cell, 3, 5, 2, bidirectional=both, batch_first=batch_first)
     plain = make(cell, 3, 5, 2, bidirectional=both)
@@ -100,7 +100,7 @@ def strange(a):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", ["rnn-tanh", "gru", "lstm"])
-def test_any_memory_layout(cell, dtype, rng):
+def test_any_memory_layout_gives_the_same_bits(cell, dtype, rng):
     layer = make(cell, 3, 5, 2, dtype=dtype)
     x, s0 = random_input(layer, 6, 4, rng), random_state(layer, 4, rng)
     g, gs = random_cotangents(layer, 6, 4, rng)
@@ -186,7 +186,7 @@ def test_the_tape_does_not_follow_later_changes_of_the_input(cell, rng):
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("as_kind", [list, tuple, np.int8, np.uint64, np.int64])
-def test_lengths_of_any_integer_type(cell, as_kind, rng):
+def test_lengths_may_have_any_integer_type(cell, as_kind, rng):
     layer = make(cell, 3, 5)
     x = random_input(layer, 6, 3, rng)
     lengths = np.array([2, 6, 0])

@@ -54,7 +54,7 @@ def counted(tmp_path_factory):
     return lambda code, **env: run_python(BEGIN + code, LD_PRELOAD=str(library), **env)
 
 
-def test_the_counter_counts(counted):
+def test_the_counter_of_allocations_counts(counted):
     """Else all tests below would pass on anything."""
     counted(
         """
@@ -88,26 +88,26 @@ assert not wrong, wrong
 """
 
 
-def test_same_number_at_any_length(counted):
+def test_the_number_of_allocations_does_not_depend_on_the_length(counted):
     """At 1,100 steps even an array of T bytes is too large for numpy's own list of blocks."""
     sizes = [(16, 6, 2, False), (16, 3, 1, True), (130, 4, 1, False)]
     counted(SAME_NUMBER.format(short=1100, long=2300, slack=0, sizes=sizes, cells=list(CELLS)))
 
 
-def test_same_number_on_two_threads(counted):
+def test_the_number_of_allocations_does_not_depend_on_the_length_on_two_threads(counted):
     code = SAME_NUMBER.format(
         short=1100, long=1500, slack=0, sizes=[(200, 4, 1, False)], cells=["lstm"]
     )
     counted("rc.set_num_threads(2)" + code)
 
 
-def test_ten_and_ten_thousand_steps(counted):
+def test_ten_thousand_steps_allocate_as_often_as_ten(counted):
     """At T = 10 numpy takes a few small arrays from its list; a block in 1,000 steps is more."""
     sizes = [(16, 6, 2, False)]
     counted(SAME_NUMBER.format(short=10, long=10_000, slack=8, sizes=sizes, cells=list(CELLS)))
 
 
-def test_no_python_objects_in_the_loop_either(counted):
+def test_the_time_loop_creates_no_python_objects(counted):
     """PYTHONMALLOC=malloc counts every object; Python's own dicts and lists waver a little."""
     code = SAME_NUMBER.format(
         short=1100, long=2300, slack=20, sizes=[(16, 3, 2, True)], cells=list(CELLS)
@@ -263,7 +263,7 @@ def test_views_keep_their_memory(cell, every, rng):
     same_bits(kept, before)
 
 
-def test_many_tapes_alive(rng):
+def test_many_tapes_can_be_alive_at_once(rng):
     """Recorded one after another, differentiated in another order."""
     layer = make("lstm", 3, 33, 2)
     xs = [random_input(layer, T, B, rng) for T, B in [(9, 4), (9, 4), (3, 4), (20, 1), (9, 4)]]

@@ -21,7 +21,7 @@ DTYPES = ["float32", "float64"]
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("H", "B"), [(3, 4), (17, 7), (64, 13)])
-def test_nan_in_x_goes_on_and_stays_in_its_row(cell, H, B, dtype, rng):
+def test_nan_in_x_spreads_in_time_but_stays_in_its_row(cell, H, B, dtype, rng):
     """ReLU by max(x, 0) and polynomials with clamps are known to lose NaN."""
     layer = make(cell, 5, H, 2, dtype=dtype)
     x = random_input(layer, 6, B, rng)
@@ -45,7 +45,7 @@ def test_nan_in_x_goes_on_and_stays_in_its_row(cell, H, B, dtype, rng):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_nan_in_one_gates_bias(cell, dtype, rng):
+def test_nan_in_one_gates_bias_reaches_the_output(cell, dtype, rng):
     """Each gate alone lets NaN through, for its own unit at the first step."""
     H = 9
     gates = {"rnn": "h", "gru": "rzn", "lstm": "ifgo"}[cell.split("-")[0]]
@@ -61,7 +61,7 @@ def test_nan_in_one_gates_bias(cell, dtype, rng):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_nan_in_a_cotangent(cell, dtype, rng):
+def test_nan_in_a_cotangent_stays_in_its_row_and_its_past(cell, dtype, rng):
     layer = make(cell, 3, 9, 2, dtype=dtype)
     if cell == "rnn-relu":
         with layer.writable() as p:
@@ -84,7 +84,7 @@ def test_nan_in_a_cotangent(cell, dtype, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("both", [False, True])
-def test_what_lies_past_the_end_is_not_seen(cell, both, rng):
+def test_values_past_a_rows_end_have_no_effect(cell, both, rng):
     """NaN, infinity, huge numbers there change nothing, weights' gradients included."""
     T, lengths = 8, np.array([3, 8, 0, 5])
     layer = make(cell, 3, 9, 2, bidirectional=both)
@@ -140,7 +140,7 @@ def test_huge_inputs_saturate(cell, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_numpy_still_knows_small_numbers(dtype, rng):
+def test_subnormal_numbers_in_numpy_survive_a_call(dtype, rng):
     """No flush-to-zero is left behind, on this thread or others."""
     layer = make("lstm", 8, 128, dtype=dtype)
     with rc.threads(2):
@@ -152,7 +152,7 @@ def test_numpy_still_knows_small_numbers(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_subnormal_signals(dtype):
+def test_subnormal_signals_have_an_answer(dtype):
     """A ReLU net that carries a subnormal number carries it: the same as numpy."""
     layer = make("rnn-relu", 1, 1, bias=False, dtype=dtype)
     with layer.writable() as p:
@@ -163,7 +163,7 @@ def test_subnormal_signals(dtype):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_nan_in_the_initial_state(cell, rng):
+def test_nan_in_the_initial_state_stays_in_its_row(cell, rng):
     layer = make(cell, 3, 9)
     x, s0 = random_input(layer, 3, 4, rng), random_state(layer, 4, rng)
     clean, _ = layer(x, s0)
@@ -177,7 +177,7 @@ def test_nan_in_the_initial_state(cell, rng):
 @pytest.mark.parametrize("every", [None, 1, 3])
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_state_of_a_row_without_steps_counts_for_nothing(cell, both, every, rng):
+def test_the_state_of_a_row_without_steps_has_no_effect(cell, both, every, rng):
     """Not even as NaN; the row's final state is its initial one."""
     layer = make(cell, 3, 5, 2, bidirectional=both)
     x, s0 = random_input(layer, 6, 3, rng), random_state(layer, 3, rng)

@@ -28,7 +28,7 @@ def judge(cell, I, H, B, dtype, rng, T=3, **options):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("H", HIDDEN)
-def test_hidden(cell, H, rng):
+def test_any_hidden_size_equals_the_twin(cell, H, rng):
     for k, dtype in enumerate(["float32", "float64"]):
         place = HIDDEN.index(H) + k
         judge(cell, INPUTS[place % 5], H, ROWS[place % 9], dtype, rng)
@@ -36,7 +36,7 @@ def test_hidden(cell, H, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("B", ROWS)
-def test_rows(cell, B, rng):
+def test_any_batch_size_equals_the_twin(cell, B, rng):
     place = ROWS.index(B)
     for I in INPUTS:
         judge(cell, I, HIDDEN[place], B, "float32", rng, T=2)
@@ -45,7 +45,7 @@ def test_rows(cell, B, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("I", "H", "B"), [(300, 5, 2), (2, 257, 3), (130, 70, 65), (33, 129, 1)])
-def test_large(cell, I, H, B, rng):
+def test_large_sizes_equal_the_twin(cell, I, H, B, rng):
     """Above one tile and one block in every direction."""
     judge(cell, I, H, B, "float32", rng, T=2)
     judge(cell, I, H, B, "float64", rng, T=2)
@@ -53,5 +53,5 @@ def test_large(cell, I, H, B, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("T", [1, 2, 63, 130])
-def test_lengths_of_time(cell, T, rng):
+def test_any_number_of_steps_equals_the_twin(cell, T, rng):
     judge(cell, 3, 5, 3, "float64", rng, T=T)

@@ -45,14 +45,14 @@ def passes(draw, dtype=None):
 
 @QUICK
 @given(passes())
-def test_equals_the_twin(case):
+def test_random_layers_equal_the_twin(case):
     layer, x, s0, lengths, cot, _ = case
     judge_pass(layer, x, s0, lengths, cot)
 
 
 @QUICK
 @given(passes(), st.integers(1, 3), st.integers(1, 8))
-def test_bits(case, threads, every):
+def test_random_layers_keep_the_rules_of_bits(case, threads, every):
     """Call = record = record with checkpoints = another number of threads = the row alone."""
     layer, x, s0, lengths, cot, rng = case
     y, s = layer(x, s0, lengths=lengths)
@@ -80,7 +80,7 @@ def test_bits(case, threads, every):
 
 @QUICK
 @given(passes("float64"), st.integers(1, 9), st.sampled_from(["forward", "reverse"]))
-def test_pullback_brings_what_backward_brings(case, every, direction):
+def test_pullback_ends_in_the_state_gradient_of_backward(case, every, direction):
     """The walk of one layer's final cotangent ends where backward's does: at the initial state."""
     layer, x, s0, lengths, cot, _ = case
     if layer.num_layers > 1 and layer.bidirectional:

@@ -33,7 +33,7 @@ def grown(a, places, B, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("I", "H"), SIZES)
-def test_alone_and_in_any_batch(cell, I, H, dtype, rng):
+def test_a_row_has_the_same_bits_alone_and_in_any_batch(cell, I, H, dtype, rng):
     T = 4
     layer = make(cell, I, H, 2 if H < 20 else 1, dtype=dtype, bidirectional=H == 16)
     x, s0 = random_input(layer, T, 37, rng), random_state(layer, 37, rng)
@@ -62,7 +62,7 @@ def test_alone_and_in_any_batch(cell, I, H, dtype, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("both", [False, True])
-def test_padded_is_the_row_alone(cell, both, dtype, rng):
+def test_a_padded_row_has_the_bits_of_the_row_alone(cell, both, dtype, rng):
     T, lengths = 9, np.array([4, 9, 0, 1, 7])
     layer = make(cell, 5, 9, 2, bidirectional=both, dtype=dtype)
     x, s0 = random_input(layer, T, 5, rng), random_state(layer, 5, rng)
@@ -89,7 +89,7 @@ def test_padded_is_the_row_alone(cell, both, dtype, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_weight_gradients_of_a_row_alone_and_padded(cell, rng):
+def test_weight_gradients_of_a_padded_row_are_those_of_the_row_alone(cell, rng):
     """Padding adds nothing to a weight's gradient."""
     layer = make(cell, 5, 9, dtype="float64")
     x, g = random_input(layer, 9, 1, rng), random_cotangents(layer, 9, 1, rng)[0]
@@ -105,7 +105,7 @@ def test_weight_gradients_of_a_row_alone_and_padded(cell, rng):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("ragged", [False, True])
-def test_recording_changes_nothing(cell, both, ragged, dtype, rng):
+def test_recording_does_not_change_the_bits(cell, both, ragged, dtype, rng):
     for I, H, B in [(1, 3, 1), (8, 16, 4), (17, 33, 7)]:
         layer = make(cell, I, H, 2, bidirectional=both, dtype=dtype)
         x, s0 = random_input(layer, 5, B, rng), random_state(layer, B, rng)
@@ -117,14 +117,14 @@ def test_recording_changes_nothing(cell, both, ragged, dtype, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_lengths_that_are_all_full_change_nothing(cell, rng):
+def test_full_lengths_do_not_change_the_bits(cell, rng):
     layer = make(cell, 3, 17, 2, bidirectional=True)
     x, s0 = random_input(layer, 5, 6, rng), random_state(layer, 6, rng)
     same_bits(layer(x, s0, lengths=[5] * 6), layer(x, s0))
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_layers_are_a_chain(cell, rng):
+def test_a_stack_has_the_bits_of_its_layers_one_by_one(cell, rng):
     """Two layers at once are one after the other, bit for bit."""
     deep = make(cell, 3, 9, 2)
     x, s0 = random_input(deep, 6, 4, rng), random_state(deep, 4, rng)
@@ -141,7 +141,7 @@ def test_layers_are_a_chain(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_reverse_is_forward_on_the_mirror(cell, rng):
+def test_the_reverse_direction_is_forward_on_the_reversed_sequence(cell, rng):
     both, one = make(cell, 3, 9, bidirectional=True), make(cell, 3, 9, seed=8)
     p = both.state_dict()
     one.load_state_dict({n.removesuffix("_reverse"): v for n, v in p.items() if "_reverse" in n})
@@ -150,7 +150,7 @@ def test_reverse_is_forward_on_the_mirror(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_twice_is_the_same(cell, rng):
+def test_running_twice_gives_the_same_bits(cell, rng):
     layer = make(cell, 5, 33, 2, bidirectional=True)
     x, cot = random_input(layer, 20, 13, rng), random_cotangents(layer, 20, 13, rng)
     first = layer.record(x).backward(*cot)

@@ -91,9 +91,11 @@ def of_engine(monkeypatch, name):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("cell", "I", "H", "T", "B"), [("lstm", 1, 1, 1_500_000, 1), ("gru-reset-before", 64, 128, 6000, 8)])
+@pytest.mark.parametrize(("cell", "I", "H", "T", "B"),
+                         [("lstm", 1, 1, 1_500_000, 1), ("gru-reset-before", 64, 128, 6000, 8)])
 def test_one_engine_call_answers_many_signals(cell, I, H, T, B, threads, monkeypatch, rng):
-    """Some 0.2 s of work: without a look between stretches every one of them is heard after the call, as one."""
+    """Some 0.2 s of work: if the engine did not check for signals between stretches, all of them would be handled after
+    the call, as one."""
     layer = make(cell, I, H, dtype="float64")
     x = rng.normal(size=(T, B, I))
     with rc.threads(threads):
@@ -106,7 +108,7 @@ def test_one_engine_call_answers_many_signals(cell, I, H, T, B, threads, monkeyp
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
-def test_stretches_do_not_change_a_bit(cell, threads, rng):
+def test_interruptible_stretches_do_not_change_the_bits(cell, threads, rng):
     """A pass long enough for several stretches, beside the same pass in pieces that are one stretch each."""
     layer = make(cell, 3, 17, bidirectional=True)
     T, B = 90_000, 3
@@ -123,7 +125,7 @@ def test_stretches_do_not_change_a_bit(cell, threads, rng):
 
 
 @pytest.mark.parametrize("every", [None, 20_000])
-def test_an_interrupted_way_back_leaves_no_gradient(every, monkeypatch, rng):
+def test_an_interrupted_backward_leaves_no_gradient(every, monkeypatch, rng):
     layer = make("lstm", 4, 32, 2)
     x = random_input(layer, 120_000, 2, rng)
     tape = layer.record(x, checkpoint_every=every)
@@ -137,7 +139,7 @@ def test_an_interrupted_way_back_leaves_no_gradient(every, monkeypatch, rng):
     same_bits(again.input, first.input)
 
 
-def test_an_interrupted_record_takes_no_mask(monkeypatch, rng):
+def test_an_interrupted_record_uses_up_no_mask(monkeypatch, rng):
     """The masks of dropout go by the number of a pass: one that was not made does not count."""
     layer, other = (make("gru", 4, 32, 2, dropout=0.5) for _ in range(2))
     x = random_input(layer, 100_000, 2, rng)
@@ -165,7 +167,7 @@ def test_a_hidden_markov_pass_is_interrupted(monkeypatch, rng):
     same_bits(model.transmat_, before)
 
 
-def test_threads_of_the_pool_take_no_signal():
+def test_threads_of_the_pool_receive_no_signals():
     """Else a signal that the program has masked in its own threads is delivered to one of ours."""
     run_python(
         """

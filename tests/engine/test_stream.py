@@ -15,7 +15,7 @@ REFUSED = (ValueError, TypeError)
 @pytest.mark.parametrize(
     ("I", "H", "B", "layers"), [(3, 5, 1, 1), (8, 32, 1, 2), (17, 33, 7, 3), (1, 100, 37, 1)]
 )
-def test_same_bits_as_the_sequence(cell, I, H, B, layers, dtype, rng):
+def test_steps_have_the_bits_of_the_sequence(cell, I, H, B, layers, dtype, rng):
     layer = make(cell, I, H, layers, dtype=dtype)
     x = random_input(layer, 9, B, rng)
     y, s = layer(x)
@@ -28,13 +28,13 @@ def test_same_bits_as_the_sequence(cell, I, H, B, layers, dtype, rng):
     same_bits(stream.state, s)
 
 
-def test_batch_size_is_one_unless_said(rng):
+def test_the_default_batch_size_is_one(rng):
     layer = make("gru", 3, 5)
     assert layer.stream().step(np.ones((1, 3))).shape == (1, 5)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_outputs_are_fresh(cell, rng):
+def test_every_step_returns_a_new_array(cell, rng):
     layer = make(cell, 3, 5)
     x = random_input(layer, 3, 2, rng)
     stream = layer.stream(2)
@@ -45,7 +45,7 @@ def test_outputs_are_fresh(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_out_is_not_the_state(cell, rng):
+def test_writing_to_out_does_not_change_the_state(cell, rng):
     layer = make(cell, 3, 5)
     x = random_input(layer, 2, 2, rng)
     stream, out = layer.stream(2), np.empty((2, 5), np.float32)
@@ -55,7 +55,7 @@ def test_out_is_not_the_state(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_state_is_the_layers(cell, rng):
+def test_the_state_is_that_of_the_layers_call(cell, rng):
     """In torch's shape; a call goes on from there; it does not change under our feet."""
     layer = make(cell, 3, 5, 2)
     x = random_input(layer, 8, 3, rng)
@@ -75,7 +75,7 @@ def test_state_is_the_layers(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_reset(cell, rng):
+def test_reset_sets_rows_to_zero(cell, rng):
     layer = make(cell, 3, 5, 2)
     x = random_input(layer, 6, 4, rng)
     y, _ = layer(x)
@@ -96,13 +96,13 @@ def test_reset(cell, rng):
 
 
 @pytest.mark.parametrize("rows", [[4], [-5], [0.5], ["a"], [True, False]])
-def test_rows_that_are_not_there(rows):
+def test_reset_refuses_rows_that_do_not_exist(rows):
     stream = make("gru", 3, 5).stream(4)
     with pytest.raises((*REFUSED, IndexError), match="rows"):
         stream.reset(rows=rows)
 
 
-def test_two_streams_do_not_meet(rng):
+def test_two_streams_of_a_layer_are_independent(rng):
     layer = make("lstm", 3, 5)
     x = random_input(layer, 4, 2, rng)
     a, b = layer.stream(2), layer.stream(2)
@@ -110,7 +110,7 @@ def test_two_streams_do_not_meet(rng):
     same_bits(np.array([b.step(v) for v in x]), layer(x)[0])
 
 
-def test_both_directions_cannot_stream():
+def test_bidirectional_layers_refuse_to_stream():
     with pytest.raises(
         (ValueError, RuntimeError, NotImplementedError, TypeError), match=r"(?i)bidirectional"
     ):
@@ -118,7 +118,7 @@ def test_both_directions_cannot_stream():
 
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, "2", None])
-def test_batch_size_that_is_none(size):
+def test_wrong_batch_sizes_are_refused(size):
     if size == 0:  # an empty stream is as good as B = 0 elsewhere, or refused: both are clear
         try:
             stream = make("gru", 3, 5).stream(0)
@@ -132,13 +132,13 @@ def test_batch_size_that_is_none(size):
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (2, 4), (3,), (1, 2, 3)])
-def test_shape_of_x_t(shape):
+def test_x_t_of_a_wrong_shape_is_refused(shape):
     with pytest.raises(REFUSED) as e:
         make("gru", 3, 5).stream(2).step(np.ones(shape))
     assert all(text in str(e.value) for text in ("x_t", str(shape), "(2, 3)"))
 
 
-def test_type_of_x_t(rng):
+def test_x_t_of_other_types_is_converted_or_refused(rng):
     layer = make("gru", 3, 5)
     x = rng.integers(0, 5, size=(2, 3))
     expected = layer(x[None])[0][0]
@@ -161,7 +161,7 @@ def bad_outs():
 
 
 @pytest.mark.parametrize("kind", [k for k, _ in bad_outs()])
-def test_out_that_cannot_be_written(kind):
+def test_out_that_cannot_be_written_is_refused(kind):
     stream = make("gru", 3, 5).stream(2)
     x = np.ones((2, 3), np.float32)
     with pytest.raises(REFUSED, match="out"):
@@ -169,7 +169,7 @@ def test_out_that_cannot_be_written(kind):
     same_bits(stream.step(x), make("gru", 3, 5)(x[None])[0][0])  # the refused step was no step
 
 
-def test_out_with_strides(rng):
+def test_out_with_strides_is_refused(rng):
     """Written in place or refused, never silently lost."""
     layer = make("gru", 3, 5)
     x = random_input(layer, 1, 2, rng)
@@ -200,7 +200,7 @@ def test_a_copy_owns_its_state(cell, again, rng):
     same_bits(other.step(x[0]), whole[0])
 
 
-def test_copies_and_their_layers(rng):
+def test_a_shallow_copy_shares_the_layer_and_a_deep_one_copies_it(rng):
     """A copy steps through the same layer, so it sees its weights; a deep copy has taken the layer along."""
     layer = make("gru", 3, 5)
     x = random_input(layer, 1, 1, rng)[0]
@@ -214,7 +214,7 @@ def test_copies_and_their_layers(rng):
     same_bits(deep.step(x), before)
 
 
-def test_rows_to_reset(rng):
+def test_rows_to_reset_are_indices_or_a_mask(rng):
     layer = make("lstm", 3, 5)
     x = random_input(layer, 3, 4, rng)
 
@@ -247,7 +247,7 @@ def test_rows_to_reset(rng):
         ("01", TypeError, "rows: got"),
     ],
 )
-def test_rows_that_cannot_be_reset(rows, error, said, rng):
+def test_wrong_rows_are_refused_by_reset(rows, error, said, rng):
     stream = make("gru", 3, 5).stream(4)
     stream.step(rng.normal(size=(4, 3)))
     before = stream.state

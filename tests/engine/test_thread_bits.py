@@ -27,7 +27,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("T", "B", "I", "H"), SHAPES)
-def test_one_and_more_threads(cell, T, B, I, H, rng):
+def test_any_number_of_threads_gives_the_same_bits(cell, T, B, I, H, rng):
     layer = make(cell, I, H)
     x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
     cot = random_cotangents(layer, T, B, rng)
@@ -43,7 +43,7 @@ def test_one_and_more_threads(cell, T, B, I, H, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_deep_ragged_and_dropped(cell, rng):
+def test_threads_do_not_change_deep_ragged_passes_with_dropout(cell, rng):
     """Options together, float64, many cotangents."""
     lengths = rng.integers(0, 13, size=21)
     results = []
@@ -67,7 +67,7 @@ def _fixed(rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_pullback(cell, rng):
+def test_threads_do_not_change_a_pullback(cell, rng):
     layer = make(cell, 9, 64, 2)
     tape = layer.record(random_input(layer, 10, 3, rng))
     v = rng.normal(size=(5, 3, 64 * 2 * (2 if cell == "lstm" else 1))).astype("float32")

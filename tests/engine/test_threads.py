@@ -18,7 +18,7 @@ def _setting_is_put_back():
     rc.set_num_threads(before)
 
 
-def test_setting():
+def test_the_number_of_threads_can_be_set_and_restored():
     rc.set_num_threads(1)
     assert rc.num_threads() == 1
     rc.set_num_threads(2)
@@ -49,7 +49,7 @@ def test_threadpoolctl_sees_the_setting():
     run_python(FOLLOWERS + "assert any(one[k] == 1 and two[k] == 2 for k in one), (one, two)")
 
 
-def test_threadpoolctl_controls_it():
+def test_threadpoolctl_changes_the_setting():
     pytest.importorskip("threadpoolctl")
     run_python(
         FOLLOWERS
@@ -58,7 +58,7 @@ def test_threadpoolctl_controls_it():
     )
 
 
-def test_threadpoolctl_with_torch_loaded():
+def test_threadpoolctl_sees_the_setting_with_torch_loaded():
     """Another library's pool beside ours: still ours is seen and controlled."""
     pytest.importorskip("threadpoolctl")
     pytest.importorskip("torch")
@@ -121,7 +121,7 @@ def test_a_forked_child_works(mode):
     run_python(FORK.replace("{mode}", mode), timeout=150)
 
 
-def test_multiprocessing_by_fork():
+def test_multiprocessing_by_fork_works():
     run_python(
         """
 import multiprocessing as mp, numpy as np, rnncore as rc
@@ -137,7 +137,7 @@ with mp.get_context("fork").Pool(2) as pool:
     )
 
 
-def test_the_interpreter_ends():
+def test_the_interpreter_exits_while_threads_exist():
     """Also after a call on many threads, or with a Python thread still inside one."""
     code = """
 import threading, numpy as np, rnncore as rc
@@ -175,7 +175,7 @@ def crowd(n, work):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_one_layer_from_many_python_threads(threads, rng):
+def test_one_layer_can_be_called_from_many_python_threads(threads, rng):
     """Also the first calls after new weights, when the pack is being made."""
     rc.set_num_threads(threads)
     layer, fresh = make("lstm", 8, 64, 2), make("lstm", 8, 64, 2)
@@ -197,7 +197,7 @@ def test_one_layer_from_many_python_threads(threads, rng):
         assert round_ >= 0
 
 
-def test_setting_changes_while_others_work(rng):
+def test_the_setting_may_change_while_other_threads_work(rng):
     layer = make("gru", 8, 128)
     x = random_input(layer, 20, 32, rng)
     expected, _ = layer(x)
@@ -212,7 +212,7 @@ def test_setting_changes_while_others_work(rng):
     crowd(3, work)
 
 
-def test_more_threads_than_processors(rng):
+def test_more_threads_than_processors_work(rng):
     layer = make("lstm", 8, 96)
     x = random_input(layer, 5, 40, rng)
     expected, _ = layer(x)
@@ -227,7 +227,7 @@ def test_more_threads_than_processors(rng):
 @pytest.mark.parametrize(
     "value", ["²", "٣", "4294967296", "9" * 5000, "0", "-1", "two", "1.5", "+2", "0x2", ",2", "1_0"]
 )
-def test_numbers_of_threads_that_are_none_are_ignored_and_said(name, value):
+def test_invalid_numbers_of_threads_in_the_environment_are_ignored_with_a_warning(name, value):
     """The import works, as if the variable were not set, and one warning names it."""
     said = run_python(
         """
@@ -247,7 +247,7 @@ for w in said: print(w.category.__name__, w.message)
 @pytest.mark.parametrize(
     ("value", "expected"), [("3", 3), (" 2 ", 2), ("4,2", 4), ("1000", 256), ("", None), (" ", None)]
 )
-def test_numbers_of_threads_from_the_environment(value, expected):
+def test_the_environment_sets_the_number_of_threads(value, expected):
     run_python(
         f"""
 import os, warnings
@@ -260,7 +260,7 @@ assert rc.num_threads() == ({expected} or len(os.sched_getaffinity(0))), rc.num_
     )
 
 
-def test_more_threads_than_a_number_of_the_engine_can_say():
+def test_large_numbers_of_threads_are_capped():
     before = rc.num_threads()
     try:
         rc.set_num_threads(2**40)
@@ -269,6 +269,6 @@ def test_more_threads_than_a_number_of_the_engine_can_say():
         rc.set_num_threads(before)
 
 
-def test_an_isa_that_is_no_text_is_refused():
+def test_an_instruction_set_that_is_not_text_is_refused():
     done = run_python("import rnncore", check=False, RNNCORE_ISA=os.fsdecode(b"\xff"))
     assert "ImportError: RNNCORE_ISA=" in done.stderr

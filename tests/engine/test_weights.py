@@ -23,7 +23,7 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 @pytest.mark.parametrize("mode", GATES)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("both", [True, False])
-def test_names_and_shapes(mode, bias, both):
+def test_weights_have_torchs_names_and_shapes(mode, bias, both):
     layer = getattr(rc, mode)(3, 5, 2, bias=bias, bidirectional=both)
     G = GATES[mode] * 5
     expected = {}
@@ -39,7 +39,7 @@ def test_names_and_shapes(mode, bias, both):
 
 
 @pytest.mark.parametrize("mode", GATES)
-def test_where_they_start(mode):
+def test_initial_weights_are_uniform_within_torchs_bound(mode):
     """U(±1/√H): inside the bound, filling it, with its mean and variance (5 standard errors)."""
     p = getattr(rc, mode)(40, 64, 2, bidirectional=True, seed=3, dtype="float64").state_dict()
     bound = 1 / 8
@@ -55,7 +55,7 @@ def test_where_they_start(mode):
 
 
 @pytest.mark.parametrize("mode", GATES)
-def test_seed(mode):
+def test_the_same_seed_gives_the_same_weights(mode):
     new = lambda seed, **k: getattr(rc, mode)(3, 5, seed=seed, **k).state_dict()  # noqa: E731
     same_bits(new(1), new(1))
     assert not np.array_equal(new(1)["weight_ih_l0"], new(2)["weight_ih_l0"])
@@ -77,7 +77,7 @@ def test_state_dict_is_a_copy(cell, rng):
     same_bits(layer(x)[0], y)
 
 
-def test_load_copies(rng):
+def test_load_state_dict_copies(rng):
     layer = make("gru", 3, 5)
     d = {k: rng.normal(size=v.shape).astype("float32") for k, v in layer.state_dict().items()}
     layer.load_state_dict(d)
@@ -89,7 +89,7 @@ def test_load_copies(rng):
     same_bits(layer(x)[0], y)
 
 
-def test_load_converts_real_types_and_layouts(rng):
+def test_load_state_dict_converts_real_types_and_layouts(rng):
     layer = make("lstm", 3, 5)
     d = {k: rng.normal(size=v.shape) for k, v in layer.state_dict().items()}
     layer.load_state_dict({k: np.asfortranarray(v) for k, v in d.items()})
@@ -139,7 +139,7 @@ def test_missing_and_extra_are_told_apart():
     assert "weight_hh_l0" in str(e.value)
 
 
-def test_torch_tensors_are_taken(rng):
+def test_load_state_dict_accepts_torch_tensors(rng):
     torch = pytest.importorskip("torch")
     layer = make("lstm", 3, 5)
     d = {k: rng.normal(size=v.shape) for k, v in layer.state_dict().items()}
@@ -161,7 +161,7 @@ def test_parameters_are_read_only_copies(cell):
         assert (layer.parameters[name] == 0.25).all()
 
 
-def test_other_arrays_are_not_taken_in_silence(rng):
+def test_arrays_set_by_name_are_written_or_refused(rng):
     """`p[name] = array` is refused or written; outside the door it changes nothing."""
     layer = make("gru", 3, 5, dtype="float64")
     new = rng.normal(size=(15, 3))
@@ -194,7 +194,7 @@ def judge(layer, rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_no_old_pack_is_ever_used(cell, dtype, rng):
+def test_no_outdated_pack_is_ever_used(cell, dtype, rng):
     layer = make(cell, 3, 9, 2, dtype=dtype)
     judge(layer, rng)
     for name in layer.parameters:  # each weight alone
@@ -209,7 +209,7 @@ def test_no_old_pack_is_ever_used(cell, dtype, rng):
     judge(layer, rng)
 
 
-def test_calls_inside_the_door(rng):
+def test_a_call_inside_a_block_does_not_hide_later_writes(rng):
     """Between two writes in one `with`, the layer is used: the second write must be seen too."""
     layer = make("lstm", 3, 9, dtype="float64")
     with layer.writable() as p:
@@ -220,7 +220,7 @@ def test_calls_inside_the_door(rng):
     judge(layer, rng)
 
 
-def test_arrays_kept_from_the_door(rng):
+def test_arrays_kept_from_a_block_have_no_effect(rng):
     """After the door has closed, writing to what it gave is refused, or seen."""
     layer = make("gru", 3, 9, dtype="float64")
     judge(layer, rng)
@@ -235,7 +235,7 @@ def test_arrays_kept_from_the_door(rng):
         judge(layer, rng)
 
 
-def test_slices_kept_from_the_door(rng):
+def test_slices_kept_from_a_block_have_no_effect(rng):
     """The same for a view made of what it gave."""
     layer = make("gru", 3, 9, dtype="float64")
     with layer.writable() as p:
@@ -248,7 +248,7 @@ def test_slices_kept_from_the_door(rng):
     judge(layer, rng)
 
 
-def test_version_rises():
+def test_every_change_increases_the_version():
     layer = make("gru", 3, 5)
     seen = [layer.version]
     with layer.writable() as p:
@@ -293,7 +293,7 @@ def test_backward_refuses_changed_weights(cell, checkpoint_every, rng):
         layer.record(x, **options).backward(g)
 
 
-def test_stream_after_the_weights_changed(rng):
+def test_a_stream_uses_the_new_weights_after_a_change(rng):
     """An open stream goes on with the new weights, or refuses. It never uses the old pack."""
     layer = make("lstm", 3, 9, dtype="float64")
     x = random_input(layer, 6, 2, rng)
@@ -312,7 +312,7 @@ def test_stream_after_the_weights_changed(rng):
         close(y, expected, "float64")
 
 
-def test_two_layers_do_not_share(rng):
+def test_two_layers_do_not_share_weights(rng):
     a, b = make("gru", 3, 5, seed=1), make("gru", 3, 5, seed=2)
     b.load_state_dict(a.state_dict())
     x = random_input(a, 4, 2, rng)
@@ -426,7 +426,7 @@ def test_a_call_runs_on_the_weights_of_one_moment(by, rng):
     assert counts["went back"] + counts["refused"] > 20
 
 
-def test_blocks_in_blocks(rng):
+def test_nested_blocks_share_their_working_arrays(rng):
     """Nested in one thread they share their arrays; what another thread's block closes with first is overwritten."""
     layer = make("lstm", 3, 5, dtype="float64")
     start = layer.state_dict()
@@ -456,7 +456,7 @@ def test_blocks_in_blocks(rng):
     assert (layer.state_dict()["bias_ih_l0"] == 9).all()
 
 
-def test_a_door_takes_values_alone(rng):
+def test_a_block_copies_values_only(rng):
     """Whatever one does to the arrays themselves, and to the mapping."""
     layer = make("gru", 3, 5)
     before = layer.state_dict()
@@ -478,7 +478,7 @@ def test_a_door_takes_values_alone(rng):
     judge(layer, rng)
 
 
-def test_what_one_makes_of_the_bases_is_nothing(rng):
+def test_arrays_reached_through_base_have_no_effect(rng):
     """The arrays that a block hands out have bases; their shapes and types do not matter either."""
     layer = make("gru", 3, 5)
     before = layer.state_dict()
@@ -492,7 +492,7 @@ def test_what_one_makes_of_the_bases_is_nothing(rng):
     judge(layer, rng)
 
 
-def test_a_block_is_used_once_at_a_time():
+def test_an_open_block_cannot_be_opened_again():
     layer = make("gru", 3, 5)
     block = layer.writable()
     for value in (1, 2):
@@ -511,7 +511,7 @@ def test_values_that_do_not_fit_are_named():
                 w["bias_hh_l0"] = value
 
 
-def test_equal_layers_are_two():
+def test_layers_that_compare_equal_are_written_separately():
     """Blocks go by the module itself, not by what its class calls equal."""
 
     class Equal(rc.GRU):
@@ -529,7 +529,7 @@ def test_equal_layers_are_two():
     assert not np.array_equal(a.state_dict()["weight_ih_l0"], b.state_dict()["weight_ih_l0"])
 
 
-def test_a_state_set_on_a_layer_that_runs(rng):
+def test_setting_the_state_of_a_layer_outdates_its_tapes(rng):
     layer, other = make("gru", 3, 5, seed=1), make("gru", 3, 5, seed=2)
     x = random_input(layer, 4, 2, rng)
     tape = layer.record(x)
@@ -542,7 +542,7 @@ def test_a_state_set_on_a_layer_that_runs(rng):
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers that send signals")
 @pytest.mark.parametrize("by", ["block", "load", "step", "threads"])
-def test_a_storm_of_signals(by, rng):
+def test_many_signals_leave_no_change_half_done(by, rng):
     """Handlers that raise, a thousand times a second, wherever Python looks: nothing stays open, held or half done."""
     layer = make("gru", 3, 5)
     sets = [{k: rng.normal(size=v.shape).astype("float32") for k, v in layer.state_dict().items()} for _ in range(2)]
@@ -613,7 +613,7 @@ def refused(tape):
     return False
 
 
-def test_copies_of_a_model_are_of_one_moment(rng):
+def test_copies_of_a_model_have_the_weights_of_one_moment(rng):
     """While another thread writes all of it."""
     from rnncore.nn import sequence_model
 

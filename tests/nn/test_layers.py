@@ -13,7 +13,7 @@ DTYPES = sorted(TOLERANCE)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(5,), (3, 5), (4, 3, 5), (0, 3, 5)])
-def test_linear_is_torchs(rng, dtype, bias, shape):
+def test_linear_equals_torch(rng, dtype, bias, shape):
     linear = Linear(5, 7, bias, dtype=dtype, seed=1)
     peer = torch.nn.Linear(5, 7, bias, dtype=torch.float64)
     peer.load_state_dict({k: torch.tensor(v) for k, v in linear.state_dict().items()})
@@ -33,7 +33,7 @@ def test_linear_is_torchs(rng, dtype, bias, shape):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_embedding_is_torchs(rng, dtype):
+def test_embedding_equals_torch(rng, dtype):
     table = Embedding(6, 4, dtype=dtype, seed=1)
     peer = torch.nn.Embedding(6, 4, dtype=torch.float64)
     peer.load_state_dict({k: torch.tensor(v) for k, v in table.state_dict().items()})
@@ -62,7 +62,7 @@ def test_embedding_is_one_hot_times_weight(rng):
     close(table(tokens), np.eye(6)[tokens] @ table.parameters["weight"], 0)
 
 
-def test_weights_start_as_torchs_distribution():
+def test_initial_weights_have_torchs_distribution():
     linear = Linear(100, 400, seed=3)
     for values in linear.parameters.values():  # U(±0.1): the largest of 400 misses 0.1 by ~0.0005
         assert 0.098 < np.abs(values).max() <= 0.1

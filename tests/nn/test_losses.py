@@ -12,7 +12,7 @@ DTYPES = sorted(TOLERANCE)
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(), (6,), (6, 4), (2, 3, 4)])
-def test_cross_entropy_is_torchs(rng, dtype, shape):
+def test_cross_entropy_equals_torch(rng, dtype, shape):
     logits = (3 * rng.normal(size=(*shape, 5))).astype(dtype)
     targets = np.asarray(rng.integers(0, 5, size=shape))
     peer = torch.tensor(logits.astype(float).reshape(-1, 5), requires_grad=True)
@@ -75,7 +75,7 @@ def test_gradients_agree_with_finite_differences(rng):
             assert abs(grad[index] - slope) < 1e-9
 
 
-def test_nothing_counts():
+def test_a_loss_without_counting_steps_is_zero():
     for loss, grad in (
         cross_entropy(np.ones((2, 3)), np.array([-100, -100])),
         cross_entropy(np.ones((0, 3)), np.ones(0, int)),
@@ -86,7 +86,7 @@ def test_nothing_counts():
         assert not grad.any()
 
 
-def test_token_nll_is_the_summands(rng):
+def test_token_nll_gives_the_summands_of_cross_entropy(rng):
     logits, targets = rng.normal(size=(6, 2, 5)), rng.integers(0, 5, size=(6, 2))
     targets[3, 1] = -100
     nll = token_nll(logits, targets)
@@ -97,7 +97,7 @@ def test_token_nll_is_the_summands(rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_mse_is_torchs(rng, dtype):
+def test_mse_equals_torch(rng, dtype):
     pred, target = rng.normal(size=(2, 4, 3, 5)).astype(dtype)
     peer = torch.tensor(pred.astype(float), requires_grad=True)
     expected = torch.nn.functional.mse_loss(peer, torch.tensor(target.astype(float)))
@@ -108,7 +108,7 @@ def test_mse_is_torchs(rng, dtype):
     close(grad, peer.grad, dtype)
 
 
-def test_mse_counts_what_the_mask_says(rng):
+def test_mse_counts_the_values_of_the_mask(rng):
     pred, target = rng.normal(size=(2, 4, 3, 5))
     lengths = np.array([4, 1, 2])
     inside = length_mask(lengths, 4)

@@ -39,7 +39,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("way", LAYERS)
-def test_every_way_takes_every_name(way, tmp_path, monkeypatch):
+def test_all_functions_accept_all_names_of_cells(way, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, kernel in NAMES.items():
         assert LAYERS[way](name).cell is descriptions.of_kernel(kernel), name
@@ -48,7 +48,7 @@ def test_every_way_takes_every_name(way, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("way", LAYERS)
 @pytest.mark.parametrize("name", ["elman", "gru_reset_before", "rnn tanh"])
-def test_every_way_refuses_other_names(way, name, tmp_path, monkeypatch, capsys):
+def test_all_functions_refuse_other_names(way, name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ValueError, SystemExit)) as refused:
         LAYERS[way](name)

@@ -15,7 +15,7 @@ SIZES = [(7, 5, 3), (100, 128, 103), (1000, 128, 103), (40, 600, 100), (0, 5, 3)
 
 @pytest.mark.parametrize("dtype", sorted(TOLERANCE))
 @pytest.mark.parametrize(("M", "K", "N"), SIZES)
-def test_blocks_change_no_number(rng, M, K, N, dtype):
+def test_blocks_do_not_change_the_product(rng, M, K, N, dtype):
     a, b, c = (rng.normal(size=s).astype(dtype) for s in ((M, K), (K, N), (M, N)))
     wide = [x.astype(np.float64) for x in (a, b, c)]
     for got, expected in (
@@ -42,7 +42,7 @@ def test_threads_do_not_change_the_bits():
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs a second processor")
-def test_no_second_pool_wakes(rng):
+def test_products_do_not_wake_the_threads_of_blas(rng):
     """The CPU time of the whole process stays within 1.3 of that of this one thread."""
     a, b, c = (rng.normal(size=s).astype("f4") for s in ((2048, 128), (128, 103), (2048, 103)))
     assert ONE_THREAD < 2048 * 128 * 103

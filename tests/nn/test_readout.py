@@ -32,7 +32,7 @@ def by_hand(model, x, lengths):
 @pytest.mark.parametrize("readout", ["last", "mean"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("kind", [rc.RNN, rc.LSTM])
-def test_one_prediction_a_sequence(rng, readout, bidirectional, kind):
+def test_last_and_mean_give_one_prediction_per_sequence(rng, readout, bidirectional, kind):
     model = make(readout, kind, bidirectional)
     x = rng.normal(size=(5, 3, 3))
     expected = by_hand(model, x, LENGTHS)
@@ -80,7 +80,7 @@ def test_gradients_equal_finite_differences(rng, readout, batch_first, bidirecti
         assert grad[at] == pytest.approx((losses[0] - losses[1]) / (2 * h), abs=1e-9), name
 
 
-def test_a_state_that_is_written_to_does_not_reach_the_gradient(rng):
+def test_writing_to_a_returned_state_does_not_affect_the_gradient(rng):
     model, x = make("last"), rng.normal(size=(5, 3, 3))
     grads = model.record(x).backward(np.ones((3, 2))).parameters
     record = model.record(x)
@@ -90,7 +90,7 @@ def test_a_state_that_is_written_to_does_not_reach_the_gradient(rng):
     same_bits(record.backward(np.ones((3, 2))).parameters, grads)
 
 
-def test_dropout_is_of_what_is_read():
+def test_dropout_acts_on_what_the_head_reads():
     layer, head = rc.GRU(2, 50, seed=0), Linear(50, 50, bias=False, seed=0)
     with head.writable() as weights:
         weights["weight"][...] = np.eye(50)
@@ -102,7 +102,7 @@ def test_dropout_is_of_what_is_read():
     close(record.output, np.where(kept, 2 * plain, 0), "float32")
 
 
-def test_configurations_say_it_and_old_ones_do_not():
+def test_configurations_have_the_readout_unless_it_is_steps():
     for readout in ("steps", "last", "mean"):
         model = make(readout)
         assert model.config.get("readout", "steps") == readout
@@ -119,7 +119,7 @@ def test_configurations_say_it_and_old_ones_do_not():
         model.readout = "last"
 
 
-def test_what_is_counted_is_part_of_the_loss(rng):
+def test_only_counted_values_are_part_of_the_loss(rng):
     model = make("steps")
     x, wanted = rng.normal(size=(5, 3, 3)), rng.normal(size=(5, 3, 2))
     prediction = model(x)[0]

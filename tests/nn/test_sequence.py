@@ -46,7 +46,7 @@ class Peer(torch.nn.Module):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", [name for name in CELLS if name not in ("rnn-sigmoid", "gru-reset-before")])
-def test_loss_and_grads_are_torchs(rng, cell, dtype):
+def test_loss_and_gradients_equal_torch(rng, cell, dtype):
     model = sequence_model(
         cell, 7, hidden_size=6, embedding_size=5, num_layers=2, dtype=dtype, seed=1
     )
@@ -75,7 +75,7 @@ def test_loss_and_grads_are_torchs(rng, cell, dtype):
     all_close(after, tuple(s.detach() for s in peer_after), dtype)
 
 
-def test_recording_changes_nothing(rng):
+def test_recording_does_not_change_the_bits(rng):
     model = sequence_model("lstm", 7, hidden_size=6, embedding_size=5, seed=1)
     tokens = rng.integers(0, 7, size=(9, 4))
     logits, state = model(tokens)
@@ -86,7 +86,7 @@ def test_recording_changes_nothing(rng):
     same_bits(model.forward(tokens)[0], logits)
 
 
-def test_batch_first_and_both_directions(rng):
+def test_batch_first_and_bidirectional_layers_work(rng):
     """(B, T) in, and the same numbers as time-major."""
     layers = [
         rc.GRU(5, 4, bidirectional=True, batch_first=first, dtype="float64", seed=3)
@@ -119,7 +119,7 @@ def test_padding_does_not_count(rng, cell):
     all_close(grads, summed, "float64")
 
 
-def test_real_input_has_a_gradient_and_mse_a_head(rng):
+def test_real_input_has_a_gradient_under_mse(rng):
     """∂L/∂x by central differences: h² plus rounding, both far below 1e-8."""
     layer, head = rc.LSTM(3, 5, dtype="float64", seed=1), Linear(5, 2, dtype="float64", seed=2)
     model = SequenceModel(None, layer, head, loss="mse")
@@ -151,7 +151,7 @@ def test_dropout_is_applied_in_training_only(rng):
     close(grads.parameters["head.weight"][0], dropped.sum((0, 1)), "float32")
 
 
-def test_names_are_flattened_as_torchs():
+def test_parameters_are_named_as_in_torch():
     model = sequence_model("gru", 7, hidden_size=6, num_layers=2, seed=1)
     assert set(model.parameters) == set(Peer(model).state_dict())
 
@@ -168,7 +168,7 @@ def test_config_builds_the_model_again(rng):
     close(model(tokens)[0], double(tokens)[0], "float32")
 
 
-def test_a_gate_that_keeps_starts_at_one():
+def test_the_initial_forget_bias_is_one():
     lstm, gru = (make_layer(cell, 3, 4, num_layers=2, seed=0) for cell in ("lstm", "gru"))
     for layer, gate in ((lstm, slice(4, 8)), (gru, slice(4, 8))):
         for level in range(2):
@@ -195,7 +195,7 @@ def test_a_gate_that_keeps_starts_at_one():
         ),
     ],
 )
-def test_parts_that_do_not_fit(call, message):
+def test_parts_that_do_not_fit_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -214,7 +214,7 @@ def test_loss_is_cross_entropy_of_the_output(rng):
 
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("length", [5, 3, 0])
-def test_one_sequence_by_itself_with_a_length(batch_first, length):
+def test_one_sequence_without_a_batch_axis_may_have_a_length(batch_first, length):
     """As a batch of that one sequence, whatever the layer's layout."""
     layer = rc.LSTM(4, 6, batch_first=batch_first, seed=0)
     model = SequenceModel(Embedding(7, 4, seed=1), layer, Linear(6, 7, seed=2))

@@ -8,7 +8,7 @@ from rnncore.nn import draw, log_softmax
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_log_probabilities_are_scipys(dtype, rng):
+def test_log_softmax_equals_scipy(dtype, rng):
     logits = (rng.normal(size=(3, 4, 7)) * 30).astype(dtype)
     before = logits.copy()
     found = log_softmax(logits)
@@ -19,7 +19,7 @@ def test_log_probabilities_are_scipys(dtype, rng):
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_draws_are_as_frequent_as_they_are_likely(temperature):
+def test_frequencies_of_draws_match_the_probabilities(temperature):
     p, N = np.array([0.5, 0.1, 0.0, 0.4]), 4000
     with np.errstate(divide="ignore"):
         logits = np.log(p) + 5
@@ -30,12 +30,12 @@ def test_draws_are_as_frequent_as_they_are_likely(temperature):
 
 
 @pytest.mark.parametrize("temperature", [0, 0.0, 1e-300])
-def test_without_temperature_the_likeliest_is_taken(temperature):
+def test_temperature_0_selects_the_most_likely_class(temperature):
     rng = np.random.default_rng(0)
     assert {draw(np.float32([1, 3, 2]), temperature, rng) for _ in range(20)} == {1}
 
 
-def test_temperature_0_draws_nothing():
+def test_temperature_0_uses_no_random_number():
     rng = np.random.default_rng(0)
     draw([0.0, 1.0], 0, rng)
     assert rng.random() == np.random.default_rng(0).random()

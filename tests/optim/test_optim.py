@@ -31,7 +31,7 @@ def gradients(module, rng):
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(("ours", "theirs", "options"), CASES)
-def test_twenty_steps_are_torchs(rng, ours, theirs, options, dtype):
+def test_twenty_steps_equal_torch(rng, ours, theirs, options, dtype):
     """torch runs in the same precision: the formula and its order, not only its limit."""
     linear = Linear(9, 8, dtype=dtype, seed=2)
     peer = {k: torch.tensor(v, requires_grad=True) for k, v in linear.state_dict().items()}
@@ -50,7 +50,7 @@ def test_twenty_steps_are_torchs(rng, ours, theirs, options, dtype):
 
 
 @pytest.mark.parametrize(("ours", "theirs", "options"), CASES)
-def test_state_dict_goes_on_where_it_was(rng, ours, theirs, options):
+def test_a_loaded_state_continues_the_run(rng, ours, theirs, options):
     whole, half = Linear(5, 4, seed=2), Linear(5, 4, seed=2)
     all_grads = [gradients(whole, rng) for _ in range(6)]
     optimiser = ours(whole, **options)
@@ -75,7 +75,7 @@ def test_state_dict_goes_on_where_it_was(rng, ours, theirs, options):
     assert replay.lr == optimiser.lr
 
 
-def test_a_step_makes_packed_weights_stale(rng):
+def test_a_step_outdates_packed_weights(rng):
     linear = Linear(3, 2, seed=0)
     before = linear.version
     record = linear.record(np.ones((1, 3)))
@@ -96,7 +96,7 @@ def test_lr_can_follow_a_schedule():
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("max_norm", [0.0, 0.1, 3.0, 1e3])
-def test_clipping_is_torchs(rng, dtype, max_norm):
+def test_clipping_equals_torch(rng, dtype, max_norm):
     shapes = [(4, 3), (5,), (2, 2)]
     grads = {str(i): rng.normal(size=shape).astype(dtype) for i, shape in enumerate(shapes)}
     peer = [torch.zeros(shape, requires_grad=True) for shape in shapes]
@@ -181,7 +181,7 @@ def test_errors_say_what_was_got_and_expected(call, error, message):
         (Adam, {"more": 1}, KeyError, "unexpected"),
     ],
 )
-def test_a_state_that_will_not_do_changes_nothing(rng, kind, change, error, message):
+def test_a_refused_state_changes_nothing(rng, kind, change, error, message):
     def make(seed):
         linear = Linear(2, 2, seed=seed)
         optimiser = kind(linear, 0.3, *([0.5] if kind is SGD else []))
@@ -207,7 +207,7 @@ def test_a_state_that_will_not_do_changes_nothing(rng, kind, change, error, mess
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "float64", "bool"])
 @pytest.mark.parametrize("optimiser", [SGD, Adam, AdamW])
-def test_gradients_of_another_type_are_taken_by_their_values(optimiser, dtype):
+def test_gradients_of_another_type_are_converted(optimiser, dtype):
     """In float16 a square of 1e-4 is 0, in int8 one of 100 is 16: they are converted first."""
     grads = {"weight": np.array([[1e-4, 100]]).astype(dtype)}
     a, b = (Linear(2, 1, bias=False, seed=0) for _ in range(2))
@@ -216,7 +216,7 @@ def test_gradients_of_another_type_are_taken_by_their_values(optimiser, dtype):
     np.testing.assert_array_equal(a.state_dict()["weight"], b.state_dict()["weight"])
 
 
-def test_a_copy_of_an_optimiser_counts_by_itself():
+def test_a_copy_of_an_optimiser_has_its_own_state():
     linear = Linear(2, 1, bias=False, seed=0)
     first = Adam(linear, lr=0.1)
     first.step({"weight": np.ones((1, 2))})

@@ -55,7 +55,7 @@ def session(layer):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("ragged", [False, True])
-def test_forward(cell, both, ragged, rng):
+def test_forward_equals_onnxruntime(cell, both, ragged, rng):
     T, B, I, H = 9, 4, 5, 12
     layer = make(cell, I, H, bidirectional=both)
     x = rng.normal(size=(T, B, I)).astype("float32")

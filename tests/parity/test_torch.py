@@ -67,7 +67,7 @@ def judge(layer, x, s0, lengths, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("case", range(12))
-def test_random_passes(cell, case, dtype, rng):
+def test_random_passes_equal_torch(cell, case, dtype, rng):
     """Options by the bits of `case`, sizes at random."""
     one = lambda lo, hi: int(rng.integers(lo, hi + 1))  # noqa: E731
     layers = 1 + case % 3
@@ -92,7 +92,7 @@ def test_random_passes(cell, case, dtype, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("both", [False, True])
-def test_unbatched(cell, both, rng):
+def test_unbatched_passes_equal_torch(cell, both, rng):
     layer = make(cell, 3, 5, 2, bidirectional=both, dtype="float64")
     s0 = [rng.normal(size=(2 * (1 + both), 5)) for _ in range(1 + (cell == "lstm"))]
     judge(layer, rng.normal(size=(6, 3)), whole(layer, s0), None, rng)
@@ -103,13 +103,13 @@ def test_unbatched(cell, both, rng):
 @pytest.mark.parametrize(
     ("T", "B", "I", "H"), [(100, 1, 64, 64), (50, 16, 28, 100), (200, 3, 1, 30)]
 )
-def test_sizes_people_use(cell, T, B, I, H, dtype, rng):
+def test_common_sizes_equal_torch(cell, T, B, I, H, dtype, rng):
     layer = make(cell, I, H, dtype=dtype)
     judge(layer, rng.normal(size=(T, B, I)).astype(dtype), None, None, rng)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_weights_go_both_ways(cell, rng):
+def test_weights_can_be_exchanged_with_torch(cell, rng):
     a = make(cell, 3, 5, 2, bidirectional=True, seed=1)
     b = make(cell, 3, 5, 2, bidirectional=True, seed=2)
     module = to_torch(a).float()

@@ -19,7 +19,7 @@ def close(a, b, tol=ULPS):
 
 @pytest.mark.parametrize("mode", TORCH)
 @pytest.mark.parametrize(("layers", "both"), itertools.product([1, 3], [False, True]))
-def test_forward_and_gradients(mode, layers, both, rng):
+def test_the_twins_forward_and_gradients_equal_torch(mode, layers, both, rng):
     torch.manual_seed(layers)
     net = TORCH[mode](3, 4, layers, bidirectional=both, dtype=torch.float64)
     twin = Twin(mode, {k: v.numpy() for k, v in net.state_dict().items()}, layers, both)
@@ -78,7 +78,7 @@ def random_twin(mode, options, rng, layers=2, both=False, inputs=2, hidden=3):
 
 
 @pytest.mark.parametrize(("mode", "options"), OPTIONS)
-def test_gradients_by_central_differences(mode, options, rng):
+def test_the_twins_gradients_equal_central_differences(mode, options, rng):
     twin = random_twin(mode, options, rng, both=True)
     lengths, eps = [5, 0, 3], 1e-6
     x, s0 = rng.normal(size=(5, 3, 2)), [rng.normal(size=z.shape) for z in twin.zeros(3)]
@@ -111,7 +111,7 @@ def test_gradients_by_central_differences(mode, options, rng):
 
 @pytest.mark.parametrize("direction", [0, 1])
 @pytest.mark.parametrize(("mode", "options"), OPTIONS)
-def test_tangent_is_the_transpose_of_adjoint(mode, options, direction, rng):
+def test_the_twins_tangent_is_the_transpose_of_its_adjoint(mode, options, direction, rng):
     """The product of explicit Jacobians, transposed, is what BPTT brings to the initial state."""
     twin = random_twin(mode, options, rng, layers=2, both=direction == 1)
     x, s0 = rng.normal(size=(4, 3, 2)), [rng.normal(size=z.shape) for z in twin.zeros(3)]

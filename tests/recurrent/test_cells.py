@@ -44,7 +44,7 @@ def flat(s):
 
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("bias", [True, False])
-def test_names_and_shapes(kind, bias):
+def test_weights_have_the_names_and_shapes_of_torchs_cells(kind, bias):
     G = {"RNN": 1, "GRU": 3, "LSTM": 4}[CELLS[kind][0]] * H
     expected = {"weight_ih": (G, I), "weight_hh": (G, H)} | (
         {"bias_ih": (G,), "bias_hh": (G,)} if bias else {}
@@ -56,7 +56,7 @@ def test_names_and_shapes(kind, bias):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("kind", "bias"), itertools.product(CELLS, [True, False]))
-def test_a_step_is_the_layers(kind, bias, dtype, rng):
+def test_a_step_has_the_bits_of_a_layer_of_one_step(kind, bias, dtype, rng):
     cell = make_cell(kind, dtype, bias=bias)
     layer = make_layer(kind, cell, bias)
     x, s = data(kind, dtype, rng)
@@ -79,7 +79,7 @@ def test_state_defaults_to_zeros(kind, rng):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_one_row_without_a_batch(kind, rng):
+def test_a_row_without_a_batch_axis_has_the_bits_of_a_batch_of_one(kind, rng):
     cell = make_cell(kind)
     x, s = data(kind, "float32", rng)
     one = cell(x[0], tuple(a[0] for a in s) if kind == "lstm" else s[0])
@@ -88,7 +88,7 @@ def test_one_row_without_a_batch(kind, rng):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_a_loop_of_cells_is_the_layer(kind, rng):
+def test_a_loop_of_steps_has_the_bits_of_the_layer(kind, rng):
     cell = make_cell(kind)
     layer = make_layer(kind, cell)
     x = rng.normal(size=(6, B, I)).astype("float32")
@@ -102,7 +102,7 @@ def test_a_loop_of_cells_is_the_layer(kind, rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", CELLS)
-def test_record_and_backward(kind, dtype, rng):
+def test_a_recorded_step_and_its_gradients_are_those_of_a_layer_of_one_step(kind, dtype, rng):
     """By the twin of one step: cotangents of the new state, gradients of all that went in."""
     cell = make_cell(kind, dtype)
     layer = make_layer(kind, cell)
@@ -126,7 +126,7 @@ def test_record_and_backward(kind, dtype, rng):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_backward_is_the_layers_bits(kind, rng):
+def test_backward_has_the_bits_of_the_layer(kind, rng):
     cell = make_cell(kind)
     layer = make_layer(kind, cell)
     x, s = data(kind, "float32", rng)
@@ -140,7 +140,7 @@ def test_backward_is_the_layers_bits(kind, rng):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_gradients_by_name(kind, rng):
+def test_gradients_by_name_are_those_of_the_layers_tape(kind, rng):
     """By the twin in float64, and the bits of the layer's tape, for one cotangent and for several."""
     cell = make_cell(kind, "float64")
     layer = make_layer(kind, cell)
@@ -191,7 +191,7 @@ def test_gradients_are_the_slopes_of_the_loss(kind, rng):
         close(found.sum(0), slopes[cell.cell.rows(name, H)], 1e-7)
 
 
-def test_names_without_a_gradient(rng):
+def test_asking_for_a_gradient_before_backward_is_an_error(rng):
     tape = make_cell("gru").record(*data("gru", "float32", rng))
     assert not tape.grad
     assert list(tape.grad) == []
@@ -206,7 +206,7 @@ def test_names_without_a_gradient(rng):
 
 
 @pytest.mark.parametrize("kind", ["rnn-tanh", "rnn-relu", "gru", "lstm"])
-def test_equals_torch(kind, rng):
+def test_steps_equal_those_of_torchs_cells(kind, rng):
     torch = pytest.importorskip("torch")
     mode, own = CELLS[kind]
     own = {k: v for k, v in own.items() if k == "nonlinearity"}
@@ -224,14 +224,14 @@ def test_equals_torch(kind, rng):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_no_rows(kind):
+def test_a_batch_without_rows_has_an_answer(kind):
     cell = make_cell(kind)
     new = cell(np.zeros((0, I)))
     assert all(a.shape == (0, H) for a in parts(new))
 
 
 @pytest.mark.parametrize("kind", ["rnn-relu", "gru", "lstm"])
-def test_errors(kind, rng):
+def test_wrong_arguments_are_named(kind, rng):
     cell = make_cell(kind)
     x, s = data(kind, "float32", rng)
     pair = lambda a: (a, a) if kind == "lstm" else a  # noqa: E731
@@ -252,7 +252,7 @@ def test_errors(kind, rng):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_new_weights_are_used(kind, rng):
+def test_a_step_uses_the_new_weights_after_a_change(kind, rng):
     cell = make_cell(kind)
     x, s = data(kind, "float32", rng)
     tape = cell.record(x, s)
@@ -267,7 +267,7 @@ def test_new_weights_are_used(kind, rng):
 
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_lean_step_is_the_layers(kind, dtype, rng):
+def test_the_lean_step_has_the_bits_of_the_layer(kind, dtype, rng):
     """Whatever the arrays are: as the engine takes them, or with strides, other types, read-only, as lists."""
     cell = make_cell(kind, dtype)
     x, s = data(kind, dtype, rng)
@@ -289,7 +289,7 @@ def test_the_lean_step_is_the_layers(kind, dtype, rng):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_many_rows_at_once(kind, rng):
+def test_large_batches_take_the_way_of_the_layer(kind, rng):
     """Beyond what the lean step takes: the same bits."""
     mode, own = CELLS[kind]
     cell = getattr(rc, mode + "Cell")(64, 128, seed=5, **own)
@@ -301,7 +301,7 @@ def test_many_rows_at_once(kind, rng):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_a_loaded_cell_runs_on_what_it_shows(kind, tmp_path, rng):
+def test_an_unpickled_cell_runs_on_the_weights_that_it_shows(kind, tmp_path, rng):
     """joblib maps large arrays from the file, read-only; pickle 5 hands over the buffers of others."""
     joblib = pytest.importorskip("joblib")
     mode, own = CELLS[kind]

@@ -21,7 +21,7 @@ T, B = 11, 4
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("every", [1, 2, 3, 5, 11, 100])
-def test_same_bits(cell, every, dtype, rng):
+def test_checkpoints_do_not_change_a_bit(cell, every, dtype, rng):
     layer = make(cell, 3, 9, 2, dtype=dtype)
     x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
     cot = random_cotangents(layer, T, B, rng)
@@ -32,7 +32,7 @@ def test_same_bits(cell, every, dtype, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("lengths", [None, [11, 0, 4, 7]])
-def test_with_everything_else(cell, lengths, rng):
+def test_checkpoints_combine_with_all_other_options(cell, lengths, rng):
     """Both directions, ragged rows, dropout, many cotangents, two threads."""
     results = []
     x, seed = rng.normal(size=(T, B, 3)), int(rng.integers(99))
@@ -48,7 +48,7 @@ def test_with_everything_else(cell, lengths, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_names_before_and_after_backward(cell, rng):
+def test_arrays_by_name_are_recomputed_with_the_same_bits(cell, rng):
     layer = make(cell, 3, 9, 2, bidirectional=True)
     x = random_input(layer, T, B, rng)
     full, sparse = layer.record(x), layer.record(x, checkpoint_every=4)
@@ -64,7 +64,7 @@ def test_names_before_and_after_backward(cell, rng):
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, "2", np.nan])
-def test_what_is_no_number_of_steps(every, rng):
+def test_checkpoint_every_must_be_a_positive_whole_number(every, rng):
     layer = make("gru", 3, 5)
     with pytest.raises((ValueError, TypeError)) as e:
         layer.record(np.ones((T, B, 3)), checkpoint_every=every)
@@ -74,7 +74,7 @@ def test_what_is_no_number_of_steps(every, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("steps", "rows"), [(0, 3), (3, 0)])
-def test_empty(cell, steps, rows, rng):
+def test_empty_sequences_and_batches_can_have_checkpoints(cell, steps, rows, rng):
     layer = make(cell, 3, 5)
     tape = layer.record(random_input(layer, steps, rows, rng), checkpoint_every=2)
     assert tape.backward(tape.output).input.shape == (steps, rows, 3)
@@ -84,7 +84,7 @@ def test_empty(cell, steps, rows, rng):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("B", [1, 2])
-def test_windows_shorter_than_a_ragged_row_reversed(cell, every, B, dtype, rng):
+def test_reversed_ragged_rows_may_span_several_windows(cell, every, B, dtype, rng):
     """A window's lengths go on beyond it: the state before its first step is not read from there."""
     for H, lengths in ((1, [3, 2]), (1, [4, 1]), (5, [2, 4]), (5, [0, 3])):
         layer = make(cell, 2, H, bidirectional=True, dtype=dtype)
@@ -98,7 +98,7 @@ def test_windows_shorter_than_a_ragged_row_reversed(cell, every, B, dtype, rng):
 @pytest.mark.parametrize("K", [None, 1, 3])
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("steps", [1, T])
-def test_gradients_do_not_follow_the_callers_array(K, batch_first, steps, rng):
+def test_recomputed_gradients_do_not_follow_changes_of_the_callers_array(K, batch_first, steps, rng):
     """They are computed when asked for, of the cotangents that backward was given."""
     layer = make("lstm", 3, 9, 2, batch_first=batch_first)
     x = rng.normal(size=(B, steps, 3) if batch_first else (steps, B, 3)).astype("float32")
@@ -116,7 +116,7 @@ def test_gradients_do_not_follow_the_callers_array(K, batch_first, steps, rng):
 
 @pytest.mark.parametrize(("K", "layers", "both"), [(1, 1, False), (1, 2, True), (3, 1, False)])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_gradients_of_steps_after_those_of_weights_one_by_one(cell, K, layers, both, rng):
+def test_gradients_by_name_are_right_after_weight_gradients_of_many_cotangents(cell, K, layers, both, rng):
     """The walks for the weights of each cotangent leave the kept cotangents alone."""
     layer = make(cell, 3, 9, layers, bidirectional=both, dtype="float64")
     x = random_input(layer, T, B, rng)

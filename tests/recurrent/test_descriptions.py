@@ -41,7 +41,7 @@ def test_a_layer_is_what_its_description_says(cell, rng):
 
 @pytest.mark.parametrize("cell", ALL, ids=lambda cell: cell.kernel)
 @pytest.mark.parametrize("kind", ["blocks_ih", "blocks_hh"])
-def test_blocks_of_weights_feed_the_gates_that_they_are_said_to(cell, kind, rng):
+def test_blocks_of_weights_feed_the_described_gates(cell, kind, rng):
     """Raising one block's bias changes the sum of its gate, and of what the step computes from that."""
     layer = layer_of(cell, 2, 4, dtype="float64", seed=0)
     x, state = rng.standard_normal((1, 3, 2)), rng.standard_normal((len(cell.states), 1, 3, 4))
@@ -61,7 +61,7 @@ def test_blocks_of_weights_feed_the_gates_that_they_are_said_to(cell, kind, rng)
 
 
 @pytest.mark.parametrize("cell", ALL, ids=lambda cell: cell.kernel)
-def test_what_a_gate_keeps(cell, rng):
+def test_the_kept_share_is_the_derivative_of_the_state(cell, rng):
     """The derivative of the unit's own state by itself, with all sums held, is the share that is kept."""
     layer = layer_of(cell, 2, 4, dtype="float64", seed=0)
     with layer.writable() as weights:
@@ -73,13 +73,13 @@ def test_what_a_gate_keeps(cell, rng):
     np.testing.assert_allclose(own, 0 if kept is None else kept, rtol=1e-12)
 
 
-def test_a_copy_and_a_pickle_have_the_description_itself():
+def test_copies_and_pickles_refer_to_the_same_description():
     layer = rc.GRU(2, 3, reset_after=False)
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         assert other.cell is layer.cell
 
 
-def test_modes_and_choices():
+def test_every_mode_lists_its_options_with_the_default_first():
     assert descriptions.modes()[:1] == ("RNN",)
     assert set(descriptions.choices("RNN")["nonlinearity"]) == {"tanh", "relu", "sigmoid"}
     assert descriptions.choices("LSTM") == {}
@@ -93,7 +93,7 @@ def test_modes_and_choices():
     ("GRU", {"reset_after": 1}, TypeError, "reset_after: got 1, expected True or False"),
     ("LSTM", {"reset_after": True}, TypeError, "LSTM: got reset_after=True, expected no option of this kind"),
 ])
-def test_options_that_choose_no_cell(mode, options, error, said):
+def test_options_that_choose_no_cell_are_refused(mode, options, error, said):
     with pytest.raises(error, match=said):
         descriptions.find(mode, **options)
 
@@ -123,12 +123,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("wrong", "what"), WRONG.values(), ids=WRONG.keys())
-def test_a_description_that_is_not_what_the_kernels_compute_is_refused(wrong, what):
+def test_a_description_that_contradicts_the_kernels_is_refused(wrong, what):
     with pytest.raises(ImportError, match=f"description of {wrong.kernel}: got {what} "):
         descriptions._check(wrong)
 
 
-def test_a_class_that_is_made_is_as_one_that_is_written(rng):
+def test_a_class_created_from_a_description_equals_the_written_one(rng):
     """The classes of this project are written out for their docstrings; made from the description they are the same."""
     made, x = _made("GRU"), rng.standard_normal((5, 2, 3))
     one, other = (kind(3, 4, 2, bidirectional=True, reset_after=False, seed=1) for kind in (made, rc.GRU))
@@ -142,6 +142,6 @@ def test_a_class_that_is_made_is_as_one_that_is_written(rng):
 
 
 @pytest.mark.parametrize("factory", [layer_class, cell_class])
-def test_a_mode_that_nobody_described(factory):
+def test_a_mode_without_a_description_is_refused(factory):
     with pytest.raises(ValueError, match="mode: got 'QRNN', expected one of RNN, GRU, LSTM"):
         factory("QRNN")

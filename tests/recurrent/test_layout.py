@@ -11,7 +11,7 @@ T, B, F = 5, 3, 2
 @pytest.mark.parametrize(("batch_first", "given"),
                          [(False, (T, B, F)), (True, (B, T, F)), (False, (T, F)), (True, (T, F))])
 @pytest.mark.parametrize("leading", [(), (4,), (4, 2)])
-def test_there_and_back(batch_first, given, leading, rng):
+def test_as_given_inverts_time_major(batch_first, given, leading, rng):
     layout = Layout.of(np.empty(given), batch_first)
     sequences = rng.standard_normal((*leading, *given))
     inside = layout.time_major(sequences)
@@ -23,7 +23,7 @@ def test_there_and_back(batch_first, given, leading, rng):
     np.testing.assert_array_equal(inside[..., t, b, :], sequences[(..., *at, slice(None))])
 
 
-def test_states(rng):
+def test_states_have_the_shapes_that_a_caller_expects(rng):
     h, c = rng.standard_normal((2, 4, B, F))
     assert Layout(batch_first=True).states([h]) is h
     assert all(a is b for a, b in zip(Layout().states([h, c]), (h, c), strict=True))

@@ -28,7 +28,7 @@ def pick(s, k):
     ("I", "H", "B", "K", "both"),
     [(3, 5, 4, 3, True), (8, 33, 1, 7, False), (1, 16, 7, 17, False), (17, 64, 2, 1, True)],
 )
-def test_at_once_and_one_by_one(cell, I, H, B, K, both, dtype, rng):
+def test_many_cotangents_have_the_bits_of_one_by_one(cell, I, H, B, K, both, dtype, rng):
     T = 5
     layer = make(cell, I, H, 2, bidirectional=both, dtype=dtype)
     tape = layer.record(random_input(layer, T, B, rng), random_state(layer, B, rng))
@@ -45,7 +45,7 @@ def test_at_once_and_one_by_one(cell, I, H, B, K, both, dtype, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_ragged_and_only_one_of_the_two(cell, rng):
+def test_one_cotangent_argument_is_enough_for_ragged_batches(cell, rng):
     layer = make(cell, 3, 9, 2, bidirectional=True)
     lengths = [5, 0, 2, 4]
     tape = layer.record(random_input(layer, 5, 4, rng), lengths=lengths)
@@ -57,7 +57,7 @@ def test_ragged_and_only_one_of_the_two(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_against_the_twin(cell, rng):
+def test_many_cotangents_equal_the_twins(cell, rng):
     layer = make(cell, 3, 5, 2, dtype="float64")
     x, s0 = random_input(layer, 6, 4, rng), random_state(layer, 4, rng)
     g, gs = random_cotangents(layer, 6, 4, rng, (5,))
@@ -85,7 +85,7 @@ def test_weight_products_are_off_unless_asked_for(rng):
     }
 
 
-def test_after_many_comes_one(rng):
+def test_one_cotangent_after_many_replaces_their_gradients(rng):
     """The tape's gradients have the axis of the last backward."""
     layer = make("lstm", 3, 5)
     tape = layer.record(random_input(layer, 6, 4, rng))
@@ -101,7 +101,7 @@ def test_after_many_comes_one(rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_whole_jacobian_at_once(cell, rng):
+def test_a_block_of_unit_vectors_gives_the_jacobian(cell, rng):
     """Identity cotangents: their product with any vector is that vector's gradient."""
     layer = make(cell, 3, 5, 1, dtype="float64")
     tape = layer.record(random_input(layer, 4, 1, rng))
@@ -114,7 +114,7 @@ def test_the_whole_jacobian_at_once(cell, rng):
     close(np.tensordot(v, jacobian, 1), tape.backward(g).input, 1e-13)
 
 
-def test_no_cotangent_at_all(rng):
+def test_backward_without_cotangents_is_refused_or_zero(rng):
     """Either a clear refusal or zeros."""
     layer = make("gru", 3, 5)
     tape = layer.record(random_input(layer, 6, 4, rng))
@@ -129,7 +129,7 @@ def test_no_cotangent_at_all(rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("T", "B"), [(0, 3), (4, 0)])
-def test_empty(cell, T, B, rng):
+def test_many_cotangents_of_empty_sequences_have_an_answer(cell, T, B, rng):
     layer = make(cell, 3, 5, 2)
     tape = layer.record(random_input(layer, T, B, rng))
     g, gs = random_cotangents(layer, T, B, rng, (2,))

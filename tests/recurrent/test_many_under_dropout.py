@@ -23,7 +23,7 @@ def pick(state, k):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("options", [{}, {"lengths": [6, 2, 0, 5]}, {"checkpoint_every": 4}])
 @pytest.mark.parametrize("cell", CELLS)
-def test_backward_at_once_and_one_by_one(cell, options, dtype, rng):
+def test_backward_of_many_cotangents_has_the_bits_of_one_by_one(cell, options, dtype, rng):
     layer, tape = recorded(cell, rng, dtype, bidirectional=True, **options)
     g, gs = random_cotangents(layer, T, B, rng, (K,))
     many = tape.backward(g, gs, parameters=True)
@@ -38,7 +38,7 @@ def test_backward_at_once_and_one_by_one(cell, options, dtype, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_pullback_at_once_and_by_backward(cell, rng):
+def test_pullback_equals_backward_of_many_cotangents(cell, rng):
     """∂L/∂(initial state) of a loss of the final state alone, both ways."""
     layer, tape = recorded(cell, rng, "float64")
     _, gs = random_cotangents(layer, T, B, rng, (K,))

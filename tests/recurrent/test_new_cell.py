@@ -47,12 +47,12 @@ def run(folder, *arguments, **environment):
     return done.stdout
 
 
-def test_it_is_everywhere(project):
+def test_a_new_cell_works_everywhere(project):
     """Layers, cells, streams, gradients, initialisers, measures, plots, diagnosis, watches, run files, training."""
     assert run(project, CHECKS).splitlines()[-1] == "all of it"
 
 
-def test_the_command_knows_it(project):
+def test_the_command_offers_a_new_cell(project):
     text = project / "text.txt"
     text.write_text("the cat sat on the mat. " * 400)
     command = "-m", "rnncore.command.cli"

@@ -37,7 +37,7 @@ def run(layer, rng, K, **options):
 @pytest.mark.parametrize("K", [(), (3,)])
 @pytest.mark.parametrize("every", [None, 1, 3, 100])
 @pytest.mark.parametrize("cell", CELLS)
-def test_all_arrays_are_zero_there(cell, every, K, dtype, rng):
+def test_all_arrays_are_zero_past_a_rows_end(cell, every, K, dtype, rng):
     layer = make(cell, 3, H, 2, bidirectional=True, dtype=dtype)
     before, values, grads = run(layer, rng, K, checkpoint_every=every)
     assert all(array[..., PAST, :].any() for array in (*values.values(), *grads.values()))
@@ -53,7 +53,7 @@ def test_all_arrays_are_zero_there(cell, every, K, dtype, rng):
 
 @pytest.mark.parametrize("every", [None, 2])
 @pytest.mark.parametrize("cell", CELLS)
-def test_rows_that_end_keep_their_state(cell, every, rng):
+def test_a_rows_final_state_is_the_one_at_its_end(cell, every, rng):
     """What a row's final state is does not depend on how many steps others go on."""
     layer = make(cell, 3, 9, 2, bidirectional=True)
     x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)

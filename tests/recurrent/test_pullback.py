@@ -38,7 +38,7 @@ def explicit(layer, run, v, direction="forward"):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("every", [1, 3, 7, 50])
-def test_product_of_jacobians(cell, layers, every, rng):
+def test_a_pullback_is_the_product_of_the_jacobians(cell, layers, every, rng):
     layer, tape, run, v = setting(cell, rng, layers=layers)
     expected, walked = explicit(layer, run, v), 0
     for carry in tape.pullback(v, every=every):
@@ -55,7 +55,7 @@ def test_product_of_jacobians(cell, layers, every, rng):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("layers", [1, 2])
-def test_one_direction_of_both(cell, direction, layers, rng):
+def test_one_direction_of_a_bidirectional_layer_is_walked(cell, direction, layers, rng):
     layer, tape, run, v = setting(cell, rng, both=True, layers=layers)
     expected = explicit(layer, run, v, direction)
     carries = [(c.lag.copy(), true(c)) for c in tape.pullback(v, direction=direction)]
@@ -81,7 +81,7 @@ def test_ragged_rows_start_at_their_own_end(cell, direction, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_none_is_the_identity(cell, rng):
+def test_the_default_cotangents_are_the_identity(cell, rng):
     layer, tape, run, _ = setting(cell, rng)
     S = width(layer)
     eye = np.broadcast_to(np.eye(S)[:, None], (S, 3, S))
@@ -93,7 +93,7 @@ def test_none_is_the_identity(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_ends_where_backward_ends(cell, rng):
+def test_the_last_carry_equals_the_state_gradient_of_backward(cell, rng):
     layer, tape, *_ = setting(cell, rng)
     gs = random_state(layer, 3, rng)
     flat = lambda s: np.concatenate([row for a in parts(s) for row in a], axis=-1)  # noqa: E731
@@ -103,7 +103,7 @@ def test_ends_where_backward_ends(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_at_once_and_one_by_one(cell, dtype, rng):
+def test_many_cotangents_have_the_bits_of_one_by_one(cell, dtype, rng):
     _, tape, _, v = setting(cell, rng, T=40, dtype=dtype)
     v *= 10.0 ** np.arange(-4, 6, 2).reshape(5, 1, 1)  # scales of their own
     together = [(c.value.copy(), c.log_scale.copy()) for c in tape.pullback(v, every=3)]
@@ -115,7 +115,7 @@ def test_at_once_and_one_by_one(cell, dtype, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_row_alone(cell, rng):
+def test_a_row_has_the_bits_of_the_row_alone(cell, rng):
     layer = make(cell, 3, 9, 2)
     x, s0 = random_input(layer, 12, 13, rng), random_state(layer, 13, rng)
     v = rng.normal(size=(3, 13, width(layer))).astype("float32")
@@ -127,7 +127,7 @@ def test_a_row_alone(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_what_is_written_is_walked_on(cell, rng):
+def test_a_carry_that_is_changed_is_walked_on_with(cell, rng):
     """Orthogonalised; a row set that was zero until then; a scale changed."""
     layer, tape, run, v = setting(cell, rng)
     v[4] = 0
@@ -157,7 +157,7 @@ SHRINKS = np.eye(2) / 3, np.array([0, 1]), 1 / 3
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", [GROWS, SHRINKS], ids=["grows", "shrinks"])
-def test_no_overflow_and_no_underflow(case, dtype):
+def test_long_products_neither_overflow_nor_underflow(case, dtype):
     """2,000 steps: far beyond both types' range."""
     u, v, rate = case
     layer = make("rnn-relu", 1, 2, dtype=dtype, bias=False)
@@ -173,7 +173,7 @@ def test_no_overflow_and_no_underflow(case, dtype):
         assert abs(log_norm - start - k * np.log(rate)) <= k * rounding + 1e-14
 
 
-def test_given_arrays_are_not_written(rng):
+def test_the_given_cotangents_are_not_written_to(rng):
     _, tape, _, v = setting("lstm", rng)
     before = v.copy()
     for carry in tape.pullback(v):
@@ -183,7 +183,7 @@ def test_given_arrays_are_not_written(rng):
     next(tape.pullback(v)).value[:] = 0
 
 
-def test_walks_do_not_meet(rng):
+def test_two_walks_of_a_tape_are_independent(rng):
     """Two walks and a backward on one tape, interleaved; `tape.grad` is not the walk's."""
     layer, tape, _, v = setting("gru", rng)
     alone = [true(c) for c in tape.pullback(v)]
@@ -202,7 +202,7 @@ def test_walks_do_not_meet(rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_empty(cell, rng):
+def test_pullbacks_of_empty_sequences_have_an_answer(cell, rng):
     layer = make(cell, 3, 4)
     assert list(layer.record(random_input(layer, 0, 2, rng)).pullback()) == []
     carries = layer.record(random_input(layer, 3, 0, rng)).pullback()
@@ -245,7 +245,7 @@ def test_dropout_is_walked_through(cell, rng):
     close(true(last)[0], flat(tape.backward(grad_state=gs).state), 1e-12)
 
 
-def test_types(rng):
+def test_cotangents_are_converted_to_the_tapes_dtype(rng):
     """v of another real type is converted; value has the tape's."""
     layer, tape, _, v = setting("gru", rng, dtype="float32")
     same_bits(next(tape.pullback(v.astype(np.float64))).value, next(tape.pullback(v)).value)
@@ -255,7 +255,7 @@ def test_types(rng):
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_a_carry_is_set_in_its_shape_or_not_at_all(cell, rng):
+def test_a_carry_refuses_values_of_another_shape(cell, rng):
     """Other types are converted, other shapes refused; what one sets on an array of it is not the walk's."""
     layer, tape, _, v = setting(cell, rng, dtype="float32")
     reference = tape.pullback(2 * v)

@@ -16,7 +16,7 @@ def recorded(cell, rng, both=True, **options):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("both", [False, True])
-def test_names(cell, both, rng):
+def test_a_tape_has_the_names_of_its_cell_for_every_layer(cell, both, rng):
     tape, *_ = recorded(cell, rng, both)
     own = NAMES[tape.mode]
     places = [f"l{k}{d}" for k in range(2) for d in ("", ".reverse")[: 1 + both]]
@@ -35,7 +35,7 @@ def test_names(cell, both, rng):
     assert "l0.x" not in tape
 
 
-def test_one_direction_has_no_reverse(rng):
+def test_a_tape_of_one_direction_has_no_reverse_names(rng):
     tape, *_ = recorded("gru", rng, both=False)
     assert "l0.reverse.h" not in tape
     with pytest.raises(KeyError):
@@ -43,7 +43,7 @@ def test_one_direction_has_no_reverse(rng):
 
 
 @pytest.mark.parametrize("name", ["l0.forget", "l7.h", "h", "", "l0.c"])
-def test_a_name_that_is_not_there(name, rng):
+def test_an_unknown_name_is_refused_with_all_names(name, rng):
     tape, *_ = recorded("gru", rng)
     with pytest.raises(KeyError) as e:
         tape[name]
@@ -54,7 +54,7 @@ def test_a_name_that_is_not_there(name, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_what_went_in(cell, rng):
+def test_input_initial_state_and_lengths_are_those_given(cell, rng):
     tape, x, s0 = recorded(cell, rng)
     assert (tape.mode, tape.dtype, tape.T, tape.B) == (tape.layer.mode, np.float32, T, B)
     same_bits(tape.input, x)
@@ -67,7 +67,7 @@ def test_what_went_in(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_values_are_the_states(cell, rng):
+def test_the_arrays_of_h_and_c_equal_output_and_state(cell, rng):
     """The top layer's h is the output; the last h and c are the final state; by input time."""
     tape, *_ = recorded(cell, rng)
     same_bits(np.concatenate([tape["l1.h"], tape["l1.reverse.h"]], axis=-1), tape.output)
@@ -107,14 +107,14 @@ def test_arrays_are_read_only_views(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_gradient_is_not_there_before_backward(cell, rng):
+def test_grad_is_empty_before_backward(cell, rng):
     tape, *_ = recorded(cell, rng)
     with pytest.raises(KeyError, match="backward"):
         tape.grad["l0.h"]
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_each_backward_overwrites_and_what_was_returned_stays(cell, rng):
+def test_backward_overwrites_grad_but_not_returned_gradients(cell, rng):
     tape, *_ = recorded(cell, rng)
     a, b = (random_cotangents(tape.layer, T, B, rng) for _ in range(2))
     first = tape.backward(*a)
@@ -132,7 +132,7 @@ def test_each_backward_overwrites_and_what_was_returned_stays(cell, rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_backward_leaves_the_values(cell, rng):
+def test_backward_does_not_change_the_recorded_values(cell, rng):
     tape, *_ = recorded(cell, rng)
     before = {n: tape[n].copy() for n in tape.names("*")} | {"output": tape.output.copy()}
     tape.backward(*random_cotangents(tape.layer, T, B, rng))
@@ -149,7 +149,7 @@ def test_parameters_can_be_left_out(cell, rng):
     assert set(full.parameters) == set(tape.layer.state_dict())
 
 
-def test_two_tapes_of_one_layer(rng):
+def test_two_tapes_of_one_layer_are_independent(rng):
     """Recording again does not touch the tape before."""
     layer = make("lstm", I, H, 2)
     x = [random_input(layer, T, B, rng) for _ in range(2)]
@@ -162,7 +162,7 @@ def test_two_tapes_of_one_layer(rng):
     same_bits(a.backward(*g).parameters, alone.parameters)
 
 
-def test_lengths_given_are_not_the_tapes(rng):
+def test_the_tape_keeps_a_copy_of_lengths(rng):
     layer = make("gru", 3, 5)
     x, g = rng.standard_normal((6, 2, 3)), rng.standard_normal((6, 2, 5))
     lengths = np.array([6, 2], np.intp)

@@ -10,7 +10,7 @@ from support import make, random_input, same_bits
 
 @pytest.mark.parametrize("every", [None, 50])
 @pytest.mark.parametrize("K", [None, 2])
-def test_every_thread_gets_its_own_gradients(every, K, rng):
+def test_backward_in_several_threads_returns_each_its_own_gradients(every, K, rng):
     layer = make("gru", 4, 24, 2)
     tape = layer.record(random_input(layer, 200, 4, rng), checkpoint_every=every)
     shape = (*(() if K is None else (K,)), *tape.output.shape)
@@ -35,7 +35,7 @@ def test_every_thread_gets_its_own_gradients(every, K, rng):
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda tape: pickle.loads(pickle.dumps(tape))])
-def test_a_copy_goes_back_by_itself(again, rng):
+def test_a_copied_tape_has_its_own_gradients(again, rng):
     layer = make("lstm", 4, 9, 2, bidirectional=True)
     tape = layer.record(random_input(layer, 7, 3, rng), lengths=[7, 0, 4])
     g = rng.normal(size=tape.output.shape).astype("float32")

@@ -103,14 +103,14 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_stands_in_it_is_checked(tmp_path, written, name):
+def test_wrong_metadata_are_refused(tmp_path, written, name):
     arrays, metadata = written
     changes, message = CHANGES[name]
     refused(tmp_path, arrays, with_change(metadata, **changes), message=message)
 
 
 @pytest.mark.parametrize("name", ["model", "optimiser", "updates", "windows", "masks", "notes", "data", "carry"])
-def test_what_is_missing_is_named(tmp_path, written, name):
+def test_missing_entries_are_named(tmp_path, written, name):
     arrays, metadata = written
     metadata = {key: value for key, value in metadata.items() if key != name}
     refused(tmp_path, arrays, metadata, message=f"{name} is missing")
@@ -138,14 +138,14 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_its_arrays_are_checked(tmp_path, written, name):
+def test_wrong_arrays_are_refused(tmp_path, written, name):
     arrays, metadata = written
     key, array, message = ARRAYS[name]
     arrays = {k: a for k, a in (arrays | {key: array}).items() if a is not None}
     refused(tmp_path, arrays, metadata, message=message)
 
 
-def test_what_is_of_another_run_changes_nothing(tmp_path, written):
+def test_a_checkpoint_of_another_run_is_refused_and_changes_nothing(tmp_path, written):
     arrays, metadata = written
     for fresh, message in (
         (make("gru", seed=3), "its model is"),
@@ -155,7 +155,7 @@ def test_what_is_of_another_run_changes_nothing(tmp_path, written):
         refused(tmp_path, arrays, metadata, ValueError, message, fresh)
 
 
-def test_a_state_that_is_missing_within_a_round(tmp_path, written):
+def test_a_missing_carried_state_is_refused_within_a_round(tmp_path, written):
     arrays, metadata = written
     assert [k for k in arrays if k.startswith("carry.")] == ["carry.0", "carry.1"]
     bare = {k: a for k, a in arrays.items() if not k.startswith("carry.")}
@@ -170,7 +170,7 @@ def test_a_state_that_is_missing_within_a_round(tmp_path, written):
     assert alone.resume(path).updates == 4
 
 
-def test_a_run_that_carries_and_one_that_does_not(tmp_path, written):
+def test_a_checkpoint_of_a_run_with_another_carry_is_refused(tmp_path, written):
     arrays, metadata = written
     fresh = make(seed=3)
     fresh.carry = False
@@ -185,7 +185,7 @@ def test_a_run_that_carries_and_one_that_does_not(tmp_path, written):
         ("exp_avg_sq", -1e-9, "with values below 0, expected means of squares"),
     ],
 )
-def test_buffers_that_would_make_weights_nan(tmp_path, written, buffer, value, message):
+def test_buffers_that_would_make_weights_nan_are_refused(tmp_path, written, buffer, value, message):
     arrays, metadata = written
     name = f"optimiser.{buffer}.head.bias"
     changed = arrays[name].copy()
@@ -194,7 +194,7 @@ def test_buffers_that_would_make_weights_nan(tmp_path, written, buffer, value, m
             message=f"optimiser: state: got {buffer}.head.bias {message}")  # fmt: skip
 
 
-def test_a_momentum_of_another_kind(tmp_path):
+def test_a_checkpoint_with_another_momentum_is_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     make(optimiser=SGD, momentum=0.9).fit(2, progress=False, checkpoint=path)
     refused(tmp_path, *load_arrays(path), message="optimiser.momentum.embedding.weight is unknown",
@@ -205,7 +205,7 @@ def test_a_momentum_of_another_kind(tmp_path):
             fresh=make(optimiser=SGD, seed=3))  # fmt: skip
 
 
-def test_hundreds_of_crafted_checkpoints(tmp_path, written, rng):
+def test_randomly_damaged_checkpoints_are_refused_or_work(tmp_path, written, rng):
     path, outcomes = tmp_path / "crafted.safetensors", {"read": 0, "refused": 0}
     trainer = make(seed=3).fit(2, progress=False)
     start = time.monotonic()
@@ -232,7 +232,7 @@ def test_hundreds_of_crafted_checkpoints(tmp_path, written, rng):
 # -- sizes ------------------------------------------------------------------------------
 
 
-def test_sizes_that_the_weights_do_not_have_cost_nothing(tmp_path, written):
+def test_declared_sizes_without_weights_allocate_nothing(tmp_path, written):
     arrays, metadata = written
     layer = {"hidden_size": 8000, "input_size": 10**7, "num_layers": 10**9}
     for name, value in layer.items():
@@ -247,7 +247,7 @@ def test_sizes_that_the_weights_do_not_have_cost_nothing(tmp_path, written):
         assert read(load_model, path, name, most=2**20) is None
 
 
-def test_sizes_that_only_empty_weights_have(tmp_path, written):
+def test_large_sizes_with_empty_weights_are_refused(tmp_path, written):
     """A matrix without rows has as many columns as one likes, in no bytes."""
     arrays, metadata = written
     arrays = {name: a for name, a in arrays.items() if not name.startswith("model.")}
@@ -263,7 +263,7 @@ def test_sizes_that_only_empty_weights_have(tmp_path, written):
     assert read(load_model, path, "no rows", most=2**25) is None
 
 
-def test_the_peak_of_the_process(tmp_path, written):
+def test_loading_a_checkpoint_has_a_bounded_peak_of_memory(tmp_path, written):
     """Not only what Python's own allocator sees."""
     arrays, metadata = written
     path = tmp_path / "crafted.safetensors"
@@ -301,7 +301,7 @@ def test_the_same_data_in_another_container_is_the_same(tmp_path):
     same_bits(resumed.model.state_dict(), whole.model.state_dict())
 
 
-def test_a_checkpoint_from_before_data_was_looked_at_is_read(tmp_path, written):
+def test_checkpoints_of_format_1_are_read(tmp_path, written):
     arrays, metadata = written
     old = {k: v for k, v in metadata.items() if k != "data"} | {"format": FORMATS[0]}
     path = tmp_path / "old.safetensors"
@@ -328,7 +328,7 @@ class Lazy:
         return self.window(i)
 
 
-def test_fingerprints():
+def test_fingerprints_differ_exactly_where_the_data_do():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 6, 2, 3)).astype("f4")
     y, lengths = rng.normal(size=(40, 6, 2, 1)), rng.integers(0, 7, size=(40, 2))
@@ -352,7 +352,7 @@ def test_fingerprints():
     assert lazy.asked == 0
 
 
-def test_a_checkpoint_does_not_change_what_windows_that_are_drawn_hold(tmp_path):
+def test_writing_a_checkpoint_does_not_read_computed_windows(tmp_path):
     """Saved or not, the run asks for each window once."""
 
     def run(**options):
@@ -370,7 +370,7 @@ def test_a_checkpoint_does_not_change_what_windows_that_are_drawn_hold(tmp_path)
     assert run() == run(checkpoint=tmp_path / "a", every=2)
 
 
-def test_windows_that_are_changed_between_two_fits(tmp_path):
+def test_windows_changed_between_two_fits_are_other_data(tmp_path):
     """The file knows the data as it was when it was written."""
     path, windows = tmp_path / "run.safetensors", [tuple(map(np.array, w)) for w in WINDOWS]
     trainer = make(windows=windows).fit(2, progress=False, checkpoint=path)
@@ -392,7 +392,7 @@ def test_batches_cannot_be_changed():
             setattr(windows, name, 4)
 
 
-def test_data_that_differs_at_every_look_can_be_resumed(tmp_path):
+def test_runs_on_random_windows_can_be_resumed(tmp_path):
     rng, path = np.random.default_rng(0), tmp_path / "run.safetensors"
 
     def window(i):
@@ -407,7 +407,7 @@ def test_data_that_differs_at_every_look_can_be_resumed(tmp_path):
 
 
 @pytest.mark.parametrize("none", [[], (), np.zeros((0, 2))])
-def test_no_batches_are_refused(none):
+def test_an_empty_sequence_of_batches_is_refused(none):
     with pytest.raises(ValueError, match="batches: got none, expected at least one"):
         make(windows=none)
     trainer = make()
@@ -419,7 +419,7 @@ def test_no_batches_are_refused(none):
         evaluate(trainer.model, none)
 
 
-def test_batches_that_can_be_gone_through_once_are_refused():
+def test_iterators_as_batches_are_refused():
     with pytest.raises(TypeError, match="batches: got generator, expected a sequence"):
         make(windows=(window for window in WINDOWS))
 
@@ -437,7 +437,7 @@ ODD_WINDOWS = {
 
 
 @pytest.mark.parametrize("name", ODD_WINDOWS)
-def test_batches_of_something_else_are_refused(name):
+def test_batches_that_are_not_windows_are_refused(name):
     windows, message = ODD_WINDOWS[name]
     expected = r", expected .*\(x, targets\) or \(x, targets, lengths\)"
     with pytest.raises(TypeError, match=f"^batches{message}{expected}"):
@@ -448,7 +448,7 @@ def test_batches_of_something_else_are_refused(name):
 
 
 @pytest.mark.parametrize("wrong", [(X,), X, None, "ab"])
-def test_a_later_window_of_something_else_is_named(wrong):
+def test_a_later_batch_that_is_not_a_window_is_named(wrong):
     for windows in ([WINDOWS[0], wrong], Lazy(2, [WINDOWS[0], wrong].__getitem__)):
         trainer = make(windows=windows)
         with pytest.raises(TypeError, match=r"^batches\[1\]: got a .*, expected \(x, targets\) or"):
@@ -467,14 +467,14 @@ def test_a_later_window_of_something_else_is_named(wrong):
         ({"callbacks": print}, "callbacks: got <built-in function print>, expected a list"),
     ],
 )
-def test_options_are_refused_when_the_trainer_is_made(option, message):
+def test_wrong_options_are_refused_by_the_constructor(option, message):
     trainer = make()
     with pytest.raises(TypeError, match=message):
         Trainer(trainer.model, trainer.optimiser, WINDOWS, **option)
 
 
 @pytest.mark.parametrize("norm", [0, 0.0, -1.0, math.nan, "1", True, 1j, 10**400])
-def test_norms_that_learn_nothing_are_refused(norm):
+def test_a_max_norm_of_0_or_less_is_refused(norm):
     trainer = make()
     with pytest.raises(ValueError, match=r"max_norm: got .*, expected a number above 0, or None"):
         Trainer(trainer.model, trainer.optimiser, WINDOWS, max_norm=norm)
@@ -496,7 +496,7 @@ def test_norms_that_learn_nothing_are_refused(norm):
         (2, {"every": 0.5}, "every: got 0.5"),
     ],
 )
-def test_counts_of_fit(tmp_path, updates, options, message):
+def test_wrong_counts_are_refused_by_fit(tmp_path, updates, options, message):
     trainer = make()
     with pytest.raises(ValueError, match=message):
         trainer.fit(updates, progress=False, checkpoint=tmp_path / "a", **options)
@@ -529,7 +529,7 @@ def test_notes_that_a_file_cannot_hold_are_refused_before_the_work(tmp_path, not
     assert load_model(path)[1]["notes"] == deep(98)
 
 
-def test_saving_to_nowhere_is_refused():
+def test_every_without_a_checkpoint_is_refused():
     trainer = make()
     with pytest.raises(IsADirectoryError):
         trainer.fit(2, progress=False, checkpoint="")
@@ -538,7 +538,7 @@ def test_saving_to_nowhere_is_refused():
     assert trainer.updates == 0
 
 
-def test_the_mode_of_a_checkpoint_stays(tmp_path):
+def test_replacing_a_checkpoint_keeps_the_mode_of_the_file(tmp_path):
     path = tmp_path / "run.safetensors"
     trainer = make().fit(1, progress=False, checkpoint=path)
     path.chmod(0o600)
@@ -546,7 +546,7 @@ def test_the_mode_of_a_checkpoint_stays(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_a_checkpoint(tmp_path, written):
+def test_is_checkpoint_recognises_checkpoints_only(tmp_path, written):
     for name, content in {"empty": b"", "text": b"a text", "torn": b"\x08\0\0\0\0\0\0\0{"}.items():
         (tmp_path / name).write_bytes(content)
         assert not is_checkpoint(tmp_path / name)

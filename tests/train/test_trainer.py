@@ -33,7 +33,7 @@ def make(cell="gru", seed=0, lr=0.01, corpus=CORPUS, optimiser=Adam, **options):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_it_learns(cell):
+def test_training_lowers_the_loss(cell):
     trainer = make(cell)
     before = trainer.evaluate()
     trainer.fit(60, progress=False)
@@ -84,7 +84,7 @@ def test_resume_of_a_model_built_from_the_file(tmp_path):
     )
 
 
-def test_the_state_is_carried_within_a_round_and_fresh_at_its_start():
+def test_the_state_is_carried_within_a_round_and_zero_at_its_start():
     trainer = make()
     seen = []
     record = trainer.model.record
@@ -117,7 +117,7 @@ def test_evaluation_is_bits_per_character(rng):
     close(trainer.evaluate(), math.log2(len(CORPUS.vocabulary)), "float32")
 
 
-def test_ragged_batches_without_carry(rng):
+def test_ragged_batches_can_be_trained_without_carry(rng):
     sequences = [rng.integers(0, 5, size=n) for n in (7, 3, 5, 2)]
     x, lengths = pad(sequences)
     data = [(x[:-1], x[1:], np.maximum(lengths - 1, 0))] * 3
@@ -128,7 +128,7 @@ def test_ragged_batches_without_carry(rng):
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_a_real_series_is_judged_by_its_squared_error(rng, batch_first):
+def test_a_model_of_real_values_learns_by_squared_error(rng, batch_first):
     """Ragged rows in either layout; the numbers by hand."""
     layer = rc.GRU(2, 4, batch_first=batch_first, dtype="float64", seed=0)
     model = SequenceModel(None, layer, Linear(4, 1, dtype="float64", seed=1), loss="mse")
@@ -223,7 +223,7 @@ def test_a_second_ctrl_c_does_not_wait():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_it_runs_in_another_thread():
+def test_training_works_in_another_thread():
     trainer = make()
     thread = threading.Thread(target=trainer.fit, args=(3,), kwargs={"progress": False})
     thread.start()
@@ -231,7 +231,7 @@ def test_it_runs_in_another_thread():
     assert trainer.updates == 3
 
 
-def test_the_progress_bar_tells_the_loss(capsys):
+def test_the_progress_bar_shows_the_loss(capsys):
     trainer = make()
     trainer.callbacks.append(lambda t: time.sleep(0.06))  # the bar is drawn every 0.1 s at most
     trainer.fit(5, progress=True)
@@ -240,7 +240,7 @@ def test_the_progress_bar_tells_the_loss(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_saved_while_it_runs(tmp_path):
+def test_checkpoints_are_saved_every_n_updates(tmp_path):
     path = tmp_path / "run.safetensors"
     trainer = make()
     kept = []
@@ -249,7 +249,7 @@ def test_saved_while_it_runs(tmp_path):
     assert kept == [3, 6, 7]
 
 
-def test_resume_refuses_what_does_not_belong(tmp_path):
+def test_resume_refuses_checkpoints_of_other_runs(tmp_path):
     path = tmp_path / "run.safetensors"
     make().fit(2, progress=False, checkpoint=path)
     with pytest.raises(ValueError, match=r"its model is .*'GRU'.*, this run's is .*'LSTM'"):
@@ -265,7 +265,7 @@ def test_resume_refuses_what_does_not_belong(tmp_path):
         make().resume(path)
 
 
-def test_arguments_that_do_not_fit():
+def test_wrong_arguments_are_refused():
     trainer = make()
     other = SequenceModel.from_config(trainer.model.config)
     with pytest.raises(ValueError, match="optimiser: got the optimiser of another module"):

@@ -35,7 +35,7 @@ def test_windows_and_tuples_are_the_same():
     same_bits(lazy.model.state_dict(), whole.model.state_dict())
 
 
-def test_a_digest_knows_all_parts():
+def test_a_digest_depends_on_all_parts_of_a_window():
     x = np.arange(6).reshape(3, 2)
     parts = [None, np.array([3, 1]), np.ones((3, 2), bool), np.array([True, False])]
     known = {
@@ -46,7 +46,7 @@ def test_a_digest_knows_all_parts():
 
 
 @pytest.mark.parametrize("cell", ["rnn-tanh", "gru", "lstm"])
-def test_rows_that_begin_have_no_past(cell, rng):
+def test_rows_marked_fresh_begin_in_the_zero_state(cell, rng):
     """Two windows, of which row 1 begins in the second: its part of it is that of a window alone."""
     first, second = rng.integers(TOKENS, size=(2, 2, 7, 3))
     fresh = np.array([False, True, False])
@@ -63,7 +63,7 @@ def test_rows_that_begin_have_no_past(cell, rng):
     assert trainer.losses == pytest.approx([*loss, *loss], rel=1e-12)
 
 
-def test_what_counts_is_what_is_learnt_from(rng):
+def test_only_counted_steps_have_gradients(rng):
     layer, head = rc.GRU(2, 4, dtype="float64", seed=0), Linear(4, 2, dtype="float64", seed=0)
     model = SequenceModel(None, layer, head, loss="mse")
     x, wanted = rng.normal(size=(2, 6, 3, 2))
@@ -78,7 +78,7 @@ def test_what_counts_is_what_is_learnt_from(rng):
 
 
 @pytest.mark.parametrize("fresh", [np.array([1, 0, 0, 0]), np.array([True]), np.ones((4, 1), bool)])
-def test_rows_that_are_none_are_refused(fresh):
+def test_wrong_masks_of_fresh_rows_are_refused(fresh):
     x, targets = WINDOWS[0]
     trainer = make([(x, targets), Window(x, targets, fresh=fresh)])
     trainer.update()
@@ -90,7 +90,7 @@ def test_rows_that_are_none_are_refused(fresh):
 # -- data that is replaced ----------------------------------------------------------------
 
 
-def test_other_data_are_begun_with_their_first(tmp_path):
+def test_new_batches_begin_with_their_first_window(tmp_path):
     path = tmp_path / "run"
     trainer = make().fit(5, progress=False)
     assert trainer.position == 5
@@ -106,7 +106,7 @@ def test_other_data_are_begun_with_their_first(tmp_path):
     )
 
 
-def test_a_place_that_a_file_does_not_have_follows_from_the_updates(tmp_path):
+def test_a_missing_position_is_derived_from_the_updates(tmp_path):
     path = tmp_path / "run"
     make().fit(16, progress=False, checkpoint=path)
     arrays, metadata = load_arrays(path)
@@ -121,7 +121,7 @@ def test_a_place_that_a_file_does_not_have_follows_from_the_updates(tmp_path):
         assert trainer.updates == 0
 
 
-def test_a_file_from_before_there_were_readouts_is_resumed(tmp_path):
+def test_a_checkpoint_without_a_readout_is_resumed(tmp_path):
     path = tmp_path / "run"
     whole = make().fit(5, progress=False, checkpoint=path).fit(3, progress=False)
     arrays, metadata = load_arrays(path)
@@ -137,7 +137,7 @@ def test_a_file_from_before_there_were_readouts_is_resumed(tmp_path):
 # -- sequences with one answer, and epochs ------------------------------------------------
 
 
-def test_a_model_of_one_answer_learns_through_the_same_loop(rng):
+def test_a_model_of_one_prediction_per_sequence_learns(rng):
     """Which of two symbols came first, of ragged sequences."""
     x = rng.integers(2, size=(9, 32))
     lengths, answers = rng.integers(1, 10, size=32), x[0]
@@ -150,7 +150,7 @@ def test_a_model_of_one_answer_learns_through_the_same_loop(rng):
     assert (model(x, None, lengths)[0].argmax(axis=1) == answers).all()
 
 
-def test_epochs_end_where_the_held_out_loss_was_best():
+def test_epochs_end_with_the_weights_of_the_best_held_out_loss():
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 5, size=(2, 13, 8))  # nothing to learn: it overfits
     model = sequence_model("gru", 5, hidden_size=24, seed=0)
@@ -168,7 +168,7 @@ def test_epochs_end_where_the_held_out_loss_was_best():
     assert evaluate(model, valid) * math.log(2) == pytest.approx(history["valid"][best], rel=1e-12)
 
 
-def test_epochs_without_anything_held_out(rng):
+def test_all_epochs_run_without_held_out_data(rng):
     model = sequence_model("gru", TOKENS, hidden_size=8, seed=0)
     seen, sizes = [], []
 

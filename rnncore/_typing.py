@@ -17,6 +17,7 @@ State: TypeAlias = Array | tuple[Array, ...]    # h, or (h, c) where the cell ha
 StateLike: TypeAlias = ArrayLike | tuple[ArrayLike, ...] | None
 PathLike: TypeAlias = str | os.PathLike[str]
 Seed: TypeAlias = int | Sequence[int] | None
+RandomSource: TypeAlias = Seed | np.random.Generator    # what numpy.random.default_rng accepts
 Progress: TypeAlias = bool | Callable[[int, int, dict[str, Any]], object] | None    # see rnncore._progress
 
 # The state of a layer, its tapes and its streams, and what gradients hold for a state and an input. The defaults let
@@ -33,4 +34,4 @@ else:
     StateT, GradStateT, InputT = (TypeVar(name, covariant=True) for name in ("StateT", "GradStateT", "InputT"))
 
 __all__ = ["Array", "ArrayLike", "Bools", "DTypeLike", "Floats", "GradStateT", "InputT", "Ints", "PathLike", "Progress",
-           "Seed", "State", "StateLike", "StateT"]
+           "RandomSource", "Seed", "State", "StateLike", "StateT"]

@@ -1,10 +1,10 @@
-"""Text and sequences in: characters as tokens, the windows of truncated back-propagation, padding.
+"""Reading text and sequences: characters as tokens, the windows of truncated back-propagation, padding.
 
 file ─ Corpus ─ train tokens ─ batches(…) ─ (x, targets), (x, targets), …   each (steps, batch)
               └ valid tokens ─ …
 
 text     an alphabet of characters, and a corpus with a part held out
-windows  what one update of training takes, and a text cut into such windows
+windows  the input and targets of one update of training, and a text cut into such windows
 ragged   sequences of unequal length as one array
 """
 

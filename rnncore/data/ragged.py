@@ -1,24 +1,33 @@
-"""Sequences of unequal length as one array, and which of them to put together."""
+"""Sequences of unequal length as one array, and batches of sequences with similar lengths."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnncore._checks import as_size
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def pad(sequences: Sequence, value=0, *, batch_first: bool = False):
+    from rnncore._typing import Array, ArrayLike, Ints, RandomSource
+
+
+def pad(
+    sequences: Iterable[ArrayLike], value: Any = 0, *, batch_first: bool = False
+) -> tuple[Array, NDArray[np.int64]]:
     """Sequences of unequal length as one array, and their lengths.
 
     Parameters
     ----------
     sequences : sequence of arrays (T_b, ...)
-        Equal but for the first axis.
+        Of equal shape except for the first axis.
     value : scalar
-        Fills what is past a sequence's end.
+        Fills the array past a sequence's end.
     batch_first : bool
+        Whether the batch is the first axis, and time the second.
 
     Returns
     -------
@@ -38,27 +47,27 @@ def pad(sequences: Sequence, value=0, *, batch_first: bool = False):
     shapes = {array.shape[1:] for array in arrays}
     if any(array.ndim == 0 for array in arrays) or len(shapes) > 1:
         raise ValueError(
-            f"sequences: got shapes {[array.shape for array in arrays][:5]}, expected (T_b, ...) "
-            "equal but for the first axis"
+            f"sequences: got shapes {[array.shape for array in arrays][:5]}, expected (T_b, ...), "
+            "equal except for the first axis"
         )
     lengths = np.array([len(array) for array in arrays], np.int64)
     dtype = np.result_type(*([array for array in arrays if array.size] or arrays))  # np.asarray([]) is float
-    x = np.full((len(arrays), lengths.max(), *shapes.pop()), value, dtype)
+    x: Array = np.full((len(arrays), lengths.max(), *shapes.pop()), value, dtype)
     for row, array in zip(x, arrays, strict=True):
         row[: len(array)] = array
     return (x if batch_first else np.ascontiguousarray(x.swapaxes(0, 1))), lengths
 
 
-def buckets(lengths, batch_size: int, *, seed: int | None = None) -> list[np.ndarray]:
-    """Row numbers grouped so that sequences of like length share a batch: less padding.
+def buckets(lengths: ArrayLike, batch_size: int, *, seed: RandomSource = None) -> list[Ints]:
+    """Row numbers in groups of similar lengths: less padding than in batches of arbitrary sequences.
 
     Parameters
     ----------
     lengths : integer array (N,)
     batch_size : int
-        The last group of the longest may be smaller.
+        Rows of a group; the group of the longest sequences may be smaller.
     seed : int, optional
-        Shuffles ties and the order of the groups; None keeps them from short to long.
+        Shuffles sequences of equal length and the order of the groups; None orders them from short to long.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Text in: characters as tokens, and a corpus with a part held out."""
+"""Text: characters as tokens, and a corpus with a part held out."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ import platform
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnncore._checks import as_indices, as_probability
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rnncore._typing import ArrayLike, PathLike
+
 
 class TextError(ValueError):
-    """The text cannot be used; the message says why, and what would do."""
+    """The text cannot be used; the message gives the reason and the way out."""
 
 
 class Alphabet:
-    """Characters as tokens: token k is the k-th of the characters by their code points.
+    """Characters as tokens: token k is the k-th character in the order of code points.
 
     Parameters
     ----------
@@ -39,13 +45,13 @@ class Alphabet:
     (array([0, 1, 1, 0]), 'ca')
     """
 
-    def __init__(self, characters: str):
+    def __init__(self, characters: str) -> None:
         if not isinstance(characters, str) or not characters:
             raise ValueError(f"alphabet: got {characters!r:.60}, expected at least one character in a string")
         self._codes = np.unique(_code_points(characters))
         self.symbols, self.size = _from_code_points(self._codes), len(self._codes)
 
-    def encode(self, text: str, *, name: str = "text", way_out: str = "leave them out") -> np.ndarray:
+    def encode(self, text: str, *, name: str = "text", way_out: str = "leave them out") -> NDArray[np.int64]:
         """Tokens (T,) int64 of a text.
 
         Parameters
@@ -54,12 +60,12 @@ class Alphabet:
         name : str
             The argument's name, for errors.
         way_out : str
-            What to do about characters that are unknown, for errors.
+            Advice on unknown characters, for errors.
 
         Raises
         ------
         TextError
-            There are such; it says where the first one is, and names them all.
+            The text has unknown characters; the message lists them and gives the place of the first.
         """
         if not isinstance(text, str):
             raise TypeError(f"{name}: got {type(text).__name__}, expected a string")
@@ -74,8 +80,8 @@ class Alphabet:
             )
         return tokens.astype(np.int64)
 
-    def decode(self, tokens) -> str:
-        """The text of tokens, in an array or anything that can be gone through."""
+    def decode(self, tokens: ArrayLike | Iterable[int]) -> str:
+        """The text of tokens, from an array or any iterable."""
         if isinstance(tokens, Iterable) and not hasattr(tokens, "__len__"):
             tokens = list(tokens)
         return _from_code_points(self._codes[as_indices(tokens, "tokens")])
@@ -85,17 +91,17 @@ class Alphabet:
 
 
 class Corpus:
-    """A text as tokens, one a character, with its vocabulary and a part held out.
+    """A text as tokens, one per character, with its vocabulary and a part held out.
 
     Parameters
     ----------
     text : str
     name : str
-        Where it came from, for messages.
+        The text's source, for messages.
     valid_fraction : float
         The share at the end of the text that is held out.
     sha256 : str, optional
-        Of the file it came from; of the text as UTF-8 if not given.
+        Digest of the file that the text was read from; by default that of the text as UTF-8.
 
     Attributes
     ----------
@@ -121,7 +127,7 @@ class Corpus:
         name: str = "text",
         valid_fraction: float = 0.1,
         sha256: str | None = None,
-    ):
+    ) -> None:
         if not text:
             raise TextError(f"{name} is empty: give a text")
         valid_fraction = as_probability(valid_fraction, "valid_fraction")
@@ -133,19 +139,19 @@ class Corpus:
 
     @property
     def vocabulary(self) -> str:
-        """The characters by code point: token k is ``vocabulary[k]``."""
+        """The characters in the order of code points: token k is ``vocabulary[k]``."""
         return self.alphabet.symbols
 
     @classmethod
-    def from_file(cls, path, *, valid_fraction: float = 0.1) -> Corpus:
-        """A UTF-8 text file.
+    def from_file(cls, path: PathLike, *, valid_fraction: float = 0.1) -> Corpus:
+        """The corpus of a UTF-8 text file.
 
         Raises
         ------
         OSError
             There is no such file, or it cannot be read.
         TextError
-            It is empty, or not text: NUL bytes, or not UTF-8.
+            It is empty or not text: it has NUL bytes, or is not UTF-8.
         """
         path = Path(path)
         mode = path.stat().st_mode
@@ -166,35 +172,35 @@ class Corpus:
                 "convert it, for example with iconv -t utf-8"
             ) from None
         digest = hashlib.sha256(raw).hexdigest()
-        name = str(path).encode(errors="replace").decode()  # bytes that are no text become "?"
+        name = str(path).encode(errors="replace").decode()  # bytes that are not UTF-8 become "?"
         return cls(text, name=name, valid_fraction=valid_fraction, sha256=digest)
 
     @classmethod
     def topics(cls, *, valid_fraction: float = 0.1) -> Corpus:
-        """The documentation topics of the running Python: a text that is always there.
+        """The documentation topics of the running Python, a text that is available without any file.
 
-        It differs between Python versions, so its hash belongs to every figure made of it.
+        It differs between Python versions, so results on it should be published with its hash.
         """
         try:
             from pydoc_data.topics import topics
         except ImportError:
             raise TextError(
-                "this Python comes without its documentation topics (pydoc_data): give a text file"
+                "this Python was installed without its documentation topics (pydoc_data): give a text file"
             ) from None
         text = "\n".join(f"{name}\n\n{topics[name].strip()}\n" for name in sorted(topics))
         name = f"the documentation topics of Python {platform.python_version()}"
         return cls(text, name=name, valid_fraction=valid_fraction)
 
-    def encode(self, text: str) -> np.ndarray:
-        """Tokens of `text`, int32; characters that the vocabulary lacks are refused by name."""
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Tokens of `text`, int32; characters that are not in the vocabulary are refused, and listed."""
         return self.alphabet.encode(text).astype(np.int32)
 
-    def decode(self, tokens) -> str:
+    def decode(self, tokens: ArrayLike | Iterable[int]) -> str:
         """The text of an array or a list of tokens."""
         return self.alphabet.decode(tokens)
 
     def require(self, batch_size: int, steps: int) -> None:
-        """Refuse a text too short for one window of `batch_size` rows and `steps` steps."""
+        """Refuse a text that is too short for one window of `batch_size` rows and `steps` steps."""
         needed = batch_size * steps + 1
         if len(self.train) < needed or len(self.valid) < 2:
             raise TextError(
@@ -202,6 +208,12 @@ class Corpus:
                 f"{len(self.valid):,} held out, but one update of {batch_size} rows × {steps} "
                 f"steps needs {needed:,} and 2; give a longer text"
             )
+
+    def __repr__(self) -> str:
+        return (
+            f"Corpus({self.name!r}, {len(self.train):,} tokens to train on and {len(self.valid):,} held out, "
+            f"{len(self.vocabulary)} characters)"
+        )
 
     def __str__(self) -> str:
         return (
@@ -211,11 +223,11 @@ class Corpus:
         )
 
 
-def _code_points(text: str) -> np.ndarray:
+def _code_points(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
-def _from_code_points(points: np.ndarray) -> str:
+def _from_code_points(points: NDArray[np.uint32]) -> str:
     return points.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 

@@ -1,11 +1,11 @@
-"""What one update of training takes, and a text cut into such windows."""
+"""The input and targets of one update of training, and a text cut into such windows."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -13,25 +13,30 @@ from rnncore._checks import Fixed, as_size
 
 from .text import TextError
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, ArrayLike, Bools
+
 WINDOW = "(x, targets) or (x, targets, lengths)"
+
+T = TypeVar("T")
 
 
 class Window(NamedTuple):
-    """What one update of training takes, arrays in the layout of the model.
+    """The input and targets of one update of training, as arrays in the layout of the model.
 
     Attributes
     ----------
     x : array
         Tokens (T, B) or real values (T, B, I).
     targets : array
-        What is asked, a step or, of a model with another readout, a sequence.
+        One target for each step or, with another readout than "steps", for each sequence.
     lengths : integer array (B,), optional
-        Steps of each row; None where all rows are full.
+        Steps of each row; None if all rows are full.
     counted : boolean array, optional
-        True where a step, or one value of the targets, is part of the loss; None: all steps inside
-        `lengths`.
+        True for steps, or single values of the targets, that are part of the loss; None stands for all
+        steps inside `lengths`.
     fresh : boolean array (B,), optional
-        Rows that begin here: their state is zero before the first step, whatever was before.
+        Rows in which a sequence begins: their state is set to zero before the first step.
 
     Examples
     --------
@@ -43,15 +48,15 @@ class Window(NamedTuple):
     True
     """
 
-    x: np.ndarray
-    targets: np.ndarray
-    lengths: np.ndarray | None = None
-    counted: np.ndarray | None = None
-    fresh: np.ndarray | None = None
+    x: Array
+    targets: Array
+    lengths: Array | None = None
+    counted: Bools | None = None
+    fresh: Bools | None = None
 
 
-def as_window(window, name: str) -> Window:
-    """One of some windows, refused unless it has two or three parts or is a `Window`."""
+def as_window(window: Any, name: str) -> Window:
+    """A `Window` of a tuple or list with two or three parts; anything else is refused."""
     if isinstance(window, Window):
         return window
     if not isinstance(window, (tuple, list)) or len(window) not in (2, 3):
@@ -60,23 +65,23 @@ def as_window(window, name: str) -> Window:
     return Window(*window)
 
 
-def as_windows(windows: Sequence, name: str) -> Sequence:
-    """`windows`, refused where there are none, or where they cannot be counted."""
+def as_windows(windows: Sequence[T], name: str) -> Sequence[T]:
+    """`windows`, refused if there are none or if they are not a sequence."""
     counted = hasattr(windows, "__len__") and hasattr(windows, "__getitem__")
     if not counted or isinstance(windows, (str, bytes, Mapping)):
         raise TypeError(
-            f"{name}: got {type(windows).__name__}, expected a sequence of {WINDOW}; make a list of what "
-            "can be gone through once"
+            f"{name}: got {type(windows).__name__}, expected a sequence of {WINDOW}; turn an iterator into "
+            "a list"
         )
     if not len(windows):
         raise ValueError(f"{name}: got none, expected at least one {WINDOW}")
-    if isinstance(windows, (list, tuple)):  # others may compute it, or draw it at random
+    if isinstance(windows, (list, tuple)):  # other sequences may compute a window, or draw it at random
         as_window(windows[0], f"{name}[0]")
     return windows
 
 
-class LazyWindows(Sequence):
-    """Windows that are made when they are asked for, by ``make(plan[i])``.
+class LazyWindows(Sequence[T]):
+    """A sequence whose windows are computed on access, by ``make(plan[i])``.
 
     Examples
     --------
@@ -87,29 +92,38 @@ class LazyWindows(Sequence):
     (1000000, 70)
     """
 
-    def __init__(self, make: Callable, plan: Sequence):
+    def __init__(self, make: Callable[[Any], T], plan: Sequence[Any]) -> None:
         self._make, self._plan = make, plan
 
     def __len__(self) -> int:
         return len(self._plan)
 
-    def __getitem__(self, index):
+    def __repr__(self) -> str:
+        return f"LazyWindows({len(self)} windows)"
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+        if isinstance(index, slice):
+            return LazyWindows(self._make, self._plan[index])
         return self._make(self._plan[index])
 
 
-class Batches(Fixed, Sequence):
-    """Windows over `batch_size` rows of a text, for a state that is carried along.
+class Batches(Fixed, Sequence[tuple["Array", "Array"]]):
+    """Windows over `batch_size` rows of a text, for training with a state that is carried on.
 
-    The tokens are cut into `batch_size` rows of equal length; window i holds steps
+    The tokens are cut into `batch_size` rows of equal length; window i has the steps
     ``i·steps … (i+1)·steps`` of every row, so row b of window i+1 continues row b of window i.
-    What does not fill a row is left out, at the end. Windows are read-only.
+    Tokens at the end that do not fill a row are left out. Windows are read-only.
 
     Parameters
     ----------
     tokens : integer array (N,)
     batch_size, steps : int
     drop_last : bool
-        Leave out the last window if it is shorter than `steps`.
+        Whether the last window is left out if it is shorter than `steps`.
 
     Examples
     --------
@@ -125,7 +139,10 @@ class Batches(Fixed, Sequence):
 
     _fixed = frozenset({"batch_size", "steps"})
 
-    def __init__(self, tokens, batch_size: int, steps: int, *, drop_last: bool = True):
+    batch_size: int
+    steps: int
+
+    def __init__(self, tokens: ArrayLike, batch_size: int, steps: int, *, drop_last: bool = True) -> None:
         batch_size, steps = as_size(batch_size, "batch_size"), as_size(steps, "steps")
         tokens = np.asarray(tokens)
         length = (len(tokens) - 1) // batch_size
@@ -144,7 +161,16 @@ class Batches(Fixed, Sequence):
     def __len__(self) -> int:
         return self._windows
 
-    def __getitem__(self, index) -> tuple[np.ndarray, np.ndarray]:
+    def __repr__(self) -> str:
+        return f"Batches({len(self)} windows of {self.steps} steps and {self.batch_size} rows)"
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Array, Array]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[Array, Array]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[Array, Array] | Sequence[tuple[Array, Array]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(self._windows)[index]]
         start = range(self._windows)[index] * self.steps
         end = min(start + self.steps, self._length)
         return self._rows[start:end], self._rows[start + 1 : end + 1]
@@ -157,8 +183,8 @@ class Batches(Fixed, Sequence):
 batches = Batches
 
 
-def fingerprint(windows: Sequence) -> str | None:
-    """A digest of training data: two runs with the same one have seen the same.
+def fingerprint(windows: Sequence[Any]) -> str | None:
+    """A digest of training data: runs with the same digest were trained on the same data.
 
     Parameters
     ----------
@@ -167,8 +193,8 @@ def fingerprint(windows: Sequence) -> str | None:
     Returns
     -------
     str or None
-        None of another sequence than `batches`, a list or a tuple: it may read its windows, or draw
-        them at random, and a look would cost time or change the run.
+        None for sequences other than `batches`, lists and tuples: they may read their windows from a file
+        or draw them at random, so a digest would take time or change the run.
 
     Examples
     --------
@@ -185,16 +211,16 @@ def fingerprint(windows: Sequence) -> str | None:
     return _digest(windows) if type(windows) in (list, tuple) else None
 
 
-def _digest(windows: Sequence) -> str:
+def _digest(windows: Sequence[Any]) -> str:
     digest = hashlib.sha256(str(len(windows)).encode())
     for window in windows:
         digest.update(_window_digest(window))
     return digest.hexdigest()
 
 
-def _window_digest(window) -> bytes:
+def _window_digest(window: Any) -> bytes:
     digest = hashlib.sha256()
-    if isinstance(window, Window):  # what is not said at its end makes no difference
+    if isinstance(window, Window):  # parts at its end that are None make no difference
         window = window[: max(i + 1 for i, part in enumerate(window) if part is not None)]
     for part in window:
         array = np.ascontiguousarray(part)

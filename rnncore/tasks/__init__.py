@@ -1,18 +1,18 @@
-"""The classic tasks of memory: generated in batches from a seed, with known baselines.
+"""The classic memory tasks: generated in batches from a seed, with known baselines.
 
-=============== ==================================== ====================== =================
-task            input, a step                        asked                  without memory
-=============== ==================================== ====================== =================
-`Adding`        a number, and a mark on two of them  their sum, at the end  1/6 (MSE)
-`CopyMemory`    10 symbols, then blanks, a go        the 10 symbols         10·ln 8 / (T + 20)
-`TemporalOrder` two of A, B among distractors        which two, in order    ln 4
-`DelayedXOR`    a random bit                         XOR of two past bits   ln 2
-`Dyck`          brackets of k kinds, a close sign    the kind it closes     ln k
-=============== ==================================== ====================== =================
+=============== ===================================== ====================== ====================
+task            input                                 target                 loss without memory
+=============== ===================================== ====================== ====================
+`Adding`        numbers, two of which are marked      their sum, at the end  1/6 (MSE)
+`CopyMemory`    10 symbols, blanks, a go sign         the 10 symbols         10·ln 8 / (T + 20)
+`TemporalOrder` two of A, B among distractors         which two, in order    ln 4
+`DelayedXOR`    random bits                           XOR of two past bits   ln 2
+`Dyck`          brackets of k kinds, a closing sign   the kind it closes     ln k
+=============== ===================================== ====================== ====================
 
 A task is a stream of batches: batch `n` of a seed is always the same, whatever was
-drawn before it. Arrays are time first. ``mask`` says at which steps something is
-asked; elsewhere the target is 0 and does not count.
+drawn before it. Arrays are time first. ``mask`` is True at the steps whose target is part of the loss;
+elsewhere the target is 0.
 
     task = Adding(200)
     network = task.network("lstm", 64, seed=0)

@@ -1,10 +1,11 @@
-"""Training on a task's fresh batches, and how the test loss falls."""
+"""Training on a task's fresh batches, with a curve of the test loss."""
 
 from __future__ import annotations
 
 import math
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rnncore._checks import as_size
 from rnncore._progress import progress_bar
@@ -13,12 +14,25 @@ from rnncore.optim import Adam
 from rnncore.train import Trainer
 from rnncore.train.loop import summed_loss
 
-END = 2**62  # batches of a stream are trained on up to here; this one is for tests
+if TYPE_CHECKING:
+    from rnncore._typing import Progress
+    from rnncore.nn import SequenceModel
+    from rnncore.tasks.memory import Task
+
+END = 2**62  # training uses the batches before this one; this one is for tests
 
 
 @dataclass
 class Curve:
-    """How a network learnt: loss on fresh batches, by updates and by seconds of training."""
+    """A network's loss on test sequences during training, by updates and by seconds of training.
+
+    Attributes
+    ----------
+    updates, seconds, losses : list
+        One entry per test; seconds are those of training, without the tests.
+    reached : bool
+        Whether the goal was reached.
+    """
 
     updates: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -26,32 +40,50 @@ class Curve:
     reached: bool = False
 
     @property
-    def best(self):
+    def best(self) -> float:
         """The lowest loss."""
         return min(self.losses, default=math.inf)
 
+    def __repr__(self) -> str:
+        updates = self.updates[-1] if self.updates else 0
+        return f"Curve({len(self.losses)} tests in {updates:,} updates, best={self.best:.4g}, reached={self.reached})"
 
-def learn(task, network, *, updates=None, seconds=None, goal=None, batch_size=32, lr=1e-3,
-          max_norm=1.0, every=100, tested=512, progress=False):
-    """Train on fresh batches of a task until a goal or the end of the budget.
+
+def learn(
+    task: Task,
+    network: SequenceModel,
+    *,
+    updates: int | None = None,
+    seconds: float | None = None,
+    goal: float | None = None,
+    batch_size: int = 32,
+    lr: float = 1e-3,
+    max_norm: float = 1.0,
+    every: int = 100,
+    tested: int = 512,
+    progress: Progress = False,
+) -> Curve:
+    """Train on fresh batches of a task until a goal is reached or the budget is used up.
 
     Parameters
     ----------
     task : Task
     network : SequenceModel
     updates, seconds : int, float, optional
-        The budget; at least one of them. Seconds are of training, without the tests.
+        The budget; at least one of them. Seconds are those of training, without the tests.
     goal : float, optional
-        A test loss below it ends the training.
+        Training ends when the test loss falls below it.
     batch_size : int
-    lr, max_norm : float
-        Of Adam, and of gradient clipping.
+    lr : float
+        Adam's learning rate.
+    max_norm : float
+        Gradients are clipped to this joint norm; 0 does not clip.
     every : int
         Updates between two tests.
     tested : int
-        Sequences of a test, of a stream of their own, the same every time.
+        Number of test sequences. They are the same in every test and not part of the training data.
     progress : bool or callable
-        Updated once a test.
+        Updated once per test.
 
     Returns
     -------
@@ -61,7 +93,7 @@ def learn(task, network, *, updates=None, seconds=None, goal=None, batch_size=32
         raise ValueError("updates, seconds: got neither, expected a budget")
     if network.loss_name != task.loss_name:
         raise ValueError(f"network: got one with loss {network.loss_name!r}, expected {task.loss_name!r}; "
-                         "task.network makes one")
+                         "task.network makes a suitable one")
     every, tested = as_size(every, "every"), as_size(tested, "tested")
     windows = LazyWindows(lambda number: task.batch(batch_size, number).window, range(END))
     trainer = Trainer(network, Adam(network, lr), windows, max_norm=max_norm or None, carry=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,47 +13,62 @@ from rnncore._checks import as_seed, as_size
 from rnncore.data import Window
 from rnncore.nn import make_model
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rnncore._typing import Array, Bools, DTypeLike
+    from rnncore.nn import SequenceModel
+
 
 class Batch(NamedTuple):
     """One batch of a task.
 
     ``x`` is ``(T, B, I)`` real, or ``(T, B)`` symbols; ``target`` is ``(T, B, 1)`` real or
-    ``(T, B)`` classes; ``mask`` is ``(T, B)``, True where something is asked.
+    ``(T, B)`` classes; ``mask`` is ``(T, B)``, True at the steps whose target is part of the loss.
     """
 
-    x: np.ndarray
-    target: np.ndarray
-    mask: np.ndarray
+    x: Array
+    target: Array
+    mask: Bools
 
     @property
-    def window(self):
-        """The same as `rnncore.train.Trainer` takes it."""
+    def window(self) -> Window:
+        """The same as a `Window`, for `rnncore.train.Trainer`."""
         return Window(self.x, self.target, counted=self.mask)
 
 
 class Task:
-    """What the tasks share.
+    """The base class of the tasks.
 
-    A subclass sets the attributes, keeps its settings under the names that its class takes them by, and writes
-    ``_draw(rng, size)``, which gives a `Batch` of `size` sequences. It is named in ``tasks/__init__.py``.
+    A subclass sets the attributes, keeps its settings under the names of its constructor's arguments, and
+    defines ``_draw(rng, size)``, which returns a `Batch` of `size` sequences. ``tasks/__init__.py`` exports it.
 
     Attributes
     ----------
     steps : int
         Length of the input.
     symbols : int
-        Number of input symbols; 0 where the input is real.
+        Number of input symbols; 0 if the input is real.
     features : int
-        Width of a real input; 0 where the input is symbols.
+        Width of a real input; 0 if the input is symbols.
     outputs : int
-        Number of classes; 1 where the target is real.
+        Number of classes; 1 if the target is real.
     baseline : float
-        Expected loss of the best answer that ignores the input's past.
+        The lowest expected loss of a prediction that ignores the input's past.
+    seed : int
     """
 
-    symbols = features = 0
+    steps: int
+    symbols: int = 0
+    features: int = 0
+    outputs: int
+    baseline: float
+    seed: int
 
-    def batch(self, batch_size, number=0):
+    def _draw(self, rng: np.random.Generator, size: int) -> Batch:
+        raise NotImplementedError
+
+    def batch(self, batch_size: int, number: int = 0) -> Batch:
         """Batch `number` of the stream.
 
         Parameters
@@ -67,17 +83,25 @@ class Task:
         size, number = as_size(batch_size, "batch_size"), as_size(number, "number", least=0)
         return self._draw(np.random.default_rng([self.seed, number]), size)
 
-    def batches(self, batch_size, count, start=0):
+    def batches(self, batch_size: int, count: int, start: int = 0) -> Iterator[Batch]:
         """Yields batches `start` … ``start + count - 1``."""
         for number in range(start, start + count):
             yield self.batch(batch_size, number)
 
     @property
-    def loss_name(self):
-        """Which loss that is: "mse" or "cross_entropy"."""
+    def loss_name(self) -> Literal["mse", "cross_entropy"]:
+        """The loss of the task's networks."""
         return "mse" if self.outputs == 1 else "cross_entropy"
 
-    def network(self, cell, hidden_size, *, embedding_size=None, seed=None, dtype="float32"):
+    def network(
+        self,
+        cell: str,
+        hidden_size: int,
+        *,
+        embedding_size: int | None = None,
+        seed: int | None = None,
+        dtype: DTypeLike = "float32",
+    ) -> SequenceModel:
         """A `SequenceModel` with this task's input and output.
 
         Parameters
@@ -88,13 +112,14 @@ class Task:
         embedding_size : int, optional
             By default the number of symbols.
         """
-        size = {"features": self.features}
-        if self.symbols:
-            size = {"tokens": self.symbols, "embedding_size": embedding_size or self.symbols}
-        return make_model(cell, self.outputs, **size, hidden_size=hidden_size, loss=self.loss_name, dtype=dtype,
-                          seed=seed)
+        return make_model(
+            cell, self.outputs,
+            tokens=self.symbols or None,
+            features=None if self.symbols else self.features,
+            embedding_size=(embedding_size or self.symbols) if self.symbols else None,
+            hidden_size=hidden_size, loss=self.loss_name, dtype=dtype, seed=seed)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         told = (f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters)
         return f"{type(self).__name__}({', '.join(told)})"
 
@@ -103,8 +128,8 @@ class Adding(Task):
     """Add the two numbers that are marked (Hochreiter & Schmidhuber 1997).
 
     Each step has a number, U(0, 1), and a mark, which is 1 at one step of the first half
-    and one of the second. The sum is asked after the last step. Its variance is 2/12, so the
-    constant answer 1 has a mean squared error of 1/6.
+    and at one of the second. The target after the last step is the sum of the marked numbers. Its
+    variance is 2/12, so the constant prediction 1 has a mean squared error of 1/6.
 
     Parameters
     ----------
@@ -126,10 +151,10 @@ class Adding(Task):
     features, outputs = 2, 1
     baseline = 1 / 6
 
-    def __init__(self, steps=200, *, seed=0):
+    def __init__(self, steps: int = 200, *, seed: int = 0) -> None:
         self.steps, self.seed = as_size(steps, "steps", least=2), as_seed(seed)
 
-    def _draw(self, rng, size):
+    def _draw(self, rng: np.random.Generator, size: int) -> Batch:
         half, rows = self.steps // 2, np.arange(size)
         x = np.zeros((self.steps, size, 2), np.float32)
         x[..., 0] = rng.random((self.steps, size))
@@ -143,9 +168,9 @@ class Adding(Task):
 class CopyMemory(Task):
     """Repeat 10 symbols after T steps (Hochreiter & Schmidhuber 1997; Arjovsky 2016).
 
-    The input is 10 of 8 symbols (1 … 8), T − 1 blanks (0), a go sign (9) and 10 blanks; the
-    target is blank until the go sign is read, and then the 10 symbols. Every step is asked.
-    Blanks and a guess among 8 cost 10·ln 8 / (T + 20) nats a step.
+    The input is 10 symbols, each one of 8 (1 … 8), T − 1 blanks (0), a go sign (9) and 10 blanks. The
+    target is blank until the go sign has been read, and then the 10 symbols. All steps are part of the
+    loss: blanks and a uniform guess among 8 cost 10·ln 8 / (T + 20) nats per step.
 
     Parameters
     ----------
@@ -166,12 +191,12 @@ class CopyMemory(Task):
     symbols, outputs = 10, 9
     length, kinds = 10, 8
 
-    def __init__(self, delay=100, *, seed=0):
+    def __init__(self, delay: int = 100, *, seed: int = 0) -> None:
         self.delay, self.seed = as_size(delay, "delay"), as_seed(seed)
         self.steps = self.delay + 2 * self.length
         self.baseline = self.length * math.log(self.kinds) / self.steps
 
-    def _draw(self, rng, size):
+    def _draw(self, rng: np.random.Generator, size: int) -> Batch:
         x, target = np.zeros((2, self.steps, size), np.int64)
         x[: self.length] = target[-self.length :] = rng.integers(
             1, self.kinds + 1, size=(self.length, size))
@@ -180,10 +205,10 @@ class CopyMemory(Task):
 
 
 class TemporalOrder(Task):
-    """In which order came the two that matter? (Hochreiter & Schmidhuber 1997, experiment 6a)
+    """Classify the order of two relevant symbols (Hochreiter & Schmidhuber 1997, experiment 6a).
 
-    A step in [T/10, 2T/10) and one in [5T/10, 6T/10) show A or B (0, 1); all others one of four
-    distractors (2 … 5). The class, 2·first + second, is asked after the last step: ln 4.
+    A step in [T/10, 2T/10) and one in [5T/10, 6T/10) show A or B (0, 1); all others show one of four
+    distractors (2 … 5). The target after the last step is the class 2·first + second; a guess costs ln 4.
 
     Parameters
     ----------
@@ -202,10 +227,10 @@ class TemporalOrder(Task):
     symbols, outputs = 6, 4
     baseline = math.log(4)
 
-    def __init__(self, steps=100, *, seed=0):
+    def __init__(self, steps: int = 100, *, seed: int = 0) -> None:
         self.steps, self.seed = as_size(steps, "steps", least=10), as_seed(seed)
 
-    def _draw(self, rng, size):
+    def _draw(self, rng: np.random.Generator, size: int) -> Batch:
         rows = np.arange(size)
         x = rng.integers(2, 6, size=(self.steps, size))
         first, second = rng.integers(2, size=(2, size))
@@ -218,9 +243,10 @@ class TemporalOrder(Task):
 
 
 class DelayedXOR(Task):
-    """The XOR of the bits `delay` and ``delay + 1`` steps ago, asked at every step.
+    """The XOR of the bits `delay` and ``delay + 1`` steps ago, at every step.
 
-    Neither bit alone says anything, and all in between have to be kept: ln 2.
+    Neither bit alone gives any information on the target, and all bits since then have to be
+    remembered. A guess costs ln 2.
 
     Parameters
     ----------
@@ -241,12 +267,12 @@ class DelayedXOR(Task):
     symbols = outputs = 2
     baseline = math.log(2)
 
-    def __init__(self, steps=100, delay=5, *, seed=0):
+    def __init__(self, steps: int = 100, delay: int = 5, *, seed: int = 0) -> None:
         self.delay = as_size(delay, "delay", least=0)
         self.steps = as_size(steps, "steps", least=self.delay + 2)
         self.seed = as_seed(seed)
 
-    def _draw(self, rng, size):
+    def _draw(self, rng: np.random.Generator, size: int) -> Batch:
         x = rng.integers(2, size=(self.steps, size))
         target, mask = np.zeros_like(x), np.zeros(x.shape, bool)
         first = self.delay + 1
@@ -256,16 +282,16 @@ class DelayedXOR(Task):
 
 
 class Dyck(Task):
-    """Which bracket does this one close? Balanced words of `kinds` brackets.
+    """Which bracket does this one close? Balanced words with `kinds` kinds of brackets.
 
-    Opening brackets are 0 … k − 1; k says that a bracket closes, but not which. Where it
-    does, its kind is asked: the top of a stack of up to `depth`. A guess costs ln k.
-    Where both are possible, a bracket opens or closes with equal probability.
+    The opening brackets are 0 … k − 1; the symbol k closes a bracket, of whichever kind. The target
+    there is its kind: the top of a stack with up to `depth` entries. A guess costs ln k.
+    If both are possible, a bracket is opened or closed with equal probability.
 
     Parameters
     ----------
     steps : int
-        T, even: the words are complete.
+        T, an even number: all brackets are closed at the end.
     kinds : int
         k, at least 2.
     depth : int
@@ -281,15 +307,15 @@ class Dyck(Task):
     '[[[(()())]]]'
     """
 
-    def __init__(self, steps=40, kinds=2, depth=8, *, seed=0):
+    def __init__(self, steps: int = 40, kinds: int = 2, depth: int = 8, *, seed: int = 0) -> None:
         self.steps, self.kinds = as_size(steps, "steps", least=2), as_size(kinds, "kinds", least=2)
         self.depth, self.seed = as_size(depth, "depth"), as_seed(seed)
         if self.steps % 2:
-            raise ValueError(f"steps: got {steps}, expected an even number: what opens, closes")
+            raise ValueError(f"steps: got {steps}, expected an even number: every opened bracket is closed")
         self.symbols, self.outputs = self.kinds + 1, self.kinds
         self.baseline = math.log(self.kinds)
 
-    def _draw(self, rng, size):
+    def _draw(self, rng: np.random.Generator, size: int) -> Batch:
         x = rng.integers(self.kinds, size=(self.steps, size))
         closes, coins = np.zeros(x.shape, bool), rng.random(x.shape) < 0.5
         target, rows = np.zeros_like(x), np.arange(size)
@@ -302,13 +328,14 @@ class Dyck(Task):
             high += np.where(close, -1, 1)
         return Batch(np.where(closes, self.kinds, x), target, closes)
 
-    def write(self, x, target):
-        """One word, its symbols and what is asked, as text: up to four kinds of brackets."""
+    def write(self, x: Iterable[int], target: Iterable[int]) -> str:
+        """One word as text, from its symbols and targets; for up to four kinds of brackets."""
         return "".join(")]}>"[kind] if symbol == self.kinds else "([{<"[symbol]
                        for symbol, kind in zip(x, target, strict=True))
 
 
-def _at_the_end(steps, size):
+def _at_the_end(steps: int, size: int) -> Bools:
+    """A mask of the last step."""
     mask = np.zeros((steps, size), bool)
     mask[-1] = True
     return mask

@@ -77,7 +77,7 @@ def test_gradients_equal_finite_differences(cell, readout, symbols):
         for step in (h, -h):
             with network.writable() as weights:
                 weights[name][at] += step
-            losses.append(network.loss(model._answers(x), y)[0])
+            losses.append(network.loss(model._outputs(x), y)[0])
             with network.writable() as weights:
                 weights[name][at] -= step
         assert (losses[0] - losses[1]) / (2 * h) == pytest.approx(grad[at], abs=1e-8)
@@ -129,7 +129,7 @@ def test_missing_values_are_masked_or_refused():
 
 
 @pytest.mark.parametrize(("x", "y", "message"), [
-    (["a", "b"], [0], "y: got shape"), (["a", "b"], [1, 1], "y: got the label"),
+    (["a", "b"], [0], "y: got shape"), (["a", "b"], [1, 1], r"y: got \[1\] as the only labels"),
     (["a", "b"], [1.0, np.nan], "y: got nan at 1"), (["a", [1]], [0, 1], "kinds"),
     ([], [], "empty list"), (np.zeros((2, 3, 4, 5)), [0, 1], "X: got shape"),
 ])

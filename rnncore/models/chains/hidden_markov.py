@@ -25,7 +25,7 @@ from .emissions import CategoricalEmission, GaussianEmission, normalised
 from .start import centres
 
 if TYPE_CHECKING:
-    from rnncore._typing import Array, Floats, Seed
+    from rnncore._typing import Array, Floats, RandomSource
     from rnncore.models.interface.sequences import Codes, Missing, SequenceLike, SequencesLike
 
     from .chain_model import Values
@@ -182,13 +182,13 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
         return Gaussian(*emission.predict(weights))
 
     def sample(
-        self, length: int, context: SequenceLike | None = None, seed: Seed = None
+        self, length: int, context: SequenceLike | None = None, seed: RandomSource = None
     ) -> str | Codes | Floats:
         """Draw `length` elements that follow `context`; the same seed gives the same bits."""
         return self.sample_states(length, context, seed)[0]
 
     def sample_states(
-        self, length: int, context: SequenceLike | None = None, seed: Seed = None
+        self, length: int, context: SequenceLike | None = None, seed: RandomSource = None
     ) -> tuple[str | Codes | Floats, Codes]:
         """`sample`, and the hidden path (length,) of the drawn elements."""
         values, length, rng = self._ready(), as_size(length, "length", least=0), generator(seed)

@@ -30,7 +30,7 @@ from .regimes import RegimeEmission, Settings
 from .start import centres
 
 if TYPE_CHECKING:
-    from rnncore._typing import Array, Floats, Seed
+    from rnncore._typing import Array, Floats, RandomSource
     from rnncore.models.interface.sequences import Codes, Missing, SequenceLike, SequencesLike
 
     from .chain_model import Values
@@ -172,7 +172,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
         early = np.tile(ahead[:1], (min(self.order, len(x)), 1))
         return Gaussian(*self._mixture(values, windows, np.concatenate([early, ahead])[: len(x)]))
 
-    def sample(self, length: int, context: SequenceLike | None = None, seed: Seed = None) -> Floats:
+    def sample(self, length: int, context: SequenceLike | None = None, seed: RandomSource = None) -> Floats:
         """Draw (length, F) values that follow `context`; the same seed gives the same bits.
 
         Without a context the first 50 steps of the series are drawn and left out.
@@ -180,7 +180,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
         return self.sample_states(length, context, seed)[0]
 
     def sample_states(
-        self, length: int, context: SequenceLike | None = None, seed: Seed = None
+        self, length: int, context: SequenceLike | None = None, seed: RandomSource = None
     ) -> tuple[Floats, Codes]:
         """`sample`, and the regimes (length,) of the drawn elements."""
         values, length, rng = self._ready(), as_size(length, "length", least=0), generator(seed)

@@ -32,7 +32,7 @@ from .sequences import KINDS, MISSING, as_codes, as_list, as_real, guess_kind, l
 if TYPE_CHECKING:
     from typing import Self
 
-    from rnncore._typing import Array, Floats, Progress, Seed
+    from rnncore._typing import Array, Floats, Progress, RandomSource
     from rnncore.io.fields import Field
 
     from .sequences import Kind, Missing, SequenceLike, SequencesLike, Symbols
@@ -187,7 +187,7 @@ class SequenceModelBase(SequenceReader):
         """
         raise NotImplementedError
 
-    def sample(self, length: int, context: SequenceLike | None = None, seed: Seed = None) -> str | Array:
+    def sample(self, length: int, context: SequenceLike | None = None, seed: RandomSource = None) -> str | Array:
         """Draw `length` elements that follow `context`; the same seed gives the same bits.
 
         Returns

@@ -20,7 +20,7 @@ from .storage import read_model_file, write_model_file
 if TYPE_CHECKING:
     from typing import Self
 
-    from rnncore._typing import PathLike, Seed
+    from rnncore._typing import PathLike, RandomSource
     from rnncore.io.fields import Field
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ class Estimator:
         return model
 
 
-def generator(seed: Seed) -> np.random.Generator:
+def generator(seed: RandomSource) -> np.random.Generator:
     """A numpy Generator (PCG64) from a seed, or the Generator itself."""
     return np.random.default_rng(seed)
 

@@ -1,7 +1,7 @@
 """Models whose memory is the state of a recurrent net.
 
-recurrent   the next element of a sequence
-classifier  a sequence to one label or number
-build       the network of both, from the settings or from a file
-feed        sequences as the windows that a network is trained on and reads
+recurrent   predicts the next element of a sequence
+classifier  predicts one label or number from a sequence
+build       makes the network of both, from the settings or from a file
+feed        turns sequences into the windows that are a network's input
 """

@@ -1,6 +1,9 @@
-"""What the recurrent models share: building the network from the settings, and keeping it in a file."""
+"""What the recurrent models share: building the network from the settings, and its form in a file."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rnncore._checks import as_dtype, as_number, as_probability, as_size
 from rnncore.io.fields import Field
@@ -11,9 +14,20 @@ from rnncore.recurrent.descriptions import named
 
 from .feed import RealFeed, SymbolFeed
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array
 
-def check_network(model):
-    """The settings that `Recurrent` and `SequenceClassifier` share."""
+    from .classifier import SequenceClassifier
+    from .recurrent import Recurrent
+
+    NetworkModel: TypeAlias = Recurrent | SequenceClassifier
+
+Loss: TypeAlias = Literal["cross_entropy", "mse"]
+Readout: TypeAlias = Literal["steps", "last", "mean"]
+
+
+def check_network(model: NetworkModel) -> None:
+    """Check the settings that `Recurrent` and `SequenceClassifier` share."""
     named(model.cell)
     as_dtype(model.dtype)
     check_option("missing", model.missing, MISSING)
@@ -27,24 +41,26 @@ def check_network(model):
         as_number(getattr(model, name), name, least=0)
 
 
-def feed_of(model):
-    """What the network of a fitted model reads: symbols, or real values as `learn_feed` or a file standardises them."""
+def feed_of(model: NetworkModel) -> SymbolFeed | RealFeed:
+    """The feed of a fitted model: symbols, or real values with the standardisation that the model has learnt."""
     if not model._real:
         return SymbolFeed(model._alphabet.size)
     check_fitted(model, "scale_")
     return RealFeed(model.shift_, model.scale_, model.missing == "mask", model.dtype)
 
 
-def learn_feed(model, arrays):
-    """The same for training; how real values are standardised is learnt from `arrays` and kept in the model."""
+def learn_feed(model: NetworkModel, arrays: Sequence[Array]) -> SymbolFeed | RealFeed:
+    """The feed for training; the standardisation of real values is learnt from `arrays` and kept in the model."""
     if model._real:
         feed = RealFeed.learn(arrays, model.missing == "mask", model.dtype)
         model.shift_, model.scale_ = feed.shift, feed.scale
     return feed_of(model)
 
 
-def build_network(model, feed, outputs, loss, readout, seed):
-    """The network that a model's settings and its feed ask for, with fresh weights.
+def build_network(
+    model: NetworkModel, feed: SymbolFeed | RealFeed, outputs: int, loss: Loss, readout: Readout, seed: int
+) -> SequenceModel:
+    """The network that a model's settings and its feed require, with fresh weights.
 
     Parameters
     ----------
@@ -60,21 +76,24 @@ def build_network(model, feed, outputs, loss, readout, seed):
     -------
     SequenceModel
     """
-    size = {"features": feed.inputs}
-    if feed.symbols:
-        size = {"tokens": feed.inputs, "embedding_size": model.embedding_size}
     return make_model(
-        model.cell, outputs, **size, hidden_size=model.hidden_size, num_layers=model.num_layers, dropout=model.dropout,
+        model.cell, outputs,
+        tokens=feed.inputs if feed.symbols else None,
+        features=None if feed.symbols else feed.inputs,
+        embedding_size=model.embedding_size if feed.symbols else None,
+        hidden_size=model.hidden_size, num_layers=model.num_layers, dropout=model.dropout,
         loss=loss, readout=readout, dtype=model.dtype, seed=seed)
 
 
-def network_state(network):
+def network_state(network: SequenceModel) -> dict[str, Any]:
     """A network as plain values, for a file."""
     return {"config": network.config, "weights": network.state_dict()}
 
 
-def network_from(state, feed, outputs, loss, readout):
-    """The network that `network_state` described in a file, one that reads `feed`.
+def network_from(
+    state: Field, feed: SymbolFeed | RealFeed, outputs: int, loss: Loss, readout: Readout
+) -> SequenceModel:
+    """The network that `network_state` wrote to a file, refused unless it suits `feed`.
 
     Parameters
     ----------
@@ -82,8 +101,8 @@ def network_from(state, feed, outputs, loss, readout):
     feed : SymbolFeed or RealFeed
     outputs : int
     loss, readout : str
-        What the model's own settings say; in files from before the network had a readout, its
-        loss has no meaning either.
+        Those of the model's settings. They replace the file's where it has no readout: such files are
+        older than readouts, and their loss was not used.
     """
     state.only(("config", "weights"))
     weights = {name: field.value for name, field in state["weights"].entries().items()}
@@ -99,18 +118,18 @@ def network_from(state, feed, outputs, loss, readout):
         raise config.refuse(f"{feed.inputs} inputs and {outputs} outputs of one direction, "
                             "time first, as the model's sequences have")
     if (network.loss_name, network.readout) != (loss, readout):
-        raise config.refuse(f"the loss {loss} and the readout {readout}, as the model's settings say")
+        raise config.refuse(f"the loss {loss} and the readout {readout}, as in the model's settings")
     return network
 
 
-def history_from(field):
-    """The losses of every epoch that a file holds."""
+def history_from(field: Field) -> dict[str, list[float]]:
+    """The losses of every epoch, from a file."""
     return {name: [loss.number(finite=False) for loss in losses.items()]
             for name, losses in field.entries().items()}
 
 
-def scale_from(model, state):
-    """Take over how a file's model standardises real values."""
+def scale_from(model: NetworkModel, state: Field) -> None:
+    """Restore the standardisation of real values from a file."""
     shape = (model.n_features_,)
     model.shift_, model.scale_ = state["shift_"].array(shape), state["scale_"].array(shape)
     if (model.scale_ <= 0).any():

@@ -1,9 +1,12 @@
-"""A sequence of any length to one label, or to one number.
+"""From a sequence of any length to one label or one number.
 
     x_1 … x_T ─ RNN | GRU | LSTM ─ the state after the last step ─ linear ─ softmax, or a number
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -26,13 +29,25 @@ from .build import (
     scale_from,
 )
 
-TASKS = ("auto", "label", "number")
-READOUTS = ("last", "mean")
-ROWS = 256  # sequences of a forward pass that are held at a time
+if TYPE_CHECKING:
+    from typing import Self
+
+    from rnncore._typing import Array, ArrayLike, Floats, Progress
+    from rnncore.io.fields import Field
+    from rnncore.models.interface.sequences import Codes, Missing, SequencesLike
+    from rnncore.nn import SequenceModel
+
+    from .build import Loss
+
+Task: TypeAlias = Literal["auto", "label", "number"]
+Readout: TypeAlias = Literal["last", "mean"]
+TASKS: tuple[Task, ...] = ("auto", "label", "number")
+READOUTS: tuple[Readout, ...] = ("last", "mean")
+ROWS = 256  # sequences of one forward pass
 
 
 class SequenceClassifier(SequenceReader):
-    """RNN, GRU or LSTM that reads a sequence and answers with a label or a number.
+    """RNN, GRU or LSTM that predicts a label or a number from a sequence.
 
     Parameters
     ----------
@@ -40,17 +55,20 @@ class SequenceClassifier(SequenceReader):
         "rnn", "gru", "lstm", or another name, see `rnncore.nn.make_layer`.
     hidden_size, num_layers : int
     task : {"auto", "label", "number"}
-        What `y` is: by itself, floating-point numbers are numbers and all else labels.
+        Whether `y` has labels or numbers. With "auto", floating-point numbers are numbers and
+        everything else is labels.
     readout : {"last", "mean"}
-        What the answer is read from: the state after the last step, or the mean of the
+        The input of the output layer: the state after the last step, or the mean of the
         states of all steps.
-    embedding_size, dropout, batch_size, epochs, lr, max_norm, missing, alphabet, dtype, seed
-        As of `Recurrent`.
+    embedding_size, dropout, epochs, lr, max_norm, missing, alphabet, dtype, seed
+        As for `Recurrent`.
+    batch_size : int
+        Sequences per batch.
     valid_fraction : float
         Share of the sequences held out for early stopping; 0 trains for all epochs.
     patience : int
-        Epochs without a new best held-out loss after which training stops; the best
-        weights are kept.
+        Training stops after this many epochs without a new lowest held-out loss; the weights
+        with the lowest loss are kept.
 
     Attributes
     ----------
@@ -65,8 +83,8 @@ class SequenceClassifier(SequenceReader):
     Notes
     -----
     An array ``(N, T)`` is N sequences of one feature, ``(N, T, F)`` of F; a list may be
-    ragged and hold strings, integer symbols or real arrays ``(T,)`` or ``(T, F)``. A sequence
-    of length 0 is answered from the initial state.
+    ragged and have strings, integer symbols or real arrays ``(T,)`` or ``(T, F)``. For a sequence
+    of length 0 the prediction is that of the initial state.
 
     Examples
     --------
@@ -78,10 +96,36 @@ class SequenceClassifier(SequenceReader):
     array(['a', 'b'], dtype='<U1')
     """
 
-    def __init__(self, cell="lstm", hidden_size=64, num_layers=1, *, task="auto", readout="last",
-                 embedding_size=None, dropout=0.0, batch_size=32, epochs=50, lr=5e-3,
-                 max_norm=1.0, valid_fraction=0.1, patience=5, missing="refuse", alphabet=None,
-                 dtype="float32", seed=None):
+    task_: Literal["label", "number"]
+    classes_: Array
+    y_shift_: float
+    y_scale_: float
+    shift_: Floats
+    scale_: Floats
+    network_: SequenceModel
+    history_: dict[str, list[float]]
+
+    def __init__(
+        self,
+        cell: str = "lstm",
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        *,
+        task: Task = "auto",
+        readout: Readout = "last",
+        embedding_size: int | None = None,
+        dropout: float = 0.0,
+        batch_size: int = 32,
+        epochs: int = 50,
+        lr: float = 5e-3,
+        max_norm: float = 1.0,
+        valid_fraction: float = 0.1,
+        patience: int = 5,
+        missing: Missing = "refuse",
+        alphabet: str | int | None = None,
+        dtype: Literal["float32", "float64"] = "float32",
+        seed: int | None = None,
+    ) -> None:
         self.cell = cell
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -101,14 +145,14 @@ class SequenceClassifier(SequenceReader):
         self.seed = seed
 
     @property
-    def _estimator_type(self):
+    def _estimator_type(self) -> Literal["classifier", "regressor"]:
         return "regressor" if self.task == "number" else "classifier"
 
     # -- learning --------------------------------------------------------------------
-    def fit(self, X, y, *, progress=False):
-        """Train on sequences `X` and their answers `y`, one each; returns self.
+    def fit(self, X: SequencesLike, y: ArrayLike, *, progress: Progress = False) -> Self:
+        """Train on sequences `X` with one label or number each in `y`; returns self.
 
-        Ctrl-C ends it by a KeyboardInterrupt, with the weights of that moment in `network_`.
+        Ctrl-C ends training with a KeyboardInterrupt; `network_` keeps the weights of that moment.
         """
         self._check_settings()
         arrays = self._read(_one_each(X))
@@ -122,10 +166,11 @@ class SequenceClassifier(SequenceReader):
             raise ValueError(f"valid_fraction: got {self.valid_fraction}, it leaves none of "
                              f"{len(arrays)} sequences to train on; expected less")
         feed = learn_feed(self, [arrays[i] for i in rows])
-        self.network_ = build_network(self, feed, *self._answer, seeds[0])
+        outputs, loss = self._output()
+        self.network_ = build_network(self, feed, outputs, loss, self.readout, seeds[0])
         lengths = np.array([len(a) for a in arrays])
 
-        def epoch():
+        def epoch() -> LazyWindows[Window]:
             groups = buckets(lengths[rows], self.batch_size, seed=rng)
             return self._windows(arrays, [rows[group] for group in groups], target)
 
@@ -137,16 +182,16 @@ class SequenceClassifier(SequenceReader):
             progress=progress, label=f"SequenceClassifier {self.cell}")
         return self
 
-    def _check_settings(self):
+    def _check_settings(self) -> None:
         check_network(self)
         check_option("readout", self.readout, READOUTS)
         check_option("task", self.task, TASKS)
 
-    def _learn_targets(self, y, count):
-        """Class numbers ``(N,)``, or standardised numbers ``(N, 1)``."""
+    def _learn_targets(self, y: ArrayLike, count: int) -> Array:
+        """Class numbers ``(N,)``, or standardised numbers ``(N, 1)``; sets the attributes that belong to them."""
         y = np.asarray(y)
         if y.shape != (count,):
-            raise ValueError(f"y: got shape {y.shape}, expected ({count},), an answer a sequence")
+            raise ValueError(f"y: got shape {y.shape}, expected ({count},), one value per sequence")
         self.task_ = self.task if self.task != "auto" else "number" if y.dtype.kind == "f" else "label"
         if y.dtype.kind == "f" and not np.isfinite(y).all():
             at = int(np.argmin(np.isfinite(y)))
@@ -154,79 +199,78 @@ class SequenceClassifier(SequenceReader):
         for name in ("classes_", "y_shift_", "y_scale_"):
             self.__dict__.pop(name, None)
         if self.task_ == "label":
-            self.classes_, target = np.unique(y, return_inverse=True)
+            self.classes_, numbers = np.unique(y, return_inverse=True)
             if len(self.classes_) < 2:
-                raise ValueError(f"y: got the label {self.classes_.tolist()} alone, expected at "
-                                 "least two")
-            return target
+                raise ValueError(f"y: got {self.classes_.tolist()} as the only labels, expected at "
+                                 "least two different ones")
+            return numbers
         if y.dtype.kind not in "biuf":
-            raise TypeError(f"y: got dtype {y.dtype}, expected numbers, as task='number'")
+            raise TypeError(f"y: got dtype {y.dtype}, expected numbers, because of task='number'")
         self.y_shift_, self.y_scale_ = float(y.mean()), float(y.std()) or 1.0
-        return ((y - self.y_shift_) / self.y_scale_)[:, None]
+        target: Array = ((y - self.y_shift_) / self.y_scale_)[:, None]
+        return target
 
-    @property
-    def _answer(self):
-        """The network's outputs, loss and readout."""
-        if self.task_ == "label":
-            return len(self.classes_), "cross_entropy", self.readout
-        return 1, "mse", self.readout
+    def _output(self) -> tuple[int, Loss]:
+        """The number of the network's outputs, and its loss."""
+        return (len(self.classes_), "cross_entropy") if self.task_ == "label" else (1, "mse")
 
-    def _windows(self, arrays, groups, target):
-        """Whole sequences of like length together, with their targets."""
+    def _windows(self, arrays: Sequence[Array], groups: Sequence[Codes], target: Array) -> LazyWindows[Window]:
+        """One window per group of sequences, with their targets."""
         feed = feed_of(self)
 
-        def window(rows):
+        def window(rows: Codes) -> Window:
             x, lengths = feed.whole([arrays[i] for i in rows])
             return Window(x, target[rows], lengths)
 
         return LazyWindows(window, groups)
 
-    def _answers(self, arrays):
+    # -- answering -------------------------------------------------------------------------
+    def _outputs(self, X: SequencesLike) -> Array:
         """The network's output for every sequence, ``(N, O)``."""
+        check_fitted(self, "network_")
+        arrays = [self._check(x, f"X[{i}]") for i, x in enumerate(_one_each(X))]
         feed, network = feed_of(self), self.network_
-        answers = np.zeros((len(arrays), network.head.out_features), network.head.dtype)
+        outputs: Array = np.zeros((len(arrays), network.head.out_features), network.head.dtype)
         for rows in buckets([len(a) for a in arrays], ROWS):
             x, lengths = feed.whole([arrays[i] for i in rows])
-            answers[rows], _ = network(x, None, lengths)
-        return answers
+            outputs[rows], _ = network(x, None, lengths)
+        return outputs
 
-    # -- answering -------------------------------------------------------------------------
-    def _ask(self, X):
-        check_fitted(self, "network_")
-        return self._answers([self._check(x, f"X[{i}]") for i, x in enumerate(_one_each(X))])
-
-    def predict(self, X):
+    def predict(self, X: SequencesLike) -> Array:
         """The label or number of every sequence, ``(N,)``."""
-        answers = self._ask(X)
+        outputs = self._outputs(X)
+        found: Array
         if self.task_ == "label":
-            return self.classes_[answers.argmax(axis=1)]
-        return answers[:, 0].astype(np.float64) * self.y_scale_ + self.y_shift_
+            found = self.classes_[outputs.argmax(axis=1)]
+        else:
+            found = outputs[:, 0].astype(np.float64) * self.y_scale_ + self.y_shift_
+        return found
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: SequencesLike) -> Array:
         """Probability of every label, ``(N, len(classes_))``."""
         check_fitted(self, "task_")
         if self.task_ == "number":
-            raise TypeError("predict_proba: fitted on numbers, expected labels; predict answers "
-                            "with the number")
-        return np.exp(log_softmax(self._ask(X)))
+            raise TypeError("predict_proba: fitted on numbers, expected labels; use predict for numbers")
+        probabilities: Array = np.exp(log_softmax(self._outputs(X)))
+        return probabilities
 
-    def score(self, X, y):
-        """Share of right labels, or R² of numbers."""
-        y, answers = np.asarray(y), self.predict(X)
-        if y.shape != answers.shape:
-            raise ValueError(f"y: got shape {y.shape}, expected {answers.shape}")
+    def score(self, X: SequencesLike, y: ArrayLike) -> float:
+        """Share of correct labels, or R² of numbers."""
+        y, found = np.asarray(y), self.predict(X)
+        if y.shape != found.shape:
+            raise ValueError(f"y: got shape {y.shape}, expected {found.shape}")
         if self.task_ == "label":
-            return float(np.mean(answers == y))
-        return float(1 - np.sum((y - answers) ** 2) / np.sum((y - y.mean()) ** 2))
+            return float(np.mean(found == y))
+        return float(1 - np.sum((y - found) ** 2) / np.sum((y - y.mean()) ** 2))
 
     @property
-    def n_parameters_(self):
+    def n_parameters_(self) -> int:
         """Number of weights."""
         check_fitted(self, "network_")
         return sum(p.size for p in self.network_.parameters.values())
 
     # -- files -------------------------------------------------------------------------------
-    def _get_state(self):
+    def _get_state(self) -> dict[str, Any]:
         state = super()._get_state()
         if "network_" in state:
             state["network_"] = network_state(state["network_"])
@@ -234,35 +278,38 @@ class SequenceClassifier(SequenceReader):
             state["classes_"] = state["classes_"].tolist()
         return state
 
-    def _set_state(self, state):
-        own = ("classes_",) if state["task_"].text(TASKS[1:]) == "label" else ("y_shift_", "y_scale_")
+    def _set_state(self, state: Field) -> None:
+        learnt: tuple[Literal["label", "number"], ...] = ("label", "number")
+        task = state["task_"].text(learnt)
+        own = ("classes_",) if task == "label" else ("y_shift_", "y_scale_")
         state.only((*KIND_NAMES, "network_", "shift_", "scale_", "task_", "history_", *own))
         self._set_kind_from(state)
         if self._real:
             scale_from(self, state)
-        self.task_ = state["task_"].value
-        if self.task_ == "label":
+        self.task_ = task
+        if task == "label":
             self.classes_ = _labels_from(state["classes_"])
         else:
             self.y_shift_, self.y_scale_ = state["y_shift_"].number(), state["y_scale_"].number(0)
-        self.network_ = network_from(state["network_"], feed_of(self), *self._answer)
+        outputs, loss = self._output()
+        self.network_ = network_from(state["network_"], feed_of(self), outputs, loss, self.readout)
         self.history_ = history_from(state["history_"])
 
 
-def _labels_from(field):
+def _labels_from(field: Field) -> Array:
     """The labels of a file: two or more, of one type."""
     labels = [label.value for label in field.items()]
     if len(labels) < 2 or {type(label) for label in labels} not in ({str}, {int}, {float}, {bool}):
-        raise field.refuse("two labels or more, all texts or all numbers")
+        raise field.refuse("two labels or more, all strings or all numbers")
     with named_errors(field):
-        found = np.array(labels)
+        found: Array = np.array(labels)
     if found.dtype.kind not in "biufU":  # whole numbers of more than 64 bits
         raise field.refuse("labels that numpy can hold")
     return found
 
 
-def _one_each(X):
-    """A list of sequences; every row of an array is one."""
+def _one_each(X: SequencesLike) -> list[Any]:
+    """A list of sequences; every row of an array is one sequence."""
     if isinstance(X, np.ndarray) and X.dtype != object and X.ndim > 1:
         if X.ndim > 3:
             raise ValueError(f"X: got shape {X.shape}, expected (N, T) or (N, T, F)")

@@ -1,42 +1,79 @@
-"""From sequences to the arrays that a network is fed.
+"""From sequences to the input arrays of a network.
 
 The input at step t is the element before it, so that the output at t predicts
-element t. Symbols go in as they are, and the number of symbols is START, what stands
-before a sequence. Real values go in standardised; START is zeros, as is a missing
-value, and where values may be missing a second half of the features says which
-are there.
+element t. The input at the first step is START. Symbols are used as they are, with the number of
+symbols as START. Real values are standardised; START and missing values are zeros. If values may be
+missing, the input has a second half of features that are 1 where a value is present and 0 where it
+is missing.
 
-Ragged sequences are shared among lanes, and all lanes are walked at once in
-windows::
+Ragged sequences are distributed over lanes, the rows of a batch, and all lanes are processed together
+in windows::
 
     lane 0  [ sequence 4         ][ 1  ][ 7     ]
-    lane 1  [ 0    ][ 5             ][ 2      ]      a window holds part of one
-    lane 2  [ 3                  ][ 6        ]       sequence a lane
+    lane 1  [ 0    ][ 5             ][ 2      ]      in each lane, a window
+    lane 2  [ 3                  ][ 6        ]       has a part of one sequence
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from rnncore.data import LazyWindows, Window
 
+if TYPE_CHECKING:
+    from typing import Self
+
+    from rnncore._typing import Array, Bools, DTypeLike, Floats
+    from rnncore.models.interface.sequences import Codes
+
+Span: TypeAlias = tuple[int, int, int]      # item, begin, end: a part of one sequence
+
 
 class Feed:
-    """Batches of one kind of sequence."""
+    """Batches of one kind of sequence.
 
-    def batch(self, arrays, spans):
+    Attributes
+    ----------
+    symbols : bool
+        Whether the input is symbols; real values otherwise.
+    loss : {"cross_entropy", "mse"}
+    inputs, outputs : int
+        The number of input symbols or features, and of the network's outputs.
+    """
+
+    symbols: bool
+    loss: Literal["cross_entropy", "mse"]
+    inputs: int
+    outputs: int
+
+    def encode(self, values: Array) -> Array:
+        """The network's input for some elements."""
+        raise NotImplementedError
+
+    def _blank(self, steps: int, rows: int) -> tuple[Array, Array, Bools]:
+        """Input, targets and the mask of counted targets of a window without any element."""
+        raise NotImplementedError
+
+    def _aim(self, values: Array) -> tuple[Array, Bools | bool]:
+        """Targets of some elements, and which of them are counted."""
+        raise NotImplementedError
+
+    def batch(self, arrays: Sequence[Array], spans: Sequence[Span]) -> Window:
         """One window of every lane, time first.
 
         Parameters
         ----------
         arrays : list of ``(T,)`` or ``(T, F)`` arrays
-        spans : list of (item, begin, end), one a lane
+        spans : list of (item, begin, end), one per lane
 
         Returns
         -------
         Window
-            x is ``(T, B)`` or ``(T, B, I)``, targets and what is counted ``(T, B)`` or
-            ``(T, B, F)``; a row is fresh where a sequence begins.
+            x is ``(T, B)`` or ``(T, B, I)``; targets and counted are ``(T, B)`` or
+            ``(T, B, F)``; a row is fresh if a sequence begins in it.
         """
         lengths = np.array([end - begin for _, begin, end in spans], np.int64)
         fresh = np.array([begin == 0 for _, begin, _ in spans])
@@ -48,30 +85,32 @@ class Feed:
                 target[:steps, row], counted[:steps, row] = self._aim(arrays[item][begin:end])
         return Window(x, target, lengths, counted, fresh)
 
-    def windows(self, arrays, width, size, order):
-        """The windows of a walk over all arrays, in lanes.
+    def windows(
+        self, arrays: Sequence[Array], width: int, size: int, order: Sequence[int] | Codes
+    ) -> LazyWindows[Window]:
+        """The windows of all arrays, distributed over lanes.
 
         Parameters
         ----------
         arrays : list of ``(T,)`` or ``(T, F)`` arrays
         width : int
-            How many lanes.
+            Number of lanes.
         size : int
             Steps of a window, at most.
         order : sequence of int
-            In which the arrays join the lanes.
+            The order in which the arrays are put into the lanes.
 
         Returns
         -------
         LazyWindows
-            Its plan is the spans of every window, as `spans` has them.
+            Its plan has the spans of every window, as `spans` yields them.
         """
         lengths = [len(a) for a in arrays]
         plan = list(spans(lengths, lanes(lengths, width, order), size))
         return LazyWindows(lambda window: self.batch(arrays, window), plan)
 
-    def whole(self, arrays):
-        """Whole sequences as input, no START: ``(x, lengths)``, time first."""
+    def whole(self, arrays: Sequence[Array]) -> tuple[Array, Codes]:
+        """Whole sequences as input, without START: ``(x, lengths)``, time first."""
         lengths = np.array([len(a) for a in arrays], np.int64)
         x, _, _ = self._blank(int(lengths.max(initial=0)), len(arrays))
         for row, values in enumerate(arrays):
@@ -94,28 +133,34 @@ class SymbolFeed(Feed):
 
     symbols, loss = True, "cross_entropy"
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         self.size, self.inputs, self.outputs = size, size + 1, size
 
-    def _blank(self, steps, rows):
+    def __repr__(self) -> str:
+        return f"SymbolFeed({self.size})"
+
+    def _blank(self, steps: int, rows: int) -> tuple[Array, Array, Bools]:
         shape = (steps, rows)
         return np.full(shape, self.size), np.zeros(shape, np.int64), np.zeros(shape, bool)
 
-    def encode(self, symbols):
-        return symbols
+    def encode(self, values: Array) -> Array:
+        return values
 
-    def _aim(self, symbols):
-        return symbols, True
+    def _aim(self, values: Array) -> tuple[Array, bool]:
+        return values, True
 
 
 class RealFeed(Feed):
-    """Real values ``(T, F)``, standardised by what the training data had.
+    """Real values ``(T, F)``, standardised by the mean and deviation of the training data.
 
     Parameters
     ----------
     shift, scale : ndarray ``(F,)``
+        Mean and deviation.
     flags : bool
-        Whether the input says which values are there.
+        Whether the input has features that mark which values are present.
+    dtype : dtype
+        Of the network.
 
     Examples
     --------
@@ -127,36 +172,40 @@ class RealFeed(Feed):
 
     symbols, loss = False, "mse"
 
-    def __init__(self, shift, scale, flags, dtype="float32"):
+    def __init__(self, shift: Floats, scale: Floats, flags: bool, dtype: DTypeLike = "float32") -> None:
         self.shift, self.scale, self.flags, self.dtype = shift, scale, flags, dtype
         self.outputs = len(shift)
         self.inputs = self.outputs * (2 if flags else 1)
 
+    def __repr__(self) -> str:
+        return f"RealFeed({self.outputs} features{' and flags' if self.flags else ''}, dtype={self.dtype!r})"
+
     @classmethod
-    def learn(cls, arrays, flags, dtype="float32"):
+    def learn(cls, arrays: Sequence[Floats], flags: bool, dtype: DTypeLike = "float32") -> Self:
+        """The feed with the mean and deviation of `arrays`; a deviation of 0 counts as 1."""
         values = np.concatenate(arrays)
         if len(values) == 0 or np.isnan(values).all(axis=0).any():
             raise ValueError("sequences: got a feature with no value at all, expected some")
         scale = np.nanstd(values, axis=0)
         return cls(np.nanmean(values, axis=0), np.where(scale > 0, scale, 1.0), flags, dtype)
 
-    def _blank(self, steps, rows):
-        target = np.zeros((steps, rows, self.outputs), self.dtype)
-        x = np.zeros((steps, rows, self.inputs), self.dtype)
+    def _blank(self, steps: int, rows: int) -> tuple[Array, Array, Bools]:
+        target: Array = np.zeros((steps, rows, self.outputs), self.dtype)
+        x: Array = np.zeros((steps, rows, self.inputs), self.dtype)
         return x, target, np.zeros(target.shape, bool)
 
-    def encode(self, values):
-        there = ~np.isnan(values)
-        filled = np.where(there, (values - self.shift) / self.scale, 0.0)
-        return np.concatenate([filled, there], axis=-1) if self.flags else filled
+    def encode(self, values: Array) -> Array:
+        present = ~np.isnan(values)
+        filled = np.where(present, (values - self.shift) / self.scale, 0.0)
+        return np.concatenate([filled, present], axis=-1) if self.flags else filled
 
-    def _aim(self, values):
-        there = ~np.isnan(values)
-        return np.where(there, (values - self.shift) / self.scale, 0.0), there
+    def _aim(self, values: Array) -> tuple[Array, Bools]:
+        present = ~np.isnan(values)
+        return np.where(present, (values - self.shift) / self.scale, 0.0), present
 
 
-def lanes(lengths, width, order):
-    """Share sequences among at most `width` lanes: each joins the one that is shortest so far.
+def lanes(lengths: Sequence[int], width: int, order: Sequence[int] | Codes) -> list[list[int]]:
+    """Distribute sequences over at most `width` lanes: each is put into the lane that is shortest so far.
 
     Examples
     --------
@@ -172,14 +221,14 @@ def lanes(lengths, width, order):
     return queues
 
 
-def spans(lengths, queues, size):
-    """Walk all lanes at once, in windows of at most `size` steps.
+def spans(lengths: Sequence[int], queues: Sequence[Sequence[int]], size: int) -> Iterator[list[Span]]:
+    """The parts of all lanes, in windows of at most `size` steps.
 
     Yields
     ------
     list of (item, begin, end)
-        What the window holds of every lane. With ``begin == 0`` a sequence starts; an empty
-        one (``begin == end``) means that the lane is done.
+        One span per lane. With ``begin == 0`` a sequence starts; an empty
+        span (``begin == end``) means that the lane is finished.
 
     Examples
     --------
@@ -189,7 +238,7 @@ def spans(lengths, queues, size):
     [(0, 3, 5), (2, 0, 2)]
     """
     rests = [iter([item for item in queue if lengths[item]]) for queue in queues]
-    place = [(0, 0, 0)] * len(queues)  # item, where it is read up to, its length
+    place = [(0, 0, 0)] * len(queues)  # item, the step up to which it has been read, its length
     while True:
         window = []
         for lane, (item, read, end) in enumerate(place):

@@ -1,16 +1,18 @@
-"""A recurrent net as a sequence model: what it has read is in its state.
+"""A recurrent net as a sequence model: its state is its memory of the past.
 
     x_{t-1} ─ embedding ─ RNN | GRU | LSTM ─ linear ─ softmax over symbols, or mean of real values
 
 Training is truncated back-propagation through time over ragged sequences: every
 lane (see ``feed.py``) carries its state from window to window and starts from zero
-at a new sequence. A long sequence is cut into pieces that fill the lanes, so that
-START comes to mean "nothing is known of what was before".
+at a new sequence. A long sequence is cut into pieces that fill the lanes, so the network
+learns START as "nothing is known about earlier elements".
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -38,7 +40,16 @@ from .build import (
     scale_from,
 )
 
-CHUNK = 1024  # steps of a forward pass that are held at a time
+if TYPE_CHECKING:
+    from typing import Self
+
+    from rnncore._typing import Array, Floats, Progress, RandomSource, State
+    from rnncore.data import LazyWindows, Window
+    from rnncore.io.fields import Field
+    from rnncore.models.interface.sequences import Codes, Missing, SequenceLike, SequencesLike
+    from rnncore.nn import SequenceModel
+
+CHUNK = 1024  # steps of one forward pass
 
 
 class Recurrent(SequenceModelBase):
@@ -52,41 +63,41 @@ class Recurrent(SequenceModelBase):
     embedding_size : int, optional
         Of symbols; by default the smaller of 64 and `hidden_size`.
     dropout : float
-        Between layers and before the output, in training.
+        Probability of dropout between layers and before the output, in training.
     window : int
         Steps of truncated back-propagation through time.
     batch_size : int
-        Lanes that are trained at once.
+        Number of lanes, the rows of a batch.
     epochs : int
-        At most so many passes over the data.
+        The largest number of passes over the data.
     lr : float
         Adam's learning rate.
     max_norm : float
         Gradients are clipped to this joint norm; 0 does not clip.
     valid_fraction : float
-        Share held out for early stopping: whole sequences where there are at least 10,
+        Share held out for early stopping: whole sequences if there are at least 10,
         otherwise the end of every sequence. 0 trains for all epochs.
     patience : int
-        Epochs without a new best held-out loss after which training stops; the best
-        weights are kept.
+        Training stops after this many epochs without a new lowest held-out loss; the weights
+        with the lowest loss are kept.
     missing : {"refuse", "mask"}
-        What NaN means in real values. Masked values are not part of the loss, and the
-        net is told which are there.
+        Whether NaN in real values is an error. With "mask", NaN is a missing value: it is not part of
+        the loss, and further inputs mark which values are present.
     alphabet : str or int, optional
         The symbols; by default those of `fit`.
     dtype : {"float32", "float64"}
     seed : int, optional
-        Of the weights, the order of the data, dropout and the held-out choice.
+        Of the weights, the order of the data, dropout and the choice of held-out data.
 
     Attributes
     ----------
     network_ : rnncore.nn.SequenceModel
         ``network_.layer`` is the recurrent layer, for the debugger.
     variance_ : ndarray (2, F)
-        Of real values: squared error of a first step and of later ones on the held-out data
-        (the training data if none is). `predict` and `log_prob` use it.
+        Of real values: mean squared error of a first step and of later ones on the held-out data
+        (the training data if none is held out). `predict` and `log_prob` use it.
     history_ : dict of lists
-        ``"train"`` and ``"valid"`` loss of every epoch: nats a symbol, or squared error of
+        ``"train"`` and ``"valid"`` loss of every epoch: nats per symbol, or squared error of
         standardised values.
 
     Examples
@@ -99,10 +110,32 @@ class Recurrent(SequenceModelBase):
     'cdabcd'
     """
 
-    def __init__(self, cell="lstm", hidden_size=64, num_layers=1, *, embedding_size=None,
-                 dropout=0.0, window=64, batch_size=16, epochs=30, lr=5e-3, max_norm=1.0,
-                 valid_fraction=0.1, patience=3, missing="refuse", alphabet=None,
-                 dtype="float32", seed=None):
+    shift_: Floats
+    scale_: Floats
+    variance_: Floats
+    network_: SequenceModel
+    history_: dict[str, list[float]]
+
+    def __init__(
+        self,
+        cell: str = "lstm",
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        *,
+        embedding_size: int | None = None,
+        dropout: float = 0.0,
+        window: int = 64,
+        batch_size: int = 16,
+        epochs: int = 30,
+        lr: float = 5e-3,
+        max_norm: float = 1.0,
+        valid_fraction: float = 0.1,
+        patience: int = 3,
+        missing: Missing = "refuse",
+        alphabet: str | int | None = None,
+        dtype: Literal["float32", "float64"] = "float32",
+        seed: int | None = None,
+    ) -> None:
         self.cell = cell
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -121,10 +154,17 @@ class Recurrent(SequenceModelBase):
         self.seed = seed
 
     # -- learning -----------------------------------------------------------------
-    def fit(self, sequences, y=None, *, valid=None, progress=False):
+    def fit(
+        self,
+        sequences: SequencesLike,
+        y: None = None,
+        *,
+        valid: SequencesLike | None = None,
+        progress: Progress = False,
+    ) -> Self:
         """Train with early stopping; returns self.
 
-        Ctrl-C ends it by a KeyboardInterrupt, with the weights of that moment in `network_`.
+        Ctrl-C ends training with a KeyboardInterrupt; `network_` keeps the weights of that moment.
 
         Parameters
         ----------
@@ -132,7 +172,7 @@ class Recurrent(SequenceModelBase):
         valid : list of sequences, optional
             Held-out data for early stopping, instead of `valid_fraction`.
         progress : bool or callable
-            Updated once an epoch.
+            Updated once per epoch.
         """
         self._check_settings()
         arrays = self._read(sequences)
@@ -150,7 +190,7 @@ class Recurrent(SequenceModelBase):
         self.network_ = build_network(self, feed, feed.outputs, feed.loss, "steps", seeds[0])
         pieces = self._pieces(arrays)
 
-        def epoch():  # all pieces in a new order
+        def epoch() -> LazyWindows[Window]:  # all pieces in a new order
             return feed.windows(pieces, self.batch_size, self.window, rng.permutation(len(pieces)))
 
         self.history_ = fit_epochs(
@@ -162,11 +202,11 @@ class Recurrent(SequenceModelBase):
             self.variance_ = self._residuals(held or arrays)
         return self
 
-    def _check_settings(self):
+    def _check_settings(self) -> None:
         check_network(self)
         as_size(self.window, "window")
 
-    def _hold_out(self, arrays, rng):
+    def _hold_out(self, arrays: list[Array], rng: np.random.Generator) -> tuple[list[Array], list[Array]]:
         """``(training, held out)``."""
         share = self.valid_fraction
         if share == 0:
@@ -179,108 +219,123 @@ class Recurrent(SequenceModelBase):
         return ([a[:cut] for a, cut in zip(arrays, cuts, strict=True)],
                 [a[cut:] for a, cut in zip(arrays, cuts, strict=True)])
 
-    def _pieces(self, arrays):
-        """Cut long sequences so that the lanes fill, into pieces of about four windows or more."""
+    def _pieces(self, arrays: Sequence[Array]) -> list[Array]:
+        """Cut long sequences, to fill all lanes, into pieces of about four windows or more."""
         longest = max(math.ceil(sum(map(len, arrays)) / self.batch_size), 4 * self.window)
         return [piece for a in arrays for piece in np.array_split(a, math.ceil(len(a) / longest))]
 
-    def _outputs(self, arrays):
-        """Yields ``(output, window)`` over all arrays; nothing is kept."""
+    def _outputs(self, arrays: Sequence[Array]) -> Iterator[tuple[Array, Window]]:
+        """Yields ``(output, window)`` over all arrays, one window at a time."""
         check_fitted(self, "network_")
-        state = None
+        state: State | None = None
         for window in feed_of(self).windows(arrays, self.batch_size, CHUNK, range(len(arrays))):
             output, state = self.network_(window.x, zero_rows(state, window.fresh), window.lengths)
             yield output, window
 
-    def _residuals(self, arrays):
+    def _residuals(self, arrays: Sequence[Array]) -> Floats:
         """Mean squared error of first and of later steps, in the data's units, ``(2, F)``."""
         total, count = np.zeros((2, self.n_features_)), np.zeros((2, self.n_features_))
         for output, window in self._outputs(arrays):
             counted = window.counted
+            assert counted is not None      # a feed's windows have counted and fresh
+            assert window.fresh is not None
             error = np.where(counted, output.astype(np.float64) - window.targets, 0.0) ** 2
             first = np.zeros(counted.shape, bool)
             first[0] = window.fresh[:, None]
             for kind, which in enumerate((first, ~first)):
                 total[kind] += (error * which).sum(axis=(0, 1))
                 count[kind] += (counted & which).sum(axis=(0, 1))
-        # Too few to tell: the variance of the data themselves, 1 as they are standardised.
+        # With fewer than two errors it is the variance of the data, which is 1 as they are standardised.
         variance = np.where(count > 1, total / np.maximum(count, 1), 1.0)
-        return np.maximum(variance, 1e-12) * self.scale_**2
+        in_units: Floats = np.maximum(variance, 1e-12) * self.scale_**2
+        return in_units
 
     @property
-    def n_parameters_(self):
+    def n_parameters_(self) -> int:
+        """Number of weights."""
         check_fitted(self, "network_")
         return sum(p.size for p in self.network_.parameters.values())
 
     # -- answering -------------------------------------------------------------------
-    def log_prob(self, sequence, per_step=False):
-        sequence = self._check(sequence)
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: Literal[False] = False) -> float: ...
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: Literal[True]) -> Floats: ...
+    @overload
+    def log_prob(self, sequence: SequenceLike, per_step: bool) -> float | Floats: ...
+    def log_prob(self, sequence: SequenceLike, per_step: bool = False) -> float | Floats:
+        array = self._check(sequence)
         if self._real:
-            mean, variance = self._gaussian(sequence)
-            density = -0.5 * ((sequence - mean) ** 2 / variance + np.log(2 * np.pi * variance))
-            steps = np.nansum(density, axis=1)  # a missing value says nothing
+            mean, variance = self._gaussian(array)
+            density = -0.5 * ((array - mean) ** 2 / variance + np.log(2 * np.pi * variance))
+            steps: Floats = np.nansum(density, axis=1)  # missing values do not count
         else:
             parts = [np.take_along_axis(log_softmax(output[:, 0]), window.targets, axis=1)[:, 0]
-                     for output, window in self._outputs([sequence])]
+                     for output, window in self._outputs([array])]
             steps = np.concatenate([np.empty(0), *parts])
         return steps if per_step else float(steps.sum())
 
     log_prob.__doc__ = SequenceModelBase.log_prob.__doc__
 
-    def one_step(self, sequence):
-        sequence = self._check(sequence)
+    def one_step(self, sequence: SequenceLike) -> Floats | Gaussian:
+        array = self._check(sequence)
         if self._real:
-            return self._gaussian(sequence)
-        parts = [np.exp(log_softmax(output[:, 0])) for output, _ in self._outputs([sequence])]
+            return self._gaussian(array)
+        parts = [np.exp(log_softmax(output[:, 0])) for output, _ in self._outputs([array])]
         return np.concatenate([np.empty((0, self._alphabet.size)), *parts])
 
     one_step.__doc__ = SequenceModelBase.one_step.__doc__
 
-    def _gaussian(self, sequence):
+    def _gaussian(self, sequence: Array) -> Gaussian:
         """Mean and variance of every step, ``(T, F)`` each, in the data's units."""
         parts = [output[:, 0] * self.scale_ + self.shift_
                  for output, _ in self._outputs([sequence])]
         mean = np.concatenate([np.empty((0, self.n_features_)), *parts])
         return Gaussian(mean, self.variance_[np.minimum(np.arange(len(mean)), 1)])
 
-    def _absorb(self, context):
+    def _absorb(self, context: Array) -> tuple[Array, State]:
         """``(output (O,), state)`` after START and the whole context."""
         check_fitted(self, "network_")
         feed, network = feed_of(self), self.network_
         following = np.zeros((1, *context.shape[1:]), context.dtype)
-        sequence, state = np.concatenate([context, following]), None
+        sequence = np.concatenate([context, following])
+        state: State | None = None
         for begin in range(0, len(sequence), CHUNK):
             x = feed.batch([sequence], [(0, begin, min(begin + CHUNK, len(sequence)))]).x
-            output, state = network.layer(network.embedding(x) if feed.symbols else x, state)
+            output, state = network.layer(x if network.embedding is None else network.embedding(x), state)
+        assert state is not None        # there is always one step, START
         return network.head(output[-1])[0], state
 
-    def predict(self, context=None):
-        context = self._check(context, "context")
-        output, _ = self._absorb(context)
+    def predict(self, context: SequenceLike | None = None) -> Floats | Gaussian:
+        past = self._check(context, "context")
+        output, _ = self._absorb(past)
         if not self._real:
-            return np.exp(log_softmax(output))
+            probabilities: Array = np.exp(log_softmax(output))
+            return probabilities
         mean = output.astype(np.float64) * self.scale_ + self.shift_
-        return Gaussian(mean, self.variance_[min(len(context), 1)].copy())
+        return Gaussian(mean, self.variance_[min(len(past), 1)].copy())
 
     predict.__doc__ = SequenceModelBase.predict.__doc__
 
-    def sample(self, length, context=None, seed=None, *, temperature=1.0):
+    def sample(
+        self, length: int, context: SequenceLike | None = None, seed: RandomSource = None, *, temperature: float = 1.0
+    ) -> str | Codes | Floats:
         """Draw `length` elements that follow `context`, reproducible from `seed`.
 
         Parameters
         ----------
         temperature : float
             Log probabilities are divided by it, and the deviation of real values is multiplied
-            by it; 0 takes the likeliest.
+            by it; 0 always takes the most probable element.
         """
-        context = self._check(context, "context")
+        past = self._check(context, "context")
         length, rng = as_size(length, "length", least=0), generator(seed)
         temperature = as_number(temperature, "temperature", least=0)
-        output, state = self._absorb(context)
-        drawn = np.empty((length, *context.shape[1:]), context.dtype)
+        output, state = self._absorb(past)
+        drawn: Array = np.empty((length, *past.shape[1:]), past.dtype)
         for t in range(length):
             if self._real:
-                deviation = np.sqrt(self.variance_[min(len(context) + t, 1)])
+                deviation = np.sqrt(self.variance_[min(len(past) + t, 1)])
                 noise = rng.standard_normal(self.n_features_)
                 drawn[t] = output * self.scale_ + self.shift_ + temperature * deviation * noise
             else:
@@ -290,8 +345,10 @@ class Recurrent(SequenceModelBase):
                 output = output[0]
         return drawn if self._real else self._alphabet.decode(drawn)
 
-    def beam(self, length, context=None, width=8):
-        """The likeliest continuation that a search with `width` candidates a step finds.
+    def beam(
+        self, length: int, context: SequenceLike | None = None, width: int = 8
+    ) -> tuple[str | Codes, float]:
+        """The most probable continuation that a beam search with `width` candidates per step finds.
 
         Returns
         -------
@@ -301,7 +358,7 @@ class Recurrent(SequenceModelBase):
         """
         if self._real:
             raise TypeError("beam: fitted on real values, expected symbols; sample(temperature=0) "
-                            "is the likeliest continuation of real values")
+                            "gives the most probable continuation of real values")
         length, width = as_size(length, "length", least=0), as_size(width, "width")
         output, state = self._absorb(self._check(context, "context"))
         logs, score = log_softmax(output[None]), np.zeros(1)
@@ -317,19 +374,19 @@ class Recurrent(SequenceModelBase):
                 logs = log_softmax(output)
         return self._alphabet.decode(paths[0]), float(score[0])
 
-    def _step(self, elements, state):
+    def _step(self, elements: Array, state: State) -> tuple[Array, State]:
         """Output ``(B, O)`` and state after one more element in every row."""
         output, state = self.network_(feed_of(self).encode(elements)[None], state)
         return output[0], state
 
     # -- files -------------------------------------------------------------------------
-    def _get_state(self):
+    def _get_state(self) -> dict[str, Any]:
         state = super()._get_state()
         if "network_" in state:
             state["network_"] = network_state(state["network_"])
         return state
 
-    def _set_state(self, state):
+    def _set_state(self, state: Field) -> None:
         state.only((*KIND_NAMES, "network_", "shift_", "scale_", "variance_", "history_"))
         self._set_kind_from(state)
         if self._real:

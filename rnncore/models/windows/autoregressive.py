@@ -33,7 +33,7 @@ from .regression import BLOCK, Triangle, design, log_normal
 if TYPE_CHECKING:
     from typing import Self
 
-    from rnncore._typing import Array, ArrayLike, Floats, Progress, Seed
+    from rnncore._typing import Array, ArrayLike, Floats, Progress, RandomSource
     from rnncore.io.fields import Field
     from rnncore.models.interface.sequences import Missing, SequenceLike, SequencesLike
 
@@ -333,7 +333,7 @@ class AutoRegressive(SequenceModelBase):
         self,
         length: int,
         context: SequenceLike | None = None,
-        seed: Seed = None,
+        seed: RandomSource = None,
         *,
         exog: ArrayLike | None = None,
     ) -> Floats:

@@ -38,7 +38,7 @@ from .contexts import ContextTrie, Level, steps_before
 if TYPE_CHECKING:
     from typing import Self
 
-    from rnncore._typing import Floats, Progress, Seed
+    from rnncore._typing import Floats, Progress, RandomSource
     from rnncore.io.fields import Field
     from rnncore.models.interface.sequences import Codes, SequenceLike, SequencesLike
 
@@ -217,7 +217,7 @@ class Markov(SequenceModelBase):
             probability[symbols] += own
         return probability
 
-    def sample(self, length: int, context: SequenceLike | None = None, seed: Seed = None) -> str | Codes:
+    def sample(self, length: int, context: SequenceLike | None = None, seed: RandomSource = None) -> str | Codes:
         """Draw `length` symbols that follow `context`; the cost does not grow with n."""
         before = self._check(context, "context")
         length, rng = as_size(length, "length", least=0), generator(seed)

@@ -62,6 +62,7 @@ def test_the_readme_and_every_page_link_to_the_index():
 
 def test_anchors_are_those_of_github(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# A model of your own\n\n```\n# no heading\n```\n\n## `make x`: [a link](b.md), 2 × 3\n\n## A\n\n## A\n")
+    page.write_text("# A model of your own\n\n```\n# no heading\n```\n\n"
+                    "## `make x`: [a link](b.md), 2 × 3\n\n## A\n\n## A\n")
     assert list(anchors(page)) == ["a-model-of-your-own", "make-x-a-link-2--3", "a", "a-1"]
     assert set("".join(anchors(page))) <= set(string.ascii_lowercase + string.digits + "-_")

@@ -1,16 +1,21 @@
-"""Finds measures and plots: a file in their folder is all that a new one takes."""
+"""Finds measures and plots at run time: a new one is a file in their folder.
+
+Type checkers cannot follow this, so a stub beside each package (``__init__.pyi``) lists the same
+names; a test holds the two together.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
 
-def public_names(package: str, path, namespace: dict[str, Any]) -> list[str]:
+def public_names(package: str, path: Iterable[str], namespace: dict[str, Any]) -> list[str]:
     """Import every module of `package` that does not start with "_", and export its ``__all__``.
 
-    A module and the function in it may have one name; the function wins.
+    A module and the function in it may have the same name: the package's name is then the function.
     """
     found: dict[str, Any] = {}
     for info in iter_modules(path):

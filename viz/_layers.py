@@ -1,10 +1,12 @@
-"""A layer that viz runs itself, and a tape that it records again.
+"""Layers that viz runs itself, and tapes that it records again.
 
-Everything else in viz has time-major arrays, (T, B, ·); how users lay theirs out,
-`rnncore.recurrent.layout` knows.
+All arrays inside viz are time-major, (T, B, ·). `rnncore.recurrent.layout` converts between that and
+the layout that a user's arrays have.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,57 +14,67 @@ from rnncore.recurrent.layout import Layout
 
 from ._tapes import as_parts, as_state
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, ArrayLike, Ints, State, StateLike
+    from rnncore.recurrent.base import RecurrentLayer
+    from rnncore.recurrent.tape import Tape
 
-def time_major(tape, a) -> np.ndarray:
-    """What is laid out like the input or output of a tape, (…, T, B, ·) or other -> (…, T, B, ·)."""
+
+def time_major(tape: Tape, a: ArrayLike) -> Array:
+    """An array with the layout of the tape's input or output, with or without leading axes -> (…, T, B, ·)."""
     return tape.layout.time_major(np.asarray(a))
 
 
-def as_given(tape, a: np.ndarray) -> np.ndarray:
-    """The way back: (…, T, B, ·) -> the layout of the input and output of a tape."""
+def as_given(tape: Tape, a: Array) -> Array:
+    """The inverse of `time_major`: (…, T, B, ·) -> the layout of the tape's input and output."""
     return tape.layout.as_given(a)
 
 
-def batch_of(layer, a) -> np.ndarray:
+def batch_of(layer: RecurrentLayer, a: ArrayLike) -> Array:
     """One sequence (T, ·), or a batch in the layer's layout -> (T, B, ·)."""
     a = np.asarray(a)
     return Layout.of(a, layer.batch_first).time_major(a) if a.ndim in (2, 3) else a
 
 
-def rows_of(layer, x, state=None):
-    """Input and initial state as a user gives them to a layer -> (T, B, I), and that of a batch."""
+def rows_of(layer: RecurrentLayer, x: ArrayLike, state: StateLike = None) -> tuple[Array, State | None]:
+    """Input and initial state as a user passes them to a layer -> (T, B, I), and the state of a batch."""
     x = np.asarray(x)
     if x.ndim not in (2, 3) or x.shape[-1] != layer.input_size:
         raise ValueError(
             f"x: got shape {x.shape}, expected {Layout(layer.batch_first).axes} or (T, I) with "
             f"I = {layer.input_size}"
         )
+    of_batch: Any = state
     if x.ndim == 2 and state is not None:
-        state = as_state(as_parts(state))
-    return batch_of(layer, x), state
+        of_batch = as_state(as_parts(state))
+    return batch_of(layer, x), of_batch
 
 
-def run(layer, x, state=None, lengths=None):
+def run(
+    layer: RecurrentLayer, x: Array, state: StateLike = None, lengths: ArrayLike | None = None
+) -> tuple[Array, State]:
     """Output (T, B, D·H) and final state of the layer on time-major x."""
     layout = Layout(layer.batch_first)
     y, final = layer(layout.as_given(x), state, lengths=lengths)
     return layout.time_major(y), final
 
 
-def record(layer, x, state=None, lengths=None):
+def record(
+    layer: RecurrentLayer, x: Array, state: StateLike = None, lengths: ArrayLike | None = None
+) -> Tape:
     """The tape of the layer on time-major x."""
     return layer.record(Layout(layer.batch_first).as_given(x), state, lengths=lengths)
 
 
-def repeat_state(state, times: int):
+def repeat_state(state: State | None, times: int) -> State | None:
     """The initial state for `times` copies of a batch, side by side: b0 b1 … b0 b1 …"""
     if state is None:
         return None
     return as_state(np.tile(part, (1, times, 1)) for part in as_parts(state))
 
 
-def in_float64(layer):
-    """The same layer with its weights in float64 (itself where it is float64 already)."""
+def in_float64(layer: RecurrentLayer) -> RecurrentLayer:
+    """The same layer with its weights in float64 (the layer itself if it is float64 already)."""
     if layer.dtype == np.float64:
         return layer
     twin = type(layer)(**layer.options | {"dropout": 0.0}, dtype="float64")
@@ -70,22 +82,22 @@ def in_float64(layer):
     return twin
 
 
-def record_again(tape):
-    """A tape of the same pass, laid out as it was, whose gradients are its own."""
+def record_again(tape: Tape) -> Tape:
+    """A second tape of the same pass, in the same layout, whose gradients can be overwritten."""
     again = tape.layer.record(as_given(tape, tape.input), tape.initial, lengths=tape.lengths)
     if not np.array_equal(again.output, tape.output, equal_nan=True):
         raise ValueError(
-            "tape: the layer gives another output now than when this was recorded, expected the "
-            "same; record again with the present weights and without dropout (train=False)"
+            "tape: the layer's output differs from the recorded one, expected the same; record "
+            "again with the present weights and without dropout (train=False)"
         )
     return again
 
 
-def record_rows(tape, rows, layer=None):
-    """Some rows of a tape recorded again by themselves, without dropout: same bits.
+def record_rows(tape: Tape, rows: slice | Ints, layer: RecurrentLayer | None = None) -> Tape:
+    """Some rows of a tape recorded again by themselves, without dropout: the same bits.
 
-    They are one batch, whatever the tape's layout, with as many steps as the longest of them has.
-    `layer` is the tape's own, or a copy with the weights of the pass.
+    The new tape is a batch, whatever the layout of `tape`, with as many steps as the longest of the
+    rows. `layer` is by default the tape's own; pass a copy that holds the weights of the pass instead.
     """
     lengths = np.asarray(tape.lengths)[rows]
     state = as_state(part[:, rows] for part in as_parts(tape.initial))
@@ -93,11 +105,11 @@ def record_rows(tape, rows, layer=None):
     return record(layer or tape.layer, x, state, lengths)
 
 
-def some_rows(tape, most: int):
-    """The tape's longest rows, at most so many, as a tape that can be walked back.
+def some_rows(tape: Tape, most: int) -> Tape:
+    """The longest rows of a tape, at most `most` of them, as a tape that can be walked back.
 
-    It is the tape itself where that has no more rows, unless it keeps only every k-th state and
-    cannot be walked. A tape whose weights have changed since is refused.
+    That is the tape itself if it has no more rows, unless it keeps only every k-th state and cannot
+    be walked back. A tape whose weights have changed since it was recorded is refused.
     """
     if _walks(tape) and most >= tape.B:
         return tape
@@ -105,9 +117,10 @@ def some_rows(tape, most: int):
     return record_rows(tape, rows)
 
 
-def _walks(tape) -> bool:
+def _walks(tape: Tape) -> bool:
+    """Whether `pullback` works on the tape; it does not under checkpoint_every."""
     try:
         tape.pullback()
-    except ValueError:  # it was recorded with checkpoint_every
+    except ValueError:
         return False
     return True

@@ -1,24 +1,50 @@
-"""Sizes: of vectors, and of all gradients of the weights together."""
+"""Norms: of vectors, and of the gradients of all weights together."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
 import numpy as np
 
+from rnncore._typing import Array
 
-def norm(a, axis: int = -1) -> np.ndarray:
-    """2-norm along `axis` in float64; squares neither under- nor overflow."""
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, Floats
+
+
+class HasParameters(Protocol):
+    """What `tape.backward` returns, as far as the weights are concerned."""
+
+    @property
+    def parameters(self) -> Mapping[str, Array]: ...
+
+
+Grads: TypeAlias = HasParameters | Mapping[str, Array]
+"""The gradients of the weights: what `tape.backward` returned, or ∂L/∂W by name."""
+
+
+def norm(a: ArrayLike, axis: int = -1) -> Floats:
+    """The 2-norm along `axis` in float64; the squares neither underflow nor overflow."""
     a = np.asarray(a)
     if a.dtype == np.float32:  # its squares fit float64: 1e-45² = 1e-90
-        return np.sqrt(np.square(a, dtype=np.float64).sum(axis))
+        squares: Floats = np.square(a, dtype=np.float64).sum(axis)
+        return np.sqrt(squares)
     a = np.abs(a.astype(np.float64))
     largest = a.max(axis, keepdims=True, initial=0.0)
-    scale = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
-    return np.sqrt(np.square(a / scale).sum(axis)) * scale.squeeze(axis)
+    scale: Floats = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
+    scaled: Floats = np.square(a / scale).sum(axis)
+    return np.sqrt(scaled) * scale.squeeze(axis)
 
 
-def gradient_norm(grads) -> float | None:
-    """√Σ‖∂L/∂W‖² over all weights, of Gradients or of a dict by name; None without them."""
-    grads = getattr(grads, "parameters", grads)
+def weight_gradients(grads: Grads | None) -> Mapping[str, Array] | None:
+    """∂L/∂W by name, from what `tape.backward` returned or from such a mapping itself."""
+    return grads if grads is None or isinstance(grads, Mapping) else grads.parameters
+
+
+def gradient_norm(grads: Grads | None) -> float | None:
+    """√Σ‖∂L/∂W‖² over all weights, from Gradients or from a mapping by name; None if there are none."""
+    grads = weight_gradients(grads)
     if not grads:
         return None
     return float(np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in grads.values())))

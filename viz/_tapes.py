@@ -1,19 +1,83 @@
-"""What one asks of a tape, one function a question: names, steps, states, gradients, the carry.
+"""What is read off a tape, one function per question: names, steps, states, gradients, the carry.
 
-Measures, plots, watches, the recorder and reports all ask here. A frame of a run file answers to
-names, values and gradients, too. A name on a tape is a layer, with its direction, and a part of it:
-"l0.f", "l1.reverse.h". A part is a state, which is carried from step to step, or else a gate.
+Measures, plots, watches, the recorder and reports all use these functions. Those that read only names,
+values and gradients also work on a frame of a run file (see `Recorded`). A name on a tape is a layer,
+with its direction, and a part of that layer: "l0.f", "l1.reverse.h". A part is either a state, which
+is carried from step to step, or a gate.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from rnncore.recurrent.layout import Layout, parts_of, past_end
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
-def is_tape(data) -> bool:
-    """Whether this is a tape, or a frame of one in a run file, rather than a measure's numbers."""
+    from rnncore._typing import Array, Bools, Floats, State
+    from rnncore.recurrent.base import RecurrentLayer
+    from rnncore.recurrent.descriptions import Description
+    from rnncore.recurrent.tape import Tape
+
+Direction: TypeAlias = Literal["forward", "reverse"]
+
+
+class Sizes(Protocol):
+    """What a tape, or a frame, tells about the layer that it was recorded from."""
+
+    @property
+    def mode(self) -> str: ...
+    @property
+    def input_size(self) -> int: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def num_layers(self) -> int: ...
+    @property
+    def bidirectional(self) -> bool: ...
+
+
+class ByName(Protocol):
+    """Arrays by name."""
+
+    def __contains__(self, name: str, /) -> bool: ...
+    def __getitem__(self, name: str, /) -> Array: ...
+
+
+class Recorded(ByName, Protocol):
+    """What can be read both from a `Tape` and from a `Frame` of a run file: arrays and gradients by name.
+
+    Functions that also walk back through time need a `Tape`; a frame refuses and names the way out.
+    """
+
+    @property
+    def layer(self) -> Sizes: ...
+    @property
+    def cell(self) -> Description: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def T(self) -> int: ...
+    @property
+    def B(self) -> int: ...
+    @property
+    def lengths(self) -> Array: ...
+    @property
+    def grad(self) -> ByName: ...
+    def names(self, pattern: str = "*") -> list[str]: ...
+
+
+def is_tape(data: object) -> TypeIs[Tape]:
+    """Whether this is a tape, or a frame of one in a run file, rather than the numbers of a measure.
+
+    A frame counts as well: what can be read from it is drawn, and its `pullback` tells what to do instead.
+    """
     return hasattr(data, "pullback")
 
 
@@ -45,8 +109,8 @@ def weight_name(kind: str, layer: str) -> str:
     return f"{kind}_{layer.replace('.', '_')}"
 
 
-def layers(tape) -> dict[str, list[str]]:
-    """{"l0": ["h", "c", "i", …], "l0.reverse": …}: layers and their parts, from the lowest up."""
+def layers(tape: Recorded) -> dict[str, list[str]]:
+    """{"l0": ["h", "c", "i", …], "l0.reverse": …}: layers and their parts, from the lowest layer up."""
     found: dict[str, list[str]] = {}
     for name in tape.names("*"):
         layer, _, part = name.rpartition(".")
@@ -54,26 +118,26 @@ def layers(tape) -> dict[str, list[str]]:
     return found
 
 
-def state_names(tape) -> list[str]:
-    """What is carried from step to step: every h, and c where the cell has it."""
+def state_names(tape: Recorded) -> list[str]:
+    """The states, which are carried from step to step: every h, and every c where the cell has one."""
     return [name for name in tape.names("*") if part_of(name) in tape.cell.states]
 
 
-def gate_names(tape) -> list[str]:
-    """What is no state; a plain RNN has none."""
+def gate_names(tape: Recorded) -> list[str]:
+    """Everything that is not a state; empty for a plain RNN."""
     return [name for name in tape.names("*") if part_of(name) not in tape.cell.states]
 
 
 # ---------------------------------------------------------------- steps and states
 
 
-def valid_steps(tape) -> np.ndarray:
+def valid_steps(tape: Recorded) -> Bools:
     """(T, B) booleans: True where a row has this step."""
     return ~past_end(np.asarray(tape.lengths), tape.T)
 
 
-def layer_input(tape, layer: str) -> np.ndarray:
-    """(T, B, ·): what a layer reads, before any dropout."""
+def layer_input(tape: Tape, layer: str) -> Array:
+    """(T, B, ·): the input of a layer, before any dropout."""
     number = layer_number(layer)
     if number == 0:
         return np.asarray(tape.input)
@@ -81,19 +145,19 @@ def layer_input(tape, layer: str) -> np.ndarray:
     return np.concatenate([tape[f"l{number - 1}.{d}h"] for d in directions], axis=-1)
 
 
-def as_parts(state) -> tuple[np.ndarray, ...]:
-    """A layer's state, of a batch or of one row -> h[, c], each (layers·directions, B, H)."""
+def as_parts(state: Any) -> tuple[Array, ...]:
+    """The state of a layer, for a batch or for one sequence -> h[, c], each (layers·directions, B, H)."""
     arrays = map(np.asarray, parts_of(state))
     return tuple(a[:, None] if a.ndim == 2 else a for a in arrays)
 
 
-def as_state(parts):
-    """The way back, for a batch: h, or the pair (h, c)."""
+def as_state(parts: Iterable[Array]) -> State:
+    """The inverse of `as_parts`, for a batch: h, or the pair (h, c)."""
     return Layout().states(parts)
 
 
-def previous(tape, layer: str, part: str = "h") -> np.ndarray:
-    """(T, B, H): the h (or c) of a layer that each step starts from."""
+def previous(tape: Tape, layer: str, part: str = "h") -> Array:
+    """(T, B, H): the h (or c) of a layer before each step."""
     state = np.asarray(tape[f"{layer}.{part}"])
     initial = as_parts(tape.initial)[tape.cell.states.index(part)]
     first = initial[list(layers(tape)).index(layer)]
@@ -112,7 +176,7 @@ def previous(tape, layer: str, part: str = "h") -> np.ndarray:
 # ---------------------------------------------------------------- gradients
 
 
-def gradient(tape, name: str) -> np.ndarray | None:
+def gradient(tape: Recorded, name: str) -> Array | None:
     """∂L/∂name; None before `tape.backward`, or where a frame did not record it."""
     try:
         return tape.grad[name]
@@ -120,20 +184,20 @@ def gradient(tape, name: str) -> np.ndarray | None:
         return None
 
 
-def _state_gradient(tape) -> np.ndarray | None:
-    """The gradient of the first h, which is there if any is."""
+def _state_gradient(tape: Recorded) -> Array | None:
+    """The gradient of the first h, which is there if any gradient is."""
     names = tape.names("*.h")
     return gradient(tape, names[0]) if names else None
 
 
-def has_gradients(tape) -> bool:
-    """Whether `backward` was called, with one cotangent."""
+def has_gradients(tape: Recorded) -> bool:
+    """Whether `backward` was called with one cotangent."""
     found = _state_gradient(tape)
     return found is not None and found.ndim == 3
 
 
-def check_backward(tape) -> None:
-    """Say what to do when a measure of gradients meets a tape without them."""
+def check_backward(tape: Recorded) -> None:
+    """Raise ValueError, with the call that is missing, where a measure needs gradients and there are none."""
     found = _state_gradient(tape)
     if found is None:
         raise ValueError(
@@ -147,29 +211,29 @@ def check_backward(tape) -> None:
         )
 
 
-# ---------------------------------------------------------------- the carry, and the walk back
+# ---------------------------------------------------------------- the carry, and the backward walk
 # The carry is s = [h of every layer; for an LSTM, c of every layer], S wide, of one direction.
 
 
-def top_of_carry(layer) -> slice:
-    """Where the h of the top layer is within the carry."""
+def top_of_carry(layer: RecurrentLayer) -> slice:
+    """The position of the top layer's h within the carry."""
     return slice((layer.num_layers - 1) * layer.hidden_size, layer.num_layers * layer.hidden_size)
 
 
-def carry_of(state) -> np.ndarray:
-    """(B, ·) float64: a state side by side, h of all layers and directions, then c of all."""
+def carry_of(state: Any) -> Floats:
+    """(B, ·) float64: the parts of a state concatenated, h of all layers and directions, then c of all."""
     parts = as_parts(state)
     return np.concatenate([rows for part in parts for rows in part.astype(np.float64)], axis=-1)
 
 
-def carry_by_step(tape) -> np.ndarray:
-    """(T, B, S): the carry after every step, of a tape of one direction."""
+def carry_by_step(tape: Tape) -> Array:
+    """(T, B, S): the carry after every step, for a tape of one direction."""
     names = [name for part in tape.cell.states for name in tape.names(f"*.{part}")]
     return np.concatenate([tape[name] for name in names], axis=-1)
 
 
-def check_direction(tape, direction: str) -> bool:
-    """Whether the walk is that of the reverse direction."""
+def check_direction(tape: Tape, direction: str) -> bool:
+    """Whether `direction` is the reverse one; refused where the layer does not have it."""
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: got {direction!r}, expected 'forward' or 'reverse'")
     if direction == "reverse" and not tape.layer.bidirectional:
@@ -180,6 +244,6 @@ def check_direction(tape, direction: str) -> bool:
     return direction == "reverse"
 
 
-def steps_back(tape, reverse: bool) -> range:
-    """The steps in the order in which a walk back meets them."""
+def steps_back(tape: Tape, reverse: bool) -> range:
+    """The steps in the order in which a backward walk meets them."""
     return range(tape.T) if reverse else range(tape.T - 1, -1, -1)

@@ -1,14 +1,15 @@
-"""What a tape says about its network, in sentences with numbers, and what would help.
+"""What a tape shows about its network, in sentences with numbers, and what would help.
 
-Each check is a function of the tape that yields findings; `diagnose` runs them all and sorts what
-they say. Thresholds stand beside the sentence they decide about.
+Each check is a function of the tape that yields findings; `diagnose` runs them all and sorts the
+findings. Thresholds stand next to the sentences that depend on them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, get_args, overload
 
 import numpy as np
 
@@ -23,13 +24,24 @@ from .measures.timescales import timescales
 from .watches.moment import Moment
 from .watches.nonfinite import locate
 
-SEVERITIES = ("error", "warning", "note", "ok")
-_ROWS = 4  # rows that are walked back: each costs as many adjoints as the state is wide
+if TYPE_CHECKING:
+    from rnncore._typing import Floats
+    from rnncore.recurrent.tape import Tape
+
+__all__ = ["SEVERITIES", "Diagnosis", "Finding", "diagnose"]
+
+Severity: TypeAlias = Literal["error", "warning", "note", "ok"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+_ROWS = 4  # rows that are walked back: each costs as many adjoint steps as the state is wide
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a tape shows.
+    """One observation about a tape.
 
     Attributes
     ----------
@@ -41,29 +53,36 @@ class Finding:
     advice : str
         What would help; may be empty.
     numbers : dict
-        The same numbers to compute with.
+        The numbers of the sentence, to compute with.
     """
 
     name: str
-    severity: str
+    severity: Severity
     sentence: str
     advice: str = ""
-    numbers: dict = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.severity}: {self.sentence}" + (f" → {self.advice}" if self.advice else "")
 
 
-class Diagnosis(tuple):
-    """Findings, the gravest first; printed, one a line."""
+class Diagnosis(tuple[Finding, ...]):
+    """Findings, the most severe first; printed one per line."""
 
     __slots__ = ()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join(map(str, self))
 
-    def __getitem__(self, key):
-        """By number; or by name: the first finding called so."""
+    def __repr__(self) -> str:
+        return f"<Diagnosis: {', '.join(f'{finding.name} ({finding.severity})' for finding in self)}>"
+
+    @overload
+    def __getitem__(self, key: SupportsIndex | str) -> Finding: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Finding, ...]: ...
+    def __getitem__(self, key: SupportsIndex | slice | str) -> Finding | tuple[Finding, ...]:
+        """By number, or by name: the first finding with that name."""
         if not isinstance(key, str):
             return super().__getitem__(key)
         for finding in self:
@@ -71,25 +90,29 @@ class Diagnosis(tuple):
                 return finding
         raise KeyError(f"no finding {key!r}; there are {', '.join(f.name for f in self)}")
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.names
+
     @property
-    def names(self):
+    def names(self) -> list[str]:
+        """The names of the findings, in their order."""
         return [finding.name for finding in self]
 
 
-def diagnose(tape, *, steps: int | None = None) -> Diagnosis:
+def diagnose(tape: Tape, *, steps: int | None = None) -> Diagnosis:
     """What is wrong with the memory of a network, and what would help.
 
     Parameters
     ----------
     tape : Tape
-        After `backward` the gradients are looked at, too.
+        After `backward` the gradients are checked as well.
     steps : int, optional
-        How long a dependency should be learnt; the length of the tape by default.
+        The length of the dependencies that the network should learn; by default that of the tape.
 
     Returns
     -------
     Diagnosis
-        A tuple of `Finding`, the gravest first; ``print`` it.
+        A tuple of `Finding`, the most severe first; ``print`` it.
 
     Examples
     --------
@@ -99,7 +122,7 @@ def diagnose(tape, *, steps: int | None = None) -> Diagnosis:
     >>> x = np.random.default_rng(0).standard_normal((100, 1, 2))
     >>> found = viz.diagnose(rnn.record(x))
     >>> found["vanishes"].sentence
-    'the gradient halves every 0.4 steps: dependencies beyond 3 steps cannot be learnt'
+    'the gradient halves every 0.4 steps: dependencies longer than 3 steps cannot be learnt'
     """
     steps = int(np.max(tape.lengths, initial=0)) if steps is None else steps
     found = list(_nonfinite(tape))
@@ -108,23 +131,22 @@ def diagnose(tape, *, steps: int | None = None) -> Diagnosis:
         for check in checks:
             found += check(tape, steps)
     if all(finding.severity in ("note", "ok") for finding in found):
-        found.append(Finding("healthy", "ok", "nothing stands out"))
+        found.append(Finding("healthy", "ok", "no problem was found"))
     return Diagnosis(sorted(found, key=lambda f: SEVERITIES.index(f.severity)))
 
 
-def _nonfinite(tape) -> Iterator[Finding]:
+def _nonfinite(tape: Tape) -> Iterator[Finding]:
     hit = locate(Moment(tape))
     if hit:
         yield Finding(
             "nonfinite", "error", hit.sentence,
-            "what was computed just before it is in the sentence; viz.Debugger(viz.NaN()) stops "
-            "training there",
+            "viz.Debugger(viz.NaN()) stops training at the update where this first happens",
             {"tensor": hit.tensor, "step": hit.step, "row": hit.row, "unit": hit.unit},
         )  # fmt: skip
 
 
-def _input(tape, steps) -> Iterator[Finding]:
-    """Inputs far from unit scale drive every gate to its ends."""
+def _input(tape: Tape, steps: int) -> Iterator[Finding]:
+    """Inputs far from unit scale saturate every gate."""
     x = np.asarray(tape.input, np.float64)[valid_steps(tape)]
     size = float(np.sqrt(np.square(x).mean())) if x.size else 0.0
     if size > 10:
@@ -134,21 +156,21 @@ def _input(tape, steps) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-# ---------------------------------------------------------------- how far the state is felt
+# ---------------------------------------------------------------- how far the effect of a state reaches
 
 
-def _memory(tape, steps) -> Iterator[Finding]:
-    """The product of Jacobians: vanishing, exploding, or holding."""
+def _memory(tape: Tape, steps: int) -> Iterator[Finding]:
+    """The product of Jacobians: whether it vanishes, explodes, or holds."""
     if np.max(tape.lengths, initial=0) < 4:
         return
     norms = jacobian_norms(some_rows(tape, _ROWS))
     rate = median(decay_rate(norms))
     reach = median(horizon(norms))
     longest = int(np.nanmax(np.isfinite(norms).sum(0))) - 1
-    numbers = {"rate": rate, "horizon": reach, "lags": longest, "norms": norms}
+    numbers: dict[str, Any] = {"rate": rate, "horizon": reach, "lags": longest, "norms": norms}
     if not (norms[1:] > 0).any() or math.isnan(rate):
         yield Finding(
-            "vanishes", "error", "no gradient passes from one step to the one before: it is 0",
+            "vanishes", "error", "no gradient passes from a step to the one before it: it is exactly 0",
             _to_hold(tape, steps), numbers | {"horizon": 0.0},
         )  # fmt: skip
         return
@@ -158,50 +180,53 @@ def _memory(tape, steps) -> Iterator[Finding]:
         factor = f"{math.exp(min(growth, 700)):.0e}".replace("e+", "e")
         yield Finding(
             "explodes", "error" if growth > math.log(1e4) else "warning",
-            f"the gradient doubles every {numbers['half_life']:.1f} steps: {factor} times over "
-            f"{longest} steps",
+            f"the gradient doubles every {numbers['half_life']:.1f} steps: it grows by a factor of "
+            f"{factor} over {longest} steps",
             _to_calm(tape), numbers | {"growth": growth},
         )  # fmt: skip
     elif reach < longest:
         short = reach < min(steps, longest)
         yield Finding(
             "vanishes", "warning" if short else "note",
-            f"the gradient halves every {numbers['half_life']:.1f} steps: dependencies beyond "
+            f"the gradient halves every {numbers['half_life']:.1f} steps: dependencies longer than "
             f"{reach:.0f} steps cannot be learnt",
             _to_hold(tape, steps) if short else "", numbers,
         )  # fmt: skip
     else:
         yield Finding(
-            "holds", "ok", f"the state of the first step is still felt after all {longest} steps",
+            "holds", "ok", f"the state of the first step still has an effect after all {longest} steps",
             "", numbers,
         )  # fmt: skip
 
 
-def median(values):
-    """Of the rows that have a number; NaN where none has."""
+def median(values: Floats) -> float:
+    """The median over the rows that have a number; NaN if none has."""
     values = values[~np.isnan(values)]
     return float(np.median(values)) if len(values) else math.nan
 
 
-def _to_hold(tape, steps):
-    """Advice against vanishing for this cell."""
+def _to_hold(tape: Tape, steps: int) -> str:
+    """Advice against a vanishing gradient, for this cell."""
     cell = tape.cell
     if steps > 2 and cell.gated:
         bias = math.log(steps - 1)
         set_it = f"rnncore.init.forget_bias(layer, {bias:.1f})"
-        spread = f"or rnncore.init.chrono(layer, {steps}) for a spread up to it"
+        spread = f"or rnncore.init.chrono(layer, {steps}) for time scales spread up to that length"
         if cell.keeps is None:
-            return f"{set_it} would hold {steps}, {spread}"
+            return f"{set_it} would hold for {steps} steps, {spread}"
         gate = cell.gate(cell.keeps).words.replace(" ", "-")
-        return f"{gate} bias ln(T−1) = {bias:.1f} would hold {steps}: {set_it}, {spread}"
+        return f"a {gate} bias of ln(T−1) = {bias:.1f} would hold for {steps} steps: {set_it}, {spread}"
     if cell.curve == "sigmoid":
-        return "a sigmoid passes at most a quarter a step: take an LSTM or a GRU, or tanh or relu"
+        return (
+            "a sigmoid passes at most a quarter of the gradient per step: use an LSTM or a GRU, or the "
+            "nonlinearity tanh or relu"
+        )
     start = "identity(layer)" if cell.curve == "relu" else "orthogonal(layer)"
-    return f"start from rnncore.init.{start}, or take an LSTM or a GRU"
+    return f"initialise with rnncore.init.{start}, or use an LSTM or a GRU"
 
 
-def _to_calm(tape):
-    """Advice against exploding: clip, and scale the recurrent weights."""
+def _to_calm(tape: Tape) -> str:
+    """Advice against an exploding gradient: clip it, and scale the recurrent weights."""
     largest = max(
         float(np.abs(np.linalg.eigvals(np.asarray(block, np.float64))).max())
         for name, weight in tape.layer.parameters.items()
@@ -212,9 +237,9 @@ def _to_calm(tape):
     if not tape.cell.gated and largest > 1:
         return (
             f"{advice} and scale weight_hh by {1 / largest:.2f} (its spectral radius is "
-            f"{largest:.2f}), or start from rnncore.init.orthogonal(layer)"
+            f"{largest:.2f}), or initialise with rnncore.init.orthogonal(layer)"
         )
-    return f"{advice}, or start from rnncore.init.orthogonal(layer)"
+    return f"{advice}, or initialise with rnncore.init.orthogonal(layer)"
 
 
 # ---------------------------------------------------------------- gates and states
@@ -222,27 +247,27 @@ def _to_calm(tape):
 _STUCK, _OFTEN = 0.99, 0.95  # a gate beyond 0.99 (under 0.01) on 95 % of the steps
 
 
-def _gates(tape, steps) -> Iterator[Finding]:
-    """Units whose gate is at one end nearly always."""
+def _gates(tape: Tape, steps: int) -> Iterator[Finding]:
+    """Units whose gate is nearly always at one end."""
     for name, shares in saturation(tape, 1 - _STUCK, _STUCK).items():
         gate = part_of(name)
-        for side, share in (("low", shares.low), ("high", shares.high)):
+        described = tape.cell.gate(gate)
+        for side, share, meaning in (("low", shares.low, described.low), ("high", shares.high, described.high)):
             units = np.flatnonzero(share >= _OFTEN)
-            said = getattr(tape.cell.gate(gate), side)
-            if not len(units) or said is None:
+            if not len(units) or meaning is None:
                 continue
             sign = f"> {_STUCK}" if side == "high" else f"< {1 - _STUCK:.2f}"
             yield Finding(
                 "saturated", "warning" if len(units) > len(share) / 4 else "note",
-                f"{_units(units, len(share), name)} {said.does}: {gate} {sign} on "
+                f"{_units(units.tolist(), len(share), name)} {meaning.does}: {gate} {sign} on "
                 f"{100 * share[units].min():.0f} % of steps",
-                said.advice,
+                meaning.advice,
                 {"gate": name, "side": side, "units": units.tolist(), "shares": share[units]},
             )  # fmt: skip
 
 
-def _states(tape, steps) -> Iterator[Finding]:
-    """Units of a plain RNN that are dead (ReLU) or at the ends of their curve."""
+def _states(tape: Tape, steps: int) -> Iterator[Finding]:
+    """Units of a plain RNN that are dead (ReLU) or saturated."""
     if tape.cell.gated:
         return
     curve, inside = tape.cell.curve, valid_steps(tape)
@@ -259,16 +284,16 @@ def _states(tape, steps) -> Iterator[Finding]:
             yield Finding(
                 "dead" if dead else "saturated",
                 "warning" if len(units) > len(share) / 4 else "note",
-                f"{_units(units, len(share), layer)} "
-                + ("are dead: 0 on every step" if dead else
-                   f"are saturated: |h| at its end on {100 * share[units].min():.0f} % of steps"),
-                "lower the learning rate or start with smaller weights" if dead
-                else "start with smaller weights, or scale the input down",
+                f"{_units(units.tolist(), len(share), layer)} "
+                + ("are dead: h is 0 at every step" if dead else
+                   f"are saturated: h is near its limits on {100 * share[units].min():.0f} % of steps"),
+                "lower the learning rate, or initialise with smaller weights" if dead
+                else "initialise with smaller weights, or scale the input down",
                 {"layer": layer, "units": units.tolist(), "shares": share[units]},
             )  # fmt: skip
 
 
-def _units(units, total, name):
+def _units(units: Sequence[int], total: int, name: str) -> str:
     """ "units 3, 17 of l0" """
     shown = ", ".join(map(str, units[:6])) + (
         f" … ({len(units)} of {total})" if len(units) > 6 else ""
@@ -276,8 +301,8 @@ def _units(units, total, name):
     return f"{'unit' if len(units) == 1 else 'units'} {shown} of {layer_of(name) or name}"
 
 
-def _timescales(tape, steps) -> Iterator[Finding]:
-    """How long the gates alone would keep what is in the cells."""
+def _timescales(tape: Tape, steps: int) -> Iterator[Finding]:
+    """How long the gates alone keep the units' values."""
     if not tape.cell.gated:
         return
     for layer, tau in timescales(tape).items():
@@ -286,7 +311,8 @@ def _timescales(tape, steps) -> Iterator[Finding]:
             middle, longest = float(np.median(tau)), float(tau.max())
             yield Finding(
                 "timescales", "note",
-                f"the gates of {layer} keep for {middle:.1f} steps (median), {longest:.1f} at most",
+                f"by its gates alone, {layer} keeps its values for {middle:.1f} steps (median over "
+                f"units), and for {longest:.1f} at most",
                 "", {"layer": layer, "median": middle, "longest": longest},
             )  # fmt: skip
 
@@ -294,30 +320,30 @@ def _timescales(tape, steps) -> Iterator[Finding]:
 # ---------------------------------------------------------------- after backward
 
 
-def _gradients(tape, steps) -> Iterator[Finding]:
-    """Steps whose gradient is exactly 0 though the loss lies after them."""
+def _gradients(tape: Tape, steps: int) -> Iterator[Finding]:
+    """Steps whose gradient is exactly 0 although the loss lies after them."""
     for layer, parts in layers(tape).items():
         grads = [gradient(tape, f"{layer}.{part}") for part in tape.cell.states if part in parts]
         none = [(grad == 0).all(-1) for grad in grads if grad is not None and grad.ndim == 3]
         if len(none) < len(grads):
             return
         nothing = np.all(none, axis=0)
-        back = slice(None) if is_reverse(layer) else slice(None, None, -1)       # the way of the gradient through time
+        back = slice(None) if is_reverse(layer) else slice(None, None, -1)       # the order of the backward pass
         reached = np.maximum.accumulate(~nothing[back], axis=0)[back]
         lost = (nothing & reached & valid_steps(tape)).any(1)
         if lost.any():
             yield Finding(
                 "underflow", "warning",
                 f"the gradient of {layer} is exactly 0 on {int(lost.sum())} of {tape.T} steps "
-                "though the loss lies after them",
-                "it fell below the smallest number, or every unit is shut: record with "
-                'dtype="float64" to tell' if tape.dtype == np.float32 else "",
+                "although the loss lies after them",
+                "either it fell below the smallest float32, or no unit passes it on: record with "
+                'dtype="float64" to find out' if tape.dtype == np.float32 else "",
                 {"layer": layer, "steps": np.flatnonzero(lost)},
             )  # fmt: skip
 
 
-def _step_share(tape, steps) -> Iterator[Finding]:
-    """Weights are shared over time; their gradient may still come from a few steps only."""
+def _step_share(tape: Tape, steps: int) -> Iterator[Finding]:
+    """All steps share the weights, but their gradient may come from only a few of them."""
     if tape.T < 20 or not has_gradients(tape):
         return
     for weight, share in step_share(tape).items():

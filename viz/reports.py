@@ -1,7 +1,7 @@
-"""One HTML page of some runs, to open from disk with the network off.
+"""An HTML page about some runs, in a single file that needs no network.
 
-Pictures are PNG data inside the page and there is no script. All text is escaped, and the page's
-own security policy forbids whatever is not in it.
+Pictures are PNG data inside the page, and there is no script. All text is escaped, and the page's
+content security policy forbids loading anything else.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -30,7 +31,22 @@ from .plots.jacobian_norms import plot_jacobian_norms
 from .plots.overview import overview
 from .plots.series import plot_series
 from .plots.side_by_side import side_by_side
-from .recorder.frame import Frame
+from .recorder.frame import Frame, HasSeries
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from rnncore._typing import Floats, PathLike
+    from rnncore.recurrent.tape import Tape
+
+__all__ = ["report"]
+
+Reported: TypeAlias = "Tape | HasSeries"
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -51,16 +67,19 @@ ul { list-style: none; padding: 0; }
 _ROWS = 4  # rows of a tape that are walked back
 
 
-def report(runs, path, *, title: str = "rnncore report") -> Path:
+def report(
+    runs: Reported | Mapping[str, Reported], path: PathLike, *, title: str = "rnncore report"
+) -> Path:
     """Write a page about some tapes or recorded runs, and compare them.
 
     Parameters
     ----------
     runs : Tape, Recorder, Run, or a mapping of names to them
-        Tapes get their diagnosis, a table and pictures; recorders and run files the series they
-        hold. Two tapes or more are compared in one table and one picture first.
+        For a tape the page shows a diagnosis, a table and pictures; for a recorder or a run file its
+        series. Two or more tapes are first compared in one table and one picture.
     path : path
-        Of the page; written aside and renamed. The file of a run that is reported is refused.
+        Where to write the page, which appears there complete or not at all. The file of a run that
+        is reported is refused.
     title : str
 
     Returns
@@ -77,15 +96,17 @@ def report(runs, path, *, title: str = "rnncore report") -> Path:
     >>> "://" in page.read_text(encoding="utf-8")
     False
     """
-    runs = dict(runs) if isinstance(runs, Mapping) else {"run": runs}
-    if not runs:
+    given = {str(name): run for name, run in runs.items()} if isinstance(runs, Mapping) else {"run": runs}
+    if not given:
         raise ValueError("runs: got none, expected at least one tape or recorded run")
-    runs = {str(name): run for name, run in runs.items()}
-    tapes = {
-        name: run for name, run in runs.items() if is_tape(run) and not isinstance(run, Frame)
-    }
-    for name, run in runs.items():
-        if name not in tapes and not hasattr(run, "series_names"):
+    tapes: dict[str, Tape] = {}
+    recorded: dict[str, HasSeries] = {}
+    for name, run in given.items():
+        if is_tape(run) and not isinstance(run, Frame):
+            tapes[name] = run
+        elif hasattr(run, "series_names"):
+            recorded[name] = run
+        else:
             raise TypeError(
                 f"runs: got {type(run).__name__} for {name!r}, expected a Tape, a Recorder or a Run"
             )
@@ -97,14 +118,14 @@ def report(runs, path, *, title: str = "rnncore report") -> Path:
     check_target(path)
     norms = {name: jacobian_norms(some_rows(tape, _ROWS)) for name, tape in tapes.items()}
     parts = [_comparison(tapes, norms)] if len(tapes) > 1 else []
-    for name, run in runs.items():
-        parts.append(_tape(name, run, norms[name]) if name in tapes else _recorded(name, run))
+    for name in given:
+        parts.append(_tape(name, tapes[name], norms[name]) if name in tapes else _recorded(name, recorded[name]))
     path = Path(path)
     write_bytes(path, _page(title, "\n".join(parts)).encode(errors="replace"))
     return path
 
 
-def _page(title, body):
+def _page(title: str, body: str) -> str:
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
@@ -130,16 +151,19 @@ def _page(title, body):
 # ---------------------------------------------------------------- sections
 
 
-def _comparison(tapes, norms):
+Fact: TypeAlias = tuple[str, str]  # what it is, and its value
+
+
+def _comparison(tapes: dict[str, Tape], norms: dict[str, Floats]) -> str:
     columns = [[*_facts(tape), *_numbers(norms[name])] for name, tape in tapes.items()]
     lines = ([row[0][0], *(value for _, value in row)] for row in zip(*columns, strict=True))
     rows = [["", *tapes], *lines]
     figure = side_by_side(norms, plot_jacobian_norms, fit=False)
-    image = _image(figure, "Jacobian norm against lag of every run")
-    return _section("Compared", _table(rows), image)
+    image = _image(figure, "Jacobian norm against lag for every run")
+    return _section("Comparison", _table(rows), image)
 
 
-def _tape(name, tape, norms):
+def _tape(name: str, tape: Tape, norms: Floats) -> str:
     found = diagnose(tape)
     items = "".join(
         f'<li class="{escape(f.severity)}">{escape(f.sentence)}'
@@ -152,17 +176,17 @@ def _tape(name, tape, norms):
     return _section(name, _table([*_facts(tape), *_numbers(norms)]), f"<ul>{items}</ul>", image)
 
 
-def _recorded(name, run):
+def _recorded(name: str, run: HasSeries) -> str:
     import matplotlib.pyplot as plt
 
     names = run.series_names
     if not names:
-        return _section(name, "<p>no series recorded</p>")
+        return _section(name, "<p>No series was recorded.</p>")
     with style.context():
         size = (8, 2.2 * len(names))
         figure, axes = plt.subplots(len(names), 1, sharex=True, squeeze=False, figsize=size)
     axes = axes[:, 0]
-    rows = [["", "first", "last", "update"]]
+    rows = [["", "first value", "last value", "last update"]]
     for key, ax in zip(names, axes, strict=True):
         updates, values = run.series(key)
         plot_series(run, ax, name=key)
@@ -171,7 +195,7 @@ def _recorded(name, run):
     return _section(name, _table(rows), _image(figure, f"Series of {name}"))
 
 
-def _facts(tape):
+def _facts(tape: Tape) -> list[Fact]:
     layer = tape.layer
     return [
         ("cell", tape.cell.label),
@@ -181,30 +205,30 @@ def _facts(tape):
     ]
 
 
-def _numbers(norms):
+def _numbers(norms: Floats) -> list[Fact]:
     rate = median(decay_rate(norms))
     every = np.log(2) / abs(rate) if rate else np.inf
     return [
         ("half-life (steps)", f"{median(half_life(norms)):.3g}"),
         ("horizon (steps)", f"{median(horizon(norms)):.3g}"),
         ("centroid (steps)", f"{median(centroid(norms)):.3g}"),
-        ("halves (−) or doubles (+) every", f"{'−' if rate < 0 else '+'}{every:.3g} steps"),
+        ("gradient halves (−) or doubles (+) every", f"{'−' if rate < 0 else '+'}{every:.3g} steps"),
     ]
 
 
 # ---------------------------------------------------------------- HTML
 
 
-def _section(title, *parts):
+def _section(title: str, *parts: str) -> str:
     return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
 
 
-def _table(rows):
+def _table(rows: Iterable[Iterable[object]]) -> str:
     cells = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)
     return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
 
 
-def _image(figure, alt):
+def _image(figure: Figure, alt: str) -> str:
     import matplotlib.pyplot as plt
 
     data = io.BytesIO()

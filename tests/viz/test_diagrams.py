@@ -101,7 +101,7 @@ def test_text_takes_the_scale_its_numbers_ask_for(values, norm, plt):
     assert bar.get_ylim() == pytest.approx(norm)
     assert "".join(t.get_text() for t in ax.texts) == "abc↵d"
     assert [p.get_xy() for p in ax.patches] == [(0, 0), (2, 0), (0, 1)]
-    with pytest.raises(ValueError, match="one a token"):
+    with pytest.raises(ValueError, match="one per token"):
         viz.plot_text(values, tokens="ab")
 
 

@@ -268,7 +268,7 @@ def test_memory_curve(cell, layers, rng):
         )
         r = np.corrcoef(S[60:] @ w, want[60:])[0, 1]
         assert found[k] == pytest.approx(r**2, abs=1e-7)  # the normal equations' own rounding
-    with pytest.raises(ValueError, match="knows the future"):
+    with pytest.raises(ValueError, match="contains future inputs"):
         viz.memory_curve(make(cell, 1, 3, bidirectional=True))
 
 

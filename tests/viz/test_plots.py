@@ -172,7 +172,7 @@ def test_runs_overlay_with_their_own_look(plt):
     assert len({(line.get_color(), line.get_marker()) for line in (a, b, c)}) == 3
     assert (c.get_color(), c.get_linewidth()) == ("black", 3)
     assert labels(ax)[:2] == ["a: halves every 1 step", "b: halves every 6.6 steps"]
-    assert ax.get_title() == "How much of the gradient is left k steps back"
+    assert ax.get_title() == "How much of the gradient remains k steps back"
     for guide in lines(ax, "guide"):
         gamma = y_of(guide)[1]
         np.testing.assert_allclose(y_of(guide), gamma ** np.arange(len(y_of(guide))))
@@ -209,7 +209,7 @@ def test_horizon_marks_lie_on_the_curve(plt):
         (mark,) = lines(ax, kind)
         assert mark.get_xdata()[0] == lag
         assert mark.get_ydata()[0] == pytest.approx(0.8**lag)
-    assert ax.get_title() == "1 % of the gradient is left 21 steps back"
+    assert ax.get_title() == "1 % of the gradient remains 21 steps back"
 
 
 def test_singular_values(taped, plt):
@@ -357,7 +357,7 @@ def test_timescales_and_units_that_never_forget(plt):
     assert y_of(line).tolist() == [8, 2]
     np.testing.assert_allclose(line.get_xdata(), [0.5, 5 / 6])
     assert len(lines(ax, "never")[0].get_xdata()) == 1
-    assert ax.get_title() == "Half of the units keep what they hold for 8 steps or more"
+    assert ax.get_title() == "Half of the units keep their values for 8 steps or more"
 
 
 def test_saturation_has_a_dot_a_unit(taped, plt):
@@ -376,7 +376,7 @@ def test_lyapunov_spectrum(plt):
     (line,) = lines(ax, "lyapunov_spectrum")
     assert line.get_xdata().tolist() == [0.25, 0.5, 0.75, 1]
     assert y_of(line).tolist() == [0.5, 0, -1, -2]
-    assert ax.get_title() == "λ₁ = 0.5: chaos of dimension 2.5, 0.5 nats a step"
+    assert ax.get_title() == "λ₁ = 0.5: chaos of dimension 2.5, 0.5 nats per step"
     viz.plot_lyapunov_spectrum([-np.log(2) / 4, -np.inf], label="b")
     assert labels(ax) == ["a", "b"]
 
@@ -436,7 +436,7 @@ def test_series_of_a_recorder(plt):
     assert lines(ax, "series")[0].get_xdata().tolist() == [0, 10]
     assert lines(ax, "divide")[0].get_ydata()[0] == 0
     viz.plot_series(Recorded(), label="b")
-    assert ax.get_title() == "λ₁ along training"
+    assert ax.get_title() == "λ₁ during training"
     steep = viz.plot_series(Recorded(), plt.figure().gca(), name="gradient_norm")
     assert (steep.get_yscale(), steep.get_title()) == (
         "log",

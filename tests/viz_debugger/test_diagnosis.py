@@ -37,7 +37,7 @@ def test_vanishes_with_its_numbers():
     # the largest k with 0.8^(k−1) ≥ 1/100
     assert found.numbers["horizon"] == 1 + math.floor(math.log(0.01) / math.log(0.8))
     assert found.sentence == (
-        "the gradient halves every 3.1 steps: dependencies beyond 21 steps cannot be learnt"
+        "the gradient halves every 3.1 steps: dependencies longer than 21 steps cannot be learnt"
     )
     assert "identity" in found.advice
 
@@ -45,7 +45,7 @@ def test_vanishes_with_its_numbers():
 def test_advice_for_an_lstm_names_the_bias():
     lstm = zeroed(rc.LSTM(1, 4, dtype="float64"), f=1.0)
     found = viz.diagnose(lstm.record(np.zeros((100, 1, 1))))["vanishes"]
-    assert "forget-gate bias ln(T−1) = 4.6 would hold 100" in found.advice
+    assert "a forget-gate bias of ln(T−1) = 4.6 would hold for 100 steps" in found.advice
     # and it does
     rc.init.forget_bias(lstm, math.log(99))
     assert viz.diagnose(lstm.record(np.zeros((100, 1, 1)))).names[0] != "vanishes"
@@ -54,13 +54,13 @@ def test_advice_for_an_lstm_names_the_bias():
 def test_the_length_to_hold_can_be_given():
     lstm = zeroed(rc.LSTM(1, 4), f=1.0)
     found = viz.diagnose(lstm.record(np.zeros((30, 1, 1))), steps=1000)["vanishes"]
-    assert "= 6.9 would hold 1000" in found.advice
+    assert "= 6.9 would hold for 1000 steps" in found.advice
 
 
 def test_advice_for_a_gru():
     gru = zeroed(rc.GRU(1, 4), z=1.0)
     found = viz.diagnose(gru.record(np.zeros((100, 1, 1))))["vanishes"]
-    assert "update-gate bias ln(T−1) = 4.6" in found.advice
+    assert "update-gate bias of ln(T−1) = 4.6" in found.advice
 
 
 @pytest.mark.parametrize(("curve", "advice"), [("sigmoid", "quarter"), ("tanh", "orthogonal")])
@@ -73,23 +73,25 @@ def test_advice_for_an_rnn(rng, curve, advice):
 def test_explodes_with_its_numbers():
     found = viz.diagnose(relu_times(1.25))["explodes"]
     assert found.severity == "error"  # 1.25⁵⁹ is 5e5
-    assert found.sentence == "the gradient doubles every 3.1 steps: 5e05 times over 59 steps"
+    assert found.sentence == (
+        "the gradient doubles every 3.1 steps: it grows by a factor of 5e05 over 59 steps"
+    )
     assert "scale weight_hh by 0.80 (its spectral radius is 1.25)" in found.advice
 
 
 def test_holds():
     found = viz.diagnose(relu_times(1.0))
     assert found["holds"].severity == "ok"
-    assert "still felt after all 59 steps" in found["holds"].sentence
-    assert found["healthy"].sentence == "nothing stands out"
+    assert "still has an effect after all 59 steps" in found["holds"].sentence
+    assert found["healthy"].sentence == "no problem was found"
 
 
 def test_no_gradient_at_all():
     rnn = zeroed(rc.RNN(1, 4, nonlinearity="relu"))
     found = viz.diagnose(rnn.record(np.ones((20, 1, 1))))
     assert found[0].severity == "error"
-    assert "it is 0" in found["vanishes"].sentence
-    assert "are dead: 0 on every step" in found["dead"].sentence
+    assert "it is exactly 0" in found["vanishes"].sentence
+    assert "are dead: h is 0 at every step" in found["dead"].sentence
 
 
 @pytest.mark.parametrize(
@@ -136,13 +138,15 @@ def test_many_units_are_cut_short():
 def test_saturated_states_of_a_tanh_rnn():
     rnn = zeroed(rc.RNN(1, 4), h=9)
     found = viz.diagnose(rnn.record(np.zeros((30, 1, 1))))
-    assert "|h| at its end on 100 % of steps" in found["saturated"].sentence
+    assert "h is near its limits on 100 % of steps" in found["saturated"].sentence
 
 
 def test_timescales():
     lstm = zeroed(rc.LSTM(1, 4, dtype="float64"), f=1.0)
     found = viz.diagnose(lstm.record(np.zeros((50, 1, 1))))["timescales"]
-    assert found.sentence == "the gates of l0 keep for 3.2 steps (median), 3.2 at most"
+    assert found.sentence == (
+        "by its gates alone, l0 keeps its values for 3.2 steps (median over units), and for 3.2 at most"
+    )
 
 
 def test_large_input(rng):

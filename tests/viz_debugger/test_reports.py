@@ -66,7 +66,7 @@ def test_tapes_are_compared(compared):
     page = compared
     assert page.tags.count("h2") == 3
     assert page.tags.count("img") == 3
-    assert "Compared" in page.text
+    assert "Comparison" in page.text
     assert "GRU LSTM" in re.sub(r"\s+", " ", page.text)
 
 

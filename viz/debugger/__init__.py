@@ -1,51 +1,72 @@
-"""Breakpoints on training: watches are asked about every update, and what they find is acted on.
+"""Breakpoints on training: watches are checked at every update, and a hit triggers an action.
 
     debugger = viz.Debugger(viz.NaN(), viz.Explode(1e3), viz.Stuck("*.o", 100), keep=3)
     Trainer(model, optimiser, batches, callbacks=[debugger]).fit(1000)
 
-or, in a loop of one's own, between the backward pass and the optimiser's step:
+or, in a training loop of your own, between the backward pass and the optimiser's step:
 
     debugger.check(tape, grads, loss=loss)
 
-The debugger reads buffers that training fills anyway. Nothing of it is in the engine: code that
-does not call it does not pay for it.
+The debugger reads buffers that training fills anyway. No part of it is in the engine, so code that
+does not call it has no overhead.
 
     training step → Moment (tape, gradients, loss, weights) → watches → Hit → actions
-                         ↳ the last few are kept, so that what came before can be opened
+                         ↳ the last few are kept, so that the updates before a hit can be inspected
 """
 
+from __future__ import annotations
+
 from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rnncore._checks import as_size
 
-from ..watches import Moment, NaN, Watch, When
+from .._norms import Grads
+from ..watches import Hit, Moment, NaN, Watch, When
+from ..watches.moment import HasWeights
+from ..watches.watch import Action
 from .actions import Breakpoint, act, check_action
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rnncore._typing import Array, PathLike
+    from rnncore.nn.sequence import SequenceRecord
+    from rnncore.recurrent.tape import Tape
+    from rnncore.train import Trainer
 
 __all__ = ["Breakpoint", "Debugger", "replay"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class Debugger:
-    """Ask watches about every update of training, keep the last few, and act when one fires.
+    """Check watches at every update of training, keep the last few updates, and act when a watch fires.
 
     Parameters
     ----------
     *watches : Watch or callable
         `viz.NaN()`, `viz.Vanish()`, `viz.Explode()`, `viz.Stuck()`, `viz.Spike()`, or a function
-        of a tape (see `viz.When`). Without any: `viz.NaN()`.
+        of a tape (see `viz.When`). By default `viz.NaN()` alone.
     action : str, callable or list, default "raise"
-        "raise" a `Breakpoint`; "record" the kept updates in a run file; "open" a page of them in
-        the browser; or a function of (hit, moments). A watch's own `action` comes first.
+        "raise" raises a `Breakpoint`; "record" writes the kept updates to a run file; "open" writes
+        a page about them and opens it in the browser; a function is called with (hit, moments). A
+        watch's own `action` takes precedence.
     keep : int, default 3
-        How many updates to keep: tape, gradients and weights. Each holds the memory of its tape.
+        How many updates to keep: tape, gradients and weights. Each takes the memory of its tape.
     folder : path, default "."
         Where "record" and "open" write.
 
     Attributes
     ----------
     hits : list of Hit
-        What fired so far. A watch that holds on many updates in a row fires once, on the first.
+        All hits so far. A watch whose condition holds for several updates in a row fires once, at the
+        first of them.
     moments : deque of Moment
-        The updates kept, oldest first.
+        The kept updates, oldest first.
 
     Examples
     --------
@@ -64,20 +85,42 @@ class Debugger:
     update 2: input at step 2, row 0, unit 0 is inf (2 of 2 rows, 3 of 3 units); just before it: 0 0
     """
 
-    def __init__(self, *watches, action="raise", keep=3, folder="."):
+    def __init__(
+        self,
+        *watches: Watch | Callable[[Tape], bool | int | None],
+        action: Action = "raise",
+        keep: int = 3,
+        folder: PathLike = ".",
+    ) -> None:
         self.watches = [w if isinstance(w, Watch) else When(w) for w in watches] or [NaN()]
         self.action = check_action(action)
         for watch in self.watches:
             if watch.action is not None:
                 check_action(watch.action)
         self.folder = folder
-        self.hits = []
-        self.moments = deque(maxlen=as_size(keep, "keep"))
+        self.hits: list[Hit] = []
+        self.moments: deque[Moment] = deque(maxlen=as_size(keep, "keep"))
         self._update = 0
-        self._holding = set()
+        self._holding: set[Watch] = set()
 
-    def check(self, tape, grads=None, *, loss=None, update=None, output=None, module=None):
-        """Look at one update, after its backward pass and before the optimiser's step.
+    def __repr__(self) -> str:
+        watches = ", ".join(watch.name for watch in self.watches)
+        return (
+            f"<Debugger of {watches}: {self._update} updates, {len(self.hits)} hits, "
+            f"{len(self.moments)} of {self.moments.maxlen} moments kept>"
+        )
+
+    def check(
+        self,
+        tape: Tape,
+        grads: Grads | None = None,
+        *,
+        loss: float | None = None,
+        update: int | None = None,
+        output: Array | None = None,
+        module: HasWeights | None = None,
+    ) -> list[Hit]:
+        """Check one update, after its backward pass and before the optimiser's step.
 
         Parameters
         ----------
@@ -86,19 +129,19 @@ class Debugger:
             What `tape.backward` returned, or ∂L/∂W by name.
         loss : float, optional
         update : int, optional
-            Its number; counted from 1 when left out.
+            The number of the update; by default they are counted from 1.
         output, module : optional
-            The prediction, and the model around the layer, which are then looked at too.
+            The prediction, and the model around the layer, which are then checked as well.
 
         Returns
         -------
         list of Hit
-            What fired now.
+            The hits of this update.
         """
         self._update = self._update + 1 if update is None else update
         moment = Moment(tape, grads, loss, self._update, output, module).snapshot()
         self.moments.append(moment)
-        fired = []
+        fired: list[tuple[Hit, Action]] = []
         for watch in self.watches:
             if (self._update - 1) % watch.every:
                 continue
@@ -113,38 +156,42 @@ class Debugger:
             act(action, hit, list(self.moments), self.folder)
         return [hit for hit, _ in fired]
 
-    def before_step(self, trainer, record, loss, grads):
-        """What `Trainer` calls between the backward pass and the optimiser's step."""
+    def before_step(
+        self, trainer: Trainer, record: SequenceRecord, loss: float, grads: Mapping[str, Array]
+    ) -> None:
+        """Called by `Trainer` between the backward pass and the optimiser's step."""
         self.check(
             record.tape, grads, loss=loss, update=trainer.updates + 1, output=record.output,
             module=trainer.model,
         )  # fmt: skip
 
-    def __call__(self, trainer):
-        """After the step there is nothing left to say."""
+    def __call__(self, trainer: Trainer) -> None:
+        """Called by `Trainer` after the step, when everything is checked already."""
 
 
-def replay(trainer, checkpoint, update, *, keep=3):
+def replay(
+    trainer: Trainer, checkpoint: PathLike, update: int, *, keep: int = 3
+) -> list[Moment]:
     """Run training again from a checkpoint up to one update, and return the last few moments.
 
-    Resuming has the bits of the run that wrote the checkpoint, so what happened at `update` happens
-    again: the tapes of a spike can be had without having kept any.
+    Resumed training has the same bits as the run that wrote the checkpoint, so what happened at
+    `update` happens again: the tapes of a spike can be inspected without having been kept.
 
     Parameters
     ----------
     trainer : Trainer
-        Made as the one that wrote the checkpoint was: same model, optimiser and data.
+        Made as the one that wrote the checkpoint: with the same model, optimiser and data.
     checkpoint : path
         Written at or before ``update - 1``.
     update : int
         The update to stop at, from 1; its backward pass is done, its optimiser step is not.
     keep : int, default 3
-        How many updates before and with `update` to return.
+        How many updates to return, up to and including `update`.
 
     Returns
     -------
     list of Moment
-        Oldest first; the last is `update`'s.
+        Oldest first; the last one is that of `update`.
     """
     trainer.resume(checkpoint)
     if update <= trainer.updates:

@@ -1,11 +1,21 @@
 """What happens when a watch fires: raise, call, record, open."""
 
+from __future__ import annotations
+
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from .._tapes import gradient
 from ..recorder import Recorder
 from ..reports import report
+from ..watches import Hit, Moment
+from ..watches.watch import Action, OneAction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rnncore._typing import PathLike
 
 __all__ = ["Breakpoint", "act"]
 
@@ -17,18 +27,23 @@ class Breakpoint(Exception):
     ----------
     hit : Hit
     moments : list of Moment
-        The last few updates, oldest first; the last is the one that fired.
+        The last few updates, oldest first; the last is the one at which the watch fired.
     """
 
-    def __init__(self, hit, moments):
+    def __init__(self, hit: Hit, moments: list[Moment]) -> None:
         super().__init__(str(hit))
         self.hit = hit
         self.moments = moments
 
 
-def check_action(action):
-    """Refuse what `act` could not do, when it is said and not when it is needed."""
-    for one in action if isinstance(action, (list, tuple)) else [action]:
+def _each(action: Action) -> Sequence[OneAction]:
+    """The actions one by one."""
+    return action if isinstance(action, (list, tuple)) else [cast("OneAction", action)]
+
+
+def check_action(action: Action) -> Action:
+    """Refuse an action that `act` cannot do, when it is given and not when it is needed."""
+    for one in _each(action):
         if not callable(one) and one not in ("raise", "record", "open"):
             raise ValueError(
                 f"action: got {one!r}, expected 'raise', 'record', 'open', a function of "
@@ -37,10 +52,9 @@ def check_action(action):
     return action
 
 
-def act(action, hit, moments, folder):
-    """Do what `action` says; what raises comes last, so that the rest is done."""
-    actions = action if isinstance(action, (list, tuple)) else [action]
-    for one in sorted(actions, key=lambda a: a == "raise"):
+def act(action: Action, hit: Hit, moments: list[Moment], folder: PathLike) -> None:
+    """Do what `action` demands; "raise" comes last, so that all others are done first."""
+    for one in sorted(_each(action), key=lambda a: a == "raise"):
         if one == "raise":
             raise Breakpoint(hit, moments)
         if one == "record":
@@ -51,8 +65,8 @@ def act(action, hit, moments, folder):
             one(hit, moments)
 
 
-def record(hit, moments, folder):
-    """Write the moments whole, with gradients and weights, into a run file; return its path."""
+def record(hit: Hit, moments: list[Moment], folder: PathLike) -> Path:
+    """Write the complete moments, with gradients and weights, into a run file; return its path."""
     path = _path(hit, folder, ".run")
     for moment in moments:
         tape = moment.tape
@@ -66,15 +80,15 @@ def record(hit, moments, folder):
     return path
 
 
-def write_page(hit, moments, folder):
-    """Write a page of the moments, recorded again with their weights; return its path."""
+def write_page(hit: Hit, moments: list[Moment], folder: PathLike) -> Path:
+    """Write a page about the moments, recorded again with their weights; return its path."""
     path = _path(hit, folder, ".html")
     report({f"update {moment.update}": moment.reopen() for moment in moments}, path, title=str(hit))
     return path
 
 
-def _path(hit, folder, suffix):
-    """folder/break-nan-000137.run, with a number behind it where that exists."""
+def _path(hit: Hit, folder: PathLike, suffix: str) -> Path:
+    """folder/break-nan-000137.run, with a number appended if that exists."""
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     name = "".join(c if c.isalnum() else "-" for c in hit.watch.lower())

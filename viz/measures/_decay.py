@@ -1,15 +1,21 @@
-"""Where the measures of the decay curve get it from."""
+"""The decay curve, for the measures that read numbers off it."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from .._tapes import is_tape
+from .._tapes import Direction, is_tape
 from .jacobian_norms import jacobian_norms
 
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, Floats
+    from rnncore.recurrent.tape import Tape
 
-def norms_by_lag(tape, direction: str = "forward") -> np.ndarray:
-    """(T, B): the norms themselves, or those of a tape."""
+
+def norms_by_lag(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floats:
+    """(T, B): the Jacobian norms of a tape, or given norms with one column per row of the batch."""
     if is_tape(tape):
         return jacobian_norms(tape, direction)
     norms = np.asarray(tape, np.float64)

@@ -1,27 +1,36 @@
-"""Centroid: the mean lag of what is remembered."""
+"""Centroid: the mean lag, weighted by how much of the gradient remains."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from .._tapes import Direction
 from ._decay import norms_by_lag
+
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, Floats
+    from rnncore.recurrent.tape import Tape
 
 __all__ = ["centroid"]
 
 
-def centroid(tape, direction: str = "forward") -> np.ndarray:
-    """Σ_k k·n_k / Σ_k n_k over lags k ≥ 1, with n_k = ‖∂s_T/∂s_{T-k}‖.
+def centroid(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floats:
+    """Σ_k k·n_k / Σ_k n_k over lags k ≥ 1, with n_k = ‖∂s_T/∂s_{T-k}‖: the mean lag of the gradient.
 
     Parameters
     ----------
     tape : Tape, or ndarray (T, B)
-        A tape, or what `jacobian_norms` returned.
+        A tape, or the result of `jacobian_norms`.
     direction : {"forward", "reverse"}
+        As in `jacobian_norms`.
 
     Returns
     -------
     ndarray (B,), float64
-        Steps; for n_k = γᵏ without end it is 1/(1 − γ). NaN for rows under two steps or all 0.
+        In steps; 1/(1 − γ) for an endless decay n_k = γᵏ. NaN for rows of fewer than two steps, and
+        where every n_k is 0.
 
     Examples
     --------
@@ -33,5 +42,6 @@ def centroid(tape, direction: str = "forward") -> np.ndarray:
     norms = norms_by_lag(tape, direction)[1:]
     lag = np.arange(1, len(norms) + 1)[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
-        weight = norms / np.nanmax(norms, 0, initial=0.0)  # so that sums do not overflow
-        return np.nansum(lag * weight, 0) / np.nansum(weight, 0)
+        weight: Floats = norms / np.nanmax(norms, 0, initial=0.0)  # so that the sums do not overflow
+        mean: Floats = np.nansum(lag * weight, 0) / np.nansum(weight, 0)
+    return mean

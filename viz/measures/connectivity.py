@@ -1,6 +1,8 @@
-"""Connectivity: which input a prediction rests on."""
+"""Connectivity: which inputs a prediction depends on."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,27 +11,31 @@ from .._norms import norm
 from .._tapes import valid_steps
 from ._loss import Loss, output_gradient
 
+if TYPE_CHECKING:
+    from rnncore._typing import Floats
+    from rnncore.recurrent.tape import Tape
+
 __all__ = ["connectivity"]
 
-BYTES = 64e6  # of the gradients that are held at a time
+BYTES = 64e6  # of gradients held in memory at a time
 
 
-def connectivity(tape, logit: Loss, scaled: bool = True) -> np.ndarray:
-    """‖∂logit_s/∂x_t‖₂ for every step s that is read out and every input step t.
+def connectivity(tape: Tape, logit: Loss, scaled: bool = True) -> Floats:
+    """‖∂logit_s/∂x_t‖₂ for every readout step s and every input step t.
 
-    Madsen (2019, Distill). Unlike `dependency_map` it ends at the input, and goes through all
-    layers and both directions of a bidirectional net.
+    Madsen (2019, Distill). Unlike `dependency_map` it ends at the input, and it goes through all
+    layers and both directions of a bidirectional network.
 
     Parameters
     ----------
     tape : Tape
         `backward` need not have been called, and `tape.grad` is left as it is.
     logit : ndarray, or callable
-        ∂logit_{s,target}/∂y_s for every s, laid out like `tape.output` (for a linear readout
+        ∂logit_{s,target}/∂y_s for every s, laid out like `tape.output` (for a linear readout that is
         ``weight[target]``), or a function of `tape.output` that returns it, alone or as (value,
         gradient).
     scaled : bool
-        Divide every row by its own maximum.
+        Divide the values of each readout step s by their maximum.
 
     Returns
     -------

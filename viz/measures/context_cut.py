@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._layers import rows_of, run
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, ArrayLike, Floats, Ints, StateLike
+    from rnncore.recurrent.base import RecurrentLayer
+
 __all__ = ["context_cut"]
 
 
 def context_cut(
-    layer, x, loss: Callable[[np.ndarray], np.ndarray], contexts=None, *, state=None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Loss with only the last k inputs kept, less the loss with all of them.
+    layer: RecurrentLayer,
+    x: ArrayLike,
+    loss: Callable[[Array], ArrayLike],
+    contexts: Sequence[int] | Ints | None = None,
+    *,
+    state: StateLike = None,
+) -> tuple[Ints, Floats]:
+    """The loss when only the last k inputs are kept, minus the loss with all of them.
 
-    Khandelwal et al. (2018). Cut sequences start from the zero state.
+    Khandelwal et al. (2018). The shortened sequences start from the zero state.
 
     Parameters
     ----------
     layer : RNN, GRU or LSTM
     x : ndarray
-        Input in the layer's layout: rows are independent windows, each judged at its last step.
+        Input in the layer's layout: the rows are independent windows, and the loss is that of the
+        last step.
     loss : callable
         Takes the output of the last step, (B, D·H), and returns the loss of every row, (B,).
     contexts : sequence of int, optional
-        How many of the last inputs are kept; 1, 2, 4, … and all by default.
-    state : optional
-        Initial state of the uncut sequence, as for the layer.
+        How many of the last inputs to keep; by default 1, 2, 4, … and all of them.
+    state : array_like or tuple, optional
+        Initial state of the whole sequence, as for the layer.
 
     Returns
     -------
     contexts : ndarray (N,), int
     change : ndarray (N, B), float64
-        In the loss's unit; it goes to 0 at the context that the network uses.
+        In the unit of the loss; it reaches 0 once k covers all the context that the network uses.
 
     Examples
     --------
@@ -55,9 +66,9 @@ def context_cut(
     whole = kept.ndim == 1 and kept.size and kept.dtype.kind in "iu"
     if not whole or kept.min() < 1 or kept.max() > T:
         raise ValueError(f"contexts: got {contexts!r:.60}, expected whole numbers from 1 to {T}")
-    contexts = kept.astype(int)
+    kept = kept.astype(int)
 
-    def at_end(rows, state=None):
+    def at_end(rows: Array, state: StateLike = None) -> Floats:
         y, _ = run(layer, rows, state)
         value = np.asarray(loss(y[-1]), np.float64)
         if value.shape != (B,):
@@ -67,5 +78,5 @@ def context_cut(
         return value
 
     full = at_end(x, state)
-    cut = [at_end(x[T - k :], state if k == T else None) for k in contexts]
-    return contexts, np.array(cut) - full
+    cut = [at_end(x[T - k :], state if k == T else None) for k in kept]
+    return kept, np.array(cut) - full

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .._tapes import Direction
 from ._decay import norms_by_lag
+
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, Floats
+    from rnncore.recurrent.tape import Tape
 
 __all__ = ["Decay", "decay_fit", "decay_rate"]
 
 
 class Decay(NamedTuple):
-    """ln‖∂s_T/∂s_{T-k}‖ ≈ level + rate·k; both (B,), nats."""
+    """The fitted line ln‖∂s_T/∂s_{T-k}‖ ≈ level + rate·k; both (B,), in nats per step and in nats."""
 
-    rate: np.ndarray
-    level: np.ndarray
+    rate: Floats
+    level: Floats
 
 
-def decay_rate(tape, direction: str = "forward") -> np.ndarray:
+def decay_rate(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floats:
     """Least-squares slope of ln‖∂s_T/∂s_{T-k}‖ over lags k ≥ 1, in nats per step.
 
     Negative where the gradient vanishes (it halves every ln 2/−rate steps), positive where it
-    explodes. Along a long sequence it goes to the largest Lyapunov exponent.
+    explodes. For long sequences it tends to the largest Lyapunov exponent.
 
     Parameters
     ----------
     tape : Tape, or ndarray (T, B)
-        A tape, or what `jacobian_norms` returned.
+        A tape, or the result of `jacobian_norms`.
     direction : {"forward", "reverse"}
+        As in `jacobian_norms`.
 
     Returns
     -------
     ndarray (B,), float64
-        Lags whose norm is 0 or not finite are left out; NaN where fewer than two are left.
+        Lags whose norm is 0 or not finite are left out; NaN where fewer than two lags remain.
 
     Examples
     --------
@@ -45,8 +51,8 @@ def decay_rate(tape, direction: str = "forward") -> np.ndarray:
     return decay_fit(tape, direction).rate
 
 
-def decay_fit(tape, direction: str = "forward") -> Decay:
-    """The line that `decay_rate` is the slope of. The arguments are its.
+def decay_fit(tape: Tape | ArrayLike, direction: Direction = "forward") -> Decay:
+    """The fitted line whose slope is `decay_rate`; the arguments are the same.
 
     Examples
     --------

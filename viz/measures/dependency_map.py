@@ -1,21 +1,27 @@
-"""Dependency map: which step's loss feels which step's state."""
+"""Dependency map: which step's loss depends on which step's state."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._norms import norm
-from .._tapes import check_direction, steps_back, top_of_carry, valid_steps
+from .._tapes import Direction, check_direction, steps_back, top_of_carry, valid_steps
 from ._loss import Loss, output_gradient
+
+if TYPE_CHECKING:
+    from rnncore._typing import Array, ArrayLike, Floats
+    from rnncore.recurrent.tape import Tape
 
 __all__ = ["dependency_map", "dependency_reach"]
 
 
-def dependency_map(tape, loss: Loss, direction: str = "forward") -> np.ndarray:
+def dependency_map(tape: Tape, loss: Loss, direction: Direction = "forward") -> Floats:
     """‖∂L_s/∂s_t‖ for every loss step s and every source step t ≤ s.
 
-    For a loss that is a sum over steps, L = Σ_s L_s(y_s): what the state after step t (the whole
-    carry, [h; c] of all layers) does to the loss at step s.
+    The loss is a sum over steps, L = Σ_s L_s(y_s); the map shows how strongly the loss at step s
+    depends on the state after step t (the whole carry, [h; c] of all layers).
 
     Parameters
     ----------
@@ -25,16 +31,17 @@ def dependency_map(tape, loss: Loss, direction: str = "forward") -> np.ndarray:
         ∂L_s/∂y_s for every s, laid out like `tape.output`, or a function of `tape.output` that
         returns it, alone or as (value, gradient) like the losses in `rnncore.nn`.
     direction : {"forward", "reverse"}
-        Of a bidirectional layer; the reverse one carries from later to earlier steps, so t ≥ s.
+        Which direction of a bidirectional layer to follow; the reverse one carries its state from
+        later to earlier steps, so there t ≥ s.
 
     Returns
     -------
     ndarray (T, T, B), float64
-        ``[s, t, b]``. NaN where s cannot feel t and past a row's end.
+        ``[s, t, b]``. NaN where L_s cannot depend on s_t, and past a row's end.
 
     Notes
     -----
-    One batched walk back of T cotangents: row s is set when the walk reaches step s.
+    One backward walk with T cotangents at once: cotangent s is set when the walk reaches step s.
 
     Examples
     --------
@@ -55,7 +62,7 @@ def dependency_map(tape, loss: Loss, direction: str = "forward") -> np.ndarray:
     if not T:
         return out
 
-    def set_row(value, t):
+    def set_row(value: Array, t: int) -> None:
         value[t][:, top] = np.where(valid[t][:, None], g[t], 0)
         out[t, t] = np.where(valid[t], norm(value[t]), np.nan)
 
@@ -64,7 +71,7 @@ def dependency_map(tape, loss: Loss, direction: str = "forward") -> np.ndarray:
     walk = tape.pullback(v, direction=direction)
     for k, carry in zip(range(1, T), walk, strict=False):
         t = order[k]
-        rows = slice(None, t) if reverse else slice(t + 1, None)  # losses met already
+        rows = slice(None, t) if reverse else slice(t + 1, None)  # losses that the walk has passed
         with np.errstate(over="ignore", under="ignore"):
             size = norm(carry.value[rows]) * np.exp(carry.log_scale[rows])
         out[rows, t] = np.where(valid[rows] & valid[t], size, np.nan)
@@ -73,19 +80,20 @@ def dependency_map(tape, loss: Loss, direction: str = "forward") -> np.ndarray:
     return out
 
 
-def dependency_reach(sizes, eps: float = 0.01) -> np.ndarray:
-    """How far each loss reaches: the largest |s − t| with ‖∂L_s/∂s_t‖ ≥ eps·‖∂L_s/∂s_s‖.
+def dependency_reach(sizes: ArrayLike, eps: float = 0.01) -> Floats:
+    """How far back each loss reaches: the largest |s − t| with ‖∂L_s/∂s_t‖ ≥ eps·‖∂L_s/∂s_s‖.
 
     Parameters
     ----------
     sizes : ndarray (T, T, B)
-        What `dependency_map` returned.
+        The result of `dependency_map`.
     eps : float
+        Smallest share of ‖∂L_s/∂s_s‖ that counts.
 
     Returns
     -------
     ndarray (T, B), float64
-        Steps; NaN for a step without a loss.
+        In steps; NaN for a step without a loss.
 
     Examples
     --------

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from .._norms import norm
-from .._tapes import check_backward, state_names
+from .._tapes import Recorded, check_backward, state_names
+
+if TYPE_CHECKING:
+    from rnncore._typing import Floats
 
 __all__ = ["gradient_flow"]
 
 
-def gradient_flow(tape) -> dict[str, np.ndarray]:
+def gradient_flow(tape: Recorded) -> dict[str, Floats]:
     """‖∂L/∂h_t‖ and ‖∂L/∂c_t‖ at every step, after `tape.backward`.
 
-    Hochreiter (1991), Bengio, Simard & Frasconi (1994). The derivatives are total: what step t
-    does to the loss through all later steps, for c also through h of the same step.
+    Hochreiter (1991), Bengio, Simard & Frasconi (1994). The derivatives are total: they include the
+    effect on the loss through all later steps, and for c also through h of the same step.
 
     Parameters
     ----------
-    tape : Tape
-        One that `backward` was called on with one cotangent.
+    tape : Tape or Frame
+        After `backward` with one cotangent.
 
     Returns
     -------
     dict of str to ndarray (T, B), float64
-        "l0.h", for LSTM also "l0.c", then "l1.h", …, "l0.reverse.h" for the other direction; time
-        is input time for both. 0 past a row's end.
+        "l0.h", for an LSTM also "l0.c", then "l1.h", …, "l0.reverse.h" for the other direction; both
+        directions are indexed by input time. 0 past a row's end.
 
     Examples
     --------

@@ -1,27 +1,35 @@
-"""Half-life: the first lag at which half of the gradient is gone."""
+"""Half-life: the first lag at which less than half of the gradient remains."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from .._tapes import Direction
 from ._decay import norms_by_lag
+
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, Floats
+    from rnncore.recurrent.tape import Tape
 
 __all__ = ["half_life"]
 
 
-def half_life(tape, direction: str = "forward") -> np.ndarray:
-    """The first lag k whose ‖∂s_T/∂s_{T-k}‖ is under half of lag 1's.
+def half_life(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floats:
+    """The first lag k at which ‖∂s_T/∂s_{T-k}‖ is less than half of its value at lag 1.
 
     Parameters
     ----------
     tape : Tape, or ndarray (T, B)
-        A tape, or what `jacobian_norms` returned.
+        A tape, or the result of `jacobian_norms`.
     direction : {"forward", "reverse"}
+        As in `jacobian_norms`.
 
     Returns
     -------
     ndarray (B,), float64
-        Steps; inf where no lag of the record is under half, NaN for rows under two steps.
+        In steps; inf where no recorded lag is below half, NaN for rows of fewer than two steps.
 
     Examples
     --------

@@ -1,33 +1,41 @@
-"""Horizon: how far back a change of the state can still be felt."""
+"""Horizon: how far back a change of the state still has a noticeable effect."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from .._tapes import Direction
 from ._decay import norms_by_lag
+
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, Floats
+    from rnncore.recurrent.tape import Tape
 
 __all__ = ["horizon"]
 
 
-def horizon(tape, eps: float = 0.01, direction: str = "forward") -> np.ndarray:
+def horizon(tape: Tape | ArrayLike, eps: float = 0.01, direction: Direction = "forward") -> Floats:
     """The largest lag k with ‖∂s_T/∂s_{T-k}‖ ≥ eps·‖∂s_T/∂s_{T-1}‖.
 
-    There is no standard definition; this one is ours. Lag 1 is the reference, as for the
-    half-life, since the first step back differs from all others in an LSTM.
+    There is no standard definition; this one is rnncore's. The reference is lag 1, as for the
+    half-life, because in an LSTM the first step back differs from all others.
 
     Parameters
     ----------
     tape : Tape, or ndarray (T, B)
-        A tape, or what `jacobian_norms` returned.
+        A tape, or the result of `jacobian_norms`.
     eps : float
-        The share of lag 1 that counts as remembered.
+        Smallest share of the norm at lag 1 that counts as remembered.
     direction : {"forward", "reverse"}
+        As in `jacobian_norms`.
 
     Returns
     -------
     ndarray (B,), float64
-        Steps. At the last lag there is (``length − 1``) the true horizon may be longer. NaN for
-        rows under two steps.
+        In steps. Where it equals the last recorded lag, ``length − 1``, the true horizon may be
+        longer. NaN for rows of fewer than two steps.
 
     Examples
     --------

@@ -1,41 +1,57 @@
-"""Integrated gradients over time: each step's part in what the network said."""
+"""Integrated gradients over time: how much each step's input contributed to a readout."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from rnncore._checks import as_size
+from rnncore._typing import Array, ArrayLike, Floats
 from rnncore.recurrent.layout import past_end
 
 from .._layers import as_given, batch_of, record, repeat_state, rows_of, time_major
-from ._loss import Loss
+
+if TYPE_CHECKING:
+    from rnncore._typing import State, StateLike
+    from rnncore.recurrent.base import RecurrentLayer
 
 __all__ = ["Attribution", "integrated_gradients"]
 
-ROWS = 256  # rows of one recorded pass
+ROWS = 256  # rows per recorded pass
+
+Readout: TypeAlias = Callable[[Array], tuple[ArrayLike, ArrayLike]]
+"""A function output (T, B, D·H) -> (F (B,), ∂F/∂output)."""
 
 
 class Attribution(NamedTuple):
-    """``value`` (T, B, I) adds up to F(x) − F(x′) but for ``residual`` (B,)."""
+    """``value`` (T, B, I) sums to F(x) − F(x′) up to ``residual`` (B,)."""
 
-    value: np.ndarray
-    residual: np.ndarray
+    value: Floats
+    residual: Floats
 
     @property
-    def per_step(self) -> np.ndarray:
-        """(T, B): summed over the input's features."""
-        return self.value.sum(-1)
+    def per_step(self) -> Floats:
+        """(T, B): the sum over the features of the input."""
+        total: Floats = self.value.sum(-1)
+        return total
 
 
 def integrated_gradients(
-    layer, x, readout: Loss, baseline=None, points: int = 32, *, state=None, lengths=None
+    layer: RecurrentLayer,
+    x: ArrayLike,
+    readout: Array | Readout,
+    baseline: ArrayLike | None = None,
+    points: int = 32,
+    *,
+    state: StateLike = None,
+    lengths: ArrayLike | None = None,
 ) -> Attribution:
     """(x_t − x′_t)·∫₀¹ ∂F/∂x_t(x′ + α(x − x′)) dα for every input.
 
-    Sundararajan, Taly & Yan (2017). Completeness: the sum over all inputs is F(x) − F(x′); what the
-    quadrature misses of it is returned and belongs on the picture.
+    Sundararajan, Taly & Yan (2017). Completeness: the sum over all inputs is F(x) − F(x′); the
+    error of the quadrature in that sum is returned as the residual, and should be shown.
 
     Parameters
     ----------
@@ -43,12 +59,14 @@ def integrated_gradients(
     x : ndarray
         Input in the layer's layout.
     readout : ndarray, or callable
-        F, one number for every row. An array v like the output is the linear one, F = Σ v·y; a
-        function takes y (T, B, D·H), time-major, and returns F (B,) and ∂F/∂y like y.
+        F, one number per row. An array v laid out like the output stands for the linear readout
+        F = Σ v·y; a function takes y (T, B, D·H), time-major, and returns F (B,) and ∂F/∂y,
+        shaped as y.
     baseline : ndarray, optional
-        x′, anything that broadcasts to x; zeros by default.
+        x′, any array that broadcasts to x; zeros by default.
     points : int
-        Of the Gauss–Legendre rule. For a smooth F the residual falls exponentially with it.
+        Number of points of the Gauss–Legendre rule. For a smooth F the residual falls exponentially
+        with it.
     state, lengths : optional
         As for the layer.
 
@@ -77,8 +95,7 @@ def integrated_gradients(
         if baseline.ndim == 3 or baseline.shape == (T, layer.input_size):
             baseline = batch_of(layer, baseline)
         base = np.broadcast_to(baseline, x.shape)
-    if not callable(readout):
-        readout = _linear(layer, readout, T, B)
+    read = readout if callable(readout) else _linear(layer, readout, T, B)
     nodes, weights = np.polynomial.legendre.leggauss(points)
     nodes, weights = (nodes + 1) / 2, weights / 2
 
@@ -88,16 +105,16 @@ def integrated_gradients(
         alpha = nodes[first : first + at_a_time]
         K = len(alpha)
         path = base[:, None] + alpha[:, None, None] * (x - base)[:, None]  # (T, K, B, I)
-        _, grad = _differentiate(layer, path, readout, state, lengths)
+        _, grad = _differentiate(layer, path, read, state, lengths)
         mean += np.einsum("k,tkbi->tbi", weights[first : first + K], grad)
-    ends, _ = _differentiate(layer, np.stack([base, x], axis=1), readout, state, lengths)
+    ends, _ = _differentiate(layer, np.stack([base, x], axis=1), read, state, lengths)
     value = (x - base) * mean
     if lengths is not None:
         value[past_end(np.asarray(lengths), T)] = 0
     return Attribution(value, ends[1] - ends[0] - value.sum((0, 2)))
 
 
-def _linear(layer, v, T, B):
+def _linear(layer: RecurrentLayer, v: ArrayLike, T: int, B: int) -> Readout:
     """F = Σ v·y for v laid out like the output."""
     v = batch_of(layer, np.asarray(v, np.float64))
     width = layer.hidden_size * layer.directions
@@ -109,7 +126,9 @@ def _linear(layer, v, T, B):
     return lambda y: ((v * y).sum((0, 2)), v)
 
 
-def _differentiate(layer, x, readout, state, lengths):
+def _differentiate(
+    layer: RecurrentLayer, x: Floats, readout: Readout, state: State | None, lengths: ArrayLike | None
+) -> tuple[Floats, Array]:
     """F (K, B) and ∂F/∂x (T, K, B, I) for K copies of a batch, x (T, K, B, I)."""
     T, K, B, features = x.shape
     state = repeat_state(state, K)

@@ -1,44 +1,52 @@
-"""Norms of the products of Jacobians: what a step can do to the state k steps later."""
+"""Norms of the products of Jacobians: how strongly the state depends on the state k steps earlier."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from .._tapes import check_direction
+from .._tapes import Direction, check_direction
 from ._spectral import SpectralNorm
+
+if TYPE_CHECKING:
+    from rnncore._typing import Floats, Ints
+    from rnncore.recurrent.pullback import Carry
+    from rnncore.recurrent.tape import Tape
 
 __all__ = ["jacobian_norms"]
 
 
-def jacobian_norms(tape, direction: str = "forward") -> np.ndarray:
+def jacobian_norms(tape: Tape, direction: Direction = "forward") -> Floats:
     """‖∂s_T/∂s_{T-k}‖₂ = ‖J_T·J_{T-1}·…·J_{T-k+1}‖₂ for every lag k.
 
-    s is the carry of the whole stack, h of all layers and for LSTM c of all layers: with c held
-    fixed, ∂h_t/∂h_{t-1} could not see the cell's conveyor belt. Pascanu, Mikolov & Bengio (2013).
+    s is the carry of the whole stack, h of all layers and for an LSTM also c of all layers: with c
+    held fixed, ∂h_t/∂h_{t-1} would miss what the cell state carries. Pascanu, Mikolov & Bengio (2013).
 
     Parameters
     ----------
     tape : Tape
         `backward` need not have been called.
     direction : {"forward", "reverse"}
-        Of a bidirectional layer: whose carry is followed; what the other direction feeds to the
-        layer above is held fixed. "reverse" counts from each row's first step on.
+        Which direction's carry to follow in a bidirectional layer; what the other direction feeds to
+        the layer above is held fixed. For "reverse" the lag counts from each row's first step.
 
     Returns
     -------
     ndarray (T, B), float64
         Element k is the norm over k steps, element 0 is 1. A row counts back from its own last
-        step; NaN at and beyond its length. Computed from a log scale: it reaches 0 only below
-        1e-308 (or where a product is exactly 0), whatever the dtype of the layer.
+        step; NaN at and beyond its length. The scale is kept as a logarithm, so whatever the dtype
+        of the layer, a norm is 0 only below 1e-308 or where the product is exactly 0.
 
     Notes
     -----
-    One walk back through `tape.pullback` with the identity as cotangents, T·S·(one step's adjoint)
-    in time and S² numbers in memory. Each norm agrees with the SVD's to 1e-9, see _spectral.py.
+    One walk of `tape.pullback` with the identity as cotangents: it takes T·S·(the adjoint of one
+    step) in time and S² numbers in memory. Each norm agrees with that of the SVD to 1e-9, see
+    _spectral.py.
 
     Examples
     --------
-    ReLU with W = 1.1·I and positive states grows by exactly 1.1 a step:
+    A ReLU network with W = 1.1·I and positive states grows by exactly 1.1 per step:
 
     >>> import numpy as np, rnncore as rc
     >>> from rnncore import viz
@@ -52,7 +60,8 @@ def jacobian_norms(tape, direction: str = "forward") -> np.ndarray:
     log = np.full((tape.T, tape.B), np.nan)
     if tape.T:
         log[0, lengths > 0] = 0.0
-    spectral, before = None, np.zeros(tape.B, int)
+    spectral: SpectralNorm | None = None
+    before = np.zeros(tape.B, int)
     for carry in tape.pullback(direction=direction):
         lag = np.array(carry.lag)
         rows = np.flatnonzero((lag > before) & (lag < lengths))
@@ -66,11 +75,12 @@ def jacobian_norms(tape, direction: str = "forward") -> np.ndarray:
         with np.errstate(divide="ignore"):
             log[lag[rows], rows] = np.log(spectral.norms(product, rows)) + scale
     with np.errstate(over="ignore", under="ignore"):
-        return np.exp(log)
+        norms: Floats = np.exp(log)
+    return norms
 
 
-def products(carry, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The Jacobian products of some rows of the batch: matrices (n, K, S) and their log scale."""
+def products(carry: Carry, rows: Ints) -> tuple[Floats, Floats]:
+    """The Jacobian products of some rows of the batch: matrices (n, K, S) and their log scales (n,)."""
     log_scale = carry.log_scale[:, rows].T  # (n, K)
     scale = log_scale.max(1, initial=-np.inf)
     M = carry.value[:, rows].transpose(1, 0, 2).astype(np.float64, order="C")

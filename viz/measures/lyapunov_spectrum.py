@@ -1,14 +1,21 @@
-"""Lyapunov spectrum: how fast nearby states part, along every direction of the state."""
+"""Lyapunov spectrum: how fast nearby states diverge, along every direction of the state."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnncore._checks import as_size
 
 from .._layers import in_float64, record, rows_of
-from .._tapes import check_direction
+from .._tapes import Direction, check_direction
 from ._orthonormal import orthonormalise_rows
+
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, Floats, Ints, StateLike
+    from rnncore.recurrent.base import RecurrentLayer
+    from rnncore.recurrent.pullback import Carry
 
 __all__ = [
     "entropy_rate",
@@ -17,20 +24,26 @@ __all__ = [
     "lyapunov_spectrum",
 ]
 
-# Up to WIDE directions a QR costs less than the step before it, and is made every step. Beyond,
-# when the exponents have spread the rows by about e^23 = 1e10 (R's smallest diagonal elements keep
-# some 5 digits then, the leading ones all), at the latest after 4 steps.
+# Up to WIDE directions a QR costs less than the step before it, so there is one every step. Beyond
+# that there is one when the exponents have spread the rows by about e^23 = 1e10 (then the smallest
+# diagonal elements of R keep some 5 digits, the leading ones all), and at the latest after 4 steps.
 WIDE, BUDGET, LONGEST = 128, 23.0, 4
 
 
 def lyapunov_spectrum(
-    layer, x, warmup: int = 0, *, n: int | None = None, state=None, direction: str = "forward"
-) -> np.ndarray:
+    layer: RecurrentLayer,
+    x: ArrayLike,
+    warmup: int = 0,
+    *,
+    n: int | None = None,
+    state: StateLike = None,
+    direction: Direction = "forward",
+) -> Floats:
     """λ_1 ≥ … ≥ λ_n of the driven network, in nats per step.
 
     Engelken, Wolf & Abbott (2020), Vogt et al. (2020), on the joint state of the stack (h of all
-    layers, for LSTM c of all). Negative: a perturbation dies at this rate, and so does the
-    gradient; positive: chaos, and the gradient explodes.
+    layers, for an LSTM also c of all). A negative exponent is the rate at which a perturbation, and
+    with it the gradient, decays; a positive one means chaos, and the gradient explodes.
 
     Parameters
     ----------
@@ -38,14 +51,15 @@ def lyapunov_spectrum(
     x : ndarray
         Input in the layer's layout; exponents are averaged over the rows of the batch.
     warmup : int
-        Steps that do not count. The first `warmup` ones bring the state onto the attractor. The
-        walk goes back in time, so as many at the end (at most half of the rest) align it.
+        Steps that are not counted. The first `warmup` steps bring the state onto the attractor. The
+        walk goes backward in time, so as many at the end (at most half of the rest) are used to
+        align its directions.
     n : int, optional
         How many exponents; all S by default. Fewer are cheaper.
-    state : optional
+    state : array_like or tuple, optional
         Initial state, as for the layer.
     direction : {"forward", "reverse"}
-        Of a bidirectional layer: the carry that is followed; the other direction is held fixed.
+        As in `jacobian_norms`.
 
     Returns
     -------
@@ -55,10 +69,10 @@ def lyapunov_spectrum(
     Notes
     -----
     Q_{t-1}·R_t = J_tᵀ·Q_t, backward in time with the adjoint steps of the tape: the transposed
-    product has the same exponents. λ_i is the mean of ln R_ii. The walk is made in float64 whatever
-    the layer's dtype, and Q is orthogonalised every step, for more than 128 directions every 1 to 4
-    steps, before float64 cannot tell the rows apart. The directions are random at first, always the
-    same ones.
+    product has the same exponents. λ_i is the mean of ln R_ii. The walk is in float64 whatever the
+    layer's dtype. Q is orthogonalised every step, and for more than 128 directions every 1 to 4
+    steps, before the rows become indistinguishable in float64. The initial directions are random,
+    but the same in every call.
 
     Examples
     --------
@@ -77,9 +91,15 @@ def lyapunov_spectrum(
 
 
 def lyapunov_convergence(
-    layer, x, warmup: int = 0, *, n: int | None = None, state=None, direction: str = "forward"
-) -> tuple[np.ndarray, np.ndarray]:
-    """The running estimate of `lyapunov_spectrum`, to see whether enough steps were walked.
+    layer: RecurrentLayer,
+    x: ArrayLike,
+    warmup: int = 0,
+    *,
+    n: int | None = None,
+    state: StateLike = None,
+    direction: Direction = "forward",
+) -> tuple[Ints, Floats]:
+    """The running estimate of `lyapunov_spectrum`, to see whether the sequence is long enough.
 
     The arguments are those of `lyapunov_spectrum`.
 
@@ -88,7 +108,7 @@ def lyapunov_convergence(
     steps : ndarray (N,), int
         Steps counted so far.
     estimate : ndarray (N, n), float64
-        Columns in the order of the last row, which is `lyapunov_spectrum`.
+        The columns are ordered by the last row, which equals `lyapunov_spectrum`.
 
     Examples
     --------
@@ -104,8 +124,8 @@ def lyapunov_convergence(
     return steps, estimate[:, np.argsort(-estimate[-1])]
 
 
-def kaplan_yorke_dimension(spectrum) -> float:
-    """D = j + Σ_{i≤j} λ_i / |λ_{j+1}|, j the last index at which the sum is not negative.
+def kaplan_yorke_dimension(spectrum: ArrayLike) -> float:
+    """D = j + Σ_{i≤j} λ_i / |λ_{j+1}|, where j is the last index at which the sum is not negative.
 
     The dimension of the attractor, by Kaplan & Yorke (1979): 0 for a fixed point, n where volumes
     do not shrink at all.
@@ -124,10 +144,10 @@ def kaplan_yorke_dimension(spectrum) -> float:
     return float(j if j == len(sums) else j + sums[j - 1] / abs(spectrum[j]))
 
 
-def entropy_rate(spectrum) -> float:
-    """Σ of the positive exponents, nats per step: the rate at which chaos makes uncertainty.
+def entropy_rate(spectrum: ArrayLike) -> float:
+    """The sum of the positive exponents, in nats per step: the rate at which chaos creates uncertainty.
 
-    Pesin's identity; an upper bound in general.
+    By Pesin's identity; in general it is an upper bound.
 
     Examples
     --------
@@ -139,7 +159,7 @@ def entropy_rate(spectrum) -> float:
     return float(spectrum[spectrum > 0].sum())
 
 
-def _sorted(spectrum) -> np.ndarray:
+def _sorted(spectrum: ArrayLike) -> Floats:
     spectrum = np.asarray(spectrum, np.float64)
     if spectrum.ndim != 1 or np.isnan(spectrum).any():
         raise ValueError(
@@ -149,8 +169,15 @@ def _sorted(spectrum) -> np.ndarray:
     return np.sort(spectrum)[::-1]
 
 
-def _growth(layer, x, warmup, n, state, direction):
-    """Steps counted (N,), and Σ ln R_ii up to there, the mean over the batch (N, n)."""
+def _growth(
+    layer: RecurrentLayer,
+    x: ArrayLike,
+    warmup: int,
+    n: int | None,
+    state: StateLike,
+    direction: Direction,
+) -> tuple[Ints, Floats]:
+    """The number of steps counted (N,), and Σ ln R_ii over these, averaged over the batch (N, n)."""
     layer = in_float64(layer)
     x, state = rows_of(layer, x, state)
     T, B, _ = x.shape
@@ -165,8 +192,8 @@ def _growth(layer, x, warmup, n, state, direction):
     n = S if n is None else as_size(n, "n")
     if n > S:
         raise ValueError(f"n: got {n}, expected 1 to {S}, the width of the state")
-    align = min(warmup, (T - warmup) // 2)  # steps walked before any counts
-    stop = T - warmup  # steps walked when the rest is the state's own transient
+    align = min(warmup, (T - warmup) // 2)  # steps walked before the first that counts
+    stop = T - warmup  # steps walked when only the transient of the state remains
     start = np.linalg.qr(np.random.default_rng(0).normal(size=(S, n)))[0]
     total, steps, sums = np.zeros(n), [], []
     last, due = 0, 1
@@ -187,8 +214,8 @@ def _growth(layer, x, warmup, n, state, direction):
     return np.array(steps), np.array(sums)
 
 
-def _orthonormalise(carry) -> np.ndarray:
-    """The carry's rows become orthonormal; (n, B): ln of what that took out."""
+def _orthonormalise(carry: Carry) -> Floats:
+    """Make the carry's rows orthonormal in place; returns ln|R_ii| (n, B)."""
     growth = np.array(carry.log_scale)
     for b in range(growth.shape[1]):
         with np.errstate(divide="ignore"):

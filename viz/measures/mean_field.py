@@ -1,37 +1,41 @@
-"""Mean field: does a random net of this variance forget, explode, or sit at the edge."""
+"""Mean field: whether gradients vanish, explode or keep their size in a random network of this variance."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from .._tapes import layer_input, layers, previous, valid_steps, weight_name
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, ArrayLike, Bools, Floats
+    from rnncore.recurrent.tape import Tape
+
 __all__ = ["MeanField", "mean_field", "mean_field_theory"]
 
 
 class MeanField(NamedTuple):
-    """chi: growth of the squared gradient per step; xi = −1/ln chi: steps per factor e of it.
+    """chi: growth of the squared gradient per step; xi = −1/ln chi: steps in which it changes by a factor e.
 
-    sigma_w, sigma_b: standard deviation of √H·W and of all that is added to W·h (bias and input);
-    q: second moment of the pre-activations. All three are NaN for gated cells, which have one of
-    each for every gate.
+    sigma_w, sigma_b: standard deviations of √H·W and of everything that is added to W·h (bias and
+    input); q: second moment of the pre-activations. These three are NaN for gated cells, where each
+    gate has its own.
     """
 
-    chi: np.ndarray | np.float64
-    xi: np.ndarray | np.float64
-    sigma_w: np.ndarray | np.float64
-    sigma_b: np.ndarray | np.float64
-    q: np.ndarray | np.float64
+    chi: Floats | np.float64
+    xi: Floats | np.float64
+    sigma_w: Floats | np.float64
+    sigma_b: Floats | np.float64
+    q: Floats | np.float64
 
 
-def mean_field(tape) -> dict[str, MeanField]:
-    """χ = σ_w²·E[φ′²] of every layer, with the moments that the tape saw.
+def mean_field(tape: Tape) -> dict[str, MeanField]:
+    """χ = σ_w²·E[φ′²] of every layer, with the moments measured on the tape.
 
     Chen, Pennington & Schoenholz (2018): χ is the mean squared singular value of one step's
-    Jacobian. Under 1 gradients vanish, above 1 they explode, χ = 1 is the edge; the largest
-    Lyapunov exponent goes to ½·ln χ in wide random nets.
+    Jacobian. Below 1 gradients vanish, above 1 they explode, and χ = 1 is the edge between; in wide
+    random networks the largest Lyapunov exponent tends to ½·ln χ.
 
     Parameters
     ----------
@@ -40,13 +44,13 @@ def mean_field(tape) -> dict[str, MeanField]:
     Returns
     -------
     dict of str to MeanField
-        "l0", "l1", …, "l0.reverse". For LSTM of ∂c_t/∂c_{t-1} (through h_{t-1} too), for GRU of
-        ∂h_t/∂h_{t-1}, with the weights of each gate taken as independent:
-        χ = E[f²] + Σ_gates σ_gate²·E[(∂c_t/∂a_gate)²]·E[(∂h/∂c)²], and the like for z.
+        "l0", "l1", …, "l0.reverse". For an LSTM χ is that of ∂c_t/∂c_{t-1} (also through h_{t-1}),
+        for a GRU that of ∂h_t/∂h_{t-1}, with the weights of different gates taken as independent:
+        χ = E[f²] + Σ_gates σ_gate²·E[(∂c_t/∂a_gate)²]·E[(∂h/∂c)²], and accordingly with z.
 
     Examples
     --------
-    Positive ReLU states have φ′ = 1, so that χ = σ_w², and the identity is at the edge:
+    Positive ReLU states have φ′ = 1, so χ = σ_w², and the identity is at the edge:
 
     >>> import numpy as np, rnncore as rc
     >>> from rnncore import viz
@@ -68,13 +72,17 @@ def mean_field(tape) -> dict[str, MeanField]:
     return {name: measure(tape, name, valid) for name in layers(tape)}
 
 
-def mean_field_theory(sigma_w, sigma_b=0.0, nonlinearity: str = "tanh") -> MeanField:
-    """The fixed point of wide random RNNs: q = σ_w²·E[φ(√q·z)²] + σ_b², then χ and ξ there.
+def mean_field_theory(
+    sigma_w: ArrayLike,
+    sigma_b: ArrayLike = 0.0,
+    nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
+) -> MeanField:
+    """The fixed point of wide random RNNs: q = σ_w²·E[φ(√q·z)²] + σ_b², and χ and ξ at it.
 
     Parameters
     ----------
     sigma_w, sigma_b : array_like
-        Broadcast together. W has variance σ_w²/H, all that is added to W·h has variance σ_b².
+        Broadcast together. W has variance σ_w²/H; what is added to W·h has variance σ_b².
     nonlinearity : {"tanh", "relu", "sigmoid"}
 
     Returns
@@ -114,27 +122,28 @@ def mean_field_theory(sigma_w, sigma_b=0.0, nonlinearity: str = "tanh") -> MeanF
     return MeanField(chi, _xi(chi), w, b, q)
 
 
-def _xi(chi):
+def _xi(chi: Any) -> Any:
+    """−1/ln χ of a number or an array."""
     with np.errstate(divide="ignore"):
         return -1 / np.log(chi)
 
 
-def _sigmoid(a):
+def _sigmoid(a: Floats) -> Floats:
     return 0.5 + 0.5 * np.tanh(a / 2)
 
 
-def _weight(tape, kind, name):
+def _weight(tape: Tape, kind: str, name: str) -> Floats:
     return np.asarray(tape.parameters[weight_name(kind, name)], np.float64)
 
 
-def _variances(tape, name):
+def _variances(tape: Tape, name: str) -> dict[str, float]:
     """σ_w² of every block of weight_hh: H·mean W²."""
     W, blocks = _weight(tape, "weight_hh", name), tape.cell.blocks_hh
     return dict(zip(blocks, np.square(W).reshape(len(blocks), -1).mean(1) * W.shape[1], strict=True))
 
 
-def _ungated(tape, name, valid):
-    """h = φ(a): with the moments of a, too."""
+def _ungated(tape: Tape, name: str, valid: Bools) -> MeanField:
+    """A layer with h = φ(a), together with the moments of a."""
     h = np.asarray(tape[f"{name}.h"], np.float64)[valid]
     (variance,) = _variances(tape, name).values()
     chi = variance * np.mean(tape.cell.slope(h) ** 2)
@@ -146,9 +155,10 @@ def _ungated(tape, name, valid):
     return MeanField(*map(np.float64, (chi, _xi(chi), *rms)))
 
 
-def _gated(tape, name, valid):
-    """By the formula of the cell's description."""
-    values = {part: tape[f"{name}.{part}"] for part in tape.cell.names}
+def _gated(tape: Tape, name: str, valid: Bools) -> MeanField:
+    """A gated layer, by the formula in the description of its cell."""
+    assert tape.cell.growth is not None
+    values: dict[str, Array] = {part: tape[f"{name}.{part}"] for part in tape.cell.names}
     values |= {f"{state}0": previous(tape, name, state) for state in tape.cell.states}
     values = {part: np.asarray(value, np.float64)[valid] for part, value in values.items()}
     chi = tape.cell.growth(values, _variances(tape, name))

@@ -1,6 +1,8 @@
-"""Memory capacity: how much of its input's past the state holds, linearly readable."""
+"""Memory capacity: how much of the past input can be read linearly from the state."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,11 +11,15 @@ from rnncore._checks import as_size
 from .._layers import record
 from .._tapes import carry_by_step
 
+if TYPE_CHECKING:
+    from rnncore._typing import Floats
+    from rnncore.recurrent.base import RecurrentLayer
+
 __all__ = ["memory_capacity", "memory_curve"]
 
 
 def memory_curve(
-    layer,
+    layer: RecurrentLayer,
     lags: int | None = None,
     *,
     steps: int = 4000,
@@ -22,28 +28,30 @@ def memory_curve(
     high: float = 1.0,
     ridge: float = 1e-10,
     seed: int = 0,
-) -> np.ndarray:
-    """r²(u_{t−k}) of the best linear readout of every lag k, on held-out data.
+) -> Floats:
+    """r²(u_{t−k}) of the best linear readout for every lag k, on held-out data.
 
     Jaeger (2001): the layer is driven by independent u_t, uniform between `low` and `high` (every
-    input feature gets the same u_t), a ridge regression from the state to u_{t−k} is fitted on one
+    input feature gets the same u_t). A ridge regression from the state to u_{t−k} is fitted on one
     half of the steps, and its squared correlation with the truth is taken on the other half.
 
     Parameters
     ----------
     layer : RNN, GRU or LSTM
-        The state is the whole carry of the top-to-bottom stack, [h; c] for LSTM.
+        The state is the carry of the whole stack, [h; c] for an LSTM.
     lags : int, optional
         Lags 0 … lags − 1; twice the width of the state by default. Lag 0 counts: a delay line of N
         units holds u_t … u_{t−N+1}.
     steps : int
-        Of each half. An unremembered lag shows r² of about 1/steps, not 0.
+        Steps in each half. For a lag that is not remembered, r² is about 1/steps rather than 0.
     washout : int
-        Steps before the first that counts.
+        Steps that are run first and not counted.
     low, high : float
+        Range of u_t.
     ridge : float
-        Relative to the mean variance of a state.
+        Strength of the regularisation, relative to the mean variance of a state.
     seed : int
+        Seed of u_t.
 
     Returns
     -------
@@ -51,7 +59,7 @@ def memory_curve(
 
     Examples
     --------
-    A delay line of 4 units: ReLU on positive input hands u_t on from unit to unit.
+    A delay line of 4 units: with ReLU and positive input, u_t moves from unit to unit.
 
     >>> import numpy as np, rnncore as rc
     >>> from rnncore import viz
@@ -62,7 +70,8 @@ def memory_curve(
     """
     if layer.bidirectional:
         raise ValueError(
-            "layer: got a bidirectional one, expected one direction: its state knows the future"
+            "layer: got a bidirectional one, expected one direction: with both, the state contains "
+            "future inputs"
         )
     width = layer.structure.carry_size
     lags = 2 * width if lags is None else as_size(lags, "lags")
@@ -81,13 +90,13 @@ def memory_curve(
     mean, wanted_mean = states[train].mean(0), wanted[train].mean(0)
     A = states[train] - mean
     gram = A.T @ A
-    gram.flat[:: width + 1] += ridge * max(np.trace(gram) / width, np.finfo(float).tiny)
+    gram.flat[:: width + 1] += ridge * max(float(np.trace(gram)) / width, float(np.finfo(float).tiny))
     readout = np.linalg.solve(gram, A.T @ (wanted[train] - wanted_mean))
     return _squared_correlation((states[held] - mean) @ readout, wanted[held])
 
 
-def memory_capacity(layer, lags: int | None = None, **options) -> float:
-    """Σ_k r²(u_{t−k}): N for a delay line of N units, at most the width of the state.
+def memory_capacity(layer: RecurrentLayer, lags: int | None = None, **options: Any) -> float:
+    """Σ_k r²(u_{t−k}): N for a delay line of N units, and at most the width of the state.
 
     The arguments are those of `memory_curve`.
 
@@ -101,7 +110,9 @@ def memory_capacity(layer, lags: int | None = None, **options) -> float:
     return float(memory_curve(layer, lags, **options).sum())
 
 
-def _squared_correlation(a, b):
+def _squared_correlation(a: Floats, b: Floats) -> Floats:
+    """r² of the columns of two arrays; 0 where a column is constant."""
     a, b = a - a.mean(0), b - b.mean(0)
-    both = np.square(a).sum(0) * np.square(b).sum(0)
-    return np.square((a * b).sum(0)) / np.where(both > 0, both, 1.0)
+    both: Floats = np.square(a).sum(0) * np.square(b).sum(0)
+    shared: Floats = (a * b).sum(0)
+    return np.square(shared) / np.where(both > 0, both, 1.0)

@@ -1,11 +1,14 @@
-"""Norm preservation: does a step keep the size of the gradient that passes it."""
+"""Norm preservation: whether each step keeps the size of the gradient that passes through it."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._norms import norm
 from .._tapes import (
+    Direction,
     as_parts,
     check_backward,
     check_direction,
@@ -14,28 +17,35 @@ from .._tapes import (
     valid_steps,
 )
 
+if TYPE_CHECKING:
+    from rnncore._typing import Array, Floats, StateLike
+    from rnncore.recurrent.tape import Tape
+
 __all__ = ["norm_preservation", "omega"]
 
 
-def norm_preservation(tape, grad_state=None, direction: str = "forward") -> np.ndarray:
-    """‖δ_{t+1}·J_{t+1}‖ / ‖δ_{t+1}‖ of every step: 1 is ideal.
+def norm_preservation(
+    tape: Tape, grad_state: StateLike = None, direction: Direction = "forward"
+) -> Floats:
+    """‖δ_{t+1}·J_{t+1}‖ / ‖δ_{t+1}‖ for every step: 1 is ideal.
 
-    δ_t = ∂L/∂s_t is the loss's gradient for the whole carry ([h; c] of all layers), and J_{t+1} the
-    Jacobian of the step that follows. Pascanu, Mikolov & Bengio (2013), section 3.3.
+    δ_t = ∂L/∂s_t is the gradient of the loss for the whole carry ([h; c] of all layers), and J_{t+1}
+    the Jacobian of the step that follows. Pascanu, Mikolov & Bengio (2013), section 3.3.
 
     Parameters
     ----------
     tape : Tape
-        One that `backward` was called on with one cotangent.
-    grad_state : ndarray or tuple of ndarray, optional
-        What was passed to `backward` as `grad_state`, if anything was.
+        After `backward` with one cotangent.
+    grad_state : array_like or tuple, optional
+        The `grad_state` that was passed to `backward`, if there was one.
     direction : {"forward", "reverse"}
-        Of a bidirectional layer.
+        Which direction of a bidirectional layer.
 
     Returns
     -------
     ndarray (T, B), float64
-        Of the step at input time t. NaN where no gradient arrives (0/0) and past a row's end.
+        Element t is for the step at input time t. NaN where no gradient arrives (0/0) and past a
+        row's end.
 
     Examples
     --------
@@ -51,8 +61,8 @@ def norm_preservation(tape, grad_state=None, direction: str = "forward") -> np.n
     reverse = check_direction(tape, direction)
     check_backward(tape)
     layer, T, B = tape.layer, tape.T, tape.B
-    # The loss enters the carry at the top layer's h only (lower ones feel it through the walk), and
-    # there tape.grad is all that arrives.
+    # The loss enters the carry at the top layer's h only (it reaches lower layers through the walk),
+    # and there tape.grad already holds everything that arrives.
     top = top_of_carry(layer)
     grad_h = tape.grad[f"l{layer.num_layers - 1}.{'reverse.' if reverse else ''}h"]
     valid = valid_steps(tape)
@@ -62,8 +72,8 @@ def norm_preservation(tape, grad_state=None, direction: str = "forward") -> np.n
         return out
     v = _final(tape, grad_state, reverse)[None]
 
-    def enter(value, log_scale, t):
-        """The gradient of the loss at step t joins; the row's scale is taken out first."""
+    def enter(value: Array, log_scale: Floats, t: int) -> None:
+        """Add the gradient of the loss at step t, after applying the rows' scales."""
         if np.any(log_scale):
             value *= np.exp(log_scale)[..., None].astype(value.dtype)
             log_scale[...] = 0
@@ -83,7 +93,7 @@ def norm_preservation(tape, grad_state=None, direction: str = "forward") -> np.n
     return out
 
 
-def omega(tape, grad_state=None, direction: str = "forward") -> np.ndarray:
+def omega(tape: Tape, grad_state: StateLike = None, direction: Direction = "forward") -> Floats:
     """Ω = Σ_t (‖δ_{t+1}·J_{t+1}‖/‖δ_{t+1}‖ − 1)²: 0 where every step preserves the gradient's norm.
 
     Pascanu, Mikolov & Bengio (2013), eq. 9. The arguments are those of `norm_preservation`; steps
@@ -105,11 +115,12 @@ def omega(tape, grad_state=None, direction: str = "forward") -> np.ndarray:
     [0.0]
     """
     ratio = norm_preservation(tape, grad_state, direction)
-    return np.nansum((ratio - 1) ** 2, axis=0)
+    total: Floats = np.nansum((ratio - 1) ** 2, axis=0)
+    return total
 
 
-def _final(tape, grad_state, reverse: bool) -> np.ndarray:
-    """(B, S): the gradient for the final carry, as far as `grad_state` gives it."""
+def _final(tape: Tape, grad_state: StateLike, reverse: bool) -> Array:
+    """(B, S): the part of the gradient for the final carry that comes from `grad_state`."""
     layer = tape.layer
     if grad_state is None:
         return np.zeros((tape.B, tape.layer.structure.carry_size), tape.dtype)
@@ -122,4 +133,5 @@ def _final(tape, grad_state, reverse: bool) -> np.ndarray:
             "passed to tape.backward"
         )
     mine = [a[int(reverse) :: directions] for a in arrays]
-    return np.concatenate([h for part in mine for h in part], axis=-1).astype(tape.dtype)
+    joined: Array = np.concatenate([h for part in mine for h in part], axis=-1)
+    return joined.astype(tape.dtype)

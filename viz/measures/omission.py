@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rnncore.recurrent.layout import past_end
@@ -9,16 +11,26 @@ from rnncore.recurrent.layout import past_end
 from .._layers import repeat_state, rows_of, run
 from .._tapes import carry_of
 
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, Floats, StateLike
+    from rnncore.recurrent.base import RecurrentLayer
+
 __all__ = ["omission"]
 
-ROWS = 256  # rows of one pass
+ROWS = 256  # rows per pass
 
 
-def omission(layer, x, *, state=None, lengths=None) -> np.ndarray:
+def omission(
+    layer: RecurrentLayer,
+    x: ArrayLike,
+    *,
+    state: StateLike = None,
+    lengths: ArrayLike | None = None,
+) -> Floats:
     """1 − cos(s(S), s(S∖i)) for every step i of a sequence S.
 
     Kádár, Chrupała & Alishahi (2017), on the whole final state (h of all layers and directions, for
-    LSTM also c): 0 where leaving the step out changes nothing, 1 where the states are orthogonal.
+    an LSTM also c): 0 where omitting the step changes nothing, 1 where the states are orthogonal.
 
     Parameters
     ----------
@@ -58,6 +70,7 @@ def omission(layer, x, *, state=None, lengths=None) -> np.ndarray:
     return out
 
 
-def _cosine(a, b):
+def _cosine(a: Floats, b: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+        cosine: Floats = (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    return cosine

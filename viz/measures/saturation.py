@@ -1,40 +1,43 @@
-"""Saturation: how often a gate is shut or wide open."""
+"""Saturation: how often a gate is closed or fully open."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .._tapes import part_of, valid_steps
+from .._tapes import Recorded, part_of, valid_steps
+
+if TYPE_CHECKING:
+    from rnncore._typing import Floats
 
 __all__ = ["Saturation", "saturation"]
 
 
 class Saturation(NamedTuple):
-    """Shares of steps, one number a unit: ``low`` (H,) under, ``high`` (H,) above."""
+    """Shares of steps, one number per unit: ``low`` (H,) below the lower threshold, ``high`` (H,) above the upper."""
 
-    low: np.ndarray
-    high: np.ndarray
+    low: Floats
+    high: Floats
 
 
-def saturation(tape, low: float = 0.1, high: float = 0.9) -> dict[str, Saturation]:
-    """The share of steps at which a gate is under `low`, and above `high`.
+def saturation(tape: Recorded, low: float = 0.1, high: float = 0.9) -> dict[str, Saturation]:
+    """The share of steps at which a gate is below `low`, and the share at which it is above `high`.
 
-    Karpathy, Johnson & Li (2015). A gate that is always at one end passes no gradient to its own
-    weights: it is a constant.
+    Karpathy, Johnson & Li (2015). A gate that is always at one end is a constant: no gradient
+    reaches its weights.
 
     Parameters
     ----------
-    tape : Tape
+    tape : Tape or Frame
     low, high : float
-        A gate lies between 0 and 1.
+        Thresholds; a gate lies between 0 and 1.
 
     Returns
     -------
     dict of str to Saturation
         "l0.i", "l0.f", "l0.o" (LSTM), "l0.r", "l0.z" (GRU), …: shares over all steps and rows. A
-        plain RNN has no gates: the dict is empty.
+        plain RNN has no gates, so its dict is empty.
 
     Examples
     --------
@@ -47,7 +50,7 @@ def saturation(tape, low: float = 0.1, high: float = 0.9) -> dict[str, Saturatio
     if not 0 <= low < high <= 1:
         raise ValueError(f"low, high: got {low}, {high}, expected 0 <= low < high <= 1")
     valid = valid_steps(tape)
-    out = {}
+    out: dict[str, Saturation] = {}
     for name in tape.names("*"):
         if part_of(name) in tape.cell.sigmoids:
             values = np.asarray(tape[name])[valid]

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rnncore._checks import as_size
 
-from .._tapes import check_direction
+from .._tapes import Direction, check_direction
 from .jacobian_norms import products
+
+if TYPE_CHECKING:
+    from rnncore._typing import Floats, Ints
+    from rnncore.recurrent.tape import Tape
 
 __all__ = ["singular_values"]
 
 
 def singular_values(
-    tape, n: int = 8, every: int = 1, direction: str = "forward"
-) -> tuple[np.ndarray, np.ndarray]:
+    tape: Tape, n: int = 8, every: int = 1, direction: Direction = "forward"
+) -> tuple[Ints, Floats]:
     """σ₁ ≥ … ≥ σ_n of ∂s_T/∂s_{T-k}: how many directions of the state are remembered.
 
     Parameters
     ----------
     tape : Tape
     n : int
-        How many; at most the width S of the state.
+        How many singular values; at most the width S of the state.
     every : int
-        Lags 0, every, 2·every, …: a full SVD each, 5 ms for S = 256.
+        Take the lags 0, every, 2·every, …; each costs a full SVD, 5 ms for S = 256.
     direction : {"forward", "reverse"}
         As in `jacobian_norms`.
 
@@ -31,8 +37,8 @@ def singular_values(
     -------
     lags : ndarray (N,), int
     sigma : ndarray (N, B, n), float64
-        ``sigma[:, :, 0]`` is `jacobian_norms` at these lags. NaN beyond a row's start. Values below
-        the layer's rounding, eps·σ₁, are noise: the product is formed in the layer's dtype.
+        ``sigma[:, :, 0]`` is `jacobian_norms` at these lags. NaN beyond a row's start. The product
+        is formed in the layer's dtype, so values below its rounding error, eps·σ₁, are noise.
 
     Examples
     --------
@@ -46,7 +52,7 @@ def singular_values(
     n, every = as_size(n, "n"), as_size(every, "every")
     lengths = np.asarray(tape.lengths)
     lags = np.arange(0, tape.T, every)
-    sigma = None
+    sigma: Floats | None = None
     before = np.zeros(tape.B, int)
     for carry in tape.pullback(direction=direction):
         if sigma is None:

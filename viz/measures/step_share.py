@@ -1,32 +1,40 @@
-"""Step share: how much of the weights' gradient comes from which step."""
+"""Step share: how much each step contributes to the gradient of the weights."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._norms import norm
 from .._tapes import check_backward, layer_input, layers, previous, valid_steps, weight_name
 
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, Floats, Ints
+    from rnncore.recurrent.tape import Tape
+
 __all__ = ["step_share", "steps_for_half"]
 
 
-def step_share(tape) -> dict[str, np.ndarray]:
+def step_share(tape: Tape) -> dict[str, Floats]:
     """‖δ_t‖·‖x_t‖ of every step, as a share of the sum over all steps.
 
-    Weights are shared over time, but steps are not equal: ∂L/∂W = Σ_t δ_t·x_tᵀ, with δ_t the
-    gradient for the pre-activations of the gates, and one step's term has the norm ‖δ_t‖·‖x_t‖.
+    All steps share the weights, but they do not contribute equally: ∂L/∂W = Σ_t δ_t·x_tᵀ, where δ_t
+    is the gradient for the pre-activations of the gates, and the term of step t has the norm
+    ‖δ_t‖·‖x_t‖.
 
     Parameters
     ----------
     tape : Tape
-        One that `backward` was called on with one cotangent. One recorded with dropout counts the
-        inputs of upper layers before they were dropped.
+        After `backward` with one cotangent. If it was recorded with dropout, the inputs of upper
+        layers are taken before dropout.
 
     Returns
     -------
     dict of str to ndarray (T, B), float64
-        By the weights' names, "weight_ih_l0", "weight_hh_l0", …; for weight_hh x_t is what it is
-        multiplied by, the state before. Sums to 1 over the steps of a row (0 where no gradient is).
+        By the names of the weights, "weight_ih_l0", "weight_hh_l0", …; for weight_hh, x_t is the
+        vector it multiplies, the previous state. Sums to 1 over the steps of a row, or to 0 where
+        there is no gradient.
 
     Examples
     --------
@@ -40,7 +48,7 @@ def step_share(tape) -> dict[str, np.ndarray]:
     """
     check_backward(tape)
     valid = valid_steps(tape)
-    out = {}
+    out: dict[str, Floats] = {}
     for name in layers(tape):
         below = layer_input(tape, name)
         before = previous(tape, name)
@@ -57,23 +65,24 @@ def step_share(tape) -> dict[str, np.ndarray]:
     return out
 
 
-def _deltas(tape, name):
-    """(gates, T, B): ‖∂L/∂pre-activation‖ of every gate, on the way to W_ih and to W_hh."""
+def _deltas(tape: Tape, name: str) -> tuple[Floats, Floats]:
+    """Two arrays (gates, T, B): ‖∂L/∂pre-activation‖ of every gate, for W_ih and for W_hh."""
     grad, cell = tape.grad, tape.cell
     if not cell.gates:
         delta = norm(grad[f"{name}.h"] * cell.slope(np.asarray(tape[f"{name}.h"])))[None]
         return delta, delta
     size = {gate: norm(grad[f"{name}.{gate}"]) for gate in cell.slots}
-    return tuple(np.stack([size[gate] for gate in blocks]) for blocks in (cell.blocks_ih, cell.blocks_hh))
+    of_input, of_state = (np.stack([size[gate] for gate in blocks]) for blocks in (cell.blocks_ih, cell.blocks_hh))
+    return of_input, of_state
 
 
-def steps_for_half(share) -> np.ndarray:
-    """The fewest steps that make up half of the gradient; T/2 where all are equal.
+def steps_for_half(share: ArrayLike) -> Ints:
+    """The smallest number of steps that make up half of the gradient; T/2 where all steps are equal.
 
     Parameters
     ----------
     share : ndarray (T, B)
-        One of the arrays that `step_share` returned.
+        One of the arrays of `step_share`.
 
     Returns
     -------

@@ -1,31 +1,36 @@
-"""Time scales of the gates: how long each unit keeps what it holds."""
+"""Time scales of the gates: how long each unit keeps its value."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from .._tapes import layers, valid_steps
+from .._tapes import Recorded, layers, valid_steps
+
+if TYPE_CHECKING:
+    from rnncore._typing import Floats
 
 __all__ = ["timescales"]
 
 
-def timescales(tape) -> dict[str, np.ndarray]:
-    """τ = −1/mean ln k of every unit, k the share of what it held that its own gate keeps.
+def timescales(tape: Recorded) -> dict[str, Floats]:
+    """τ = −1/mean ln k of every unit, where k is the share of its value that its own gate keeps.
 
-    That is the forget gate of an LSTM and the update gate of a GRU.
+    That gate is the forget gate of an LSTM and the update gate of a GRU.
 
-    Tallec & Ollivier (2018). It is the memory of a unit that only its own gate erases. The joint
-    Jacobian remembers longer, as units also pass on what they hold: see `jacobian_norms`.
+    Tallec & Ollivier (2018). τ is the memory of a unit that only its own gate erases. The network as
+    a whole may remember longer, because units also pass their values on: see `jacobian_norms`.
 
     Parameters
     ----------
-    tape : Tape
-        Of an LSTM or a GRU; a plain RNN has no gate that keeps.
+    tape : Tape or Frame
+        Of an LSTM or a GRU; a plain RNN has no such gate.
 
     Returns
     -------
     dict of str to ndarray (H,), float64
-        "l0", "l1", …, "l0.reverse": steps; inf for a unit that never forgets.
+        "l0", "l1", …, "l0.reverse": in steps; inf for a unit that never forgets.
 
     Examples
     --------
@@ -47,14 +52,15 @@ def timescales(tape) -> dict[str, np.ndarray]:
             "that keeps; viz.half_life and viz.decay_rate measure any cell)"
         )
     valid = valid_steps(tape)
-    out = {}
+    out: dict[str, Floats] = {}
     gate = cell.keeps or cell.enters
     for layer, parts in layers(tape).items():
-        if gate not in parts:  # of a frame that did not record it
+        if gate is None or gate not in parts:  # a frame may not have recorded it
             continue
         kept = cell.kept({gate: np.asarray(tape[f"{layer}.{gate}"], np.float64)[valid]})  # (steps, H)
+        assert kept is not None
         with np.errstate(divide="ignore", invalid="ignore"):
-            # the mean of no step is NaN; ln 1 = 0 gives inf, ln 0 = −inf gives 0
+            # The mean over no steps is NaN; ln 1 = 0 gives inf, ln 0 = −inf gives 0.
             mean = np.log(kept).sum(0) / len(kept)
             out[layer] = 1 / np.abs(mean)
     return out

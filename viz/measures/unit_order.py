@@ -1,27 +1,34 @@
-"""An order of the units in which those that behave alike stand beside each other."""
+"""An order of the units that puts similar units next to each other."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
+
 import numpy as np
 
-from .._tapes import valid_steps
+from .._tapes import Recorded, valid_steps
 from .timescales import timescales
+
+if TYPE_CHECKING:
+    from rnncore._typing import Ints
 
 __all__ = ["unit_order"]
 
 
-def unit_order(tape, layer: str = "l0", by: str | None = None) -> np.ndarray:
+def unit_order(
+    tape: Recorded, layer: str = "l0", by: Literal["timescale", "likeness"] | None = None
+) -> Ints:
     """The units of a layer, sorted for a picture.
 
     Parameters
     ----------
-    tape : Tape
+    tape : Tape or Frame
     layer : str
         "l0", "l1", "l0.reverse", …
     by : {"timescale", "likeness"}, optional
-        "timescale": from the slowest to the fastest, see `timescales`; the default where there is a
-        gate. "likeness": by the angle of a unit's loadings on the two leading principal components
-        of h, so that neighbours rise and fall together.
+        "timescale" sorts from the slowest to the fastest unit, see `timescales`; it is the default
+        for gated cells. "likeness" sorts by the angle of a unit's loadings on the two leading
+        principal components of h, so that neighbours rise and fall together.
 
     Returns
     -------

@@ -1,16 +1,34 @@
-"""What plots share: whose axes, the next colour, bands of units over time, the floor and zeros."""
+"""What plots share: which axes to use, the next colour, maps of units over time, log axes and zeros."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+
 import numpy as np
 
+from rnncore._typing import Array, ArrayLike, Floats, Ints
+
 from .. import style
-from .._tapes import is_tape, layer_of
+from .._tapes import Recorded, is_tape, layer_of
 from ..measures.unit_order import unit_order
 from ._words import plain
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap, LogNorm, Normalize
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
 
-def axes(ax):
+    from rnncore.recurrent.tape import Tape
+
+Order: TypeAlias = Literal["auto"] | Sequence[int] | Ints | None
+"""The units from top to bottom: sorted, as listed, or None: as they are."""
+
+Numbers = TypeVar("Numbers")
+
+
+def axes(ax: Axes | None) -> Axes:
     """`ax`, or pyplot's current axes."""
     if ax is not None:
         return ax
@@ -19,27 +37,27 @@ def axes(ax):
     return plt.gca()
 
 
-def numbers(data, measure, *args, **options):
+def numbers(data: Recorded | Numbers, measure: Callable[[Tape], Numbers]) -> Numbers:
     """The measure of a tape; anything else is taken to be its numbers already."""
-    return measure(data, *args, **options) if is_tape(data) else data
+    return measure(data) if is_tape(data) else cast("Numbers", data)
 
 
-def some_names(names, among) -> list:
-    """Those to draw: all, or some of them."""
+def some_names(names: Iterable[str] | None, among: Collection[str]) -> list[str]:
+    """The names to draw: all, or some of them."""
     found = list(among) if names is None else list(names)
     if not found or any(name not in among for name in found):
         raise ValueError(f"names: got {found}, expected some of {', '.join(among)}")
     return found
 
 
-def columns(a) -> np.ndarray:
-    """(steps, rows): one row of numbers is a batch of one."""
-    a = np.asarray(a, np.float64)
-    return a[:, None] if a.ndim == 1 else a
+def columns(a: ArrayLike) -> Floats:
+    """(steps, rows), where a one-dimensional array is a batch of one row."""
+    found: Floats = np.asarray(a, np.float64)
+    return found[:, None] if found.ndim == 1 else found
 
 
-def pick_row(a, row):
-    """The rows of a batch to draw: one, or all."""
+def pick_row(a: ArrayLike, row: int | None) -> Floats:
+    """(steps, rows): the row of a batch to draw, or all rows."""
     a = columns(a)
     if row is None:
         return a
@@ -48,8 +66,8 @@ def pick_row(a, row):
     return a[:, row][:, None]
 
 
-def row_length(tape, row: int) -> int:
-    """How many steps a row of the batch has; a picture of one row needs one."""
+def row_length(tape: Recorded, row: int) -> int:
+    """The number of steps of a row of the batch, of which a picture needs at least one."""
     if not -tape.B <= row < tape.B:
         raise ValueError(f"row: got {row}, expected one of {tape.B} rows")
     length = int(tape.lengths[row])
@@ -58,19 +76,19 @@ def row_length(tape, row: int) -> int:
     return length
 
 
-def drawn(ax, kind: str) -> list:
-    """Lines of one kind that are on the axes already: runs overlay."""
+def drawn(ax: Axes, kind: str) -> list[Line2D]:
+    """The lines of one kind that are on the axes already, since runs overlay."""
     return [line for line in ax.lines if line.get_gid() == kind]
 
 
-def next_look(ax, kind: str, steps: int, line_kw: dict) -> dict:
-    """Colour and marker of the next line of a kind; the caller's keywords win."""
+def next_look(ax: Axes, kind: str, steps: int, line_kw: dict[str, Any]) -> dict[str, Any]:
+    """Colour and marker of the next line of a kind; the caller's keywords take precedence."""
     index = len(drawn(ax, kind))
-    look = {
+    look: dict[str, Any] = {
         "color": style.LINES[index % len(style.LINES)],
-        # past the last colour the pairs shift, so that none comes back
+        # after the last colour the pairing shifts, so that no pair repeats
         "marker": style.MARKERS[(index + index // len(style.LINES)) % len(style.MARKERS)],
-        # a dozen markers, those of overlaid lines beside each other
+        # about a dozen markers, at different steps for overlaid lines
         "markevery": (index * max(1, steps // 40) % max(1, steps), max(1, steps // 12)),
         "gid": kind,
     }
@@ -78,9 +96,12 @@ def next_look(ax, kind: str, steps: int, line_kw: dict) -> dict:
     return look | {aliases.get(key, key): value for key, value in line_kw.items()}
 
 
-def line(ax, kind: str, x, y, label=None, **line_kw):
-    """One line; several rows of a batch become their median with the range as a band."""
+def line(
+    ax: Axes, kind: str, x: ArrayLike, y: ArrayLike, label: str | None = None, **line_kw: Any
+) -> Line2D:
+    """Draw one line; for several rows of a batch, their median with the range as a band."""
     y = columns(y)
+    x = np.asarray(x)
     look = next_look(ax, kind, len(y), line_kw)
     with np.errstate(invalid="ignore"):
         middle, low, high = over_rows(y)
@@ -90,8 +111,8 @@ def line(ax, kind: str, x, y, label=None, **line_kw):
     return found
 
 
-def over_rows(y):
-    """Median and range over the rows that have a number."""
+def over_rows(y: Floats) -> tuple[Floats, Floats, Floats]:
+    """Median, minimum and maximum over the rows that have a number."""
     middle, low, high = (np.full(len(y), np.nan) for _ in range(3))
     some = ~np.isnan(y).all(1)
     if some.any():
@@ -100,8 +121,10 @@ def over_rows(y):
     return middle, low, high
 
 
-def magnitude_line(ax, kind: str, x, y, label=None, **line_kw):
-    """A line over decades. Exact zeros are not on a log axis: they are marked at its foot."""
+def magnitude_line(
+    ax: Axes, kind: str, x: ArrayLike, y: ArrayLike, label: str | None = None, **line_kw: Any
+) -> Line2D:
+    """Draw a line on a log axis. Exact zeros have no place there: they are marked at its lower end."""
     y, x = columns(y), np.asarray(x)
     found = line(ax, kind, x, np.where(y > 0, y, np.nan), label, **line_kw)
     ax.set_yscale("log")
@@ -124,15 +147,15 @@ def magnitude_line(ax, kind: str, x, y, label=None, **line_kw):
     return found
 
 
-def mark_floor(ax) -> None:
-    """float32's smallest normal number, once the numbers come near it."""
+def mark_floor(ax: Axes) -> None:
+    """Mark float32's smallest normal number, if the values come near it."""
     low = ax.dataLim.ymin if np.isfinite(ax.dataLim.ymin) else 1.0
     if 0 < low < 1e-30 and not drawn(ax, "floor"):
         ax.axhline(style.FLOOR, color=style.GREY, linestyle=(0, (6, 3)), linewidth=1, gid="floor")
         ends = [y[np.isfinite(y)][[0, -1]] for y in _heights(ax) if np.isfinite(y).any()]
-        falls = all(first >= last for first, last in ends)  # then the left end is free
+        falls = all(first >= last for first, last in ends)  # then the left end is free for the text
         ax.annotate(
-            "float32 ends here",
+            "smallest normal float32",
             (0.01 if falls else 0.99, style.FLOOR),
             xycoords=("axes fraction", "data"),
             xytext=(0, 2),
@@ -144,35 +167,39 @@ def mark_floor(ax) -> None:
         )
 
 
-def _heights(ax):
-    return [np.asarray(a.get_ydata(), float) for a in ax.lines if len(a.get_ydata()) > 2]
+def _heights(ax: Axes) -> list[Floats]:
+    heights = [np.asarray(a.get_ydata(), float) for a in ax.lines]
+    return [y for y in heights if len(y) > 2]
 
 
-def time_axis(ax, steps: int, *, tokens=None, gradient: bool = False) -> None:
-    """Time runs left to right; gradients, where shown, right to left, and it says so."""
+def time_axis(
+    ax: Axes, steps: int, *, tokens: Iterable[object] | None = None, gradient: bool = False
+) -> None:
+    """Label the axis of time, which runs left to right; the gradient, where shown, runs right to left."""
     ax.set_xlabel("step   time →" + ("   ← gradient" if gradient else ""))
     if tokens is not None:
-        tokens = [visible(token) for token in tokens]
-        if len(tokens) != steps:
-            raise ValueError(f"tokens: got {len(tokens)}, expected {steps}, one a step")
+        shown = [visible(token) for token in tokens]
+        if len(shown) != steps:
+            raise ValueError(f"tokens: got {len(shown)}, expected {steps}, one per step")
         if steps <= 80:
-            ax.set_xticks(range(steps), map(plain, tokens), fontfamily="monospace")
+            ax.set_xticks(range(steps), [plain(token) for token in shown], fontfamily="monospace")
             ax.tick_params(axis="x", length=0)
             ax.grid(False, axis="x")
 
 
-def lag_axis(ax) -> None:
-    """Lags run left to right, time right to left."""
+def lag_axis(ax: Axes) -> None:
+    """Label the axis of lags, which run left to right, and time right to left."""
     ax.set_xlabel("lag k   (steps back from the end; ← time)")
 
 
-def visible(token) -> str:
-    """Spaces and line ends as marks."""
+def visible(token: object) -> str:
+    """A token with spaces and line ends shown as marks."""
     text = str(token)
     return {" ": "␣", "\n": "↵", "\t": "⇥"}.get(text, text.replace("\n", "↵"))
 
 
-def band_order(order, units: int) -> np.ndarray:
+def band_order(order: ArrayLike, units: int) -> Ints:
+    """The units from top to bottom, each exactly once."""
     order = np.asarray(order)
     if not np.array_equal(np.sort(order), np.arange(units)):
         raise ValueError(
@@ -181,8 +208,8 @@ def band_order(order, units: int) -> np.ndarray:
     return order
 
 
-def units_of(tape, name: str, order) -> np.ndarray:
-    """The units of a named array from top to bottom: "auto", None, or as the caller says."""
+def units_of(tape: Recorded, name: str, order: Order) -> Ints:
+    """The units of a named array from top to bottom: "auto", None, or the caller's order."""
     if order is None:
         return np.arange(tape.layer.hidden_size)
     if isinstance(order, str):
@@ -192,12 +219,21 @@ def units_of(tape, name: str, order) -> np.ndarray:
     return band_order(order, tape.layer.hidden_size)
 
 
-def bands(ax, parts, *, tokens=None, gradient=False):
-    """Maps of units over time, one under the other: [(name, (T, H), cmap, norm)].
+Band: TypeAlias = "tuple[str, Array, str | Colormap, Normalize]"  # name, values (T, H), colour map, its limits
 
-    Every part is an image of its own, so that gates keep 0 … 1 while states are centred at 0.
+
+def bands(
+    ax: Axes,
+    parts: Sequence[Band],
+    *,
+    tokens: Iterable[object] | None = None,
+    gradient: bool = False,
+) -> list[AxesImage]:
+    """Draw maps of units over time, one below the other.
+
+    Every part is an image of its own, so that gates keep the limits 0 … 1 while states are centred at 0.
     """
-    gap = 0.12  # between parts, in parts
+    gap = 0.12  # between parts, relative to their height
     images = []
     for index, (name, values, cmap, norm) in enumerate(parts):
         values = np.ma.masked_invalid(np.asarray(values, np.float64).T)
@@ -215,7 +251,7 @@ def bands(ax, parts, *, tokens=None, gradient=False):
         images.append(image)
     total = len(parts) * (1 + gap) - gap
     ax.set_ylim(total, 0)
-    ax.set_yticks([i * (1 + gap) + 0.5 for i in range(len(parts))], [p[0] for p in parts])
+    ax.set_yticks([i * (1 + gap) + 0.5 for i in range(len(parts))], [name for name, *_ in parts])
     ax.tick_params(axis="y", length=0)
     ax.grid(False)
     for spine in ax.spines.values():
@@ -227,8 +263,8 @@ def bands(ax, parts, *, tokens=None, gradient=False):
     return images
 
 
-def colour_bars(ax, images, labels) -> None:
-    """Narrow bars beside the axes, which keep its width: panels stay aligned in time."""
+def colour_bars(ax: Axes, images: Sequence[AxesImage], labels: Sequence[str]) -> None:
+    """Draw narrow colour bars beside the axes without changing its width, so that panels stay aligned in time."""
     n = len(images)
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         height = 1 / n
@@ -236,54 +272,55 @@ def colour_bars(ax, images, labels) -> None:
         bar = ax.figure.colorbar(image, cax=box)
         bar.set_label(label, fontsize="small")
         bar.ax.tick_params(labelsize="x-small")
-        bar.outline.set_visible(False)
+        cast(Any, bar.outline).set_visible(False)
 
 
-def signed_norm(*arrays):
-    """Centred at 0, the same on both sides; one for all arrays."""
+def signed_norm(*arrays: ArrayLike) -> Normalize:
+    """Limits that are symmetric about 0, the same for all arrays."""
     from matplotlib.colors import Normalize
 
-    sizes = [np.abs(a[np.isfinite(a)]).max(initial=0.0) for a in map(np.asarray, arrays)]
+    sizes = [float(np.abs(a[np.isfinite(a)]).max(initial=0.0)) for a in map(np.asarray, arrays)]
     limit = max(sizes, default=0.0) or 1.0
     return Normalize(-limit, limit)
 
 
-def gate_norm():
+def gate_norm() -> Normalize:
+    """The limits of a gate, 0 and 1."""
     from matplotlib.colors import Normalize
 
     return Normalize(0.0, 1.0)
 
 
-def magnitude_norm(a, decades: float | None = None):
-    """Over all positive numbers, or at most some decades from the largest down."""
+def magnitude_norm(a: ArrayLike, decades: float | None = None) -> LogNorm:
+    """Logarithmic limits around all positive numbers, or at most some decades from the largest down."""
     from matplotlib.colors import LogNorm
 
-    a = np.asarray(a)
-    a = a[np.isfinite(a) & (a > 0)]
-    if not a.size:
+    known = np.asarray(a)
+    known = known[np.isfinite(known) & (known > 0)]
+    if not known.size:
         return LogNorm(0.1, 1.0)
-    low, high = float(a.min()), float(a.max())
+    low, high = float(known.min()), float(known.max())
     if decades is not None:
         low = max(low, high * 10.0**-decades)
     return LogNorm(low, high if high > low else low * 10)
 
 
-def cmap(name: str, *, missing: str | None = None, under: str | None = None):
-    """A copy of a colour map with its colours for no number and for under the range."""
+def cmap(name: str, *, missing: str | None = None, under: str | None = None) -> Colormap:
+    """A copy of a colour map with colours for missing numbers and for those below the range."""
     from matplotlib import colormaps
 
     return colormaps[name].with_extremes(bad=missing or style.MISSING, under=under)
 
 
-def say(ax, kind: str, sentence: str, several: str) -> None:
-    """The title: what is seen, or, once runs overlay, what is compared."""
+def say(ax: Axes, kind: str, sentence: str, several: str) -> None:
+    """Set the title: what one run shows, or what is compared once several are drawn."""
     ax.set_title(sentence if len(drawn(ax, kind)) <= 1 else several)
 
 
-def legend(ax, **options) -> None:
-    """A legend, where a line has a label."""
+def legend(ax: Axes, **options: Any) -> None:
+    """Add a legend if a line has a label."""
     handles, labels = ax.get_legend_handles_labels()
-    if len(labels) > 6:  # small, on its own ground
+    if len(labels) > 6:  # small, on a background of its own
         options = {"ncols": 2, "fontsize": "x-small", "frameon": True, "framealpha": 0.85} | options
     if labels:
         ax.legend(handles, labels, **options)

@@ -1,9 +1,11 @@
-"""What a picture of a cell is made of: boxes, belts and arrows on a 10 × 6 sheet.
+"""The parts of a picture of a cell: boxes, belts and arrows on a 10 × 6 sheet.
 
-How each cell is drawn, its description says (`rnncore.recurrent.descriptions`).
+The description of each cell defines how it is drawn (`rnncore.recurrent.descriptions`).
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,33 +13,41 @@ from .. import style
 from ._draw import cmap
 from ._words import number
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import Floats
+    from rnncore.recurrent.descriptions import Description
+
 INK = "#333333"
 WIDTH = 1.3  # of a box
 CURVES = {"sigmoid": "σ", "tanh": "tanh"}
 
 
 class Sheet:
-    """A sheet with the pieces that descriptions draw cells with.
+    """A sheet, with the parts that descriptions draw cells from.
 
     Parameters
     ----------
     ax : matplotlib Axes
     cell : Description
     values : dict of str to ndarray (units,)
-        Gates and states by name; "h0" and "c0" are the states before.
+        Gates and states by name; "h0" and "c0" are the previous states.
     """
 
     HEIGHT = 1.25  # of a box
 
-    def __init__(self, ax, cell, values) -> None:
+    def __init__(self, ax: Axes, cell: Description, values: dict[str, Floats]) -> None:
         self.ax, self.cell, self.values = ax, cell, values
         self.ends: dict[str, tuple[float, float]] = {}
         ax.set_xlim(-0.2, 11.2)
         ax.set_ylim(-0.1, 6.1)
         ax.grid(False)
 
-    def box(self, x, y, name, text=None, *, signed=False):
-        """A name, the mean over units, and a strip of all of them."""
+    def box(
+        self, x: float, y: float, name: str, text: str | None = None, *, signed: bool = False
+    ) -> None:
+        """A box with a name, the mean over units, and a strip coloured by the value of each unit."""
         from matplotlib.patches import Rectangle
 
         values = self.values[name]
@@ -53,74 +63,79 @@ class Sheet:
         strip.set_gid(name)
         frame = Rectangle((left, foot), WIDTH, self.HEIGHT, facecolor="white", edgecolor=INK, zorder=2)
         self.ax.add_patch(frame)
-        center = {"ha": "center", "va": "center", "zorder": 4}
+        center: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4}
         self.ax.text(x, foot + 0.8 * self.HEIGHT, text or name, fontsize="small", color=INK, **center)
         mean = f"{values.mean():.2f}".replace("-0.00", "0.00").replace("-", "−")
         self.ax.text(x, foot + 0.45 * self.HEIGHT, mean, fontweight="bold", gid=name, **center)
 
-    def belt(self, y, left: str, right: str):
-        """A broad band from the state before to the state after."""
-        arrow = {"arrowstyle": "-|>,head_width=0.6,head_length=0.7", "linewidth": 9}
+    def belt(self, y: float, left: str, right: str) -> None:
+        """A broad arrow from the state before the step to the state after it."""
+        arrow: dict[str, Any] = {"arrowstyle": "-|>,head_width=0.6,head_length=0.7", "linewidth": 9}
         arrow |= {"color": "#D9E3EC", "shrinkA": 0, "shrinkB": 0}
         self.ax.annotate("", (9.75, y), (0.7, y), zorder=0, arrowprops=arrow)
         self.ends_with(left, right, y, y)
 
-    def ends_with(self, left, right, y_left, y_right):
-        """The boxes of the state before and after."""
+    def ends_with(self, left: str, right: str, y_left: float, y_right: float) -> None:
+        """The boxes of the states before and after the step."""
         self.before(0.55, y_left, left)
         self.after(10.4, y_right, right)
 
-    def before(self, x, y, name):
+    def before(self, x: float, y: float, name: str) -> None:
         """The box of a state before the step: "h0"."""
         self.box(x, y, name, f"{name.removesuffix('0')}$_{{t-1}}$", signed=True)
 
-    def after(self, x, y, name):
-        """The box of a state after the step, where its gradient comes in."""
+    def after(self, x: float, y: float, name: str) -> None:
+        """The box of a state after the step, at which its gradient is written."""
         self.box(x, y, name, f"{name}$_t$", signed=True)
         self.ends[name] = (x, y)
 
-    def gate(self, x, y, name):
-        """The box of a gate with the curve that squashes it."""
+    def gate(self, x: float, y: float, name: str) -> None:
+        """The box of a gate, with the name of its nonlinearity."""
         curve = self.cell.gate(name).curve
         text = f"{name}  {CURVES[curve]}" if curve else name
         self.box(x, y, name, text, signed=not self.cell.is_share(name))
 
-    def inputs(self, right, start=1.2):
-        """The line on which h and x reach all gates."""
+    def inputs(self, right: float, start: float = 1.2) -> None:
+        """The line through which h and x reach all gates."""
         self.path((start, 1.2), (right, 1.2))
         self.path((1.6, 0.55), (1.6, 1.2))
         self.note(1.6, 0.3, "x$_t$", fontweight="bold")
         self.note(right + 0.2, 1.2, "[h$_{t-1}$, x$_t$] · W + b", ha="left", fontsize="small")
 
-    def limits(self, low, high):
-        """How much of the sheet is shown, from the bottom to the top."""
+    def limits(self, low: float, high: float) -> None:
+        """Set which part of the sheet is shown, from bottom to top."""
         self.ax.set_ylim(low, high)
 
-    def node(self, x, y, sign):
-        look = {"color": "white", "markeredgecolor": INK, "markeredgewidth": 1.3}
+    def node(self, x: float, y: float, sign: str) -> None:
+        """A circle with the sign of an operation."""
+        look: dict[str, Any] = {"color": "white", "markeredgecolor": INK, "markeredgewidth": 1.3}
         self.ax.plot([x], [y], marker="o", markersize=19, zorder=3, **look)
         self.ax.text(
             x, y - 0.02, sign, ha="center", va="center_baseline", fontsize="large", zorder=4
         )
 
-    def arrow(self, *points):
-        """A line through the points with a head at the last."""
+    def arrow(self, *points: tuple[float, float]) -> None:
+        """A line through the points, with an arrowhead at the last."""
         self.path(*points[:-1])
-        arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
+        arrow: dict[str, Any] = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
         self.ax.annotate("", points[-1], points[-2], zorder=1, arrowprops=arrow)
 
-    def path(self, *points):
-        self.ax.plot(*zip(*points, strict=True), color=INK, linewidth=1.2, zorder=1)
+    def path(self, *points: tuple[float, float]) -> None:
+        """A line through the points."""
+        x, y = zip(*points, strict=True)
+        self.ax.plot(x, y, color=INK, linewidth=1.2, zorder=1)
 
-    def framed(self, x, y, text):
-        """A frame with the name of a curve in it."""
+    def framed(self, x: float, y: float, text: str) -> None:
+        """The name of a nonlinearity, in a frame."""
         look = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": INK}
         self.note(x, y, text, fontweight="bold", bbox=look)
 
-    def note(self, x, y, text, **options):
-        self.ax.text(x, y, text, **{"ha": "center", "va": "center", "color": INK} | options)
+    def note(self, x: float, y: float, text: str, **options: Any) -> None:
+        """Some text."""
+        look: dict[str, Any] = {"ha": "center", "va": "center", "color": INK}
+        self.ax.text(x, y, text, **look | options)
 
-    def gradient(self, part, size, *, norm):
+    def gradient(self, part: str, size: float, *, norm: bool) -> None:
         """The gradient of the loss for a state after the step, written below its box."""
         x, y = self.ends[part]
         text = f"‖∂L/∂{part}‖" if norm else f"∂L/∂{part}"
@@ -131,7 +146,7 @@ class Sheet:
 
 
 def draw_cell(sheet: Sheet) -> None:
-    """One step of the sheet's cell, as its description draws it; else its gates in a row between its states."""
+    """Draw one step of the cell as its description does, or by default its gates in a row between its states."""
     cell = sheet.cell
     if cell.draw is not None:
         cell.draw(sheet)

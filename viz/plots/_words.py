@@ -1,28 +1,28 @@
-"""What is said in a picture: numbers in words, and the user's own words as they are."""
+"""The texts in a picture: numbers in words, and the user's own texts unchanged."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def plain(text) -> str:
-    """The user's text as matplotlib has to get it, so that it is shown as it is.
+def plain(text: object) -> str:
+    """The user's text in the form that matplotlib shows unchanged.
 
-    Whatever a user gives (names, labels, titles, tokens) goes through here once, on its way into a
-    picture: ``$`` would start a formula, a ``_`` at the start of a label would keep it out of the
-    legend, and halves of surrogate pairs (of a file's name that is no UTF-8) cannot be drawn.
+    Every text of the user (names, labels, titles, tokens) passes through here exactly once before it
+    is drawn: ``$`` would start a formula, a ``_`` at the start of a label would keep it out of the
+    legend, and halves of surrogate pairs (from a file name that is not UTF-8) cannot be drawn.
     """
     shown = str(text).encode("utf-8", "replace").decode("utf-8").replace("$", r"\$")
-    return "\u200b" + shown if shown.startswith("_") else shown  # a space of no width
+    return "\u200b" + shown if shown.startswith("_") else shown  # a zero-width space
 
 
-def of_run(label, name) -> str:
-    """The user's label of a run, if there is one, in front of the name of a line."""
+def of_run(label: str | None, name: str) -> str:
+    """The user's label of a run, if there is one, followed by the name of a line."""
     return f"{label} {name}" if label else name
 
 
 def number(value: float) -> str:
-    """Two significant digits without an exponent where that is short."""
+    """Two significant digits, without an exponent if that is short."""
     if not np.isfinite(value):
         return {np.inf: "∞", -np.inf: "−∞"}.get(value, "?")
     if value == 0:
@@ -37,6 +37,7 @@ def number(value: float) -> str:
 
 
 def superscript(n: int) -> str:
+    """12 -> "¹²"."""
     return str(n).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
@@ -50,7 +51,7 @@ def pace(rate: float) -> str:
     verb = "halves" if rate < 0 else "doubles"
     if steps < 0.995:
         factor = np.exp(abs(rate))
-        return f"{'shrinks' if rate < 0 else 'grows'} {number(factor)}-fold a step"
+        return f"{'shrinks' if rate < 0 else 'grows'} {number(factor)}-fold per step"
     return f"{verb} every {count_of(steps)}"
 
 

@@ -1,6 +1,8 @@
-"""The cell as a conveyor belt, with its live values at one step."""
+"""Diagram of a cell with its values at one step."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,41 +11,48 @@ from ._draw import axes, row_length, visible
 from ._sheet import Sheet, draw_cell
 from ._words import plain
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import Floats
+    from rnncore.recurrent.descriptions import Description
+    from rnncore.recurrent.tape import Tape
+
 __all__ = ["plot_cell"]
 
 
 def plot_cell(
-    tape,
-    ax=None,
+    tape: Tape,
+    ax: Axes | None = None,
     *,
     step: int | None = None,
     layer: str = "l0",
     row: int = 0,
     unit: int | None = None,
-    token=None,
-):
-    """What one cell did at one step: the state on its belt, the gates that act on it.
+    token: object = None,
+) -> Axes:
+    """What a cell computed at one step: its states, and the gates that act on them.
 
     Parameters
     ----------
     tape : Tape
     ax : matplotlib Axes, optional
-        Its frame and ticks are taken off.
+        Its frame and ticks are removed.
     step : int, optional
-        By input time, counted from the end where negative; by default the row's last one.
+        In input time, negative from the end; by default the last step of the row.
     layer : str
         "l0", "l1", "l0.reverse", …
     row : int
-        Of the batch.
+        Row of the batch.
     unit : int, optional
-        One unit's values. By default every box has a strip of all units and their mean.
+        Show the values of one unit. By default every box shows the mean over units and a strip of all.
     token : str, optional
-        What the step's input was.
+        The input of the step, for the title.
 
     Returns
     -------
     matplotlib Axes
-        After `backward` the gradients are on it too: they run right to left.
+        After `backward` it also shows the gradients, which run right to left.
 
     Examples
     --------
@@ -60,8 +69,6 @@ def plot_cell(
     if layer not in parts:
         raise ValueError(f"layer: got {layer!r}, expected one of {list(parts)}")
     length = row_length(tape, row)
-    if not length:
-        raise ValueError(f"row: got {row}, which has no steps, expected one that has")
     step = length - 1 if step is None else step
     if not -length <= step < length:
         raise ValueError(f"step: got {step}, expected one of {length} steps of row {row}")
@@ -86,22 +93,25 @@ def plot_cell(
     return ax
 
 
-def _gradients(sheet, tape, layer, step, row, unit):
-    """‖∂L/∂h_t‖ and ‖∂L/∂c_t‖ at the right end, if there are any yet."""
+def _gradients(
+    sheet: Sheet, tape: Tape, layer: str, step: int, row: int, unit: int | None
+) -> None:
+    """‖∂L/∂h_t‖ and ‖∂L/∂c_t‖ at the right end, if `backward` was called."""
     for part in tape.cell.states:
         grad = gradient(tape, f"{layer}.{part}")
         if grad is not None and grad.ndim == 3:
             grad = np.asarray(grad[step, row], np.float64)
             size = np.linalg.norm(grad) if unit is None else grad[unit]
-            sheet.gradient(part, size, norm=unit is None)
+            sheet.gradient(part, float(size), norm=unit is None)
 
 
-def _sentence(cell, values, who) -> str:
-    if not cell.gated:
-        return (
-            f"{who} overwrite all they held" if "units" in who else f"{who} overwrites what it held"
-        )
-    keep = cell.kept(values).mean()
+def _sentence(cell: Description, values: dict[str, Floats], who: str) -> str:
+    several = "units" in who
+    kept = cell.kept(values)
+    if kept is None:
+        return f"{who} overwrite their old values" if several else f"{who} overwrites its old value"
+    keep = kept.mean()
     new = values[cell.enters].mean() if cell.enters else 1 - keep
-    verbs = ("keep", "let in") if "units" in who else ("keeps", "lets in")
-    return f"{who} {verbs[0]} {100 * keep:.0f} % and {verbs[1]} {100 * new:.0f} % of what is new"
+    verbs = ("keep", "let in") if several else ("keeps", "lets in")
+    values_of = "values" if several else "value"
+    return f"{who} {verbs[0]} {100 * keep:.0f} % of the old and {verbs[1]} {100 * new:.0f} % of the new {values_of}"

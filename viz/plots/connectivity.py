@@ -1,6 +1,9 @@
-"""Picture of the inputs that a prediction rests on."""
+"""Picture of the inputs that a prediction depends on."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,28 +12,39 @@ from ._draw import axes, cmap, gate_norm, time_axis, visible
 from ._words import number, plain
 from .text import plot_text
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import ArrayLike, Floats
+
 __all__ = ["plot_connectivity"]
 
 
 def plot_connectivity(
-    connectivity, ax=None, *, step: int | None = None, row: int = 0, tokens=None, width: int = 60
-):
-    """‖∂logit_s/∂x_t‖, rows scaled by their own maximum.
+    connectivity: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    step: int | None = None,
+    row: int = 0,
+    tokens: Sequence[object] | None = None,
+    width: int = 60,
+) -> Axes:
+    """‖∂logit_s/∂x_t‖, each readout step scaled by its own maximum.
 
     Parameters
     ----------
     connectivity : ndarray (T, T, B)
-        What `viz.connectivity` returned.
+        The result of `viz.connectivity`.
     ax : matplotlib Axes, optional
     step : int, optional
-        Of the readout: the text (or a bar a step) coloured by what this one rests on. Without it
-        the whole map.
+        Show only what the readout at this step depends on, as coloured text (or one bar per step if
+        there are no tokens). By default the whole map is drawn.
     row : int
-        Of the batch.
+        Row of the batch.
     tokens : sequence of str, optional
-        One a step.
+        One per step.
     width : int
-        Characters in a line of text.
+        Characters per line of text.
 
     Returns
     -------
@@ -43,7 +57,7 @@ def plot_connectivity(
     >>> from rnncore import viz
     >>> sizes = np.tril(np.ones((5, 5)))[:, :, None] * [[[0.1], [1], [0.2], [0.2], [0.5]]]
     >>> viz.plot_connectivity(sizes, Figure().subplots(), step=4, tokens="hello").get_title()
-    "The prediction at step 4 rests most on 'e', 3 steps back"
+    "The prediction at step 4 depends most on 'e', 3 steps back"
     """
     ax = axes(ax)
     sizes = np.asarray(connectivity, np.float64)[:, :, row]
@@ -66,11 +80,11 @@ def plot_connectivity(
         what = (
             f"{plain(repr(visible(tokens[top])))}, {step - top} steps back" if top != step else "its own input"
         )
-    ax.set_title(f"The prediction at step {step} rests most on {what}")
+    ax.set_title(f"The prediction at step {step} depends most on {what}")
     return ax
 
 
-def _map(ax, sizes, tokens):
+def _map(ax: Axes, sizes: Floats, tokens: Sequence[object] | None) -> Axes:
     image = ax.imshow(
         np.ma.masked_invalid(sizes), cmap=cmap(style.GATES, missing="white"), norm=gate_norm(),
         interpolation="nearest", aspect="auto",
@@ -80,10 +94,10 @@ def _map(ax, sizes, tokens):
     ax.set_ylabel("readout step s")
     ax.grid(False)
     bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
-    bar.set_label("‖∂logit$_s$ / ∂x$_t$‖, scaled a row")
+    bar.set_label("‖∂logit$_s$ / ∂x$_t$‖, scaled per row")
     steps = np.arange(len(sizes))
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = np.nan_to_num(sizes)
         mean = (weight * np.abs(steps[:, None] - steps)).sum(1) / weight.sum(1)
-    ax.set_title(f"Predictions rest on inputs {number(np.nanmedian(mean))} steps away on average")
+    ax.set_title(f"Predictions depend on inputs {number(np.nanmedian(mean))} steps away on average")
     return ax

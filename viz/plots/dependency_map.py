@@ -1,34 +1,53 @@
-"""Picture of which loss feels which step."""
+"""Picture of which loss depends on which step."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import style
 from .._tapes import is_tape
+from ..measures._loss import Loss
 from ..measures.dependency_map import dependency_map, dependency_reach
 from ._draw import axes, cmap, magnitude_norm, time_axis
 from ._words import count_of
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import ArrayLike
+    from rnncore.recurrent.tape import Tape
+
 __all__ = ["plot_dependency_map"]
 
 
-def plot_dependency_map(tape, ax=None, *, loss=None, row: int = 0, tokens=None, decades: float = 6):
-    """‖∂L_s/∂s_t‖, loss step s against source step t: a triangle, in log colour.
+def plot_dependency_map(
+    tape: Tape | ArrayLike,
+    ax: Axes | None = None,
+    *,
+    loss: Loss | None = None,
+    row: int = 0,
+    tokens: Sequence[object] | None = None,
+    decades: float = 6,
+) -> Axes:
+    """‖∂L_s/∂s_t‖, loss step s against source step t: a triangle, in logarithmic colours.
 
     Parameters
     ----------
     tape : Tape, or ndarray (T, T, B)
-        A tape, or what `viz.dependency_map` returned.
+        A tape, or the result of `viz.dependency_map`.
     ax : matplotlib Axes, optional
     loss : ndarray or callable
         As for `viz.dependency_map`; needed with a tape.
     row : int
-        Of the batch.
+        Row of the batch.
     tokens : sequence of str, optional
-        One a step, for the axis.
+        One per step, for the axis.
     decades : float
-        Shown below the largest number; less is drawn in the darkest colour, exact zeros in black.
+        Decades shown below the largest number; smaller ones have the darkest colour, exact zeros are
+        black.
 
     Returns
     -------
@@ -49,8 +68,10 @@ def plot_dependency_map(tape, ax=None, *, loss=None, row: int = 0, tokens=None, 
         if loss is None:
             raise ValueError("loss: got None, expected ∂L/∂y or a function, see viz.dependency_map")
         tape = dependency_map(tape, loss)
-    sizes = np.asarray(tape)[:, :, row]
+    every = np.asarray(tape)
+    sizes = every[:, :, row]
     norm = magnitude_norm(sizes, decades)
+    assert norm.vmin is not None
     shown = np.ma.masked_invalid(np.where(sizes == 0, norm.vmin / 10, np.maximum(sizes, norm.vmin)))
     image = ax.imshow(
         shown, norm=norm, cmap=cmap(style.MAGNITUDE, missing="white", under="black"),
@@ -62,6 +83,6 @@ def plot_dependency_map(tape, ax=None, *, loss=None, row: int = 0, tokens=None, 
     ax.grid(False)
     bar = ax.figure.colorbar(image, ax=ax, extend="min", pad=0.02)
     bar.set_label("‖∂L$_s$ / ∂s$_t$‖")
-    reach = np.nanmedian(dependency_reach(np.asarray(tape)[:, :, [row]]))
-    ax.set_title(f"A typical loss feels 1 % of itself {count_of(reach)} back")
+    reach = float(np.nanmedian(dependency_reach(every[:, :, [row]])))
+    ax.set_title(f"A typical loss depends on states up to {count_of(reach)} back (above 1 %)")
     return ax

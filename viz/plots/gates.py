@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .. import style
-from .._tapes import gate_names, part_of
+from .._tapes import Recorded, gate_names, part_of
 from ..measures.saturation import saturation
-from ._draw import axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
+from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["plot_gates"]
 
 
-def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=None):
-    """Every gate of every layer: units × time, one map under the other.
+def plot_gates(
+    tape: Recorded,
+    ax: Axes | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    row: int = 0,
+    order: Order = "auto",
+    tokens: Sequence[object] | None = None,
+) -> Axes:
+    """Every gate of every layer: units × time, one map below the other.
 
     Parameters
     ----------
-    tape : Tape
+    tape : Tape or Frame
         Of an LSTM or a GRU.
     ax : matplotlib Axes, optional
     names : sequence of str, optional
         Such as ["l0.f", "l1.f"] or ``tape.names("*.f")``; by default all gates.
     row : int
-        Of the batch.
+        Row of the batch.
     order : "auto", None or sequence of int
-        Units from top to bottom; "auto" sorts each layer by `viz.unit_order`, None leaves them.
+        Units from top to bottom; "auto" sorts each layer by `viz.unit_order`, None does not sort.
     tokens : sequence of str, optional
-        One a step, for the axis.
+        One per step, for the axis.
 
     Returns
     -------
     matplotlib Axes
-        An image a gate. Gates between 0 and 1 always have these limits; candidates (g, n, hn) are
-        centred at 0.
+        With one image per gate. Gates between 0 and 1 always have these limits; candidates (g, n,
+        hn) are centred at 0.
 
     Examples
     --------
@@ -53,7 +67,8 @@ def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=
         )
     ax = axes(ax)
     length = row_length(tape, row)
-    parts, signed = [], []
+    parts: list[Band] = []
+    signed = []
     for name in names:
         gate = part_of(name)
         units = units_of(tape, name, order)
@@ -69,7 +84,7 @@ def plot_gates(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=
     return ax
 
 
-def _sentence(tape, names) -> str:
+def _sentence(tape: Recorded, names: Sequence[str]) -> str:
     shares = {n: s for n, s in saturation(tape).items() if n in names}
     if not shares:
         return "Candidates over time"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from .._tapes import is_tape, valid_steps
+from .._tapes import Recorded, is_tape, valid_steps
 from ..measures.gradient_flow import gradient_flow
 from ._draw import axes, legend, magnitude_line, numbers, over_rows, pick_row, some_names, time_axis
 from ._words import number, of_run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import Array, Floats
 
 __all__ = ["plot_gradient_flow"]
 
@@ -15,22 +23,28 @@ KIND = "gradient_flow"
 
 
 def plot_gradient_flow(
-    tape, ax=None, *, names=None, row: int | None = None, tokens=None, label: str | None = None,
-    **line_kw,
-):  # fmt: skip
+    tape: Recorded | Mapping[str, Array],
+    ax: Axes | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    row: int | None = None,
+    tokens: Sequence[object] | None = None,
+    label: str | None = None,
+    **line_kw: Any,
+) -> Axes:
     """‖∂L/∂h_t‖ and ‖∂L/∂c_t‖ at every step, on a log axis.
 
     Parameters
     ----------
-    tape : Tape, or dict of str to ndarray (T, B)
-        A tape after `backward`, or what `viz.gradient_flow` returned.
+    tape : Tape, Frame, or dict of str to ndarray (T, B)
+        A tape after `backward`, or the result of `viz.gradient_flow`.
     ax : matplotlib Axes, optional
     names : sequence of str, optional
-        Which of them; all by default.
+        Which states; all by default.
     row : int, optional
-        One row of the batch; by default the median with the range as a band.
+        One row of the batch; by default the median over rows, with their range as a band.
     tokens : sequence of str, optional
-        One a step, for the axis.
+        One per step, for the axis.
     label : str, optional
         Put in front of the names in the legend.
     **line_kw
@@ -52,8 +66,8 @@ def plot_gradient_flow(
     'step   time →   ← gradient'
     """
     ax = axes(ax)
-    flow = numbers(tape, gradient_flow)
-    if is_tape(tape):  # past a row's end there is no gradient, rather than one of 0
+    flow: Mapping[str, Array] = numbers(tape, gradient_flow)
+    if is_tape(tape):  # past a row's end there is no gradient, rather than a gradient of 0
         valid = valid_steps(tape)
         flow = {name: np.where(valid, size, np.nan) for name, size in flow.items()}
     names = some_names(names, flow)
@@ -67,7 +81,7 @@ def plot_gradient_flow(
     return ax
 
 
-def _sentence(size) -> str:
+def _sentence(size: Floats) -> str:
     met = np.flatnonzero(size > 0)
     if not met.size:
         return "No gradient reaches any step"
@@ -75,10 +89,10 @@ def _sentence(size) -> str:
         return f"The gradient is exactly 0 before step {met[0]}"
     ratio = size[met[0]] / size[met[-1]]
     if 0.5 <= ratio <= 2:
-        return "The first step feels the loss as much as the last"
+        return "The gradient is about as large at the first step as at the last"
     if ratio > 1:
-        return f"The gradient grows {number(ratio)}-fold on its way to the first step"
-    return f"The first step feels {_share(ratio)} of what the last one feels"
+        return f"The gradient grows {number(ratio)}-fold from the last step to the first"
+    return f"The gradient at the first step is {_share(ratio)} of that at the last"
 
 
 def _share(ratio: float) -> str:

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .. import style
-from .._tapes import check_backward, state_names
-from ._draw import axes, bands, cmap, colour_bars, row_length, units_of
+from .._tapes import Recorded, check_backward, state_names
+from ._draw import Band, Order, axes, bands, cmap, colour_bars, row_length, units_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["plot_gradient_map"]
 
 
 def plot_gradient_map(
-    tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=None, decades: float = 4
-):
+    tape: Recorded,
+    ax: Axes | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    row: int = 0,
+    order: Order = "auto",
+    tokens: Sequence[object] | None = None,
+    decades: float = 4,
+) -> Axes:
     """∂L/∂h_t and ∂L/∂c_t: units × time, signed, logarithmic on both sides of 0.
 
     Parameters
     ----------
-    tape : Tape
+    tape : Tape or Frame
         After `backward` with one cotangent.
     ax : matplotlib Axes, optional
     names : sequence of str, optional
         Any of ``tape.names("*")``; by default all h and c.
     row : int
-        Of the batch.
+        Row of the batch.
     order : "auto", None or sequence of int
         As in `viz.plot_states`.
     tokens : sequence of str, optional
-        One a step, for the axis.
+        One per step, for the axis.
     decades : float
-        Shown below the largest size; within the last one the scale is linear through 0.
+        Decades shown below the largest size; within the smallest the scale is linear through 0.
 
     Returns
     -------
@@ -56,7 +69,7 @@ def plot_gradient_map(
     values = {n: np.asarray(tape.grad[n][:length, row], np.float64) for n in names}
     largest = max(np.abs(v[np.isfinite(v)]).max(initial=0) for v in values.values()) or 1.0
     norm = SymLogNorm(largest * 10.0**-decades, vmin=-largest, vmax=largest, base=10)
-    parts = []
+    parts: list[Band] = []
     for name, value in values.items():
         units = units_of(tape, name, order)
         parts.append((name, value[:, units], cmap(style.SIGNED), norm))
@@ -67,7 +80,7 @@ def plot_gradient_map(
     reached = np.flatnonzero(size >= largest * 10.0**-decades)
     first = reached[0] if reached.size else length
     if first == 0:
-        ax.set_title(f"The gradient stays within {decades:g} decades down to the first step")
+        ax.set_title(f"The gradient stays within {decades:g} decades back to the first step")
     else:
-        ax.set_title(f"Before step {first} the gradient is over {decades:g} decades smaller")
+        ax.set_title(f"Before step {first} the gradient is more than {decades:g} decades smaller")
     return ax

@@ -1,10 +1,13 @@
-"""Picture of the readings of the decay curve: half-life, centroid, horizon."""
+"""Picture of the decay curve with half-life, centroid and horizon."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import style
+from .._tapes import Direction
 from ..measures._decay import norms_by_lag
 from ..measures.centroid import centroid
 from ..measures.half_life import half_life
@@ -12,26 +15,40 @@ from ..measures.horizon import horizon
 from ._draw import axes, lag_axis, legend, magnitude_line, pick_row
 from ._words import count_of, number
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import ArrayLike
+    from rnncore.recurrent.tape import Tape
+
 __all__ = ["plot_horizon"]
 
 
 def plot_horizon(
-    tape, ax=None, *, eps: float = 0.01, row: int = 0, label: str | None = None,
-    direction: str = "forward", **line_kw,
-):  # fmt: skip
+    tape: Tape | ArrayLike,
+    ax: Axes | None = None,
+    *,
+    eps: float = 0.01,
+    row: int = 0,
+    label: str | None = None,
+    direction: Direction = "forward",
+    **line_kw: Any,
+) -> Axes:
     """The Jacobian norm against lag, with half-life, centroid and horizon marked on it.
 
     Parameters
     ----------
     tape : Tape, or ndarray (T, B)
-        A tape, or what `viz.jacobian_norms` returned.
+        A tape, or the result of `viz.jacobian_norms`.
     ax : matplotlib Axes, optional
     eps : float
-        Of `viz.horizon`.
+        As in `viz.horizon`.
     row : int
-        Of the batch.
+        Row of the batch.
     label : str, optional
+        For the legend.
     direction : {"forward", "reverse"}
+        As in `viz.jacobian_norms`.
     **line_kw
         For the line, as in ``ax.plot``.
 
@@ -45,7 +62,7 @@ def plot_horizon(
     >>> from matplotlib.figure import Figure
     >>> from rnncore import viz
     >>> viz.plot_horizon(0.8 ** np.arange(60.0), Figure().subplots()).get_title()
-    '1 % of the gradient is left 21 steps back'
+    '1 % of the gradient remains 21 steps back'
     """
     ax = axes(ax)
     norms = pick_row(norms_by_lag(tape, direction), row)
@@ -60,7 +77,7 @@ def plot_horizon(
         if not np.isfinite(lag):
             continue
         height = np.interp(lag, np.arange(len(norms)), norms[:, 0])
-        look = {"linestyle": "none", "marker": mark, "markersize": 11, "markeredgewidth": 2}
+        look: dict[str, Any] = {"linestyle": "none", "marker": mark, "markersize": 11, "markeredgewidth": 2}
         look |= {"color": color, "markerfacecolor": "white", "zorder": 4, "gid": name}
         ax.plot([lag], [height], label=f"{name}: {count_of(lag)}", **look)
     lag1 = norms[1, 0] if len(norms) > 1 else np.nan
@@ -71,6 +88,6 @@ def plot_horizon(
     far = readings[f"horizon ({eps:.2g})"]
     last = np.flatnonzero(~np.isnan(norms[:, 0]))[-1] if (~np.isnan(norms)).any() else 0
     at_end = " or more" if far == last else ""
-    ax.set_title(f"{100 * eps:.2g} % of the gradient is left {number(far)}{at_end} steps back")
+    ax.set_title(f"{100 * eps:.2g} % of the gradient remains {number(far)}{at_end} steps back")
     legend(ax)
     return ax

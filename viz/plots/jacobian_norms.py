@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .. import style
+from .._tapes import Direction
 from ..measures._decay import norms_by_lag
 from ..measures.decay_rate import decay_fit
 from ._draw import axes, drawn, lag_axis, legend, magnitude_line, pick_row, say
 from ._words import pace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import ArrayLike
+    from rnncore.recurrent.tape import Tape
 
 __all__ = ["plot_jacobian_norms"]
 
@@ -17,33 +26,34 @@ SLOPES = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
 def plot_jacobian_norms(
-    tape,
-    ax=None,
+    tape: Tape | ArrayLike,
+    ax: Axes | None = None,
     *,
     label: str | None = None,
     row: int | None = None,
     guides: bool = True,
     fit: bool = True,
-    direction: str = "forward",
-    **line_kw,
-):
+    direction: Direction = "forward",
+    **line_kw: Any,
+) -> Axes:
     """‖∂s_T/∂s_{T-k}‖₂ against lag k, on a log axis.
 
     Parameters
     ----------
     tape : Tape, or ndarray (T, B)
-        A tape, or what `viz.jacobian_norms` returned.
+        A tape, or the result of `viz.jacobian_norms`.
     ax : matplotlib Axes, optional
-        pyplot's current one by default.
+        By default pyplot's current axes.
     label : str, optional
-        For the legend, where the pace of decay is added. Call again to overlay a run.
+        For the legend, followed by the rate of decay. Call the function again to overlay another run.
     row : int, optional
-        One row of the batch; by default the median over rows with their range as a band.
+        One row of the batch; by default the median over rows, with their range as a band.
     guides : bool
-        Grey lines of slope γᵏ to compare with.
+        Draw grey lines of slope γᵏ for comparison.
     fit : bool
-        The fitted decay (`viz.decay_fit`) as a dashed line.
+        Draw the fitted decay (`viz.decay_fit`) as a dashed line.
     direction : {"forward", "reverse"}
+        As in `viz.jacobian_norms`.
     **line_kw
         For the line, as in ``ax.plot``.
 
@@ -68,7 +78,7 @@ def plot_jacobian_norms(
     rate, level = (
         (np.median(known), np.median(levels[~np.isnan(levels)])) if known.size else (np.nan,) * 2
     )
-    said = pace(rate)
+    said = pace(float(rate))
     found = magnitude_line(ax, KIND, lag, norms, label and f"{label}: {said}", **line_kw)
     if fit and np.isfinite(rate) and abs(rate) * len(lag) < 700:
         ax.plot(
@@ -80,13 +90,13 @@ def plot_jacobian_norms(
     ax.margins(x=0.02)
     if guides:
         _guides(ax, len(lag))
-    say(ax, KIND, f"The gradient {said}", "How much of the gradient is left k steps back")
+    say(ax, KIND, f"The gradient {said}", "How much of the gradient remains k steps back")
     legend(ax)
     return ax
 
 
-def _guides(ax, steps: int) -> None:
-    """γᵏ within the range of the lines, each named where it leaves the picture."""
+def _guides(ax: Axes, steps: int) -> None:
+    """Draw γᵏ within the range of the lines, each labelled where it leaves the picture."""
     for old in drawn(ax, "guide"):
         old.remove()
     for text in [t for t in ax.texts if t.get_gid() == "guide"]:
@@ -95,7 +105,7 @@ def _guides(ax, steps: int) -> None:
     heights = heights[np.isfinite(heights)]
     if not heights.size or steps < 3:
         return
-    steps = max(len(line.get_xdata()) for line in drawn(ax, KIND))
+    steps = max(np.size(line.get_xdata()) for line in drawn(ax, KIND))
     low, high = heights.min() / 2, heights.max() * 2
     if drawn(ax, "floor"):
         low = min(low, style.FLOOR / 100)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .. import style
@@ -9,21 +11,28 @@ from ..measures.lyapunov_spectrum import entropy_rate, kaplan_yorke_dimension
 from ._draw import axes, drawn, legend, line, say
 from ._words import number, pace
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import ArrayLike, Floats
+
 __all__ = ["plot_lyapunov_spectrum"]
 
 KIND = "lyapunov_spectrum"
 
 
-def plot_lyapunov_spectrum(spectrum, ax=None, *, label: str | None = None, **line_kw):
+def plot_lyapunov_spectrum(
+    spectrum: ArrayLike, ax: Axes | None = None, *, label: str | None = None, **line_kw: Any
+) -> Axes:
     """λ_i against i/N.
 
     Parameters
     ----------
     spectrum : ndarray (n,)
-        What `viz.lyapunov_spectrum` returned.
+        The result of `viz.lyapunov_spectrum`.
     ax : matplotlib Axes, optional
     label : str, optional
-        For the legend. Call again to overlay a run.
+        For the legend. Call the function again to overlay another run.
     **line_kw
         For the line, as in ``ax.plot``.
 
@@ -53,14 +62,14 @@ def plot_lyapunov_spectrum(spectrum, ax=None, *, label: str | None = None, **lin
     ax.set_xlim(0, 1.01)
     ax.set_xlabel("i / N   (directions of the state, slowest first)")
     ax.set_ylabel("λ$_i$   (nats per step)")
-    say(ax, KIND, _sentence(spectrum), "How fast nearby states part (above 0) or meet (below)")
+    say(ax, KIND, _sentence(spectrum), "How fast nearby states diverge (above 0) or converge (below)")
     legend(ax)
     return ax
 
 
-def _sentence(spectrum) -> str:
+def _sentence(spectrum: Floats) -> str:
     first = f"λ₁ = {number(spectrum[0])}"
     if spectrum[0] <= 0:
         return f"{first}: a perturbation {pace(spectrum[0])}"
     dimension, entropy = kaplan_yorke_dimension(spectrum), entropy_rate(spectrum)
-    return f"{first}: chaos of dimension {number(dimension)}, {number(entropy)} nats a step"
+    return f"{first}: chaos of dimension {number(dimension)}, {number(entropy)} nats per step"

@@ -1,32 +1,44 @@
-"""Picture of the edge of chaos, with the run on it."""
+"""Picture of the edge of chaos, with the layers of a run on it."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .. import style
 from .._tapes import is_tape
-from ..measures.mean_field import mean_field, mean_field_theory
+from ..measures.mean_field import MeanField, mean_field, mean_field_theory
 from ._draw import axes, drawn, legend, numbers
 from ._words import number, of_run, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore.recurrent.tape import Tape
 
 __all__ = ["plot_mean_field"]
 
 
 def plot_mean_field(
-    tape, ax=None, *, nonlinearity: str | None = None, label: str | None = None, **line_kw
-):
+    tape: Tape | dict[str, MeanField],
+    ax: Axes | None = None,
+    *,
+    nonlinearity: Literal["tanh", "relu", "sigmoid"] | None = None,
+    label: str | None = None,
+    **line_kw: Any,
+) -> Axes:
     """χ over (σ_w, σ_b), with its edge χ = 1 and the layers of a run on it.
 
-    Gated cells have no single σ_w: theirs is a dot a layer on the axis of χ.
+    Gated cells have no single σ_w: each of their layers is a dot on the axis of χ.
 
     Parameters
     ----------
     tape : Tape, or dict of str to MeanField
-        A tape, or what `viz.mean_field` returned.
+        A tape, or the result of `viz.mean_field`.
     ax : matplotlib Axes, optional
-    nonlinearity : str, optional
-        Of the map; the tape's own by default, else "tanh".
+    nonlinearity : {"tanh", "relu", "sigmoid"}, optional
+        The one that the map is drawn for; by default the tape's own, or "tanh" if there is no tape.
     label : str, optional
         Put in front of the layers' names in the legend.
     **line_kw
@@ -47,20 +59,20 @@ def plot_mean_field(
     """
     ax = axes(ax)
     found = numbers(tape, mean_field)
-    nonlinearity = nonlinearity or (tape.cell.curve if is_tape(tape) else "tanh")
+    own: Any = tape.cell.curve if is_tape(tape) else "tanh"
     gated = all(np.isnan(m.sigma_w) for m in found.values())
     if gated:
         _dots(ax, found, label, line_kw)
     else:
-        _map(ax, found, nonlinearity, label, line_kw)
-    worst = max(found.values(), key=lambda m: abs(np.log(m.chi)) if m.chi > 0 else np.inf)
-    ax.set_title(_sentence(worst.chi))
+        _map(ax, found, nonlinearity or own, label, line_kw)
+    worst = max((float(m.chi) for m in found.values()), key=lambda chi: abs(np.log(chi)) if chi > 0 else np.inf)
+    ax.set_title(_sentence(worst))
     legend(ax, loc="upper left")
     return ax
 
 
-def _sentence(chi) -> str:
-    if abs(np.log(chi)) < 0.02 if chi > 0 else False:
+def _sentence(chi: float) -> str:
+    if chi > 0 and abs(np.log(chi)) < 0.02:
         return f"χ = {number(chi)}: at the edge, gradients keep their size"
     if chi < 1:
         return (
@@ -71,10 +83,16 @@ def _sentence(chi) -> str:
     return f"χ = {number(chi)}: gradients explode"
 
 
-def _map(ax, found, nonlinearity, label, line_kw):
+def _map(
+    ax: Axes,
+    found: dict[str, MeanField],
+    nonlinearity: Literal["tanh", "relu", "sigmoid"],
+    label: str | None,
+    line_kw: dict[str, Any],
+) -> None:
     if not drawn(ax, "edge"):
-        top = max(2.0, 1.3 * max(m.sigma_w for m in found.values()))
-        right = max(1.0, 1.3 * max(np.nan_to_num(m.sigma_b) for m in found.values()))
+        top = max(2.0, 1.3 * max(float(m.sigma_w) for m in found.values()))
+        right = max(1.0, 1.3 * max(float(np.nan_to_num(m.sigma_b)) for m in found.values()))
         if nonlinearity == "sigmoid":
             top = max(top, 6.0)
         b, w = np.meshgrid(np.linspace(0, right, 61), np.linspace(0.02, top, 61))
@@ -97,24 +115,28 @@ def _map(ax, found, nonlinearity, label, line_kw):
         ax.grid(False)
         ax.set_title("")
     for name, m in found.items():
-        look = {"markersize": 11, "markeredgecolor": "white", "markeredgewidth": 1.5}
+        look: dict[str, Any] = {"markersize": 11, "markeredgecolor": "white", "markeredgewidth": 1.5}
         look |= {"zorder": 5, "clip_on": False} | line_kw
-        _dot(ax, m.sigma_b, m.sigma_w, of_run(label, name), look)
+        _dot(ax, float(m.sigma_b), float(m.sigma_w), of_run(label, name), look)
 
 
-def _dots(ax, found, label, line_kw):
+def _dots(
+    ax: Axes, found: dict[str, MeanField], label: str | None, line_kw: dict[str, Any]
+) -> None:
     for name, m in found.items():
-        _dot(ax, m.chi, len(drawn(ax, "run")), of_run(label, name), {"markersize": 9} | line_kw)
+        _dot(ax, float(m.chi), len(drawn(ax, "run")), of_run(label, name), {"markersize": 9} | line_kw)
     if not drawn(ax, "edge"):
         ax.axvline(1, color=style.GREY, linestyle="--", linewidth=1, gid="edge", zorder=1)
     ax.set_yticks([])
-    ax.set_xlim(0, max(1.2, 1.1 * max(line.get_xdata()[0] for line in drawn(ax, "run"))))
+    ax.set_xlim(0, max(1.2, 1.1 * max(float(np.asarray(dot.get_xdata())[0]) for dot in drawn(ax, "run"))))
     ax.set_ylim(-0.7, len(drawn(ax, "run")) + 0.7)
     ax.set_xlabel("χ   (< 1 vanishes, 1 holds, > 1 explodes)")
 
 
-def _dot(ax, x, y, name, look):
-    """A layer, in the next colour and with the next marker."""
+def _dot(ax: Axes, x: float, y: float, name: str, look: dict[str, Any]) -> None:
+    """Draw a layer in the next colour and with the next marker."""
     index = len(drawn(ax, "run")) % len(style.LINES)
-    next_look = {"color": style.LINES[index], "marker": style.MARKERS[index], "linestyle": "none"}
+    next_look: dict[str, Any] = {
+        "color": style.LINES[index], "marker": style.MARKERS[index], "linestyle": "none",
+    }  # fmt: skip
     ax.plot([x], [y], gid="run", label=plain(name), **next_look | look)

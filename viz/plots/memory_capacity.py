@@ -1,27 +1,36 @@
-"""Picture of how much of its input's past a state holds."""
+"""Picture of how much of the past input a state holds."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._draw import axes, legend, line, say
 from ._words import number
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import ArrayLike
+
 __all__ = ["plot_memory_capacity"]
 
 KIND = "memory_capacity"
 
 
-def plot_memory_capacity(curve, ax=None, *, label: str | None = None, **line_kw):
+def plot_memory_capacity(
+    curve: ArrayLike, ax: Axes | None = None, *, label: str | None = None, **line_kw: Any
+) -> Axes:
     """r²(u_{t−k}) against lag k; the area under it is the memory capacity.
 
     Parameters
     ----------
     curve : ndarray (lags,)
-        What `viz.memory_curve` returned.
+        The result of `viz.memory_curve`.
     ax : matplotlib Axes, optional
     label : str, optional
-        For the legend, where the capacity is added. Call again to overlay a run.
+        For the legend, followed by the capacity. Call the function again to overlay another run.
     **line_kw
         For the line, as in ``ax.plot``.
 
@@ -39,7 +48,7 @@ def plot_memory_capacity(curve, ax=None, *, label: str | None = None, **line_kw)
     """
     ax = axes(ax)
     curve = np.asarray(curve, np.float64)
-    capacity = number(curve.sum())
+    capacity = number(float(curve.sum()))
     lag = np.arange(len(curve))
     found = line(ax, KIND, lag, curve, label and f"{label}: {capacity}", **line_kw)
     ax.fill_between(lag, 0, curve, color=found.get_color(), alpha=0.12, linewidth=0)
@@ -51,7 +60,7 @@ def plot_memory_capacity(curve, ax=None, *, label: str | None = None, **line_kw)
         ax,
         KIND,
         f"The state holds {capacity} steps of its input",
-        "How much of the input's past the state holds",
+        "How much of the past input the state holds",
     )
     legend(ax)
     return ax

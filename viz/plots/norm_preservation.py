@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .. import style
 from ..measures.omega import norm_preservation
 from ._draw import axes, drawn, legend, line, numbers, over_rows, pick_row, say, time_axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import Array
+    from rnncore.recurrent.tape import Tape
 
 __all__ = ["plot_norm_preservation"]
 
@@ -14,21 +23,27 @@ KIND = "norm_preservation"
 
 
 def plot_norm_preservation(
-    tape, ax=None, *, label: str | None = None, row: int | None = None, tokens=None, **line_kw
-):
+    tape: Tape | Array,
+    ax: Axes | None = None,
+    *,
+    label: str | None = None,
+    row: int | None = None,
+    tokens: Sequence[object] | None = None,
+    **line_kw: Any,
+) -> Axes:
     """‖δ_{t+1}·J_{t+1}‖/‖δ_{t+1}‖ of every step: 1 is ideal. Ω sums the squared distance from 1.
 
     Parameters
     ----------
     tape : Tape, or ndarray (T, B)
-        A tape after `backward`, or what `viz.norm_preservation` returned.
+        A tape after `backward`, or the result of `viz.norm_preservation`.
     ax : matplotlib Axes, optional
     label : str, optional
-        For the legend. Call again to overlay a run.
+        For the legend. Call the function again to overlay another run.
     row : int, optional
-        One row of the batch; by default the median with the range as a band.
+        One row of the batch; by default the median over rows, with their range as a band.
     tokens : sequence of str, optional
-        One a step, for the axis.
+        One per step, for the axis.
     **line_kw
         For the line, as in ``ax.plot``.
 
@@ -62,8 +77,8 @@ def plot_norm_preservation(
     ax.set_ylabel("‖δ$_{t+1}$ J$_{t+1}$‖ / ‖δ$_{t+1}$‖")
     time_axis(ax, len(ratio), tokens=tokens, gradient=True)
     middle = over_rows(ratio)[0]
-    middle = np.median(middle[~np.isnan(middle)]) if (~np.isnan(middle)).any() else np.nan
-    say(ax, KIND, _sentence(middle), "What each step does to the size of the gradient")
+    typical = float(np.median(middle[~np.isnan(middle)])) if (~np.isnan(middle)).any() else np.nan
+    say(ax, KIND, _sentence(typical), "How each step changes the size of the gradient")
     legend(ax)
     return ax
 
@@ -74,4 +89,4 @@ def _sentence(ratio: float) -> str:
     change = 100 * abs(ratio - 1)
     if change < 0.5:
         return "A typical step keeps the gradient's size"
-    return f"A typical step {'shrinks' if ratio < 1 else 'grows'} the gradient by {change:.0f} %"
+    return f"A typical step {'shrinks' if ratio < 1 else 'enlarges'} the gradient by {change:.0f} %"

@@ -1,6 +1,9 @@
-"""Picture of what leaving out each step changes."""
+"""Picture of how much the final state changes when each step is omitted."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,21 +11,33 @@ from .. import style
 from ._draw import axes, pick_row, time_axis, visible
 from ._words import plain
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import ArrayLike
+
 __all__ = ["plot_omission"]
 
 
-def plot_omission(change, ax=None, *, row: int = 0, tokens=None, **bar_kw):
-    """1 − cos(s(S), s(S∖i)) as bars on the steps, or tokens.
+def plot_omission(
+    change: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    row: int = 0,
+    tokens: Sequence[object] | None = None,
+    **bar_kw: Any,
+) -> Axes:
+    """1 − cos(s(S), s(S∖i)) as bars over the steps, or tokens.
 
     Parameters
     ----------
     change : ndarray (T, B)
-        What `viz.omission` returned.
+        The result of `viz.omission`.
     ax : matplotlib Axes, optional
     row : int
-        Of the batch.
+        Row of the batch.
     tokens : sequence of str, optional
-        One a step, for the axis.
+        One per step, for the axis.
     **bar_kw
         For the bars, as in ``ax.bar``.
 
@@ -41,7 +56,8 @@ def plot_omission(change, ax=None, *, row: int = 0, tokens=None, **bar_kw):
     """
     ax = axes(ax)
     change = pick_row(change, row)[:, 0]
-    ax.bar(np.arange(len(change)), change, **{"color": style.LINES[0], "width": 0.85} | bar_kw)
+    look: dict[str, Any] = {"color": style.LINES[0], "width": 0.85} | bar_kw
+    ax.bar(np.arange(len(change)), change, **look)
     time_axis(ax, len(change), tokens=tokens)
     ax.set_xlim(-1, len(change))
     ax.set_ylabel("1 − cos(s, s without the step)")

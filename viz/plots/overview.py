@@ -1,8 +1,9 @@
-"""One figure for a lecture: what a tape holds, and how far its gradient reaches."""
+"""One figure with everything about a tape: its values, and how far its gradient reaches."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from .._tapes import gate_names, has_gradients, state_names
 from ..style import context
@@ -15,27 +16,35 @@ from .saturation import plot_saturation
 from .states import plot_states
 from .timescales import plot_timescales
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from rnncore.recurrent.tape import Tape
+
 __all__ = ["overview"]
 
 
-def overview(tape, *, row: int = 0, tokens=None, title: str | None = None):
+def overview(
+    tape: Tape, *, row: int = 0, tokens: Iterable[object] | None = None, title: str | None = None
+) -> Figure:
     """States, gates, gradient, the Jacobian norm against lag, time scales and saturation.
 
     Parameters
     ----------
     tape : Tape
-        The panel of the gradient is there once `backward` was called with one cotangent.
+        The gradient is drawn if `backward` was called with one cotangent.
     row : int
-        Of the batch, for the maps; measures of memory show all rows.
+        Row of the batch, for the maps and the gradient; the other panels show all rows.
     tokens : sequence of str, optional
-        One a step, for the axis.
+        One per step, for the axis.
     title : str, optional
-        By default what the layer is.
+        By default a description of the layer.
 
     Returns
     -------
     matplotlib Figure
-        Panels that the tape has nothing for step aside.
+        Without the panels for which the tape has no values.
 
     Examples
     --------
@@ -62,8 +71,8 @@ def overview(tape, *, row: int = 0, tokens=None, title: str | None = None):
     right |= {"saturation": 1.0} if cell.sigmoids else {}
     with context():
         height = min(14.0, max(5.5, 1.0 + 1.15 * sum(left.values())))
-        figure: Any = plt.figure(figsize=(15, height), layout="constrained")
-        maps, curves = figure.subfigures(1, 2, width_ratios=(1.65, 1), wspace=0.02)
+        figure = plt.figure(figsize=(15, height), layout="constrained")
+        maps, curves = figure.subfigures(1, 2, width_ratios=(1.65, 1), wspace=0.02, squeeze=False)[0]
         axes = _panels(maps, left) | _panels(curves, right)
         last = list(left)[-1]
         plot_states(tape, axes["states"], row=row)
@@ -86,12 +95,12 @@ def overview(tape, *, row: int = 0, tokens=None, title: str | None = None):
     return figure
 
 
-def _panels(figure, heights):
+def _panels(figure: SubFigure, heights: dict[str, float]) -> dict[str, Axes]:
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=list(heights.values()))
     return dict(zip(heights, axes[:, 0], strict=True))
 
 
-def _describe(tape) -> str:
+def _describe(tape: Tape) -> str:
     layer = tape.layer
     layers = f"{layer.num_layers} layers of " if layer.num_layers > 1 else ""
     rows = f"{tape.B} row" + ("" if tape.B == 1 else "s")

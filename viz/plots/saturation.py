@@ -1,26 +1,40 @@
-"""Picture of the gates' saturation: one dot a unit."""
+"""Picture of the gates' saturation: one dot per unit."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import style
-from ..measures.saturation import saturation
+from .._tapes import Recorded
+from ..measures.saturation import Saturation, saturation
 from ._draw import axes, drawn, legend, numbers
 from ._words import of_run, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["plot_saturation"]
 
 KIND = "saturation"
 
 
-def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **line_kw):
-    """Share of steps a gate is shut against share it is wide open, one dot a unit.
+def plot_saturation(
+    tape: Recorded | Mapping[str, Saturation],
+    ax: Axes | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    label: str | None = None,
+    **line_kw: Any,
+) -> Axes:
+    """The share of steps at which a gate is closed, against that at which it is fully open; one dot per unit.
 
     Parameters
     ----------
-    tape : Tape, or dict of str to Saturation
-        A tape, or what `viz.saturation` returned.
+    tape : Tape, Frame, or dict of str to Saturation
+        A tape, or the result of `viz.saturation`.
     ax : matplotlib Axes, optional
     names : sequence of str, optional
         Which gates; all by default.
@@ -42,7 +56,7 @@ def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **li
     >>> viz.plot_saturation(tape, Figure().subplots()).get_title()
     'No unit is stuck'
     """
-    shares = numbers(tape, saturation)
+    shares: Mapping[str, Saturation] = numbers(tape, saturation)
     names = list(shares) if names is None else list(names)
     if not names:
         raise ValueError("tape: got no gates between 0 and 1, expected an LSTM or a GRU")
@@ -51,7 +65,7 @@ def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **li
     for name in names:
         low, high = shares[name]
         index = len(drawn(ax, KIND))
-        look = {
+        look: dict[str, Any] = {
             "marker": style.MARKERS[(index + index // 7) % 7],
             "color": style.LINES[index % 7],
             "alpha": 0.75,
@@ -65,14 +79,14 @@ def plot_saturation(tape, ax=None, *, names=None, label: str | None = None, **li
             worst, at = name, stuck
     if not drawn(ax, "all"):
         ax.plot([0, 1], [1, 0], color=style.GREY, linewidth=1, linestyle="--", gid="all", zorder=1)
-        # above the line, where no point can lie
-        note = {"color": style.GREY, "fontsize": "small", "ha": "center", "va": "bottom"}
+        # above the line, where no dot can be
+        note: dict[str, Any] = {"color": style.GREY, "fontsize": "small", "ha": "center", "va": "bottom"}
         ax.text(0.5, 0.5, "never in between", rotation=-45, rotation_mode="anchor", **note)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     ax.set_aspect("equal")
-    ax.set_xlabel("share of steps shut (< 0.1)")
-    ax.set_ylabel("share of steps wide open (> 0.9)")
+    ax.set_xlabel("share of steps closed (< 0.1)")
+    ax.set_ylabel("share of steps fully open (> 0.9)")
     if at < 0.005:
         ax.set_title("No unit is stuck")
     else:

@@ -1,6 +1,8 @@
-"""Picture of a number along training: λ₁, horizon, saturation, loss, …"""
+"""Picture of a number during training: λ₁, horizon, saturation, loss, …"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -8,31 +10,49 @@ from .. import style
 from ._draw import axes, drawn, legend, line, say
 from ._words import number, plain
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import ArrayLike
+
 __all__ = ["plot_series"]
 
 KIND = "series"
 # name -> (what it is in words, the value that divides two regimes)
-KNOWN = {
+KNOWN: dict[str, tuple[str, float | None]] = {
     "lyapunov": ("λ₁   (nats per step)", 0.0),
     "horizon": ("horizon   (steps)", None),
-    "saturation": ("share of gates at one end", None),
+    "saturation": ("share of saturated gate values", None),
     "gradient_norm": ("norm of the gradient", None),
     "loss": ("loss", None),
 }
 
 
-def plot_series(run, ax=None, *, name: str = "lyapunov", label: str | None = None, **line_kw):
-    """One of the numbers a recorder took, against the update it was taken at.
+class HasSeries(Protocol):
+    """A `Recorder`, a `Run`, or anything else with this method."""
+
+    def series(self, name: str, /) -> tuple[ArrayLike, ArrayLike]: ...
+
+
+def plot_series(
+    run: HasSeries | tuple[ArrayLike, ArrayLike],
+    ax: Axes | None = None,
+    *,
+    name: str = "lyapunov",
+    label: str | None = None,
+    **line_kw: Any,
+) -> Axes:
+    """One of a recorder's numbers, against the update at which it was taken.
 
     Parameters
     ----------
     run : Recorder, Run, or pair
-        Anything with ``series(name)``, or (updates, values).
+        Anything with a method ``series(name)``, or (updates, values).
     ax : matplotlib Axes, optional
     name : str
         Such as "lyapunov", "horizon", "saturation", "gradient_norm" or "loss".
     label : str, optional
-        For the legend. Call again to overlay a run.
+        For the legend. Call the function again to overlay another run.
     **line_kw
         For the line, as in ``ax.plot``.
 
@@ -50,11 +70,11 @@ def plot_series(run, ax=None, *, name: str = "lyapunov", label: str | None = Non
     'λ₁ went from −0.5 to −0.1'
     """
     ax = axes(ax)
-    updates, values = run.series(name) if hasattr(run, "series") else run
-    values = np.asarray(values, np.float64)
+    updates, numbers = run if isinstance(run, (tuple, list)) else run.series(name)
+    values = np.asarray(numbers, np.float64)
     if not values.size:
         raise ValueError(
-            f"name: got {name!r}, of which the run has no number, expected one of its series"
+            f"name: got {name!r}, for which the run has no values, expected one of its series"
         )
     words, divide = KNOWN.get(name, (plain(name), None))
     line(ax, KIND, updates, values, label, **line_kw)
@@ -66,10 +86,10 @@ def plot_series(run, ax=None, *, name: str = "lyapunov", label: str | None = Non
     ax.set_ylabel(words)
     short = words.split("   ")[0]
     known = values[np.isfinite(values)]
-    sentence = f"{short} is nowhere a number"
+    sentence = f"{short} has no finite value"
     if known.size:
         sentence = f"{short} went from {number(known[0])} to {number(known[-1])}"
-    say(ax, KIND, _capital(sentence), _capital(f"{short} along training"))
+    say(ax, KIND, _capital(sentence), _capital(f"{short} during training"))
     legend(ax)
     return ax
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
 from rnncore._checks import as_size
 
 from ..style import context
@@ -9,33 +12,37 @@ from ._words import plain
 from .jacobian_norms import plot_jacobian_norms
 from .states import plot_states
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 __all__ = ["side_by_side"]
 
 
 def side_by_side(
-    runs,
-    plot=plot_states,
+    runs: Mapping[str, Any],
+    plot: Callable[..., Axes] = plot_states,
     *,
     overlay: bool | None = None,
     columns: int = 3,
     title: str | None = None,
-    **options,
-):
-    """One picture a run on common limits, or all runs on one picture.
+    **options: Any,
+) -> Figure:
+    """One picture per run with common limits, or all runs in one picture.
 
     Parameters
     ----------
     runs : dict of str to Tape
-        Or to whatever `plot` takes.
+        Or to anything else that `plot` takes.
     plot : callable
         A ``viz.plot_*`` that returns Axes, such as `viz.plot_gradient_flow`.
     overlay : bool, optional
-        All on one axes; by default for `viz.plot_jacobian_norms` alone.
+        Draw all runs on one axes; by default only for `viz.plot_jacobian_norms`.
     columns : int
-        At most so many side by side.
+        The largest number of pictures side by side.
     title : str, optional
     **options
-        For every call of `plot`.
+        Passed to every call of `plot`.
 
     Returns
     -------
@@ -48,7 +55,7 @@ def side_by_side(
     >>> runs = {"short": 0.5 ** np.arange(9.0), "long": 0.9 ** np.arange(9.0)}
     >>> figure = viz.side_by_side(runs, viz.plot_jacobian_norms)
     >>> figure.axes[0].get_title()
-    'How much of the gradient is left k steps back'
+    'How much of the gradient remains k steps back'
     >>> import matplotlib.pyplot as plt; plt.close(figure)
     """
     import matplotlib.pyplot as plt
@@ -83,8 +90,8 @@ def side_by_side(
     return figure
 
 
-def _same_limits(axes) -> None:
-    """Lines are compared on one scale; maps have their own axes of units."""
+def _same_limits(axes: Iterable[Axes]) -> None:
+    """Give all pictures of lines the same scale; maps keep their own axes of units."""
     with_lines = [ax for ax in axes if ax.lines and not ax.images and ax.axison]
     if len(with_lines) < 2:
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .. import style
@@ -10,12 +12,25 @@ from ..measures.singular_values import singular_values
 from ._draw import axes, lag_axis, mark_floor
 from ._words import number, of_run, plain
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import ArrayLike
+    from rnncore.recurrent.tape import Tape
+
 __all__ = ["plot_singular_values"]
 
 
 def plot_singular_values(
-    tape, ax=None, *, n: int = 8, every: int = 1, row: int = 0, label: str | None = None, **line_kw
-):
+    tape: Tape | tuple[ArrayLike, ArrayLike],
+    ax: Axes | None = None,
+    *,
+    n: int = 8,
+    every: int = 1,
+    row: int = 0,
+    label: str | None = None,
+    **line_kw: Any,
+) -> Axes:
     """σ₁ … σ_n of ∂s_T/∂s_{T-k} against lag k: how many directions are remembered.
 
     Parameters
@@ -26,7 +41,7 @@ def plot_singular_values(
     n, every
         As for `viz.singular_values`.
     row : int
-        Of the batch.
+        Row of the batch.
     label : str, optional
         Put in front of the names in the legend.
     **line_kw
@@ -49,14 +64,14 @@ def plot_singular_values(
     from matplotlib import colormaps
 
     ax = axes(ax)
-    lags, sigma = singular_values(tape, n, every) if is_tape(tape) else tape
-    sigma = np.asarray(sigma)[:, row]
+    found = singular_values(tape, n, every) if is_tape(tape) else tape
+    lags, sigma = np.asarray(found[0]), np.asarray(found[1])[:, row]
     n = sigma.shape[1]
-    shades = colormaps[style.MAGNITUDE](np.linspace(0, 0.85, n))
+    shades = np.asarray(colormaps[style.MAGNITUDE](np.linspace(0, 0.85, n)))
     for i in range(n):
         named = i in (0, n - 1)
         name = f"σ{_subscript(i + 1)}"
-        look = {
+        look: dict[str, Any] = {
             "color": shades[i],
             "marker": style.MARKERS[i % len(style.MARKERS)],
             "markersize": 4,
@@ -77,7 +92,7 @@ def plot_singular_values(
         more = " or more" if kept == n else ""
         directions = "direction" if kept == 1 else "directions"
         ax.set_title(
-            f"{kept}{more} {directions} within 1 % of the largest at lag {number(lags[last])}"
+            f"At lag {number(lags[last])}, {kept}{more} {directions} with at least 1 % of the largest"
         )
     ax.legend()
     return ax

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from .. import style
-from .._tapes import part_of, state_names
-from ._draw import axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
+from .._tapes import Recorded, part_of, state_names
+from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["plot_states"]
 
 
-def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens=None):
-    """h, and for an LSTM c, of all layers: units × time, one map under the other.
+def plot_states(
+    tape: Recorded,
+    ax: Axes | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    row: int = 0,
+    order: Order = "auto",
+    tokens: Sequence[object] | None = None,
+) -> Axes:
+    """h, and for an LSTM c, of all layers: units × time, one map below the other.
 
     Parameters
     ----------
-    tape : Tape
+    tape : Tape or Frame
     ax : matplotlib Axes, optional
     names : sequence of str, optional
         Such as ["l0.h", "l1.h"]; by default all h and c.
     row : int
-        Of the batch.
+        Row of the batch.
     order : "auto", None or sequence of int
-        Units from top to bottom; "auto" sorts each layer by `viz.unit_order`, None leaves them.
+        Units from top to bottom; "auto" sorts each layer by `viz.unit_order`, None does not sort.
     tokens : sequence of str, optional
-        One a step, for the axis.
+        One per step, for the axis.
 
     Returns
     -------
     matplotlib Axes
-        An image a name, signed and centred at 0: h of all layers share a scale, c have their own.
-        The states of a sigmoid RNN are drawn as gates are, from 0 to 1.
+        With one image per name, centred at 0: all h share one scale, and all c another. The states
+        of a sigmoid RNN are drawn like gates, from 0 to 1.
 
     Examples
     --------
@@ -49,7 +63,7 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
         state: signed_norm(*(v for n, v in values.items() if part_of(n) == state))
         for state in tape.cell.states
     }
-    parts = []
+    parts: list[Band] = []
     for name, value in values.items():
         units = units_of(tape, name, order)
         as_gate = tape.cell.is_share(part_of(name))
@@ -61,6 +75,6 @@ def plot_states(tape, ax=None, *, names=None, row: int = 0, order="auto", tokens
     colour_bars(ax, [images[i] for i in firsts], [kinds[i] for i in firsts])
     how = ""
     if isinstance(order, str):
-        how = ", units sorted by τ" if tape.cell.gated else ", like units together"
-    ax.set_title(f"What {values[names[0]].shape[1]} units hold over {length} steps{how}")
+        how = ", sorted by τ" if tape.cell.gated else ", similar units together"
+    ax.set_title(f"States of {values[names[0]].shape[1]} units over {length} steps{how}")
     return ax

@@ -1,6 +1,9 @@
-"""Picture of each step's part in the weights' gradient."""
+"""Picture of each step's contribution to the gradient of the weights."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,28 +11,40 @@ from ..measures.step_share import step_share, steps_for_half
 from ._draw import axes, drawn, legend, line, numbers, pick_row, say, some_names, time_axis
 from ._words import of_run, plain
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import Array
+    from rnncore.recurrent.tape import Tape
+
 __all__ = ["plot_step_share"]
 
 KIND = "step_share"
 
 
 def plot_step_share(
-    tape, ax=None, *, names=None, row: int | None = None, tokens=None, label: str | None = None,
-    **line_kw,
-):  # fmt: skip
+    tape: Tape | Mapping[str, Array],
+    ax: Axes | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    row: int | None = None,
+    tokens: Sequence[object] | None = None,
+    label: str | None = None,
+    **line_kw: Any,
+) -> Axes:
     """‖δ_t‖·‖x_t‖ of every step, as a share of the sum over steps.
 
     Parameters
     ----------
     tape : Tape, or dict of str to ndarray (T, B)
-        A tape after `backward`, or what `viz.step_share` returned.
+        A tape after `backward`, or the result of `viz.step_share`.
     ax : matplotlib Axes, optional
     names : sequence of str, optional
         Weights, such as ["weight_hh_l0"]; all by default.
     row : int, optional
-        One row of the batch; by default the median with the range as a band.
+        One row of the batch; by default the median over rows, with their range as a band.
     tokens : sequence of str, optional
-        One a step, for the axis.
+        One per step, for the axis.
     label : str, optional
         Put in front of the weights' names in the legend.
     **line_kw
@@ -49,11 +64,11 @@ def plot_step_share(
     "Half of weight_hh_l0's gradient comes from 1 of 3 steps"
     """
     ax = axes(ax)
-    shares = numbers(tape, step_share)
+    shares: Mapping[str, Array] = numbers(tape, step_share)
     names = some_names(names, shares)
     for name in names:
         share = pick_row(shares[name], row)
-        look = {"drawstyle": "steps-mid"} | line_kw
+        look: dict[str, Any] = {"drawstyle": "steps-mid"} | line_kw
         line(ax, KIND, np.arange(len(share)), 100 * share, of_run(label, name), **look)
     time_axis(ax, len(share), tokens=tokens)
     ax.set_ylabel("share of the weights' gradient (%)")

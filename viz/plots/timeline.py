@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .._tapes import has_gradients, part_of
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from .._tapes import Recorded, has_gradients, part_of
 from ..style import context
 from ._draw import row_length, time_axis
 from ._words import plain
@@ -11,22 +14,32 @@ from .gradient_flow import plot_gradient_flow
 from .gradient_map import plot_gradient_map
 from .states import plot_states
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["plot_timeline"]
 
 
-def plot_timeline(tape, *, row: int = 0, names=None, tokens=None, title: str | None = None):
-    """Everything a tape knows about one sequence, one panel under the other, aligned in time.
+def plot_timeline(
+    tape: Recorded,
+    *,
+    row: int = 0,
+    names: Sequence[str] | None = None,
+    tokens: Iterable[object] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Everything that a tape holds about one sequence, one panel below the other, aligned in time.
 
     Parameters
     ----------
-    tape : Tape
-        Gradient panels are there once `backward` was called with one cotangent.
+    tape : Tape or Frame
+        The gradients are drawn if `backward` was called with one cotangent.
     row : int
-        Of the batch.
+        Row of the batch.
     names : sequence of str, optional
-        Of states and gates; all by default.
+        States and gates to draw; all by default.
     tokens : sequence of str, optional
-        One a step, for the axis.
+        One per step, for the axis.
     title : str, optional
 
     Returns

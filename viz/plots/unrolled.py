@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
 import numpy as np
 
 from .. import style
-from .._tapes import is_reverse, layer_number, layer_of
+from .._tapes import Recorded, is_reverse, layer_number, layer_of
 from ..measures.gradient_flow import gradient_flow
 from ._draw import axes, cmap, magnitude_norm, row_length, time_axis, visible
 from ._words import number, plain
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rnncore._typing import Array, Floats, Ints
+
 __all__ = ["plot_unrolled"]
+
+Points: TypeAlias = list[tuple[float, float]]
 
 
 def plot_unrolled(
-    tape, ax=None, *, row: int = 0, first: int | None = None, last: int | None = None, tokens=None
-):
-    """Layers upwards, steps to the right; an edge has the colour of the gradient that enters it.
+    tape: Recorded,
+    ax: Axes | None = None,
+    *,
+    row: int = 0,
+    first: int | None = None,
+    last: int | None = None,
+    tokens: Sequence[object] | None = None,
+) -> Axes:
+    """The unrolled network, steps to the right and layers upwards; edges are coloured by the gradient on them.
 
-    The edge from step t to t + 1 shows ‖∂L/∂h_t‖ (and ‖∂L/∂c_t‖ on an LSTM's upper lane), the edge
-    from a layer to the next one up ‖∂L/∂h_t‖ of the lower.
+    The edge from step t to t + 1 shows ‖∂L/∂h_t‖ (and in an LSTM the one above it ‖∂L/∂c_t‖); the
+    edge from a layer to the next one up shows ‖∂L/∂h_t‖ of the lower layer.
 
     Parameters
     ----------
-    tape : Tape
+    tape : Tape or Frame
         After `backward` with one cotangent.
     ax : matplotlib Axes, optional
     row : int
-        Of the batch.
+        Row of the batch.
     first, last : int, optional
-        Steps shown, `last` included; by default the last 24 of the row.
+        Steps to show, `last` included; by default the last 24 of the row.
     tokens : sequence of str, optional
-        One a step of the whole tape.
+        One per step of the whole tape.
 
     Returns
     -------
@@ -59,55 +75,64 @@ def plot_unrolled(
         )
     steps = np.arange(first, last + 1)
     lanes = list(dict.fromkeys(map(layer_of, flow)))
-    edges, sizes = [], []
+    edges: list[Points] = []
+    sizes: list[float] = []
     for level, lane in enumerate(lanes):
         for part, lift in zip(tape.cell.states, (0.0, 0.3)[: len(tape.cell.states)], strict=True):
             size = flow.get(f"{lane}.{part}")
             if size is None:
                 continue
             back = is_reverse(lane)
-            for t in steps:
+            for t in steps.tolist():
                 other = t - 1 if back else t + 1
                 if first <= other <= last:
                     edges.append([(t, level + lift), (other, level + lift)])
                     sizes.append(size[t])
         above = layer_number(lane) + 1
         for upper in [i for i, name in enumerate(lanes) if layer_number(name) == above]:
-            edges += [_up(t, level, upper) for t in steps]
-            sizes += [flow[f"{lane}.h"][t] for t in steps]
+            edges += [_up(t, level, upper) for t in steps.tolist()]
+            sizes += [flow[f"{lane}.h"][t] for t in steps.tolist()]
     _draw(ax, steps, lanes, edges, np.array(sizes), flow)
     time_axis(ax, length, gradient=True)
     if tokens is not None:
-        ax.set_xticks(steps, [plain(visible(tokens[t])) for t in steps], family="monospace")
+        ax.set_xticks(steps, [plain(visible(tokens[t])) for t in steps.tolist()], family="monospace")
         ax.tick_params(axis="x", length=0)
     top = flow[f"{lanes[-1]}.h"]
     ax.set_title(_sentence(top[first], top[last], last - first))
     return ax
 
 
-def _up(t, level, top):
-    """From one layer to the next, past the lanes between."""
+def _up(t: float, level: float, top: float) -> Points:
+    """The edge from one layer to the next, around what is drawn between."""
     return [(t, level), (t + 0.25, level + 0.15), (t + 0.25, top - 0.15), (t, top)]
 
 
-def _sentence(start, end, steps) -> str:
+def _sentence(start: float, end: float, steps: int) -> str:
     if end == 0:
         return "No gradient enters at the last step"
     if start == 0:
-        return f"Nothing of the gradient arrives {steps} steps back"
+        return f"No gradient arrives {steps} steps back"
     if 0.67 <= start / end <= 1.5:
-        return f"As much gradient {steps} steps back as at the end"
+        return f"The gradient {steps} steps back is about as large as at the end"
     if start <= end:
-        return f"{number(end / start)} times less gradient {steps} steps back"
-    return f"{number(start / end)} times more gradient {steps} steps back"
+        return f"The gradient {steps} steps back is {number(end / start)} times smaller than at the end"
+    return f"The gradient {steps} steps back is {number(start / end)} times larger than at the end"
 
 
-def _draw(ax, steps, lanes, edges, sizes, flow):
+def _draw(
+    ax: Axes,
+    steps: Ints,
+    lanes: list[str],
+    edges: list[Points],
+    sizes: Floats,
+    flow: dict[str, Array],
+) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.colors import LinearSegmentedColormap
 
     norm = magnitude_norm(sizes, 8)
-    # dark where much flows; without the palest third, which a thin line on white would lose
+    assert norm.vmin is not None
+    # dark where the gradient is large; without the palest third, invisible as a thin line on white
     shades = cmap(style.GATES + "_r")(np.linspace(0.3, 1, 256))
     colours = LinearSegmentedColormap.from_list("edges", shades).with_extremes(under=style.MISSING)
     shown = np.where(sizes > 0, np.maximum(sizes, norm.vmin), norm.vmin / 10)
@@ -125,7 +150,7 @@ def _draw(ax, steps, lanes, edges, sizes, flow):
                 steps, np.full(len(steps), level + 0.3), linestyle="none", marker="s", markersize=6,
                 markerfacecolor="white", markeredgecolor="#333333", markeredgewidth=1, zorder=3,
             )  # fmt: skip
-    ticks = [(level, f"{lane}.h") for level, lane in enumerate(lanes)]
+    ticks: list[tuple[float, str]] = [(level, f"{lane}.h") for level, lane in enumerate(lanes)]
     ticks += [(level + 0.3, f"{lane}.c") for level, lane in enumerate(lanes) if f"{lane}.c" in flow]
     ax.set_yticks([t for t, _ in ticks], [n for _, n in ticks])
     ax.tick_params(axis="y", length=0)

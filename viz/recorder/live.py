@@ -1,10 +1,21 @@
-"""Series drawn while a network trains: lines of blocks in a terminal, or a window of matplotlib."""
+"""Series drawn while a network trains: lines of block characters in a terminal, or a matplotlib window."""
+
+from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 import numpy as np
 
 from ..plots._words import plain
+from .frame import HasSeries
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from rnncore._typing import ArrayLike
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WORDS = {
@@ -16,9 +27,15 @@ _WORDS = {
 }
 
 
-def make_live(live):
-    """None, "terminal", "window" or an object that has `draw(recorder)` -> that object."""
-    if live is None or hasattr(live, "draw"):
+class LivePlot(Protocol):
+    """Anything that can draw the series of a recorder; if it has a method `close`, that is called at the end."""
+
+    def draw(self, recorder: HasSeries, /) -> object: ...
+
+
+def make_live(live: Literal["terminal", "window"] | LivePlot | None) -> LivePlot | None:
+    """The object that draws: `live` itself, or a new one for "terminal" or "window"."""
+    if live is None or (not isinstance(live, str) and hasattr(live, "draw")):
         return live
     if live == "terminal":
         return TerminalPlot()
@@ -34,8 +51,8 @@ def make_live(live):
     raise ValueError(f"live: got {live!r}, expected 'terminal', 'window' or an object with draw()")
 
 
-def sparkline(values, width=40):
-    """Values as a line of blocks, low to high; NaN and infinity as ×.
+def sparkline(values: ArrayLike, width: int = 40) -> str:
+    """Values as a line of block characters, low to high; NaN and infinity as ×.
 
     Examples
     --------
@@ -53,20 +70,21 @@ def sparkline(values, width=40):
 
 
 class TerminalPlot:
-    """One line a series, written over the lines before where the stream is a terminal.
+    """One line per series; in a terminal the lines are overwritten at each drawing.
 
     Parameters
     ----------
-    stream : optional
-        stderr by default. A stream that is no terminal gets the lines only at the end.
+    stream : file, optional
+        stderr by default. A stream that is not a terminal gets the lines once, at the end.
     """
 
-    def __init__(self, stream=None):
+    def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = sys.stderr if stream is None else stream
         self._lines = 0
-        self._last = None
+        self._last: list[str] | None = None
 
-    def draw(self, recorder):
+    def draw(self, recorder: HasSeries) -> None:
+        """Write the lines, or keep them for the end."""
         self._last = text = self.text(recorder)
         if self.stream.isatty():
             up = f"\x1b[{self._lines}F" if self._lines else ""
@@ -74,7 +92,7 @@ class TerminalPlot:
             self.stream.flush()
             self._lines = len(text)
 
-    def text(self, recorder):
+    def text(self, recorder: HasSeries) -> list[str]:
         """The lines, top to bottom."""
         lines = []
         for name in recorder.series_names:
@@ -85,48 +103,57 @@ class TerminalPlot:
             )
         return lines
 
-    def close(self):
+    def close(self) -> None:
+        """Write the last lines to a stream that is not a terminal."""
         if self._last and not self.stream.isatty():
             self.stream.write("\n".join(self._last) + "\n")
 
 
 class WindowPlot:
-    """One panel a series in a window of matplotlib, kept up to date.
+    """One panel per series in a matplotlib window, updated while training runs.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure, optional
-        Drawn into; a new window by default.
+        The figure to draw into; a new window by default.
     """
 
-    def __init__(self, figure=None):
+    def __init__(self, figure: Figure | None = None) -> None:
         self.figure = figure
-        self._lines = {}
+        self._lines: dict[str, Line2D] = {}
 
-    def draw(self, recorder):
+    def draw(self, recorder: HasSeries) -> None:
+        """Bring the lines up to date."""
         names = recorder.series_names
-        if self.figure is None:
-            import matplotlib.pyplot as plt
-
-            self.figure = plt.figure("rnncore recorder", figsize=(6, 1.5 * max(len(names), 2)))
-            self.figure.show()
+        figure = self._opened(len(names))
         if list(self._lines) != names:
             self._lay_out(names)
         for name, line in self._lines.items():
             line.set_data(*recorder.series(name))
+            assert line.axes is not None
             line.axes.relim()
             line.axes.autoscale_view()
-        self.figure.canvas.draw_idle()
-        self.figure.canvas.flush_events()
+        figure.canvas.draw_idle()
+        figure.canvas.flush_events()
 
-    def _lay_out(self, names):
-        self.figure.clear()
-        axes = self.figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    def _opened(self, panels: int) -> Figure:
+        """The figure, in a new window where there is none yet."""
+        if self.figure is None:
+            import matplotlib.pyplot as plt
+
+            self.figure = plt.figure("rnncore recorder", figsize=(6, 1.5 * max(panels, 2)))
+            self.figure.show()
+        return self.figure
+
+    def _lay_out(self, names: Sequence[str]) -> None:
+        figure = self._opened(len(names))
+        figure.clear()
+        axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
         for name, ax in zip(names, axes, strict=True):
             (self._lines[name],) = ax.plot([], [], color="#0072B2", marker=".", markersize=3)
             ax.set_ylabel(_WORDS.get(name) or plain(name), fontsize=8)
             ax.tick_params(labelsize=8)
         axes[-1].set_xlabel("update")
 
-    def close(self):
-        """The window stays; closing it is the user's."""
+    def close(self) -> None:
+        """Leave the window open; the user closes it."""

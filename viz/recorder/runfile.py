@@ -5,26 +5,38 @@
     head    = b"FRM\\n", length of the JSON, length of the arrays, checksums (CRC-32) of the JSON,
               of the arrays and of the head itself; little endian
 
-Frames are only ever appended, so a run that was killed is whole up to its last frame: an unfinished
-one at the end is left out and said (`run.truncated`). Whatever else does not fit its checksum is
-refused, and so is a frame whose JSON does not say what a recorder writes. Opening reads the heads;
-the arrays stay in the file, mapped into memory, and are checked when one of their frame is first
-asked for. Nothing in a file is executed: there is no pickle.
+Frames are only ever appended, so the file of a run that was killed is complete up to its last frame:
+an unfinished frame at the end is left out and reported (`run.truncated`). Anything else that does not
+match its checksum is refused, and so is a frame whose JSON is not of the form that a recorder writes.
+Opening a file reads the heads; the arrays stay in the file, mapped into memory, and those of a frame
+are checked when the first of them is read. Nothing in a file is executed: there is no pickle.
 """
+
+from __future__ import annotations
 
 import json
 import math
 import re
 import struct
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from rnncore.io.fields import DamagedFileError, Field, check_file, read_json
 from rnncore.recurrent.descriptions import choices, modes
 
-from .frame import Frame, series, series_names
+from .frame import Frame, Header, series, series_names
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from rnncore._typing import Array, Floats, Ints, PathLike
 
 _ALIGN = 64
 MAGIC = b"rnncore run 1".ljust(_ALIGN, b"\0")
@@ -35,16 +47,18 @@ _NAME = re.compile(r"(grad )?l\d{1,4}(\.reverse)?\.\w+")
 _AXES = ("steps", "rows", "lengths", "units")
 
 
-def pack(header, arrays):
+def pack(header: Header, arrays: dict[str, Array]) -> list[bytes | memoryview]:
     """One frame, as a list of buffers.
 
     Parameters
     ----------
     header : dict
-        Anything that JSON can say.
+        Anything that can be written as JSON.
     arrays : dict of str to numpy.ndarray
     """
-    index, parts, offset, checksum = [], [], 0, 0
+    index: list[list[Any]] = []
+    parts: list[bytes | memoryview] = []
+    offset = checksum = 0
     for name, array in arrays.items():
         if array.dtype.name not in _DTYPES:
             raise TypeError(
@@ -74,12 +88,12 @@ class Run:
     Attributes
     ----------
     truncated : bool
-        The last frame was not finished (the run was killed while writing) and is left out.
+        Whether the last frame was unfinished (the run was killed while writing) and is left out.
 
     Raises
     ------
     DamagedFileError
-        The file is not a run file, or does not hold what was written.
+        The file is not a run file, or its content is not what was written.
 
     Examples
     --------
@@ -96,28 +110,35 @@ class Run:
     (array([1]), array([0.5]))
     """
 
-    def __init__(self, path, *, upto_damage=False):
+    def __init__(self, path: PathLike, *, upto_damage: bool = False) -> None:
         self.path = Path(path)
         self.truncated = False
-        self.places = []  # (offset, length) of every frame
-        self._headers, self._checked = [], set()
+        self.places: list[tuple[int, int]] = []  # (offset, length) of every frame
+        self._headers: list[Header] = []
+        self._checked: set[int] = set()
         check_file(self.path)
         with open(self.path, "rb") as file:
             size = self.path.stat().st_size
             if file.read(len(MAGIC)) != MAGIC:
                 raise DamagedFileError(
-                    f"path: got {str(self.path)!r} of {size} bytes, which does not start as a run file"
+                    f"path: got {str(self.path)!r} of {size} bytes, which does not start as a run file does"
                 )
             try:
                 self._scan(file, size)
             except DamagedFileError:
                 if not upto_damage:
                     raise
-            self._map = np.memmap(file, np.uint8, mode="r", shape=(self._end,))
-        self._map.filename = self.path.resolve()  # of a file it has an unresolved str
+            mapped = np.memmap(file, np.uint8, mode="r", shape=(self._end,))
+        mapped.filename = cast(Any, self.path.resolve())  # numpy sets an unresolved str for an open file
+        self._map: NDArray[np.uint8] = mapped
 
-    def _scan(self, file, size):
-        """Read the heads; of a file that is being written, what is whole now."""
+    def __repr__(self) -> str:
+        updates = [header["update"] for header in self._headers]
+        told = f"{len(updates)} frames" + (f" of updates {updates[0]} to {updates[-1]}" if updates else "")
+        return f"<Run {str(self.path)!r}: {told}{', truncated' if self.truncated else ''}>"
+
+    def _scan(self, file: IO[bytes], size: int) -> None:
+        """Read the heads; of a file that is still being written, those of the finished frames."""
         while (offset := self._end) < size:
             file.seek(offset)
             head = file.read(_HEAD.size)
@@ -125,32 +146,33 @@ class Run:
                 break
             mark, text_length, body_length, text_sum, _, head_sum = _HEAD.unpack(head)
             if mark != _MARK or zlib.crc32(head[:-4]) != head_sum:
-                raise self._damaged(offset, "no whole frame starts where one should")
+                raise self._damaged(offset, "no complete frame starts where one should")
             length = _HEAD.size + text_length + body_length
             if offset + length > size:
                 break
             text = file.read(text_length)
             if zlib.crc32(text) != text_sum:
-                raise self._damaged(offset, "a frame's index does not fit its checksum")
+                raise self._damaged(offset, "a frame's index does not match its checksum")
             self._headers.append(_read_header(text, body_length, self.path, len(self.places)))
             self.places.append((offset, length))
         self.truncated = self._end < size
 
     @property
-    def _end(self):
-        """Where the frames that were read end."""
+    def _end(self) -> int:
+        """The position behind the last frame that was read."""
         return sum(self.places[-1]) if self.places else len(MAGIC)
 
-    def _bytes(self, offset, length):
+    def _bytes(self, offset: int, length: int) -> bytes:
         return self._map[offset : offset + length].tobytes()
 
-    def _damaged(self, offset, what):
+    def _damaged(self, offset: int, what: str) -> DamagedFileError:
         return DamagedFileError(
             f"{self.path} is damaged at byte {offset:,}, frame {len(self.places)}: {what}; "
             "Run(path, upto_damage=True) reads what lies before"
         )
 
-    def _read(self, number, k):
+    def _read(self, number: int, k: int) -> Array:
+        """Array k of a frame."""
         if number not in self._checked:
             self.verify(number)
         offset, length = self.places[number]
@@ -158,67 +180,73 @@ class Run:
         body = self._map[offset + _HEAD.size + text_length : offset + length]
         _, dtype, shape, start = self._headers[number]["arrays"][k]
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        return np.asarray(body[start : start + size]).view(dtype).reshape(shape)
+        array: Array = np.asarray(body[start : start + size]).view(dtype).reshape(shape)
+        return array
 
-    def verify(self, number=None):
+    def verify(self, number: int | None = None) -> None:
         """Check the arrays of one frame, or of all, against their checksums."""
         for n in range(len(self)) if number is None else [number]:
             offset, length = self.places[n]
             _, text_length, _, _, checksum, _ = _HEAD.unpack(self._bytes(offset, _HEAD.size))
             body = self._map[offset + _HEAD.size + text_length : offset + length]
-            if zlib.crc32(body) != checksum:
+            if zlib.crc32(body.data) != checksum:
                 raise DamagedFileError(
                     f"{self.path} is damaged: the arrays of frame {n} (update "
-                    f"{self._headers[n].get('update')}, byte {offset:,}) do not fit their "
+                    f"{self._headers[n].get('update')}, byte {offset:,}) do not match their "
                     "checksum; the other frames can be read"
                 )
             self._checked.add(n)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._headers)
 
-    def __getitem__(self, number):
+    def __getitem__(self, number: int) -> Frame:
         number = range(len(self))[number]
         return Frame(self._headers[number], lambda k: self._read(number, k))
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Frame]:
         return (self[n] for n in range(len(self)))
 
     @property
-    def frames(self):
-        """The frames that hold arrays, without those that hold measures alone."""
+    def frames(self) -> list[Frame]:
+        """The frames that hold arrays, without those that hold only measures."""
         return [frame for frame in self if frame.header["arrays"]]
 
-    def series(self, name):
-        """(updates, values) of "loss" or of a measure that was taken along the way."""
+    def series(self, name: str) -> tuple[Ints, Floats]:
+        """(updates, values) of "loss" or of a measure that was taken during training."""
         return series(self._headers, name)
 
     @property
-    def series_names(self):
-        """All the series there are."""
+    def series_names(self) -> list[str]:
+        """The names of all series."""
         return series_names(self._headers)
 
-    def close(self):
-        """Let go of the file; arrays that were handed out stay valid."""
+    def close(self) -> None:
+        """Release the file; arrays that were read stay valid."""
         self._map, self._headers, self.places = np.empty(0, np.uint8), [], []
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.close()
 
 
-def _read_header(text, body_length, path, number):
-    """The JSON of a frame, seen to be what `Recorder` writes; `body_length` bytes of arrays follow."""
+def _read_header(text: bytes, body_length: int, path: Path, number: int) -> Header:
+    """The JSON of a frame, checked to be what `Recorder` writes; `body_length` bytes of arrays follow."""
     source = f"{path}, frame {number}"
-    header = read_json(text, source)
+    header: Header = read_json(text, source)
     fields = Field(header, source)
     fields["update"].whole()
-    for name, check in _OPTIONAL.items():
-        if name in fields and not (name in _NULLABLE and fields[name].value is None):
-            check(fields[name])
-    shapes = {}
+    for key, check in _OPTIONAL.items():
+        if key in fields and not (key in _NULLABLE and fields[key].value is None):
+            check(fields[key])
+    shapes: dict[str, tuple[int, ...]] = {}
     for entry in fields["arrays"].items():
         name, dtype, shape, start = entry.items(4)
         if name.text() in shapes:
@@ -226,7 +254,7 @@ def _read_header(text, body_length, path, number):
         size = np.dtype(dtype.text(_DTYPES)).itemsize
         lengths = shapes[name.value] = tuple(n.whole(0, 2**40) for n in shape.items())
         if len(lengths) > 8 or math.prod(max(n, 1) for n in lengths) > 2**50:
-            raise shape.refuse("at most 8 lengths of an array that there can be")
+            raise shape.refuse("at most 8 lengths, of an array that can exist")
         if start.whole() + math.prod(lengths) * size > body_length or start.value % size:
             raise DamagedFileError(f"{path}: {name.value!r} of frame {number} is not inside it")
     if shapes:
@@ -234,16 +262,16 @@ def _read_header(text, body_length, path, number):
     return header
 
 
-def _check_axes(fields, shapes, source):
-    """The axes that a frame's arrays have: steps, rows and, where some were chosen, units."""
+def _check_axes(fields: Field, shapes: dict[str, tuple[int, ...]], source: str) -> None:
+    """Check that the arrays fit the frame's axes: steps, rows and, where some were chosen, units."""
     dtypes = {entry[0]: entry[1] for entry in fields["arrays"].value}
-    axes = {}
+    axes: dict[str, int] = {}
     for name in _AXES:
         full = f"axis {name}"
         if full not in shapes and name == "units":
             continue
         if len(shapes.get(full, ())) != 1 or dtypes[full] != "int64":
-            raise DamagedFileError(f"{source}: {full!r} is not there or not of whole numbers")
+            raise DamagedFileError(f"{source}: {full!r} is missing or does not hold whole numbers")
         (axes[name],) = shapes[full]
     _check_layer(fields["layer"])
     rest = (axes["steps"], axes["rows"], axes.get("units", fields["layer"]["hidden_size"].value))
@@ -253,14 +281,14 @@ def _check_axes(fields, shapes, source):
         if name.startswith(("axis ", "weight ")):
             continue
         if not _NAME.fullmatch(name):
-            raise DamagedFileError(f"{source}: {name!r} is no name of a tape's array")
+            raise DamagedFileError(f"{source}: {name!r} is not the name of an array of a tape")
         if len(shape) not in (3, 4) or shape[-3:] != rest:
             raise DamagedFileError(
                 f"{source}: {name!r} has shape {shape}, which does not fit the frame's axes"
             )
 
 
-def _check_layer(layer):
+def _check_layer(layer: Field) -> None:
     layer["mode"].text(modes())
     layer["dtype"].text(("float32", "float64"))
     for name in ("input_size", "hidden_size", "num_layers"):
@@ -269,19 +297,19 @@ def _check_layer(layer):
     layer["batch_first"].flag()
     for name, values in choices(layer["mode"].value).items():
         if isinstance(values[0], bool):
-            if name in layer:  # files of before had no flags
+            if name in layer:  # older files have no flags
                 layer[name].flag()
         else:
             layer[name].text(values)
 
 
-def _check_values(field):
+def _check_values(field: Field) -> None:
     for value in field.entries().values():
         value.number(finite=False)
 
 
-# What a frame may say of itself besides its update and its arrays.
-_OPTIONAL = {
+# What a frame's JSON may hold besides its update and its arrays.
+_OPTIONAL: dict[str, Callable[[Field], object]] = {
     "epoch": Field.whole,
     "loss": lambda field: field.number(finite=False),
     "note": Field.text,

@@ -1,6 +1,9 @@
-"""Watches on gradients: vanish and explode step by step, and spikes from update to update."""
+"""Watches on gradients: those that vanish or explode over the steps, and spikes from update to update."""
+
+from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -8,19 +11,36 @@ from rnncore._checks import as_number, as_size
 
 from .._norms import gradient_norm, norm
 from .._tapes import gradient, is_reverse, layers, part_of, valid_steps
-from .moment import LEAD_UP, Hit, numbers
-from .watch import Watch
+from .moment import LEAD_UP, Hit, Moment, numbers
+from .watch import Action, Watch
+
+if TYPE_CHECKING:
+    from rnncore._typing import Bools, Floats
 
 
 class _GradientStep(Watch):
-    """Vanish and Explode: the norm of the carry's gradient, walked from the end to the start."""
+    """What `Vanish` and `Explode` share: the norm of the carry's gradient, from the last step to the first."""
 
-    def __init__(self, threshold, relative, names, **options):
-        super().__init__(**options)
+    _verb = ""
+
+    def __init__(
+        self,
+        threshold: float,
+        relative: bool,
+        names: str | None,
+        *,
+        every: int,
+        action: Action | None,
+    ) -> None:
+        super().__init__(every=every, action=action)
         self.threshold = as_number(threshold, "threshold", above=0)
         self.relative, self.names = relative, names
 
-    def check(self, moment):
+    def _over(self, sizes: Floats) -> Bools:
+        """Where a norm is beyond the threshold."""
+        raise NotImplementedError
+
+    def check(self, moment: Moment) -> Hit | None:
         tape = moment.tape
         for layer, parts in layers(tape).items():
             carry = [f"{layer}.{part}" for part in tape.cell.states if part in parts]
@@ -32,14 +52,14 @@ class _GradientStep(Watch):
             sizes = norm(np.stack([norm(tape.grad[name]) for name in carry]), axis=0)
             sizes = sizes.reshape(-1, tape.T, tape.B)
             if not is_reverse(layer):
-                sizes = sizes[:, ::-1]  # from here on axis 1 runs in the order of the walk back
+                sizes = sizes[:, ::-1]  # from here on axis 1 is in the order of the backward pass
             hit = self._walk(sizes, carry, layer, moment)
             if hit:
                 return hit
         return None
 
-    def _walk(self, sizes, carry, layer, moment):
-        reached = np.maximum.accumulate(sizes > 0, axis=1)  # the loss has sent something here
+    def _walk(self, sizes: Floats, carry: list[str], layer: str, moment: Moment) -> Hit | None:
+        reached: Bools = np.maximum.accumulate(sizes > 0, axis=1)  # whether a loss has entered by then
         inside = valid_steps(moment.tape)
         if not is_reverse(layer):
             inside = inside[::-1]
@@ -62,7 +82,7 @@ class _GradientStep(Watch):
             f"at step {step}, row {row} ({int(over[:, k].any(0).sum())} of {over.shape[2]} rows)"
         )
         if len(before):
-            sentence += f"; on the steps after it (the walk goes back): {numbers(before)}"
+            sentence += f"; at the steps just before it in the backward pass: {numbers(before)}"
         gate = part_of(carry[0]) if len(carry) == 1 else None
         return Hit(
             self.name,
@@ -80,19 +100,21 @@ class _GradientStep(Watch):
 
 
 class Vanish(_GradientStep):
-    """Fire at the step where the gradient has become smaller than a threshold on its way back.
+    """Fire at the step where the backpropagated gradient has become smaller than a threshold.
 
-    The gradient is ∂L/∂s_t of one layer's whole state, s = [h; c] for an LSTM, per row. Steps that
-    no loss has reached yet, and rows that have no loss, do not count.
+    The gradient is ∂L/∂s_t of one layer's whole state, s = [h; c] for an LSTM, per row. Steps after
+    the last loss, and rows without any loss, do not count.
 
     Parameters
     ----------
     below : float, default 1e-6
     relative : bool, default True
-        Measure it against the norm at the first step the loss sends a gradient to, so that the
-        answer does not depend on the loss's scale. False: the norm itself.
+        Divide the norm by that at the last step with a gradient, so that the result does not depend
+        on the scale of the loss. False: use the norm itself.
     names : str, optional
-        A pattern of states, as "l0.*" or "*.h", instead of the whole state of every layer.
+        A pattern of states, such as "l0.*" or "*.h", instead of the whole state of every layer.
+    every, action
+        As in `Watch`.
 
     Examples
     --------
@@ -107,36 +129,52 @@ class Vanish(_GradientStep):
 
     _verb = "fell below"
 
-    def __init__(self, below=1e-6, *, relative=True, names=None, **options):
-        super().__init__(below, relative, names, **options)
+    def __init__(
+        self,
+        below: float = 1e-6,
+        *,
+        relative: bool = True,
+        names: str | None = None,
+        every: int = 1,
+        action: Action | None = None,
+    ) -> None:
+        super().__init__(below, relative, names, every=every, action=action)
 
-    def _over(self, sizes):
+    def _over(self, sizes: Floats) -> Bools:
         return sizes < self.threshold
 
 
 class Explode(_GradientStep):
-    """Fire at the step where the gradient has grown above a threshold on its way back.
+    """Fire at the step where the backpropagated gradient has grown above a threshold.
 
     Parameters
     ----------
     above : float, default 1e3
-    relative, names
+    relative, names, every, action
         As in `Vanish`.
     """
 
     _verb = "rose above"
 
-    def __init__(self, above=1e3, *, relative=True, names=None, **options):
-        super().__init__(above, relative, names, **options)
+    def __init__(
+        self,
+        above: float = 1e3,
+        *,
+        relative: bool = True,
+        names: str | None = None,
+        every: int = 1,
+        action: Action | None = None,
+    ) -> None:
+        super().__init__(above, relative, names, every=every, action=action)
 
-    def _over(self, sizes):
+    def _over(self, sizes: Floats) -> Bools:
         return sizes > self.threshold
 
 
 class Spike(Watch):
-    """Fire on the update whose loss or gradient is `factor` times its running median.
+    """Fire at the update whose loss or gradient norm is more than `factor` times its running median.
 
-    The gradient is that of all weights; its 2-norm is what counts.
+    The gradient norm is the 2-norm over all weights.
 
     Parameters
     ----------
@@ -144,6 +182,8 @@ class Spike(Watch):
     factor : float, default 10
     window : int, default 50
         Updates in the median; the watch is silent for the first fifth of them.
+    every, action
+        As in `Watch`.
 
     Examples
     --------
@@ -155,19 +195,28 @@ class Spike(Watch):
     11
     """
 
-    def __init__(self, of="gradient", factor=10.0, *, window=50, **options):
-        super().__init__(**options)
+    def __init__(
+        self,
+        of: Literal["gradient", "loss"] = "gradient",
+        factor: float = 10.0,
+        *,
+        window: int = 50,
+        every: int = 1,
+        action: Action | None = None,
+    ) -> None:
+        super().__init__(every=every, action=action)
         if of not in ("gradient", "loss"):
             raise ValueError(f"of: got {of!r}, expected 'gradient' or 'loss'")
         self.of, self.factor = of, as_number(factor, "factor", above=0)
-        self._seen = deque(maxlen=as_size(window, "window"))
+        self.window = as_size(window, "window")
+        self._seen: deque[float] = deque(maxlen=self.window)
 
-    def check(self, moment):
+    def check(self, moment: Moment) -> Hit | None:
         value = moment.loss if self.of == "loss" else gradient_norm(moment.grads)
         if value is None:
             return None
         value = float(value)
-        usual = float(np.median(self._seen)) if len(self._seen) >= self._seen.maxlen / 5 else None
+        usual = float(np.median(self._seen)) if len(self._seen) >= self.window / 5 else None
         if usual is not None and not value <= self.factor * usual:
             what = "the loss" if self.of == "loss" else "the norm of the weights' gradient"
             times = value / usual if usual else np.inf

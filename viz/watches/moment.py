@@ -1,19 +1,33 @@
-"""What a watch looks at, and what it says: a moment of training, and a hit."""
+"""What a watch reads, and what it returns: a moment of training, and a hit."""
+
+from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from .._layers import record_rows
-from .._tapes import part_of
+from .._norms import Grads, weight_gradients
+from .._tapes import Recorded, part_of
 
-LEAD_UP = 5  # steps before the event that a hit carries
+if TYPE_CHECKING:
+    from rnncore._typing import Array
+    from rnncore.recurrent.tape import Tape
+
+LEAD_UP = 5  # steps before the event that a hit keeps
+
+
+class HasWeights(Protocol):
+    """A layer, or the model around it."""
+
+    @property
+    def parameters(self) -> Mapping[str, Array]: ...
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One watch that fired: what, where, and in which words.
+    """One watch that fired: what it found and where, in fields and in a sentence.
 
     Fields that do not apply are None: a weight has no step, a loss has no unit.
     """
@@ -21,55 +35,74 @@ class Hit:
     watch: str  #: name of the watch
     update: int | None  #: number of the training update, from 1
     tensor: str | None  #: "l0.f", "grad l0.h", "weight_hh_l0", "loss"
-    sentence: str  #: all of it in words
+    sentence: str  #: the finding in words
     layer: str | None = None  #: "l0", "l1.reverse"
     gate: str | None = None  #: "i", "f", …, "c", "h"
     step: int | None = None  #: time step within the tape
     row: int | None = None  #: row of the batch
     unit: int | None = None
     value: float | None = None
-    before: np.ndarray | None = field(default=None, compare=False)
-    """The value on the steps that were computed just before, oldest first."""
+    before: Array | None = field(default=None, compare=False, repr=False)
+    """The values at the steps that were computed just before, oldest first."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.sentence if self.update is None else f"update {self.update}: {self.sentence}"
 
 
-@dataclass
+@dataclass(init=False, repr=False)
 class Moment:
     """One update of training as the debugger keeps it, before the optimiser changes the weights.
 
     All but the tape may be None.
     """
 
-    tape: object
-    grads: dict | None = None  #: ∂L/∂W by name; clipping may scale them in place later
-    loss: float | None = None
-    update: int | None = None  #: from 1, as `Trainer.updates` after it
-    output: np.ndarray | None = None  #: the model's prediction
-    module: object = None  #: the model around the layer
-    weights: dict | None = None  #: the layer's weights of that time
+    tape: Tape
+    grads: Mapping[str, Array] | None  #: ∂L/∂W by name; clipping may scale them in place later
+    loss: float | None
+    update: int | None  #: from 1, as `Trainer.updates` after it
+    output: Array | None  #: the model's prediction
+    module: HasWeights | None  #: the model around the layer
+    weights: dict[str, Array] | None  #: the layer's weights at that time
 
-    def __post_init__(self):
-        self.grads = getattr(self.grads, "parameters", self.grads)
+    def __init__(
+        self,
+        tape: Tape,
+        grads: Grads | None = None,
+        loss: float | None = None,
+        update: int | None = None,
+        output: Array | None = None,
+        module: HasWeights | None = None,
+        weights: dict[str, Array] | None = None,
+    ) -> None:
+        self.tape, self.grads = tape, weight_gradients(grads)
+        self.loss, self.update = loss, update
+        self.output, self.module, self.weights = output, module, weights
+
+    def __repr__(self) -> str:
+        given = [name for name in ("grads", "output", "module", "weights") if getattr(self, name) is not None]
+        loss = "" if self.loss is None else f", loss {self.loss:.4g}"
+        return (
+            f"<Moment of update {self.update}{loss}: {self.tape.mode} tape of {self.tape.T} steps, "
+            f"{self.tape.B} rows{', with ' * bool(given)}{', '.join(given)}>"
+        )
 
     @property
-    def parameters(self):
-        """The weights of the model, or of the layer alone."""
-        return (self.tape.layer if self.module is None else self.module).parameters
+    def parameters(self) -> Mapping[str, Array]:
+        """The weights of the model, or of the layer if there is no model."""
+        return self.tape.layer.parameters if self.module is None else self.module.parameters
 
-    def snapshot(self):
-        """Copy the layer's weights, so that the moment can be reopened when they have changed."""
+    def snapshot(self) -> Moment:
+        """Copy the layer's weights, so that the moment can be reopened after they have changed."""
         self.weights = self.tape.layer.state_dict()
         return self
 
-    def reopen(self):
+    def reopen(self) -> Tape:
         """Record the same batch again with the weights of that time.
 
-        A kept tape shows its values and gradients as they were, but refuses to walk back again once
-        the weights have changed. The tape returned here belongs to a copy of the layer that holds
-        the old weights: `backward`, `pullback` and every measure work on it, and its values have
-        the same bits (without dropout, which is off here).
+        A kept tape still shows its values and gradients, but it cannot be walked back again once the
+        weights have changed. The tape returned here belongs to a copy of the layer that holds the old
+        weights: `backward`, `pullback` and every measure work on it, and its values have the same
+        bits (without dropout, which is off here).
 
         Returns
         -------
@@ -84,7 +117,9 @@ class Moment:
         return record_rows(self.tape, slice(None), layer)
 
 
-def where(tape, name, step=None, row=None, unit=None):
+def where(
+    tape: Recorded, name: str, step: int | None = None, row: int | None = None, unit: int | None = None
+) -> str:
     """ "l0.h (hidden state) at step 3, row 0, unit 17" """
     part = part_of(name)
     text = f"{name} ({tape.cell.words_of(part)})" if part in tape.cell.names else name
@@ -93,13 +128,13 @@ def where(tape, name, step=None, row=None, unit=None):
     return f"{text} at {', '.join(parts)}" if parts else text
 
 
-def lead_up(array, t, row, unit, descending=False):
-    """The values at the steps computed just before t, oldest first; `descending` walks back."""
+def lead_up(array: Array, t: int, row: int, unit: int, descending: bool = False) -> Array:
+    """The values at the steps computed just before t, oldest first; `descending`: from later to earlier steps."""
     if descending:
         return array[t + 1 : t + 1 + LEAD_UP, row, unit][::-1].copy()
     return array[max(0, t - LEAD_UP) : t, row, unit].copy()
 
 
-def numbers(values):
+def numbers(values: Iterable[float]) -> str:
     """ "0.51 0.52 inf" """
     return " ".join(f"{v:.3g}" for v in values)

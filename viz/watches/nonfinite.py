@@ -1,19 +1,24 @@
-"""The breakpoint on NaN and infinity: one cheap look at every batch, the search only when it fires.
+"""The breakpoint on NaN and infinity: a cheap check of every batch, and a search only if that fails.
 
-The look
-    A NaN cannot hide. A gate that is NaN makes c or h NaN at its own step, so the states alone show
-    what went wrong on the way forward. A gate's gradient enters the bias gradient, which is a plain
-    sum over steps and rows, so the parameter gradients show every gate at once, and the gradients
-    of h and c what flowed between them. That leaves to add up: the states, their gradients, the
-    weights and the weights' gradients, and the input, whose infinities the gates' curves swallow;
-    and fewer of these where the weights' gradients were formed (see `_looked_at`). A sum is finite
-    unless a term is not, or finite terms overflow; the search that follows tells the two apart.
+The check
+    A NaN in a gate makes c or h NaN at the same step, so the states alone show whether anything went
+    wrong in the forward pass. The gradient of a gate enters the bias gradient, which is a plain sum
+    over steps and rows, so the gradients of the weights show every gate at once, and the gradients of
+    h and c show what passed between steps. It is therefore enough to sum the states, their
+    gradients, the weights and their gradients, and the input, whose infinities the gates'
+    nonlinearities would hide; and fewer of these if there are gradients of the weights (see
+    `_looked_at`). A sum is finite unless a term is not, or finite terms overflow; the search that
+    follows distinguishes the two.
 The search
     goes through every named array in the order in which the pass computed them and returns the
-    first bad value.
+    first value that is not finite.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -27,23 +32,28 @@ from .._tapes import (
     valid_steps,
     weight_name,
 )
-from .moment import Hit, lead_up, numbers, where
+from .moment import Hit, Moment, lead_up, numbers, where
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from rnncore._typing import Array
+    from rnncore.recurrent.tape import Tape
+
+Key: TypeAlias = Callable[[int], tuple[int, int, int]]  # the k-th step of a pass -> when a value was computed
+Entry: TypeAlias = "tuple[Key, str, Array, bool]"  # its key, name, values, and whether steps descend
 
 
 class NaN(Watch):
-    """Stop at the first NaN or infinity: in the input, a weight, a gate, a state or a gradient.
+    """Fire at the first NaN or infinity: in the input, a weight, a gate, a state or a gradient.
 
     The hit names the tensor, layer, gate, step, row and unit that were computed first, and shows
-    the steps before. Forward values come before gradients, and gradients in the order of the walk
-    back.
+    the steps before. Forward values come before gradients, and gradients are in the order of the
+    backward pass.
 
     Parameters
     ----------
-    every : int, default 1
-        Look at every n-th batch only.
-    action : optional
-        As in `Debugger`; its own for this watch.
+    every, action
+        As in `Watch`.
 
     Examples
     --------
@@ -57,19 +67,19 @@ class NaN(Watch):
     ('input', 3, 1, 0)
     """
 
-    def check(self, moment):
+    def check(self, moment: Moment) -> Hit | None:
         with np.errstate(all="ignore"):
             if all(math.isfinite(np.add.reduce(a, axis=None)) for a in _looked_at(moment)):
                 return None
         return locate(moment)
 
 
-def _looked_at(moment):
-    """The few arrays in which any NaN or infinity of a pass must show.
+def _looked_at(moment: Moment) -> Iterator[Array]:
+    """The few arrays in which any NaN or infinity of a pass must appear.
 
-    The weights' gradients are sums over every step of what came in, of the state before it and of
-    the gates' gradients, and 0 times NaN or infinity is NaN: where they are given, of the forward
-    pass only its last state is left to look at, which a bad c or the last bad h reaches.
+    The weights' gradients are sums over all steps of products of the input, the previous state and
+    the gates' gradients, and 0 times NaN or infinity is NaN. If they are given, only the final state
+    of the forward pass remains to be checked, which a NaN in c or in the last h reaches.
     """
     tape, cell, every = moment.tape, moment.tape.cell, layers(moment.tape)
     summed = _is_summed(every, moment.grads or {})
@@ -78,7 +88,7 @@ def _looked_at(moment):
     else:
         ragged = tape.T and (np.asarray(tape.lengths) < tape.T).any()
         yield tape.input[valid_steps(tape)] if ragged else tape.input  # padding may hold anything
-    sums = tuple(gate.name for gate in cell.gates if gate.curve is None)  # whose infinity a later curve hides
+    sums = tuple(gate.name for gate in cell.gates if gate.curve is None)  # a later nonlinearity hides their infinities
     for layer, parts in every.items():
         for part in sums if summed else (*cell.states, *sums):
             if part in parts:
@@ -89,16 +99,16 @@ def _looked_at(moment):
     yield from (moment.grads or {}).values()
     yield from moment.parameters.values()
     if moment.loss is not None:
-        yield np.float64(moment.loss)
+        yield np.asarray(moment.loss, np.float64)
 
 
-def _is_summed(every, grads):
+def _is_summed(every: Collection[str], grads: Mapping[str, Array]) -> bool:
     """Whether the gradients of both matrices of all these layers and directions are given."""
     names = {name.rpartition(".")[2] for name in grads}
     return all(weight_name(matrix, layer) in names for matrix in ("weight_ih", "weight_hh") for layer in every)
 
 
-def locate(moment):
+def locate(moment: Moment) -> Hit | None:
     """The first NaN or infinity of a moment in the order of computation, as a Hit, or None."""
     return (
         _in_arrays("", moment.parameters, moment)
@@ -110,8 +120,8 @@ def locate(moment):
     )
 
 
-def _in_initial(moment):
-    """A state that was bad before the first step."""
+def _in_initial(moment: Moment) -> Hit | None:
+    """An initial state that is not finite."""
     for name, state in zip(moment.tape.cell.states, as_parts(moment.tape.initial), strict=True):
         bad = np.argwhere(~np.isfinite(state))
         if len(bad):
@@ -124,23 +134,22 @@ def _in_initial(moment):
     return None
 
 
-def _in_output(moment):
-    """A loss that is not finite though the tape is: the prediction, or the loss itself."""
+def _in_output(moment: Moment) -> Hit | None:
+    """A loss that is not finite although the tape is: it comes from the prediction, or the loss itself."""
     if moment.loss is None or math.isfinite(moment.loss):
         return None
     sentence = f"the loss is {moment.loss}, and all values of the tape are finite"
-    bad = np.argwhere(~np.isfinite(moment.output)) if moment.output is not None else []
-    if len(bad):
-        place = ", ".join(map(str, bad[0]))
-        sentence += f"; the prediction is {moment.output[tuple(bad[0])]} at [{place}]"
+    if moment.output is not None and not np.isfinite(moment.output).all():
+        index = tuple(np.argwhere(~np.isfinite(moment.output))[0])
+        sentence += f"; the prediction is {moment.output[index]} at [{', '.join(map(str, index))}]"
     return Hit("NaN", moment.update, "loss", sentence, value=float(moment.loss))
 
 
-def _forward(tape):
-    """[(key, name, array, backwards in time?)]: the smallest key is what was computed first."""
+def _forward(tape: Tape) -> list[Entry]:
+    """The arrays of the forward pass; the value with the smallest key was computed first."""
     two_way = any(map(is_reverse, layers(tape)))
     order = tape.cell.order
-    entries = [(_key(two_way, -1, -1), "input", tape.input, False)]
+    entries: list[Entry] = [(_key(two_way, -1, -1), "input", tape.input, False)]
     for depth, (layer, gates) in enumerate(layers(tape).items()):
         for gate in gates:
             place = order.index(gate)
@@ -155,30 +164,32 @@ def _forward(tape):
     return entries
 
 
-def _backward(tape):
+def _backward(tape: Tape) -> list[Entry]:
+    """The arrays of the backward pass, as in `_forward`."""
     two_way = any(map(is_reverse, layers(tape)))
     order = tape.cell.order_back
-    entries = []
+    entries: list[Entry] = []
     for depth, (layer, gates) in enumerate(reversed(layers(tape).items())):
         for gate in gates:
             grad = gradient(tape, f"{layer}.{gate}")
             if grad is not None:
                 grad = grad.reshape(-1, *grad.shape[-3:]) if grad.ndim > 3 else grad[None]
-                first = np.argmax(~np.isfinite(grad).all(axis=(1, 2, 3)))  # cotangent with one
+                first = np.argmax(~np.isfinite(grad).all(axis=(1, 2, 3)))  # the first cotangent that has one
                 key = _key(two_way, depth, order.index(gate))
                 down = not is_reverse(layer)
                 entries.append((key, f"grad {layer}.{gate}", grad[first], down))
     return entries
 
 
-def _key(two_way, depth, place):
-    """One way: all layers of a step, then the next step. Two ways: layer by layer."""
+def _key(two_way: bool, depth: int, place: int) -> Key:
+    """In one direction, all layers of a step come before the next step; in two, one layer after the other."""
     return (lambda t: (depth, t, place)) if two_way else (lambda t: (t, depth, place))
 
 
-def _first(entries, moment):
-    """The entry whose bad value was computed first, as a Hit."""
-    tape, best = moment.tape, None
+def _first(entries: list[Entry], moment: Moment) -> Hit | None:
+    """The value that is not finite and was computed first, as a Hit."""
+    tape = moment.tape
+    best: tuple[tuple[int, int, int], str, Array, Array, int, bool] | None = None
     inside = valid_steps(tape)[..., None]
     for key, name, array, descending in entries:
         bad = ~np.isfinite(array) & inside
@@ -219,8 +230,8 @@ def _first(entries, moment):
     )
 
 
-def _in_arrays(prefix, arrays, moment):
-    """The first bad value of weights or their gradients, as a Hit."""
+def _in_arrays(prefix: str, arrays: Mapping[str, Array], moment: Moment) -> Hit | None:
+    """The first value of weights or their gradients that is not finite, as a Hit."""
     for name, array in arrays.items():
         bad = ~np.isfinite(array)
         if bad.any():
@@ -238,7 +249,9 @@ def _in_arrays(prefix, arrays, moment):
     return None
 
 
-def _gate_of(name, index, shape, tape):
+def _gate_of(
+    name: str, index: tuple[int, ...], shape: tuple[int, ...], tape: Tape
+) -> tuple[str, int] | tuple[None, None]:
     """(gate, unit) of a row of a recurrent layer's weight or bias, or (None, None)."""
     name = name.rpartition(".")[2]
     if not name.startswith(("weight_ih", "weight_hh", "bias_ih", "bias_hh")):

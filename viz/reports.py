@@ -31,7 +31,7 @@ from .plots.jacobian_norms import plot_jacobian_norms
 from .plots.overview import overview
 from .plots.series import plot_series
 from .plots.side_by_side import side_by_side
-from .recorder.frame import Frame, HasSeries
+from .recorder.frame import Frame, NamedSeries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
-Reported: TypeAlias = "Tape | HasSeries"
+Reported: TypeAlias = "Tape | NamedSeries"
 
 
 def __dir__() -> list[str]:
@@ -100,7 +100,7 @@ def report(
     if not given:
         raise ValueError("runs: got none, expected at least one tape or recorded run")
     tapes: dict[str, Tape] = {}
-    recorded: dict[str, HasSeries] = {}
+    recorded: dict[str, NamedSeries] = {}
     for name, run in given.items():
         if is_tape(run) and not isinstance(run, Frame):
             tapes[name] = run
@@ -176,7 +176,7 @@ def _tape(name: str, tape: Tape, norms: Floats) -> str:
     return _section(name, _table([*_facts(tape), *_numbers(norms)]), f"<ul>{items}</ul>", image)
 
 
-def _recorded(name: str, run: HasSeries) -> str:
+def _recorded(name: str, run: NamedSeries) -> str:
     import matplotlib.pyplot as plt
 
     names = run.series_names

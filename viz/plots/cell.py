@@ -113,5 +113,5 @@ def _sentence(cell: Description, values: dict[str, Floats], who: str) -> str:
     keep = kept.mean()
     new = values[cell.enters].mean() if cell.enters else 1 - keep
     verbs = ("keep", "let in") if several else ("keeps", "lets in")
-    values_of = "values" if several else "value"
-    return f"{who} {verbs[0]} {100 * keep:.0f} % of the old and {verbs[1]} {100 * new:.0f} % of the new {values_of}"
+    noun = "values" if several else "value"
+    return f"{who} {verbs[0]} {100 * keep:.0f} % and {verbs[1]} {100 * new:.0f} % of the new {noun}"

@@ -90,9 +90,9 @@ def plot_singular_values(
         last = valid[-1]
         kept = int((sigma[last] >= 0.01 * sigma[last, 0]).sum())
         more = " or more" if kept == n else ""
-        directions = "direction" if kept == 1 else "directions"
+        directions = "direction has" if kept == 1 else "directions have"
         ax.set_title(
-            f"At lag {number(lags[last])}, {kept}{more} {directions} with at least 1 % of the largest"
+            f"At lag {number(lags[last])}, {kept}{more} {directions} at least 1 % of the largest"
         )
     ax.legend()
     return ax

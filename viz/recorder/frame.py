@@ -12,6 +12,7 @@ import numpy as np
 from rnncore.recurrent.descriptions import choices, find
 
 from .._tapes import Sizes
+from ..plots.series import HasSeries
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, Floats, Ints
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 Header: TypeAlias = dict[str, Any]  # the JSON of a frame, see runfile.py
 
 
-class HasSeries(Protocol):
-    """A `Recorder` or a `Run`: numbers along training, by name."""
+class NamedSeries(HasSeries, Protocol):
+    """A `Recorder` or a `Run`: numbers during training, by name."""
 
     @property
     def series_names(self) -> list[str]: ...
-    def series(self, name: str) -> tuple[Ints, Floats]: ...
+    def series(self, name: str, /) -> tuple[Ints, Floats]: ...
 
 
 class Frame:

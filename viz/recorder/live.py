@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 import numpy as np
 
 from ..plots._words import plain
-from .frame import HasSeries
+from .frame import NamedSeries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ _WORDS = {
 class LivePlot(Protocol):
     """Anything that can draw the series of a recorder; if it has a method `close`, that is called at the end."""
 
-    def draw(self, recorder: HasSeries, /) -> object: ...
+    def draw(self, recorder: NamedSeries, /) -> object: ...
 
 
 def make_live(live: Literal["terminal", "window"] | LivePlot | None) -> LivePlot | None:
@@ -83,7 +83,7 @@ class TerminalPlot:
         self._lines = 0
         self._last: list[str] | None = None
 
-    def draw(self, recorder: HasSeries) -> None:
+    def draw(self, recorder: NamedSeries) -> None:
         """Write the lines, or keep them for the end."""
         self._last = text = self.text(recorder)
         if self.stream.isatty():
@@ -92,7 +92,7 @@ class TerminalPlot:
             self.stream.flush()
             self._lines = len(text)
 
-    def text(self, recorder: HasSeries) -> list[str]:
+    def text(self, recorder: NamedSeries) -> list[str]:
         """The lines, top to bottom."""
         lines = []
         for name in recorder.series_names:
@@ -122,7 +122,7 @@ class WindowPlot:
         self.figure = figure
         self._lines: dict[str, Line2D] = {}
 
-    def draw(self, recorder: HasSeries) -> None:
+    def draw(self, recorder: NamedSeries) -> None:
         """Bring the lines up to date."""
         names = recorder.series_names
         figure = self._opened(len(names))

@@ -1,4 +1,4 @@
-"""What the engine's tests share: cells to try, random data, what "equal" means."""
+"""Shared by the tests: all cells, random data, and comparisons."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def parts(state):
 
 
 def whole(layer, arrays):
-    """The other way: what the layer's call and backward take."""
+    """The inverse of `parts`: a state as a layer's call and backward take it."""
     return tuple(arrays) if len(layer.cell.states) > 1 else arrays[0]
 
 
@@ -53,7 +53,7 @@ def random_input(layer, T, B, rng):
 
 
 def random_cotangents(layer, T, B, rng, K=()):
-    """Of the output, and of the final state."""
+    """Random cotangents of the output and of the final state."""
     width = layer.hidden_size * (1 + layer.bidirectional)
     g = rng.normal(size=(*K, T, B, width)).astype(layer.dtype)
     return g, random_state(layer, B, rng, K)
@@ -72,7 +72,7 @@ def close(a, b, tol, noise=0):
 
 
 def all_close(got, expected, tol):
-    """The same for dicts and for states."""
+    """As `close`, for dicts and for states."""
     if not isinstance(expected, dict):
         got, expected = (dict(enumerate(parts(s))) for s in (got, expected))
     assert set(got) == set(expected)
@@ -176,7 +176,7 @@ def everything(tape, grads):
 
 
 def run_python(code, timeout=120, check=True, **env):
-    """Run `code` in a fresh interpreter that meets the same rnncore and the same tests folder."""
+    """Run `code` in a fresh interpreter that imports the same rnncore and the same tests folder."""
     roots = [str(Path(rc.__file__).parents[1]), str(Path(__file__).parent)]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(roots)} | env
     done = subprocess.run(

@@ -176,7 +176,7 @@ def weight_products(da_x, x, da_h, seen):
 
 @dataclass
 class Scan:
-    """One layer in one direction: what its steps saw and gave, step by step in input time."""
+    """One layer in one direction: the inputs and results of its steps, by input time."""
 
     w: Weights
     order: list  # input times in the order they were walked

@@ -45,7 +45,7 @@ def main(path):
 
 
 def hidden_markov(rng):
-    """What models with and without a whole vector of states fit and decode, on symbols and on vectors."""
+    """Hidden Markov models with and without a full vector of states, fitted and decoded on symbols and on vectors."""
     out = {}
     data = {"categorical": rng.integers(0, 5, 300), "gaussian": rng.normal(size=(300, 3))}
     for n_states in (2, 4, 7):

@@ -1,4 +1,4 @@
-"""Where one chunk of the walk back ends and the next begins: a chunk is as many steps as have 256 rows."""
+"""The boundaries between chunks of the backward pass; a chunk has as many steps as make 256 rows."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ CHUNK = {128: 2, 90: 3, 64: 4, 300: 1}  # rows: steps a chunk
 @pytest.mark.parametrize("B", CHUNK)
 @pytest.mark.parametrize("cell", CELLS)
 def test_sequences_around_whole_chunks_equal_the_twin(cell, B, ragged, dtype, rng):
-    """Each step's state before, of the row's own initial state at the ends, both directions."""
+    """The state before a step is the row's initial state at the row's ends, in both directions."""
     for T in sorted({n for k in (1, 2) for n in range(k * CHUNK[B] - 1, k * CHUNK[B] + 3) if n > 0}):
         layer = make(cell, 2, 3, bidirectional=True, dtype=dtype)
         x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
@@ -32,7 +32,7 @@ def test_a_single_row_over_many_chunks_equals_the_twin(cell, T, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_threads_that_share_a_chunk_do_not_change_the_bits(cell, rng):
-    """Two threads pack a chunk's steps, and meet in its middle."""
+    """Two threads pack the steps of a chunk, each half of it."""
     layer = make(cell, 32, 64, bidirectional=True, dtype="float64")
     x, s0 = random_input(layer, 35, 16, rng), random_state(layer, 16, rng)
     with rc.threads(2):

@@ -1,4 +1,4 @@
-"""Networks whose answer is known without a computer."""
+"""Networks whose output is known in closed form."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ EPS = np.finfo(np.float64).eps
 
 
 def blank(cell, I, H, layers=1, dtype="float64", **set_):
-    """All weights 0, but for those given by name."""
+    """A layer with all weights 0 except for those given by name."""
     layer = make(cell, I, H, layers, dtype=dtype)
     with layer.writable() as p:
         for a in p.values():
@@ -19,7 +19,7 @@ def blank(cell, I, H, layers=1, dtype="float64", **set_):
 
 
 def lags(tape):
-    """Spectral norms of ∂s_T/∂s_{T−k}, k = 1…T, of the first row, from the walk back."""
+    """Spectral norms of ∂s_T/∂s_{T−k}, k = 1…T, of the first row, from a pullback."""
     out = []
     for carry in tape.pullback():
         v = carry.value[:, 0].astype(np.float64) * np.exp(carry.log_scale[:, :1])
@@ -28,7 +28,7 @@ def lags(tape):
 
 
 def test_running_sum_is_exact(rng):
-    """ReLU, W = U = I: h_t is the sum of what came; integers, so every bit."""
+    """ReLU with W = U = I: h_t is the sum of the inputs, exactly, since they are integers."""
     for dtype in ("float32", "float64"):
         layer = blank("rnn-relu", 9, 9, dtype=dtype, weight_ih_l0=np.eye(9), weight_hh_l0=np.eye(9))
         x = rng.integers(1, 50, size=(40, 3, 9))

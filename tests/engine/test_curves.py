@@ -104,7 +104,7 @@ def test_curves_are_right_to_three_units_in_the_last_place(isa, curve, dtype, cu
 @pytest.mark.parametrize("dtype", HIGHER)
 @pytest.mark.parametrize("isa", _engine.isas())
 def test_curves_are_exact_at_the_ends_of_their_range(isa, dtype, tmp_path):
-    """What stands for infinity, zero of either sign, and no number at all."""
+    """At ±infinity, ±0 and NaN."""
     x = np.array([np.inf, -np.inf, 0.0, -0.0, np.nan, -np.nan, np.finfo(dtype).max, np.finfo(dtype).min], dtype)
     np.savez(tmp_path / "x.npz", **{dtype: x})
     run_python(PROBE.format(source=str(tmp_path / "x.npz"), target=str(tmp_path / "y.npz")), RNNCORE_ISA=isa)

@@ -49,7 +49,7 @@ def test_the_first_layer_sees_all_of_x(cell, rng):
 
 
 def visible(T, B, H, p, seed=7, both=False, layers=2, dtype="float64"):
-    """A ReLU stack that shows its masks: layers above pass their input on, all is positive."""
+    """A ReLU stack whose output shows its masks: the upper layers pass their positive input through."""
     layer = make("rnn-relu", 1, H, layers, dropout=p, seed=seed, bidirectional=both, dtype=dtype)
     with layer.writable() as w:
         for name, a in w.items():
@@ -113,7 +113,7 @@ def test_the_same_seed_gives_the_same_masks():
 
 
 def test_only_training_records_count_as_calls():
-    """Looking at a network between two updates does not change how it trains."""
+    """Calls between two updates do not change the masks of training."""
     a, b = visible(6, 4, 32, 0.5), visible(6, 4, 32, 0.5)
     same_bits(masks(a, 6, 4), masks(b, 6, 4))
     b(np.zeros((6, 4, 1)))
@@ -122,7 +122,7 @@ def test_only_training_records_count_as_calls():
 
 
 def test_a_mask_does_not_depend_on_batch_length_or_threads():
-    """Not on how many steps and rows there are, not on lengths, dtype, checkpoints or threads."""
+    """Nor does it depend on the number of steps, lengths, dtype or checkpoints."""
     full = masks(visible(9, 5, 33, 0.5), 9, 5)
     same_bits(masks(visible(9, 5, 33, 0.5), 4, 3), full[:, :4, :3])
     same_bits(masks(visible(9, 5, 33, 0.5), 9, 5, lengths=[9] * 5), full)
@@ -136,7 +136,7 @@ def test_a_mask_does_not_depend_on_batch_length_or_threads():
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("both", [False, True])
 def test_values_and_gradients_under_the_masks(cell, both, rng):
-    """The twin, given the masks that the visible stack shows, gets every number."""
+    """The twin gives the same numbers with the masks that the ReLU stack shows."""
     T, B, H, lengths = 6, 4, 7, np.array([6, 2, 0, 5])
     layer = make(cell, 3, H, 2, dropout=0.4, bidirectional=both, dtype="float64")
     shower = visible(T, B, H, 0.4, both=both).record(np.zeros((T, B, 1)), train=True)

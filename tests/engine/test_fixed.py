@@ -1,4 +1,4 @@
-"""What gives a layer or a tape its shape is fixed when it is made; what may be set is checked."""
+"""Attributes that determine the shape of a layer or a tape are fixed; attributes that may be set are checked."""
 
 import numpy as np
 import pytest

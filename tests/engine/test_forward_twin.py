@@ -38,7 +38,7 @@ def test_state_defaults_to_zeros(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_final_state_continues_the_sequence(cell, rng):
-    """Two halves, the state carried between them, are the whole, bit for bit."""
+    """Two halves with the state carried between them have the bits of the whole."""
     layer = make(cell, 3, 7, 2)
     x = random_input(layer, 11, 3, rng)
     y, s = layer(x)
@@ -73,7 +73,7 @@ def test_rows_of_length_zero_end_in_their_initial_state(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_state_is_not_the_callers_array(cell, rng):
-    """T = 0 answers the initial state by value: writing to one must not change the other."""
+    """T = 0 returns a copy of the initial state: writing to one must not change the other."""
     layer = make(cell, 3, 5)
     s0 = random_state(layer, 2, rng)
     _, s = layer(random_input(layer, 0, 2, rng), s0)

@@ -69,7 +69,7 @@ def test_grad_output_or_grad_state_may_be_given_alone(cell, rng):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("T", "B"), [(0, 2), (3, 0), (0, 0)])
 def test_gradients_of_empty_sequences_are_zero(cell, T, B, rng):
-    """Nothing happened: the final state's cotangent is the initial one's, weights get zeros."""
+    """Without steps, the initial state's gradient is the final state's cotangent, and weight gradients are 0."""
     layer = make(cell, 3, 5, 2, bidirectional=True, dtype="float64")
     x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
     g, gs = random_cotangents(layer, T, B, rng)

@@ -1,4 +1,4 @@
-"""One C source, several instruction sets: AVX2 and AVX-512 give the same bits, base is near."""
+"""AVX2 and AVX-512 give the same bits, and the base instruction set agrees within a bound."""
 
 import os
 import platform

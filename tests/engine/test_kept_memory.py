@@ -1,4 +1,4 @@
-"""Memory that passes leave for the next ones: bounded, let go of when asked, safe in the collector's hands."""
+"""Memory that is kept for later passes is bounded, can be released, and is safe under garbage collection."""
 
 import gc
 import sys
@@ -50,7 +50,7 @@ def test_release_memory_keeps_nothing(limit):
 @pytest.mark.slow           # and a sanitizer keeps what is freed for a while
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_large_tape_goes_back_to_the_system():
-    """More than the limit at import: nothing of it stays."""
+    """A tape larger than the limit at import leaves no kept memory."""
     run_python(
         """
 import numpy as np, rnncore as rc

@@ -1,4 +1,4 @@
-"""What may be given: layouts, one sequence, strides, read-only, other types. Never written."""
+"""Inputs in all layouts, without a batch axis, with strides, read-only, of other types; they are never written to."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_one_sequence_without_a_batch_axis_equals_a_batch_of_one(cell, batch_fir
 
 
 def strange(a):
-    """The same numbers in other places."""
+    """The same numbers in arrays with other memory layouts."""
     wide = np.full((*a.shape[:-1], 2 * a.shape[-1] + 1), np.nan, a.dtype)
     wide[..., 1::2] = a
     yield "fortran", np.asfortranarray(a)
@@ -171,7 +171,7 @@ def test_results_share_no_memory_with_inputs(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_tape_does_not_follow_later_changes_of_the_input(cell, rng):
-    """Whoever reuses the buffer after `record` must not change the gradients."""
+    """Reusing the input's buffer after `record` does not change the gradients."""
     layer = make(cell, 3, 5)
     x, s0 = random_input(layer, 6, 4, rng), random_state(layer, 4, rng)
     g = random_cotangents(layer, 6, 4, rng)[0]

@@ -55,7 +55,7 @@ def counted(tmp_path_factory):
 
 
 def test_the_counter_of_allocations_counts(counted):
-    """Else all tests below would pass on anything."""
+    """Otherwise all tests below would pass on anything."""
     counted(
         """
 assert allocations(lambda: np.empty(100_000)) >= 1

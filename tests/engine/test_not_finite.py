@@ -1,4 +1,4 @@
-"""NaN and infinity: inside a row's length they go on, outside they are not seen."""
+"""NaN and infinity propagate within a row's length, and have no effect beyond it."""
 
 import numpy as np
 import pytest
@@ -178,7 +178,7 @@ def test_nan_in_the_initial_state_stays_in_its_row(cell, rng):
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_state_of_a_row_without_steps_has_no_effect(cell, both, every, rng):
-    """Not even as NaN; the row's final state is its initial one."""
+    """Not even if it is NaN; the row's final state is its initial one."""
     layer = make(cell, 3, 5, 2, bidirectional=both)
     x, s0 = random_input(layer, 6, 3, rng), random_state(layer, 3, rng)
     g = rng.normal(size=(6, 3, 5 * (1 + both))).astype("float32")

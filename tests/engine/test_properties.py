@@ -1,4 +1,4 @@
-"""Whatever the options, shapes and lengths: the twin's numbers, and the promises about bits."""
+"""With random options, shapes and lengths, layers equal the twin and keep the rules about bits."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -81,7 +81,7 @@ def test_random_layers_keep_the_rules_of_bits(case, threads, every):
 @QUICK
 @given(passes("float64"), st.integers(1, 9), st.sampled_from(["forward", "reverse"]))
 def test_pullback_ends_in_the_state_gradient_of_backward(case, every, direction):
-    """The walk of one layer's final cotangent ends where backward's does: at the initial state."""
+    """The pullback of a cotangent on the final state ends in the gradient of the initial state."""
     layer, x, s0, lengths, cot, _ = case
     if layer.num_layers > 1 and layer.bidirectional:
         return  # there the directions mix, and one direction's walk is its own (test_pullback.py)

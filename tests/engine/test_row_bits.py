@@ -1,4 +1,4 @@
-"""A row's numbers do not depend on its company: alone, padded, in a batch of 37, recorded."""
+"""A row has the same bits alone, padded, in a batch of 37 rows, and recorded."""
 
 import numpy as np
 import pytest
@@ -90,7 +90,7 @@ def test_a_padded_row_has_the_bits_of_the_row_alone(cell, both, dtype, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_weight_gradients_of_a_padded_row_are_those_of_the_row_alone(cell, rng):
-    """Padding adds nothing to a weight's gradient."""
+    """Padding does not contribute to the weight gradients."""
     layer = make(cell, 5, 9, dtype="float64")
     x, g = random_input(layer, 9, 1, rng), random_cotangents(layer, 9, 1, rng)[0]
     alone = layer.record(x[:5]).backward(g[:5]).parameters
@@ -125,7 +125,7 @@ def test_full_lengths_do_not_change_the_bits(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_stack_has_the_bits_of_its_layers_one_by_one(cell, rng):
-    """Two layers at once are one after the other, bit for bit."""
+    """A stack of two layers has the bits of two layers that are called one after the other."""
     deep = make(cell, 3, 9, 2)
     x, s0 = random_input(deep, 6, 4, rng), random_state(deep, 4, rng)
     p, y, ends = deep.state_dict(), x, []

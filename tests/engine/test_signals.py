@@ -1,4 +1,4 @@
-"""Signals during a call: Python's handlers run between stretches, and what was interrupted is left clean."""
+"""Signal handlers run during a call, and an interrupted call leaves a clean state."""
 
 import signal
 import threading
@@ -140,7 +140,7 @@ def test_an_interrupted_backward_leaves_no_gradient(every, monkeypatch, rng):
 
 
 def test_an_interrupted_record_uses_up_no_mask(monkeypatch, rng):
-    """The masks of dropout go by the number of a pass: one that was not made does not count."""
+    """Dropout masks depend on the number of the pass, and an interrupted pass is not counted."""
     layer, other = (make("gru", 4, 32, 2, dropout=0.5) for _ in range(2))
     x = random_input(layer, 100_000, 2, rng)
     done = []
@@ -151,7 +151,7 @@ def test_an_interrupted_record_uses_up_no_mask(monkeypatch, rng):
 
 
 def test_a_hidden_markov_pass_is_interrupted(monkeypatch, rng):
-    """A look between the sequences and between what is done to each; what was there before stays."""
+    """Signals are checked between and within sequences; an interrupted fit leaves the parameters unchanged."""
     from rnncore.models.chains import em
 
     sequences = [rng.integers(0, 9, size=5000) for _ in range(400)]
@@ -168,7 +168,7 @@ def test_a_hidden_markov_pass_is_interrupted(monkeypatch, rng):
 
 
 def test_threads_of_the_pool_receive_no_signals():
-    """Else a signal that the program has masked in its own threads is delivered to one of ours."""
+    """Otherwise a signal that the program blocked in its own threads would be delivered to one of ours."""
     run_python(
         """
 import re, threading
@@ -188,7 +188,7 @@ for task in ours:
 
 
 def test_python_threads_other_than_the_main_one_go_on(rng):
-    """Signals are the main thread's affair: a call of another one looks, and finds none."""
+    """Signals are handled in the main thread only: calls in other threads are not interrupted."""
     layer = make("lstm", 8, 64)
     x = random_input(layer, 20_000, 2, rng)
     expected, got = layer(x)[0], []

@@ -1,4 +1,4 @@
-"""Streaming: one step a call, same bits as the whole sequence, own state, rows that start anew."""
+"""Streams: one step per call with the bits of the whole sequence, a state of their own, and rows that can be reset."""
 
 import copy
 import pickle
@@ -56,7 +56,7 @@ def test_writing_to_out_does_not_change_the_state(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_state_is_that_of_the_layers_call(cell, rng):
-    """In torch's shape; a call goes on from there; it does not change under our feet."""
+    """It has torch's shape, a call can continue from it, and later steps do not change it."""
     layer = make(cell, 3, 5, 2)
     x = random_input(layer, 8, 3, rng)
     y, s = layer(x)
@@ -170,7 +170,7 @@ def test_out_that_cannot_be_written_is_refused(kind):
 
 
 def test_out_with_strides_is_refused(rng):
-    """Written in place or refused, never silently lost."""
+    """It is written in place or refused, and never silently ignored."""
     layer = make("gru", 3, 5)
     x = random_input(layer, 1, 2, rng)
     wide = np.zeros((2, 10), np.float32)
@@ -201,7 +201,7 @@ def test_a_copy_owns_its_state(cell, again, rng):
 
 
 def test_a_shallow_copy_shares_the_layer_and_a_deep_one_copies_it(rng):
-    """A copy steps through the same layer, so it sees its weights; a deep copy has taken the layer along."""
+    """A shallow copy sees new weights of the layer; a deep copy keeps the weights from before."""
     layer = make("gru", 3, 5)
     x = random_input(layer, 1, 1, rng)[0]
     stream = layer.stream()

@@ -1,4 +1,4 @@
-"""The number of threads is not in the answer: outputs, tapes, gradients, dropout's masks."""
+"""Outputs, tapes, gradients and dropout masks do not depend on the number of threads."""
 
 import numpy as np
 import pytest

@@ -59,7 +59,7 @@ def test_threadpoolctl_changes_the_setting():
 
 
 def test_threadpoolctl_sees_the_setting_with_torch_loaded():
-    """Another library's pool beside ours: still ours is seen and controlled."""
+    """Our pool is seen and controlled also if another library has a pool of its own."""
     pytest.importorskip("threadpoolctl")
     pytest.importorskip("torch")
     code = "import torch\n" + FOLLOWERS
@@ -69,7 +69,7 @@ def test_threadpoolctl_sees_the_setting_with_torch_loaded():
 
 
 def test_nothing_spins_after_return():
-    """Processor time of the whole process while it sleeps for half a second."""
+    """The processor time of the whole process is measured while it sleeps for half a second."""
     run_python(
         """
 import time, numpy as np, rnncore as rc
@@ -176,7 +176,7 @@ def crowd(n, work):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_one_layer_can_be_called_from_many_python_threads(threads, rng):
-    """Also the first calls after new weights, when the pack is being made."""
+    """Also the first calls after a change of weights, during which they are packed."""
     rc.set_num_threads(threads)
     layer, fresh = make("lstm", 8, 64, 2), make("lstm", 8, 64, 2)
     x = [random_input(layer, 10, b, rng) for b in (1, 2, 8, 33)]

@@ -1,4 +1,4 @@
-"""Weights: torch's names and shapes, where they start, one door to change them, no stale pack."""
+"""Weights: torch's names and shapes, initialisation, changes through `writable`, and no outdated pack."""
 
 import contextlib
 import copy
@@ -40,7 +40,7 @@ def test_weights_have_torchs_names_and_shapes(mode, bias, both):
 
 @pytest.mark.parametrize("mode", GATES)
 def test_initial_weights_are_uniform_within_torchs_bound(mode):
-    """U(±1/√H): inside the bound, filling it, with its mean and variance (5 standard errors)."""
+    """U(±1/√H): within the bound, close to it, with the right mean and variance (5 standard errors)."""
     p = getattr(rc, mode)(40, 64, 2, bidirectional=True, seed=3, dtype="float64").state_dict()
     bound = 1 / 8
     for name, w in p.items():
@@ -162,7 +162,7 @@ def test_parameters_are_read_only_copies(cell):
 
 
 def test_arrays_set_by_name_are_written_or_refused(rng):
-    """`p[name] = array` is refused or written; outside the door it changes nothing."""
+    """`p[name] = array` is refused or written; outside a `writable` block it changes nothing."""
     layer = make("gru", 3, 5, dtype="float64")
     new = rng.normal(size=(15, 3))
     with layer.writable() as p:
@@ -179,7 +179,7 @@ def test_arrays_set_by_name_are_written_or_refused(rng):
 
 
 def judge(layer, rng):
-    """Call, record, backward and stream all use the weights there are now."""
+    """Call, record, backward and stream all use the current weights."""
     x, s0 = random_input(layer, 5, 3, rng), random_state(layer, 3, rng)
     run = Twin.of(layer).forward(x, parts(s0))
     g = rng.normal(size=run.output.shape).astype(layer.dtype)
@@ -210,7 +210,7 @@ def test_no_outdated_pack_is_ever_used(cell, dtype, rng):
 
 
 def test_a_call_inside_a_block_does_not_hide_later_writes(rng):
-    """Between two writes in one `with`, the layer is used: the second write must be seen too."""
+    """The layer is called between two writes in one block: the second write must have an effect too."""
     layer = make("lstm", 3, 9, dtype="float64")
     with layer.writable() as p:
         for _ in range(3):
@@ -221,7 +221,7 @@ def test_a_call_inside_a_block_does_not_hide_later_writes(rng):
 
 
 def test_arrays_kept_from_a_block_have_no_effect(rng):
-    """After the door has closed, writing to what it gave is refused, or seen."""
+    """After a block has closed, writing to its arrays is refused or has no effect."""
     layer = make("gru", 3, 9, dtype="float64")
     judge(layer, rng)
     with layer.writable() as p:
@@ -236,7 +236,7 @@ def test_arrays_kept_from_a_block_have_no_effect(rng):
 
 
 def test_slices_kept_from_a_block_have_no_effect(rng):
-    """The same for a view made of what it gave."""
+    """The same for a view of its arrays."""
     layer = make("gru", 3, 9, dtype="float64")
     with layer.writable() as p:
         kept = p["weight_ih_l0"][:2]
@@ -294,7 +294,7 @@ def test_backward_refuses_changed_weights(cell, checkpoint_every, rng):
 
 
 def test_a_stream_uses_the_new_weights_after_a_change(rng):
-    """An open stream goes on with the new weights, or refuses. It never uses the old pack."""
+    """An open stream continues with the new weights or refuses to; it never uses the old pack."""
     layer = make("lstm", 3, 9, dtype="float64")
     x = random_input(layer, 6, 2, rng)
     stream = layer.stream(2)
@@ -324,7 +324,7 @@ def test_two_layers_do_not_share_weights(rng):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_is_forked_between_two_changes(rng):
-    """While another thread writes: the child finds whole weights, and nobody holding them."""
+    """While another thread writes, a forked child finds complete weights and a free lock."""
     run_python(
         """
 import os, threading, numpy as np, rnncore as rc
@@ -365,7 +365,7 @@ assert not wrong, wrong
 
 @pytest.mark.parametrize("by", ["load", "block", "optimiser"])
 def test_a_call_runs_on_the_weights_of_one_moment(by, rng):
-    """Two threads change all weights, two call, two record and go back: never a mixture, never old weights behind."""
+    """Two threads change all weights, two call, two record and run backward: no call sees mixed or outdated weights."""
     layer, other = make("gru", 4, 40, 2, bidirectional=True), make("gru", 4, 40, 2, bidirectional=True)
     x = random_input(layer, 5, 3, rng)
     g = rng.normal(size=(5, 3, 80)).astype("float32")
@@ -427,7 +427,7 @@ def test_a_call_runs_on_the_weights_of_one_moment(by, rng):
 
 
 def test_nested_blocks_share_their_working_arrays(rng):
-    """Nested in one thread they share their arrays; what another thread's block closes with first is overwritten."""
+    """Blocks nested in one thread share their arrays; a block of another thread that closes earlier is overwritten."""
     layer = make("lstm", 3, 5, dtype="float64")
     start = layer.state_dict()
     with layer.writable() as outer:
@@ -457,7 +457,7 @@ def test_nested_blocks_share_their_working_arrays(rng):
 
 
 def test_a_block_copies_values_only(rng):
-    """Whatever one does to the arrays themselves, and to the mapping."""
+    """Whatever is done to the arrays themselves and to the mapping."""
     layer = make("gru", 3, 5)
     before = layer.state_dict()
     with layer.writable() as w:
@@ -512,7 +512,7 @@ def test_values_that_do_not_fit_are_named():
 
 
 def test_layers_that_compare_equal_are_written_separately():
-    """Blocks go by the module itself, not by what its class calls equal."""
+    """Blocks belong to the module itself, whatever its class defines as equality."""
 
     class Equal(rc.GRU):
         def __eq__(self, other):
@@ -543,7 +543,7 @@ def test_setting_the_state_of_a_layer_outdates_its_tapes(rng):
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers that send signals")
 @pytest.mark.parametrize("by", ["block", "load", "step", "threads"])
 def test_many_signals_leave_no_change_half_done(by, rng):
-    """Handlers that raise, a thousand times a second, wherever Python looks: nothing stays open, held or half done."""
+    """Signal handlers that raise a thousand times per second leave nothing open, locked or half done."""
     layer = make("gru", 3, 5)
     sets = [{k: rng.normal(size=v.shape).astype("float32") for k, v in layer.state_dict().items()} for _ in range(2)]
     x, tape = random_input(layer, 4, 2, rng), None
@@ -614,7 +614,7 @@ def refused(tape):
 
 
 def test_copies_of_a_model_have_the_weights_of_one_moment(rng):
-    """While another thread writes all of it."""
+    """While another thread changes all weights."""
     from rnncore.nn import sequence_model
 
     model = sequence_model("gru", 9, hidden_size=8, embedding_size=4, seed=0)

@@ -1,4 +1,4 @@
-"""Embedding, Linear and Dropout: torch's numbers, stated order, errors that help."""
+"""Embedding, Linear and Dropout: they equal torch, sum in the stated order, and explain errors."""
 
 import numpy as np
 import pytest

@@ -26,7 +26,7 @@ def test_cross_entropy_equals_torch(rng, dtype, shape):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_ignored_masked_and_padded_steps_do_not_count(rng, dtype):
-    """Three ways to say the same, and torch's ignore_index as the judge; NaN there is not seen."""
+    """Targets, mask and lengths have the same effect as torch's ignore_index, also for NaN in the padding."""
     logits, lengths = rng.normal(size=(5, 3, 4)).astype(dtype), np.array([2, 0, 5])
     targets = rng.integers(0, 4, size=(5, 3))
     inside = length_mask(lengths, 5)

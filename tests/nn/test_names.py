@@ -1,4 +1,4 @@
-"""A cell by its name: whatever takes one takes the same names, for the same cells."""
+"""All functions that take the name of a cell accept the same names for the same cells."""
 
 import pytest
 
@@ -18,7 +18,7 @@ NAMES = {name: cell.kernel for name, cell in CELLS.items()} | {
 
 
 def by_command(name):
-    """The layer that `rnncore train` makes, in a folder of its own."""
+    """The layer that `rnncore train` creates, in a folder of its own."""
     with open("text", "w") as file:
         file.write("the cat sat on the mat. " * 20)
     small = ["--hidden", "2", "--batch", "2", "--window", "5", "--steps", "1"]

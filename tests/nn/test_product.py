@@ -1,4 +1,4 @@
-"""Products in blocks of rows: the same numbers, and bits that no number of threads changes."""
+"""Products in blocks of rows equal one product, and their bits do not depend on the number of threads."""
 
 import os
 import time
@@ -43,7 +43,7 @@ def test_threads_do_not_change_the_bits():
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs a second processor")
 def test_products_do_not_wake_the_threads_of_blas(rng):
-    """The CPU time of the whole process stays within 1.3 of that of this one thread."""
+    """The CPU time of the whole process is at most 1.3 times that of this thread."""
     a, b, c = (rng.normal(size=s).astype("f4") for s in ((2048, 128), (128, 103), (2048, 103)))
     assert ONE_THREAD < 2048 * 128 * 103
     rows_times(a, b)

@@ -54,7 +54,7 @@ def test_last_and_mean_give_one_prediction_per_sequence(rng, readout, bidirectio
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_gradients_equal_finite_differences(rng, readout, batch_first, bidirectional, lengths):
-    """∂L/∂x and every weight: truncation h², rounding 1e-16/h."""
+    """∂L/∂x and all weight gradients; the truncation error is h², the rounding error 1e-16/h."""
     model = make(readout, rc.GRU, bidirectional, batch_first)
     x = rng.normal(size=(3, 5, 3) if batch_first else (5, 3, 3))
     wanted = rng.normal(size=(*x.shape[:2], 2) if readout == "steps" else (3, 2))

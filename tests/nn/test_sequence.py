@@ -87,7 +87,7 @@ def test_recording_does_not_change_the_bits(rng):
 
 
 def test_batch_first_and_bidirectional_layers_work(rng):
-    """(B, T) in, and the same numbers as time-major."""
+    """Inputs (B, T) give the same numbers as time-major ones."""
     layers = [
         rc.GRU(5, 4, bidirectional=True, batch_first=first, dtype="float64", seed=3)
         for first in (False, True)

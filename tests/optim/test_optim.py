@@ -1,4 +1,4 @@
-"""Optimisers step by step beside torch's, in both precisions; clipping; state."""
+"""Optimisers equal torch's step by step in both precisions; clipping; loading and saving state."""
 
 import copy
 
@@ -32,7 +32,7 @@ def gradients(module, rng):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(("ours", "theirs", "options"), CASES)
 def test_twenty_steps_equal_torch(rng, ours, theirs, options, dtype):
-    """torch runs in the same precision: the formula and its order, not only its limit."""
+    """torch runs in the same precision, so this compares the order of operations too."""
     linear = Linear(9, 8, dtype=dtype, seed=2)
     peer = {k: torch.tensor(v, requires_grad=True) for k, v in linear.state_dict().items()}
     optimiser, other = ours(linear, **options), theirs(peer.values(), **options, foreach=False)

@@ -68,7 +68,7 @@ def judge(layer, x, s0, lengths, rng):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("case", range(12))
 def test_random_passes_equal_torch(cell, case, dtype, rng):
-    """Options by the bits of `case`, sizes at random."""
+    """The bits of `case` choose the options; sizes are random."""
     one = lambda lo, hi: int(rng.integers(lo, hi + 1))  # noqa: E731
     layers = 1 + case % 3
     layer = make(

@@ -1,4 +1,4 @@
-"""The judge is judged: the twin by torch, by differences, and its tangent by its adjoint."""
+"""The numpy twin equals torch and finite differences, and its tangent matches its adjoint."""
 
 import itertools
 
@@ -112,7 +112,7 @@ def test_the_twins_gradients_equal_central_differences(mode, options, rng):
 @pytest.mark.parametrize("direction", [0, 1])
 @pytest.mark.parametrize(("mode", "options"), OPTIONS)
 def test_the_twins_tangent_is_the_transpose_of_its_adjoint(mode, options, direction, rng):
-    """The product of explicit Jacobians, transposed, is what BPTT brings to the initial state."""
+    """The transposed product of explicit Jacobians gives the state gradient of BPTT."""
     twin = random_twin(mode, options, rng, layers=2, both=direction == 1)
     x, s0 = rng.normal(size=(4, 3, 2)), [rng.normal(size=z.shape) for z in twin.zeros(3)]
     run = twin.forward(x, s0, [4, 1, 3])

@@ -103,7 +103,7 @@ def test_a_loop_of_steps_has_the_bits_of_the_layer(kind, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", CELLS)
 def test_a_recorded_step_and_its_gradients_are_those_of_a_layer_of_one_step(kind, dtype, rng):
-    """By the twin of one step: cotangents of the new state, gradients of all that went in."""
+    """The gradients of all inputs equal those of the numpy twin, from cotangents of the new state."""
     cell = make_cell(kind, dtype)
     layer = make_layer(kind, cell)
     x, s = data(kind, dtype, rng)
@@ -141,7 +141,7 @@ def test_backward_has_the_bits_of_the_layer(kind, rng):
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_gradients_by_name_are_those_of_the_layers_tape(kind, rng):
-    """By the twin in float64, and the bits of the layer's tape, for one cotangent and for several."""
+    """They equal the twin's in float64, and have the bits of the layer's tape, for one cotangent and for several."""
     cell = make_cell(kind, "float64")
     layer = make_layer(kind, cell)
     x, s = data(kind, "float64", rng)
@@ -268,7 +268,7 @@ def test_a_step_uses_the_new_weights_after_a_change(kind, rng):
 @pytest.mark.parametrize("kind", CELLS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_lean_step_has_the_bits_of_the_layer(kind, dtype, rng):
-    """Whatever the arrays are: as the engine takes them, or with strides, other types, read-only, as lists."""
+    """Also for arrays with strides or of other types, for read-only arrays, and for lists."""
     cell = make_cell(kind, dtype)
     x, s = data(kind, dtype, rng)
     expected = flat(make_layer(kind, cell)(x[None], deep(s))[1])
@@ -290,7 +290,7 @@ def test_the_lean_step_has_the_bits_of_the_layer(kind, dtype, rng):
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_large_batches_take_the_way_of_the_layer(kind, rng):
-    """Beyond what the lean step takes: the same bits."""
+    """Batches that are too large for the lean step have the same bits."""
     mode, own = CELLS[kind]
     cell = getattr(rc, mode + "Cell")(64, 128, seed=5, **own)
     x = rng.normal(size=(300, 64)).astype("float32")
@@ -302,7 +302,7 @@ def test_large_batches_take_the_way_of_the_layer(kind, rng):
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_an_unpickled_cell_runs_on_the_weights_that_it_shows(kind, tmp_path, rng):
-    """joblib maps large arrays from the file, read-only; pickle 5 hands over the buffers of others."""
+    """joblib maps large arrays read-only from the file, and pickle 5 passes buffers that belong to others."""
     joblib = pytest.importorskip("joblib")
     mode, own = CELLS[kind]
     cell = getattr(rc, mode + "Cell")(16, 32, seed=5, **own)

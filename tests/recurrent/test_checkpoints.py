@@ -1,4 +1,4 @@
-"""checkpoint_every=k keeps every k-th state and recomputes: the same bits, names when asked for."""
+"""checkpoint_every=k keeps every k-th state and recomputes the rest, with the same bits."""
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_empty_sequences_and_batches_can_have_checkpoints(cell, steps, rows, rng
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("B", [1, 2])
 def test_reversed_ragged_rows_may_span_several_windows(cell, every, B, dtype, rng):
-    """A window's lengths go on beyond it: the state before its first step is not read from there."""
+    """A row may continue beyond a window: the state before the window's first step must not be read from there."""
     for H, lengths in ((1, [3, 2]), (1, [4, 1]), (5, [2, 4]), (5, [0, 3])):
         layer = make(cell, 2, H, bidirectional=True, dtype=dtype)
         x, s0 = random_input(layer, 4, B, rng), random_state(layer, B, rng)
@@ -99,7 +99,7 @@ def test_reversed_ragged_rows_may_span_several_windows(cell, every, B, dtype, rn
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("steps", [1, T])
 def test_recomputed_gradients_do_not_follow_changes_of_the_callers_array(K, batch_first, steps, rng):
-    """They are computed when asked for, of the cotangents that backward was given."""
+    """They are computed when asked for, from the cotangents as they were when backward was called."""
     layer = make("lstm", 3, 9, 2, batch_first=batch_first)
     x = rng.normal(size=(B, steps, 3) if batch_first else (steps, B, 3)).astype("float32")
     full, sparse = layer.record(x), layer.record(x, checkpoint_every=3)
@@ -117,7 +117,7 @@ def test_recomputed_gradients_do_not_follow_changes_of_the_callers_array(K, batc
 @pytest.mark.parametrize(("K", "layers", "both"), [(1, 1, False), (1, 2, True), (3, 1, False)])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_gradients_by_name_are_right_after_weight_gradients_of_many_cotangents(cell, K, layers, both, rng):
-    """The walks for the weights of each cotangent leave the kept cotangents alone."""
+    """Computing the weight gradients of each cotangent does not overwrite the cotangents that are kept."""
     layer = make(cell, 3, 9, layers, bidirectional=both, dtype="float64")
     x = random_input(layer, T, B, rng)
     cot = random_cotangents(layer, T, B, rng, (K,))

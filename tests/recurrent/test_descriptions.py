@@ -1,4 +1,4 @@
-"""What a cell is, against the kernels' table, against what the layers do, and against a description that is wrong."""
+"""Descriptions agree with the kernels' table and with what the layers do, and wrong descriptions are refused."""
 
 import copy
 import pickle
@@ -42,7 +42,7 @@ def test_a_layer_is_what_its_description_says(cell, rng):
 @pytest.mark.parametrize("cell", ALL, ids=lambda cell: cell.kernel)
 @pytest.mark.parametrize("kind", ["blocks_ih", "blocks_hh"])
 def test_blocks_of_weights_feed_the_described_gates(cell, kind, rng):
-    """Raising one block's bias changes the sum of its gate, and of what the step computes from that."""
+    """Raising one block's bias changes the gate that it feeds, and what the step computes from that gate."""
     layer = layer_of(cell, 2, 4, dtype="float64", seed=0)
     x, state = rng.standard_normal((1, 3, 2)), rng.standard_normal((len(cell.states), 1, 3, 4))
     state = tuple(state) if len(state) > 1 else state[0]
@@ -62,7 +62,7 @@ def test_blocks_of_weights_feed_the_described_gates(cell, kind, rng):
 
 @pytest.mark.parametrize("cell", ALL, ids=lambda cell: cell.kernel)
 def test_the_kept_share_is_the_derivative_of_the_state(cell, rng):
-    """The derivative of the unit's own state by itself, with all sums held, is the share that is kept."""
+    """With all pre-activations held fixed, the derivative of a unit's state by its old state is the kept share."""
     layer = layer_of(cell, 2, 4, dtype="float64", seed=0)
     with layer.writable() as weights:
         weights["weight_hh_l0"][...] = 0                    # the state reaches the next one by its own gate alone
@@ -129,7 +129,7 @@ def test_a_description_that_contradicts_the_kernels_is_refused(wrong, what):
 
 
 def test_a_class_created_from_a_description_equals_the_written_one(rng):
-    """The classes of this project are written out for their docstrings; made from the description they are the same."""
+    """The classes of this project are written by hand for their docstrings only."""
     made, x = _made("GRU"), rng.standard_normal((5, 2, 3))
     one, other = (kind(3, 4, 2, bidirectional=True, reset_after=False, seed=1) for kind in (made, rc.GRU))
     assert repr(one) == repr(other)

@@ -1,4 +1,4 @@
-"""Sequences and states as callers lay them out: every layout there and back, with axes in front."""
+"""Conversion of sequences and states from every layout and back, also with leading axes."""
 
 import numpy as np
 import pytest

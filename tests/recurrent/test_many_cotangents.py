@@ -1,4 +1,4 @@
-"""A leading axis K on the cotangents: every result has it; K at once are K one by one."""
+"""A leading axis K on the cotangents: every result has it, with the bits of K calls."""
 
 import numpy as np
 import pytest
@@ -86,7 +86,7 @@ def test_weight_products_are_off_unless_asked_for(rng):
 
 
 def test_one_cotangent_after_many_replaces_their_gradients(rng):
-    """The tape's gradients have the axis of the last backward."""
+    """The gradients on the tape have the leading axis of the last backward, or none."""
     layer = make("lstm", 3, 5)
     tape = layer.record(random_input(layer, 6, 4, rng))
     g, _ = random_cotangents(layer, 6, 4, rng, (7,))
@@ -115,7 +115,7 @@ def test_a_block_of_unit_vectors_gives_the_jacobian(cell, rng):
 
 
 def test_backward_without_cotangents_is_refused_or_zero(rng):
-    """Either a clear refusal or zeros."""
+    """It is refused with a clear message, or gives zeros."""
     layer = make("gru", 3, 5)
     tape = layer.record(random_input(layer, 6, 4, rng))
     try:

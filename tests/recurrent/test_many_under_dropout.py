@@ -1,4 +1,4 @@
-"""Dropout and many cotangents: K at once meet the masks that each of them meets alone."""
+"""Dropout and many cotangents: K at once use the same masks as one by one."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_backward_of_many_cotangents_has_the_bits_of_one_by_one(cell, options, d
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_pullback_equals_backward_of_many_cotangents(cell, rng):
-    """∂L/∂(initial state) of a loss of the final state alone, both ways."""
+    """∂L/∂(initial state) of a loss that depends on the final state only, from pullback and from backward."""
     layer, tape = recorded(cell, rng, "float64")
     _, gs = random_cotangents(layer, T, B, rng, (K,))
     v = np.concatenate([rows for part in parts(gs) for rows in part.swapaxes(0, 1)], axis=-1)

@@ -1,4 +1,4 @@
-"""docs/cells.md is taken at its word: its cell is put into a copy of the project, built, and used for everything."""
+"""The cell that docs/cells.md describes is added to a copy of the project, which is built and used for everything."""
 
 import os
 import re

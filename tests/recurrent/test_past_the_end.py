@@ -17,7 +17,7 @@ PAST = np.arange(T)[:, None] >= LENGTHS
 
 @pytest.fixture(autouse=True)
 def _memory_is_kept():
-    """Also in a build for a sanitizer, where it is not by itself."""
+    """Keep memory also in a build for a sanitizer, where the limit at import is 0."""
     limit = _engine.get_kept_limit()
     rc.set_kept_memory(2**29)
     yield
@@ -25,7 +25,7 @@ def _memory_is_kept():
 
 
 def run(layer, rng, K, **options):
-    """A tape gone back through; its names are read once, so that windows of checkpoints have used their memory too."""
+    """A tape after backward. All names are read once, so that recomputed windows have used their memory too."""
     tape = layer.record(random_input(layer, T, B, rng), random_state(layer, B, rng), **options)
     tape.backward(*random_cotangents(layer, T, B, rng, K))
     values = {name: tape[name].copy() for name in tape.names()}
@@ -54,7 +54,7 @@ def test_all_arrays_are_zero_past_a_rows_end(cell, every, K, dtype, rng):
 @pytest.mark.parametrize("every", [None, 2])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_rows_final_state_is_the_one_at_its_end(cell, every, rng):
-    """What a row's final state is does not depend on how many steps others go on."""
+    """A row's final state does not depend on the number of steps of the other rows."""
     layer = make(cell, 3, 9, 2, bidirectional=True)
     x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
     state = layer.record(x, s0, lengths=LENGTHS, checkpoint_every=every).state

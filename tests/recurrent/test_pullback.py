@@ -1,4 +1,4 @@
-"""The walk back of a block of state cotangents equals the product of explicit Jacobians."""
+"""A pullback of a block of state cotangents equals the product with explicit Jacobians."""
 
 import numpy as np
 import pytest
@@ -128,7 +128,7 @@ def test_a_row_has_the_bits_of_the_row_alone(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_carry_that_is_changed_is_walked_on_with(cell, rng):
-    """Orthogonalised; a row set that was zero until then; a scale changed."""
+    """The value is orthogonalised, a row that was zero is set, and a scale is changed."""
     layer, tape, run, v = setting(cell, rng)
     v[4] = 0
     jacobians = Twin.of(layer).jacobians(run)[::-1]
@@ -158,7 +158,7 @@ SHRINKS = np.eye(2) / 3, np.array([0, 1]), 1 / 3
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", [GROWS, SHRINKS], ids=["grows", "shrinks"])
 def test_long_products_neither_overflow_nor_underflow(case, dtype):
-    """2,000 steps: far beyond both types' range."""
+    """2,000 steps, whose product lies far outside the range of both types."""
     u, v, rate = case
     layer = make("rnn-relu", 1, 2, dtype=dtype, bias=False)
     with layer.writable() as p:
@@ -184,7 +184,7 @@ def test_the_given_cotangents_are_not_written_to(rng):
 
 
 def test_two_walks_of_a_tape_are_independent(rng):
-    """Two walks and a backward on one tape, interleaved; `tape.grad` is not the walk's."""
+    """Two pullbacks and a backward of one tape, interleaved; pullbacks do not change `tape.grad`."""
     layer, tape, _, v = setting("gru", rng)
     alone = [true(c) for c in tape.pullback(v)]
     tape.backward(tape.output)
@@ -246,7 +246,7 @@ def test_dropout_is_walked_through(cell, rng):
 
 
 def test_cotangents_are_converted_to_the_tapes_dtype(rng):
-    """v of another real type is converted; value has the tape's."""
+    """v of another real type is converted; the carry's value has the dtype of the tape."""
     layer, tape, _, v = setting("gru", rng, dtype="float32")
     same_bits(next(tape.pullback(v.astype(np.float64))).value, next(tape.pullback(v)).value)
     assert next(tape.pullback(v)).value.dtype == np.float32
@@ -256,7 +256,7 @@ def test_cotangents_are_converted_to_the_tapes_dtype(rng):
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_a_carry_refuses_values_of_another_shape(cell, rng):
-    """Other types are converted, other shapes refused; what one sets on an array of it is not the walk's."""
+    """Other types are converted; setting the shape or type of its array does not affect the walk."""
     layer, tape, _, v = setting(cell, rng, dtype="float32")
     reference = tape.pullback(2 * v)
     for carry in tape.pullback(v):

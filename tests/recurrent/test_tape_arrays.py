@@ -1,4 +1,4 @@
-"""The tape's names and arrays: all there, by input time, read-only, apart from grads."""
+"""The tape's names and arrays: complete, ordered by input time, read-only, and independent of returned gradients."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_input_initial_state_and_lengths_are_those_given(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_arrays_of_h_and_c_equal_output_and_state(cell, rng):
-    """The top layer's h is the output; the last h and c are the final state; by input time."""
+    """The top layer's h is the output, and the last h and c are the final state, ordered by input time."""
     tape, *_ = recorded(cell, rng)
     same_bits(np.concatenate([tape["l1.h"], tape["l1.reverse.h"]], axis=-1), tape.output)
     for p, n in enumerate("hc"[: len(parts(tape.state))]):
@@ -150,7 +150,7 @@ def test_parameters_can_be_left_out(cell, rng):
 
 
 def test_two_tapes_of_one_layer_are_independent(rng):
-    """Recording again does not touch the tape before."""
+    """Recording again does not change an earlier tape."""
     layer = make("lstm", I, H, 2)
     x = [random_input(layer, T, B, rng) for _ in range(2)]
     g = random_cotangents(layer, T, B, rng)

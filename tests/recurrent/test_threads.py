@@ -1,4 +1,4 @@
-"""Threads may go back on one tape at once; a tape can be copied and pickled."""
+"""Several threads may run backward on one tape at once, and a tape can be copied and pickled."""
 
 import copy
 import pickle

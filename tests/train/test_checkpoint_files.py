@@ -1,4 +1,4 @@
-"""Checkpoints from anywhere: a resume takes over all of one, or nothing, and says why by name."""
+"""Checkpoints of any origin: a resume uses all of one, or nothing, and names what is wrong."""
 
 import json
 import math
@@ -248,7 +248,7 @@ def test_declared_sizes_without_weights_allocate_nothing(tmp_path, written):
 
 
 def test_large_sizes_with_empty_weights_are_refused(tmp_path, written):
-    """A matrix without rows has as many columns as one likes, in no bytes."""
+    """A matrix without rows can have any number of columns and takes no bytes."""
     arrays, metadata = written
     arrays = {name: a for name, a in arrays.items() if not name.startswith("model.")}
     H = 30_000
@@ -264,7 +264,7 @@ def test_large_sizes_with_empty_weights_are_refused(tmp_path, written):
 
 
 def test_loading_a_checkpoint_has_a_bounded_peak_of_memory(tmp_path, written):
-    """Not only what Python's own allocator sees."""
+    """The memory of the process is measured, not only that of Python's allocator."""
     arrays, metadata = written
     path = tmp_path / "crafted.safetensors"
     save_crafted(path, arrays, with_change(metadata, model__layer__hidden_size=8000))
@@ -353,7 +353,7 @@ def test_fingerprints_differ_exactly_where_the_data_do():
 
 
 def test_writing_a_checkpoint_does_not_read_computed_windows(tmp_path):
-    """Saved or not, the run asks for each window once."""
+    """With or without checkpoints, the run reads each window once."""
 
     def run(**options):
         rng = np.random.default_rng(0)
@@ -371,7 +371,7 @@ def test_writing_a_checkpoint_does_not_read_computed_windows(tmp_path):
 
 
 def test_windows_changed_between_two_fits_are_other_data(tmp_path):
-    """The file knows the data as it was when it was written."""
+    """The file has the digest of the data at the time when it was written."""
     path, windows = tmp_path / "run.safetensors", [tuple(map(np.array, w)) for w in WINDOWS]
     trainer = make(windows=windows).fit(2, progress=False, checkpoint=path)
     windows[3][0][0, 0] = (windows[3][0][0, 0] + 1) % TOKENS

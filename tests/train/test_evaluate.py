@@ -12,7 +12,7 @@ from rnncore.train import evaluate
 @pytest.mark.parametrize("carry", [True, False])
 @pytest.mark.parametrize("cell", ["rnn-tanh", "gru", "lstm"])
 def test_evaluate_carries_the_state_if_asked(cell, carry, rng):
-    """Batches of unlike length: each step counts the same, not each batch."""
+    """In batches of different lengths every step has the same weight."""
     model = sequence_model(cell, 5, hidden_size=6, seed=1)
     batches = [(rng.integers(5, size=(T, 2)), rng.integers(5, size=(T, 2))) for T in (7, 3, 5)]
     total, count, state = 0.0, 0, None

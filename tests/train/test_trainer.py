@@ -44,7 +44,7 @@ def test_training_lowers_the_loss(cell):
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_threads_do_not_change_the_bits(cell):
-    """At a size where the engine uses them."""
+    """At a size where the engine uses several threads."""
     weights = []
     for threads in (1, 2):
         model = sequence_model(cell, len(CORPUS.vocabulary), hidden_size=128, seed=0)
@@ -129,7 +129,7 @@ def test_ragged_batches_can_be_trained_without_carry(rng):
 
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_a_model_of_real_values_learns_by_squared_error(rng, batch_first):
-    """Ragged rows in either layout; the numbers by hand."""
+    """Ragged rows in both layouts, compared with a computation by hand."""
     layer = rc.GRU(2, 4, batch_first=batch_first, dtype="float64", seed=0)
     model = SequenceModel(None, layer, Linear(4, 1, dtype="float64", seed=1), loss="mse")
     x, wanted = rng.normal(size=(6, 3, 2)), rng.normal(size=(6, 3, 1))

@@ -1,4 +1,4 @@
-"""Windows that say what counts and which rows begin; data that is replaced; epochs."""
+"""Windows with masks of counted values and fresh rows; replaced data; epochs."""
 
 import json
 import math
@@ -47,7 +47,7 @@ def test_a_digest_depends_on_all_parts_of_a_window():
 
 @pytest.mark.parametrize("cell", ["rnn-tanh", "gru", "lstm"])
 def test_rows_marked_fresh_begin_in_the_zero_state(cell, rng):
-    """Two windows, of which row 1 begins in the second: its part of it is that of a window alone."""
+    """Row 1 begins in the second of two windows: its predictions there are those of that window alone."""
     first, second = rng.integers(TOKENS, size=(2, 2, 7, 3))
     fresh = np.array([False, True, False])
     model = sequence_model(cell, TOKENS, hidden_size=8, seed=1, dtype="float64")
@@ -138,7 +138,7 @@ def test_a_checkpoint_without_a_readout_is_resumed(tmp_path):
 
 
 def test_a_model_of_one_prediction_per_sequence_learns(rng):
-    """Which of two symbols came first, of ragged sequences."""
+    """The task is to tell which of two symbols came first in ragged sequences."""
     x = rng.integers(2, size=(9, 32))
     lengths, answers = rng.integers(1, 10, size=32), x[0]
     layer, head = rc.GRU(4, 12, seed=0), Linear(12, 2, seed=0)

@@ -151,7 +151,7 @@ def test_an_interrupted_record_uses_up_no_mask(monkeypatch, rng):
 
 
 def test_a_hidden_markov_pass_is_interrupted(monkeypatch, rng):
-    """Signals are checked between and within sequences; an interrupted fit leaves the parameters unchanged."""
+    """Signals are checked between and within sequences; an interrupted call leaves the model unchanged."""
     from rnncore.models.chains import em
 
     sequences = [rng.integers(0, 9, size=5000) for _ in range(400)]

@@ -1,11 +1,13 @@
-"""Where the code without the GIL still touches Python, by Cython's own annotations.
+"""Lists the lines that run without the GIL and still call Python, from Cython's own annotations.
 
-Cython scores every line by the Python calls in the C it makes of it: 0 is plain C. The time
-loops are what runs in a `with nogil:` block or in a function declared `nogil`; a line there with
-a score above 0 is printed. The pages with the C behind every line stay in build/annotated.
+Cython gives every line a score, the number of Python calls in its C code: 0 is plain C. The time
+loops run in `with nogil:` blocks or in functions declared `nogil`; a line of these with
+a score above 0 is printed. The pages with the C code of every line are kept in build/annotated.
 
     python tools/annotate.py
 """
+
+from __future__ import annotations
 
 import os
 import re
@@ -20,17 +22,18 @@ SCORED = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>.*?<span class="
 DECLARED = re.compile(r"\bnogil\s*:\s*(#.*)?$")
 
 
-def indent(line):
+def indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def lines_without_gil(source):
+def lines_without_gil(source: str) -> list[int]:
     """Numbers of the lines in `with nogil:` blocks and in bodies of functions declared nogil.
 
     >>> lines_without_gil("cdef f() noexcept nogil:\\n    g()\\n\\ndef h():\\n    f()\\n")
     [2]
     """
-    found, opened = [], []
+    found: list[int] = []
+    opened: list[int] = []      # indentation of the enclosing blocks without the GIL
     for number, line in enumerate(source.splitlines(), 1):
         code = line.split("#")[0].strip()
         if not code:
@@ -44,11 +47,12 @@ def lines_without_gil(source):
     return found
 
 
-def scores(page):
+def scores(page: Path) -> dict[int, int]:
+    """The score of every line, from Cython's page of a file."""
     return {int(line): int(score) for score, line in SCORED.findall(page.read_text())}
 
 
-def main():
+def main() -> None:
     subprocess.run(
         [sys.executable, "setup.py", "--quiet", "--version"],
         cwd=ROOT,
@@ -56,7 +60,7 @@ def main():
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    print("score of each line that runs without the GIL and touches Python:")
+    print("score of each line that runs without the GIL and calls Python:")
     for path in sorted((ROOT / "src/engine").glob("*.p[yx][xi]")):
         lines = path.read_text().splitlines()
         score = scores(PAGES / f"{path.stem}.html")
@@ -66,7 +70,7 @@ def main():
             line = lines[number - 1].strip()
             print(f"{path.relative_to(ROOT)}:{number}: {score[number]}: {line}")
         print(f"{path.relative_to(ROOT)}: {len(touching)} of {len(loops)} lines")
-    print(f"the C behind every line: {PAGES.relative_to(ROOT)}/*.html")
+    print(f"the C code of every line: {PAGES.relative_to(ROOT)}/*.html")
 
 
 if __name__ == "__main__":

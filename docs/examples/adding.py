@@ -7,6 +7,8 @@ All cells have the same size, the same batches and the same budget. The learning
 the one of 1e-3, 3e-3 and 1e-2 that worked best for it in a short trial.
 """
 
+from __future__ import annotations
+
 import argparse
 
 from measured import DOCS, draw, machine, markdown, network
@@ -17,8 +19,8 @@ GOAL = 0.01
 RATES = {"tanh RNN": 1e-3, "GRU": 1e-2, "LSTM": 1e-2, "LSTM, chrono": 3e-3}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=200, help="T (%(default)s)")
     parser.add_argument("--seconds", type=float, default=600, help="budget per cell (%(default)s)")
     parser.add_argument("--hidden", type=int, default=64)
@@ -26,14 +28,16 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    task, curves, rows = Adding(options.steps, seed=options.seed), {}, []
+    task = Adding(options.steps, seed=options.seed)
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    rows: list[list[str]] = []
     for label, rate in RATES.items():
         model = network(task, label, options.hidden, options.seed, options.steps)
         curve = learn(task, model, seconds=options.seconds, goal=GOAL, batch_size=options.batch,
                       lr=rate, tested=1024, progress=True)
         curves[label] = (curve.seconds, curve.losses)
         size = sum(p.size for p in model.parameters.values())
-        rows.append([label, f"{size:,}", rate, f"{curve.updates[-1]:,}",
+        rows.append([label, f"{size:,}", str(rate), f"{curve.updates[-1]:,}",
                      f"{curve.seconds[-1]:.0f} s", f"{curve.best:.4f}",
                      "yes" if curve.reached else "no"])
         print(rows[-1], flush=True)

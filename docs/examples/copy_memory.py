@@ -8,19 +8,50 @@ doubled whenever the loss falls below a tenth of the baseline. In the second hal
 kept, and T grows from 1 by a half each time.
 """
 
+from __future__ import annotations
+
 import argparse
+from collections.abc import Callable
 
 from measured import DOCS, draw, machine, markdown, network
 
-from rnncore.tasks import CopyMemory, learn
+from rnncore.nn import SequenceModel
+from rnncore.tasks import CopyMemory, Curve, learn
 
 SHARE = 0.1  # of the baseline
 KEPT_FOR = 200  # longest time scale of chrono initialisation where the weights are kept
 RATES = {"tanh RNN": 1e-3, "GRU": 1e-2, "LSTM": 4e-3, "LSTM, chrono": 4e-3}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def climb(
+    options: argparse.Namespace, label: str, delay: int, grow: Callable[[int], int], *, keep: bool
+) -> tuple[list[tuple[float, int]], Curve]:
+    """Train with growing T for half the budget: [(seconds so far, T learnt)], and the first learning curve."""
+    left = options.seconds / 2
+    model: SequenceModel | None = None
+    learnt: list[tuple[float, int]] = []
+    first: Curve | None = None
+    while first is None or left > 0:
+        task = CopyMemory(delay, seed=options.seed)
+        if model is None or not keep:
+            steps = KEPT_FOR if keep else 2 * delay + 1
+            model = network(task, label, options.hidden, options.seed, steps)
+        curve = learn(task, model, seconds=left, goal=SHARE * task.baseline,
+                      batch_size=options.batch, lr=RATES[label], every=25, tested=128)
+        first = first or curve
+        left -= curve.seconds[-1]
+        print(f"{label}: T = {delay}, {curve.updates[-1]} updates, "
+              f"{curve.best / task.baseline:.3f} of the baseline, {left:.0f} s left",
+              flush=True)
+        if not curve.reached:
+            break
+        learnt.append((options.seconds / 2 - left, delay))
+        delay = grow(delay)
+    return learnt, first
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600, help="budget per cell (%(default)s)")
     parser.add_argument("--first", type=int, default=10, help="the first T of every cell (%(default)s)")
     parser.add_argument("--hidden", type=int, default=64)
@@ -28,31 +59,12 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    anew, kept, rows = {}, {}, []
+    anew: dict[str, tuple[list[float], list[float]]] = {}
+    kept: dict[str, tuple[list[float], list[float]]] = {}
+    rows: list[list[object]] = []
     for label, rate in RATES.items():
-        def climb(delay, grow, keep, label=label, rate=rate):
-            """Train with growing T for half the budget: [(seconds so far, T learnt)], and the first learning curve."""
-            left, model, learnt, first = options.seconds / 2, None, [], None
-            while left > 0:
-                task = CopyMemory(delay, seed=options.seed)
-                if model is None or not keep:
-                    steps = KEPT_FOR if keep else 2 * delay + 1
-                    model = network(task, label, options.hidden, options.seed, steps)
-                curve = learn(task, model, seconds=left, goal=SHARE * task.baseline,
-                              batch_size=options.batch, lr=rate, every=25, tested=128)
-                first = first or curve
-                left -= curve.seconds[-1]
-                print(f"{label}: T = {delay}, {curve.updates[-1]} updates, "
-                      f"{curve.best / task.baseline:.3f} of the baseline, {left:.0f} s left",
-                      flush=True)
-                if not curve.reached:
-                    break
-                learnt.append((options.seconds / 2 - left, delay))
-                delay = grow(delay)
-            return learnt, first
-
-        doubled, curve = climb(options.first, lambda t: 2 * t, keep=False)
-        grown, _ = climb(1, lambda t: t + max(1, t // 2), keep=True)
+        doubled, curve = climb(options, label, options.first, lambda t: 2 * t, keep=False)
+        grown, _ = climb(options, label, 1, lambda t: t + max(1, t // 2), keep=True)
         anew[label] = curve.seconds, curve.losses
         kept[label] = [s for s, _ in grown], [t for _, t in grown]
         told = f"{curve.seconds[-1]:.0f} s" if curve.reached else f"no ({curve.best:.3f} nats)"

@@ -1,11 +1,19 @@
-"""What the example scripts share: networks by their label, the machine, tables, learning curves."""
+"""Shared by the example scripts: networks by their label, the machine, tables, learning curves."""
+
+from __future__ import annotations
 
 import datetime
 import os
 import platform
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import rnncore as rc
+from rnncore.nn import SequenceModel
+from rnncore.tasks import Task
+
+Curves: TypeAlias = Mapping[str, tuple[Sequence[float], Sequence[float]]]   # {label: (seconds, values)}
 
 DOCS = Path(__file__).resolve().parent.parent
 # Colours by Okabe and Ito. Each has a marker as well, so that curves can be told apart without colour.
@@ -13,14 +21,14 @@ STYLES = {"tanh RNN": ("#D55E00", "s"), "GRU": ("#009E73", "^"), "LSTM": ("#0072
           "LSTM, chrono": ("#CC79A7", "D")}
 
 
-def network(task, label, hidden, seed, steps):
+def network(task: Task, label: str, hidden: int, seed: int, steps: int) -> SequenceModel:
     """The network of a row of the table; with chrono initialisation its time scales reach up to `steps`."""
     cell = {"tanh RNN": "rnn-tanh", "GRU": "gru"}.get(label, "lstm")
     model = task.network(cell, hidden, seed=seed)
     return rc.init.chrono(model, steps, seed=seed) if label.endswith("chrono") else model
 
 
-def machine():
+def machine() -> str:
     """One line: the machine, the build and the date of a measurement."""
     names = [line.partition(":")[2].strip() for line in _cpu_lines() if "model name" in line]
     build, threads = rc.build_info(), rc.num_threads()
@@ -29,20 +37,20 @@ def machine():
             f"{datetime.date.today().isoformat()}")
 
 
-def _cpu_lines():
+def _cpu_lines() -> list[str]:
     try:
         return Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return []
 
 
-def markdown(heads, rows):
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def draw(path, panels):
+def draw(path: Path, panels: Sequence[tuple[str, str, Curves, Mapping[str, float]]]) -> None:
     """Draw curves against seconds of training, the values on a logarithmic scale.
 
     Parameters

@@ -24,3 +24,7 @@ __all__ = [
     "fingerprint",
     "pad",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -23,6 +23,7 @@ A new model is a file in one of them and a line in `_MODELS` below; docs/models.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from .chains.hidden_markov import HiddenMarkov
     from .chains.switching import SwitchingAutoRegressive
     from .interface.base import Gaussian, NotFittedError, SequenceModelBase
-    from .interface.estimator import Estimator
     from .networks.classifier import SequenceClassifier
     from .networks.recurrent import Recurrent
     from .windows.autoregressive import AutoRegressive
@@ -57,19 +57,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # a model's module is imported when its class is first used
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-        globals()[name] = value
+if not TYPE_CHECKING:   # type checkers know the names from the imports above, and refuse all others
+
+    def __getattr__(name: str) -> Any:  # a model's module is imported when its class is first used
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
         return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def load(path: PathLike) -> Estimator:
+def load(path: PathLike) -> SequenceModelBase | SequenceClassifier:
     """Read a saved model of any class; the file names the class.
 
     Parameters
@@ -78,7 +79,7 @@ def load(path: PathLike) -> Estimator:
 
     Returns
     -------
-    Estimator
+    SequenceModelBase or SequenceClassifier
         A model of the class that wrote the file.
 
     Raises
@@ -93,5 +94,5 @@ def load(path: PathLike) -> Estimator:
     kind, params, state = read_model_file(path)
     if kind not in _MODELS:
         raise ValueError(f"path: {str(path)!r} holds a {kind}, expected one of {sorted(_MODELS)}")
-    model: type[Estimator] = __getattr__(kind)
+    model: type[SequenceModelBase | SequenceClassifier] = getattr(sys.modules[__name__], kind)
     return model._restored(params, state)

@@ -23,3 +23,7 @@ from rnncore.tasks.learning import Curve, learn
 from rnncore.tasks.memory import Adding, Batch, CopyMemory, DelayedXOR, Dyck, Task, TemporalOrder
 
 __all__ = ["Adding", "Batch", "CopyMemory", "Curve", "DelayedXOR", "Dyck", "Task", "TemporalOrder", "learn"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

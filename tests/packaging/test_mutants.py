@@ -36,5 +36,5 @@ def test_every_mutant_says_what_it_breaks_and_which_tests_shall_notice(table):
 
 
 def test_an_old_text_that_is_gone_is_refused(table):
-    with pytest.raises(ValueError, match="stands there 0 times"):
+    with pytest.raises(ValueError, match="occurs 0 times"):
         table[0].applied("")

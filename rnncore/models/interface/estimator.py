@@ -80,7 +80,7 @@ class Estimator:
 
     def __repr__(self) -> str:
         signature = inspect.signature(type(self).__init__).parameters
-        shown = [f"{name}={getattr(self, name)!r}" for name, p in signature.items()
+        shown = [f"{name}={_shown(getattr(self, name))}" for name, p in signature.items()
                  if name != "self" and not _same(getattr(self, name), p.default)]
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -143,6 +143,11 @@ class Estimator:
 def generator(seed: RandomSource) -> np.random.Generator:
     """A numpy Generator (PCG64) from a seed, or the Generator itself."""
     return np.random.default_rng(seed)
+
+
+def _shown(value: Any) -> str:
+    """A setting in a repr; an array by its shape alone."""
+    return f"<array {value.shape}>" if isinstance(value, np.ndarray) else repr(value)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -7,7 +7,7 @@ from benchmarks.cases import CELLS, Arrays, Case
 
 
 @pytest.mark.parametrize("text", ["7,3,2,5", "7,3,2,5,x3", "7,3,2,5,bi", "7,3,2,5,x2,bi,f64"])
-def test_label_is_what_parse_reads(text):
+def test_parse_reads_the_label_of_a_case(text):
     assert Case.parse("GRU", text).label == text
 
 
@@ -22,12 +22,12 @@ def test_label_is_what_parse_reads(text):
         ("lstm", "7,3,2,5", "LSTM, GRU, RNN"),
     ],
 )
-def test_wrong_shapes_say_what_is_wrong(cell, text, says):
+def test_wrong_shapes_are_refused_with_the_reason(cell, text, says):
     with pytest.raises(ValueError, match=says):
         Case.parse(cell, text)
 
 
-def test_flops_of_a_bidirectional_stack_by_hand():
+def test_flops_of_a_bidirectional_stack_equal_those_counted_by_hand():
     case = Case.parse("GRU", "10,2,3,5,x2,bi")
     first, second = 3 * 5 * (3 + 5), 3 * 5 * (2 * 5 + 5)
     assert case.flops("forward") == 2 * 10 * 2 * 2 * (first + second)
@@ -35,7 +35,7 @@ def test_flops_of_a_bidirectional_stack_by_hand():
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_arrays_are_torchs_by_name_and_shape(cell):
+def test_arrays_have_the_names_and_shapes_of_torch(cell):
     torch = pytest.importorskip("torch")
     case = Case.parse(cell, "4,3,2,5,x2,bi,f64")
     arrays = Arrays.draw(case)
@@ -49,7 +49,7 @@ def test_arrays_are_torchs_by_name_and_shape(cell):
     assert all(np.all(a != 0) for a in (arrays.x, arrays.grad_output, *arrays.state))
 
 
-def test_same_seed_same_arrays():
+def test_the_same_seed_gives_the_same_arrays():
     case = Case.parse("LSTM", "4,3,2,5")
     one, two = Arrays.draw(case), Arrays.draw(case)
     assert np.array_equal(one.x, two.x)

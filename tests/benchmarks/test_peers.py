@@ -23,7 +23,7 @@ def bench_of(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_everybody_computes_the_twins_numbers(name):
+def test_every_library_computes_the_numbers_of_the_numpy_twin(name):
     with bench_of(name) as bench:
         assert name in bench.versions, bench.missing
         for cell, shape in (("RNN", "5,3,4,6,x2,bi"), ("GRU", "5,3,4,6,x2"), ("LSTM", "5,3,4,6")):
@@ -36,7 +36,7 @@ def test_everybody_computes_the_twins_numbers(name):
                     assert point.peak > 0
 
 
-def test_nobody_tells_the_peak_which_cpu_this_is(monkeypatch):
+def test_the_peak_is_measured_without_an_override_of_the_cpu_type(monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     with run.Bench(["rnncore"], [1]) as bench:
         environments = {
@@ -78,12 +78,12 @@ def test_wrong_numbers_are_not_timed():
         ({"b": np.ones(2)}, "a, b on one side only"),
     ],
 )
-def test_check_refuses(got, says):
+def test_the_check_refuses_wrong_results(got, says):
     with pytest.raises(RuntimeError, match=says):
         run.check(got, {"a": np.ones(2)}, 1e-4)
 
 
-def test_a_missing_library_is_said_to_be_missing(tmp_path):
+def test_a_missing_library_is_reported_as_missing(tmp_path):
     (tmp_path / "jax.py").write_text("raise ImportError(\"No module named 'jax'\")")
     with run.Bench(["jax"], [1], {"jax": {"PYTHONPATH": str(tmp_path)}}) as bench:
         point = run.Point(Case.parse("RNN", "5,3,4,6"), "forward", 1)
@@ -92,7 +92,7 @@ def test_a_missing_library_is_said_to_be_missing(tmp_path):
     assert point.absent["jax"] == "No module named 'jax'"
 
 
-def test_a_worker_that_dies_says_its_last_words(tmp_path):
+def test_the_last_output_of_a_worker_that_dies_is_reported(tmp_path):
     code = "import os, sys; print('out of luck', file=sys.stderr, flush=True); os._exit(3)"
     (tmp_path / "jax.py").write_text(code)
     worker = Worker("jax", 1, {"PYTHONPATH": str(tmp_path)})
@@ -101,7 +101,7 @@ def test_a_worker_that_dies_says_its_last_words(tmp_path):
     worker.close()
 
 
-def test_a_library_that_cannot_says_why():
+def test_a_library_that_cannot_run_a_case_gives_the_reason():
     pytest.importorskip("onnxruntime")
     worker = Worker("onnxruntime", 1)
     try:
@@ -135,13 +135,13 @@ def todo():
     return __main__.points(options)
 
 
-def test_an_interrupted_run_keeps_what_is_whole(capsys):
+def test_an_interrupted_run_keeps_complete_results(capsys):
     points = todo()
     assert __main__.run(Impatient(), points, TINY, limit=1.0) is False
     assert [bool(point.seconds) for point in points] == [True, False, False, False]
 
 
-def test_a_run_out_of_time_stops_between_points(capsys):
+def test_a_run_stops_between_points_when_time_is_up(capsys):
     points, bench = todo(), Impatient()
     assert __main__.run(bench, points, TINY, limit=0.0) is False
     assert bench.measured == 0

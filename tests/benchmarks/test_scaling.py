@@ -29,13 +29,13 @@ def test_sizes_span_two_decades():
         assert sizes[-1] / sizes[0] >= 100
 
 
-def test_too_steep_is_said():
+def test_an_exponent_that_is_too_large_is_reported():
     assert "too steep" not in scaling.markdown(lines(1.0))
     steep = scaling.markdown(lines(1.2)).splitlines()
     assert [("too steep" in row) for row in steep if "GRU" in row] == [True] * 4 + [False] * 2
 
 
-def test_every_panel_says_what_it_shows():
+def test_titles_and_labels_of_panels_state_the_measured_growth():
     figure = scaling.plot(lines(1.2), "about")
     titles = [ax.get_title() for ax in figure.axes]
     assert titles[0] == "forward: grows more than linearly in steps"

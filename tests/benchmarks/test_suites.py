@@ -44,7 +44,7 @@ assert ran, "nothing to run"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUITES)
-def test_smallest_parameters_run(name):
+def test_every_benchmark_runs_with_its_smallest_parameters(name):
     code = RUN.format(root=str(ROOT), suite=name, kinds=KINDS)
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -40,7 +40,7 @@ def test_ratio_is_against_the_fastest_other():
     assert table.share(measured, "rnncore") == pytest.approx(0.6)
 
 
-def test_other_instruction_sets_of_ours_are_no_peers():
+def test_our_other_instruction_sets_are_not_peers():
     measured = point(**{"rnncore": 0.6, "rnncore@v3": 0.9, "torch": 0.3})
     assert table.best_peer(measured) == "torch"
     assert table.ratio(measured) == pytest.approx(2.0)
@@ -59,7 +59,7 @@ def test_behind_and_near_peak_are_listed():
     assert "torch at 90% of the peak, ratio 0.96" in line
 
 
-def test_means_are_geometric_and_apart():
+def test_means_are_geometric_and_separate_for_each_number_of_threads():
     points = [point(rnncore=0.4, torch=0.1), point(threads=2, rnncore=0.1, torch=0.1)]
     row = next(line for line in table.means(points).splitlines() if line.startswith("| LSTM"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
@@ -67,7 +67,7 @@ def test_means_are_geometric_and_apart():
     assert cells[4:] == ["–"] * 3
 
 
-def test_page_says_who_is_missing_and_why():
+def test_the_page_names_missing_peers_with_the_reason():
     absent = {"onnxruntime": "it does not train"}
     page = table.markdown([point("training", absent=absent, rnncore=0.5, torch=0.25)], about())
     assert "**JAX is missing:** No module named 'jax'" in page
@@ -75,13 +75,13 @@ def test_page_says_who_is_missing_and_why():
     assert "| LSTM | 100,1,64,64 | 1 | 100 | 50 (50%) | 25 | – | – | torch | 2.00 |" in page
 
 
-def test_page_without_us_makes_no_claim():
+def test_a_page_without_our_numbers_makes_no_claim():
     page = table.markdown([point(torch=0.5)], about(missing={"rnncore": "not built"}))
     assert "**rnncore is missing:** not built" in page
     assert "Against the best peer" not in page
 
 
-def test_interrupted_page_says_so():
+def test_the_page_of_an_interrupted_run_says_that_it_is_incomplete():
     empty = Point(CASE, "forward", 1)
     page = table.markdown([point(rnncore=0.5, torch=0.5), empty], about(complete=False))
     assert "Stopped early. Points measured: 1." in page

@@ -36,7 +36,7 @@ def report(tmp_path_factory):
     return folder / "deep" / "out", "\n".join(" ".join(map(str, line)) for line in capture)
 
 
-def test_the_table_is_what_was_measured(report):
+def test_the_table_shows_the_measured_numbers(report):
     out, printed = report
     results = json.loads((out / "results.json").read_text())
     cells = results["cells"]
@@ -101,7 +101,7 @@ def test_the_page_shows_every_figure_and_needs_no_network(report):
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_the_look_back_is_the_product_of_jacobians():
+def test_the_jacobian_norms_are_those_of_the_product_of_jacobians():
     """Lag by lag against numpy in f64, for the plain cell: J = diag(1 − h²)·W."""
     budget = Budget(updates=2, hidden_size=5, batch_size=2, window=10, lags=6, rows=2)
     trained = {one.cell: one for one in train_cells(Corpus("abcdefg hijk " * 40), budget)}
@@ -126,7 +126,7 @@ def test_the_look_back_is_the_product_of_jacobians():
         pytest.param("$x_1$ \\frac{\x01\r\n" * 200, id="what matplotlib could take for a formula"),
     ],
 )
-def test_odd_texts_have_pictures_too(tmp_path, monkeypatch, text):
+def test_unusual_texts_have_figures_too(tmp_path, monkeypatch, text):
     """Warnings are errors here."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text").write_text(text, newline="")
@@ -134,7 +134,7 @@ def test_odd_texts_have_pictures_too(tmp_path, monkeypatch, text):
     assert len(list((tmp_path / "rnncore-debug").glob("*.png"))) == 10
 
 
-def test_ctrl_c_ends_it_in_one_line(tmp_path):
+def test_ctrl_c_ends_the_command_with_one_line(tmp_path):
     (tmp_path / "text").write_text(TEXT)
     command = [sys.executable, "-m", "rnncore.command.cli", "debug", "text", "--steps", "1000000"]
     pipe = subprocess.PIPE

@@ -31,7 +31,7 @@ def train(*arguments):
     return main(["train", "text", *arguments])
 
 
-def test_train_says_what_it_did_and_where(folder, capsys):
+def test_train_reports_its_result_and_the_checkpoint(folder, capsys):
     assert train(*SMALL, "--steps", "30", "--cell", "gru", "--out", "gru.safetensors") == 0
     out, _ = capsys.readouterr()
     assert re.search(
@@ -57,7 +57,7 @@ def test_resume_gives_the_bits_of_the_whole_run(capsys):
     same_bits(read_checkpoint("part")[0], read_checkpoint("whole")[0])
 
 
-def test_resume_refuses_what_does_not_belong(folder, capsys):
+def test_resume_refuses_other_options_and_other_texts(folder, capsys):
     train(*SMALL, "--steps", "3", "--out", "part")
     (folder / "other").write_text(TEXT + "!")
     capsys.readouterr()
@@ -73,7 +73,7 @@ def test_resume_refuses_what_does_not_belong(folder, capsys):
     assert read_checkpoint("part")[1]["optimiser"]["options"]["lr"] == 0.5
 
 
-def test_ctrl_c_saves_and_the_run_goes_on(capsys):
+def test_ctrl_c_saves_and_the_run_can_be_resumed(capsys):
     command = [sys.executable, "-m", "rnncore.command.cli", "train", "text", *SMALL, "--every", "1"]
     run = subprocess.Popen(
         [*command, "--steps", "1000000", "--out", "part"], stderr=subprocess.PIPE
@@ -117,7 +117,7 @@ def test_sample_draws_from_the_model(capsys):
         assert message in capsys.readouterr().err.replace("w", "")
 
 
-def test_sample_into_a_pipe_that_closes():
+def test_sample_ends_quietly_when_its_pipe_is_closed():
     train(*SMALL, "--steps", "1", "--out", "model")
     run = subprocess.Popen(
         [sys.executable, "-m", "rnncore.command.cli", "sample", "model", "--length", "20000"],
@@ -131,7 +131,7 @@ def test_sample_into_a_pipe_that_closes():
     run.wait(timeout=60)
 
 
-def test_info_tells_the_machine(capsys):
+def test_info_shows_the_machine_and_the_build(capsys):
     assert main(["info", "--threads", "1"]) == 0
     out = capsys.readouterr().out
     build = rc.build_info()
@@ -145,7 +145,7 @@ def test_info_tells_the_machine(capsys):
         assert re.search(line, out), line
 
 
-def test_help_is_quick_and_needs_nothing():
+def test_help_imports_no_large_packages():
     """No subcommand's libraries are loaded for --help, nor by importing the package."""
     code = (
         "import sys, rnncore, rnncore.command.cli\n"

@@ -122,7 +122,7 @@ def test_missing_values_are_masked_in_all_models(tmp_path, capsys):
     ("a.csv", b"x\n1\n2\n4\n", "too short: 3 steps"), ("a.csv", b"x\n" + b"inf\n" * 99, "finite"),
     ("a.csv", b"x\n" + b"\"\"\n" * 99, "no rows"),
 ])
-def test_a_bad_file_is_one_clear_line_and_status_2(name, content, message, tmp_path, capsys):
+def test_a_bad_file_gives_one_line_and_status_2(name, content, message, tmp_path, capsys):
     (tmp_path / name).write_bytes(content)
     status, out, err = run(capsys, tmp_path / name, "--out", tmp_path / "out")
     assert status == 2
@@ -131,7 +131,7 @@ def test_a_bad_file_is_one_clear_line_and_status_2(name, content, message, tmp_p
     assert err.count("\n") == 1
 
 
-def test_wrong_arguments_are_one_clear_line_and_status_2(sunspots, tmp_path, capsys):
+def test_wrong_arguments_give_one_line_and_status_2(sunspots, tmp_path, capsys):
     for arguments, message in [((tmp_path / "none.txt",), "none.txt"),
                                ((sunspots, "--columns", "SUN"), "it has YEAR, SUNACTIVITY"),
                                ((sunspots, "--kind", "text", "--columns", "YEAR"), "as text")]:
@@ -141,7 +141,7 @@ def test_wrong_arguments_are_one_clear_line_and_status_2(sunspots, tmp_path, cap
         assert err.count("\n") == 1
 
 
-def test_a_model_that_cannot_be_fitted_is_said_and_left_out(tmp_path, capsys, monkeypatch):
+def test_a_model_that_cannot_be_fitted_is_reported_and_left_out(tmp_path, capsys, monkeypatch):
     values = np.random.default_rng(0).normal(size=100)
     (tmp_path / "a.csv").write_text("x\n" + "\n".join(map(str, values)))
 
@@ -181,7 +181,7 @@ def test_tables_of_every_dialect_are_read():
 
 
 # -- measuring ------------------------------------------------------------------------------
-def test_parts_are_one_after_the_other():
+def test_the_parts_of_a_split_follow_one_another():
     split = measure.Split.of(np.arange(100.0)[:, None])
     assert np.concatenate(split.train).ravel().tolist() == list(range(80))
     assert split.valid.ravel().tolist() == list(range(80, 90))
@@ -201,7 +201,7 @@ def test_memory_is_the_context_that_gives_most_of_the_gain():
     assert measure.memory_of(lags, [1.0, 1.2, 1.1, 1.0, 1.0]) == 0
 
 
-def test_the_context_curve_sees_the_order_of_a_chain():
+def test_the_context_curve_shows_the_memory_of_a_chain():
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2, size=6)
     x = list(bits)

@@ -41,7 +41,7 @@ def files(tmp_path, monkeypatch):
         ("", "is a directory: give a text file"),
     ],
 )
-def test_texts_that_will_not_do(files, capsys, command, path, message):
+def test_unusable_texts_are_refused_in_one_line(files, capsys, command, path, message):
     assert main([command, path]) == 2
     out, err = capsys.readouterr()
     assert err.count("\n") == 1
@@ -67,7 +67,7 @@ def test_texts_that_will_not_do(files, capsys, command, path, message):
         (["sample", "weights.safetensors"], "is not a checkpoint"),
     ],
 )
-def test_places_and_checkpoints_that_will_not_do(files, capsys, arguments, message):
+def test_unusable_outputs_and_checkpoints_are_refused_in_one_line(files, capsys, arguments, message):
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert err.count("\n") == 1
@@ -92,7 +92,7 @@ def test_places_and_checkpoints_that_will_not_do(files, capsys, arguments, messa
         (["sample", "m", "--length", "-1"], "argument --length: got '-1'"),
     ],
 )
-def test_arguments_that_will_not_do(capsys, arguments, message):
+def test_unusable_arguments_are_refused(capsys, arguments, message):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
@@ -100,7 +100,7 @@ def test_arguments_that_will_not_do(capsys, arguments, message):
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(files, capsys):
+def test_a_file_without_read_permission_is_refused(files, capsys):
     os.chmod("text", 0)
     assert main(["train", "text"]) == 2
     assert capsys.readouterr().err == "rnncore train: text: Permission denied\n"

@@ -43,7 +43,7 @@ def refused(folder, capsys, arguments, message):
 
 @pytest.mark.parametrize("out", ["t.txt", "./t.txt", "../{}/t.txt", "link", "hard", "deep/link"])
 @pytest.mark.parametrize("text", ["t.txt", "link"])
-def test_train_does_not_write_over_its_text(folder, capsys, out, text):
+def test_train_does_not_replace_its_text(folder, capsys, out, text):
     os.symlink("t.txt", "link")
     os.link("t.txt", "hard")
     os.mkdir("deep")
@@ -53,7 +53,7 @@ def test_train_does_not_write_over_its_text(folder, capsys, out, text):
             f"--out {os.path.normpath(out)}: this is the text that is read")  # fmt: skip
 
 
-def test_train_does_not_write_over_its_text_on_a_resume(folder, capsys):
+def test_a_resumed_run_does_not_replace_its_text(folder, capsys):
     assert main(["train", "t.txt", *SMALL, "--out", "run"]) == 0
     capsys.readouterr()
     resume = ["train", "t.txt", "--resume", "run", "--steps", "4"]
@@ -62,7 +62,7 @@ def test_train_does_not_write_over_its_text_on_a_resume(folder, capsys):
     assert main([*resume, "--out", "./run"]) == 0
 
 
-def test_train_writes_over_nothing_but_checkpoints(folder, capsys):
+def test_train_replaces_only_checkpoints(folder, capsys):
     (folder / "notes.txt").write_text("three years of work")
     np.save("numbers.npy", np.ones(3))
     Markov(1).fit(["abab"]).save("markov.safetensors")
@@ -97,7 +97,7 @@ def test_train_replaces_only_checkpoints_of_its_text(folder, capsys):
         refused(folder, capsys, ["train", "t.txt", *SMALL, "--out", "mine"], message.format("mine", "t.txt"))
 
 
-def test_a_full_disk_and_missing_places(folder, devices, capsys):
+def test_full_disks_and_missing_folders_are_reported(folder, devices, capsys):
     assert main(["train", "t.txt", *SMALL, "--out", str(devices / "full")]) == 2
     assert f"{devices / 'full'}: No space left on device" in capsys.readouterr().err
     assert main(["train", "t.txt", *SMALL, "--out", str(devices / "null")]) == 0
@@ -107,7 +107,7 @@ def test_a_full_disk_and_missing_places(folder, devices, capsys):
     refused(folder, capsys, ["train", "t.txt", "--out", "t.txt/model"], "give a file's name in a folder")
 
 
-def test_debug_writes_over_nothing_but_its_report(folder, capsys):
+def test_debug_replaces_only_its_own_report(folder, capsys):
     small = ["--steps", "2", "--hidden", "4"]
     for name in ("index.html", "loss.png", "results.json"):
         (folder / "site").mkdir(exist_ok=True)
@@ -129,7 +129,7 @@ def test_debug_writes_over_nothing_but_its_report(folder, capsys):
     refused(folder, capsys, ["debug", "t.txt", *small, "--out", "."], "results.json in it was not")
 
 
-def test_a_report_that_somebody_changed_is_not_replaced(folder, capsys):
+def test_a_report_that_was_changed_is_not_replaced(folder, capsys):
     debug = ["debug", "t.txt", "--steps", "2", "--hidden", "4", "--out", "site"]
     assert main(debug) == 0
     capsys.readouterr()
@@ -164,7 +164,7 @@ def test_a_report_that_somebody_changed_is_not_replaced(folder, capsys):
     assert picture.exists()
 
 
-def test_compare_writes_over_nothing_but_its_results(folder, capsys):
+def test_compare_replaces_only_its_own_results(folder, capsys):
     table = "".join(f"{np.sin(0.3 * t):.3f}\n" for t in range(200))
     (folder / "compare.json").write_text(table)
     small = ["--hidden", "4", "--epochs", "1"]
@@ -192,7 +192,7 @@ def test_compare_writes_over_nothing_but_its_results(folder, capsys):
         (lambda notes: notes.update(vocabulary="x" * len(set(TEXT))), "characters in order, each once"),
     ],
 )
-def test_vocabularies_that_are_not_the_models(folder, capsys, change, message):
+def test_vocabularies_that_do_not_suit_the_model_are_refused(folder, capsys, change, message):
     assert main(["train", "t.txt", *SMALL, "--out", "run"]) == 0
     capsys.readouterr()
     arrays, metadata = load_arrays("run")
@@ -219,7 +219,7 @@ def test_vocabularies_that_are_not_the_models(folder, capsys, change, message):
         (lambda m: m.update(notes=[1, 2]), "run has no vocabulary"),
     ],
 )
-def test_checkpoints_that_cannot_be_gone_on_with(folder, capsys, change, message):
+def test_checkpoints_that_cannot_be_resumed_are_refused(folder, capsys, change, message):
     assert main(["train", "t.txt", *SMALL, "--out", "run"]) == 0
     capsys.readouterr()
     arrays, metadata = load_arrays("run")

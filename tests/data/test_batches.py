@@ -9,7 +9,7 @@ from rnncore.data import TextError, batches, buckets, pad
 
 @pytest.mark.parametrize("drop_last", [True, False])
 @pytest.mark.parametrize(("length", "rows", "steps"), [(101, 4, 5), (100, 4, 7), (30, 1, 29)])
-def test_each_row_goes_on_and_targets_are_the_next(length, rows, steps, drop_last):
+def test_rows_continue_in_the_next_window_and_targets_are_the_next_tokens(length, rows, steps, drop_last):
     tokens = np.arange(length)
     windows = batches(tokens, rows, steps, drop_last=drop_last)
     x = np.concatenate([x for x, _ in windows])
@@ -25,7 +25,7 @@ def test_each_row_goes_on_and_targets_are_the_next(length, rows, steps, drop_las
     assert all(len(x) == steps for x, _ in list(windows)[:-1])
 
 
-def test_windows_are_reached_by_number():
+def test_windows_are_accessed_by_number():
     windows = batches(np.arange(41), 2, 5)
     assert len(windows) == 4
     same_bits(windows[-1], windows[3])
@@ -58,7 +58,7 @@ def test_padding_keeps_values_types_and_lengths(rng):
             assert np.isnan(got[len(row) :]).all()
 
 
-def test_padding_of_tokens_and_of_nothing():
+def test_tokens_are_padded_and_an_empty_list_is_refused():
     x, _ = pad([[1, 2], [], [3]])
     assert x.dtype.kind == "i"
     assert x.tolist() == [[1, 0, 3], [2, 0, 0]]
@@ -70,7 +70,7 @@ def test_padding_of_tokens_and_of_nothing():
 
 
 @pytest.mark.parametrize("seed", [None, 3])
-def test_buckets_hold_every_row_once_and_pad_little(rng, seed):
+def test_buckets_have_every_row_once_and_pad_little(rng, seed):
     lengths = rng.integers(1, 200, size=103)
     groups = buckets(lengths, 8, seed=seed)
     assert sorted(np.concatenate(groups).tolist()) == list(range(103))
@@ -83,7 +83,7 @@ def test_buckets_hold_every_row_once_and_pad_little(rng, seed):
         assert [g.tolist() for g in other] != [g.tolist() for g in groups]
 
 
-def test_pad_of_empty_sequences_alone():
+def test_empty_sequences_alone_can_be_padded():
     x, lengths = pad([[], []])
     assert x.shape == (0, 2)
     assert lengths.tolist() == [0, 0]

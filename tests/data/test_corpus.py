@@ -26,7 +26,7 @@ def test_a_file_becomes_tokens_and_back(tmp_path):
     assert corpus.encode("🎈 µ").tolist() == [corpus.vocabulary.index(c) for c in "🎈 µ"]
 
 
-def test_a_byte_order_mark_is_no_character(tmp_path):
+def test_a_byte_order_mark_is_not_a_character(tmp_path):
     path = tmp_path / "text"
     path.write_bytes(b"\xef\xbb\xbfabc")
     assert Corpus.from_file(path).vocabulary == "abc"
@@ -46,7 +46,7 @@ def test_the_default_is_pythons_documentation():
     assert corpus.sha256 == Corpus.topics().sha256
 
 
-def test_without_the_documentation_topics(monkeypatch):
+def test_missing_documentation_topics_are_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     with pytest.raises(TextError, match=r"without its documentation topics.*give a text file"):
         Corpus.topics()
@@ -62,14 +62,14 @@ def test_without_the_documentation_topics(monkeypatch):
         ("text".encode("utf-16"), "is (binary|not UTF-8)"),
     ],
 )
-def test_what_is_no_text_is_refused(tmp_path, content, message):
+def test_files_that_are_not_text_are_refused(tmp_path, content, message):
     path = tmp_path / "text"
     path.write_bytes(content)
     with pytest.raises(TextError, match=message):
         Corpus.from_file(path)
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_folders_and_devices_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Corpus.from_file(tmp_path / "nowhere")
     with pytest.raises(IsADirectoryError, match="is a directory: give a text file"):

@@ -24,7 +24,7 @@ def fits(check):
     return [value for value in SOME if passes(value)]
 
 
-def test_what_each_look_lets_through():
+def test_every_check_accepts_its_type_and_range_alone():
     assert fits(Field.whole) == [3]
     assert fits(lambda f: f.whole(-1)) == [-1, 3]
     assert fits(lambda f: f.whole(0, 2)) == []
@@ -54,7 +54,7 @@ def test_what_each_look_lets_through():
         (np.ones(3, "i8"), (3,), "i8", None),
     ],
 )
-def test_arrays(array, shape, dtype, message):
+def test_arrays_are_checked_by_type_shape_and_values(array, shape, dtype, message):
     field = Field(array, "file", "name")
     if message is None:
         assert field.array(shape, dtype) is array
@@ -64,7 +64,7 @@ def test_arrays(array, shape, dtype, message):
     assert message in str(caught.value)
 
 
-def test_names_lead_to_the_place():
+def test_errors_name_the_place_of_a_field():
     head = Field({"a": {"b": [1, {"c": "x"}]}}, "file")
     assert head["a"]["b"].items()[1]["c"].text() == "x"
     for look, message in (
@@ -83,12 +83,12 @@ def test_names_lead_to_the_place():
     assert Field({"z": None}, "file").get("z") is None
 
 
-def test_another_error_may_be_raised():
+def test_the_type_of_the_errors_can_be_chosen():
     with pytest.raises(KeyError):
         Field(3, "argument", "n", KeyError).text()
 
 
-def test_checks_of_arguments_serve_files():
+def test_errors_of_checks_of_arguments_name_the_field():
     field = Field(3, "file", "lr")
     for error in (ValueError("too large"), TypeError("too large"), KeyError("too large")):
         with pytest.raises(DamagedFileError, match=r"^file: lr: too large$"), named_errors(field):
@@ -102,11 +102,11 @@ def test_checks_of_arguments_serve_files():
 @pytest.mark.parametrize(
     "text", ["", "{", "[" * 10**5, "[" * 10**5 + "]" * 10**5, '{"a":' * 200 + "1" + "}" * 200, "1" * 5000, b"\xff"]
 )
-def test_json_that_cannot_be_read(text):
+def test_json_that_is_damaged_or_too_deep_is_refused(text):
     with pytest.raises(DamagedFileError, match=r"^file: its metadata is n"):
         read_json(text, "file")
 
 
-def test_json_that_can():
+def test_json_up_to_the_deepest_level_is_read():
     assert read_json("[" * 99 + "1" + "]" * 99, "file")
     assert read_json(b'{"a": [1, 2.5, null]}', "file") == {"a": [1, 2.5, None]}

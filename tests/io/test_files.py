@@ -57,7 +57,7 @@ def test_a_new_file_follows_the_umask(tmp_path, umask):
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o666 & ~umask
 
 
-def test_while_it_is_written_nobody_else_may_read_a_private_file(path, tmp_path):
+def test_a_private_file_cannot_be_read_by_others_while_it_is_written(path, tmp_path):
     path.chmod(0o600)
     with replacing(path) as file:
         assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
@@ -91,7 +91,7 @@ def open_folder():
 
 
 @as_root
-def test_where_the_group_cannot_be_kept_its_rights_go(open_folder):
+def test_if_the_group_cannot_be_kept_its_permissions_are_dropped(open_folder):
     """Somebody else's file in a folder that everybody may write to."""
     path = open_folder / "file"
     path.write_bytes(b"old")
@@ -107,7 +107,7 @@ def test_where_the_group_cannot_be_kept_its_rights_go(open_folder):
 # -- links ------------------------------------------------------------------------
 
 
-def test_links_are_followed_however_many(tmp_path):
+def test_chains_of_links_are_followed(tmp_path):
     (tmp_path / "deep").mkdir()
     target, first, second = tmp_path / "deep" / "target", tmp_path / "first", tmp_path / "second"
     target.write_bytes(b"old")
@@ -120,7 +120,7 @@ def test_links_are_followed_however_many(tmp_path):
     assert names(tmp_path / "deep") == ["target"]
 
 
-def test_a_link_to_nothing_makes_its_target(tmp_path):
+def test_writing_to_a_dangling_link_makes_its_target(tmp_path):
     (tmp_path / "link").symlink_to("target")
     write_bytes(tmp_path / "link", NEW)
     assert (tmp_path / "target").read_bytes() == NEW
@@ -137,7 +137,7 @@ def test_a_loop_of_links_is_an_error(tmp_path):
     assert caught.value.errno == errno.ELOOP
 
 
-def test_another_name_of_the_file_keeps_what_it_has(path, tmp_path):
+def test_other_hard_links_keep_the_old_content(path, tmp_path):
     os.link(path, tmp_path / "other")
     write_bytes(path, NEW)
     assert (tmp_path / "other").read_bytes() == b"old"
@@ -146,7 +146,7 @@ def test_another_name_of_the_file_keeps_what_it_has(path, tmp_path):
 # -- what is no file -----------------------------------------------------------------
 
 
-def test_a_full_device_says_so_and_stays(devices):
+def test_a_full_device_is_reported_and_stays(devices):
     full = devices / "full"
     device = os.stat(full)
     with pytest.raises(OSError, match=f"No space left on device: '{full}'"):
@@ -171,7 +171,7 @@ def test_disks_are_refused(tmp_path):
     assert names(tmp_path) == ["disk"]
 
 
-def test_a_pipe_is_written_to_while_somebody_reads(tmp_path):
+def test_a_pipe_is_written_to_if_it_has_a_reader(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(OSError, match="pipe'") as caught:  # at once, not when somebody comes
@@ -214,7 +214,7 @@ def test_folders_and_sockets_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
 @pytest.mark.parametrize("to_file", [False, True])
-def test_the_name_of_an_open_file_is_added_to(tmp_path, name, to_file):
+def test_writing_to_the_name_of_an_open_file_appends(tmp_path, name, to_file):
     """What the program has said already stays, also where the output is a file."""
     (tmp_path / "link").symlink_to("/dev/stdout")
     code = f"""
@@ -237,7 +237,7 @@ def test_the_name_of_an_open_file_is_added_to(tmp_path, name, to_file):
 # -- what goes wrong ---------------------------------------------------------------------
 
 
-def test_missing_folders_are_named(tmp_path):
+def test_missing_folders_are_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no such folder: '.*no/where'"):
         write_bytes(tmp_path / "no" / "where", NEW)
     (tmp_path / "file").write_bytes(b"old")
@@ -246,7 +246,7 @@ def test_missing_folders_are_named(tmp_path):
 
 
 @as_root
-def test_a_place_that_may_not_be_written_to(open_folder):
+def test_write_protected_files_and_folders_are_refused(open_folder):
     (open_folder / "file").write_bytes(b"old")
     write = "from rnncore.io.files import write_bytes\nwrite_bytes({!r}, b'new')"
     for name in ("file", "new"):
@@ -300,7 +300,7 @@ def test_whatever_fails_is_named_and_leaves_the_old_file(path, tmp_path, monkeyp
     assert names(tmp_path) == ["file"]
 
 
-def test_errors_of_the_block_are_its_own(path, tmp_path):
+def test_errors_of_the_block_are_not_changed(path, tmp_path):
 
     def write(act):
         with replacing(path) as file:
@@ -315,7 +315,7 @@ def test_errors_of_the_block_are_its_own(path, tmp_path):
     assert names(tmp_path) == ["file"]
 
 
-def test_a_name_as_long_as_names_get(tmp_path):
+def test_names_of_the_maximum_length_can_be_written(tmp_path):
     path = tmp_path / ("n" * 255)
     write_bytes(path, NEW)
     write_bytes(path, NEW)
@@ -343,7 +343,7 @@ def killed_while_writing(path):
     return process
 
 
-def test_the_next_write_removes_what_a_killed_one_left(path, tmp_path):
+def test_the_next_write_removes_temporary_files_of_killed_writers(path, tmp_path):
     first, living = killed_while_writing(path), killed_while_writing(tmp_path / "other")
     try:
         first.kill()
@@ -362,7 +362,7 @@ def test_the_next_write_removes_what_a_killed_one_left(path, tmp_path):
     assert names(tmp_path) == ["file"]
 
 
-def test_what_only_looks_like_ours_stays(tmp_path):
+def test_files_that_only_look_like_temporary_ones_stay(tmp_path):
     """A link, a folder and a pipe under such a name, and files under others."""
     (tmp_path / "target").write_bytes(b"mine")
     (tmp_path / ".rnncore-0000000000000000.tmp").symlink_to("target")
@@ -385,7 +385,7 @@ def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
     assert (tmp_path / "victim").read_bytes() == b"mine"
 
 
-def test_many_writers_of_one_file(tmp_path):
+def test_many_writers_of_one_file_leave_one_complete_content(tmp_path):
     """Each content is whole, no writer's work is taken for a leftover, nothing stays."""
     path = tmp_path / "file"
     contents = [bytes([65 + k]) * 50_000 for k in range(4)]
@@ -410,7 +410,7 @@ def test_many_writers_of_one_file(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
-def test_a_lock_is_of_the_open_file(path):
+def test_a_lock_belongs_to_the_open_file(path):
     with open(path, "rb") as one, open(path, "rb") as other:
         assert lock(one) is True
         assert lock(one) is True
@@ -419,7 +419,7 @@ def test_a_lock_is_of_the_open_file(path):
         assert lock(other) is True
 
 
-def test_what_somebody_has_locked_is_not_replaced(path, tmp_path):
+def test_a_locked_file_is_not_replaced(path, tmp_path):
     (tmp_path / "link").symlink_to(path)
     with open(path, "rb") as holder:
         assert lock(holder) is True
@@ -432,7 +432,7 @@ def test_what_somebody_has_locked_is_not_replaced(path, tmp_path):
     write_bytes(path, NEW)
 
 
-def test_a_lock_goes_over_to_what_replaces_the_file(path):
+def test_the_file_that_replaces_a_locked_one_is_locked(path):
     with open(path, "rb") as holder:
         assert lock(holder) is True
         with replacing(path, locked=True) as file:
@@ -445,7 +445,7 @@ def test_a_lock_goes_over_to_what_replaces_the_file(path):
 
 
 @as_root
-def test_in_a_sticky_folder_the_file_of_another_is_refused_before_work(open_folder):
+def test_in_a_sticky_folder_another_users_file_is_refused_in_advance(open_folder):
     path = open_folder / "file"
     path.write_bytes(b"old")
     path.chmod(0o666)
@@ -457,12 +457,12 @@ def test_in_a_sticky_folder_the_file_of_another_is_refused_before_work(open_fold
     assert path.read_bytes() == b"new"
 
 
-def test_descriptors_that_are_not_open_are_refused_before_work():
+def test_descriptors_that_are_not_open_are_refused_in_advance():
     with pytest.raises(FileNotFoundError, match="there is no such open file: '/dev/fd/9999'"):
         check_target("/dev/fd/9999")
 
 
-def test_asking_before_work(path, tmp_path):
+def test_check_target_refuses_what_a_write_would_refuse(path, tmp_path):
     assert check_target(path).st_size == 3
     assert check_target(tmp_path / "new") is None
     assert names(tmp_path) == ["file"]
@@ -470,6 +470,6 @@ def test_asking_before_work(path, tmp_path):
         check_target(tmp_path)
 
 
-def test_writing_needs_numpy_alone_of_other_packages():
+def test_writing_imports_no_package_but_numpy():
     """The command asks where results may go before it imports anything large."""
     run_python("import sys, rnncore.io.files; assert 'safetensors' not in sys.modules")

@@ -27,7 +27,7 @@ def arrays(rng):
     }
 
 
-def test_what_is_written_is_read(tmp_path, arrays):
+def test_loaded_arrays_and_metadata_equal_the_saved_ones(tmp_path, arrays):
     path = tmp_path / "a.safetensors"
     metadata = {"text": 'µ\n"', "list": [1, 2.5, None]}
     save_arrays(path, arrays, metadata)
@@ -69,7 +69,7 @@ def test_a_file_cut_short_is_refused(tmp_path, arrays, kept):
         load_arrays(path)
 
 
-def test_other_files_are_refused(tmp_path):
+def test_files_of_other_kinds_are_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_text("not at all " * 100)
     with pytest.raises(DamagedFileError, match="is not a complete safetensors file"):
@@ -99,7 +99,7 @@ def test_types_that_numpy_lacks_are_named_with_the_way_out(tmp_path, kind):
         load_arrays(path)
 
 
-def test_what_torch_writes_in_bfloat16(tmp_path):
+def test_bfloat16_tensors_of_torch_are_refused_by_name(tmp_path):
     import torch
     from safetensors.torch import save_file as save_torch
 
@@ -129,13 +129,13 @@ def test_what_torch_writes_in_bfloat16(tmp_path):
         {"__metadata__": {"rnncore.json": "{}"}},
     ],
 )
-def test_headers_that_do_not_fit_cost_nothing(tmp_path, header):
+def test_headers_that_do_not_fit_are_refused_without_allocation(tmp_path, header):
     path = tmp_path / "a.safetensors"
     raw(path, header, bytes(4) if b"data_offsets" in json.dumps(str(header)).encode() else b"")
     assert read(load_arrays, path, str(header)[:80], most=2**21) is None
 
 
-def test_metadata_with_a_right_checksum_that_is_no_json(tmp_path):
+def test_metadata_that_is_not_json_is_refused_despite_a_correct_checksum(tmp_path):
     path = tmp_path / "a.safetensors"
     for text in ("{", "[" * 10**5 + "]" * 10**5, "1" * 5000):
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -144,7 +144,7 @@ def test_metadata_with_a_right_checksum_that_is_no_json(tmp_path):
             assert read(reader, path, text[:9]) is None
 
 
-def test_metadata_alone(tmp_path, arrays):
+def test_metadata_is_read_without_the_arrays(tmp_path, arrays):
     path = tmp_path / "a.safetensors"
     save_arrays(path, arrays, {"steps": 3})
     assert load_metadata(path) == {"steps": 3}
@@ -153,7 +153,7 @@ def test_metadata_alone(tmp_path, arrays):
 
 
 @pytest.mark.parametrize("dtype", [">f4", ">i8", "<f8", "?", "f2", "c8", "u2"])
-def test_any_order_of_bytes_is_read_as_it_was_written(tmp_path, rng, dtype):
+def test_arrays_of_any_byte_order_are_read_as_they_were_written(tmp_path, rng, dtype):
     path = tmp_path / "a.safetensors"
     values = (9 * rng.normal(size=(3, 2))).clip(0).astype(dtype)
     save_arrays(path, {"w": values})
@@ -163,14 +163,14 @@ def test_any_order_of_bytes_is_read_as_it_was_written(tmp_path, rng, dtype):
 
 
 @pytest.mark.parametrize("values", [np.ones(2, "g"), np.ones(2, "c16"), np.array(["a"]), np.array([None])])
-def test_what_cannot_be_written_is_named(tmp_path, values):
+def test_arrays_that_cannot_be_written_are_refused_by_name(tmp_path, values):
     with pytest.raises(TypeError, match=f"arrays: got 'w' of {values.dtype}, expected numbers"):
         save_arrays(tmp_path / "a", {"w": values})
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["__metadata__", "a\ud800", 3, None])
-def test_names_that_the_format_cannot_hold(tmp_path, name):
+def test_names_that_the_format_cannot_hold_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match=r"arrays: got the name .*, expected a string"):
         save_arrays(tmp_path / "a", {name: np.ones(2)})
     assert not list(tmp_path.iterdir())
@@ -231,7 +231,7 @@ def test_the_limit_of_a_header_is_that_of_the_reader(tmp_path):
     assert load_arrays(path) == ({}, "x" * room)
 
 
-def test_pipes_and_devices_are_no_files(tmp_path):
+def test_pipes_and_devices_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero", "/dev/null"):
         with pytest.raises(DamagedFileError, match="is a device or a pipe"):

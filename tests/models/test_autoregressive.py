@@ -57,7 +57,7 @@ def log_normal(value, mean, covariance):
 
 # -- other people's numbers ----------------------------------------------------
 @pytest.mark.parametrize("order", [0, 1, 3, 9, 25])
-def test_equals_statsmodels_on_sunspots(sunspots, order):
+def test_results_on_sunspots_equal_those_of_statsmodels(sunspots, order):
     theirs = AutoReg(sunspots, order).fit()
     model = AutoRegressive(order).fit([sunspots])
     np.testing.assert_allclose(model.intercept_[0], theirs.params[0], rtol=TIGHT)
@@ -74,7 +74,7 @@ def test_equals_statsmodels_on_sunspots(sunspots, order):
 
 
 @pytest.mark.parametrize("criterion", ["aic", "bic"])
-def test_chooses_the_order_that_statsmodels_chooses(sunspots, criterion):
+def test_the_chosen_order_is_that_of_statsmodels(sunspots, criterion):
     theirs = ar_select_order(sunspots, 20, ic=criterion)
     model = AutoRegressive(criterion, max_order=20).fit(sunspots)
     assert model.order_ == len(theirs.ar_lags)
@@ -83,7 +83,7 @@ def test_chooses_the_order_that_statsmodels_chooses(sunspots, criterion):
     np.testing.assert_array_equal(model.coef_, AutoRegressive(model.order_).fit(sunspots).coef_)
 
 
-def test_equals_statsmodels_var_with_exogenous_inputs():
+def test_a_fit_with_exogenous_inputs_equals_that_of_statsmodels():
     rng = np.random.default_rng(1)
     exog = rng.normal(size=(300, 2))
     x = var_process(300, rng, exog)
@@ -144,7 +144,7 @@ def test_repeated_columns_give_the_smallest_solution():
 
 
 # -- the joint density -------------------------------------------------------------
-def test_log_prob_is_one_gaussian_also_with_missing_values():
+def test_log_prob_is_that_of_the_joint_gaussian_also_with_missing_values():
     rng = np.random.default_rng(5)
     exog = rng.normal(size=(200, 2))
     x = var_process(200, rng, exog)
@@ -159,7 +159,7 @@ def test_log_prob_is_one_gaussian_also_with_missing_values():
         assert model.log_prob(holes, exog=exog[:steps]) == pytest.approx(want, rel=1e-9)
 
 
-def test_a_forecast_is_the_gaussian_given_the_context():
+def test_a_forecast_is_the_joint_gaussian_conditioned_on_the_context():
     rng = np.random.default_rng(6)
     x = var_process(200, rng)
     model = AutoRegressive(3, missing="mask").fit([x])
@@ -209,7 +209,7 @@ def test_samples_have_the_forecasts_mean_and_spread():
 
 
 # -- stationarity, refusals ----------------------------------------------------------
-def test_stationarity_is_checked_and_said():
+def test_a_fit_that_is_not_stationary_warns():
     with pytest.warns(RuntimeWarning, match="not stationary"):
         model = AutoRegressive(1).fit(1.05 ** np.arange(60.0))
     assert not model.stationary_
@@ -224,7 +224,7 @@ def test_stationarity_is_checked_and_said():
     assert model.stationary_
 
 
-def test_constant_and_exact_series_have_finite_answers():
+def test_constant_and_exactly_predictable_series_have_finite_results():
     flat = AutoRegressive(1).fit(np.full(20, 3.0))
     assert flat.predict([3.0]).mean[0] == pytest.approx(3.0)
     t = np.arange(100)
@@ -258,7 +258,7 @@ def test_too_little_data_is_refused_by_name():
         model.log_prob(np.ones(3), exog=np.ones(3)) / 3)
 
 
-def test_no_lag_and_several_features(rng):
+def test_a_model_without_lags_takes_several_features(rng):
     """White noise: the mean and its covariance are all there is."""
     x = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 3)) + [1, -2, 3]
     model = AutoRegressive(0).fit([x])

@@ -41,7 +41,7 @@ def test_one_sequence_alone_is_a_list_of_one():
     (None, "got NoneType"), (3, "got int"), ({"a": 1}, "got dict"), (b"ab", "got bytes"),
     ([1, [2]], "mixed"), (np.zeros((2, 2, 2, 2)), "shape"),
 ])
-def test_what_is_no_list_of_sequences_is_refused(bad, message):
+def test_anything_but_a_list_of_sequences_is_refused(bad, message):
     with pytest.raises((TypeError, ValueError), match=f"sequences: .*{message}"):
         as_list(bad)
 
@@ -50,7 +50,7 @@ def test_what_is_no_list_of_sequences_is_refused(bad, message):
     ([], "empty list"), ([[]], "no symbol"), ([""], "no symbol"), (["a", [1]], "kinds"),
     ([[-1]], ">= 0"), ([[0.5]], "dtype"), ([[1.0, np.nan]], "NaN at step 1"),
 ])
-def test_symbols_that_are_none_are_refused_by_name(bad, message):
+def test_values_that_are_not_symbols_are_refused_by_name(bad, message):
     with pytest.raises((TypeError, ValueError), match=message):
         Markov().fit(bad)
 
@@ -111,7 +111,7 @@ def test_one_step_is_predict_at_every_step():
                 np.testing.assert_allclose(steps[t], ahead, rtol=1e-12)
 
 
-def test_nothing_and_one_element_have_an_answer():
+def test_empty_sequences_and_single_elements_are_accepted():
     for model, sequence in fitted():
         assert model.log_prob(sequence[:0]) == 0.0
         assert model.log_prob([], per_step=True).shape == (0,)

@@ -27,7 +27,7 @@ def sums():
     return SequenceClassifier("gru", 32, epochs=60, lr=0.01, seed=0).fit(x, y), x, y
 
 
-def test_it_learns_what_was_read_first(words):
+def test_the_first_symbol_is_remembered(words):
     assert words.score(WORDS, FIRST) == 1.0
     assert words.task_ == "label"
     assert words.classes_.tolist() == ["a", "b"]
@@ -37,7 +37,7 @@ def test_it_learns_what_was_read_first(words):
     np.testing.assert_array_equal(words.classes_[p.argmax(axis=1)], words.predict(["a", "baba"]))
 
 
-def test_numbers_are_answered_in_their_unit(sums):
+def test_numbers_are_predicted_in_their_unit(sums):
     model, x, y = sums
     assert model.task_ == "number"
     assert model.score(x, y) > 0.9
@@ -83,7 +83,7 @@ def test_gradients_equal_finite_differences(cell, readout, symbols):
         assert (losses[0] - losses[1]) / (2 * h) == pytest.approx(grad[at], abs=1e-8)
 
 
-def test_digits_read_as_64_pixels_in_a_row():
+def test_digits_are_recognised_from_64_pixels_in_a_row():
     images, labels = load_digits(return_X_y=True)
     model = SequenceClassifier("gru", 48, epochs=12, lr=0.01, seed=0).fit(images[:1300],
                                                                          labels[:1300])

@@ -91,7 +91,7 @@ def check_use(model, what):
     assert type(error) in (type(None), ValueError) or isinstance(error, own), f"{what}: {error!r}"
 
 
-def test_what_was_saved_is_loaded_whole(model, tmp_path):
+def test_a_loaded_model_has_everything_that_was_saved(model, tmp_path):
     path = tmp_path / "m.safetensors"
     model.save(path)
     again = models.load(path)
@@ -102,7 +102,7 @@ def test_what_was_saved_is_loaded_whole(model, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_crafted_files(model, tmp_path, rng):
+def test_crafted_files_are_refused(model, tmp_path, rng):
     path = tmp_path / "m.safetensors"
     model.save(path)
     arrays, head = load_arrays(path)
@@ -220,7 +220,7 @@ def set_config(head, name, value):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_does_not_fit_is_named(tmp_path, name):
+def test_values_that_do_not_fit_are_refused_by_name(tmp_path, name):
     kind, change, message = CASES[name]
     path = tmp_path / "m.safetensors"
     crafted(path, FITTED[kind](), change)
@@ -233,7 +233,7 @@ def test_what_does_not_fit_is_named(tmp_path, name):
 
 @pytest.mark.parametrize("kind", ["Recurrent", "Recurrent of numbers", "Classifier", "Classifier of numbers"])
 @pytest.mark.parametrize("readout", ["last", "mean"])
-def test_networks_from_before_they_had_a_readout(tmp_path, kind, readout):
+def test_files_of_networks_without_a_readout_are_read(tmp_path, kind, readout):
     """Their files said "cross_entropy" of all, and nothing of the readout but in the settings."""
     model, path = FITTED[kind](), tmp_path / "m.safetensors"
     if kind.startswith("Classifier"):
@@ -262,7 +262,7 @@ def test_a_network_of_another_readout_is_refused(tmp_path):
         models.load(path)
 
 
-def test_models_that_others_write_are_loaded_too(tmp_path):
+def test_models_defined_outside_the_package_are_saved_and_loaded(tmp_path):
     """A subclass that says nothing of files has what it learnt, and no more."""
 
     class Constant(models.SequenceModelBase):

@@ -31,7 +31,7 @@ def theirs(kind, n, values, **options):
 # -- hmmlearn ------------------------------------------------------------------------------
 @pytest.mark.parametrize("n", [1, 3, 8])
 @pytest.mark.parametrize("kind", ["categorical", "diag", "full"])
-def test_equals_hmmlearn_at_the_same_parameters(rng, kind, n):
+def test_results_equal_those_of_hmmlearn_at_the_same_parameters(rng, kind, n):
     values, sequences = random_parameters(rng, n, kind), random_sequences(rng, kind)
     a, b = ours(kind, n, values), theirs(kind, n, values)
     for x in sequences:
@@ -54,7 +54,7 @@ PRIORS = {
 
 @pytest.mark.parametrize("priors", [False, True])
 @pytest.mark.parametrize("kind", ["categorical", "diag", "full"])
-def test_equals_hmmlearn_after_20_steps(rng, kind, priors):
+def test_parameters_after_20_steps_equal_those_of_hmmlearn(rng, kind, priors):
     n = 4
     values = random_parameters(rng, n, kind)
     sequences = random_sequences(rng, kind, lengths=(60, 1, 200, 2, 150))
@@ -72,7 +72,7 @@ def test_equals_hmmlearn_after_20_steps(rng, kind, priors):
         np.testing.assert_allclose(getattr(a, name), their, rtol=1e-7, atol=1e-8, err_msg=name)
 
 
-def test_stops_where_hmmlearn_stops(rng):
+def test_training_stops_at_the_step_at_which_hmmlearn_stops(rng):
     values = random_parameters(rng, 3, "categorical")
     sequences = random_sequences(rng, "categorical")
     a = ours("categorical", 3, values, n_iter=200, tol=0.05).fit(sequences)
@@ -83,7 +83,7 @@ def test_stops_where_hmmlearn_stops(rng):
 
 
 # -- textbooks -------------------------------------------------------------------------------
-def test_the_umbrella_of_russell_and_norvig():
+def test_the_umbrella_example_of_russell_and_norvig_is_reproduced():
     # Artificial Intelligence, 3rd ed., 15.2: P(R1 | u1) 0.818, P(R2 | u1, u2) 0.883, smoothed 0.883
     model = set_parameters(HiddenMarkov(2), {
         "startprob_": [0.5, 0.5], "transmat_": [[0.7, 0.3], [0.3, 0.7]],
@@ -94,7 +94,7 @@ def test_the_umbrella_of_russell_and_norvig():
     assert model.posteriors([1, 1])[0, 0] == pytest.approx(0.883, abs=5e-4)
 
 
-def test_healthy_or_fever():
+def test_the_healthy_or_fever_example_is_reproduced():
     # Wikipedia, "Viterbi algorithm": normal, cold, dizzy; the best path has probability 0.01512
     model = set_parameters(HiddenMarkov(2), {
         "startprob_": [0.6, 0.4], "transmat_": [[0.7, 0.3], [0.4, 0.6]],
@@ -106,7 +106,7 @@ def test_healthy_or_fever():
 
 # -- answers against definitions ---------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["categorical", "diag", "full"])
-def test_per_step_prediction_and_filter_agree_with_enumeration(rng, kind):
+def test_per_step_log_prob_prediction_and_filter_agree_with_enumeration(rng, kind):
     values, (x,) = random_parameters(rng, 3, kind), random_sequences(rng, kind, lengths=(5,))
     model = ours(kind, 3, values)
     if kind == "categorical":
@@ -197,7 +197,7 @@ def test_samples_follow_their_context(rng):
 
 # -- learning -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["categorical", "diag", "full"])
-def test_likelihood_never_falls(rng, kind):
+def test_the_likelihood_never_falls(rng, kind):
     sequences = random_sequences(rng, kind)
     options = {"n_iter": 40, "tol": 0, "random_state": 1, "covars_prior": 0.0}
     model = (HiddenMarkov(4, **options) if kind == "categorical"
@@ -207,7 +207,7 @@ def test_likelihood_never_falls(rng, kind):
     assert model.history_[-1] > model.history_[0] + 1
 
 
-def test_finds_the_states_that_made_the_data(rng):
+def test_a_fit_recovers_the_states_that_generated_the_data(rng):
     truth = ours("diag", 3, {
         "startprob_": [1, 0, 0],
         "transmat_": [[0.9, 0.1, 0], [0, 0.8, 0.2], [0.3, 0, 0.7]],
@@ -235,7 +235,7 @@ def test_nothing_depends_on_threads(rng, kind, monkeypatch):
             np.testing.assert_array_equal(getattr(model, name), getattr(fits[0][0], name))
 
 
-def test_zeros_stay_zeros_and_states_without_data_stay(rng):
+def test_zeros_stay_zeros_and_states_without_data_keep_their_parameters(rng):
     left_right = np.array([[0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 1]])
     model = ours("categorical", 3, {"startprob_": [1.0, 0, 0], "transmat_": left_right,
                                     "emissionprob_": rng.dirichlet(np.ones(4), 3)}, n_iter=5)
@@ -250,7 +250,7 @@ def test_zeros_stay_zeros_and_states_without_data_stay(rng):
     np.testing.assert_array_equal(alone.transmat_[1], [0.25, 0.75])
 
 
-def test_restarts_keep_the_most_likely(rng):
+def test_of_several_starts_the_most_likely_fit_is_kept(rng):
     sequences = random_sequences(rng, "diag")
     ends = [HiddenMarkov(4, "gaussian", n_iter=15, random_state=5, n_init=k).fit(sequences)
             .history_[-1] for k in (1, 4, 8)]
@@ -258,7 +258,7 @@ def test_restarts_keep_the_most_likely(rng):
     assert ends[-1] > ends[0]
 
 
-def test_a_fit_starts_from_what_was_set_unless_warm(rng):
+def test_a_fit_starts_from_set_parameters_and_a_warm_one_from_learnt_parameters(rng):
     values = random_parameters(rng, 3, "categorical")
     sequences = random_sequences(rng, "categorical")
     model = ours("categorical", 3, values, n_iter=5, tol=-np.inf)
@@ -269,7 +269,7 @@ def test_a_fit_starts_from_what_was_set_unless_warm(rng):
     np.testing.assert_array_equal(model.transmat_, more.transmat_)
 
 
-def test_progress_is_told(rng):
+def test_progress_is_reported(rng):
     told = []
     HiddenMarkov(2, n_iter=4, tol=-np.inf, n_init=2, random_state=0).fit(
         random_sequences(rng, "categorical"), progress=lambda *now: told.append(now))

@@ -20,7 +20,7 @@ from rnncore.models import HiddenMarkov
 
 
 # -- kinds of sequences ---------------------------------------------------------------------------
-def test_text(rng):
+def test_text_gives_the_results_of_the_same_integers(rng):
     model = HiddenMarkov(2, n_iter=20, random_state=0).fit(["abab" * 10, "", "b", "aabb" * 8])
     assert model.predict("ab").shape == (2,)
     assert isinstance(model.sample(5, "a", seed=0), str)
@@ -32,7 +32,7 @@ def test_text(rng):
 
 
 @pytest.mark.parametrize("kind", ["categorical", "diag", "full"])
-def test_sequences_of_length_0_and_1(rng, kind):
+def test_sequences_of_length_0_and_1_are_accepted(rng, kind):
     values = random_parameters(rng, 3, kind)
     short = random_sequences(rng, kind, lengths=(0, 1, 0, 1, 1))
     model = ours(kind, 3, values)
@@ -74,7 +74,7 @@ def test_a_missing_symbol_is_summed_over(rng, n_gaps):
 
 
 @pytest.mark.parametrize("kind", ["diag", "full"])
-def test_a_missing_row_says_nothing(rng, kind):
+def test_a_missing_row_does_not_count(rng, kind):
     values, (x,) = random_parameters(rng, 3, kind), random_sequences(rng, kind, lengths=(6,))
     model = ours(kind, 3, values, missing="mask", n_iter=8, tol=-np.inf)
     likelihood = np.exp(gaussian_log_density(x, values["means_"], values["covars_"]))
@@ -94,7 +94,7 @@ def test_a_missing_row_says_nothing(rng, kind):
         ours(kind, 3, values).log_prob(x)
 
 
-def test_missing_symbols_in_fit(rng):
+def test_a_fit_with_missing_symbols_raises_the_likelihood(rng):
     x = random_sequences(rng, "categorical")
     x[2][::3] = -1
     model = HiddenMarkov(3, random_state=0, missing="mask", n_iter=15).fit(x)
@@ -104,7 +104,7 @@ def test_missing_symbols_in_fit(rng):
 
 # -- doors ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["categorical", "diag", "full"])
-def test_saved_and_loaded_to_the_bit(rng, kind, tmp_path):
+def test_a_loaded_model_has_the_same_bits(rng, kind, tmp_path):
     sequences = random_sequences(rng, kind)
     model = ours(kind, 3, random_parameters(rng, 3, kind), n_iter=3).fit(sequences)
     model.save(tmp_path / "model.safetensors")
@@ -116,14 +116,14 @@ def test_saved_and_loaded_to_the_bit(rng, kind, tmp_path):
     np.testing.assert_array_equal(again.sample(9, seed=1), model.sample(9, seed=1))
 
 
-def test_settings_as_scikit_learn_keeps_them():
+def test_settings_are_kept_as_scikit_learn_requires():
     model = HiddenMarkov(3, "gaussian", "full", n_iter=7, random_state=2)
     assert clone(model).get_params() == model.get_params()
     assert repr(model) == ("HiddenMarkov(n_states=3, emission='gaussian', covariance_type='full', "
                            "n_iter=7, random_state=2)")
 
 
-def test_same_seed_same_fit(rng):
+def test_the_same_seed_gives_the_same_fit(rng):
     sequences = random_sequences(rng, "diag")
     a, b, c = (HiddenMarkov(3, "gaussian", random_state=s, n_iter=3).fit(sequences)
                for s in (1, 1, 2))
@@ -131,7 +131,7 @@ def test_same_seed_same_fit(rng):
     assert not np.array_equal(a.means_, c.means_)
 
 
-def test_unfitted():
+def test_an_unfitted_model_raises_not_fitted():
     for ask in (lambda m: m.log_prob([0]), lambda m: m.sample(3), lambda m: m.decode([0]),
                 lambda m: m.filter(), lambda m: m.score([[0]])):
         with pytest.raises(NotFittedError, match="HiddenMarkov: not fitted yet"):
@@ -184,7 +184,7 @@ def test_wrong_settings_and_data_are_refused(rng):
         HiddenMarkov(2, "gaussian", missing="mask").fit([[np.nan, np.nan]])
 
 
-def test_what_is_impossible_is_said(rng):
+def test_impossible_sequences_are_reported(rng):
     model = set_parameters(HiddenMarkov(2), {
         "startprob_": [1.0, 0], "transmat_": np.eye(2), "emissionprob_": [[1.0, 0], [0, 1]]})
     np.testing.assert_array_equal(model.log_prob([0, 0, 1, 0], per_step=True),
@@ -203,13 +203,13 @@ def test_what_is_impossible_is_said(rng):
     assert f.n_seen == 1
 
 
-def test_covariance_of_a_state_with_too_little_data(rng):
+def test_a_singular_covariance_is_refused_with_the_way_out(rng):
     x = rng.normal(size=(4, 3))
     with pytest.raises(ValueError, match=r"covars_: that of state .* is not positive definite"):
         HiddenMarkov(3, "gaussian", "full", random_state=0, covars_prior=-1.0).fit([x])
 
 
-def test_settable_before_fit_a_larger_alphabet(rng):
+def test_an_emissionprob_that_is_set_may_have_a_larger_alphabet(rng):
     model = ours("categorical", 2, random_parameters(rng, 2, "categorical", symbols=5))
     model.fit([[0, 1, 2, 1, 0, 2]])
     assert model.emissionprob_.shape == (2, 5)

@@ -8,7 +8,7 @@ from rnncore import _hidden_markov
 
 
 @pytest.mark.parametrize("detour", [1e-140, 1e-160, 1e-250, 1e-280, 0.0])
-def test_two_ways_to_the_state_that_wins(detour):
+def test_a_state_reached_on_two_paths_is_not_lost(detour):
     """Three states. The first stays, or comes to the third by `detour`; the second, which starts with 1e-291, goes
     there at once.
 

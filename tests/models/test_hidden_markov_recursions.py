@@ -38,7 +38,7 @@ def random_model(rng, n, symbols, zeros=0.0):
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 5), st.sampled_from([0, 0.4]))
-def test_equals_enumeration(seed, n, T, zeros):
+def test_results_equal_an_enumeration_of_all_paths(seed, n, T, zeros):
     rng = np.random.default_rng(seed)
     startprob, transmat, emissionprob = random_model(rng, n, 3, zeros)
     x = rng.integers(0, 3, T)
@@ -61,7 +61,7 @@ def test_equals_enumeration(seed, n, T, zeros):
     np.testing.assert_allclose(paths[tuple(our_path.tolist())], best, rtol=TIGHT)
 
 
-def test_of_equal_paths_the_one_hmmlearn_takes():
+def test_of_equally_probable_paths_viterbi_returns_that_of_hmmlearn():
     chain = _hidden_markov.Chain(np.full(3, 1 / 3), np.full((3, 3), 1 / 3))
     log_b, path = np.full((4, 4), -np.inf), np.empty(4, np.int64)
     log_b[:, :3] = 0
@@ -74,7 +74,7 @@ def test_of_equal_paths_the_one_hmmlearn_takes():
 
 @pytest.mark.parametrize("road", ["probabilities", "logarithms"])
 @pytest.mark.parametrize("n", [1, 2, 4, 5, 8, 13])
-def test_both_roads_equal_the_twin(rng, n, road):
+def test_the_fast_and_the_logarithmic_recursion_equal_the_numpy_twin(rng, n, road):
     startprob, transmat, emissionprob = random_model(rng, n, 6)
     x = rng.integers(0, 6, 300)
     if road == "logarithms":  # an impossible start in probabilities sends it there
@@ -96,7 +96,7 @@ def test_both_roads_equal_the_twin(rng, n, road):
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("F", [1, 2, 5])
-def test_gaussian_densities_and_moments(rng, full, F):
+def test_gaussian_densities_and_moments_equal_numpys(rng, full, F):
     n, T = 6, 40
     means, x = 3 * rng.normal(size=(n, F)), 4 * rng.normal(size=(T, F)) + 100
     means += 100
@@ -127,7 +127,7 @@ def test_gaussian_densities_and_moments(rng, full, F):
     np.testing.assert_allclose(sums[:, 1 + F :], second[:, i, j], rtol=1e-10, atol=1e-9)
 
 
-def test_exp_to_the_last_place():
+def test_exp_is_accurate_to_the_last_place():
     # one state, so that its likelihood over the largest is exp(0); the other is what is tested
     y = -np.concatenate([[0.0], np.geomspace(1e-20, 700, 4000)])
     log_b = np.full((len(y), 4), -np.inf)
@@ -161,7 +161,7 @@ def check_against_logs(startprob, transmat, means, x, variance=1.0):
     np.testing.assert_allclose(alpha.sum(axis=1), 1, atol=1e-12)
 
 
-def test_a_state_once_hopeless_wins_in_the_end():
+def test_a_state_with_an_underflowing_probability_can_still_win():
     # After 60 steps at 8, staying in the first state has probability e^-1900; then 120 steps
     # at 0 make it the best by far, for there is no way back to it.
     x = np.concatenate([np.full(60, 8.0), np.full(120, 0.0)])[:, None]
@@ -171,34 +171,34 @@ def test_a_state_once_hopeless_wins_in_the_end():
     assert gamma[30, 0] > 0.99
 
 
-def test_left_to_right_with_far_states():
+def test_a_left_to_right_chain_reaches_far_states():
     rng = np.random.default_rng(1)
     x = np.concatenate([rng.normal(m, 1, 50) for m in (0, 60, 120)])[:, None]
     check_against_logs([1.0, 0, 0], LEFT_RIGHT, [0.0, 60.0, 120.0], x)
 
 
-def test_the_only_reachable_state_is_the_worst():
+def test_the_only_reachable_state_is_used_even_if_it_fits_worst():
     check_against_logs([1.0, 0], np.eye(2), [0.0, 100.0], np.full((20, 1), 100.0))
 
 
-def test_an_unreachable_state_that_fits_better_every_step():
+def test_an_unreachable_state_is_not_used_even_if_it_fits_best():
     check_against_logs([1.0, 0], np.array([[1.0, 0], [0.5, 0.5]]), [0.0, 3.0],
                        np.full((500, 1), 3.0))
 
 
-def test_an_outlier_far_from_every_state():
+def test_an_outlier_far_from_every_state_has_a_finite_log_probability():
     x = np.zeros((20, 1))
     x[10] = 1e6
     check_against_logs([0.5, 0.5], np.array([[0.9, 0.1], [0.2, 0.8]]), [0.0, 1.0], x)
 
 
-def test_tiny_transitions():
+def test_tiny_transition_probabilities_are_not_lost():
     transmat = np.array([[1 - 1e-200, 1e-200], [1e-120, 1.0]])
     x = np.repeat([0.0, 40.0, 0.0], 20)[:, None]
     check_against_logs([1.0, 0.0], transmat, [0.0, 40.0], x)
 
 
-def test_a_million_steps(rng):
+def test_a_million_steps_lose_no_accuracy(rng):
     startprob, transmat, emissionprob = random_model(rng, 3, 4)
     x = rng.integers(0, 4, 1_000_000)
     chain, emission = _hidden_markov.Chain(startprob, transmat), CategoricalEmission(emissionprob)
@@ -210,7 +210,7 @@ def test_a_million_steps(rng):
 
 
 # -- portions and shapes ---------------------------------------------------------------------
-def test_portions_do_not_change_sequences(rng, monkeypatch):
+def test_results_of_a_sequence_do_not_depend_on_the_portions(rng, monkeypatch):
     startprob, transmat, emissionprob = random_model(rng, 5, 4)
     arrays = [rng.integers(0, 4, k) for k in (0, 1, 30, 2, 0, 17, 64, 1)]
     chain, emission = _hidden_markov.Chain(startprob, transmat), CategoricalEmission(emissionprob)
@@ -227,7 +227,7 @@ def test_portions_do_not_change_sequences(rng, monkeypatch):
 
 @pytest.mark.parametrize("lengths", [[0], [5], [0, 0, 3], [3, 0, 0], [1] * 100, [1000, 1, 0, 2],
                                      [7, 1, 2, 900, 3, 3]])
-def test_portions_hold_every_sequence_once(lengths):
+def test_portions_have_every_sequence_once(lengths):
     rows = em.Rows.pack([np.zeros(k, np.int64) for k in lengths])
     portions = rows.portions(10)
     assert portions[0] == 0

@@ -62,7 +62,7 @@ MODELS = [("additive", {"alpha": 0.3}), ("additive", {"alpha": 0.0}),
 
 @pytest.mark.parametrize("order", range(5))
 @pytest.mark.parametrize(("smoothing", "options"), MODELS[:3])
-def test_equals_plain_dictionaries(order, smoothing, options):
+def test_probabilities_equal_those_of_a_model_in_plain_dictionaries(order, smoothing, options):
     model = Markov(order, smoothing=smoothing, **options).fit(SEQUENCES)
     if smoothing == "additive":
         twin = additive(SEQUENCES, order, 3, options["alpha"])
@@ -104,7 +104,7 @@ def test_a_large_alphabet_is_counted_sparsely():
     assert len(model.sample(50, seed=0)) == 50
 
 
-def test_kneser_ney_asks_how_many_contexts_a_symbol_has():
+def test_kneser_ney_counts_the_contexts_of_a_symbol():
     # "n" is frequent but only ever after "i"; "o" is rarer, after many
     text = "in" * 50 + "aobocodoeofogo" * 2
     model = Markov(1, smoothing="kneser-ney").fit([text + "z"])
@@ -128,7 +128,7 @@ def test_samples_follow_the_probabilities():
 # -- in the long run ------------------------------------------------------------------
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize(("smoothing", "options"), [MODELS[0], MODELS[3]])
-def test_the_table_and_its_stationary_distribution(order, smoothing, options):
+def test_the_stationary_distribution_is_that_of_the_transition_table(order, smoothing, options):
     model = Markov(order, smoothing=smoothing, **options).fit(SEQUENCES)
     table = model.transition_table()
     for row, context in zip(table, itertools.product(range(3), repeat=order), strict=True):
@@ -158,7 +158,7 @@ def test_the_entropy_rate_has_its_closed_form():
     assert -model.score([sample]) == pytest.approx(model.entropy_rate(), abs=0.05)
 
 
-def test_large_and_periodic_chains_settle_too():
+def test_large_and_periodic_chains_converge_too():
     cycle = Markov(1, alpha=0.0).fit([np.tile(np.arange(3), 20)])
     np.testing.assert_allclose(cycle.stationary_distribution(), 1 / 3, rtol=1e-12)
     assert cycle.entropy_rate() == pytest.approx(0.0, abs=1e-12)
@@ -170,7 +170,7 @@ def test_large_and_periodic_chains_settle_too():
         many.stationary_distribution(max_iter=2)
 
 
-def test_what_has_no_long_run_is_refused():
+def test_a_chain_without_a_unique_stationary_distribution_is_refused():
     apart = Markov(1, alpha=0.0).fit([[0, 1, 0, 1], [2, 3, 2, 3]])
     with pytest.raises(ValueError, match=r"more than one.*alpha > 0"):
         apart.stationary_distribution()

@@ -39,7 +39,7 @@ def real(waves):
 
 
 # -- what the network is fed ---------------------------------------------------------
-def test_windows_hand_over_every_step_once_after_its_predecessor():
+def test_windows_contain_every_step_once_with_its_predecessor_as_input():
     arrays = [np.arange(n) + 100 * k for k, n in enumerate((0, 1, 2, 3, 40, 0, 7, 25))]
     lengths = [len(a) for a in arrays]
     feed, order = SymbolFeed(1000), np.random.default_rng(0).permutation(8)
@@ -60,7 +60,7 @@ def test_windows_hand_over_every_step_once_after_its_predecessor():
         assert seen[k] == list(zip([1000, *a[:-1]], a, strict=False))
 
 
-def test_lanes_are_of_like_length():
+def test_lanes_have_similar_lengths():
     lengths = np.random.default_rng(1).integers(1, 50, size=200)
     queues = lanes(lengths, 7, range(200))
     assert sorted(itertools.chain(*queues)) == list(range(200))
@@ -68,7 +68,7 @@ def test_lanes_are_of_like_length():
     assert max(sums) - min(sums) <= 50
 
 
-def test_real_values_go_in_standardised_with_flags():
+def test_real_values_are_standardised_and_flagged():
     a = np.array([[1.0, 10.0], [3.0, np.nan], [np.nan, 30.0]])
     feed = RealFeed.learn([a], flags=True, dtype="float64")
     x, target, _, counted, _ = feed.batch([a], [(0, 0, 3)])
@@ -77,7 +77,7 @@ def test_real_values_go_in_standardised_with_flags():
     np.testing.assert_allclose(target[:, 0], [[-1, -1], [1, 0], [0, 1]])
 
 
-def test_a_carried_state_is_one_long_pass(ids, monkeypatch):
+def test_windows_with_a_carried_state_equal_one_long_pass(ids, monkeypatch):
     whole = [ids.log_prob(s, per_step=True) for s in RAGGED]
     monkeypatch.setattr(module, "CHUNK", 4)
     for sequence, want in zip(RAGGED, whole, strict=True):
@@ -109,14 +109,14 @@ def test_log_prob_is_the_sum_of_the_conditionals(text, real, waves):
         assert real.log_prob(x, per_step=True)[t] == pytest.approx(want, rel=1e-4)
 
 
-def test_it_learns_text_and_waves(text, real, waves):
+def test_text_and_waves_are_learnt(text, real, waves):
     assert text.perplexity([TEXT[:200]]) < 1.6  # 18 characters
     assert real.mean_squared_error(waves) < 0.05  # noise 0.01; the waves' variance is 2.5
     assert np.all(np.abs(np.log(real.variance_[1] / 0.01)) < np.log(8))
     assert np.all(real.variance_[0] > real.variance_[1])  # nothing was seen before a first step
 
 
-def test_a_longer_context_is_used(text):
+def test_a_longer_context_improves_predictions(text):
     # after "o" alone nothing says whether "on" or "og" follows; the word before does
     at = text.alphabet_.index("g")
     assert text.predict("the do")[at] > 0.9
@@ -137,7 +137,7 @@ def test_temperature_sharpens_and_flattens(ids):
         ids.sample(1, temperature=-1)
 
 
-def test_samples_go_on_from_the_context(text, real, waves):
+def test_samples_continue_the_context(text, real, waves):
     assert text.sample(40, TEXT[:48], temperature=0) == TEXT[:40]
     ahead = real.sample(20, waves[0][:100], seed=0, temperature=0.0)
     assert ahead.shape == (20, 2)
@@ -161,7 +161,7 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best(ids):
     assert ids.beam(0, context)[1] == 0.0
 
 
-def test_beams_are_of_symbols(text, real):
+def test_beam_search_of_real_values_is_refused(text, real):
     assert isinstance(text.beam(5, "the ")[0], str)
     with pytest.raises(TypeError, match=r"beam: .*symbols"):
         real.beam(3)
@@ -201,7 +201,7 @@ def test_early_stopping_keeps_the_best_weights():
         np.testing.assert_array_equal(model.network_.parameters[name], weight)
 
 
-def test_held_out_sequences_may_be_given():
+def test_given_validation_sequences_are_used():
     model = Recurrent("gru", 8, epochs=4, seed=0).fit([TEXT[:500]], valid=[TEXT[500:700]])
     assert -model.score([TEXT[500:700]]) == pytest.approx(min(model.history_["valid"]), rel=1e-5)
     with pytest.raises(ValueError, match=r"valid\[0\]: got 'Q'"):
@@ -217,7 +217,7 @@ def test_no_element_to_train_on_is_refused():
     assert one.log_prob([0]) == 0.0  # the only symbol there is
 
 
-def test_progress_is_told_every_epoch():
+def test_progress_is_reported_every_epoch():
     told = []
     Recurrent("rnn", 4, epochs=3, valid_fraction=0, seed=0).fit(
         ["abab"], progress=lambda done, total, info: told.append((done, total, sorted(info))))
@@ -246,7 +246,7 @@ def test_a_seed_fixes_every_bit(cell, tmp_path):
         assert read.n_parameters_ == one.n_parameters_
 
 
-def test_loaded_real_models_have_the_same_bits(real, waves, tmp_path):
+def test_loaded_models_of_real_values_have_the_same_bits(real, waves, tmp_path):
     real.save(tmp_path / "m.safetensors")
     read = Recurrent.load(tmp_path / "m.safetensors")
     drawn = [model.sample(9, waves[1], seed=2) for model in (read, real)]

@@ -92,7 +92,7 @@ def at_the_same_parameters(rng, theirs, K, order, form="mean", mean=True, ar=Tru
 @pytest.mark.parametrize(("K", "order", "mean", "ar", "variance"), [
     *((2, 1, *flags) for flags in FLAGS if any(flags)), (2, 4, True, False, False),
     (2, 3, False, True, False), (3, 2, True, True, False), (3, 1, True, True, True)])
-def test_equals_statsmodels_markov_autoregression(rng, K, order, mean, ar, variance):
+def test_results_equal_those_of_statsmodels_markov_autoregression(rng, K, order, mean, ar, variance):
     y = series(rng)
     theirs = MarkovAutoregression(y, K, order, switching_trend=mean, switching_ar=ar,
                                   switching_variance=variance)
@@ -106,7 +106,7 @@ def test_equals_statsmodels_markov_autoregression(rng, K, order, mean, ar, varia
 
 
 @pytest.mark.parametrize("variance", [True, False])
-def test_intercept_form_equals_statsmodels_regression_on_lags(rng, variance):
+def test_the_intercept_form_equals_statsmodels_regression_on_lags(rng, variance):
     y = series(rng)
     lags = np.stack([y[1:-1], y[:-2]], axis=1)
     theirs = MarkovRegression(y[2:], 2, exog=lags, switching_variance=variance)
@@ -114,7 +114,7 @@ def test_intercept_form_equals_statsmodels_regression_on_lags(rng, variance):
     np.testing.assert_allclose(model.log_prob(y), theirs.loglike(values), rtol=1e-10)
 
 
-def test_with_two_lags_the_variance_is_that_of_the_present_regime(rng):
+def test_with_two_lags_the_variance_is_that_of_the_current_regime(rng):
     # statsmodels 0.15 takes that of the regime order - 1 steps before: it reshapes the variances
     # to (K, 1, 1) whatever the order is.
     y = series(rng, 8)
@@ -129,7 +129,7 @@ def test_with_two_lags_the_variance_is_that_of_the_present_regime(rng):
 # -- enumeration --------------------------------------------------------------------------------
 @pytest.mark.parametrize("form", ["mean", "intercept"])
 @pytest.mark.parametrize(("K", "order", "F"), [(2, 0, 1), (2, 1, 2), (2, 2, 2), (3, 1, 1)])
-def test_equals_enumeration(rng, form, K, order, F):
+def test_results_equal_an_enumeration_of_all_paths(rng, form, K, order, F):
     model, x = random_model(rng, K, order, F, form), rng.normal(size=(6, F))
     paths = enumerate_regimes(model, x)
     total = sum(paths.values())
@@ -170,7 +170,7 @@ def test_predictions_are_those_of_the_next_element(rng, form):
         np.testing.assert_allclose(every.variance[t], model.predict(x[:t]).variance, rtol=1e-12)
 
 
-def test_without_a_window_it_is_a_hidden_markov_model(rng):
+def test_without_a_window_the_model_equals_a_hidden_markov_model(rng):
     model, x = random_model(rng, 3, 0, 2), rng.normal(size=(40, 2))
     plain = HiddenMarkov(3, "gaussian", "full")
     plain.startprob_, plain.transmat_ = steady_state(model.transmat_), model.transmat_
@@ -182,7 +182,7 @@ def test_without_a_window_it_is_a_hidden_markov_model(rng):
 # -- learning -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("form", ["mean", "intercept"])
 @pytest.mark.parametrize(("mean", "ar", "variance"), FLAGS)
-def test_likelihood_never_falls(rng, form, mean, ar, variance):
+def test_the_likelihood_never_falls(rng, form, mean, ar, variance):
     truth = random_model(rng, 2, 2, 2, form)
     sequences = [truth.sample(k, seed=k) for k in (60, 2, 0, 3, 45)]
     model = SwitchingAutoRegressive(2, 2, form=form, switching_mean=mean, switching_ar=ar,
@@ -195,7 +195,7 @@ def test_likelihood_never_falls(rng, form, mean, ar, variance):
 
 
 @pytest.mark.parametrize("form", ["mean", "intercept"])
-def test_finds_what_made_the_data(form):
+def test_a_fit_recovers_the_parameters_that_generated_the_data(form):
     truth = SwitchingAutoRegressive(2, 1, form=form, switching_variance=True)
     truth.transmat_, truth.coef_ = [[0.97, 0.03], [0.06, 0.94]], [[0.2], [0.7]]
     setattr(truth, truth._level_name, [[-1.0], [2.0]])
@@ -216,7 +216,7 @@ def test_finds_what_made_the_data(form):
 
 
 @pytest.mark.parametrize("form", ["mean", "intercept"])
-def test_a_far_level_costs_no_digits(rng, form):
+def test_a_large_offset_of_the_data_costs_no_accuracy(rng, form):
     truth = random_model(rng, 2, 1, 1, form)
     x = truth.sample(300, seed=0)
     near, far = (SwitchingAutoRegressive(2, 1, form=form, n_iter=10, tol=-np.inf, random_state=0)
@@ -240,7 +240,7 @@ def test_nothing_depends_on_threads(rng, monkeypatch):
 
 
 # -- doors ---------------------------------------------------------------------------------------
-def test_samples(rng):
+def test_samples_have_the_statistics_of_the_model(rng):
     model = random_model(rng, 2, 2, 2)
     np.testing.assert_array_equal(model.sample(30, seed=4), model.sample(30, seed=4))
     assert model.sample(0, seed=1).shape == (0, 2)
@@ -252,7 +252,7 @@ def test_samples(rng):
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3])
-def test_sequences_shorter_than_the_window(rng, length):
+def test_sequences_shorter_than_the_window_are_accepted(rng, length):
     model, x = random_model(rng, 2, 2), rng.normal(size=length)
     steps = model.log_prob(x, per_step=True)
     assert steps.shape == (length,)
@@ -269,7 +269,7 @@ def test_sequences_shorter_than_the_window(rng, length):
             model.score([x])
 
 
-def test_a_gap_says_nothing_of_its_window(rng):
+def test_steps_with_a_missing_value_in_their_window_are_left_out(rng):
     model, x = random_model(rng, 2, 1, missing="mask"), rng.normal(size=12)
     x[5] = np.nan
     steps = model.log_prob(x, per_step=True)
@@ -284,7 +284,7 @@ def test_a_gap_says_nothing_of_its_window(rng):
         random_model(rng, 2, 1).log_prob(x)
 
 
-def test_saved_and_loaded_to_the_bit(rng, tmp_path):
+def test_a_loaded_model_has_the_same_bits(rng, tmp_path):
     x = series(rng)
     model = SwitchingAutoRegressive(2, 2, n_iter=3, random_state=0).fit([x])
     model.save(tmp_path / "model.safetensors")

@@ -9,7 +9,7 @@ from rnncore.models import AutoRegressive, Markov
 # ---- Kneser-Ney's discounts: D = n₁ / (n₁ + 2·n₂), n_k the number of pairs counted k times, within 0.05 … 0.95
 
 
-def test_discounts_of_a_text_counted_by_hand():
+def test_discounts_of_a_text_equal_those_counted_by_hand():
     """"aaabbbaacab", order 1, what lies before it written ^.
 
     Its eleven steps are ^a aa aa ab bb bb ba aa ac ca ab, so the pairs occur: aa 3, ab 2, bb 2, ba 1, ac 1, ca 1, ^a 1.
@@ -21,20 +21,20 @@ def test_discounts_of_a_text_counted_by_hand():
     np.testing.assert_allclose(model.discounts_, [1 / 3, 1 / 2], rtol=1e-15)
 
 
-def test_discounts_where_nothing_occurs_twice():
+def test_the_discount_is_at_most_095_if_nothing_occurs_twice():
     """"abcdef": each of six pairs once (^a ab … ef), each symbol after one: n₂ = 0, D = 1, which is kept at 0.95."""
     model = Markov(1, smoothing="kneser-ney").fit(["abcdef"])
     np.testing.assert_allclose(model.discounts_, [0.95, 0.95], rtol=1e-15)
 
 
-def test_discounts_where_nothing_occurs_once():
+def test_the_discount_is_at_least_005_if_nothing_occurs_once():
     """"ab" six times, a sequence each: both pairs six times, and D = 0 is kept at 0.05. Each symbol has one
     before it: n₁ = 2 below, D = 0.95."""
     model = Markov(1, smoothing="kneser-ney").fit(["ab"] * 6)
     np.testing.assert_allclose(model.discounts_, [0.95, 0.05], rtol=1e-15)
 
 
-def test_discounts_of_more_levels():
+def test_every_level_has_its_own_discount():
     """"abab", order 2: pairs of two before, all once: ^^a ^ab aba bab: D = 0.95 of n₁ = 4.
 
     One before, kinds of symbol before that: a after ^: {^} 1, b after a: {^, b} 2, a after b: {a} 1, and
@@ -44,7 +44,7 @@ def test_discounts_of_more_levels():
     np.testing.assert_allclose(model.discounts_, [1 / 3, 1 / 2, 0.95], rtol=1e-15)
 
 
-def test_a_probability_by_hand():
+def test_a_probability_equals_one_computed_by_hand():
     """"aaabbbaacab" with its discounts: P(a | a), by the formula, a fraction at a time.
 
     Below: P₀(a) = (4 − 1/3)/7 + (1/3·3/7)·(1/3), as there are 7 kinds of pair and 3 symbols. After a came a 3, b 2, c 1
@@ -64,7 +64,7 @@ def test_a_probability_by_hand():
 @pytest.mark.parametrize("rows", [12, 20, 60])
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("name", ["aic", "bic"])
-def test_criteria_are_statsmodels(name, intercept, rows):
+def test_criteria_equal_those_of_statsmodels(name, intercept, rows):
     """On so few data that N, N − order and the number of unknowns are far apart."""
     top = 4
     noise = np.random.default_rng(rows).normal(size=rows + 1)

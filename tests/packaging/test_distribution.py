@@ -42,7 +42,7 @@ assert not late, late
 TEST_OF_PLACE = """
 import rnncore
 
-def test_place():
+def test_the_tests_import_the_expected_package():
     assert rnncore.__file__.startswith({place!r}), rnncore.__file__
 """
 
@@ -93,7 +93,7 @@ def test_wheel_has_compiled_modules_and_no_sources_of_them(checkout, wheel_files
     assert [name for name in wheel_files if name.endswith(endings)] == []
 
 
-def test_metadata(checkout, wheel_files):
+def test_metadata_of_the_distribution_is_complete(checkout, wheel_files):
     project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
     about = "rnncore-0.1.0.dist-info"
     metadata = email.message_from_bytes(wheel_files[f"{about}/METADATA"])
@@ -117,7 +117,7 @@ def installed(request, checkout):
     return environment, checkout / "rnncore", checkout / "viz"
 
 
-def test_import_from_another_folder(installed, commands, tmp_path):
+def test_the_installed_package_can_be_imported_from_another_folder(installed, commands, tmp_path):
     environment, package, viz = installed
     said = json.loads(commands(environment.python, "-c", PROBE, cwd=tmp_path).splitlines()[-1])
     assert Path(said["rnncore"]).parent == package
@@ -126,20 +126,20 @@ def test_import_from_another_folder(installed, commands, tmp_path):
     assert set(said["versions"]) == {"0.1.0"}
 
 
-def test_import_needs_numpy_alone(installed, commands, tmp_path):
+def test_importing_the_package_needs_numpy_alone(installed, commands, tmp_path):
     environment, _, _ = installed
     commands(environment.python, "-c", LATE, cwd=tmp_path)
 
 
-def test_command(installed, commands, tmp_path):
+def test_the_installed_command_runs(installed, commands, tmp_path):
     environment, _, _ = installed
     assert "debug" in commands(environment.bin / "rnncore", "--help", cwd=tmp_path)
 
 
 @pytest.mark.parametrize("from_root", [True, False], ids=["from root", "from elsewhere"])
-def test_pytest_meets_the_installed_package(installed, from_root, commands, checkout, tmp_path):
+def test_pytest_imports_the_installed_package(installed, from_root, commands, checkout, tmp_path):
     environment, package, _ = installed
-    test = checkout / "tests" / "test_place.py"
+    test = checkout / "tests" / "test_the_tests_import_the_expected_package.py"
     test.write_text(TEST_OF_PLACE.format(place=str(package)))
     try:
         commands(

@@ -20,13 +20,13 @@ def table(monkeypatch):
     return [mutants.Mutant(**row) for row in tomllib.loads(mutants.TABLE.read_text())["mutant"]]
 
 
-def test_every_old_text_stands_in_its_file_once(table):
+def test_every_old_text_occurs_in_its_file_once(table):
     for mutant in table:
         text = (ROOT / mutant.file).read_text()
         assert mutant.applied(text) != text, mutant.file
 
 
-def test_every_mutant_says_what_it_breaks_and_which_tests_shall_notice(table):
+def test_every_mutant_has_a_description_and_existing_tests(table):
     assert len({(m.file, m.old, m.new) for m in table}) == len(table)
     for mutant in table:
         assert mutant.breaks, mutant.file

@@ -76,7 +76,7 @@ def test_debug_build_has_its_own_flags_and_generated_c(tiny, compile):
     assert {p.parts[-4] for p in tiny.rglob("_engine.c")} == {"cython", "cython-debug"}
 
 
-def test_performance_hints_are_errors_until_mended(tiny, compile):
+def test_performance_hints_are_errors_until_fixed(tiny, compile):
     engine = tiny / "src/engine/_engine.pyx"
     engine.write_text(HINTED)
     for _ in range(2):

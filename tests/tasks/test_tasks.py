@@ -48,7 +48,7 @@ def test_a_batch_is_fixed_by_seed_and_number(task):
 
 
 @pytest.mark.parametrize("task", TASKS, ids=repr)
-def test_the_baseline_is_what_the_best_blind_answer_costs(task):
+def test_the_baseline_is_the_loss_of_the_best_prediction_without_memory(task):
     batch = task.batch(4000)
     if task.outputs == 1:
         answer = np.ones(batch.target.shape)
@@ -81,7 +81,7 @@ def test_adding_marks_one_number_in_each_half():
     assert (places > 0).all()
 
 
-def test_copy_memory_asks_for_what_it_showed():
+def test_copy_memory_targets_are_the_symbols_shown():
     for delay in (1, 2, 30):
         x, target, mask = CopyMemory(delay).batch(50)
         assert len(x) == delay + 20
@@ -94,7 +94,7 @@ def test_copy_memory_asks_for_what_it_showed():
         assert CopyMemory(delay).baseline == 10 * math.log(8) / (delay + 20)
 
 
-def test_temporal_order_shows_two_in_their_places():
+def test_temporal_order_shows_two_symbols_in_their_intervals():
     x, target, mask = TemporalOrder(60).batch(400)
     for b in range(400):
         places = np.flatnonzero(x[:, b] < 2)
@@ -170,7 +170,7 @@ def test_a_network_of_another_loss_is_refused():
         learn(Adding(5), Dyck(4).network("gru", 3), updates=1)
 
 
-def test_learning_needs_no_models():
+def test_learning_does_not_import_the_models():
     """Rooms are imported downwards."""
     run_python("""
 import sys

@@ -1,10 +1,11 @@
-"""Windows that carry on where the last ended, padding, buckets."""
+"""Windows that continue where the previous one ended, padding, buckets."""
 
 import numpy as np
 import pytest
 from support import same_bits
 
-from rnncore.data import TextError, batches, buckets, pad
+import rnncore.data
+from rnncore.data import Corpus, LazyWindows, TextError, batches, buckets, pad
 
 
 @pytest.mark.parametrize("drop_last", [True, False])
@@ -87,3 +88,22 @@ def test_empty_sequences_alone_can_be_padded():
     x, lengths = pad([[], []])
     assert x.shape == (0, 2)
     assert lengths.tolist() == [0, 0]
+
+
+def test_reprs_give_sizes_and_no_values():
+    tokens = np.arange(1000)
+    assert repr(batches(tokens, 4, 10)) == "Batches(24 windows of 10 steps and 4 rows)"
+    assert repr(LazyWindows(lambda n: n, range(7))) == "LazyWindows(7 windows)"
+    corpus = Corpus("abracadabra!", name="spell", valid_fraction=0.25)
+    assert repr(corpus) == "Corpus('spell', 9 tokens to train on and 3 held out, 6 characters)"
+
+
+def test_slices_of_windows_are_sequences_of_windows():
+    windows = batches(np.arange(61), 2, 5)
+    for part, whole in zip(windows[1:3], list(windows)[1:3], strict=True):
+        np.testing.assert_array_equal(part, whole)
+    assert list(LazyWindows(lambda n: n * n, range(9))[::4]) == [0, 16, 64]
+
+
+def test_dir_of_the_package_shows_its_public_names():
+    assert dir(rnncore.data) == sorted(rnncore.data.__all__)

@@ -1,4 +1,4 @@
-"""What a file says is looked at before it is used: type, range, and by what name it is refused."""
+"""Values of files are checked before they are used: type, range, and the name in the error."""
 
 import math
 
@@ -110,3 +110,9 @@ def test_json_that_is_damaged_or_too_deep_is_refused(text):
 def test_json_up_to_the_deepest_level_is_read():
     assert read_json("[" * 99 + "1" + "]" * 99, "file")
     assert read_json(b'{"a": [1, 2.5, null]}', "file") == {"a": [1, 2.5, None]}
+
+
+def test_the_repr_describes_the_value_in_few_words():
+    head = Field({"weights": np.zeros((2, 3))}, "run.safetensors")
+    assert repr(head) == "Field(content of run.safetensors: a dict of 1)"
+    assert repr(head["weights"]) == "Field(weights of run.safetensors: an array of float64 with shape (2, 3))"

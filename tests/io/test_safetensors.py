@@ -200,7 +200,8 @@ def test_metadata_that_would_not_be_read_is_not_written(tmp_path, metadata, erro
     path = tmp_path / "a"
     save_arrays(path, {}, deep(99))
     before = path.read_bytes()
-    with pytest.raises(error, match=r"metadata: got a value that a file cannot hold .*, expected a JSON value.*\.tolist"):
+    message = r"metadata: got a value that a file cannot hold .*, expected a JSON value.*\.tolist"
+    with pytest.raises(error, match=message):
         save_arrays(path, {}, metadata)
     assert path.read_bytes() == before
     assert load_arrays(path) == ({}, deep(99))

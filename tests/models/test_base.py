@@ -12,8 +12,9 @@ from rnncore import models
 from rnncore._progress import progress_bar
 from rnncore.data import Alphabet
 from rnncore.io.safetensors import DamagedFileError, save_arrays
-from rnncore.models import AutoRegressive, Markov, NotFittedError
-from rnncore.models.interface.sequences import as_list, as_real
+from rnncore.models import AutoRegressive, HiddenMarkov, Markov, NotFittedError
+from rnncore.models.interface.sequences import as_list, as_real, symbols_of
+from rnncore.models.networks.feed import RealFeed, SymbolFeed
 
 RNG = np.random.default_rng(3)
 
@@ -250,3 +251,24 @@ def test_progress_may_be_a_callable():
         bar.update(1)
         bar.update(2, loss=0.5)
     assert seen == [(1, 3, {}), (3, 3, {"loss": 0.5})]
+
+
+def test_reprs_have_the_settings_and_no_arrays():
+    assert repr(Markov(3, smoothing="kneser-ney")) == "Markov(order=3, smoothing='kneser-ney')"
+    assert repr(Markov()) == "Markov()"
+    assert repr(HiddenMarkov(2, startprob_prior=np.ones(2))) == "HiddenMarkov(startprob_prior=<array (2,)>)"
+    steps = HiddenMarkov(2, random_state=0, n_iter=3).fit(["abab"]).filter()
+    steps.step("a")
+    assert repr(steps).startswith("Filter(HiddenMarkov(n_iter=3, random_state=0), n_seen=1, log_prob=-")
+    assert [repr(symbols_of(3)), repr(SymbolFeed(3))] == ["Integers(3)", "SymbolFeed(3)"]
+    assert repr(RealFeed(np.zeros(2), np.ones(2), True)) == "RealFeed(2 features and flags, dtype='float32')"
+
+
+def test_dir_of_the_package_shows_its_public_names():
+    assert dir(models) == sorted(models.__all__)
+    assert set(models._HOMES) | {"load"} == set(models.__all__)
+
+
+def test_score_refuses_inputs_that_a_model_does_not_take():
+    with pytest.raises(TypeError, match="exog"):
+        HiddenMarkov(2, random_state=0).fit(["abab"]).score(["ab"], exog=[[1.0, 2.0]])

@@ -1,4 +1,4 @@
-"""The tasks: what is asked has the answer it should, the baselines are what they cost."""
+"""The tasks: their targets are correct, and their baselines are the losses of predictions without memory."""
 
 import math
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from support import run_python
 
+import rnncore.tasks
 from rnncore.nn import cross_entropy, mse
-from rnncore.tasks import Adding, CopyMemory, DelayedXOR, Dyck, TemporalOrder, learn
+from rnncore.tasks import Adding, CopyMemory, Curve, DelayedXOR, Dyck, TemporalOrder, learn
 
 TASKS = [Adding(7), Adding(200, seed=3), CopyMemory(1), CopyMemory(30, seed=1), TemporalOrder(10),
          TemporalOrder(61), DelayedXOR(20, delay=0), DelayedXOR(30, delay=4), Dyck(2),
@@ -191,3 +192,14 @@ assert not [name for name in sys.modules if name.startswith("rnncore.models")]
 def test_wrong_arguments_are_refused_by_name(make, name):
     with pytest.raises(ValueError, match=f"{name}: got"):
         make()
+
+
+def test_reprs_give_settings_and_sizes():
+    assert repr(DelayedXOR(20, delay=3)) == "DelayedXOR(steps=20, delay=3, seed=0)"
+    curve = Curve([100, 200], [0.5, 1.0], [0.3, 0.25], reached=True)
+    assert repr(curve) == "Curve(2 tests in 200 updates, best=0.25, reached=True)"
+    assert repr(Curve()) == "Curve(0 tests in 0 updates, best=inf, reached=False)"
+
+
+def test_dir_of_the_package_shows_its_public_names():
+    assert dir(rnncore.tasks) == sorted(rnncore.tasks.__all__)

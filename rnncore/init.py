@@ -21,7 +21,7 @@ from rnncore.recurrent.base import RecurrentLayer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rnncore._typing import ArrayLike, Floats, Seed
+    from rnncore._typing import ArrayLike, Floats, RandomSource
     from rnncore.module import Module
     from rnncore.recurrent.descriptions import Description
 
@@ -44,7 +44,7 @@ class _Part:
     biases: list[str]
 
 
-def orthogonal(module: AnyModule, gain: float = 1.0, *, seed: Seed | np.random.Generator = None) -> AnyModule:
+def orthogonal(module: AnyModule, gain: float = 1.0, *, seed: RandomSource = None) -> AnyModule:
     """Set the recurrent weights of each gate to a random orthogonal matrix times `gain`.
 
     An orthogonal matrix preserves the norm of what it multiplies, so that gradients in a linear network neither vanish
@@ -147,7 +147,7 @@ def forget_bias(module: AnyModule, value: ArrayLike = 1.0) -> AnyModule:
     return _set_keep_bias(module, lambda size: value, "forget_bias")
 
 
-def chrono(module: AnyModule, steps: float, *, seed: Seed | np.random.Generator = None) -> AnyModule:
+def chrono(module: AnyModule, steps: float, *, seed: RandomSource = None) -> AnyModule:
     """Spread the memory of the units over 1 … `steps` steps (Tallec & Ollivier 2018).
 
     The bias of the gate that keeps the old state (f of an LSTM, z of a GRU) is set to ln u, with u drawn uniformly

@@ -1,4 +1,4 @@
-"""What all rooms share: `import twin` and `import support` work from any folder; markers."""
+"""Shared by all test folders: `import twin` and `import support` work from each; markers; fixtures."""
 
 import os
 import stat
@@ -19,7 +19,7 @@ def pytest_configure(config):
 
 @pytest.fixture
 def devices(tmp_path_factory):
-    """A folder with device nodes `full` and `null` that a fault may destroy: root's /dev is spared."""
+    """A folder with device nodes `full` and `null`, so that a fault cannot destroy those of /dev when run as root."""
     folder = tmp_path_factory.mktemp("dev")
     try:
         for name, minor in (("full", 7), ("null", 3)):
@@ -28,11 +28,11 @@ def devices(tmp_path_factory):
     except PermissionError:
         if os.geteuid() == 0:
             pytest.skip("no device nodes can be made here")
-        return Path("/dev")  # nobody but root can replace these
+        return Path("/dev")  # only root could replace these
     return folder
 
 
 @pytest.fixture
 def rng(request):
-    """Its own random numbers for every test, the same on every run."""
+    """Random numbers that differ between tests and are the same on every run."""
     return np.random.default_rng(list(request.node.name.encode()))

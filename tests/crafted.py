@@ -1,7 +1,7 @@
-"""Files that were made by hand: a valid one with one thing in it changed, and its checksums right.
+"""Crafted files: a valid file with one thing changed and its checksums made to match.
 
-A reader has to refuse such a file by name, or to read it; nothing else may come of it, and it must
-not cost memory.
+A reader must either read such a file, or refuse it with an error that names it; and it must not use
+much memory in doing so.
 """
 
 import json
@@ -21,7 +21,7 @@ VALUES = (
 
 
 def save_crafted(path, arrays, metadata):
-    """As `save_arrays`, which refuses to write what cannot be read."""
+    """Like `save_arrays`, but without its checks, so that a file can be written that it would refuse."""
     arrays = {name: safetensors._as_written(name, values) for name, values in arrays.items()}
     text = json.dumps(metadata, sort_keys=True)
     header = {safetensors._JSON: text, safetensors._DIGEST: safetensors._digest(arrays, text)}
@@ -29,6 +29,7 @@ def save_crafted(path, arrays, metadata):
 
 
 def deep(depth=300):
+    """A list in a list in a list …"""
     value = []
     for _ in range(depth):
         value = [value]
@@ -36,7 +37,7 @@ def deep(depth=300):
 
 
 def places(value, path=()):
-    """The way to every part of a JSON value, itself left out."""
+    """The path (keys and indices) to every part of a JSON value, except the value itself."""
     parts = value.items() if isinstance(value, dict) else enumerate(value)
     for key, part in parts:
         yield (*path, key)
@@ -45,7 +46,7 @@ def places(value, path=()):
 
 
 def changed(value, rng):
-    """A copy with one part replaced, removed, doubled, or given another name; and what was done."""
+    """A copy with one part replaced, removed, doubled or renamed; and a text that tells which."""
     value = json.loads(json.dumps(value))  # a copy, however deep
     found = list(places(value))
     path = found[rng.integers(len(found))]
@@ -67,7 +68,7 @@ def changed(value, rng):
 
 
 def changed_arrays(arrays, rng):
-    """A copy with one array renamed, removed, reshaped, retyped, or with other values."""
+    """A copy with one array renamed, removed, reshaped, converted or with other values; and a text that tells which."""
     arrays = dict(arrays)
     name = list(arrays)[rng.integers(len(arrays))]
     array, how = arrays[name], rng.choice(["rename", "remove", "reshape", "retype", "values", "empty"])
@@ -97,7 +98,7 @@ def changed_arrays(arrays, rng):
 
 
 def read(reader, path, what, most=8 * 2**20):
-    """What `reader(path)` gives, or None where it refuses the file, by its name and cheaply."""
+    """The result of `reader(path)`, or None if it refuses the file, which must be by name and with little memory."""
     tracemalloc.start()
     try:
         found, told = reader(path), None

@@ -5,7 +5,7 @@ from twin import Twin
 
 
 class Explicit:
-    """A recorded pass whose Jacobians are written out; s = [h of all layers, c of all layers]."""
+    """A recorded pass with explicit Jacobians; s = [h of all layers, c of all layers]."""
 
     def __init__(self, layer, x, state=None, lengths=None, direction="forward"):
         self.layer, self.reverse = layer, direction == "reverse"
@@ -14,13 +14,13 @@ class Explicit:
         self.run = self.twin.forward(x, parts, lengths)
         self.T, self.B = x.shape[:2]
         self.lengths = np.full(self.B, self.T) if lengths is None else np.asarray(lengths)
-        self.J = self.twin.jacobians(self.run, int(self.reverse))  # in the order of the walk
+        self.J = self.twin.jacobians(self.run, int(self.reverse))  # in the order of the backward walk
         self.S = self.J.shape[-1]
         H, L = layer.hidden_size, layer.num_layers
         self.top = slice((L - 1) * H, L * H)
 
     def step(self, t):
-        """Position of input time t in the order of the walk."""
+        """Position of input time t in the order of the backward walk."""
         return self.T - 1 - t if self.reverse else t
 
     def product(self, b, k):
@@ -69,7 +69,7 @@ class Explicit:
         return out
 
     def lyapunov(self, warmup=0):
-        """QR of the explicit Jacobians, one a step, backward in time as in the measure."""
+        """QR of the explicit Jacobians, one per step, backward in time as in the measure."""
         align = min(warmup, (self.T - warmup) // 2)
         start = np.linalg.qr(np.random.default_rng(0).normal(size=(self.S, self.S)))[0]
         total = np.zeros((self.B, self.S))

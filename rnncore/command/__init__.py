@@ -1,11 +1,11 @@
-"""The `rnncore` command, and what only it uses.
+"""The `rnncore` command; nothing else uses this package.
 
-cli         the arguments of all, and how what goes wrong is said
-all_cells   `rnncore debug`: all cells on one text, and where the gradient of each dies
-train       one model on one text
-sample      text from a trained model
-info        the machine and the build
-compare     every kind of model on one text or table
-options     what several of these share
+cli         the parser of all subcommands, and the messages of errors
+all_cells   `rnncore debug`: trains all cells on one text and shows where the gradient of each dies
+train       trains one model on one text
+sample      generates text with a trained model
+info        shows the machine and the build
+compare     fits every kind of model to one text or table
+options     options and functions that several subcommands share
 text_model  the checkpoints that train writes and sample reads
 """

@@ -1,4 +1,4 @@
-"""The `rnncore` command. What a subcommand needs is imported when it runs, so --help is quick."""
+"""The `rnncore` command. A subcommand imports what it needs when it runs, so that --help is quick."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ COMMANDS = {"debug": all_cells, "train": train, "sample": sample, "info": info, 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit status.
 
-    0: done. 2: the arguments or a file will not do, said in one line. 130: ended by Ctrl-C.
+    0: done. 2: the arguments or a file cannot be used, for a reason printed in one line. 130: ended by Ctrl-C.
     """
     arguments = make_parser().parse_args(argv)
     from rnncore.data import TextError
     from rnncore.io.safetensors import DamagedFileError
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show becomes "?"
+    if isinstance(sys.stdout, io.TextIOWrapper):  # characters that a terminal cannot show become "?"
         sys.stdout.reconfigure(errors="replace")
     try:
-        return arguments.run(arguments)
+        status: int = arguments.run(arguments)
+        return status
     except (CommandError, TextError, DamagedFileError, FloatingPointError) as error:
         message = str(error)
-    except BrokenPipeError:  # the reader of our output left, as `| head` does
+    except BrokenPipeError:  # the reader of the output has ended, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The arguments of all subcommands."""
+    """The parser, with the arguments of all subcommands."""
     parser = argparse.ArgumentParser(
         prog="rnncore",
         description="A recurrent sequence engine for the CPU, with a debugger you look at.",

@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import rnncore
 from rnncore.command import options
 
-HELP = "CPU, instruction set, threads, version"
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+HELP = "show the CPU, instruction set, threads and version"
 
 
-def add_arguments(parser) -> None:
-    """The command's arguments."""
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
     options.add_threads(parser)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     """Run the command; returns the exit status."""
     options.set_threads(arguments)
     build = rnncore.build_info()

@@ -1,4 +1,4 @@
-"""`rnncore sample`: text from a trained model, one character after the other."""
+"""`rnncore sample`: generates text with a trained model, one character after the other."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ import numpy as np
 from rnncore.command import options
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from rnncore._typing import State
     from rnncore.nn import SequenceModel
 
-HELP = "text from a trained model"
+HELP = "generate text with a trained model"
 
 
-def add_arguments(parser) -> None:
-    """The command's arguments."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT")
-    parser.add_argument("--length", type=options.whole, default=500, help="characters (%(default)s)")
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file that `rnncore train` wrote")
     parser.add_argument(
-        "--temperature", type=options.temperature, default=1.0, help="0 takes the likeliest (%(default)s)"
+        "--length", type=options.whole, default=500, help="number of characters (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=options.seed, default=0, help="(%(default)s)")
-    parser.add_argument("--prompt", help="text to go on from (a new line)")
+    parser.add_argument(
+        "--temperature", type=options.temperature, default=1.0,
+        help="the logits are divided by it; 0 takes the most probable character (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=options.seed, default=0, help="random seed (default: %(default)s)")
+    parser.add_argument("--prompt", help="text that is continued (default: a new line)")
     options.add_threads(parser)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     """Run the command; returns the exit status."""
     from rnncore.command import text_model
     from rnncore.train import load_model
@@ -63,18 +69,18 @@ def sample_text(
     temperature: float = 1.0,
     seed: int | None = None,
 ) -> Iterator[str]:
-    """`length` characters that go on from `prompt`, as they are drawn.
+    """Yields `length` characters that continue `prompt`, as they are drawn.
 
     Parameters
     ----------
     model : SequenceModel
-        Of the tokens of `vocabulary`.
+        A model whose tokens are the characters of `vocabulary`.
     vocabulary : str
     length : int
     prompt : str
-        At least one character; all must be in the vocabulary. It is not repeated.
+        At least one character; all must be in the vocabulary. It is not part of the result.
     temperature : float
-        Logits are divided by it; 0 takes the likeliest character.
+        Logits are divided by it; 0 takes the most probable character.
     seed : int, optional
 
     Examples
@@ -93,7 +99,8 @@ def sample_text(
         raise TextError("prompt: got an empty text, expected at least one character")
     rng = np.random.default_rng(seed)
     alphabet = Alphabet(vocabulary)
-    tokens, state = alphabet.encode(prompt, name="prompt"), None
+    tokens = alphabet.encode(prompt, name="prompt")
+    state: State | None = None
     for _ in range(length):
         logits, state = model(tokens[:, None], state)
         tokens = np.array([draw(logits[-1, 0], temperature, rng)])

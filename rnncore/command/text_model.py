@@ -1,8 +1,9 @@
-"""Checkpoints of texts: where one may be written, and what it says of its text."""
+"""Checkpoints of models of text: checks of the file to write, and the notes on the text."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rnncore.command.options import CommandError
 from rnncore.data import Corpus
@@ -12,9 +13,12 @@ from rnncore.io.safetensors import load_metadata
 from rnncore.nn import SequenceModel
 from rnncore.train import is_checkpoint
 
+if TYPE_CHECKING:
+    from rnncore._typing import PathLike
 
-def claim(out: Path, text, resumed) -> bool:
-    """Refuse an --out that cannot be written to, or in place of which something would be lost.
+
+def claim(out: Path, text: PathLike | None, resumed: PathLike | None) -> bool:
+    """Refuse an --out that cannot be written to, or that would replace a file of other origin.
 
     Parameters
     ----------
@@ -25,7 +29,7 @@ def claim(out: Path, text, resumed) -> bool:
     Returns
     -------
     bool
-        A checkpoint is there that is not the one resumed: it may be replaced by one of its text.
+        Whether `out` is a checkpoint other than the resumed one: it may be replaced if it is of the same text.
     """
     if is_same(out, text):
         raise CommandError(f"--out {out}: this is the text that is read; give another name")
@@ -33,28 +37,28 @@ def claim(out: Path, text, resumed) -> bool:
         raise CommandError(f"--out {out}: give a file's name in a folder that exists")
     there = check_target(out)
     if there is None or there.st_size == 0 or is_same(out, resumed):
-        return False  # what is resumed is looked at when it is read
+        return False  # the resumed checkpoint is checked when it is read
     if not is_checkpoint(out):
         raise CommandError(
-            f"--out {out}: exists, is no checkpoint of rnncore and would be lost; give another name, "
+            f"--out {out}: exists, is not a checkpoint of rnncore and would be lost; give another name, "
             "or remove it"
         )
     return True
 
 
-def is_of_text(path, corpus: Corpus) -> bool:
-    """Whether a checkpoint says in its notes that it is of this text."""
+def is_of_text(path: PathLike, corpus: Corpus) -> bool:
+    """Whether the notes of a checkpoint have the digest of this text."""
     try:
-        return Field(load_metadata(path), path)["notes"]["text"]["sha256"].value == corpus.sha256
+        return bool(Field(load_metadata(path), path)["notes"]["text"]["sha256"].value == corpus.sha256)
     except DamagedFileError:
         return False
 
 
-def text_notes(path, model: SequenceModel, metadata: dict) -> Field:
-    """The notes of a checkpoint that `train` wrote, with a vocabulary that is the model's."""
+def text_notes(path: PathLike, model: SequenceModel, metadata: dict[str, Any]) -> Field:
+    """The notes of a checkpoint that `train` wrote, refused unless their vocabulary suits the model."""
     notes = Field(metadata, path)["notes"]
     if not isinstance(notes.value, dict) or "vocabulary" not in notes:
-        raise CommandError(f"{path} has no vocabulary: it is no model of text")
+        raise CommandError(f"{path} has no vocabulary: it is not a model of text")
     vocabulary = notes["vocabulary"].text()
     tokens = None if model.embedding is None else model.embedding.num_embeddings
     sizes = {tokens, model.head.out_features}

@@ -84,6 +84,8 @@ class SequenceModel(Module):
     """
 
     _fixed = frozenset({"embedding", "layer", "dropout", "head", "loss_name", "readout"})
+    loss_name: Loss
+    readout: Readout
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -286,7 +288,9 @@ class SequenceModel(Module):
             Something is missing, unknown or invalid; the message names it.
         """
         options = read_config(Field(config, "from_config", "config", ValueError))
-        return cls._build(**options | ({} if dtype is None else {"dtype": dtype}))
+        if dtype is not None:
+            options["dtype"] = dtype
+        return cls._build(**options)
 
     @classmethod
     def from_file(cls, config: Field, weights: Mapping[str, Array]) -> Self:

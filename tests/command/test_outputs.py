@@ -70,7 +70,7 @@ def test_train_writes_over_nothing_but_checkpoints(folder, capsys):
     (folder / "model.safetensors").write_text("by the default name")
     for name in ("notes.txt", "numbers.npy", "markov.safetensors", "arrays.safetensors"):
         refused(folder, capsys, ["train", "t.txt", *SMALL, "--out", name],
-                f"--out {name}: exists, is no checkpoint of rnncore and would be lost")  # fmt: skip
+                f"--out {name}: exists, is not a checkpoint of rnncore and would be lost")  # fmt: skip
     refused(folder, capsys, ["train", "t.txt", *SMALL], "--out model.safetensors: exists, is no")
     (folder / "empty").touch(0o600)
     for _ in range(2):  # an empty file, then the checkpoint
@@ -83,7 +83,7 @@ def test_train_replaces_only_checkpoints_of_its_text(folder, capsys):
     (folder / "b.txt").write_text(TEXT.replace("mat", "tam"))
     assert main(["train", "t.txt", *SMALL]) == 0
     capsys.readouterr()
-    message = "--out {}: exists, is a checkpoint of something else than {} and would be lost; give another"
+    message = "--out {}: exists, is not a checkpoint of {} and would be lost; give another"
     refused(folder, capsys, ["train", "b.txt", *SMALL], message.format("model.safetensors", "b.txt"))
     (folder / "same.txt").write_text(TEXT)
     assert main(["train", "same.txt", *SMALL]) == 0
@@ -113,12 +113,12 @@ def test_debug_writes_over_nothing_but_its_report(folder, capsys):
         (folder / "site").mkdir(exist_ok=True)
         (folder / "site" / name).write_text('{"text": "my own"}')
         refused(folder, capsys, ["debug", "t.txt", *small, "--out", "site"],
-                f"--out site: {name} there was not written by this command")  # fmt: skip
+                f"--out site: {name} in it was not written by this command")  # fmt: skip
         (folder / "site" / name).unlink()
     os.rmdir("site")
     (folder / "index.html").write_text(TEXT)
     refused(folder, capsys, ["debug", "index.html", *small, "--out", "."],
-            "--out .: index.html there is the file that is read")  # fmt: skip
+            "--out .: index.html in it is the file that is read")  # fmt: skip
     os.remove("index.html")
     for _ in range(2):
         assert main(["debug", "t.txt", *small, "--out", "."]) == 0
@@ -126,7 +126,7 @@ def test_debug_writes_over_nothing_but_its_report(folder, capsys):
     assert set(json.loads((folder / "results.json").read_text())) == set(page.KEYS)
     capsys.readouterr()
     (folder / "results.json").write_text("{}")
-    refused(folder, capsys, ["debug", "t.txt", *small, "--out", "."], "results.json there was not")
+    refused(folder, capsys, ["debug", "t.txt", *small, "--out", "."], "results.json in it was not")
 
 
 def test_a_report_that_somebody_changed_is_not_replaced(folder, capsys):
@@ -136,7 +136,7 @@ def test_a_report_that_somebody_changed_is_not_replaced(folder, capsys):
     page, picture, victim = folder / "site/index.html", folder / "site/loss.png", folder / "victim"
     was = page.read_bytes()
     victim.write_bytes(picture.read_bytes())
-    message = "--out site: {} there was not written by this command, or was changed, and would be lost"
+    message = "--out site: {} in it was not written by this command, or was changed, and would be lost"
     page.write_bytes(was + b"<p>my own words")
     refused(folder, capsys, debug, message.format("index.html"))
     page.unlink()
@@ -169,10 +169,10 @@ def test_compare_writes_over_nothing_but_its_results(folder, capsys):
     (folder / "compare.json").write_text(table)
     small = ["--hidden", "4", "--epochs", "1"]
     refused(folder, capsys, ["compare", "compare.json", "--kind", "series", "--out", "."],
-            "--out .: compare.json there is the file that is read")  # fmt: skip
+            "--out .: compare.json in it is the file that is read")  # fmt: skip
     os.rename("compare.json", "a.csv")
     (folder / "compare.png").write_text("mine")
-    refused(folder, capsys, ["compare", "a.csv", "--out", "."], "compare.png there was not written")
+    refused(folder, capsys, ["compare", "a.csv", "--out", "."], "compare.png in it was not written")
     os.remove("compare.png")
     for _ in range(2):
         assert main(["compare", "a.csv", *small, "--out", "."]) == 0
@@ -186,7 +186,7 @@ def test_compare_writes_over_nothing_but_its_results(folder, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda notes: notes.clear(), "has no vocabulary: it is no model of text"),
+        (lambda notes: notes.clear(), "has no vocabulary: it is not a model of text"),
         (lambda notes: notes.update(vocabulary=3), "notes.vocabulary is 3, expected a text"),
         (lambda notes: notes.update(vocabulary="ab"), "expected one character for each of the model's"),
         (lambda notes: notes.update(vocabulary="x" * len(set(TEXT))), "characters in order, each once"),

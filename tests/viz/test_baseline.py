@@ -1,7 +1,7 @@
-"""A few pictures as they were when a person last looked at them.
+"""A few pictures compared with what they were when a person last inspected them.
 
-Compared at a quarter of the size, so that fonts and antialiasing of another matplotlib do not
-matter and a missing panel, a wrong colour map or a shifted axis does. After a wanted change:
+They are compared at a quarter of their size, so that the fonts and antialiasing of another matplotlib
+do not matter, while a missing panel, a wrong colour map or a shifted axis does. After an intended change:
 ``python tests/viz/test_baseline.py`` draws them anew; look at them before you commit them.
 """
 
@@ -63,7 +63,7 @@ def pixels(figure):
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_baseline(name, plt):
+def test_a_picture_looks_as_when_it_was_last_inspected(name, plt):
     figure = PICTURES[name]()
     found = pixels(figure)
     plt.close(figure)

@@ -10,7 +10,7 @@ from rnncore import viz
 
 
 def spread_out(cell, H, rng):
-    """A layer whose gates take all values: their mean square is far from the square of their mean."""
+    """A layer whose gates take many values, so that their mean square differs much from the square of their mean."""
     layer = make(cell, 3, H, dtype="float64")
     with layer.writable() as w:
         for a in w.values():
@@ -19,7 +19,7 @@ def spread_out(cell, H, rng):
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "gru-reset-before"])
-def test_mean_field_of_gated_cells(cell, rng):
+def test_chi_of_gated_cells_is_that_of_the_formula(cell, rng):
     """χ = E[keep²] + Σ σ_gate²·E[(∂state/∂a_gate)²], each gate's σ² = H·mean W²; its own for every gate."""
     H, T, lengths = 6, 9, np.array([9, 4, 0])
     layer = spread_out(cell, H, rng)
@@ -54,8 +54,8 @@ def test_mean_field_of_gated_cells(cell, rng):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_lyapunov_exponents_of_few_steps_descend(cell, steps, rng):
-    """After few steps the walk's directions have not sorted themselves yet."""
+def test_lyapunov_exponents_of_few_steps_are_sorted(cell, steps, rng):
+    """After few steps the directions of the walk are not in descending order yet."""
     layer = make(cell, 3, 8, dtype="float64")
     x = np.abs(random_input(layer, steps, 1, rng))
     found = viz.lyapunov_spectrum(layer, x)

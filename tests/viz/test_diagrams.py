@@ -42,7 +42,7 @@ def test_the_cell_shows_the_values_of_the_step(cell, taped, plt):
     assert ("gradient c" in said) == ("l0.c" in flow)
 
 
-def test_the_cell_of_one_unit_at_the_first_step(taped, plt):
+def test_the_cell_shows_one_unit_at_the_first_step(taped, plt):
     tape = taped("lstm", back=False)
     ax = viz.plot_cell(tape, step=0, unit=2, token=" ")
     said = texts(ax)
@@ -62,7 +62,7 @@ def test_the_cell_of_one_unit_at_the_first_step(taped, plt):
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_edges_of_the_unrolled_net_have_the_gradients_colour(cell, taped, plt):
+def test_edges_of_the_unrolled_net_have_the_colour_of_the_gradient(cell, taped, plt):
     tape = taped(cell, layers=2)
     ax = viz.plot_unrolled(tape, row=1, first=3, last=8)
     (edges,) = [c for c in ax.collections if c.get_gid() == "edges"]
@@ -79,7 +79,7 @@ def test_edges_of_the_unrolled_net_have_the_gradients_colour(cell, taped, plt):
         viz.plot_unrolled(tape, first=3, last=12)
 
 
-def test_the_unrolled_net_of_both_directions(taped, plt):
+def test_the_unrolled_net_has_the_edges_of_both_directions(taped, plt):
     """Both directions of a layer feed both of the next, and not each other."""
     ax = viz.plot_unrolled(taped("gru", layers=2, bidirectional=True))
     lanes = ["l0.h", "l0.reverse.h", "l1.h", "l1.reverse.h"]
@@ -95,7 +95,7 @@ def test_the_unrolled_net_of_both_directions(taped, plt):
     ("values", "norm"),
     [([0.0, 0.5, 1.0], (0, 1)), ([-2.0, 0.5, 1.0], (-2, 2)), ([1.0, 10.0, 100.0], (1, 100))],
 )
-def test_text_takes_the_scale_its_numbers_ask_for(values, norm, plt):
+def test_text_takes_the_scale_that_fits_its_values(values, norm, plt):
     ax = viz.plot_text(values, tokens=["ab", "c\n", "d"], width=4)
     bar = ax.figure.axes[-1]
     assert bar.get_ylim() == pytest.approx(norm)
@@ -106,8 +106,8 @@ def test_text_takes_the_scale_its_numbers_ask_for(values, norm, plt):
 
 
 @pytest.mark.parametrize(("cell", "back"), [("lstm", True), ("gru", False), ("rnn-sigmoid", True)])
-def test_whole_figures(cell, back, taped, plt):
-    """Every panel is there that the tape has numbers for, and nothing overlaps."""
+def test_whole_figures_have_every_panel_and_no_overlap(cell, back, taped, plt):
+    """There is a panel for everything that the tape has values for, and nothing overlaps."""
     tape = taped(cell, back=back)
     gated = cell != "rnn-sigmoid"
     figure = viz.overview(tape, tokens="hello world!")
@@ -134,7 +134,7 @@ def assert_apart(figure):
                 assert not box.overlaps(place), (ax.get_title(), other.get_title())
 
 
-def test_side_by_side_and_overlaid(taped, plt):
+def test_runs_are_drawn_side_by_side_or_overlaid(taped, plt):
     runs = {"a": taped("gru"), "b": taped("rnn-tanh"), "c": taped("lstm"), "d": taped("lstm")}
     figure = viz.side_by_side(runs, viz.plot_gradient_flow, title="T", row=0)
     axes = [ax for ax in figure.axes if ax.get_visible()]
@@ -150,7 +150,7 @@ def test_side_by_side_and_overlaid(taped, plt):
 
 
 def test_a_picture_of_nan_is_drawn(plt):
-    """A run that blew up: the numbers that are left are shown, the others are holes."""
+    """The picture of a run that diverged shows the finite values, and leaves gaps for the others."""
     layer = make("gru", 3, 5)
     x = np.random.default_rng(0).normal(size=(8, 1, 3))
     x[5] = np.nan

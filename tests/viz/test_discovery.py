@@ -1,4 +1,4 @@
-"""A new measure or plot is one file in its folder, with no change elsewhere."""
+"""At run time a new measure or plot takes one file in its folder, with no change elsewhere."""
 
 import sys
 
@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_a_file_is_all_it_takes(folder):
+def test_a_new_measure_takes_one_file(folder):
     (folder / "loudest.py").write_text(MEASURE)
     (folder / "_private.py").write_text("raise RuntimeError")
     namespace = {}
@@ -49,7 +49,7 @@ def test_one_name_twice_is_refused(folder):
         public_names("some_measures", [str(folder)], {})
 
 
-def test_what_viz_exports():
+def test_viz_exports_the_names_of_its_packages():
     assert set(viz.measures.__all__) | set(viz.plots.__all__) <= set(dir(viz))
     for name in viz.__all__:
         assert getattr(viz, name) is not None

@@ -18,7 +18,7 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples(name, plt):
+def test_the_examples_of_a_module_run(name, plt):
     module = sys.modules[name]
     result = doctest.testmod(module)
     assert result.attempted > 0
@@ -29,5 +29,5 @@ def test_examples(name, plt):
             assert ">>>" in found.__doc__, public
 
 
-def test_style():
+def test_the_examples_of_the_style_run():
     assert doctest.testmod(viz.style).failed == 0

@@ -8,7 +8,7 @@ from viz_twin import Explicit
 
 from rnncore import viz
 
-# Products of at most 9 float64 matrices, 16×16 at most: rounding stays far under the promise.
+# Products of at most 9 float64 matrices, 16×16 at most: rounding stays far below the documented 1e-9.
 TIGHT = {"rtol": 1e-9, "atol": 0}
 
 
@@ -20,7 +20,7 @@ def case(cell, layers, rng, T=9, B=3, H=4, lengths=(9, 5, 0), **options):
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
-def test_norms(cell, layers, rng):
+def test_jacobian_norms_are_those_of_explicit_products(cell, layers, rng):
     layer, x, state, lengths = case(cell, layers, rng)
     norms = viz.jacobian_norms(layer.record(x, state, lengths=lengths))
     np.testing.assert_allclose(norms, Explicit(layer, x, state, lengths).norms(), **TIGHT)
@@ -32,7 +32,7 @@ def test_norms(cell, layers, rng):
 
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 @pytest.mark.parametrize("cell", ["rnn-tanh", "gru", "lstm"])
-def test_one_direction_of_a_bidirectional_stack(cell, direction, rng):
+def test_each_direction_of_a_bidirectional_stack_is_measured_by_itself(cell, direction, rng):
     layer, x, state, lengths = case(cell, 2, rng, bidirectional=True)
     tape = layer.record(x, state, lengths=lengths)
     explicit = Explicit(layer, x, state, lengths, direction)
@@ -45,7 +45,7 @@ def test_one_direction_of_a_bidirectional_stack(cell, direction, rng):
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", ["rnn-sigmoid", "gru-reset-before", "lstm"])
-def test_leading_singular_values(cell, layers, rng):
+def test_singular_values_are_those_of_explicit_products(cell, layers, rng):
     layer, x, state, lengths = case(cell, layers, rng)
     tape = layer.record(x, state, lengths=lengths)
     explicit = Explicit(layer, x, state, lengths)
@@ -60,7 +60,7 @@ def test_leading_singular_values(cell, layers, rng):
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
-def test_dependency_map(cell, layers, rng):
+def test_a_dependency_map_is_that_of_explicit_products(cell, layers, rng):
     layer, x, state, lengths = case(cell, layers, rng)
     tape = layer.record(x, state, lengths=lengths)
     g = rng.normal(size=(9, 3, 4))
@@ -74,7 +74,7 @@ def test_dependency_map(cell, layers, rng):
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
-def test_norm_preservation(cell, layers, rng):
+def test_norm_preservation_is_that_of_explicit_products(cell, layers, rng):
     layer, x, state, lengths = case(cell, layers, rng, lengths=(9, 5, 1))
     g, final = rng.normal(size=(9, 3, 4)), random_state(layer, 3, rng)
     arrays = final if isinstance(final, tuple) else (final,)
@@ -91,9 +91,9 @@ def test_norm_preservation(cell, layers, rng):
 
 
 @pytest.mark.parametrize("kind", ["random", "flat", "diagonal", "graded", "two apart"])
-def test_spectral_norm_is_the_svds(kind, rng):
-    """Whatever the spectrum, also where directions do not mix and a new one takes the lead."""
-    n = 100  # over the width up to which it simply asks the SVD
+def test_the_spectral_norm_is_that_of_the_svd(kind, rng):
+    """For any spectrum, also where directions do not mix and another one becomes the largest."""
+    n = 100  # above the width up to which it simply takes the SVD
     M = np.eye(n)[None]
     spectral = SpectralNorm(1, n, n)
     for k in range(12):
@@ -109,19 +109,19 @@ def test_spectral_norm_is_the_svds(kind, rng):
         assert found == pytest.approx(np.linalg.norm(M[0], 2), rel=1e-9), k
 
 
-def test_spectral_norm_of_odd_matrices(rng):
+def test_the_spectral_norm_of_tiny_huge_zero_and_nan_matrices_is_right(rng):
     n = 100
     A = rng.normal(size=(n, n))
     M = np.stack([A * 1e-170, A * 1e160, np.zeros((n, n)), np.full((n, n), np.nan), A])
     spectral, s = SpectralNorm(5, n, n), np.linalg.norm(A, 2)
-    for _ in range(2):  # the first meeting, and one with kept directions
+    for _ in range(2):  # without and with directions kept from the call before
         found = spectral.norms(M, np.arange(5))
         np.testing.assert_allclose(found, [s * 1e-170, s * 1e160, 0, np.nan, s], rtol=1e-9)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_norms_of_a_wide_layer(cell, rng):
-    """The Lanczos road, two rows of unequal length, in both precisions."""
+def test_jacobian_norms_of_a_wide_layer_are_those_of_explicit_products(cell, rng):
+    """By block Lanczos, with two rows of unequal length, in both precisions."""
     layer = make(cell, 5, 56 if cell == "lstm" else 104, dtype="float64")
     x, lengths = rng.normal(size=(14, 2, 5)), np.array([14, 9])
     expected = Explicit(layer, x, None, lengths).norms()
@@ -136,7 +136,7 @@ def test_norms_of_a_wide_layer(cell, rng):
     )
 
 
-def test_a_padded_row_is_the_row_alone(rng):
+def test_a_padded_row_has_the_norms_of_the_row_alone(rng):
     layer, x, _, _ = case("lstm", 2, rng)
     padded = viz.jacobian_norms(layer.record(x, lengths=[9, 5, 0]))
     alone = viz.jacobian_norms(layer.record(x[:5, 1:2]))
@@ -144,7 +144,7 @@ def test_a_padded_row_is_the_row_alone(rng):
 
 
 def test_far_lags_do_not_underflow(rng):
-    """Sigmoid at float32: over 200 steps the product is far under 1e-45, and is said to be."""
+    """With a sigmoid in float32 the product over 200 steps is far below 1e-45, and the result says so."""
     layer = make("rnn-sigmoid", 2, 4, dtype="float32")
     double = make("rnn-sigmoid", 2, 4, dtype="float64")
     double.load_state_dict(layer.state_dict())
@@ -166,13 +166,13 @@ def test_far_lags_do_not_underflow(rng):
         (lambda tape: viz.horizon(tape, eps=0), "eps: got 0"),
     ],
 )
-def test_what_is_refused(call, says):
+def test_a_wrong_argument_is_refused_by_name(call, says):
     tape = make("gru", 3, 4).record(np.ones((5, 1, 3)))
     with pytest.raises(ValueError, match=says):
         call(tape)
 
 
-def test_no_steps_and_no_rows():
+def test_without_steps_or_rows_the_results_are_empty():
     layer = make("lstm", 3, 4)
     none = viz.dependency_map(layer.record(np.ones((0, 2, 3))), np.ones((0, 2, 4)))
     assert none.shape == (0, 0, 2)

@@ -31,7 +31,7 @@ def steps_of(run, name):
 
 
 @ALL
-def test_gradient_flow(cell, layers, rng):
+def test_gradient_flow_is_that_of_the_twin(cell, layers, rng):
     layer, _, _, _, tape, run = recorded(cell, layers, rng, bidirectional=layers == 2)
     g = rng.normal(size=run.output.shape)
     tape.backward(g)
@@ -50,7 +50,7 @@ def test_gradient_flow_does_not_underflow():
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize(("cell", "gate"), [("lstm", "f"), ("gru", "z"), ("gru-reset-before", "z")])
-def test_timescales(cell, gate, layers, rng):
+def test_timescales_are_those_of_the_twin(cell, gate, layers, rng):
     _, _, _, _, tape, run = recorded(cell, layers, rng, bidirectional=layers == 2)
     scales = viz.timescales(tape)
     directions = [""] if layers == 1 else ["", ".reverse"]
@@ -61,7 +61,7 @@ def test_timescales(cell, gate, layers, rng):
 
 
 @ALL
-def test_saturation(cell, layers, rng):
+def test_saturation_is_that_of_the_twin(cell, layers, rng):
     _, _, _, _, tape, run = recorded(cell, layers, rng)
     shares = viz.saturation(tape, 0.4, 0.6)
     gates = {"lstm": "ifo", "gru": "rz", "gru-reset-before": "rz"}.get(cell, "")
@@ -75,8 +75,8 @@ def test_saturation(cell, layers, rng):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @ALL
-def test_step_share(cell, layers, bidirectional, rng):
-    """One step's term of ∂L/∂W is what `backward` gives when only that step's weights count."""
+def test_step_share_is_that_of_each_steps_own_term(cell, layers, bidirectional, rng):
+    """A step's term of ∂L/∂W is the result of `backward` when only that step contributes to the weights' gradient."""
     layer, _, _, lengths, tape, run = recorded(cell, layers, rng, bidirectional=bidirectional)
     g = rng.normal(size=run.output.shape)
     tape.backward(g)
@@ -132,7 +132,7 @@ def collect(twin, run, g, b, t):
 
 
 @ALL
-def test_connectivity_is_what_finite_differences_see(cell, layers, rng):
+def test_connectivity_equals_finite_differences(cell, layers, rng):
     layer, x, state, lengths, tape, _ = recorded(cell, layers, rng, bidirectional=layers == 2)
     v = rng.normal(size=tape.output.shape)
     tape.backward(v)
@@ -199,7 +199,7 @@ def test_integrated_gradients_are_complete_and_equal_a_midpoint_sum(cell, layers
     np.testing.assert_array_equal(found.per_step, found.value.sum(-1))
 
 
-def test_integrated_gradients_of_a_linear_readout_and_layouts(rng):
+def test_integrated_gradients_take_a_linear_readout_in_every_layout(rng):
     layer = make("lstm", 3, 4, dtype="float64", batch_first=True, bidirectional=True)
     x, v = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5, 8))
     found = viz.integrated_gradients(layer, x, v)
@@ -211,7 +211,7 @@ def test_integrated_gradients_of_a_linear_readout_and_layouts(rng):
 
 
 @ALL
-def test_omission(cell, layers, rng):
+def test_omission_equals_running_without_each_step(cell, layers, rng):
     layer, x, state, lengths, *_ = recorded(cell, layers, rng)
     found, twin = viz.omission(layer, x, state=state, lengths=lengths), Twin.of(layer)
 
@@ -230,7 +230,7 @@ def test_omission(cell, layers, rng):
 
 
 @ALL
-def test_context_cut(cell, layers, rng):
+def test_context_cut_equals_running_on_the_last_inputs(cell, layers, rng):
     layer, x, state, _, *_ = recorded(cell, layers, rng)
     target = rng.normal(size=(3, 4))
 
@@ -252,7 +252,7 @@ def test_context_cut(cell, layers, rng):
 
 
 @ALL
-def test_memory_curve(cell, layers, rng):
+def test_a_memory_curve_is_that_of_a_plain_ridge_regression(cell, layers, rng):
     layer = make(cell, 2, 3, layers, dtype="float64")
     found = viz.memory_curve(layer, 5, steps=60, washout=10, ridge=1e-6, seed=3)
     u = np.random.default_rng(3).uniform(-1, 1, 130)
@@ -274,7 +274,7 @@ def test_memory_curve(cell, layers, rng):
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", ["rnn-tanh", "rnn-sigmoid", "gru", "gru-reset-before", "lstm"])
-def test_lyapunov_spectrum(cell, layers, rng):
+def test_a_lyapunov_spectrum_is_that_of_explicit_jacobians(cell, layers, rng):
     layer = make(cell, 3, 4, layers, dtype="float64")
     x, state = random_input(layer, 60, 2, rng), random_state(layer, 2, rng)
     expected = Explicit(layer, x, state).lyapunov(warmup=12)
@@ -291,8 +291,8 @@ def test_lyapunov_spectrum(cell, layers, rng):
 
 
 @pytest.mark.parametrize(("H", "tol"), [(40, 1e-9), (70, 1e-3)])
-def test_lyapunov_spectrum_of_a_wide_layer(H, tol, rng):
-    """Past the width at which panels replace Householder's QR, and past that of a QR every step."""
+def test_a_lyapunov_spectrum_of_a_wide_layer_is_that_of_explicit_jacobians(H, tol, rng):
+    """Above the width at which panels replace Householder's QR, and above that of a QR every step."""
     layer = make("lstm", 3, H, dtype="float64")
     x = random_input(layer, 30, 1, rng)
     found, expected = viz.lyapunov_spectrum(layer, x), Explicit(layer, x).lyapunov()
@@ -300,7 +300,7 @@ def test_lyapunov_spectrum_of_a_wide_layer(H, tol, rng):
     np.testing.assert_allclose(found[:H], expected[:H], rtol=0, atol=1e-9)
 
 
-def test_lyapunov_spectrum_of_dead_units(rng):
+def test_dead_units_have_an_exponent_of_minus_infinity(rng):
     """A ReLU unit that is never on loses its direction at once."""
     layer = rc.RNN(1, 2, nonlinearity="relu", bias=False)
     layer.load_state_dict({"weight_ih_l0": [[1.0], [-1.0]], "weight_hh_l0": np.eye(2) / 2})
@@ -311,7 +311,7 @@ def test_lyapunov_spectrum_of_dead_units(rng):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_mean_field(cell, rng):
+def test_chi_is_the_mean_squared_singular_value(cell, rng):
     """χ is the mean squared singular value: of random weights within their scatter, RNN's exactly
     where units are exchangeable."""
     H, T = 150, 12
@@ -342,12 +342,12 @@ def test_mean_field(cell, rng):
 
 
 @pytest.mark.parametrize("bad", [viz.timescales, viz.gradient_flow, viz.step_share])
-def test_a_tape_that_does_not_have_it(bad):
+def test_a_tape_without_what_is_measured_is_refused(bad):
     with pytest.raises(ValueError, match="expected"):
         bad(make("rnn-tanh", 3, 4).record(np.ones((5, 1, 3))))
 
 
-def test_numbers_need_no_matplotlib():
+def test_measures_do_not_import_matplotlib():
     code = (
         "import sys, numpy as np, rnncore as rc\n"
         "from rnncore import viz\n"

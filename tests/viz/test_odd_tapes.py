@@ -49,7 +49,7 @@ def test_the_layout_of_the_input_changes_nothing(cell, bidirectional, rng):
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_one_sequence_starts_where_it_is_told(cell, rng):
+def test_one_sequence_starts_from_its_initial_state(cell, rng):
     """The initial state of one sequence, (layers, H), is that of a batch of one, (layers, 1, H)."""
     layer = make(cell, 3, 4, num_layers=2, dtype="float64")
     x, parts = rng.normal(size=(6, 3)), rng.normal(size=(2, 2, 4))
@@ -66,7 +66,7 @@ def test_one_sequence_starts_where_it_is_told(cell, rng):
 
 
 @pytest.mark.parametrize(("T", "B"), [(0, 2), (3, 0), (0, 0)])
-def test_nothing_to_measure(T, B):
+def test_without_steps_or_rows_measures_are_empty_and_pictures_refuse(T, B):
     layer = make("lstm", 3, 4)
     tape = layer.record(np.ones((T, B, 3)))
     assert viz.jacobian_norms(tape).shape == (T, B)
@@ -84,7 +84,7 @@ def test_nothing_to_measure(T, B):
             picture(tape)
 
 
-def test_one_step(rng):
+def test_a_tape_of_one_step_can_be_measured(rng):
     layer = make("gru", 3, 4)
     tape = layer.record(rng.normal(size=(1, 2, 3)))
     g = np.ones((1, 2, 4))
@@ -97,7 +97,7 @@ def test_one_step(rng):
 
 
 @pytest.mark.parametrize("cell", ["rnn-tanh", "gru", "lstm"])
-def test_no_bias(cell, rng):
+def test_a_layer_without_bias_is_measured_like_one_with_bias_zero(cell, rng):
     layer = make(cell, 3, 4, bias=False, dtype="float64")
     x, g = rng.normal(size=(6, 2, 3)), rng.normal(size=(6, 2, 4))
     tape = layer.record(x)
@@ -115,7 +115,7 @@ def test_no_bias(cell, rng):
 
 
 def test_dropout_is_part_of_the_recorded_pass(rng):
-    """The walk goes through the masks that were drawn; what would run again refuses."""
+    """The backward walk applies the masks that were drawn; measures that run the layer again refuse."""
     layer = rc.LSTM(3, 4, 2, dropout=0.5, seed=1, dtype="float64")
     x, g = rng.normal(size=(6, 2, 3)), rng.normal(size=(6, 2, 4))
     dropped, plain = layer.record(x, train=True), layer.record(x)
@@ -124,8 +124,8 @@ def test_dropout_is_part_of_the_recorded_pass(rng):
         viz.connectivity(dropped, g)
 
 
-def test_nan_is_said_not_hidden(rng):
-    """From the step whose input was NaN on, every lag that reaches it is NaN."""
+def test_nan_in_the_input_gives_nan_in_the_norms(rng):
+    """Every lag that reaches the step whose input was NaN is NaN."""
     layer = make("gru", 3, 60)  # 60: by the SVD; 100 below: by Lanczos
     for wide in (layer, make("gru", 3, 100)):
         x = rng.normal(size=(8, 2, 3))

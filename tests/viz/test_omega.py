@@ -1,4 +1,4 @@
-"""Ω along 80 steps, where the walk back has to keep a logarithm: against a twin that keeps directions alone."""
+"""Ω over 80 steps, where the backward walk needs a logarithmic scale: against a twin that keeps unit vectors."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from viz_twin import Explicit
 from rnncore import viz
 
 T, B, H = 80, 2, 4
-# A ratio is a quotient of two norms, each a few roundings off; where the carry shrinks, roundings of what has vanished
-# from it are not among them. float32 has 6e-8 a rounding and Ω sums 80 squares of ratios off by some ten of them.
+# A ratio is a quotient of two norms, each with an error of a few roundings; what has vanished from a shrinking carry
+# adds none. A rounding in float32 is 6e-8, and Ω sums 80 squares of ratios with an error of some ten roundings each.
 RTOL = {"float64": 1e-9, "float32": 1e-5}
 
 
 def recorded(cell, dtype, keep, rng):
-    """A pass whose gates that keep (an LSTM's f, a GRU's z: the second of both) have so much more bias."""
+    """A pass with `keep` added to the bias of the gate that keeps the state: f of an LSTM, z of a GRU."""
     layer = make(cell, 3, H, 2, dtype=dtype, bidirectional=True)
     with layer.writable() as w:
         for name, a in w.items():
@@ -53,8 +53,8 @@ def carry(state, direction):
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 @pytest.mark.parametrize("size", [1, 1e-120, 1e120])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_loss_at_the_end_alone(cell, size, direction, rng):
-    """From the output of the direction's last step; tiny and huge gradients have the same Ω."""
+def test_omega_of_a_loss_at_the_end_alone_is_that_of_the_twin(cell, size, direction, rng):
+    """The loss is on the output of the direction's last step; tiny and huge gradients have the same Ω."""
     layer, x, s0, tape = recorded(cell, "float64", -2, rng)
     g = np.zeros((T, B, 2 * H))
     g[0 if direction == "reverse" else T - 1] = size * rng.normal(size=(B, 2 * H))
@@ -70,8 +70,8 @@ def test_a_loss_at_the_end_alone(cell, size, direction, rng):
 @pytest.mark.parametrize("size", [1e-30, 1, 1e30])
 @pytest.mark.parametrize("dtype", RTOL)
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_a_carry_of_any_size(cell, dtype, size, direction, rng):
-    """A gradient for the final state (for an LSTM also of c), which a loss at every tenth step joins."""
+def test_omega_does_not_depend_on_the_size_of_the_gradient(cell, dtype, size, direction, rng):
+    """A gradient for the final state (for an LSTM also for c), together with a loss at every tenth step."""
     layer, x, s0, tape = recorded(cell, dtype, 1, rng)
     g = np.zeros((T, B, 2 * H), dtype)
     g[::10] = size * 1e-3 * rng.normal(size=(T // 10, B, 2 * H))

@@ -1,4 +1,4 @@
-"""The palettes survive grey print and colour blindness."""
+"""The palettes work in grey print and for colour-blind readers."""
 
 import itertools
 
@@ -59,7 +59,7 @@ def contrast(a, b):
     return (high + 0.05) / (low + 0.05)
 
 
-def test_the_arithmetic_on_colours_that_are_known():
+def test_the_colour_arithmetic_is_right_for_known_colours():
     assert contrast((0, 0, 0), (1, 1, 1)) == pytest.approx(21)
     np.testing.assert_allclose(seen((1, 1, 1), "normal"), [100, 0, 0], atol=0.01)
     np.testing.assert_allclose(seen((1, 0, 0), "normal"), [53.24, 80.09, 67.20], atol=0.02)
@@ -87,7 +87,7 @@ def test_lines_in_grey_have_markers_and_the_first_ones_differ_in_lightness():
 
 @pytest.mark.parametrize("color", style.LINES)
 def test_lines_stand_out_from_white(color):
-    """WCAG asks 3:1 of graphics; the light ones of Okabe–Ito are used last, and with markers."""
+    """WCAG demands 3:1 for graphics; the light colours of Okabe–Ito are used last, and with markers."""
     least = 3.0 if color in style.LINES[:4] else 2.0
     assert contrast(to_rgb(color), (1, 1, 1)) >= least
 
@@ -99,7 +99,7 @@ def test_notes_are_legible():
 @pytest.mark.parametrize("eye", [*BLIND, "grey"])
 @pytest.mark.parametrize("name", [style.GATES, style.MAGNITUDE])
 def test_sequential_maps_rise_in_lightness(name, eye):
-    """Order can be read off lightness alone, evenly, whatever the eye."""
+    """The order can be read from lightness alone, in even steps, for every kind of vision."""
     lab = seen(colormaps[name](np.linspace(0, 1, 64))[:, :3], "normal" if eye == "grey" else eye)
     steps = np.diff(lab[:, 0])
     assert (steps > 0).all()

@@ -1,4 +1,4 @@
-"""What a user gives is shown as it is, wherever it goes into a picture: no formula, nothing hidden."""
+"""A user's text is shown unchanged wherever it appears in a picture: not as a formula, and not hidden."""
 
 import io
 
@@ -36,12 +36,12 @@ def pixels(figure):
 
 
 @pytest.mark.parametrize("text", ["$x$", "5$ and 6$", "$", "$$", "a_b", r"\alpha", "a^b", "plain"])
-def test_the_pixels_are_those_of_the_text_itself(text):
+def test_a_text_is_drawn_with_the_pixels_of_the_text_itself(text):
     assert rendered(plain(text)) == rendered_without_formulas(text)
 
 
 def test_a_backslash_before_a_dollar_stays():
-    """Without formulas matplotlib shows both; so do we."""
+    """Without formulas matplotlib shows both characters, and so must the picture."""
     assert rendered(plain(r"a\$b")) == rendered_without_formulas(r"a\$b")
     assert not is_math_text(plain(r"a\$b$c"))
 
@@ -94,7 +94,7 @@ TOKENS = {
 
 
 def check(figure, text):
-    """It can be drawn, and no text that holds the user's is a formula but for our own part of it."""
+    """The figure can be drawn, and no text that contains the user's is a formula because of it."""
     figure.savefig(io.BytesIO(), format="png")
     escaped = plain(text)
     shown = [t for t in figure.findobj(Text) if escaped in t.get_text()]
@@ -116,7 +116,7 @@ def test_labels_are_shown_as_they_are(tape, plot, text):
 
 @pytest.mark.parametrize("plot", TOKENS)
 def test_tokens_are_shown_as_they_are(tape, plot):
-    """The formulas in the picture are those that are there without such tokens."""
+    """A picture with such tokens has the same formulas as one with plain tokens."""
     formulas = []
     for tokens in ("abcdef", ["$", "$x$", r"$\frac{", "_", "$$", "a"]):
         figure = Figure()
@@ -128,7 +128,7 @@ def test_tokens_are_shown_as_they_are(tape, plot):
 
 
 @pytest.mark.parametrize("text", NASTY[:1])
-def test_names_and_titles_of_figures(tape, tmp_path, text):
+def test_names_and_titles_of_figures_are_shown_as_they_are(tape, tmp_path, text):
     import matplotlib.pyplot as plt
 
     for figure in (
@@ -142,7 +142,7 @@ def test_names_and_titles_of_figures(tape, tmp_path, text):
 
 
 @pytest.mark.parametrize("text", NASTY[::2])
-def test_reports(tape, tmp_path, text):
+def test_a_report_shows_names_as_they_are(tape, tmp_path, text):
     recorder = viz.Recorder(every=1, measures={text: lambda tape: 0.5}, measure_every=1)
     for _ in range(2):
         recorder.record(tape)
@@ -153,7 +153,7 @@ def test_reports(tape, tmp_path, text):
     assert "&lt;b&gt;&amp;" in source
 
 
-def test_the_window_of_a_recorder():
+def test_the_window_of_a_recorder_shows_names_as_they_are():
     figure = Figure()
     window = WindowPlot(figure)
     window._lay_out(["$x$", "loss"])

@@ -1,4 +1,4 @@
-"""What is drawn: the numbers on the artists are the measures' numbers."""
+"""Plots show the numbers of their measures: what the artists hold is what the measures returned."""
 
 import inspect
 import subprocess
@@ -15,7 +15,7 @@ T, B, H = 12, 2, 5
 
 @pytest.fixture
 def taped(rng):
-    """A function cell -> tape with gradients and the cotangent they came from."""
+    """A function cell -> tape with gradients, and the cotangent that they came from."""
 
     def make_tape(cell, layers=1, lengths=None, steps=T, **options):
         layer = make(cell, 3, H, layers, **options)
@@ -88,7 +88,7 @@ def pictures(tape, g, layer, x):
     return found
 
 
-FIGURES = {"plot_timeline"}  # it makes a figure of several panels, as `viz.overview` does: no axes to be told
+FIGURES = {"plot_timeline"}  # it makes a figure of several panels, as `viz.overview` does, and takes no axes
 
 
 @pytest.mark.parametrize("name", sorted(name for name in viz.__all__ if name.startswith("plot_")))
@@ -106,7 +106,7 @@ def test_the_axes_come_second_and_all_else_by_name(name):
 @pytest.mark.parametrize(
     ("cell", "on_given_axes"), [("lstm", True), ("lstm", False), ("gru", True), ("rnn-relu", True)]
 )
-def test_all_draw_on_the_axes_they_are_told(cell, on_given_axes, taped, plt, rng):
+def test_every_plot_draws_on_the_given_axes(cell, on_given_axes, taped, plt, rng):
     tape, g = taped(cell)
     x = rng.normal(size=(T, B, 3))
     calls = pictures(tape, g, tape.layer, x)
@@ -138,7 +138,7 @@ def test_matplotlib_is_imported_by_the_first_picture():
 # ---- decay over lag -----------------------------------------------------------------------------
 
 
-def test_jacobian_norms(taped, plt):
+def test_jacobian_norms_are_drawn_with_their_fit(taped, plt):
     tape, _ = taped("lstm")
     norms = viz.jacobian_norms(tape)
     ax = viz.plot_jacobian_norms(tape, row=1)
@@ -151,7 +151,7 @@ def test_jacobian_norms(taped, plt):
     np.testing.assert_allclose(y_of(fit), np.exp(level + rate * np.arange(1, T)))
 
 
-def test_the_title_says_how_fast(plt):
+def test_the_title_gives_the_rate_of_decay(plt):
     halves = 0.5 ** (np.arange(30.0) / 3.1)
     ax = viz.plot_jacobian_norms(halves)
     assert ax.get_title() == "The gradient halves every 3.1 steps"
@@ -212,7 +212,7 @@ def test_horizon_marks_lie_on_the_curve(plt):
     assert ax.get_title() == "1 % of the gradient remains 21 steps back"
 
 
-def test_singular_values(taped, plt):
+def test_singular_values_are_drawn_one_line_each(taped, plt):
     tape, _ = taped("gru")
     ax = viz.plot_singular_values(tape, n=3, row=1)
     _, sigma = viz.singular_values(tape, 3)
@@ -225,7 +225,7 @@ def test_singular_values(taped, plt):
 
 
 @pytest.mark.parametrize(("cell", "names"), [("lstm", ["l0.h", "l0.c"]), ("gru", ["l0.h"])])
-def test_gradient_flow(cell, names, taped, plt):
+def test_gradient_flow_is_drawn_one_line_per_state(cell, names, taped, plt):
     tape, _ = taped(cell)
     ax = viz.plot_gradient_flow(tape, row=0, label="run")
     found, flow = lines(ax, "gradient_flow"), viz.gradient_flow(tape)
@@ -236,7 +236,7 @@ def test_gradient_flow(cell, names, taped, plt):
     assert "← gradient" in ax.get_xlabel()
 
 
-def test_states_are_centred_and_in_the_order_that_is_said(taped, plt):
+def test_states_are_centred_and_in_the_given_order(taped, plt):
     tape, _ = taped("lstm", layers=2)
     ax = viz.plot_states(tape, row=1)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["l0.h", "l0.c", "l1.h", "l1.c"]
@@ -270,7 +270,7 @@ def test_gates_are_all_there_with_fixed_limits(cell, gates, taped, plt):
         )
 
 
-def test_a_ragged_row_is_as_long_as_it_is(taped, plt):
+def test_a_ragged_row_is_drawn_up_to_its_end(taped, plt):
     tape, _ = taped("lstm", lengths=[12, 7])
     assert viz.plot_states(tape, row=1).images[0].get_array().shape == (H, 7)
     assert viz.plot_gates(tape, plt.figure().gca(), row=1).images[0].get_array().shape == (H, 7)
@@ -291,7 +291,7 @@ def test_ten_lines_all_look_different(plt):
     assert len(looks) == 10
 
 
-def test_gradient_map(taped, plt):
+def test_a_gradient_map_shows_the_gradient_of_every_unit(taped, plt):
     tape, _ = taped("gru")
     ax = viz.plot_gradient_map(tape, order=None)
     (image,) = ax.images
@@ -300,7 +300,7 @@ def test_gradient_map(taped, plt):
     assert "← gradient" in ax.get_xlabel()
 
 
-def test_norm_preservation(taped, plt):
+def test_norm_preservation_is_drawn_step_by_step(taped, plt):
     tape, _ = taped("rnn-tanh")
     ax = viz.plot_norm_preservation(tape, row=0)
     np.testing.assert_array_equal(
@@ -309,7 +309,7 @@ def test_norm_preservation(taped, plt):
     assert ax.get_title().startswith("A typical step shrinks the gradient by")
 
 
-def test_step_share(taped, plt):
+def test_step_share_is_drawn_in_percent(taped, plt):
     tape, _ = taped("lstm")
     ax = viz.plot_step_share(tape, row=1, names=["weight_hh_l0"])
     share = viz.step_share(tape)["weight_hh_l0"][:, 1]
@@ -318,7 +318,7 @@ def test_step_share(taped, plt):
     assert ax.get_title() == f"Half of weight_hh_l0's gradient comes from {half} of 12 steps"
 
 
-def test_dependency_map(taped, plt):
+def test_a_dependency_map_is_drawn_in_logarithmic_colours(taped, plt):
     tape, g = taped("lstm")
     sizes = viz.dependency_map(tape, g)[:, :, 1]
     ax = viz.plot_dependency_map(tape, loss=g, row=1, decades=20)
@@ -330,7 +330,7 @@ def test_dependency_map(taped, plt):
         viz.plot_dependency_map(tape)
 
 
-def test_connectivity_as_text_and_as_map(taped, plt):
+def test_connectivity_is_drawn_as_text_or_as_a_map(taped, plt):
     tape, g = taped("gru")
     sizes = viz.connectivity(tape, g)
     ax = viz.plot_connectivity(sizes, step=-2, tokens=list("hello world!"))
@@ -351,7 +351,7 @@ def test_connectivity_as_text_and_as_map(taped, plt):
 # ---- units, spectra, curves ---------------------------------------------------------------------
 
 
-def test_timescales_and_units_that_never_forget(plt):
+def test_timescales_are_sorted_and_units_that_never_forget_marked(plt):
     ax = viz.plot_timescales({"l0": np.array([2.0, np.inf, 8.0])})
     (line,) = lines(ax, "timescales")
     assert y_of(line).tolist() == [8, 2]
@@ -360,7 +360,7 @@ def test_timescales_and_units_that_never_forget(plt):
     assert ax.get_title() == "Half of the units keep their values for 8 steps or more"
 
 
-def test_saturation_has_a_dot_a_unit(taped, plt):
+def test_saturation_has_a_dot_per_unit(taped, plt):
     tape, _ = taped("lstm", layers=2)
     ax, shares = viz.plot_saturation(tape), viz.saturation(tape)
     for line, (name, share) in zip(lines(ax, "saturation"), shares.items(), strict=True):
@@ -371,7 +371,7 @@ def test_saturation_has_a_dot_a_unit(taped, plt):
         viz.plot_saturation(taped("rnn-relu")[0])
 
 
-def test_lyapunov_spectrum(plt):
+def test_a_lyapunov_spectrum_is_drawn_against_the_share_of_directions(plt):
     ax = viz.plot_lyapunov_spectrum([0.5, 0.0, -1.0, -2.0], label="a")
     (line,) = lines(ax, "lyapunov_spectrum")
     assert line.get_xdata().tolist() == [0.25, 0.5, 0.75, 1]
@@ -381,7 +381,7 @@ def test_lyapunov_spectrum(plt):
     assert labels(ax) == ["a", "b"]
 
 
-def test_mean_field_puts_the_run_on_the_map(taped, plt):
+def test_the_mean_field_map_shows_the_layers_of_the_run(taped, plt):
     tape, _ = taped("rnn-tanh")
     ax, found = viz.plot_mean_field(tape), viz.mean_field(tape)["l0"]
     (run,) = lines(ax, "run")
@@ -402,7 +402,7 @@ def test_integrated_gradients_show_their_residual(plt):
     assert "'b' at step 1" in ax.get_title()
 
 
-def test_curves(plt):
+def test_curves_and_bars_show_their_numbers(plt):
     ax = viz.plot_memory_capacity(np.array([1.0, 0.5, 0.0]), label="net")
     assert y_of(lines(ax, "memory_capacity")[0]).tolist() == [1, 0.5, 0]
     assert labels(ax) == ["net: 1.5"]
@@ -418,14 +418,14 @@ def test_curves(plt):
     settled = viz.plot_lyapunov_convergence((np.array([1, 2]), estimate), plt.figure().gca())
     np.testing.assert_array_equal(y_of(lines(settled, "lyapunov_convergence")[0]), [-1, -0.5])
     plt.close()
-    # directions that a ReLU cuts off altogether
+    # directions that a ReLU removes completely
     dead = np.array([[-1.0, -np.inf, -np.inf], [-0.5, -np.inf, -np.inf]])
     ax = viz.plot_lyapunov_convergence((np.array([1, 2]), dead), plt.figure().gca())
     assert [text.get_text() for text in ax.texts] == ["λ$_{1}$"]
     plt.close()
 
 
-def test_series_of_a_recorder(plt):
+def test_series_are_drawn_against_the_updates(plt):
     class Recorded:
         def series(self, name):
             values = {"lyapunov": [-0.5, -0.1], "gradient_norm": [1.0, 100.0]}.get(name, [])

@@ -1,4 +1,4 @@
-"""The rooms of viz stand one above the other: each imports only what is below, when it is imported."""
+"""The rooms of viz form layers: each imports only those below it, and does so at the top of its modules."""
 
 import ast
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_every_room_has_its_place():
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.name != "__init__.py" or len(p.parts) > 1], ids=str)
-def test_imports_go_down(path):
+def test_imports_go_down_from_room_to_room(path):
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     own = ROOMS.index(path.parts[0].removesuffix(".py"))
     for_types = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]

@@ -1,4 +1,4 @@
-"""What is exactly at a threshold, and where a fit begins."""
+"""On which side of a threshold its own value counts, and at which lag a fit begins."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from rnncore import viz
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "gru-reset-before"])
 def test_a_gate_at_the_threshold_is_neither_shut_nor_open(cell, dtype, rng):
-    """Under `low` and above `high`: 12 gates of different values, each the threshold once."""
+    """Shares count what is below `low` and above `high`: each of 12 different gate values is the threshold once."""
     tape = make(cell, 2, 3, dtype=dtype).record(random_input(make(cell, 2, 3, dtype=dtype), 4, 1, rng))
     for name in viz.saturation(tape):
         values = np.sort(tape[name].ravel())
@@ -25,7 +25,7 @@ def test_a_gate_at_the_threshold_is_neither_shut_nor_open(cell, dtype, rng):
             assert viz.saturation(tape, low=beyond, high=1)[name].low.sum() * 4 == pytest.approx(k + 1)
 
 
-def test_a_gate_of_one_half_is_at_one_half():
+def test_a_gate_of_exactly_one_half_is_neither_below_nor_above_one_half():
     layer = rc.GRU(1, 2)
     layer.load_state_dict({name: np.zeros_like(a) for name, a in layer.state_dict().items()})
     tape = layer.record(np.ones((3, 1, 1)))
@@ -34,7 +34,7 @@ def test_a_gate_of_one_half_is_at_one_half():
 
 
 class PlainStates:
-    """As much of a plain RNN's tape as the recorder's share of saturated states reads."""
+    """The part of a plain RNN's tape that the recorder's share of saturated states reads."""
 
     mode, T, lengths = "RNN", 1, np.array([1])
 
@@ -59,12 +59,12 @@ class PlainStates:
         ("relu", [0.0, 1e-30, 0.95, 0.0], 0.5),  # no upper end
     ],
 )
-def test_states_of_a_plain_net_at_the_threshold(nonlinearity, states, share):
+def test_states_of_a_plain_net_at_the_threshold_are_not_saturated(nonlinearity, states, share):
     assert saturated(PlainStates(nonlinearity, states)) == share
 
 
-def test_horizon_and_half_life_at_their_thresholds():
-    """A norm of just eps of lag 1's is still felt; one of just half of it is not under half."""
+def test_horizon_includes_its_threshold_and_half_life_does_not():
+    """A norm of exactly eps times that of lag 1 counts; one of exactly half of it is not below half."""
     norms = 0.5 ** np.arange(10.0)[:, None]  # exact in binary
     assert viz.horizon(norms, eps=0.125)[0] == 4  # lag 4 has an eighth of lag 1
     assert viz.half_life(norms)[0] == 3  # lag 2 has half of it
@@ -73,7 +73,7 @@ def test_horizon_and_half_life_at_their_thresholds():
 @pytest.mark.parametrize("rate", [-0.7, -0.01, 0.2])
 @pytest.mark.parametrize("level", [-3.0, 0.0, 5.0])
 def test_the_decay_rate_leaves_lag_0_out(rate, level):
-    """Lag 0 is 1 by definition, on the line or not; so are lags that say nothing."""
+    """Lag 0 is 1 by definition, whether on the line or not, and lags of 0, NaN and infinity have no logarithm."""
     lag = np.arange(20.0)
     norms = np.exp(level + rate * lag)
     norms[0] = 1
@@ -83,7 +83,7 @@ def test_the_decay_rate_leaves_lag_0_out(rate, level):
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn-tanh"])
-def test_the_decay_rate_of_a_tape_is_polyfits(cell, rng):
+def test_the_decay_rate_of_a_tape_is_that_of_polyfit(cell, rng):
     layer = make(cell, 3, 5, 2, dtype="float64")
     tape = layer.record(random_input(layer, 30, 2, rng), random_state(layer, 2, rng))
     norms = viz.jacobian_norms(tape)

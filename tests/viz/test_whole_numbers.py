@@ -1,4 +1,4 @@
-"""Wherever viz takes a whole number, numpy's will do, and what is none is named."""
+"""Wherever viz takes a whole number, one of numpy's is accepted, and anything else is refused by name."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ TAKES = {
 
 
 @pytest.mark.parametrize("what", TAKES)
-def test_a_whole_number(what):
+def test_whole_numbers_of_numpy_are_taken_and_others_refused_by_name(what):
     name, take = TAKES[what]
     take(np.int64(2))
     expected = "expected (a whole number >= [01]|whole numbers under)"
@@ -40,7 +40,7 @@ def test_a_whole_number(what):
             take(bad)
 
 
-def test_a_flag_is_no_number_of_bytes():
+def test_a_flag_is_refused_as_a_number_of_bytes():
     with pytest.raises(ValueError, match="limit: got True, expected a number of bytes"):
         viz.Recorder(limit=True)
     viz.Recorder(limit=np.int64(10_000))

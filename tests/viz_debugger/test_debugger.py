@@ -1,4 +1,4 @@
-"""The debugger: what it keeps, when it acts, and that training does not notice it."""
+"""The debugger: what it keeps, when it acts, and that it does not change training."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def trainer(batches, callbacks=(), optimiser=Adam, lr=0.01, **options):
 # ---------------------------------------------------------------- keeping
 
 
-def test_keeps_the_last_few(rng):
+def test_the_last_few_moments_are_kept(rng):
     debugger = viz.Debugger(keep=3)
     layer = rc.GRU(2, 4, seed=0)
     train_by_hand(layer, debugger, rng.standard_normal((5, 2, 2)))
@@ -64,7 +64,7 @@ def test_a_moment_can_be_reopened(rng, cell, batch_first):
     assert not np.array_equal(debugger.moments[0].tape["l0.h"], debugger.moments[2].tape["l0.h"])
 
 
-def test_reopens_ragged_and_unbatched(rng):
+def test_ragged_and_unbatched_moments_can_be_reopened(rng):
     layer = rc.LSTM(2, 4, seed=0)
     for tape in (
         layer.record(rng.standard_normal((6, 3, 2)), lengths=[4, 0, 5]),
@@ -96,7 +96,7 @@ def test_raise_stops_before_the_weights_change():
     np.testing.assert_array_equal(moment.weights["weight_hh_l0"], layer.parameters["weight_hh_l0"])
 
 
-def test_call_gets_the_hit_and_the_moments():
+def test_a_function_is_called_with_the_hit_and_the_moments():
     seen = []
     debugger = viz.Debugger(is_large, action=lambda hit, moments: seen.append((hit, len(moments))))
     train_by_hand(rc.GRU(1, 4, seed=0), debugger, growing())
@@ -104,14 +104,14 @@ def test_call_gets_the_hit_and_the_moments():
     assert [hit.update for hit in debugger.hits] == [3]
 
 
-def test_fires_again_after_it_was_silent():
+def test_a_watch_fires_again_after_it_was_silent():
     x = [np.full((5, 2, 1), v) for v in (1.0, 100.0, 100.0, 1.0, 100.0, 1.0)]
     debugger = viz.Debugger(is_large, action=lambda hit, moments: None)
     train_by_hand(rc.GRU(1, 4, seed=0), debugger, x)
     assert [hit.update for hit in debugger.hits] == [2, 5]
 
 
-def test_a_watch_has_its_own_action():
+def test_the_action_of_a_watch_comes_before_that_of_the_debugger():
     seen = []
     watch = viz.When(is_large, action=lambda hit, moments: seen.append(hit))
     train_by_hand(rc.GRU(1, 4, seed=0), viz.Debugger(watch, action="raise"), growing())
@@ -127,7 +127,7 @@ def test_all_watches_act_before_one_raises():
     assert len(seen) == 1
 
 
-def test_every():
+def test_a_watch_is_checked_every_nth_update():
     updates = []
     watch = viz.When(lambda tape: updates.append(debugger.moments[-1].update), every=3)
     debugger = viz.Debugger(watch)
@@ -135,7 +135,7 @@ def test_every():
     assert updates == [1, 4]
 
 
-def test_record_writes_the_moments_whole(tmp_path):
+def test_record_writes_the_complete_moments(tmp_path):
     layer = rc.LSTM(1, 4, seed=0)
     debugger = viz.Debugger(is_large, action="record", keep=2, folder=tmp_path)
     train_by_hand(layer, debugger, growing(), updates=3)
@@ -151,7 +151,7 @@ def test_record_writes_the_moments_whole(tmp_path):
         )
 
 
-def test_record_does_not_overwrite(tmp_path):
+def test_record_does_not_overwrite_a_file(tmp_path):
     for _ in range(2):
         debugger = viz.Debugger(is_large, action="record", keep=1, folder=tmp_path)
         train_by_hand(rc.GRU(1, 4, seed=0), debugger, growing(), updates=3)
@@ -173,19 +173,19 @@ def test_open_writes_a_page_and_opens_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("action", ["explode", 3, ["raise", "burn"]])
-def test_refuses_actions_it_cannot_do(action):
+def test_an_unknown_action_is_refused_at_once(action):
     with pytest.raises(ValueError, match=r"action: got .*, expected 'raise', 'record', 'open'"):
         viz.Debugger(action=action)
     with pytest.raises(ValueError, match="action: got"):
         viz.Debugger(viz.NaN(action=action))
 
 
-def test_refuses_to_keep_nothing():
+def test_keeping_no_moments_is_refused():
     with pytest.raises(ValueError, match="keep: got 0, expected"):
         viz.Debugger(keep=0)
 
 
-def test_a_watch_of_ones_own(rng):
+def test_a_subclass_of_watch_is_checked_like_any_other(rng):
     class Loud(viz.Watch):
         def check(self, moment):
             if moment.loss > 3:
@@ -202,7 +202,7 @@ def test_a_watch_of_ones_own(rng):
 # ---------------------------------------------------------------- with the trainer
 
 
-def test_training_has_the_same_bits(batches):
+def test_training_under_a_debugger_has_the_same_bits(batches):
     plain, watched = trainer(batches), trainer(batches, [viz.Debugger(viz.NaN(), viz.Stuck())])
     plain.fit(12, progress=False)
     watched.fit(12, progress=False)
@@ -228,8 +228,8 @@ def test_a_head_that_overflows_is_found(batches):
     assert "the prediction is" in stop.value.hit.sentence
 
 
-def test_diverging_training_spikes_and_replays(batches, tmp_path):
-    """A learning rate that is too high: the spike, and the same tapes again from a checkpoint."""
+def test_a_spike_of_diverging_training_can_be_replayed(batches, tmp_path):
+    """With too high a learning rate there is a spike, and its tapes can be had again from a checkpoint."""
     path = tmp_path / "a.safetensors"
     debugger = viz.Debugger(viz.Spike("loss", 20, window=10), keep=3)
 
@@ -267,7 +267,7 @@ def test_replay_needs_an_earlier_checkpoint(batches, tmp_path):
         viz.replay(trainer(batches), path, 5)
 
 
-def test_recorder_in_training(batches, tmp_path):
+def test_a_recorder_records_training(batches, tmp_path):
     path = tmp_path / "a.run"
     with viz.Recorder(path, every=4, names="*.f", rows=1) as recorder:
         run = trainer(batches, [recorder])
@@ -278,5 +278,5 @@ def test_recorder_in_training(batches, tmp_path):
     np.testing.assert_array_equal(recorded.series("loss")[1], np.array(run.losses)[[0, 4, 8, 12]])
     for name in ("lyapunov", "horizon", "saturation"):
         updates, values = recorded.series(name)
-        assert updates.tolist() == [5, 10, 15]  # once a round
+        assert updates.tolist() == [5, 10, 15]  # once per round
         assert np.isfinite(values).all()

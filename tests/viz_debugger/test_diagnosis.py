@@ -1,4 +1,4 @@
-"""The diagnosis: every sentence on a network made for it, with the numbers it must have."""
+"""The diagnosis: every sentence for a network that is made to show it, with the expected numbers."""
 
 import math
 
@@ -10,7 +10,7 @@ from rnncore import viz
 
 
 def zeroed(layer, **values):
-    """The layer with all weights 0 but some biases of l0, by gate."""
+    """The layer with all weights 0, except for the given biases of l0, by gate."""
     gates = {"LSTM": "ifgo", "GRU": "rzn", "RNN": "h"}[layer.mode]
     H = layer.hidden_size
     with layer.writable() as p:
@@ -29,7 +29,7 @@ def relu_times(factor, steps=60):
     return rnn.record(np.ones((steps, 2, 1)))
 
 
-def test_vanishes_with_its_numbers():
+def test_a_vanishing_gradient_is_reported_with_its_numbers():
     found = viz.diagnose(relu_times(0.8))["vanishes"]
     assert found.severity == "warning"
     assert found.numbers["rate"] == pytest.approx(math.log(0.8), rel=1e-9)
@@ -51,26 +51,26 @@ def test_advice_for_an_lstm_names_the_bias():
     assert viz.diagnose(lstm.record(np.zeros((100, 1, 1)))).names[0] != "vanishes"
 
 
-def test_the_length_to_hold_can_be_given():
+def test_the_advice_is_for_the_given_length():
     lstm = zeroed(rc.LSTM(1, 4), f=1.0)
     found = viz.diagnose(lstm.record(np.zeros((30, 1, 1))), steps=1000)["vanishes"]
     assert "= 6.9 would hold for 1000 steps" in found.advice
 
 
-def test_advice_for_a_gru():
+def test_advice_for_a_gru_names_the_update_gate():
     gru = zeroed(rc.GRU(1, 4), z=1.0)
     found = viz.diagnose(gru.record(np.zeros((100, 1, 1))))["vanishes"]
     assert "update-gate bias of ln(T−1) = 4.6" in found.advice
 
 
 @pytest.mark.parametrize(("curve", "advice"), [("sigmoid", "quarter"), ("tanh", "orthogonal")])
-def test_advice_for_an_rnn(rng, curve, advice):
+def test_advice_for_an_rnn_depends_on_its_nonlinearity(rng, curve, advice):
     rnn = rc.RNN(2, 6, nonlinearity=curve, seed=0)
     found = viz.diagnose(rnn.record(rng.standard_normal((60, 1, 2))))
     assert advice in found["vanishes"].advice
 
 
-def test_explodes_with_its_numbers():
+def test_an_exploding_gradient_is_reported_with_its_numbers():
     found = viz.diagnose(relu_times(1.25))["explodes"]
     assert found.severity == "error"  # 1.25⁵⁹ is 5e5
     assert found.sentence == (
@@ -79,14 +79,14 @@ def test_explodes_with_its_numbers():
     assert "scale weight_hh by 0.80 (its spectral radius is 1.25)" in found.advice
 
 
-def test_holds():
+def test_a_network_that_holds_its_state_is_healthy():
     found = viz.diagnose(relu_times(1.0))
     assert found["holds"].severity == "ok"
     assert "still has an effect after all 59 steps" in found["holds"].sentence
     assert found["healthy"].sentence == "no problem was found"
 
 
-def test_no_gradient_at_all():
+def test_a_network_without_any_gradient_is_an_error():
     rnn = zeroed(rc.RNN(1, 4, nonlinearity="relu"))
     found = viz.diagnose(rnn.record(np.ones((20, 1, 1))))
     assert found[0].severity == "error"
@@ -106,7 +106,7 @@ def test_no_gradient_at_all():
         (rc.GRU, "r", -9, "ignore the past in what they take in: r < 0.01"),
     ],
 )
-def test_saturated_gates_by_unit(rng, cell, gate, bias, says):
+def test_saturated_gates_are_reported_by_unit(rng, cell, gate, bias, says):
     layer = cell(2, 8, seed=0)
     gates = "ifgo" if cell is rc.LSTM else "rzn"
     with layer.writable() as p:
@@ -118,7 +118,7 @@ def test_saturated_gates_by_unit(rng, cell, gate, bias, says):
     assert found.severity == "note"  # two of eight may be meant
 
 
-def test_share_of_steps_is_the_least_of_the_units():
+def test_the_share_of_steps_is_the_smallest_of_the_units():
     lstm = zeroed(rc.LSTM(1, 4), f=9)
     x = np.zeros((100, 1, 1))
     x[:2] = 1
@@ -129,19 +129,19 @@ def test_share_of_steps_is_the_least_of_the_units():
     assert found.severity == "warning"
 
 
-def test_many_units_are_cut_short():
+def test_a_long_list_of_units_is_shortened():
     lstm = zeroed(rc.LSTM(1, 20), o=-9)
     found = viz.diagnose(lstm.record(np.zeros((30, 1, 1))))["saturated"]
     assert found.sentence.startswith("units 0, 1, 2, 3, 4, 5 … (20 of 20) of l0 never show")
 
 
-def test_saturated_states_of_a_tanh_rnn():
+def test_saturated_states_of_a_tanh_rnn_are_reported():
     rnn = zeroed(rc.RNN(1, 4), h=9)
     found = viz.diagnose(rnn.record(np.zeros((30, 1, 1))))
     assert "h is near its limits on 100 % of steps" in found["saturated"].sentence
 
 
-def test_timescales():
+def test_timescales_of_the_gates_are_reported():
     lstm = zeroed(rc.LSTM(1, 4, dtype="float64"), f=1.0)
     found = viz.diagnose(lstm.record(np.zeros((50, 1, 1))))["timescales"]
     assert found.sentence == (
@@ -149,13 +149,13 @@ def test_timescales():
     )
 
 
-def test_large_input(rng):
+def test_a_large_input_is_reported(rng):
     tape = rc.GRU(2, 4, seed=0).record(100 * rng.standard_normal((30, 2, 2)))
     found = viz.diagnose(tape)["input"]
     assert found.numbers["rms"] == pytest.approx(np.sqrt(np.square(tape.input).mean()))
 
 
-def test_nonfinite_is_all_there_is_to_say(rng):
+def test_nothing_else_is_reported_where_values_are_not_finite(rng):
     x = rng.standard_normal((30, 2, 2))
     x[7, 1, 0] = np.inf
     found = viz.diagnose(rc.GRU(2, 4, seed=0).record(x))
@@ -163,7 +163,7 @@ def test_nonfinite_is_all_there_is_to_say(rng):
     assert "input at step 7, row 1, unit 0 is inf" in found[0].sentence
 
 
-def test_underflow_after_backward(rng):
+def test_underflow_of_the_gradient_is_reported_after_backward(rng):
     rnn = rc.RNN(2, 4, nonlinearity="sigmoid", seed=0)
     tape = rnn.record(rng.standard_normal((200, 1, 2)))
     assert "underflow" not in viz.diagnose(tape).names
@@ -178,7 +178,7 @@ def test_underflow_after_backward(rng):
     assert "float64" in found.advice
 
 
-def test_no_underflow_where_no_loss_lies_after(rng):
+def test_steps_after_the_last_loss_are_no_underflow(rng):
     tape = rc.GRU(2, 4, seed=0).record(rng.standard_normal((50, 1, 2)))
     grad = np.zeros_like(tape.output)
     grad[10] = 1
@@ -186,8 +186,8 @@ def test_no_underflow_where_no_loss_lies_after(rng):
     assert "underflow" not in viz.diagnose(tape).names
 
 
-def test_underflow_of_a_reverse_layer_is_on_its_steps(rng):
-    """It runs from a row's last step to its first, where the loss lies; padding is no step of it."""
+def test_underflow_of_a_reverse_layer_is_at_its_own_steps(rng):
+    """It runs from a row's last step to its first, where the loss is; padding does not count."""
     layer = rc.RNN(2, 3, bidirectional=True, seed=0)
     with layer.writable() as p:
         p["weight_hh_l0_reverse"][...] = 0
@@ -206,7 +206,7 @@ def test_padding_is_no_underflow(rng):
     assert "underflow" not in viz.diagnose(tape).names
 
 
-def test_step_share():
+def test_a_gradient_from_few_steps_is_reported():
     tape = relu_times(0.5)
     grad = np.zeros_like(tape.output)
     grad[-1] = 1
@@ -220,7 +220,7 @@ def test_step_share():
 @pytest.mark.parametrize(
     "options", [{"num_layers": 2}, {"bidirectional": True}, {"batch_first": True}]
 )
-def test_all_kinds_of_tapes(rng, cell, options):
+def test_all_kinds_of_tapes_can_be_diagnosed(rng, cell, options):
     layer = cell(2, 4, seed=0, **options)
     ragged = [3, 0, 1, 6, 2, 5]
     cases = (((12, 7, 2), None), ((12, 6, 2), ragged), ((12, 2), None), ((0, 2, 2), None))
@@ -235,7 +235,7 @@ def test_all_kinds_of_tapes(rng, cell, options):
             assert str(viz.diagnose(tape))
 
 
-def test_reads_as_lines_gravest_first():
+def test_a_diagnosis_prints_one_line_per_finding_the_most_severe_first():
     found = viz.diagnose(relu_times(1.25))
     assert str(found).splitlines()[0].startswith("error: the gradient doubles every 3.1 steps")
     assert " → clip the gradient's norm" in str(found)

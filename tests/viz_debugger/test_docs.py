@@ -1,4 +1,4 @@
-"""What the book shows works: the custom measure and plot, and the gallery draws every plot."""
+"""What the documentation shows works: the custom measure and plot; and the gallery draws every plot."""
 
 import re
 import runpy

@@ -21,7 +21,7 @@ MODULES = [
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples(name):
+def test_the_examples_of_a_module_run(name):
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted
     assert not result.failed

@@ -16,7 +16,7 @@ CELLS = [
 
 
 def powers(factor, steps, size=1.0, dtype="float32", layers=1):
-    """A ReLU net whose state is size·factorᵗ at step t, and its input."""
+    """A ReLU network whose state is size·factorᵗ at step t, and its input."""
     rnn = rc.RNN(1, 2, layers, nonlinearity="relu", dtype=dtype, seed=0)
     with rnn.writable() as p:
         for name in p:
@@ -34,7 +34,7 @@ def powers(factor, steps, size=1.0, dtype="float32", layers=1):
 @pytest.mark.parametrize(("cell", "options"), CELLS)
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_silent_on_a_healthy_network(rng, cell, options, layers, dtype):
+def test_a_healthy_network_has_no_hit(rng, cell, options, layers, dtype):
     layer = cell(3, 5, layers, dtype=dtype, seed=1, **options)
     tape = layer.record(rng.standard_normal((12, 4, 3)), lengths=[12, 7, 0, 1])
     grads = tape.backward(rng.standard_normal(tape.output.shape))
@@ -44,7 +44,7 @@ def test_silent_on_a_healthy_network(rng, cell, options, layers, dtype):
 @pytest.mark.parametrize(("cell", "options"), CELLS)
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_input(rng, cell, options, layers, bad):
+def test_nan_in_the_input_is_found(rng, cell, options, layers, bad):
     layer = cell(3, 5, layers, seed=1, **options)
     x = rng.standard_normal((12, 4, 3)).astype("float32")
     x[7, 2, 1] = bad
@@ -62,7 +62,7 @@ def test_padding_may_hold_anything(rng):
     assert viz.NaN().look(tape, tape.backward(np.ones_like(tape.output))) is None
 
 
-def test_state_that_overflows():
+def test_a_state_that_overflows_is_found_at_its_step():
     # 3⁸⁰ = 1.5e38 fits float32, 3⁸¹ = 4.4e38 does not
     rnn, x = powers(3, 90)
     hit = viz.NaN().look(rnn.record(x))
@@ -72,14 +72,14 @@ def test_state_that_overflows():
     np.testing.assert_allclose(hit.before, 3.0 ** np.arange(76, 81), rtol=1e-5)
 
 
-def test_lower_layer_comes_first():
+def test_the_lower_layer_is_named_first():
     rnn, x = powers(3, 90, layers=2)
     tape = rnn.record(x)
     assert not np.isfinite(tape["l1.h"][81]).all()
     assert viz.NaN().look(tape).tensor == "l0.h"
 
 
-def test_upper_layer_alone():
+def test_an_overflow_in_the_upper_layer_alone_is_found():
     rnn, x = powers(1, 30, layers=2)
     with rnn.writable() as p:
         p["weight_ih_l1"][1] = 1e30
@@ -90,7 +90,7 @@ def test_upper_layer_alone():
 
 
 class Altered:
-    """A tape some of whose arrays are others, to put a NaN anywhere."""
+    """A tape with some of its arrays exchanged, so that a NaN can be put anywhere."""
 
     def __init__(self, tape, **arrays):
         self._tape, self._arrays = tape, {f"l0.{gate}": a for gate, a in arrays.items()}
@@ -105,7 +105,7 @@ class Altered:
 @pytest.mark.parametrize(
     ("cell", "gate"), [(rc.LSTM, g) for g in "ifgo"] + [(rc.GRU, g) for g in ("r", "z", "n", "hn")]
 )
-def test_gate(rng, cell, gate):
+def test_nan_in_a_gate_is_found(rng, cell, gate):
     tape = cell(2, 4, seed=0).record(rng.standard_normal((9, 3, 2)))
     arrays = {gate: tape[f"l0.{gate}"].copy(), "h": tape["l0.h"].copy()}
     arrays[gate][4, 1, 2] = np.nan
@@ -117,8 +117,8 @@ def test_gate(rng, cell, gate):
 
 
 @pytest.mark.parametrize("cell", [rc.LSTM, rc.GRU])
-def test_gate_is_always_in_the_state(rng, cell):
-    """What the look relies on: a NaN in any gate comes out in the state of that step."""
+def test_nan_in_a_gate_reaches_the_state_of_that_step(rng, cell):
+    """The cheap check relies on this: a NaN in any gate makes the state of that step NaN."""
     gates = {rc.LSTM: "ifgo", rc.GRU: "rzn"}[cell]
     for k, _ in enumerate(gates):
         layer = cell(2, 4, seed=0)
@@ -129,8 +129,8 @@ def test_gate_is_always_in_the_state(rng, cell):
         assert np.isnan(tape["l0.h"][0, :, 2]).all()
 
 
-def test_recurrent_part_of_a_candidate():
-    # tanh swallows the infinity of hn: it is in no state
+def test_infinity_in_the_recurrent_part_of_a_candidate_is_found():
+    # tanh makes the infinity of hn finite, so no state shows it
     layer = rc.GRU(1, 2, seed=0)
     with layer.writable() as p:
         p["weight_hh_l0"][5] = 3e38
@@ -140,7 +140,7 @@ def test_recurrent_part_of_a_candidate():
     assert (hit.tensor, hit.step, hit.unit) == ("l0.hn", 0, 1)
 
 
-def test_initial_state(rng):
+def test_nan_in_the_initial_state_is_found(rng):
     layer = rc.LSTM(3, 4, 2, seed=0)
     c = np.zeros((2, 3, 4))
     c[1, 2, 3] = np.nan
@@ -149,8 +149,8 @@ def test_initial_state(rng):
 
 
 @pytest.mark.parametrize("step", [7, 2, 11, 0])
-def test_two_ways(rng, step):
-    """Layer by layer, each in its own order: the reverse one meets the last step first."""
+def test_layers_of_two_directions_are_searched_in_the_order_of_computation(rng, step):
+    """Layers are searched one after the other, each in its own order: the reverse one begins at the last step."""
     layer = rc.GRU(3, 4, 2, bidirectional=True, seed=0)
     x = rng.standard_normal((12, 2, 3))
     x[step, 1, 0] = np.nan
@@ -166,7 +166,7 @@ def test_two_ways(rng, step):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_weight(rng, bad):
+def test_a_weight_that_is_not_finite_is_found(rng, bad):
     layer = rc.LSTM(3, 4, seed=0)
     with layer.writable() as p:
         p["weight_hh_l0"][4 + 2, 3] = bad  # forget gate of unit 2
@@ -175,7 +175,7 @@ def test_weight(rng, bad):
     assert "weight_hh_l0[6, 3]" in hit.sentence
 
 
-def test_gradient_that_overflows():
+def test_a_gradient_that_overflows_is_found_at_its_step():
     # 1e-20·3ᵗ stays finite over 90 steps, the gradient 3ᵏ is ∞ 81 steps before the last
     rnn, x = powers(3, 90, size=1e-20)
     tape = rnn.record(x)
@@ -188,7 +188,7 @@ def test_gradient_that_overflows():
 
 @pytest.mark.parametrize(("cell", "options"), CELLS)
 @pytest.mark.parametrize("given", [True, False])
-def test_gradient_from_the_loss(rng, cell, options, given):
+def test_nan_from_the_loss_is_found_in_the_gradient(rng, cell, options, given):
     layer = cell(3, 5, 2, seed=1, **options)
     tape = layer.record(np.abs(rng.standard_normal((12, 4, 3))))
     grad = rng.standard_normal(tape.output.shape).astype("float32")
@@ -198,7 +198,7 @@ def test_gradient_from_the_loss(rng, cell, options, given):
     assert (hit.tensor, hit.step, hit.row, hit.unit) == ("grad l1.h", 6, 3, 2)
 
 
-def test_weights_gradient_alone(rng):
+def test_infinity_in_the_gradient_of_a_weight_alone_is_found(rng):
     tape = rc.LSTM(3, 4, seed=0).record(rng.standard_normal((5, 2, 3)))
     grads = tape.backward(np.ones_like(tape.output)).parameters
     grads["bias_hh_l0"][9] = np.inf
@@ -206,13 +206,13 @@ def test_weights_gradient_alone(rng):
     assert (hit.tensor, hit.gate, hit.unit) == ("grad bias_hh_l0", "g", 1)
 
 
-def test_loss_alone(rng):
+def test_a_loss_that_alone_is_nan_is_found(rng):
     tape = rc.LSTM(3, 4, seed=0).record(rng.standard_normal((5, 2, 3)))
     assert viz.NaN().look(tape, loss=np.nan).tensor == "loss"
     assert viz.NaN().look(tape, loss=2.0) is None
 
 
-def test_large_but_finite_is_no_infinity():
+def test_large_finite_values_have_no_hit():
     # the sum of the state overflows float32, no value does
     rnn, x = powers(1, 20, size=3e38)
     tape = rnn.record(x)

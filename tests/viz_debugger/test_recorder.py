@@ -1,4 +1,4 @@
-"""The recorder: what is chosen, within how many bytes, and what is measured along the way."""
+"""The recorder: what it chooses, how many bytes it keeps, and what it measures during training."""
 
 import io
 
@@ -17,14 +17,14 @@ def tape(rng):
     return tape
 
 
-def test_every_nth(tape):
+def test_every_nth_update_is_recorded(tape):
     recorder = viz.Recorder(every=3)
     for _ in range(10):
         recorder.record(tape)
     assert [frame.update for frame in recorder.frames] == [1, 4, 7, 10]
 
 
-def test_names_of_layers_and_gates(tape):
+def test_patterns_choose_the_names_that_are_recorded(tape):
     recorder = viz.Recorder(every=1, names=["l1.*", "*.f", "l1.f"], gradients="l0.[hc]")
     recorder.record(tape)
     (frame,) = recorder.frames
@@ -32,7 +32,7 @@ def test_names_of_layers_and_gates(tape):
     assert frame.grad.keys() == ["l0.h", "l0.c"]
 
 
-def test_parts_of_the_axes(tape):
+def test_steps_rows_and_units_choose_parts_of_the_arrays(tape):
     recorder = viz.Recorder(every=1, names="*.c", gradients="*.c", steps=4, rows=[2, 4], units=3)
     recorder.record(tape)
     (frame,) = recorder.frames
@@ -62,7 +62,7 @@ def test_frames_own_their_memory(tape):
         ({"live": "paper"}, "live: got 'paper', expected 'terminal', 'window'"),
     ],
 )
-def test_refuses_at_once(options, message):
+def test_wrong_settings_are_refused_at_once(options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         viz.Recorder(**options)
 
@@ -75,7 +75,7 @@ def test_refuses_at_once(options, message):
         ({"units": [0.5]}, "units: got"),
     ],
 )
-def test_refuses_what_the_tape_has_not(tape, options, message):
+def test_names_rows_and_units_that_the_tape_lacks_are_refused(tape, options, message):
     with pytest.raises(ValueError, match=message):
         viz.Recorder(every=1, **options).record(tape)
 
@@ -103,7 +103,7 @@ class TestBounds:
             assert not list(tmp_path.glob("*.part"))
             viz.Run(tmp_path / "a.run").verify()
 
-    def test_thin(self, tape, make, to_file, tmp_path):
+    def test_thin_keeps_frames_evenly_over_the_run(self, tape, make, to_file, tmp_path):
         recorder = make()
         for update in range(1, 101):
             recorder.record(tape, loss=update)
@@ -116,7 +116,7 @@ class TestBounds:
         assert [frame.loss for frame in recorder.frames] == updates
         np.testing.assert_array_equal(recorder.frames[-1]["l0.f"], tape["l0.f"])
 
-    def test_ring(self, tape, make, to_file, tmp_path):
+    def test_ring_keeps_the_newest_frames(self, tape, make, to_file, tmp_path):
         recorder = make(full="ring")
         for update in range(1, 101):
             recorder.record(tape, loss=update)
@@ -125,7 +125,7 @@ class TestBounds:
         assert updates == list(range(101 - len(updates), 101))
         assert len(updates) >= 4
 
-    def test_stop(self, tape, make, to_file, tmp_path):
+    def test_stop_keeps_the_oldest_frames(self, tape, make, to_file, tmp_path):
         recorder = make(full="stop")
         for _ in range(20):
             recorder.record(tape)
@@ -134,12 +134,12 @@ class TestBounds:
         assert updates == list(range(1, len(updates) + 1))
         assert len(updates) in (8, 9)
 
-    def test_one_frame_too_large(self, tape, make):
+    def test_a_frame_larger_than_the_limit_is_refused(self, tape, make):
         recorder = make("4 kB")
         with pytest.raises(ValueError, match=r"limit: got .* expected room for one frame of"):
             recorder.record(tape)
 
-    def test_measures_outlive_frames(self, tape, make):
+    def test_measures_are_kept_when_frames_are_dropped(self, tape, make):
         recorder = make(measures={"two": lambda tape: 2.0}, measure_every=1)
         for _ in range(50):
             recorder.record(tape)
@@ -151,7 +151,7 @@ class TestBounds:
 class TestMeasures:
     @pytest.mark.parametrize("batch_first", [False, True])
     @pytest.mark.parametrize("cell", [rc.RNN, rc.GRU, rc.LSTM])
-    def test_of_the_longest_row(self, rng, cell, batch_first):
+    def test_measures_are_those_of_the_longest_row(self, rng, cell, batch_first):
         layer = cell(3, 6, 2, seed=0, batch_first=batch_first)
         x = rng.standard_normal((4, 25, 3) if batch_first else (25, 4, 3)).astype("float32")
         state = layer.record(x).state
@@ -169,19 +169,19 @@ class TestMeasures:
         )
         assert 0 <= recorder.series("saturation")[1][0] <= 1
 
-    def test_saturation_counts_what_is_saturated(self):
+    def test_saturation_is_the_share_of_saturated_gate_values(self):
         lstm = rc.init.forget_bias(rc.LSTM(1, 4, seed=0), 50.0)
         recorder = viz.Recorder(measure_every=1)
         recorder.record(lstm.record(np.zeros((20, 1, 1))))
         assert recorder.series("saturation")[1] == pytest.approx(1 / 3)  # f of i f o
 
-    def test_norm_of_the_gradient(self, tape):
+    def test_the_norm_of_the_gradient_is_recorded(self, tape):
         recorder = viz.Recorder(every=1)
         recorder.record(tape, {"a": np.array([3.0]), "b": np.array([[4.0]])}, loss=1.5)
         assert recorder.series("gradient_norm")[1].tolist() == [5.0]
         assert recorder.series_names == ["loss", "gradient_norm"]
 
-    def test_checkpointed(self, rng):
+    def test_measures_do_not_depend_on_checkpoints(self, rng):
         layer = rc.GRU(3, 4, seed=0)
         x = rng.standard_normal((25, 2, 3))
         values = []
@@ -191,7 +191,7 @@ class TestMeasures:
             values.append([recorder.series(name)[1] for name in viz.recorder.MEASURES])
         np.testing.assert_array_equal(*values)
 
-    def test_refuses_weights_that_changed(self, rng):
+    def test_measures_refuse_weights_that_changed(self, rng):
         layer = rc.GRU(3, 4, seed=0)
         tape = layer.record(rng.standard_normal((25, 6, 3)))
         rc.init.forget_bias(layer, 2.0)
@@ -200,7 +200,7 @@ class TestMeasures:
         with pytest.raises(RuntimeError, match="weights changed"):
             viz.diagnose(tape)
 
-    def test_unbatched(self, rng):
+    def test_one_sequence_without_a_batch_is_measured(self, rng):
         tape = rc.GRU(3, 4, seed=0).record(rng.standard_normal((25, 3)))
         recorder = viz.Recorder(every=1, measure_every=1)
         recorder.record(tape)
@@ -232,7 +232,7 @@ class TestLive:
         assert "loss      0.125 █▄▃▂▂▁▁▁" in text.splitlines()[-1]
         assert text.endswith("update 8\n")
 
-    def test_no_terminal_gets_the_end_alone(self, tape):
+    def test_a_stream_that_is_no_terminal_gets_the_last_lines_alone(self, tape):
         from rnncore.viz.recorder.live import TerminalPlot
 
         paper = io.StringIO()
@@ -240,7 +240,7 @@ class TestLive:
         assert paper.getvalue().count("\n") == 1
         assert "\x1b" not in paper.getvalue()
 
-    def test_window(self, tape):
+    def test_a_window_shows_the_series(self, tape):
         import matplotlib.pyplot as plt
         from rnncore.viz.recorder.live import WindowPlot
 
@@ -275,7 +275,7 @@ class TestLive:
             def draw(self, recorder):
                 nonlocal now
                 self.drawn += 1
-                now += 0.02 if self.drawn < 10 else 0.1  # it gets slower as there is more to draw
+                now += 0.02 if self.drawn < 10 else 0.1  # drawing gets slower with more to draw
 
         slow = Slow()
         recorder = viz.Recorder(every=1, names="l0.h", rows=1, live=slow, measures={})
@@ -283,14 +283,14 @@ class TestLive:
         for _ in range(1000):
             now += 0.05  # a training step
             recorder.record(tape)
-            if slow.drawn > 10:  # the first slow one could not be foreseen
+            if slow.drawn > 10:  # the first slow drawing could not be predicted
                 share.append(recorder.seconds["draw"] / now)
         assert slow.drawn > 20
         assert max(share[200:]) <= 0.05
 
 
 class TestFramesAsTapes:
-    """Plots and measures of values and gradients take a frame for a tape."""
+    """Plots and measures of values and gradients take a frame in place of a tape."""
 
     @pytest.fixture
     def frame(self, tape):
@@ -298,7 +298,7 @@ class TestFramesAsTapes:
         recorder.record(tape)
         return recorder.frames[0]
 
-    def test_measures(self, tape, frame):
+    def test_measures_of_a_frame_are_those_of_the_tape(self, tape, frame):
         same = tape.layer.record(tape.input[:, [0, 2]])
         np.testing.assert_array_equal(viz.timescales(frame)["l1"], viz.timescales(same)["l1"])
         np.testing.assert_array_equal(
@@ -312,13 +312,13 @@ class TestFramesAsTapes:
     @pytest.mark.parametrize(
         "plot", ["plot_states", "plot_gates", "plot_gradient_flow", "plot_timescales"]
     )
-    def test_plots(self, frame, plot):
+    def test_plots_take_a_frame(self, frame, plot):
         from matplotlib.figure import Figure
 
         ax = Figure().subplots()
         assert getattr(viz, plot)(frame, ax) is ax
         assert ax.get_title()
 
-    def test_walking_back_says_what_to_do(self, frame):
+    def test_walking_back_from_a_frame_names_the_way_out(self, frame):
         with pytest.raises(TypeError, match=r"tape: got the recorded frame of update 1, .*reopen"):
             viz.jacobian_norms(frame)

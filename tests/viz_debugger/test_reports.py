@@ -1,4 +1,4 @@
-"""The plain report: one file, nothing from outside, all text escaped."""
+"""The report: a single file that loads nothing from outside, with all text escaped."""
 
 import base64
 import hashlib
@@ -50,7 +50,7 @@ def compared(tapes, tmp_path_factory):
     return Page(viz.report(tapes, tmp_path_factory.mktemp("report") / "report.html"))
 
 
-def test_one_tape(tapes, tmp_path):
+def test_the_page_of_one_tape_has_diagnosis_table_and_picture(tapes, tmp_path):
     path = viz.report(tapes["LSTM"], tmp_path / "report.html", title="Mine")
     page = Page(path)
     assert path == tmp_path / "report.html"
@@ -62,7 +62,7 @@ def test_one_tape(tapes, tmp_path):
     assert f"half-life (steps) {half_life:.3g} " in page.text
 
 
-def test_tapes_are_compared(compared):
+def test_several_tapes_are_compared(compared):
     page = compared
     assert page.tags.count("h2") == 3
     assert page.tags.count("img") == 3
@@ -93,14 +93,14 @@ def test_nothing_comes_from_outside(compared):
     assert "style=" not in page.source
 
 
-def test_text_is_escaped(tapes, tmp_path):
+def test_names_and_titles_are_escaped(tapes, tmp_path):
     evil = '<script>alert("x")</script>&'
     page = Page(viz.report({evil: tapes["GRU"]}, tmp_path / "r.html", title=evil))
     assert "script" not in page.tags
     assert page.text.count(evil) >= 3  # title, heading, section
 
 
-def test_recorded_runs(tapes, tmp_path):
+def test_recorded_runs_show_their_series(tapes, tmp_path):
     with viz.Recorder(tmp_path / "a.run", every=1) as recorder:
         for update in range(1, 5):
             recorder.record(tapes["LSTM"], loss=1 / update)
@@ -134,7 +134,7 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_work(tapes, tmp_pat
         viz.report(tapes, tmp_path / "no" / "r.html")
 
 
-def test_a_tape_with_nan(tmp_path, rng):
+def test_a_tape_with_nan_is_reported(tmp_path, rng):
     x = rng.standard_normal((20, 2, 3))
     x[12, 0, 1] = np.nan
     tape = rc.LSTM(3, 4, seed=0).record(x)
@@ -142,7 +142,7 @@ def test_a_tape_with_nan(tmp_path, rng):
     assert "input at step 12, row 0, unit 1 is nan" in page.text
 
 
-def test_written_whole_or_not_at_all(tapes, tmp_path, monkeypatch):
+def test_the_page_is_written_whole_or_not_at_all(tapes, tmp_path, monkeypatch):
     path = tmp_path / "r.html"
     path.write_text("before")
     before = path.read_bytes()
@@ -153,7 +153,7 @@ def test_written_whole_or_not_at_all(tapes, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
 
 
-def test_leaves_no_figure_open_and_no_setting_changed(tapes, tmp_path):
+def test_a_report_leaves_no_figure_open_and_no_setting_changed(tapes, tmp_path):
     import matplotlib
     import matplotlib.pyplot as plt
 
@@ -163,7 +163,7 @@ def test_leaves_no_figure_open_and_no_setting_changed(tapes, tmp_path):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_refuses_what_it_cannot_show(tmp_path):
+def test_other_objects_are_refused(tmp_path):
     with pytest.raises(TypeError, match="runs: got int for 'a', expected a Tape, a Recorder"):
         viz.report({"a": 3}, tmp_path / "r.html")
     with pytest.raises(ValueError, match="runs: got none"):

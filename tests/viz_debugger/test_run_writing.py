@@ -1,4 +1,4 @@
-"""Run files: one writer, whole frames whatever fails, and nothing believed that was made by hand."""
+"""Run files: one writer, whole frames whatever fails, and every field checked when a file is read."""
 
 import gc
 import json
@@ -87,8 +87,8 @@ def test_the_lock_stays_when_the_file_is_replaced(path, tape, full):
     assert in_another_process(path) == "taken"
 
 
-def test_who_waited_for_the_file_before_it_was_replaced_gets_the_new_one(path, tape, monkeypatch):
-    """The name leads to another file between opening and locking: what is locked is looked up again."""
+def test_a_recorder_that_waited_for_a_replaced_file_gets_the_new_one(path, tape, monkeypatch):
+    """If the file at the path is replaced between opening and locking, the path is opened again."""
     with recorder(path) as first:
         first.record(tape)
     lock, opened = store.lock, []
@@ -140,7 +140,7 @@ def test_a_killed_writer_leaves_no_lock(path, tape):
 
 
 def in_fork(act):
-    """The exit status of a forked child that does `act`."""
+    """The exit status of a forked child that calls `act`."""
     child = os.fork()
     if not child:
         status = 1
@@ -152,7 +152,7 @@ def in_fork(act):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_a_fork_has_no_part_in_the_file(path, tape):
+def test_a_forked_child_cannot_write_the_file(path, tape):
     first = recorder(path)
     first.record(tape)
 
@@ -165,13 +165,13 @@ def test_a_fork_has_no_part_in_the_file(path, tape):
 
     assert in_fork(child) == 0
     first.record(tape)
-    with pytest.raises(BlockingIOError):  # the child's end let nothing go
+    with pytest.raises(BlockingIOError):  # the child's exit did not release the lock
         recorder(path, resume=True)
     first.close()
     assert updates(path) == [1, 2]
 
 
-def test_a_fork_that_lives_on_does_not_keep_the_file(path, tape):
+def test_a_forked_child_does_not_keep_the_lock(path, tape):
     first = recorder(path)
     first.record(tape)
     child = os.fork()
@@ -186,7 +186,7 @@ def test_a_fork_that_lives_on_does_not_keep_the_file(path, tape):
         os.waitpid(child, 0)
 
 
-def test_a_closed_recorder_says_so(path, tape):
+def test_a_closed_recorder_refuses_to_record(path, tape):
     first = recorder(path)
     first.close()
     first.close()
@@ -198,7 +198,7 @@ def test_a_closed_recorder_says_so(path, tape):
 
 
 class Disk:
-    """A file on a disk that takes so many bytes more, as a raw file: what fits is written."""
+    """A raw file on a disk with room for a given number of bytes: what fits is written."""
 
     def __init__(self, file, room):
         self.file, self.room = file, room
@@ -230,8 +230,8 @@ def test_after_a_full_disk_the_file_is_whole_and_goes_on(path, tape, room):
     assert updates(path) == [1, 3]
 
 
-def test_a_limit_of_the_system(path, tmp_path):
-    """The same with a limit that the system keeps."""
+def test_a_limit_of_the_system_on_file_sizes_leaves_a_whole_file(path, tmp_path):
+    """The same with a limit that the operating system enforces."""
     code = f"""
         import resource, signal
         import numpy as np, rnncore as rc
@@ -276,7 +276,7 @@ def test_an_interrupt_within_a_frame_leaves_no_part(path, tape):
 
 
 @pytest.mark.parametrize("full", ["thin", "ring"])
-def test_dropping_frames_that_fails_drops_none(path, tape, tmp_path, monkeypatch, full):
+def test_if_dropping_frames_fails_none_is_dropped(path, tape, tmp_path, monkeypatch, full):
     with recorder(path, full=full, limit="30 kB") as first:
         first.record(tape)
         size = path.stat().st_size
@@ -301,7 +301,7 @@ def test_dropping_frames_that_fails_drops_none(path, tape, tmp_path, monkeypatch
         assert updates(path)[-1] > before[-1] - 1
 
 
-def test_a_file_that_cannot_be_begun_is_not_left(path, monkeypatch):
+def test_a_file_that_cannot_be_begun_is_removed(path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
@@ -318,7 +318,7 @@ def test_dropping_frames_keeps_mode_and_links(path, tape, tmp_path):
     link, victim = tmp_path / "link.run", tmp_path / "victim"
     link.symlink_to(path)
     victim.write_bytes(b"mine")
-    for name in (".part", ".tmp"):  # where others have written aside
+    for name in (".part", ".tmp"):  # names that other programs use for temporary files
         (tmp_path / (path.name + name)).symlink_to(victim)
         (tmp_path / (link.name + name)).symlink_to(victim)
     recorder(path).close()
@@ -333,7 +333,7 @@ def test_dropping_frames_keeps_mode_and_links(path, tape, tmp_path):
     assert updates(path)[0] == 1
 
 
-def test_what_is_no_run_file_is_not_touched(tmp_path, devices, tape):
+def test_a_file_that_is_no_run_file_is_not_touched(tmp_path, devices, tape):
     for name, content in {"text": b"a text\n" * 50, "empty": b""}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(FileExistsError):
@@ -342,7 +342,7 @@ def test_what_is_no_run_file_is_not_touched(tmp_path, devices, tape):
             recorder(tmp_path / name, resume=True)
         assert (tmp_path / name).read_bytes() == content
     os.mkfifo(tmp_path / "pipe")
-    for place in (tmp_path / "pipe", "/dev/zero"):  # which would be waited for
+    for place in (tmp_path / "pipe", "/dev/zero"):  # reading these would never end
         for read_it in (viz.Run, lambda place: recorder(place, resume=True)):
             with pytest.raises(DamagedFileError, match=f"{place} is a device or a pipe: give a file"):
                 read_it(place)
@@ -373,7 +373,7 @@ def test_a_file_that_is_no_longer_there_is_not_written_to(path, tape, change, fu
         first.record(tape)
         change(path)
         before = path.read_bytes() if path.exists() else None
-        for _ in range(20):  # as many as would make room
+        for _ in range(20):  # enough for frames to be dropped
             with pytest.raises(FileNotFoundError, match=r"was moved, removed or replaced.*a\.run"):
                 first.record(tape)
         assert (path.read_bytes() if path.exists() else None) == before
@@ -382,7 +382,7 @@ def test_a_file_that_is_no_longer_there_is_not_written_to(path, tape, change, fu
         assert updates(path) == [1]
 
 
-def test_another_working_folder_is_no_other_file(path, tape, monkeypatch):
+def test_the_file_stays_the_same_in_another_working_folder(path, tape, monkeypatch):
     monkeypatch.chdir(path.parent)
     with recorder(path.name, limit="30 kB") as first:
         first.record(tape)
@@ -393,7 +393,7 @@ def test_another_working_folder_is_no_other_file(path, tape, monkeypatch):
     assert updates(path)[0] == 1
 
 
-# -- made by hand ---------------------------------------------------------------------------
+# -- crafted files --------------------------------------------------------------------------
 
 
 def frame(header, body=b""):
@@ -415,7 +415,7 @@ def parts(path, tape):
 
 
 def use(path):
-    """Everything that a run gives."""
+    """Everything that can be read from a run."""
     with viz.Run(path) as run:
         run.verify()
         for name in run.series_names:
@@ -433,7 +433,7 @@ def use(path):
         return len(run)
 
 
-def test_hundreds_of_crafted_frames(path, parts, rng):
+def test_hundreds_of_crafted_frames_are_read_or_refused(path, parts, rng):
     header, body = parts
     for _ in range(400):
         bad, what = changed(header, rng)
@@ -474,7 +474,7 @@ def test_hundreds_of_crafted_frames(path, parts, rng):
         (lambda h: h["arrays"].pop(-2), "'axis rows' is missing"),
     ],
 )
-def test_what_a_frame_says_is_checked(path, parts, change, message):
+def test_every_field_of_a_frame_is_checked(path, parts, change, message):
     header, body = parts
     if not isinstance(header["arrays"], list):
         raise AssertionError(header)
@@ -489,12 +489,12 @@ def test_what_a_frame_says_is_checked(path, parts, change, message):
 
 
 @pytest.mark.parametrize("text", [b"{", b"[1]", b"null", b'"a"', b"[" * 10**5, b"\xff", b"1" * 5000])
-def test_a_frame_that_is_no_dict(path, text):
+def test_a_frame_that_is_not_a_dict_is_refused(path, text):
     path.write_bytes(runfile.MAGIC + frame(text))
     assert read(use, path, text[:9]) is None
 
 
-def test_what_would_not_be_read_is_not_recorded(path, tape):
+def test_values_that_could_not_be_read_back_are_not_recorded(path, tape):
     with recorder(path) as first:
         for options, message in (
             ({"update": 1.5}, "update: got 1.5"),

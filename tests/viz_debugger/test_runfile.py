@@ -1,4 +1,4 @@
-"""The run file: read lazily, refused when damaged, whole up to its last frame after a kill."""
+"""The run file: read lazily, refused when damaged, complete up to its last frame if the writer was killed."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def lstm():
 
 @pytest.fixture
 def written(tmp_path, lstm, rng):
-    """A file of four frames, and what went in."""
+    """A file of four frames, and what was recorded."""
     path, tapes = tmp_path / "a.run", []
     with viz.Recorder(path, every=1, names=["*.f", "l1.c"], gradients="*.h") as recorder:
         for update in range(1, 5):
@@ -33,7 +33,7 @@ def written(tmp_path, lstm, rng):
     return path, tapes
 
 
-def test_round_trip(written):
+def test_a_run_reads_back_what_was_recorded(written):
     path, tapes = written
     with viz.Run(path) as run:
         assert len(run) == 4
@@ -74,7 +74,7 @@ def test_arrays_outlive_their_run(written):
     np.testing.assert_array_equal(array, tapes[0]["l0.f"])
 
 
-def test_what_was_not_recorded_is_said(written):
+def test_a_name_that_was_not_recorded_is_refused_by_name(written):
     frame = viz.Run(written[0])[0]
     with pytest.raises(KeyError, match=r"'l0.i' was not recorded; this frame holds l0.f, l1.f"):
         frame["l0.i"]
@@ -84,7 +84,7 @@ def test_what_was_not_recorded_is_said(written):
     assert viz.Run(written[0])[-1].update == 4
 
 
-def test_every_cut_leaves_the_whole_frames(written, tmp_path):
+def test_a_file_cut_anywhere_keeps_its_whole_frames(written, tmp_path):
     path, tapes = written
     content = path.read_bytes()
     ends = [offset + length for offset, length in viz.Run(path).places]
@@ -110,7 +110,7 @@ def test_every_changed_byte_is_noticed(written, tmp_path):
             viz.Run(bad).verify()
 
 
-def test_damage_says_where_and_the_way_out(written, tmp_path):
+def test_the_error_of_a_damaged_file_names_the_place_and_the_way_out(written, tmp_path):
     path, tapes = written
     offset, _ = viz.Run(path).places[2]
     content = bytearray(path.read_bytes())
@@ -162,7 +162,7 @@ def test_an_index_that_points_outside_is_refused(tmp_path):
         viz.Run(path)[0]["l0.h"]
 
 
-def test_killed_run_is_readable(tmp_path):
+def test_the_file_of_a_killed_run_is_readable(tmp_path):
     path = tmp_path / "a.run"
     script = f"""
         import numpy as np, rnncore as rc

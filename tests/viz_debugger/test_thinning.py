@@ -1,4 +1,4 @@
-"""Thinning, where one frame needs the room of many."""
+"""Thinning, where one frame needs as much room as many others."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from rnncore import viz
 
 
 @pytest.mark.parametrize("to_file", [False, True])
-def test_thinned_twice_at_once(to_file, tmp_path):
-    """After eight small frames a large one: every second goes, and of those left again, so every fourth is recorded."""
+def test_a_large_frame_may_thin_the_others_twice(to_file, tmp_path):
+    """A large frame after eight small ones: every second is dropped, twice, so then every fourth update is recorded."""
     layer = rc.GRU(2, 8, seed=0)
     small, large = (layer.record(np.ones((T, 1, 2))) for T in (100, 1000))
     states = small["l0.h"].nbytes  # a frame takes 1.25 of it, with its steps' numbers, and the large one 12.5

@@ -1,13 +1,21 @@
-"""The pictures of a report: `rnncore.viz` draws them, this says which."""
+"""The figures of a report, drawn by `rnncore.viz`."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnncore.command.all_cells.training import LATER, TRAINED, TrainedCell, share
 from rnncore.command.options import as_png
 
-# The pictures: of all cells together, one a measure, and of each its states and, if it has, gates.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from rnncore._typing import Array
+
+# One figure per measure with all cells together, and for each cell one of its states and one of its gates, if any.
 NAMES = (
     "jacobian_norms", "gradient_flow", "loss",
     *(f"states_{cell.replace('-', '_')}" for cell in TRAINED),
@@ -21,7 +29,7 @@ def draw_all(trained: list[TrainedCell]) -> dict[str, tuple[bytes, str]]:
     Returns
     -------
     dict of str to (bytes, str)
-        By the name of its file a figure's PNG and its caption, in the order of the page.
+        The content and the caption of every PNG file by its name, in the order of the page.
     """
     figures = [
         ("jacobian_norms", *draw_jacobian_norms(trained)),
@@ -36,7 +44,7 @@ def draw_all(trained: list[TrainedCell]) -> dict[str, tuple[bytes, str]]:
     return {f"{name}.png": (as_png(figure, dpi=120), caption) for name, figure, caption in figures}
 
 
-def draw_jacobian_norms(trained: list[TrainedCell]):
+def draw_jacobian_norms(trained: list[TrainedCell]) -> tuple[Figure, str]:
     """All cells on one axes: the norm of the Jacobian product against lag."""
     from rnncore import viz
 
@@ -45,35 +53,35 @@ def draw_jacobian_norms(trained: list[TrainedCell]):
         viz.plot_jacobian_norms(one.jacobian_norms, ax, label=one.label, fit=False)
     _show_decades(ax)
     ax.legend(loc="lower left", bbox_to_anchor=(0.01, 0.1))
-    left = ", ".join(f"{one.label} {one.left_text}" for one in trained)
-    ax.set_title(f"Left of the gradient at lag {LATER}: {left}")
+    remaining = ", ".join(f"{one.label} {one.remaining_text}" for one in trained)
+    ax.set_title(f"Gradient remaining at lag {LATER}, relative to lag 1: {remaining}")
     return figure, (
         "How much a state can change the state k steps later: ‖∂s(T)/∂s(T−k)‖ of the whole "
         f"state, median and range over {trained[0].jacobian_norms.shape[1]} stretches of held-out "
-        "text, in float64. The title's shares are of lag 1's median."
+        "text, in float64. The title compares medians."
     )
 
 
-def draw_gradient_flow(trained: list[TrainedCell]):
-    """All cells on one axes: the gradient of the last step's loss at every step before it."""
+def draw_gradient_flow(trained: list[TrainedCell]) -> tuple[Figure, str]:
+    """All cells on one axes: the gradient of the last step's loss with respect to the state of every step."""
     from rnncore import viz
 
     figure, ax = _axes(6)
-    flows: dict[str, np.ndarray] = {}
+    flows: dict[str, Array] = {}
     for one in trained:
         parts = viz.gradient_flow(one.record.tape)
         flows |= {f"{one.label} {name.removeprefix('l0.')}": size for name, size in parts.items()}
     viz.plot_gradient_flow(flows, ax)
     _show_decades(ax)
-    ax.set_title(what_the_first_step_feels(trained, flows))
+    ax.set_title(flow_title(trained, flows))
     return figure, (
-        "‖∂L/∂h‖ at every step, and ‖∂L/∂c‖ of a cell that has c, for the loss of the last step alone, "
+        "‖∂L/∂h‖ at every step, and ‖∂L/∂c‖ of cells that have c, for the loss of the last step alone: "
         "median and range over the same stretches of text, in float64."
     )
 
 
-def what_the_first_step_feels(trained: list[TrainedCell], flows: dict[str, np.ndarray]) -> str:
-    """The title: the share of the gradient that reaches the first step, where most and least."""
+def flow_title(trained: list[TrainedCell], flows: dict[str, Array]) -> str:
+    """The title: the largest and the smallest share of the gradient that reaches the first step."""
     medians = {one.label: np.median(flows[f"{one.label} h"], axis=1) for one in trained}
     shares = {label: size[0] / size[-1] for label, size in medians.items() if size[-1] > 0}
     if not shares:
@@ -81,13 +89,13 @@ def what_the_first_step_feels(trained: list[TrainedCell], flows: dict[str, np.nd
     ordered = sorted(shares, key=lambda label: shares[label])
     least, most = ordered[0], ordered[-1]
     return (
-        f"Of what the last step feels of its loss, the first feels {share(shares[most])} "
-        f"with {most} and {share(shares[least])} with {least}"
+        f"Gradient at the first step, relative to the last: {share(shares[most])} with {most}, "
+        f"{share(shares[least])} with {least}"
     )
 
 
-def draw_loss(trained: list[TrainedCell]):
-    """All cells on one axes: bits per character while training, averaged over 1/30 of the run."""
+def draw_loss(trained: list[TrainedCell]) -> tuple[Figure, str]:
+    """All cells on one axes: bits per character during training, averaged over 1/30 of the run."""
     from rnncore import viz
 
     figure, ax = _axes(4.5)
@@ -96,37 +104,38 @@ def draw_loss(trained: list[TrainedCell]):
         bits = np.convolve(one.losses, np.full(width, 1 / width), "valid") / np.log(2)
         ax.plot(np.arange(len(bits)) + width, bits, color=color, label=one.label)
     best = min(trained, key=lambda one: np.inf if np.isnan(one.bits) else one.bits)
-    ax.set_title(f"With the same budget {best.label} does best: {best.bits_text} bits on new text")
-    guess = np.log2(trained[0].model.head.out_features)  # among all characters; early spikes are worse
+    ax.set_title(
+        f"{best.label} has the lowest loss with the same budget: {best.bits_text} bits on held-out text")
+    guess = np.log2(trained[0].model.head.out_features)  # a uniform guess; early spikes are higher
     ax.set_ylim(top=min(ax.get_ylim()[1], guess + 0.5))
     ax.set_xlabel("update")
     ax.set_ylabel("bits per character, training")
     ax.legend()
-    return figure, "Training loss, a running mean over a thirtieth of the run."
+    return figure, "Training loss, as a running mean over a thirtieth of the run."
 
 
-def draw_states(one: TrainedCell):
+def draw_states(one: TrainedCell) -> tuple[Figure, str]:
     """Every unit over time, for the first stretch of text."""
     from rnncore import viz
 
     figure, ax = _axes(3.5 * len(TRAINED[one.cell].states))
     viz.plot_states(one.record.tape, ax, tokens=_drawable(one.text))
     ax.set_title(f"{one.label}: {_lower(ax.get_title())}")
-    return figure, f"{one.label}: the states, one line a unit, while it reads."
+    return figure, f"{one.label}: the states of all units, one line per unit, while it reads a text."
 
 
-def draw_gates(one: TrainedCell):
-    """Every gate by its name, every unit over time, for the first stretch of text."""
+def draw_gates(one: TrainedCell) -> tuple[Figure, str]:
+    """Every gate, every unit over time, for the first stretch of text."""
     from rnncore import viz
 
     figure, ax = _axes(10)
     viz.plot_gates(one.record.tape, ax, tokens=_drawable(one.text))
     ax.set_title(f"{one.label}: {_lower(ax.get_title())}")
-    return figure, f"{one.label}: all gates, one line a unit, while it reads."
+    return figure, f"{one.label}: all gates, one line per unit, while it reads a text."
 
 
-def _axes(height: float):
-    """A figure of its own, which no pyplot state knows of."""
+def _axes(height: float) -> tuple[Figure, Axes]:
+    """A new figure outside pyplot, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, height), layout="constrained")
@@ -134,7 +143,7 @@ def _axes(height: float):
 
 
 def _drawable(text: str) -> str:
-    """`text` with a box for every character that the pictures' font has no sign for."""
+    """`text` with a box for every character that the figures' font does not have."""
     from matplotlib.font_manager import findfont, get_font
 
     font = get_font(findfont("monospace"))
@@ -144,13 +153,13 @@ def _drawable(text: str) -> str:
     )
 
 
-def _show_decades(ax) -> None:
-    """Down to just under the end of float32, where those that last can still be told apart."""
+def _show_decades(ax: Axes) -> None:
+    """End the y axis just below the smallest float32, so that slowly decaying curves remain distinguishable."""
     from rnncore import viz
 
     ax.set_ylim(bottom=max(ax.get_ylim()[0], viz.style.FLOOR / 100))
 
 
 def _lower(sentence: str) -> str:
-    """To go on after a colon; names such as ``l0.f`` stay as they are."""
+    """A sentence to follow a colon: its first letter is made lower case."""
     return sentence[:1].lower() + sentence[1:]

@@ -1,10 +1,12 @@
-"""results.json, the figures and a plain page that shows them: a folder that opens anywhere."""
+"""Writes the report: results.json, the figures and a page that shows them, in one self-contained folder."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +16,10 @@ from rnncore.command.all_cells.training import LATER, Budget, TrainedCell
 from rnncore.command.options import write_folder
 from rnncore.data import Corpus
 
-# What a report consists of, and the entries of its results.json.
+if TYPE_CHECKING:
+    from rnncore._typing import PathLike
+
+# The files of a report, and the entries of its results.json.
 FILES = ("results.json", "index.html", *(f"{name}.png" for name in NAMES))
 KEYS = ("version", "build", "text", "budget", "cells", "files")
 
@@ -39,26 +44,26 @@ code {{ overflow-wrap: anywhere }}
 <p>{text}</p>
 <p>{budget}</p>
 <table>
-<tr><th>cell<th>parameters<th>bits per character<th>gradient half-life<th>left at lag {later}
+<tr><th>cell<th>parameters<th>bits per character<th>gradient half-life<th>remaining at lag {later}
 <th>seconds</tr>
 {rows}
 </table>
-<p>Bits per character are on held-out text. The gradient's half-life is the first lag k whose
-Jacobian norm ‖∂s<sub>T</sub>/∂s<sub>T−k</sub>‖ is under half of lag 1's; what is left at lag
-{later} is a share of lag 1's, too. All numbers:
+<p>Bits per character are those of held-out text. The gradient's half-life is the first lag k at which
+the Jacobian norm ‖∂s<sub>T</sub>/∂s<sub>T−k</sub>‖ is less than half of its value at lag 1; the next column
+is its value at lag {later}, relative to lag 1. All numbers are in
 <a href="results.json">results.json</a>.</p>
 {figures}
 </html>
 """
 
 
-def write_report(out, corpus: Corpus, budget: Budget, trained: list[TrainedCell]) -> list[Path]:
+def write_report(out: PathLike, corpus: Corpus, budget: Budget, trained: list[TrainedCell]) -> list[Path]:
     """Write results.json, the figures and index.html into the folder `out`.
 
     Returns
     -------
     list of Path
-        What was written, index.html last.
+        The files, index.html last.
     """
     figures = draw_all(trained)
     contents = {name: png for name, (png, _) in figures.items()}
@@ -66,8 +71,8 @@ def write_report(out, corpus: Corpus, budget: Budget, trained: list[TrainedCell]
     return write_folder(Path(out), FILES[0], as_json(corpus, budget, trained), contents)
 
 
-def as_json(corpus: Corpus, budget: Budget, trained: list[TrainedCell]) -> dict:
-    """Everything that was measured, as plain JSON values."""
+def as_json(corpus: Corpus, budget: Budget, trained: list[TrainedCell]) -> dict[str, Any]:
+    """All results, as plain JSON values."""
     return {
         "version": rnncore.__version__,
         "build": rnncore.build_info(),
@@ -95,15 +100,17 @@ def as_json(corpus: Corpus, budget: Budget, trained: list[TrainedCell]) -> dict:
     }
 
 
-def _finite(values) -> list[float | None]:
-    """JSON has no NaN and no infinity: null."""
+def _finite(values: Iterable[float]) -> list[float | None]:
+    """`values` with None, which is null in JSON, in place of NaN and infinity, which JSON does not have."""
     return [float(value) if np.isfinite(value) else None for value in values]
 
 
-def _page(corpus: Corpus, budget: Budget, trained: list[TrainedCell], figures) -> str:
+def _page(
+    corpus: Corpus, budget: Budget, trained: list[TrainedCell], figures: Mapping[str, tuple[bytes, str]]
+) -> str:
     rows = "\n".join(
         f"<tr><td>{escape(one.label)}<td>{one.parameters:,}<td>{one.bits_text}"
-        f"<td>{one.half_life_text}<td>{one.left_text}<td>{one.seconds:.1f}</tr>"
+        f"<td>{one.half_life_text}<td>{one.remaining_text}<td>{one.seconds:.1f}</tr>"
         for one in trained
     )
     pictures = "\n".join(

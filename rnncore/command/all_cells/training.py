@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,14 +17,18 @@ from rnncore.optim import Adam
 from rnncore.recurrent.descriptions import CELLS
 from rnncore.train import Trainer
 
-LATER = 20  # the lag at which shares of the gradient are told
-# All cells but one: the GRU whose reset comes first has the gates of the other GRU, and takes as long again.
+if TYPE_CHECKING:
+    from rnncore._typing import Floats
+
+LATER = 20  # the lag at which the remaining gradient is shown
+# All cells except the GRU that resets before the product: its gates are those of the other GRU, and it would take
+# as long again to train.
 TRAINED = {name: cell for name, cell in CELLS.items() if name != "gru-reset-before"}
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every cell gets, the same for all."""
+    """The settings of training and measuring, which are the same for every cell."""
 
     updates: int = 1500
     hidden_size: int = 128
@@ -33,27 +38,27 @@ class Budget:
     lr: float = 5e-3
     max_norm: float = 1.0
     seed: int = 0
-    # The look back afterwards: one stretch of held-out text, in float64.
+    # Of the backward pass after training: steps and rows of held-out text.
     lags: int = 80
     rows: int = 8
 
 
 @dataclass
 class TrainedCell:
-    """One trained cell, and what was measured on it.
+    """One trained cell and its measurements.
 
     Attributes
     ----------
     bits : float
         Bits per character on held-out text; NaN if training diverged.
     seconds : float
-        Of training alone.
+        Duration of training, without evaluation and measurements.
     record : SequenceRecord
         `lags` steps of held-out text in float64, with the gradient of the loss at the last step.
     jacobian_norms : ndarray (lags, rows)
         Element k is ‖∂s_T/∂s_{T−k}‖₂.
     text : str
-        What row 0 of the record read.
+        The text of row 0 of the record.
     """
 
     cell: str
@@ -62,8 +67,11 @@ class TrainedCell:
     bits: float
     seconds: float
     record: SequenceRecord
-    jacobian_norms: np.ndarray
+    jacobian_norms: Floats
     text: str
+
+    def __repr__(self) -> str:
+        return f"TrainedCell({self.label}, {self.parameters:,} parameters, {self.bits_text} bits per character)"
 
     @property
     def label(self) -> str:
@@ -74,13 +82,14 @@ class TrainedCell:
         return sum(values.size for values in self.model.parameters.values())
 
     @property
-    def decay(self) -> np.ndarray:
-        """The median of the norms over the rows, one a lag."""
-        return np.median(self.jacobian_norms, axis=1)
+    def decay(self) -> Floats:
+        """The median of the norms over the rows, one per lag."""
+        decay: Floats = np.median(self.jacobian_norms, axis=1)
+        return decay
 
     @property
     def half_life(self) -> int | None:
-        """Steps; None if the look back was too short to see it."""
+        """The gradient's half-life in steps; None if it is longer than the recorded stretch."""
         from rnncore import viz
 
         steps = viz.half_life(self.decay)[0]
@@ -93,13 +102,13 @@ class TrainedCell:
         return f"{self.half_life} steps"
 
     @property
-    def left_text(self) -> str:
-        """The share of lag 1's norm that is left at lag `LATER`: the half-life's companion.
+    def remaining_text(self) -> str:
+        """The norm at lag `LATER` relative to lag 1.
 
-        Where the curve falls at first and then stays, as a GRU's does, the half-life says little.
+        For curves that fall at first and then stay level, as a GRU's does, it describes more than the half-life.
         """
         later = min(LATER, len(self.decay) - 1)
-        with np.errstate(divide="ignore", invalid="ignore"):  # dead units: nothing of nothing
+        with np.errstate(divide="ignore", invalid="ignore"):  # dead units: 0 / 0
             return share(self.decay[later] / self.decay[min(1, later)])
 
     @property
@@ -133,7 +142,7 @@ def train_cells(corpus: Corpus, budget: Budget, *, progress: bool | None = None)
             model, Adam(model, budget.lr), windows, valid=valid, max_norm=budget.max_norm
         )
         start = time.perf_counter()
-        with contextlib.suppress(FloatingPointError):  # diverged: the weights before it are kept
+        with contextlib.suppress(FloatingPointError):  # training diverged; the last finite weights are kept
             trainer.fit(budget.updates, progress=progress)
         seconds = time.perf_counter() - start
         if trainer.interrupted:
@@ -143,11 +152,11 @@ def train_cells(corpus: Corpus, budget: Budget, *, progress: bool | None = None)
         yield TrainedCell(cell, model, trainer.losses, bits, seconds, record, norms, text)
 
 
-def look_back(model: SequenceModel, corpus: Corpus, budget: Budget):
-    """A recorded stretch of held-out text, its Jacobian norms, and what its first row read.
+def look_back(model: SequenceModel, corpus: Corpus, budget: Budget) -> tuple[SequenceRecord, Floats, str]:
+    """A recorded stretch of held-out text, its Jacobian norms, and the text of its first row.
 
-    In float64: float32 reaches zero where a sigmoid's gradient still has something to show. The
-    loss is that of the last step alone, so what is left at a step is what came back that far.
+    It is computed in float64, since in float32 the gradient of a sigmoid RNN underflows to zero. The
+    loss is that of the last step alone, so the gradient at a step is all that has reached that step.
     """
     from rnncore import viz
 
@@ -163,10 +172,10 @@ def look_back(model: SequenceModel, corpus: Corpus, budget: Budget):
 
 
 def table(trained: list[TrainedCell]) -> str:
-    """The trained cells as aligned text, one a line."""
-    left = f"left at lag {LATER}"
+    """The trained cells as aligned text, one per line."""
+    remaining = f"remaining at lag {LATER}"
     lines: list[tuple[str, ...]] = [
-        ("cell", "parameters", "bits per char", "gradient half-life", left, "seconds")
+        ("cell", "parameters", "bits per char", "gradient half-life", remaining, "seconds")
     ]
     lines += [
         (
@@ -174,7 +183,7 @@ def table(trained: list[TrainedCell]) -> str:
             f"{one.parameters:,}",
             one.bits_text,
             one.half_life_text,
-            one.left_text,
+            one.remaining_text,
             f"{one.seconds:.1f}",
         )
         for one in trained
@@ -191,7 +200,7 @@ def table(trained: list[TrainedCell]) -> str:
 
 
 def share(ratio: float) -> str:
-    """A part of a whole for people: ``3.1 %``, ``2.0·10⁻⁹``, ``12-fold``."""
+    """A ratio as text: ``3.1 %``, ``2.0·10⁻⁹``, ``12-fold``."""
     from rnncore.viz.plots._words import number
 
     if 1e-3 <= ratio < 10:

@@ -3,45 +3,55 @@
     file ─ series.read ─ measure.measure ─ report.table, figure, JSON
            text | CSV    fit, held-out loss, context cut
 
-All models learn from the first 80 % of one sequence, choose (order, states, when to
-stop) on the next 10 % and are measured on the last 10 %. Then their context is cut:
-what a prediction loses when it may see only the last k steps says how long the model's
-memory really is.
+All models are trained on the first 80 % of one sequence. Order, number of states and early stopping are
+chosen on the next 10 %, and the loss is measured on the last 10 %. Then the context is cut:
+the loss of predictions from only the last k steps shows how long a model's memory really is.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rnncore.command import options
 
-HELP = "fixed window, hidden state and nets, side by side"
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+HELP = "fit windows, hidden states and recurrent nets to the same data, and compare them"
 
 
-def add_arguments(parser) -> None:
-    """The command's arguments."""
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
     parser.description = (
-        "Fit a fixed window, a hidden state and recurrent nets to one text or one table of "
-        "numbers, and show what each makes of its past.")
+        "Fit models with a fixed window, with a hidden state, and recurrent nets to one text or one table of "
+        "numbers, and show how well each predicts and how much of the past it needs.")
     parser.add_argument(
         "file", nargs="?", metavar="FILE",
-        help="a UTF-8 text, or a table (.csv, .tsv); without one, the documentation topics of "
-        "this Python")
-    parser.add_argument("--out", default="rnncore-compare", help="folder for results (%(default)s); a "
-                        "compare.json or .png there that is not an earlier result, or was changed since, is "
-                        "not replaced")
-    parser.add_argument("--kind", choices=("text", "series"), help="what FILE is (by its ending)")
-    parser.add_argument("--columns", metavar="A,B", help="columns of a table (all numeric ones)")
-    parser.add_argument("--limit", type=options.count, default=200_000,
-                        help="steps that are read, from the beginning (%(default)s)")
-    parser.add_argument("--hidden", type=options.count, help="units of the nets (128; 32 for a table)")
-    parser.add_argument("--epochs", type=options.count, help="of the nets, at most (15; 200 for a table)")
-    parser.add_argument("--seed", type=options.seed, default=0, help="(%(default)s)")
+        help="a UTF-8 text, or a table (.csv, .tsv) (default: the documentation topics of "
+        "this Python)")
+    parser.add_argument(
+        "--out", default="rnncore-compare",
+        help="folder for results (default: %(default)s); a file in it is replaced only if it is an unchanged "
+        "file of an earlier run")
+    parser.add_argument(
+        "--kind", choices=("text", "series"), help="how FILE is read (default: by its extension)")
+    parser.add_argument(
+        "--columns", metavar="A,B", help="columns of a table that are modelled (default: all numeric ones)")
+    parser.add_argument(
+        "--limit", type=options.count, default=200_000,
+        help="the largest number of steps that are used, from the beginning (default: %(default)s)")
+    parser.add_argument(
+        "--hidden", type=options.count, help="hidden units of the nets (default: 128, or 32 for a table)")
+    parser.add_argument(
+        "--epochs", type=options.count,
+        help="the largest number of epochs of the nets (default: 15, or 200 for a table)")
+    parser.add_argument("--seed", type=options.seed, default=0, help="random seed (default: %(default)s)")
     options.add_threads(parser)
 
 
-def run(arguments) -> int:
+def run(arguments: Namespace) -> int:
     """Run the command; returns the exit status."""
     import numpy as np
 

@@ -1,11 +1,13 @@
-"""Fit the models that suit the data, and measure what each makes of its past."""
+"""Fits the models that suit the data, and measures their loss with the whole context and with less."""
 
 from __future__ import annotations
 
 import math
 import time
 import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -18,15 +20,22 @@ from rnncore.models import (
 )
 from rnncore.recurrent.descriptions import modes
 
-LEAD = 1000  # steps before the held-out part that models may read
-PIECE = {False: 1000, True: 50}  # steps of a piece of text, of a series
+if TYPE_CHECKING:
+    from rnncore._typing import Floats
+    from rnncore.models import Gaussian
+
+Model: TypeAlias = AutoRegressive | HiddenMarkov | Markov | Recurrent | SwitchingAutoRegressive
+M = TypeVar("M", bound=Model)
+
+LEAD = 1000  # the most steps before the held-out part that are given to a model as context
+PIECE = {False: 1000, True: 50}  # steps of a piece of a text, of a series
 LAGS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256)
-GAINED = 0.95  # share of what context gains that the memory in steps has to hold
+GAINED = 0.95  # a model's memory is the context that gives this share of the gain of the whole context
 
 
 @dataclass(frozen=True)
 class Split:
-    """A sequence in three parts, one after the other: 80 % to learn, 10 % to choose, 10 % held out.
+    """A sequence in three parts, one after the other: 80 % for training, 10 % for choices, 10 % held out.
 
     Attributes
     ----------
@@ -34,36 +43,43 @@ class Split:
     train_end, test_begin : int
     """
 
-    values: str | np.ndarray
+    values: str | Floats
     train_end: int
     test_begin: int
 
     @classmethod
-    def of(cls, values):
+    def of(cls, values: str | Floats) -> Split:
+        """The split of `values`."""
         return cls(values, int(0.8 * len(values)), int(0.9 * len(values)))
 
+    def __repr__(self) -> str:
+        kind = "text" if isinstance(self.values, str) else f"values {self.values.shape}"
+        return f"Split({kind}, train_end={self.train_end}, test_begin={self.test_begin}, steps={len(self.values)})"
+
     @property
-    def real(self):
+    def real(self) -> bool:
+        """Whether it is a series of real values."""
         return not isinstance(self.values, str)
 
     @property
-    def train(self):
-        """What is learnt from, in pieces: so models learn what to say when nothing is known."""
+    def train(self) -> list[str | Floats]:
+        """The training part in pieces, at whose beginnings models learn to predict without a context."""
         whole, size = self.values[: self.train_end], PIECE[self.real]
         return [whole[i : i + size] for i in range(0, len(whole), size)]
 
     @property
-    def valid(self):
+    def valid(self) -> str | Floats:
+        """The part for choices."""
         return self.values[self.train_end : self.test_begin]
 
     @property
-    def test(self):
-        """The held-out part with at most `LEAD` steps before it, and how many those are."""
+    def test(self) -> tuple[str | Floats, int]:
+        """The held-out part with at most `LEAD` steps before it, and the number of those steps."""
         lead = min(self.test_begin, LEAD)
         return self.values[self.test_begin - lead :], lead
 
-    def choose(self, models):
-        """The model that finds the validation part likeliest, given what is before it."""
+    def choose(self, models: Sequence[M]) -> M:
+        """The model with the highest likelihood of the part for choices, given the steps before it."""
         lead = min(self.train_end, LEAD)
         values = self.values[self.train_end - lead : self.test_begin]
         return max(models, key=lambda m: float(np.sum(m.log_prob(values, per_step=True)[lead:])))
@@ -71,7 +87,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Failure:
-    """A model that the data did not allow, and why."""
+    """A model that could not be fitted to the data, and the reason."""
 
     name: str
     reason: str
@@ -86,21 +102,21 @@ class Result:
     name : str
     model : the fitted model
     seconds : float
-        Of the fit, the choice of its order included.
+        Duration of the fit, the choice of its order included.
     loss : float
-        Held-out bits a symbol, or root mean squared error of one-step predictions.
+        Held-out bits per symbol, or root mean squared error of one-step predictions.
     log_loss : float
-        Held-out nats a step, of real values a density.
+        Held-out nats per step; for real values of a density.
     lags, curve : lists
-        Context kept, and the loss with no more than that.
+        Lengths of context, and the loss with each.
     memory : int
-        Steps of context that give 95 % of what context gains.
+        Steps of context that give 95 % of the gain of the whole context.
     notes : list of str
-        What the model warned of.
+        The model's warnings.
     """
 
     name: str
-    model: object
+    model: Model
     seconds: float
     loss: float
     log_loss: float
@@ -110,19 +126,28 @@ class Result:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
+        """Number of parameters of the model."""
         return self.model.n_parameters_
 
+    def __repr__(self) -> str:
+        return (f"Result({self.name}, loss={self.loss:.4g}, parameters={self.parameters:,}, memory={self.memory}, "
+                f"seconds={self.seconds:.1f})")
 
-def candidates(split, *, hidden, epochs, seed, missing):
+
+def candidates(
+    split: Split, *, hidden: int, epochs: int, seed: int, missing: Mapping[str, str]
+) -> list[tuple[str, Callable[[], Model]]]:
     """``(name, fit)`` of all models for the data; ``fit()`` returns a fitted model.
 
-    A window of real values learns from the training part as one sequence, since every
-    piece would lose its first steps; all others learn from the pieces.
+    Models with a window of real values are fitted to the training part as one sequence, since the first
+    steps of every piece would be lost; all others are fitted to the pieces.
     """
     pieces, whole = split.train, [split.values[: split.train_end]]
-    if split.real:
-        options = missing
+    rows: list[tuple[str, Callable[[], Model]]]
+    options: dict[str, Any]
+    if isinstance(split.values, np.ndarray):
+        options = dict(missing)
         rows = [
             ("AutoRegressive, order 1", lambda: AutoRegressive(1, **options).fit(whole)),
             ("AutoRegressive, BIC", lambda: AutoRegressive("bic", **options).fit(whole)),
@@ -130,7 +155,7 @@ def candidates(split, *, hidden, epochs, seed, missing):
                 HiddenMarkov(n, "gaussian", random_state=seed, n_init=3, **options).fit(pieces)
                 for n in (2, 4, 8)])),
         ]
-        if not missing:  # it does not predict after a window with a hole
+        if not missing:  # this model does not predict after a window with missing values
             rows.append(("SwitchingAutoRegressive", lambda: split.choose([
                 SwitchingAutoRegressive(2, order=k, random_state=seed).fit(whole)
                 for k in (1, 2, 3)])))
@@ -145,45 +170,47 @@ def candidates(split, *, hidden, epochs, seed, missing):
                 32, n_iter=30, random_state=seed, emissionprob_prior=1.01, **options).fit(pieces)),
         ]
 
-    def net(mode):
-        model = Recurrent(mode.lower(), hidden, epochs=epochs, seed=seed, **options)
-        return model.fit(pieces, valid=[split.valid])
+    def net(mode: str) -> Callable[[], Model]:
+        return lambda: Recurrent(mode.lower(), hidden, epochs=epochs, seed=seed, **options).fit(
+            pieces, valid=[split.valid])
 
-    return rows + [(mode, lambda mode=mode: net(mode)) for mode in modes()]
+    return rows + [(mode, net(mode)) for mode in modes()]
 
 
-def held_out(model, split):
-    """``(loss, nats a step)`` on the held-out part, given what is before it."""
+def held_out(model: Model, split: Split) -> tuple[float, float]:
+    """``(loss, nats per step)`` on the held-out part, given the steps before it."""
     values, lead = split.test
     steps = model.log_prob(values, per_step=True)[lead:]
     nats = -float(np.mean(steps))
-    if not split.real:
+    if isinstance(values, str):
         return nats / math.log(2), nats
-    return _rms(values[lead:] - model.one_step(values).mean[lead:]), nats
+    return _rms(values[lead:] - cast("Gaussian", model.one_step(values)).mean[lead:]), nats
 
 
-def context_curve(model, split, positions, lags):
-    """The held-out loss when a prediction may see only the last `lag` steps; one a lag.
+def context_curve(model: Model, split: Split, positions: Sequence[int], lags: Sequence[int]) -> list[float]:
+    """The held-out loss of predictions from only the last `lag` steps, one per lag.
 
-    A counted window that sees fewer symbols than its order is the chain of that lower order.
+    For a Markov chain of a higher order than the lag, it is the loss of a chain whose order is the lag.
     """
-    values, losses, whole = split.values, [], model
+    values, whole = split.values, model
+    losses: list[float] = []
     for lag in lags:
         if isinstance(whole, Markov) and lag <= whole.order:
             model = Markov(**whole.get_params() | {"order": lag}).fit(split.train)
         ahead = [model.predict(values[max(t - lag, 0) : t]) for t in positions]
-        if split.real:
-            losses.append(_rms(np.stack([values[t] - p.mean for t, p in
-                                         zip(positions, ahead, strict=True)])))
-        else:
-            at = [model.alphabet_.index(values[t]) for t in positions]
+        if isinstance(values, str):
+            alphabet = cast(str, model.alphabet_)
+            at = [alphabet.index(values[t]) for t in positions]
             losses.append(-float(np.mean([math.log2(max(p[k], 1e-300)) for p, k in
-                                          zip(ahead, at, strict=True)])))
+                                          zip(cast("list[Floats]", ahead), at, strict=True)])))
+        else:
+            losses.append(_rms(np.stack([values[t] - p.mean for t, p in
+                                         zip(positions, cast("list[Gaussian]", ahead), strict=True)])))
     return losses
 
 
-def memory_of(lags, curve):
-    """The least context that gives `GAINED` of what all of it gains; 0 where it gains nothing."""
+def memory_of(lags: Sequence[int], curve: Sequence[float]) -> int:
+    """The shortest context that gives `GAINED` of the gain of the whole context; 0 if there is no gain."""
     none, whole = curve[0], curve[-1]
     if none <= whole:
         return 0
@@ -192,8 +219,16 @@ def memory_of(lags, curve):
     return enough[0]
 
 
-def measure(split, *, hidden=128, epochs=12, seed=0, positions=300, missing=None):
-    """Yields a `Result` for every model of the data, a `Failure` where it cannot be fitted.
+def measure(
+    split: Split,
+    *,
+    hidden: int = 128,
+    epochs: int = 12,
+    seed: int = 0,
+    positions: int = 300,
+    missing: Mapping[str, str] | None = None,
+) -> Iterator[Result | Failure]:
+    """Yields a `Result` for every model of the data, or a `Failure` if it cannot be fitted.
 
     Parameters
     ----------
@@ -202,9 +237,9 @@ def measure(split, *, hidden=128, epochs=12, seed=0, positions=300, missing=None
         Of the recurrent nets.
     seed : int
     positions : int
-        Held-out steps at which the context is cut, evenly spaced.
+        The number of held-out steps, evenly spaced, that are predicted from a shorter context.
     missing : dict
-        ``{"missing": "mask"}`` where values are missing.
+        ``{"missing": "mask"}`` if values are missing.
     """
     ends = np.linspace(split.test_begin, len(split.values) - 1, num=min(
         positions, len(split.values) - split.test_begin)).astype(int).tolist()
@@ -226,5 +261,5 @@ def measure(split, *, hidden=128, epochs=12, seed=0, positions=300, missing=None
         yield result
 
 
-def _rms(error):
+def _rms(error: Floats) -> float:
     return math.sqrt(np.nanmean(np.square(error)))

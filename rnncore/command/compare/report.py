@@ -1,29 +1,39 @@
-"""What `rnncore compare` shows: a table, a figure, a JSON file."""
+"""The results of `rnncore compare`: a table, a figure, a JSON file."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnncore.command.options import as_png, write_folder
 
-# What is written, and the entries of the first.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .measure import Failure, Result
+    from .series import Data
+
+# The files, and the entries of the first.
 FILES = ("compare.json", "compare.png")
 KEYS = ("data", "settings", "loss", "models", "not_fitted", "files")
 
-# Okabe & Ito's colours and a marker each: told apart without colour, too.
+# Okabe & Ito's colours, each with a marker, so that they can also be distinguished without colour.
 STYLES = {
     "AutoRegressive, order 1": ("#56B4E9", "v"), "AutoRegressive, BIC": ("#CC79A7", "D"),
     "Markov, order 1": ("#56B4E9", "v"), "Markov": ("#CC79A7", "D"),
     "HiddenMarkov": ("#E69F00", "P"), "SwitchingAutoRegressive": ("#000000", "X"),
 }
-# Of the nets, from the one with the fewest weights on; those that have no look of their own here take these in turn.
+# Styles of the nets, which take them in turn, beginning with the one that has the fewest weights.
 NETS = (("#D55E00", "s"), ("#009E73", "^"), ("#0072B2", "o"))
 
 
-def table(results, data, failures=()):
-    """The rows as text, aligned, in the order of fitting; what went wrong below."""
+def table(results: Sequence[Result], data: Data, failures: Iterable[Failure] = ()) -> str:
+    """The results as aligned text in the order of fitting, followed by warnings and failures."""
     loss = "RMS error" if data.real else "bits/symbol"
     heads = ["model", loss, *(["nats/step"] if data.real else []), "parameters", "fit s",
              "memory, steps"]
@@ -39,23 +49,25 @@ def table(results, data, failures=()):
     return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:], *notes])
 
 
-def label(result):
-    """The model's name with what was chosen for it."""
-    model, name = result.model, result.name
-    told = {
-        "Markov": lambda: f"Markov, order {model.order}",
-        "AutoRegressive, BIC": lambda: f"AutoRegressive, order {model.order_} (BIC)",
-        "HiddenMarkov": lambda: f"HiddenMarkov, {model.n_states} states",
-        "SwitchingAutoRegressive":
-            lambda: f"Switching AR, {model.n_states} regimes, order {model.order}",
-    }
-    if name in told:
-        return told[name]()
-    return f"{name}, {model.hidden_size} units" if hasattr(model, "hidden_size") else name
+def label(result: Result) -> str:
+    """The model's name with its order or size."""
+    model: Any = result.model
+    match result.name:
+        case "Markov":
+            return f"Markov, order {model.order}"
+        case "AutoRegressive, BIC":
+            return f"AutoRegressive, order {model.order_} (BIC)"
+        case "HiddenMarkov":
+            return f"HiddenMarkov, {model.n_states} states"
+        case "SwitchingAutoRegressive":
+            return f"Switching AR, {model.n_states} regimes, order {model.order}"
+    return f"{result.name}, {model.hidden_size} units" if hasattr(model, "hidden_size") else result.name
 
 
-def as_json(results, data, settings, failures=()):
-    """Everything that was measured, as JSON values; ``model`` makes the model by hand."""
+def as_json(
+    results: Iterable[Result], data: Data, settings: Mapping[str, Any], failures: Iterable[Failure] = ()
+) -> dict[str, Any]:
+    """All results as JSON values; the entry ``model`` is Python code that makes the unfitted model."""
     return {
         "data": {"name": data.name, "sha256": data.sha256, "steps": len(data.values),
                  "columns": list(data.columns), "notes": list(data.notes)},
@@ -70,8 +82,8 @@ def as_json(results, data, settings, failures=()):
     }
 
 
-def figure(results, data):
-    """Loss against the length of context kept, a line a model; a matplotlib Figure."""
+def figure(results: Sequence[Result], data: Data) -> Figure:
+    """Loss against the length of context, one line per model."""
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(7.5, 4.8), layout="constrained")
@@ -80,8 +92,8 @@ def figure(results, data):
     return drawn
 
 
-def draw(axes, results, data):
-    """The figure's one panel, on given axes."""
+def draw(axes: Axes, results: Sequence[Result], data: Data) -> None:
+    """The same on given axes."""
     nets = [result.name for result in results if result.name not in STYLES]
     looks = STYLES | dict(zip(nets, cycle(NETS), strict=False))
     for result in results:
@@ -94,17 +106,22 @@ def draw(axes, results, data):
     axes.set_xticks(ticks, map(str, ticks))
     axes.minorticks_off()
     axes.set_xlim(-0.15, lags[-1] * 1.1)
-    axes.set_xlabel("context kept (steps before the one predicted)")
+    axes.set_xlabel("context: steps before the predicted one")
     axes.set_ylabel("held-out RMS error" if data.real else "held-out bits per symbol")
     best = min(results, key=lambda r: r.loss)
-    axes.set_title(f"{label(best)} predicts best; it needs {best.memory} "
-                   f"step{'' if best.memory == 1 else 's'} of context for 95 % of its gain",
-                   fontsize=10)
+    steps = "1 step of context gives" if best.memory == 1 else f"{best.memory} steps of context give"
+    axes.set_title(f"{label(best)} predicts best; {steps} 95 % of its gain from all context", fontsize=10)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, frameon=False)
 
 
-def write(folder, results, data, settings, failures=()):
+def write(
+    folder: Path,
+    results: Sequence[Result],
+    data: Data,
+    settings: Mapping[str, Any],
+    failures: Iterable[Failure] = (),
+) -> list[Path]:
     """Write ``compare.json`` and ``compare.png`` into `folder`; returns their paths."""
     values = as_json(results, data, settings, failures)
     return write_folder(folder, FILES[0], values, {FILES[1]: as_png(figure(results, data), dpi=130)})

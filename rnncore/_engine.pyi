@@ -27,7 +27,7 @@ class _Stage(TypedDict):
     from_aux: bool
 
 class CellInfo(TypedDict):
-    gates: int
+    blocks: int
     slots: int
     slots_on_tape: bool
     states: int
@@ -63,7 +63,7 @@ def get_kept_bytes() -> int: ...
 def get_kept_limit() -> int: ...
 def set_kept_limit(limit: int) -> None: ...
 
-class StepLoop:
+class Stepper:
     @property
     def weights(self) -> list[Weights]: ...
     @property
@@ -104,7 +104,7 @@ def forward(
     states: list[_Array],
     position: int = 0,
     *,
-    gates: _Array | None = None,
+    slots: _Array | None = None,
     c_out: _Array | None = None,
     lengths: NDArray[np.intp] | None = None,
     reverse: bool = False,

@@ -40,7 +40,7 @@ class Cell(Module, Generic[StateT]):
         self.mode, self.cell = layer.mode, layer.cell
         self._two = len(layer.cell.states) == 2
         self._work = sum(math.prod(shape) for shape in layer.structure.shapes.values() if len(shape) == 2)
-        self._steps: _engine.StepLoop | None = None     # for the weights and the number of rows of the last step
+        self._steps: _engine.Stepper | None = None     # for the weights and the number of rows of the last step
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({repr(self._layer).partition('(')[2]}"
@@ -84,7 +84,7 @@ class Cell(Module, Generic[StateT]):
         if steps is None or steps.weights is not weights or steps.batch != batch:
             if self._work * batch > LEAN:
                 return None
-            self._steps = steps = _engine.StepLoop(weights, batch)
+            self._steps = steps = _engine.Stepper(weights, batch)
         h_new, c_new = np.empty(shape, dtype), np.empty(shape, dtype) if self._two else None
         if not steps.advance(x, h, c, h_new, c_new):
             return None

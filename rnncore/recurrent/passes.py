@@ -244,7 +244,7 @@ def record_passes(
         layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), lengths,
                                mask)
         if checkpoint_every is None:
-            _engine.forward(weights[position], x, layer_pass.h, states, position, gates=layer_pass.gates,
+            _engine.forward(weights[position], x, layer_pass.h, states, position, slots=layer_pass.gates,
                             c_out=layer_pass.c, lengths=lengths, reverse=layer_pass.reverse)
         else:
             layer_pass.forward(weights[position], [state[position] for state in states], checkpoint_every)
@@ -258,5 +258,5 @@ def _between(array: Array | None, start: int, stop: int) -> Array | None:
 
 def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list[Array], gates: Array | None,
              c: Array | None) -> None:
-    _engine.forward(weights, steps.x, steps.h, states, gates=gates, c_out=c, lengths=steps.lengths,
+    _engine.forward(weights, steps.x, steps.h, states, slots=gates, c_out=c, lengths=steps.lengths,
                     reverse=steps.reverse)

@@ -52,7 +52,7 @@ class Stream(Generic[StateT]):
     def _bind(self) -> None:
         """Bind the packed weights; done again after they changed."""
         packed = self._layer.packed()
-        self._steps = _engine.StepLoop(packed.weights, self._batch, *self._states)
+        self._steps = _engine.Stepper(packed.weights, self._batch, *self._states)
         self._version = packed.version
 
     def __getstate__(self) -> dict[str, Any]:

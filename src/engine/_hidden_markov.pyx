@@ -13,9 +13,10 @@ The fast recursion works with probabilities and rescales every step::
     w_t     = b_t * beta_t / c_t             beta_{t-1} = A w_t    beta_{T-1} = 1
     gamma_t = alpha_t * beta_t               xi_t = alpha_{t-1}' w_t * A
 
-``b_t`` is the likelihood of the step in every state, divided by the largest. Where every transition has a probability
-above `DENSE`, what underflows is at most 1e-120 of what remains. Where some have none, a state whose probability
-underflows may be the only way to what comes later. `Chain.watch` notices such a sequence, which is then given up and
+Here ``*`` is elementwise, ``'`` a column, and everything else a matrix product; A is `trans`, c is `norm`. ``b_t`` is
+the likelihood of the step in every state, divided by the largest. Where every transition has a probability of `DENSE`
+or more, what underflows is negligible beside what remains. Where some have less, a state whose probability underflows
+may be the only way to what comes later. `Chain.watch` notices such a sequence, which is then given up and
 computed again in logarithms.
 """
 
@@ -47,8 +48,8 @@ cdef const rc_hidden_markov *kernels = engine.hidden_markov
 # Where a transition has a probability below this, the fast recursion is watched step by step.
 cdef double DENSE = 1e-90
 # Watching: a probability u below TINY counts as lost. It does not matter for a state that other states reach with at
-# least ARRIVE, since it is then at most 1e-290 / NORM / ARRIVE = 1e-40 of theirs. A step whose norm is below NORM is
-# given up.
+# least ARRIVE, since it is then at most 1e-290 / NORM / ARRIVE = 1e-40 of what they bring. A sequence with a norm below
+# NORM is given up.
 cdef double TINY = 1e-290
 cdef double ARRIVE = 1e-150
 cdef double NORM = 1e-100
@@ -101,7 +102,7 @@ cdef class Chain:
         self.watched = bool(np.min(transmat) < DENSE)
 
     def viterbi(self, const double[:, ::1] log_b, double[:, ::1] v, int64_t[::1] path):
-        """The most probable path of one sequence, and its log probability (0 for no step).
+        """Write the most probable path of one sequence to `path`; return its log probability (0 for no step).
 
         `log_b` (rows, width) has -inf in padded states; `v` (rows, width) is working space. Of equally probable paths
         it is the one that hmmlearn returns: the lowest last state and, going back from there, the highest one.
@@ -156,7 +157,7 @@ cdef class Chain:
 
     cdef bint watch(self, const double *before, double scale, const double *b, double *u,
                     char *missing, bint exact) noexcept nogil:
-        """Marks the states whose probability is lost now. False: one that was lost a step before could matter now."""
+        """Set probabilities below TINY to 0 and mark their states. False: one lost a step before could matter now."""
         cdef Py_ssize_t i, j, n = self.n_states
         cdef double arrives
         if missing[n]:  # any
@@ -210,7 +211,7 @@ cdef class Chain:
     # ------------------------------------------------------------------ in logarithms
     cdef bint forward_log(self, const double *log_b, double *log_alpha, double *log_norm,
                           Py_ssize_t steps) noexcept nogil:
-        """log alpha and log c of one sequence. False: it is impossible, and they are -inf from that step on."""
+        """log alpha and log c of one sequence. False: impossible; from there on log c is -inf, log alpha not set."""
         cdef Py_ssize_t t, j, n = self.width
         for t in range(steps):
             for j in range(n):
@@ -247,7 +248,7 @@ cdef class Chain:
                     w[i] = log_sum(w + n, &self.log_trans[i, 0], 1, self.n_states)
                     for j in range(self.n_states):
                         above = log_alpha[t * n + i] + self.log_trans[i, j] + w[n + j]
-                        if above > -745:
+                        if above > -745:        # exp is 0 below
                             pairs[i * n + j] += exp(above)
                 self.to_posterior(log_alpha + (t + 1) * n, log_b + (t + 1) * n, log_norm[t + 1],
                                   w + n)
@@ -287,7 +288,7 @@ cdef double sum_of_logs(const double *x, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         product *= x[i]
-        if product < 1e-100:
+        if product < NORM:
             total += log(product)
             product = 1
     return total + log(product)

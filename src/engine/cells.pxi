@@ -11,7 +11,7 @@ cdef const rc_cell *find_cell(const rc_kernels *k, bytes name) except NULL:
 
 
 cdef inline int slot_of(const rc_cell *cell, bint of_h, int g) noexcept nogil:
-    """The slot that the g-th matrix of the input's product (of_h: of the state's products) adds to."""
+    """The slot of the g-th matrix of the product with the input (of_h: of the products with the state)."""
     cdef int first = cell.stage[0].groups
     if not of_h:
         return cell.x_slot + g
@@ -19,7 +19,7 @@ cdef inline int slot_of(const rc_cell *cell, bint of_h, int g) noexcept nogil:
 
 
 cdef inline int block_of(const rc_cell *cell, bint of_h, int g) noexcept nogil:
-    """Which block of H rows in torch's matrix and bias that g-th matrix is."""
+    """The block of torch's weight matrix and bias that is this g-th matrix."""
     return cell.h_order[g] if of_h else cell.x_order[g]
 
 
@@ -43,6 +43,6 @@ def cell_info(str name):
         stage = &c.stage[i]
         stages.append({"slot": stage.slot, "groups": stage.groups, "from_aux": bool(stage.from_aux)})
         blocks += stage.groups
-    return {"gates": c.gates, "slots": c.slots, "slots_on_tape": bool(c.slots_on_tape), "states": c.states,
-            "x_slot": c.x_slot, "x_order": [c.x_order[i] for i in range(c.gates)],
+    return {"blocks": c.blocks, "slots": c.slots, "slots_on_tape": bool(c.slots_on_tape), "states": c.states,
+            "x_slot": c.x_slot, "x_order": [c.x_order[i] for i in range(c.blocks)],
             "h_order": [c.h_order[i] for i in range(blocks)], "stages": stages}

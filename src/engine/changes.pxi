@@ -2,7 +2,7 @@
 # of its instructions. Compiled code has no such places, so a change that is made here is never left half done.
 
 
-cdef class Working:
+cdef class _Working:
     """The working copies of one module's parameters, for the `writable` blocks that one thread has open on it.
 
     The copies lie in the engine's memory and are copied back by address, so that it does not matter if a user changes
@@ -37,7 +37,7 @@ cdef class OpenBlock:
         Held while arrays are copied.
     owned : list of (module, {name here: its own name})
     threads : threading.local
-        Its attribute `of` is a dict of the `Working` of each module that a thread has open, by the module's id.
+        Its attribute `of` is a dict of the `_Working` of each module that a thread has open, by the module's id.
     mapping : callable
         Makes what the block hands out from {name: array}.
     """
@@ -50,7 +50,7 @@ cdef class OpenBlock:
         self.lock, self.owned, self.threads, self.mapping, self.workings = lock, owned, threads, mapping, None
 
     def __enter__(self):
-        cdef Working working
+        cdef _Working working
         cdef list workings = []
         cdef dict opened = {}
         if self.workings is not None:
@@ -58,7 +58,7 @@ cdef class OpenBlock:
         self.open = self.threads.of
         with self.lock:
             for owner, names in self.owned:
-                working = self.open.get(id(owner)) or Working(owner)
+                working = self.open.get(id(owner)) or _Working(owner)
                 workings.append(working)
                 arrays = dict(zip(owner._parameters, working.arrays))
                 opened.update({name: arrays[own].view() for name, own in names.items()})
@@ -70,7 +70,7 @@ cdef class OpenBlock:
         return handed_out
 
     def __exit__(self, *error):
-        cdef Working working
+        cdef _Working working
         try:
             with self.lock:
                 for working in self.workings:
@@ -85,7 +85,7 @@ cdef class OpenBlock:
 
 def replace_values(lock, list owned, dict values, dict open):
     """Give all modules, and the working copies that are open, new values: contiguous arrays of their types, by name."""
-    cdef Working working
+    cdef _Working working
     with lock:
         for owner, names in owned:
             working = open.get(id(owner))

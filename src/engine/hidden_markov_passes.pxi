@@ -42,7 +42,7 @@ cdef class Space:
 
 
 cdef class Pass:
-    """Base of `Smoothing` and `Filtering`.
+    """Base of `Smoothing` and `Filtering`: all sequences once, by `run`.
 
     Parameters
     ----------
@@ -75,23 +75,23 @@ cdef class Pass:
 
     def run(self, list spaces):
         """Work until no portion is left, on one thread for each `Space`."""
-        cdef Shared shared
+        cdef Job job
         cdef Space space
         cdef int i, threads = <int>min(len(spaces), RC_MAX_THREADS)
         for i in range(threads):
             space = spaces[i]
             space.reserve(self.longest, self.chain.width)
             space.main = i == 0
-            shared.spaces[i] = <void *>space
+            job.spaces[i] = <void *>space
         self.checked = engine.now()
-        shared.go_on = <void (*)(void *, void *) noexcept nogil><void *>go_on
-        shared.work = <void *>self
+        job.run_portions = <void (*)(void *, void *) noexcept nogil><void *>run_portions
+        job.work = <void *>self
         with nogil:
-            engine.pool_run(one_thread, &shared, threads)
+            engine.pool_run(run_thread, &job, threads)
         if self.stop:
             raise self.raised
 
-    cdef void portions_left(self, Space space) noexcept nogil:
+    cdef void run_portions(self, Space space) noexcept nogil:
         cdef Py_ssize_t portion, s
         while True:
             portion = next_value(&self.taken)
@@ -100,9 +100,9 @@ cdef class Pass:
             for s in range(self.portions[portion], self.portions[portion + 1]):
                 if self.stopped(space):
                     return
-                self.one(portion, s, self.offsets[s], self.offsets[s + 1] - self.offsets[s], space)
+                self.run_sequence(portion, s, self.offsets[s], self.offsets[s + 1] - self.offsets[s], space)
 
-    cdef void one(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
+    cdef void run_sequence(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
                   Space space) noexcept nogil:
         pass
 
@@ -124,19 +124,19 @@ cdef enum:
     CHECK_NS = 20000000
 
 
-cdef struct Shared:             # what the threads of one `Pass.run` work on; its caller keeps the objects alive
-    void (*go_on)(void *work, void *space) noexcept nogil
+cdef struct Job:                # what the threads of one `Pass.run` work on; `run` keeps the objects alive
+    void (*run_portions)(void *work, void *space) noexcept nogil
     void *work
     void *spaces[RC_MAX_THREADS]
 
 
-cdef void go_on(Pass work, Space space) noexcept nogil:
-    work.portions_left(space)
+cdef void run_portions(Pass work, Space space) noexcept nogil:
+    work.run_portions(space)
 
 
-cdef void one_thread(void *context, int thread, int threads) noexcept nogil:
-    cdef Shared *shared = <Shared *>context
-    shared.go_on(shared.work, shared.spaces[thread])
+cdef void run_thread(void *context, int thread, int threads) noexcept nogil:
+    cdef Job *job = <Job *>context
+    job.run_portions(job.work, job.spaces[thread])
 
 
 cdef class Smoothing(Pass):
@@ -197,7 +197,7 @@ cdef class Smoothing(Pass):
     def gamma(self):
         return np.asarray(self.gammas) if self.posteriors else None
 
-    cdef void one(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
+    cdef void run_sequence(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
                   Space space) noexcept nogil:
         cdef Py_ssize_t t, n = self.chain.width
         cdef double log_prob = 0        # added up here: in log_probs it shares a cache line with other threads' sums
@@ -266,7 +266,7 @@ cdef class Filtering(Pass):
     def alpha(self):
         return np.asarray(self.alphas)
 
-    cdef void one(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
+    cdef void run_sequence(self, Py_ssize_t portion, Py_ssize_t s, Py_ssize_t first, Py_ssize_t steps,
                   Space space) noexcept nogil:
         cdef Py_ssize_t t, j, n = self.chain.width
         if steps == 0:
@@ -291,7 +291,7 @@ cdef class Filtering(Pass):
 
 
 cdef Py_ssize_t check_steps(name, const int64_t[::1] steps, Py_ssize_t last) except -1:
-    """The largest difference between neighbours, of integers that rise from 0 to `last`, or stay."""
+    """Check that integers rise from 0 to `last` (equal neighbours allowed); return the largest step."""
     cdef Py_ssize_t i, largest = 0
     cdef bint good = steps.shape[0] > 1 and steps[0] == 0 and steps[steps.shape[0] - 1] == last
     for i in range(steps.shape[0] - 1):

@@ -9,6 +9,7 @@ cdef extern from "kernels.h" nogil:
         RC_MAX_STAGES
         RC_PANEL_VECTORS
         RC_L1_BYTES
+        RC_CACHE_LINE
         RC_MAX_THREADS
         RC_STATE_VECTOR
 
@@ -33,7 +34,7 @@ cdef extern from "kernels.h" nogil:
         int downward
         rc_prepared *prepared
 
-    ctypedef struct rc_outer:
+    ctypedef struct rc_weight_gradient:
         const void *d
         idx ldd
         const rc_pack *pack[2]
@@ -45,9 +46,9 @@ cdef extern from "kernels.h" nogil:
         idx h_size, tape_rows
         const idx *lengths
         idx t
-        int reverse, recorded
-        void *gates
-        idx ldgates
+        int reverse, slots_wanted
+        void *slots
+        idx ldslots
         const void *prev
         const void *first
         idx ldprev
@@ -79,7 +80,7 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct rc_cell:
         const char *name
-        int gates, slots, slots_on_tape, states, x_slot
+        int blocks, slots, slots_on_tape, states, x_slot
         int x_order[RC_MAX_SLOTS]
         int h_order[RC_MAX_SLOTS]
         int stages
@@ -108,7 +109,7 @@ cdef extern from "kernels.h" nogil:
         void (*pack)(const rc_pack *p, const void *const *src, idx ld, idx unit0, idx unit1) noexcept nogil
         void (*pack_rows)(const rc_pack *p, idx k0, idx rows, const void *src, idx ld) noexcept nogil
         void (*product)(const rc_product *p, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
-        void (*outer)(const rc_outer *p, idx m0, idx m1) noexcept nogil
+        void (*weight_gradient)(const rc_weight_gradient *p, idx m0, idx m1) noexcept nogil
         void (*column_sums)(void *sum, const void *d, idx ldd, idx rows, idx m0, idx m1) noexcept nogil
         void (*sigmoid)(const void *x, void *out, idx n) noexcept nogil
         void (*tanh)(const void *x, void *out, idx n) noexcept nogil

@@ -3,7 +3,7 @@
 
 cdef struct Array:
     char *p                     # NULL: not given
-    idx ld[3]                   # byte strides of the leading axes
+    idx stride[2]               # byte strides of the leading axes
     idx last, item              # values along the last axis, bytes of one
 
 
@@ -12,13 +12,13 @@ cdef int take(object a, Array *out, int axes) except -1:
     cdef Py_buffer b
     cdef int i
     out.p = NULL
-    out.ld[0] = out.ld[1] = out.ld[2] = 0
+    out.stride[0] = out.stride[1] = 0
     if a is None:
         return 0
     PyObject_GetBuffer(a, &b, PyBUF_STRIDED_RO)
     out.p = <char *>b.buf
     for i in range(axes):
-        out.ld[i] = b.strides[i]
+        out.stride[i] = b.strides[i]
     out.last, out.item = b.shape[b.ndim - 1], b.itemsize
     PyBuffer_Release(&b)
     return 0
@@ -30,7 +30,7 @@ cdef char *state_at(list states, int which, idx position) except? NULL:
     if which >= len(states):
         return NULL
     take(states[which], &a, 1)
-    return a.p + position * a.ld[0]
+    return a.p + position * a.stride[0]
 
 
 cdef extern from *:
@@ -63,13 +63,13 @@ cdef extern from *:
 
 
 cdef inline size_t rounded(size_t bytes) noexcept nogil:
-    return (bytes + 63) // 64 * 64
+    return (bytes + RC_CACHE_LINE - 1) // RC_CACHE_LINE * RC_CACHE_LINE
 
 
 cdef enum Purpose:              # a piece is used again for the same purpose only, while it may still be in cache
     A_TAPE, GRADIENTS, PARAMETERS, PACKED_WEIGHTS, SCRATCH
 
-PURPOSES = {"a tape": A_TAPE, "gradients": GRADIENTS, "gradients of parameters": PARAMETERS}
+cdef dict PURPOSES = {"a tape": A_TAPE, "gradients": GRADIENTS, "gradients of parameters": PARAMETERS}
 
 
 cdef struct Memory:

@@ -18,14 +18,14 @@ cdef struct Packing:
 
 
 cdef void pack_on_threads(Packing *job) noexcept:
-    cdef idx size = job.H * job.cell.gates * (job.I + job.H) * job.item
+    cdef idx size = job.H * job.cell.blocks * (job.I + job.H) * job.item
     rc_pool_run(packing_thread, job, rnncore_get_num_threads() if size > PACK_ON_THREADS else 1)
 
 
 cdef void packing_thread(void *context, int thread, int threads) noexcept nogil:
     cdef Packing *j = <Packing *>context
     cdef int s, block = 0
-    pack_blocks(j, j.x, j.w_ih, j.I, j.cell.x_order, j.cell.gates, thread, threads)
+    pack_blocks(j, j.x, j.w_ih, j.I, j.cell.x_order, j.cell.blocks, thread, threads)
     for s in range(j.cell.stages):
         pack_blocks(j, &j.h[s], j.w_hh, j.H, j.cell.h_order + block, j.cell.stage[s].groups, thread, threads)
         block += j.cell.stage[s].groups
@@ -33,16 +33,16 @@ cdef void packing_thread(void *context, int thread, int threads) noexcept nogil:
 
 cdef void pack_blocks(const Packing *j, rc_pack *pack, const char *w, idx width, const int *order, int blocks,
                       int thread, int threads) noexcept nogil:
-    """This thread's part of some blocks of H rows of a matrix that is `width` wide."""
+    """Pack this thread's part of some blocks of H rows, `width` wide."""
     cdef const void *src[RC_MAX_SLOTS]
     cdef idx start, stop
     cdef int g
     for g in range(blocks):
         src[g] = w + order[g] * j.H * width * j.item
     if j.transposed:
-        share(j.H, 1, thread, threads, &start, &stop)
+        split(j.H, 1, thread, threads, &start, &stop)
         for g in range(blocks):
             j.k.pack_rows(pack, g * j.H + start, stop - start, <char *>src[g] + start * width * j.item, width)
     else:
-        share(j.H, RC_PANEL_VECTORS * j.k.lanes, thread, threads, &start, &stop)
+        split(j.H, RC_PANEL_VECTORS * j.k.lanes, thread, threads, &start, &stop)
         j.k.pack(pack, src, width, start, stop)

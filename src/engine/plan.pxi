@@ -12,44 +12,58 @@ cdef enum:
     LARGE = 1 << 21
 
 
+cdef enum:
+    # Rows of a chunk. Forward: so few that the sums are still in cache when their step comes. Backward: so many that a
+    # weight gradient is read and written seldom.
+    FORWARD_CHUNK = 48
+    BACKWARD_CHUNK = 256
+    # Flops of a call from which two threads help, and of a step from which they may divide the units.
+    THREADS_FORWARD = 10000000
+    THREADS_BACKWARD = 24000000
+    THREADS_UNITS = 200000
+
+
 cdef struct Plan:
     int threads
     bint by_units
     int multiple                # a thread's units begin at a multiple of this, where a panel begins in every product
-    idx chunk                   # steps whose products with the input are computed in one call
+    idx chunk                   # steps in a chunk
 
 
-cdef Plan make_plan(Weights w, idx T, idx rows, double passes) noexcept:
-    """How many threads, and what they divide, for T steps of `passes` times the flops of a forward step.
+cdef Plan make_plan(Weights w, idx T, idx rows, double passes, idx chunk_rows) noexcept:
+    """How many threads a pass of T steps uses, and what they divide.
+
+    A step takes `passes` times the flops of a forward step (1: it is forward); a chunk has about `chunk_rows` rows.
 
     The thresholds are where two threads began to help on a 2-core EPYC at 3.7 GHz (November 2026): 0.1 ms of work in
     all, since a sleeping thread takes 10 us to wake, and 2 us of work between two barriers.
     """
     cdef Plan p
-    cdef idx H = w.hidden_size, weights = H * H * w.cell.gates * w.item
-    cdef double step = 2.0 * rows * w.cell.gates * H * (H + w.input_size) * passes
+    cdef idx H = w.hidden_size, weights = H * H * w.cell.blocks * w.item
+    cdef double step = 2.0 * rows * w.cell.blocks * H * (H + w.input_size) * passes
     cdef int n = rnncore_get_num_threads(), s
     p.threads, p.by_units = 1, False
     p.multiple = w.k.lanes if passes == 1 else RC_PANEL_VECTORS * w.k.lanes   # backward, all matrices have one group
     for s in range(w.cell.stages):
         if w.cell.stage[s].groups == 1:
             p.multiple = RC_PANEL_VECTORS * w.k.lanes
-    p.chunk = max(1, min(T, (48 + rows - 1) // rows))
-    if n > 1 and step * T > (1e7 if passes == 1 else 2.4e7):
+    p.chunk = max(1, min(T, (chunk_rows + rows - 1) // rows))
+    if n > 1 and step * T > (THREADS_FORWARD if passes == 1 else THREADS_BACKWARD):
         if rows >= n * (1 if weights <= SMALL else 4 if weights <= LARGE else 16):
             p.threads = n
-        elif step > 2e5:
+        elif step > THREADS_UNITS:
             p.by_units = True
             p.threads = <int>min(n, max(1, H // p.multiple))
     return p
 
 
 # A long call is divided into stretches of steps, and between two of them Python may handle a signal: Ctrl-C is answered
-# within a tenth of a second, whatever the length of the sequence.
+# within a tenth of a second, whatever the length of the sequence. (A single step, and the weight gradients of a chunk,
+# are not divided.)
 
 cdef enum:
-    # Work of the first stretch, in multiply-adds, where the equations of one unit count as 32: about 2 ms, which most
-    # calls stay under. Each stretch after it is made to take about STRETCH_NS.
+    # Work of the first stretch, in multiply-adds, where the equations of one slot of a unit count as 32, and a step as
+    # 256 more: some milliseconds, which most calls stay under. Each stretch after it is made to take about STRETCH_NS.
     FIRST_STRETCH = 200000000
     STRETCH_NS = 25000000
 
@@ -60,11 +74,11 @@ cdef struct Pace:
     long long began             # ns
 
 
-cdef Pace begin_at(Weights w, idx T, idx rows, double passes) noexcept:
+cdef Pace first_stretch(Weights w, idx T, idx rows, double passes) noexcept:
     """The first stretch of T steps that each take `passes` times the work of a forward step."""
     cdef Pace p
     cdef idx H = w.hidden_size
-    cdef double step = passes * (rows * H * (w.cell.gates * (H + w.input_size) + 32.0 * w.cell.slots) + 256)
+    cdef double step = passes * (rows * H * (w.cell.blocks * (H + w.input_size) + 32.0 * w.cell.slots) + 256)
     p.s0, p.T = 0, T
     p.s1 = stretch_end(&p, FIRST_STRETCH / step)
     p.began = rc_now()
@@ -84,33 +98,36 @@ cdef bint next_stretch(Pace *p) except -1:
     PyErr_CheckSignals()
     now = rc_now()
     spent = max(1, now - p.began)
-    steps = (p.s1 - p.s0) * min(4.0, max(0.25, <double>STRETCH_NS / spent))
+    steps = (p.s1 - p.s0) * min(4.0, max(0.25, <double>STRETCH_NS / spent))     # not misled by one odd stretch
     p.s0, p.began = p.s1, now
     p.s1 = stretch_end(p, steps)
     return True
 
 
-cdef struct Part:               # one thread's part of a call
+cdef struct Share:              # what one thread computes of a call
     int thread, threads
     bint by_units
     idx rows, units             # the whole
     idx row0, row1, unit0, unit1
 
 
-cdef inline Part part_of(const Plan *plan, idx rows, idx units, int thread, int threads) noexcept nogil:
-    cdef Part p
+cdef inline Share share_of(const Plan *plan, idx rows, idx units, int thread, int threads) noexcept nogil:
+    cdef Share p
     p.thread, p.threads, p.by_units = thread, threads, plan.by_units and threads > 1
     p.rows, p.units = rows, units
     p.row0, p.row1, p.unit0, p.unit1 = 0, rows, 0, units
     if p.by_units:
-        share(units, plan.multiple, thread, threads, &p.unit0, &p.unit1)
+        split(units, plan.multiple, thread, threads, &p.unit0, &p.unit1)
     else:
-        share(rows, 1, thread, threads, &p.row0, &p.row1)
+        split(rows, 1, thread, threads, &p.row0, &p.row1)
     return p
 
 
-cdef inline bint meet(rc_barrier *b, Part *p, bint may_shrink) noexcept nogil:
-    """Wait for the other threads. True: this thread is done, since thread 0 finishes the call alone."""
+cdef inline bint meet(rc_barrier *b, Share *p, bint may_shrink) noexcept nogil:
+    """Wait for the other threads. Where the call goes on with thread 0 alone, its share becomes the whole.
+
+    True: this thread is done.
+    """
     if not rc_barrier_wait(b, p.threads, may_shrink) or p.threads == 1:
         return False
     p.threads, p.by_units = 1, False
@@ -120,10 +137,10 @@ cdef inline bint meet(rc_barrier *b, Part *p, bint may_shrink) noexcept nogil:
 
 cdef inline idx row_bytes(idx bytes) noexcept nogil:
     """Row stride of gates and their gradients, with a gap where rows 2 KB apart would share a few sets of L1."""
-    return bytes + 64 if bytes % 2048 == 0 else bytes
+    return bytes + RC_CACHE_LINE if bytes % 2048 == 0 else bytes
 
 
-cdef inline void share(idx n, idx multiple, int thread, int threads, idx *start, idx *stop) noexcept nogil:
+cdef inline void split(idx n, idx multiple, int thread, int threads, idx *start, idx *stop) noexcept nogil:
     """This thread's part of 0 .. n, in whole multiples and as even as possible."""
     cdef idx blocks = (n + multiple - 1) // multiple
     start[0] = min(n, blocks * thread // threads * multiple)

@@ -2,7 +2,7 @@
 
 
 @cython.no_gc_clear
-cdef class StepLoop:
+cdef class Stepper:
     """Everything that one step of a stack of layers needs, prepared once: packed weights, buffers and states.
 
     A stream passes its states h and c, (layers, B, H), which are updated in place. A cell has one layer and passes its
@@ -20,18 +20,18 @@ cdef class StepLoop:
         cdef Weights w
         cdef Forward *j
         cdef Array ah, ac
-        cdef Part part
+        cdef Share mine
         cdef Products *products
-        cdef size_t state, gates, at
+        cdef size_t state, slots, at
         cdef idx i
         w = weights[0]
         self.weights, self.h, self.c = weights, h, c
         self.layers, self.batch, self.H, self.I = len(weights), batch, w.hidden_size, w.input_size
         self.kind = c'f' if w.item == 4 else c'd'
         state = rounded(batch * self.H * w.item)
-        gates = rounded(batch * w.cell.slots * self.H * w.item)
+        slots = rounded(batch * w.cell.slots * self.H * w.item)
         at = rounded(self.layers * sizeof(Forward)) + rounded(self.layers * sizeof(Products))
-        self.buffers = memory(at + self.layers * (3 * state + gates), SCRATCH)
+        self.buffers = memory(at + self.layers * (3 * state + slots), SCRATCH)
         self.jobs = <Forward *>self.buffers.p
         memset(self.jobs, 0, self.layers * sizeof(Forward))
         products = <Products *>(self.buffers.p + rounded(self.layers * sizeof(Forward)))
@@ -42,24 +42,24 @@ cdef class StepLoop:
             j = &self.jobs[i]
             j.k, j.cell, j.x_pack, j.h_pack, j.bias = w.k, w.cell, &w.x, w.h, w.bias
             j.T, j.s1, j.B, j.H, j.item = 1, 1, batch, self.H, w.item
-            j.h[0] = ah.p + i * ah.ld[0] if ah.p != NULL else NULL
-            j.c = ac.p + i * ac.ld[0] if ac.p != NULL else NULL
+            j.h[0] = ah.p + i * ah.stride[0] if ah.p != NULL else NULL
+            j.c = ac.p + i * ac.stride[0] if ac.p != NULL else NULL
             j.h[1], j.aux = self.buffers.p + at, self.buffers.p + at + state
             j.out.p = self.buffers.p + at + 2 * state
-            j.gates.p = self.buffers.p + at + 3 * state
-            j.gates.ld[1] = w.cell.slots * self.H * w.item
-            j.gates.ld[0] = batch * j.gates.ld[1]
-            j.x.ld[1] = w.input_size * w.item
-            j.x.ld[0] = batch * j.x.ld[1]
-            j.out.ld[1] = self.H * w.item
-            j.out.ld[0] = batch * j.out.ld[1]
+            j.slots.p = self.buffers.p + at + 3 * state
+            j.slots.stride[1] = w.cell.slots * self.H * w.item
+            j.slots.stride[0] = batch * j.slots.stride[1]
+            j.x.stride[1] = w.input_size * w.item
+            j.x.stride[0] = batch * j.x.stride[1]
+            j.out.stride[1] = self.H * w.item
+            j.out.stride[0] = batch * j.out.stride[1]
             j.plan.threads, j.plan.chunk = 1, 1
             if i > 0:
                 j.x.p = self.jobs[i - 1].out.p
-            part = part_of(&j.plan, batch, self.H, 0, 1)
+            mine = share_of(&j.plan, batch, self.H, 0, 1)
             j.products = products + i
-            prepare(j, &part, j.products)
-            at += 3 * state + gates
+            set_up_products(j, &mine, j.products)
+            at += 3 * state + slots
 
     def __dealloc__(self):
         give_back(self.buffers)
@@ -70,9 +70,9 @@ cdef class StepLoop:
         cdef Forward *top = &self.jobs[self.layers - 1]
         cdef char *own = top.out.p
         cdef idx i
-        if not self.bind(x, &bx, self.I, 2, False):
+        if not self.take_buffer(x, &bx, self.I, 2, False):
             return False
-        if not self.bind(out, &bo, self.H, 2, True):
+        if not self.take_buffer(out, &bo, self.H, 2, True):
             PyBuffer_Release(&bx)
             return False
         if self.batch > 0:
@@ -98,21 +98,21 @@ cdef class StepLoop:
         for i in range(5):
             if arrays[i] is None:
                 memset(&b[i], 0, sizeof(Py_buffer))
-            elif not self.bind(arrays[i], &b[i], self.I if i == 0 else self.H, axes, i > 2):
+            elif not self.take_buffer(arrays[i], &b[i], self.I if i == 0 else self.H, axes, i > 2):
                 fits = False
                 break
             bound += 1
         if fits and self.batch > 0:
             j.x.p, j.h[0], j.c = <char *>b[0].buf, <char *>b[3].buf, <char *>b[4].buf
-            start(j.h[0], <char *>b[1].buf, size)
+            set_state(j.h[0], <char *>b[1].buf, size)
             if j.c != NULL:
-                start(j.c, <char *>b[2].buf, size)
+                set_state(j.c, <char *>b[2].buf, size)
             forward_thread(j, 0, 1)
         for i in range(bound):
             PyBuffer_Release(&b[i])         # does nothing where there was no array
         return fits
 
-    cdef bint bind(self, a, Py_buffer *b, Py_ssize_t width, int axes, bint writable) noexcept:
+    cdef bint take_buffer(self, a, Py_buffer *b, Py_ssize_t width, int axes, bint writable) noexcept:
         """Take a C-contiguous array of this type, (B, width) or, where `axes` is 1 and B is 1, (width,)."""
         try:
             PyObject_GetBuffer(a, b, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
@@ -125,7 +125,7 @@ cdef class StepLoop:
         return False
 
 
-cdef inline void start(char *state, const char *given, size_t size) noexcept nogil:
+cdef inline void set_state(char *state, const char *given, size_t size) noexcept nogil:
     if given == NULL:
         memset(state, 0, size)
     else:

@@ -3,9 +3,9 @@
 
 @cython.no_gc
 cdef class Weights:
-    """The weights of one layer and direction, packed for the kernels. A `Weights` never changes after it is made.
+    """The weights of one layer and direction, packed for the kernels. What it holds never changes.
 
-    Forward needs the matrices and backward their transposes, which `pack_backward` adds the first time.
+    Forward needs the matrices, and backward their transposes, which `pack_backward` adds when they are first needed.
     """
     cdef const rc_kernels *k
     cdef const rc_cell *cell
@@ -28,8 +28,8 @@ cdef class Weights:
         self.item, self.input_size, self.hidden_size = of_x.item, of_x.last, of_h.last
         self.k = rc_kernels_for(chosen_isa, <int>self.item * 8)
         self.cell = find_cell(self.k, cell.encode())
-        self.x = self.shape(self.hidden_size, self.input_size, self.cell.gates)
-        self.xt = self.shape(self.input_size, self.hidden_size * self.cell.gates, 1)
+        self.x = self.shape(self.hidden_size, self.input_size, self.cell.blocks)
+        self.xt = self.shape(self.input_size, self.hidden_size * self.cell.blocks, 1)
         for s in range(self.cell.stages):
             self.h[s] = self.shape(self.hidden_size, self.hidden_size, self.cell.stage[s].groups)
             self.ht[s] = self.shape(self.hidden_size, self.hidden_size * self.cell.stage[s].groups, 1)
@@ -40,7 +40,8 @@ cdef class Weights:
         size = self.hidden_size * self.item
         for second in range(2 if b_ih is not None else 0):
             take(b_hh if second else b_ih, &a, 0)
-            for g in range(self.cell.gates):
+            for g in range(self.cell.blocks):
+                # column sums of one row: adds the bias to that of the slot
                 self.k.column_sums(self.bias + slot_of(self.cell, second, g) * size,
                                    a.p + block_of(self.cell, second, g) * size, 0, 1, 0, self.hidden_size)
         self.pack_matrices(of_x.p, of_h.p, &self.x, self.h, False)

@@ -1,9 +1,9 @@
 /* What the equations of all cells share: where a row's values lie, and what happens to a row past its end.
  *
  * A cell's kernel loops over rows, and over the units of a row in vectors: whole ones, then the part that is left.  One
- * inline function computes n units from u on, with n = LANES for a whole vector and n < LANES for the part.  It reads
- * s->recorded where it needs it: hoisted out of the loop, gcc compiles the loop twice, may swap the operands of an
- * addition in one of them, and then the sign of a NaN depends on whether the pass is recorded. */
+ * inline function computes `count` units from u on: LANES for a whole vector, fewer for the part.  It reads
+ * s->slots_wanted where it needs it.  If that were read once before the loop, gcc would compile the loop twice, might
+ * swap the operands of an addition in one copy, and the sign of a NaN would depend on whether the pass is recorded. */
 
 /* A row of an array, or NULL where the array is. */
 INLINE real *row_of(void *array, rc_idx row, rc_idx stride) { return array ? (real *)array + row * stride : NULL; }
@@ -15,7 +15,7 @@ INLINE const real *const_row_of(const void *array, rc_idx row, rc_idx stride)
 
 INLINE int is_past_end(const rc_step *s, rc_idx row) { return s->lengths && s->t >= s->lengths[row]; }
 
-/* The state before the step.  A reversed row begins at its own end, where the state before is the initial one. */
+/* Backward: the state before the step.  A reversed row begins at its own end, so there it is the initial state. */
 INLINE const real *state_before(const rc_step *s, rc_idx tape_row)
 {
     if (s->reverse && s->lengths && s->t == s->lengths[tape_row] - 1)
@@ -23,7 +23,7 @@ INLINE const real *state_before(const rc_step *s, rc_idx tape_row)
     return (const real *)s->prev + tape_row * s->ldprev;
 }
 
-/* A row past its end keeps its state, and its outputs are zero. */
+/* A row past its end keeps its state (c is updated in place, so it needs nothing), and its outputs are zero. */
 INLINE void hold(const rc_step *s, rc_idx row, rc_idx unit0, rc_idx unit1, real *gates, int slots)
 {
     const rc_idx H = s->h_size;
@@ -33,11 +33,11 @@ INLINE void hold(const rc_step *s, rc_idx row, rc_idx unit0, rc_idx unit1, real 
         h[u] = prev[u];
         h_out[u] = 0;
         if (c_out) c_out[u] = 0;
-        for (int slot = 0; s->recorded && slot < slots; slot++) gates[slot * H + u] = 0;
+        for (int slot = 0; s->slots_wanted && slot < slots; slot++) gates[slot * H + u] = 0;
     }
 }
 
-/* Backward, such a row keeps its carried gradients, and all other gradients are zero. */
+/* Backward, such a row keeps its carried gradients, and everything else that it would write is zero. */
 INLINE void hold_backward(const rc_step *s, rc_idx row, rc_idx unit0, rc_idx unit1, int slots)
 {
     const rc_idx H = s->h_size;
@@ -51,11 +51,12 @@ INLINE void hold_backward(const rc_step *s, rc_idx row, rc_idx unit0, rc_idx uni
     }
 }
 
-/* How many of the units unit0 .. unit1 are left after the whole vectors.  (gcc sees that it is less than LANES.) */
+/* How many of the units unit0 .. unit1 are left after the whole vectors: visibly less than LANES, so that
+ * `vload_n` of a part becomes a masked load without a test. */
 INLINE rc_idx part_units(rc_idx unit0, rc_idx unit1) { return (unit1 - unit0) % LANES; }
 
 /* dL/dh_t: what was carried back from later steps, and what comes from the layer above. */
-INLINE vec total_gradient(const real *dh, const real *grad_out, rc_idx u, rc_idx n)
+INLINE vec total_gradient(const real *dh, const real *grad_out, rc_idx u, rc_idx count)
 {
-    return grad_out ? vload_n(dh + u, n) + vload_n(grad_out + u, n) : vload_n(dh + u, n);
+    return grad_out ? vload_n(dh + u, count) + vload_n(grad_out + u, count) : vload_n(dh + u, count);
 }

@@ -17,19 +17,19 @@ typedef struct {
 INLINE gru_row gru_row_of(const rc_step *s, rc_idx row)
 {
     const rc_idx H = s->h_size;
-    real *n = row_of(s->gates, row, s->ldgates);
+    real *n = row_of(s->slots, row, s->ldslots);
     return (gru_row){.n = n, .r = n + H, .z = n + 2 * H, .hn = n + 3 * H,
                      .h_prev = const_row_of(s->prev, row, s->ldprev), .h = row_of(s->h, row, H),
                      .h_out = row_of(s->h_out, row, s->ldout)};
 }
 
-INLINE void gru_squash(const gru_row *at, rc_idx u, rc_idx n)
+INLINE void gru_squash(const gru_row *at, rc_idx u, rc_idx count)
 {
-    vstore_n(at->r + u, vsigmoid(vload_n(at->r + u, n)), n);
-    vstore_n(at->z + u, vsigmoid(vload_n(at->z + u, n)), n);
+    vstore_n(at->r + u, vsigmoid(vload_n(at->r + u, count)), count);
+    vstore_n(at->z + u, vsigmoid(vload_n(at->z + u, count)), count);
 }
 
-/* r and z, for all rows before any candidate: in one fused loop the candidate would wait for them. */
+/* r and z, for all rows before any candidate: in a single loop the candidate would wait for them. */
 INLINE void gru_gates(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
 {
     const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
@@ -41,14 +41,14 @@ INLINE void gru_gates(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, 
     }
 }
 
-INLINE void gru_state(const rc_step *s, const gru_row *at, rc_idx u, rc_idx n, const int after)
+INLINE void gru_state(const rc_step *s, const gru_row *at, rc_idx u, rc_idx count, const int after)
 {
-    const vec z = vload_n(at->z + u, n), hn = vload_n(at->hn + u, n), a_n = vload_n(at->n + u, n);
-    const vec candidate = vtanh(after ? vfma(vload_n(at->r + u, n), hn, a_n) : a_n + hn);
-    const vec h_new = vfma(z, vload_n(at->h_prev + u, n) - candidate, candidate);
-    if (s->recorded) vstore_n(at->n + u, candidate, n);
-    vstore_n(at->h + u, h_new, n);
-    vstore_n(at->h_out + u, h_new, n);
+    const vec z = vload_n(at->z + u, count), hn = vload_n(at->hn + u, count), a_n = vload_n(at->n + u, count);
+    const vec candidate = vtanh(after ? vfma(vload_n(at->r + u, count), hn, a_n) : a_n + hn);
+    const vec h_new = vfma(z, vload_n(at->h_prev + u, count) - candidate, candidate);
+    if (s->slots_wanted) vstore_n(at->n + u, candidate, count);
+    vstore_n(at->h + u, h_new, count);
+    vstore_n(at->h_out + u, h_new, count);
 }
 
 INLINE void gru_candidate(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1, const int after)
@@ -68,19 +68,19 @@ INLINE void gru_candidate(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx uni
 typedef struct {
     const real *n, *r, *z, *hn;         /* the slots */
     const real *h_prev, *grad_out;
-    real *d_n, *d_r, *d_z, *d_hn;       /* gradients of the sums in the slots */
+    real *da_n, *da_r, *da_z, *d_hn;       /* gradients of the sums in the slots */
     real *dh, *total_h;
 } gru_row_backward;
 
 INLINE gru_row_backward gru_row_backward_of(const rc_step *s, rc_idx row, rc_idx tape_row)
 {
     const rc_idx H = s->h_size;
-    const real *n = const_row_of(s->gates, tape_row, s->ldgates);
-    real *d_n = row_of(s->delta, row, s->lddelta);
+    const real *n = const_row_of(s->slots, tape_row, s->ldslots);
+    real *da_n = row_of(s->delta, row, s->lddelta);
     return (gru_row_backward){
         .n = n, .r = n + H, .z = n + 2 * H, .hn = n + 3 * H, .h_prev = state_before(s, tape_row),
-        .grad_out = const_row_of(s->grad_out, row, s->ldgout), .d_n = d_n, .d_r = d_n + H, .d_z = d_n + 2 * H,
-        .d_hn = d_n + 3 * H, .dh = row_of(s->dh, row, H), .total_h = row_of(s->total_h, row, H)};
+        .grad_out = const_row_of(s->grad_out, row, s->ldgout), .da_n = da_n, .da_r = da_n + H, .da_z = da_n + 2 * H,
+        .d_hn = da_n + 3 * H, .dh = row_of(s->dh, row, H), .total_h = row_of(s->total_h, row, H)};
 }
 
 /*   dn = dh (1 - z)   da_n = dn (1 - n^2)   da_z = dh (h - n) z (1 - z)   straight to h: dh z
@@ -94,12 +94,12 @@ INLINE void gru_gradients(const gru_row_backward *at, rc_idx u, rc_idx count, co
     const vec z = vload_n(at->z + u, count), hn = vload_n(at->hn + u, count);
     const vec dh = total_gradient(at->dh, at->grad_out, u, count);
     const vec da_n = dh * (one - z) * vfma(-n, n, one);
-    vstore_n(at->d_n + u, da_n, count);
+    vstore_n(at->da_n + u, da_n, count);
     vstore_n(at->d_hn + u, after ? da_n * r : da_n, count);
-    if (after) vstore_n(at->d_r + u, da_n * hn * (r * (one - r)), count);
-    vstore_n(at->d_z + u, dh * (vload_n(at->h_prev + u, count) - n) * (z * (one - z)), count);
+    if (after) vstore_n(at->da_r + u, da_n * hn * (r * (one - r)), count);
+    vstore_n(at->da_z + u, dh * (vload_n(at->h_prev + u, count) - n) * (z * (one - z)), count);
     if (at->total_h) vstore_n(at->total_h + u, dh, count);
-    vstore_n(at->dh + u, dh * z, count);
+    vstore_n(at->dh + u, dh * z, count);            /* the product that follows adds W^T da */
 }
 
 INLINE void gru_candidate_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1,
@@ -129,49 +129,51 @@ static void gru_after_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_id
     gru_candidate_backward(s, row0, row1, unit0, unit1, 1);
 }
 
-static void gru_before_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+static void gru_before_candidate_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
 {
     gru_candidate(s, row0, row1, unit0, unit1, 0);
 }
 
-static void gru_before_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+static void gru_before_candidate_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
 {
     gru_candidate_backward(s, row0, row1, unit0, unit1, 0);
 }
 
-/* Reset before the product, first stage: r, z and r h, which the second product reads. */
-INLINE void gru_reset_state(const real *r, const real *h_prev, real *aux, rc_idx u, rc_idx n)
+/* r h, which the second product reads. */
+INLINE void gru_reset(const real *r, const real *h_prev, real *aux, rc_idx u, rc_idx count)
 {
-    vstore_n(aux + u, vload_n(r + u, n) * vload_n(h_prev + u, n), n);
+    vstore_n(aux + u, vload_n(r + u, count) * vload_n(h_prev + u, count), count);
 }
 
-static void gru_reset_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+/* Reset before the product, first stage: r, z and r h.  A row past its end is computed like the others; `hold`, in the
+ * second stage, overwrites what comes of it. */
+static void gru_before_gates_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
 {
     const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
     gru_gates(s, row0, row1, unit0, unit1);
     for (rc_idx row = row0; row < row1; row++) {
         const gru_row at = gru_row_of(s, row);
         real *aux = row_of(s->aux, row, H);
-        for (rc_idx u = unit0; u < whole; u += LANES) gru_reset_state(at.r, at.h_prev, aux, u, LANES);
-        if (part) gru_reset_state(at.r, at.h_prev, aux, whole, part);
+        for (rc_idx u = unit0; u < whole; u += LANES) gru_reset(at.r, at.h_prev, aux, u, LANES);
+        if (part) gru_reset(at.r, at.h_prev, aux, whole, part);
     }
 }
 
-INLINE void gru_reset_gradients(const gru_row_backward *at, const real *daux, real *aux_out, rc_idx u, rc_idx n)
+INLINE void gru_reset_gradients(const gru_row_backward *at, const real *daux, real *aux_out, rc_idx u, rc_idx count)
 {
     const vec one = vset(1);
-    const vec r = vload_n(at->r + u, n), h_prev = vload_n(at->h_prev + u, n), drh = vload_n(daux + u, n);
-    vstore_n(at->d_r + u, drh * h_prev * (r * (one - r)), n);
-    vstore_n(at->dh + u, vfma(drh, r, vload_n(at->dh + u, n)), n);
-    if (aux_out) vstore_n(aux_out + u, r * h_prev, n);
+    const vec r = vload_n(at->r + u, count), h_prev = vload_n(at->h_prev + u, count), drh = vload_n(daux + u, count);
+    vstore_n(at->da_r + u, drh * h_prev * (r * (one - r)), count);
+    vstore_n(at->dh + u, vfma(drh, r, vload_n(at->dh + u, count)), count);
+    if (aux_out) vstore_n(aux_out + u, r * h_prev, count);
 }
 
-static void gru_reset_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+static void gru_before_gates_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
 {
     const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
         const rc_idx tape_row = row % s->tape_rows;
-        if (is_past_end(s, tape_row)) continue;         /* gru_before_backward, which runs first, has held the row */
+        if (is_past_end(s, tape_row)) continue;         /* the candidate's stage, which runs first, has held it */
         const gru_row_backward at = gru_row_backward_of(s, row, tape_row);
         const real *daux = const_row_of(s->daux, row, H);
         real *aux_out = row_of(s->aux_out, row, H);

@@ -150,7 +150,7 @@ static double hmm_subtract_max(double *x, rc_idx n)
     return top;
 }
 
-/* NaN gives 0 as well. */
+/* Above -708 vexp is exact to its last place or two; EXP_LOWEST lies a little lower. */
 static void hmm_exp(double *x, rc_idx n)
 {
     const vec zero = {0}, lowest = vset(-708);

@@ -1,4 +1,4 @@
-/* x86-64-v4: AVX-512 (F, DQ, BW, VL). */
+/* x86-64-v4: AVX-512 (F, DQ, BW, VL).  dispatch.c asks for the same features. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #if defined(__clang__)

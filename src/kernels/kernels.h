@@ -1,27 +1,42 @@
 /* The interface between the engine (typed Cython) and the kernels (plain C).
  *
- * A kernel computes one time step, for a range of rows and a range of hidden units.  It knows nothing of Python, of
- * time or of threads.  The engine's loops call it through one table of function pointers for each instruction set and
- * type (`rc_kernels`).  docs/kernels.md tells how a kernel is built, tested and measured.
+ * The kernels of a cell compute one time step, for a range of rows and a range of hidden units; others pack matrices,
+ * multiply, and sum.  No kernel calls Python, starts threads, or runs the recurrence over time: the engine's loops do,
+ * and call the kernels through one table of function pointers for each instruction set and type (`rc_kernels`).
+ * docs/kernels.md tells how a kernel is built, tested and measured.
  *
- * Sizes: B rows (sequences in the batch), I inputs, H hidden units.
+ * Sizes: B rows, I inputs, H hidden units.  A shape in a comment, such as "LSTM 50,16,512", is T,B,H with I = H, or
+ * T,B,I,H.  CPUs: Zen 3 has AVX2, Zen 5 AVX-512; where a comment names none, it was Zen 3.
  *
  * Glossary
+ *   row      a sequence of the batch; in backward one of K * B rows of gradients, K for each sequence.
+ *   unit     one of the H values of a state.
+ *   block    H rows of a weight matrix as torch stores it: the weights of one gate.
  *   lane     one value of a vector register; a vector has LANES of them (AVX2: 8 float32, 4 float64).
- *   slot     H values that a cell keeps for each row of a step: a gate, or a sum that is needed again (the recurrent
- *            part of the GRU's candidate).  A row of a step holds its slots one after the other: [slot][H].
+ *   slot     H values for each row of a step, in which the products add up and which the equations then replace: a
+ *   gate,
+ *            or a sum that is needed again (the recurrent part of the GRU's candidate).  A row of a step holds its
+ *            slots one after the other: [slot][H].
+ *   pre-activation  the sum in a slot before its curve, a_i in the equations; to squash it is to apply the curve.
  *   stage    one recurrent product of a step and the equations that follow it.  Most cells have one; a GRU that
- *            resets before the product has two, since the second product reads what the first one's gates made.
- *   group    one of the matrices that a product multiplies in the same call: the gates of a stage.
+ *            resets before the product has two, since the second product reads what the first one's gates made (`aux`).
+ *   tape     what a recorded pass leaves for backward.  Row r of the gradients belongs to row r % B of the tape.
+ *   carried  passed on from step to step: h and c in forward, their gradients in backward.
+ *   past its end  a row is, at the steps t >= lengths[row].  It is then held: it keeps what it carries.
+ *   group    one of the matrices that a product multiplies in one call: the blocks of a stage.
  *   panel    the part of a packed matrix that belongs to a few neighbouring units: one vector of units of each group
  *            or, where there is one group, RC_PANEL_VECTORS vectors.
  *   strip    the vectors of a panel that lie side by side in memory for each k.  All rows are multiplied with one
  *            strip while it stays in L1.
  *   tile     the accumulators that the inner loop holds in registers: a few rows times a few vectors.
- *   k block  a range of the inner index k, so short that its part of a strip stays in L1.
- *   sweep    all rows of a product over one strip (or over several panels at once) and one k block.
- *   chunk    the time steps whose products with the input are computed in one call (src/engine).
- *   part     the last vector of a row where H is not a multiple of LANES: only some of its lanes exist.
+ *   k block  a range of the inner index k, so short that its share of a strip stays in L1; all of k where the weights
+ *            serve only one tile.
+ *   sweep    all rows of a call with one strip (or one or several whole panels) and one k block.
+ *   chunk    the time steps that are multiplied together outside the recurrence: in forward their products with the
+ *            input, in backward the gradients of the input and of the weights (src/engine).
+ *   part     the last vector of a row where H is not a multiple of LANES, of which only some lanes exist; the units
+ *   before
+ *            it are whole.
  */
 #ifndef RC_KERNELS_H
 #define RC_KERNELS_H
@@ -32,14 +47,15 @@
 typedef ptrdiff_t rc_idx;
 
 enum {
-    RC_MAX_SLOTS = 4,           /* of a cell, and groups of a product */
-    RC_MAX_STAGES = 2,          /* of a cell */
+    RC_MAX_SLOTS = 4,           /* most slots of a cell, most groups of a product */
+    RC_MAX_STAGES = 2,          /* most stages of a cell */
     RC_PANEL_VECTORS = 4,       /* vectors in a panel of a matrix with one group */
     RC_L1_BYTES = 16384,        /* data that should stay in L1 while it is used again: half of the smallest L1 in use */
+    RC_CACHE_LINE = 64,         /* bytes */
     RC_MAX_THREADS = 256,
 };
 
-/* A matrix packed for `product`: [panel][k][vector][lane], with zeros beyond n.
+/* A matrix packed for `product`: [panel][strip][k][vector of the strip][lane], with zeros beyond n.
  * groups > 1: a panel holds one vector of units of each group (the gates of the same units).
  * groups == 1: a panel holds RC_PANEL_VECTORS vectors of neighbouring units; the last panel holds what is left. */
 typedef struct {
@@ -49,13 +65,14 @@ typedef struct {
     int groups;
 } rc_pack;
 
-/* The sweeps that `product` works out before it multiplies, kept so that the next step with the same product need not
- * work them out again (RNN H 32, B 1: 1.18x forward).  Set `count` to 0 to begin.  Between two calls that share
- * this struct, nothing of the product may change but A and C. */
+/* What `product` works out for each sweep, kept so that the next call with the same product only runs the sweeps (RNN
+ * 1000,1,8,32 forward: 1.18x).  Set `count` to 0 to begin.  Between two calls that share this struct only the addresses
+ * `a` and `c`, and `steps` with its strides, may change; for another range of rows or units all is worked out anew. */
 enum { RC_MAX_SWEEPS = 16, RC_SWEEP_BYTES = 256 };
 typedef struct {
     rc_idx row0, row1, unit0, unit1;        /* the ranges that the sweeps were made for */
     int count;                              /* 0: none yet, or more than there is room for */
+    /* an array of `sweep` (product.h), whose layout depends on the type */
     _Alignas(16) char sweeps[RC_MAX_SWEEPS * RC_SWEEP_BYTES];
 } rc_prepared;
 
@@ -70,36 +87,37 @@ typedef struct {
     int adds;
     const void *bias[RC_MAX_SLOTS];         /* n values for each group; NULL: zero */
     rc_idx steps, step_a, step_c;           /* repeat for this many steps, A and C this much further on each time */
-    int downward;                           /* take the last panel first: the call before has left it in cache */
+    int downward;                           /* from the last panel to the first: see forward.pxi */
     rc_prepared *prepared;                  /* one for each value of `downward`; NULL: prepare at every call */
 } rc_product;
 
-/* The weight gradient C[m, n] += sum_q D[q, m] A[q, n], with q in the order of the rows, for the two matrices (of the
- * input and of the state) that multiply the gradients D of a slot. */
+/* The weight gradient C[m, n] += sum_q D[q, m] A[q, n], over the rows q of a chunk in the order in which they are
+ * packed.  D is the gradient of one slot; A is the input (0) or the state (1), each with a C of its own. */
 typedef struct {
     const void *d;                          /* row stride ldd, may be negative */
     rc_idx ldd;
-    const rc_pack *pack[2];                 /* A from `pack_rows`: n units, k rows, the same k; NULL: none */
+    const rc_pack *pack[2];                 /* A from `pack_rows`: n columns; its k is the range of q; NULL: none */
     void *c[2];
     rc_idx ldc[2];
     int overwrite;                          /* C = instead of C += */
-} rc_outer;
+} rc_weight_gradient;
 
-/* One step of one layer and direction.  Forward reads pre-activations from `gates` and leaves the gates' values
- * there; backward reads the values and writes the gradients of the pre-activations into `delta`.  Strides are in
- * elements. */
+/* One step of one layer and direction.  Forward reads pre-activations from `slots` and, with `slots_wanted`, leaves the
+ * slots' values there (otherwise what it leaves is undefined); backward reads the values and writes the gradients of
+ * the pre-activations into `delta`.  Strides (ld…) are in elements and may include a gap. */
 typedef struct {
     rc_idx h_size;
     rc_idx tape_rows;           /* B: row r of the K*B rows of backward reads row r % B of the tape */
     const rc_idx *lengths;      /* NULL: every row has all steps */
     rc_idx t;                   /* a row is past its end when t >= lengths[row] */
-    int reverse;                /* a reversed row begins at its own end: its first step is t == lengths[row] - 1 */
-    int recorded;               /* forward: the slots and c are read again, by backward or by the tape */
+    int reverse;                /* backward: a row's first step is t == lengths[row] - 1, at its own end */
+    int slots_wanted;           /* forward: the slots and c_out are read again, by backward or by the tape */
 
-    void *gates;                /* [B][slots][H] */
-    rc_idx ldgates;
-    const void *prev;           /* state before the step, per row: h (forward, RNN, GRU) or c (LSTM backward) */
-    const void *first;          /* backward: the initial state, for a row whose first step this is */
+    void *slots;                /* [B][slots][H] */
+    rc_idx ldslots;
+    const void *prev;           /* the state before the step: h in forward and in the GRU's backward, c in the LSTM's
+                                 * backward; the RNN's backward does not read it */
+    const void *first;          /* backward with `reverse` and `lengths`: the initial state, row stride H */
     rc_idx ldprev;
     const void *state;          /* backward: the tape's c (LSTM) or h (RNN) after the step */
     rc_idx ldstate;
@@ -108,7 +126,7 @@ typedef struct {
     void *c;                    /* forward: carried c, in and out, row stride H */
     void *h_out;                /* forward: outputs (0 for a row past its end), row stride ldout */
     rc_idx ldout;
-    void *c_out;                /* forward: the tape's c, row stride H; NULL: not recorded */
+    void *c_out;                /* forward: the tape's c, row stride H; NULL only without `slots_wanted` */
     void *aux;                  /* two stages, forward: r*h, which the second product reads, row stride H */
 
     const void *grad_out;       /* backward: gradient on h from above, row stride ldgout; NULL: none */
@@ -116,7 +134,7 @@ typedef struct {
     void *dh, *dc;              /* backward: carried gradients, in and out, row stride H */
     void *delta;                /* backward: gradients of the slots, row stride lddelta */
     rc_idx lddelta;
-    void *total_h, *total_c;    /* backward: dL/dh_t and dL/dc_t, row stride H; NULL: not wanted */
+    void *total_h, *total_c;    /* backward: dL/dh_t and dL/dc_t, row stride H; NULL: not wanted (an LSTM: neither) */
     void *daux;                 /* two stages, backward: gradient of r*h, row stride H */
     void *aux_out;              /* two stages, backward: r*h again, for the weight gradient; NULL: not wanted */
 } rc_step;
@@ -132,24 +150,24 @@ typedef struct {
 /* A type of cell: one row of the table in table.h. */
 typedef struct {
     const char *name;
-    int gates;                  /* blocks of H rows in a weight matrix, in torch's order */
+    int blocks;                 /* of H rows in each weight matrix, in torch's order */
     int slots;
     int slots_on_tape;          /* 1: backward reads the slots; 0: it needs only h */
     int states;                 /* 1: h; 2: h and c */
-    int x_slot;                 /* the product with the input adds to slots x_slot .. x_slot + gates */
+    int x_slot;                 /* the product with the input, and the bias, fill slots x_slot .. x_slot + blocks - 1 */
     int x_order[RC_MAX_SLOTS];  /* block of weight_ih for each of these slots */
     int h_order[RC_MAX_SLOTS];  /* block of weight_hh for each slot of the stages, in order */
     int stages;
     rc_stage stage[RC_MAX_STAGES];
 } rc_cell;
 
-/* The kernels of hidden Markov models: one time step of all n states, in float64.
+/* The kernels of hidden Markov models: one time step of all n states (`outer`: many steps), in float64.
  *
  * n is the number of states padded to a multiple of RC_STATE_VECTOR.  Padded states have probability 0 (log -inf), so
  * that no loop needs a part.  Sums over states run in an order that does not depend on the instruction set. */
 enum { RC_STATE_VECTOR = 4 };
 typedef struct {
-    /* next = scale * (u . trans) * b; returns the sum of next */
+    /* next = (u . trans) * b * scale; returns the sum of next */
     double (*forward)(const double *u, double scale, const double *trans, const double *b, rc_idx n, double *next);
     /* beta = w . trans_t; alpha = u * scale; gamma = alpha * beta; w_before = b * beta * scale.
      * alpha is written over u; w_before may be b itself. */
@@ -159,24 +177,24 @@ typedef struct {
     void (*viterbi)(const double *v, const double *log_trans, const double *log_b, rc_idx n, double *next);
     /* sums[k, :] += sum_t x[t, k] y[t, :], t ascending; x is (steps, p) with row stride ldx, y and sums are n wide */
     void (*outer)(rc_idx steps, const double *x, rc_idx ldx, rc_idx p, const double *y, rc_idx n, double *sums);
-    /* Moments about each state's mean, with d = x - mean_j and g = gamma[j]: sums (rows, n) += g, then g d_f for
-     * every feature f, then for every f g d_f^2, or (full) g d_f d_e for e <= f. */
+    /* Moments about each state's mean.  With d = x - mean_j and g = gamma[j], adds to the rows of sums (rows, n): g;
+     * then g d_f for every feature f; then g d_f^2 for every f or, if full, g d_f d_e for every f and every e <= f. */
     void (*moments)(const double *x, const double *mean, const double *gamma, rc_idx features, int full, rc_idx n,
                     double *sums);
-    /* density[j] = constant[j] - |W_j (x - mean_j)|^2 / 2.  mean is (features, n); `whiten` has for every feature f
-     * its row of W: elements (0 .. f), or only (f, f) unless full. */
+    /* density[j] = constant[j] - |W_j (x - mean_j)|^2 / 2.  mean is (features, n); `whiten` holds W by rows: for every
+     * feature f the elements (f, 0 .. f) if full, otherwise only (f, f). */
     void (*gaussian)(const double *x, const double *mean, const double *whiten, const double *constant,
                      rc_idx features, int full, rc_idx n, double *density);
     /* x -= max(x); returns that maximum.  A row of nothing but -inf stays as it is, and 0 is returned. */
     double (*subtract_max)(double *x, rc_idx n);
-    /* x = exp(x) for x <= 0; 0 below -708 */
+    /* x = exp(x) for n values x <= 0; 0 for x <= -708 and for NaN */
     void (*exp)(double *x, rc_idx n);
 } rc_hidden_markov;
 
 typedef struct {
     const char *isa;
     int bits, lanes;
-    rc_idx tile_rows;           /* most rows of a register tile */
+    rc_idx tile_rows;           /* rows of a tile, one group: ranges of rows should begin at a multiple of it */
     rc_idx (*pack_size)(rc_idx n, rc_idx k, int groups);        /* in elements */
     /* Pack a matrix stored by units: element (g, u, k) is src[g][u*ld + k].  Here and in `product`, unit0 and unit1
      * must be where a panel begins (multiples of `lanes`, or of RC_PANEL_VECTORS * lanes for one group), or n. */
@@ -184,7 +202,7 @@ typedef struct {
     /* Pack a matrix stored by k, one group: its rows k0 .. k0+rows are rows of `src`; ld may be negative. */
     void (*pack_rows)(const rc_pack *p, rc_idx k0, rc_idx rows, const void *src, rc_idx ld);
     void (*product)(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
-    void (*outer)(const rc_outer *p, rc_idx m0, rc_idx m1);
+    void (*weight_gradient)(const rc_weight_gradient *p, rc_idx m0, rc_idx m1);     /* rows m0 .. m1 of C */
     /* sum[m] += sum_q d[q, m], q ascending */
     void (*column_sums)(void *sum, const void *d, rc_idx ldd, rc_idx rows, rc_idx m0, rc_idx m1);
     /* out = curve(x), n values, for the tests of accuracy */
@@ -202,9 +220,9 @@ int rc_isa_compiled(const char *isa);
 /* pool.c */
 typedef void (*rc_pool_fn)(void *context, int thread, int threads);
 typedef struct {
-    _Alignas(64) int count;
-    _Alignas(64) int phase;
-    int late;                   /* how often a thread waited far longer than it had worked */
+    _Alignas(RC_CACHE_LINE) int count;      /* threads that have arrived */
+    _Alignas(RC_CACHE_LINE) int phase;      /* how often it has opened */
+    int late;                   /* how often a thread waited long, and longer than the work before took */
     int solo;                   /* thread 0 finishes the call alone */
     long long opened;           /* ns: when the barrier last opened */
 } rc_barrier;

@@ -12,7 +12,7 @@ typedef struct {
 INLINE lstm_row lstm_row_of(const rc_step *s, rc_idx row)
 {
     const rc_idx H = s->h_size;
-    real *i = row_of(s->gates, row, s->ldgates);
+    real *i = row_of(s->slots, row, s->ldslots);
     return (lstm_row){.i = i, .f = i + H, .g = i + 2 * H, .o = i + 3 * H,
                       .c = row_of(s->c, row, H), .h = row_of(s->h, row, H),
                       .h_out = row_of(s->h_out, row, s->ldout), .c_out = row_of(s->c_out, row, H)};
@@ -27,29 +27,30 @@ INLINE void lstm_gates(const lstm_row *at, rc_idx u)
     vstore(at->o + u, vsigmoid(vload(at->o + u)));
 }
 
-/* c' and h' of n units.  With `squash` the slots still hold the pre-activations. */
-INLINE void lstm_state(const rc_step *s, const lstm_row *at, rc_idx u, rc_idx n, const int squash)
+/* c' and h' of `count` units.  With `squash` the slots still hold the pre-activations. */
+INLINE void lstm_state(const rc_step *s, const lstm_row *at, rc_idx u, rc_idx count, const int squash)
 {
-    vec i = vload_n(at->i + u, n), f = vload_n(at->f + u, n), g = vload_n(at->g + u, n), o = vload_n(at->o + u, n);
+    vec i = vload_n(at->i + u, count), f = vload_n(at->f + u, count);
+    vec g = vload_n(at->g + u, count), o = vload_n(at->o + u, count);
     if (squash) {
         i = vsigmoid(i), f = vsigmoid(f), g = vtanh(g), o = vsigmoid(o);
-        if (s->recorded) {
-            vstore_n(at->i + u, i, n);
-            vstore_n(at->f + u, f, n);
-            vstore_n(at->g + u, g, n);
-            vstore_n(at->o + u, o, n);
+        if (s->slots_wanted) {
+            vstore_n(at->i + u, i, count);
+            vstore_n(at->f + u, f, count);
+            vstore_n(at->g + u, g, count);
+            vstore_n(at->o + u, o, count);
         }
     }
-    const vec c_new = vfma(f, vload_n(at->c + u, n), i * g);
+    const vec c_new = vfma(f, vload_n(at->c + u, count), i * g);
     const vec h_new = o * vtanh(c_new);
-    vstore_n(at->c + u, c_new, n);
-    vstore_n(at->h + u, h_new, n);
-    vstore_n(at->h_out + u, h_new, n);
-    if (s->recorded) vstore_n(at->c_out + u, c_new, n);
+    vstore_n(at->c + u, c_new, count);
+    vstore_n(at->h + u, h_new, count);
+    vstore_n(at->h_out + u, h_new, count);
+    if (s->slots_wanted) vstore_n(at->c_out + u, c_new, count);
 }
 
-/* Two loops over the rows, gates first: c' depends on three gates, so in one fused loop it would wait for them, a fifth
- * of the time (Zen 3, 128 units: 119 cycles a vector instead of 99).  The part of a vector is different: a masked load
+/* Two loops over the rows, gates first: c' depends on three gates, and in a single loop it would wait for them (Zen 3,
+ * 128 units: 119 cycles a vector instead of 99).  The part of a vector is different: a masked load
  * soon after a masked store has to wait until the store has reached L1, so the part's gates and states are computed
  * together (Zen 5, 100 steps of 4 rows, in two loops and in one: 40 and 15 us with 8 units, 44 and 35 us with 20). */
 static void lstm_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
@@ -74,19 +75,19 @@ static void lstm_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit
 typedef struct {
     const real *i, *f, *g, *o;          /* the slots */
     const real *c_new, *c_prev, *grad_out;
-    real *d_i, *d_f, *d_g, *d_o;        /* gradients of their pre-activations */
+    real *da_i, *da_f, *da_g, *da_o;        /* gradients of their pre-activations */
     real *dh, *dc, *total_h, *total_c;
 } lstm_row_backward;
 
 INLINE lstm_row_backward lstm_row_backward_of(const rc_step *s, rc_idx row, rc_idx tape_row)
 {
     const rc_idx H = s->h_size;
-    const real *i = const_row_of(s->gates, tape_row, s->ldgates);
-    real *d_i = row_of(s->delta, row, s->lddelta);
+    const real *i = const_row_of(s->slots, tape_row, s->ldslots);
+    real *da_i = row_of(s->delta, row, s->lddelta);
     return (lstm_row_backward){
         .i = i, .f = i + H, .g = i + 2 * H, .o = i + 3 * H, .c_new = const_row_of(s->state, tape_row, s->ldstate),
         .c_prev = state_before(s, tape_row), .grad_out = const_row_of(s->grad_out, row, s->ldgout),
-        .d_i = d_i, .d_f = d_i + H, .d_g = d_i + 2 * H, .d_o = d_i + 3 * H, .dh = row_of(s->dh, row, H),
+        .da_i = da_i, .da_f = da_i + H, .da_g = da_i + 2 * H, .da_o = da_i + 3 * H, .dh = row_of(s->dh, row, H),
         .dc = row_of(s->dc, row, H), .total_h = row_of(s->total_h, row, H), .total_c = row_of(s->total_c, row, H)};
 }
 
@@ -95,24 +96,24 @@ INLINE lstm_row_backward lstm_row_backward_of(const rc_step *s, rc_idx row, rc_i
  *   da_i = dc g i (1 - i)   da_f = dc c f (1 - f)   da_g = dc i (1 - g^2)
  *   to the step before: dc f, and W^T da by the product that follows
  */
-INLINE void lstm_gradients(const lstm_row_backward *at, rc_idx u, rc_idx n)
+INLINE void lstm_gradients(const lstm_row_backward *at, rc_idx u, rc_idx count)
 {
     const vec one = vset(1);
-    const vec i = vload_n(at->i + u, n), f = vload_n(at->f + u, n);
-    const vec g = vload_n(at->g + u, n), o = vload_n(at->o + u, n);
-    const vec tanh_c = vtanh(vload_n(at->c_new + u, n));
-    const vec dh = total_gradient(at->dh, at->grad_out, u, n);
-    const vec dc = vfma(dh * o, vfma(-tanh_c, tanh_c, one), vload_n(at->dc + u, n));
-    vstore_n(at->d_i + u, dc * g * (i * (one - i)), n);
-    vstore_n(at->d_f + u, dc * vload_n(at->c_prev + u, n) * (f * (one - f)), n);
-    vstore_n(at->d_g + u, dc * i * vfma(-g, g, one), n);
-    vstore_n(at->d_o + u, dh * tanh_c * (o * (one - o)), n);
+    const vec i = vload_n(at->i + u, count), f = vload_n(at->f + u, count);
+    const vec g = vload_n(at->g + u, count), o = vload_n(at->o + u, count);
+    const vec tanh_c = vtanh(vload_n(at->c_new + u, count));
+    const vec dh = total_gradient(at->dh, at->grad_out, u, count);
+    const vec dc = vfma(dh * o, vfma(-tanh_c, tanh_c, one), vload_n(at->dc + u, count));
+    vstore_n(at->da_i + u, dc * g * (i * (one - i)), count);
+    vstore_n(at->da_f + u, dc * vload_n(at->c_prev + u, count) * (f * (one - f)), count);
+    vstore_n(at->da_g + u, dc * i * vfma(-g, g, one), count);
+    vstore_n(at->da_o + u, dh * tanh_c * (o * (one - o)), count);
     if (at->total_h) {
-        vstore_n(at->total_h + u, dh, n);
-        vstore_n(at->total_c + u, dc, n);
+        vstore_n(at->total_h + u, dh, count);
+        vstore_n(at->total_c + u, dc, count);
     }
-    vstore_n(at->dc + u, dc * f, n);
-    vstore_n(at->dh + u, (vec){0}, n);
+    vstore_n(at->dc + u, dc * f, count);
+    vstore_n(at->dh + u, (vec){0}, count);          /* the product that follows adds W^T da */
 }
 
 static void lstm_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)

@@ -3,7 +3,7 @@ _Static_assert(RC_MAX_SLOTS == 4 && RC_PANEL_VECTORS == 4, "the tables of tiles 
 
 INLINE rc_idx panel_units(const rc_pack *p) { return p->groups > 1 ? LANES : RC_PANEL_VECTORS * LANES; }
 
-/* Panels that units 0 .. u take.  (Two divisions by constants, not one by panel_units: this runs twice a step.) */
+/* Panels that units 0 .. u take.  (It divides by one of two constants, not by panel_units: it runs twice a step.) */
 INLINE rc_idx panels(const rc_pack *p, rc_idx u)
 {
     enum { UNITS = RC_PANEL_VECTORS * LANES };
@@ -24,18 +24,20 @@ INLINE rc_idx panel_offset(const rc_pack *p, rc_idx i)
     return i * p->k * LANES * (p->groups > 1 ? p->groups : RC_PANEL_VECTORS);
 }
 
-/* Where vector v of panel i begins, which has nv vectors. */
+/* Where vector v begins in panel i, a panel of nv vectors. */
 INLINE rc_idx vector_offset(const rc_pack *p, rc_idx i, int nv, int v)
 {
     const int strip = STRIP(nv);
-    const rc_idx within = nv == strip ? v : v / STRIP(4) * p->k * STRIP(4) + v % STRIP(4);
+    enum { HALF = STRIP(RC_PANEL_VECTORS) };        /* a panel of several strips has RC_PANEL_VECTORS vectors */
+    const rc_idx within = nv == strip ? v : v / HALF * p->k * HALF + v % HALF;
     return panel_offset(p, i) + within * LANES;
 }
 
 static rc_idx pack_size(rc_idx n, rc_idx k, int groups) { return (n + LANES - 1) / LANES * LANES * k * groups; }
 
-/* For each vector of units, 1 KB of every one of their rows is packed at a time: enough that the hardware prefetcher
- * follows (64 bytes at a time take 1.4 times as long in L2, 256 bytes 1.5 times as long beyond it), and little enough
+/* For each vector of units, 1 KB of the matrix row of every unit is packed at a time: enough that the hardware
+ * prefetcher follows (64 bytes at a time take 1.4 times as long in L2, 256 bytes 1.5 times as long beyond it), and
+ * little enough
  * that the packed lines are still in L1 when the strip's next vector writes beside them. */
 static void pack(const rc_pack *p, const void *const *src, rc_idx ld, rc_idx unit0, rc_idx unit1)
 {
@@ -60,8 +62,8 @@ static void pack(const rc_pack *p, const void *const *src, rc_idx ld, rc_idx uni
     }
 }
 
-/* In a whole panel, all vectors of a row are packed before the next row: one vector after the other for all rows takes
- * 1.4 times as long. */
+/* All vectors of a row are packed before the next row (one vector after the other for all rows takes 1.4 times as
+ * long), and ROWS rows of every panel before the next ROWS, while their lines are in L1. */
 static void pack_rows(const rc_pack *p, rc_idx k0, rc_idx rows, const void *src, rc_idx ld)
 {
     enum { ROWS = 8 };

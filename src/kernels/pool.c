@@ -5,8 +5,8 @@
  * spin on after a region (about 1 ms and more) and hang in a forked child that uses them again: here a
  * child starts with no workers and makes its own when it needs them.
  *
- * Contract: `rc_pool_run` may be called from any thread.  While another call has the pool, or where a
- * worker can't be made, f runs on the caller alone; f must give the same bits on any number of threads. */
+ * Contract: `rc_pool_run` may be called from any thread.  While another call has the pool, f runs on the caller alone;
+ * where workers cannot be made, on those that there are.  f must give the same bits on any number of threads. */
 #if defined(__linux__)
 #define _GNU_SOURCE             /* CPU sets */
 #endif
@@ -96,6 +96,7 @@ static int start(worker_t *w, int me)
     return failed;
 }
 
+/* Makes workers until there are as many as wanted; returns how many of those there are. */
 static int grow(int wanted)
 {
     static int registered;
@@ -122,7 +123,7 @@ static int grow(int wanted)
 
 /* A worker is woken by the caller, and the scheduler likes to wake it on the caller's CPU, where both then
  * spin in turns; a call is over before the other CPU's idle balancing notices. So workers keep off the
- * CPU that the caller is on. Costs two system calls where nothing changed. */
+ * CPU that the caller is on. Costs one or two system calls where nothing changed. */
 static void place(int helpers)
 {
 #if defined(__linux__)
@@ -170,7 +171,7 @@ long long rc_now(void)
 
 /* Where other processes have taken a core, every step waits for a time slice: 0.4 ms instead of a few us
  * (measured at a load of 16 on 2 cores). Since bits do not depend on threads, such a call is better off
- * on one: after LATE_LIMIT waits of over 0.03 ms that took most of the step, thread 0 finishes it. */
+ * on one: after LATE_LIMIT waits of over 0.03 ms that took longer than the work before, thread 0 finishes it. */
 enum { LATE_LIMIT = 2, LATE_NS = 30000 };
 
 int rc_barrier_wait(rc_barrier *b, int threads, int may_shrink)
@@ -187,7 +188,7 @@ int rc_barrier_wait(rc_barrier *b, int threads, int may_shrink)
         long long arrived = 0;
         for (int spins = 0; __atomic_load_n(&b->phase, __ATOMIC_ACQUIRE) == phase;) {
             spin(&spins);
-            if (spins == 64) arrived = rc_now();
+            if (spins == 64) arrived = rc_now();       /* only long waits look at the clock, so it is a little late */
         }
         if (arrived && opened) {
             const long long waited = rc_now() - arrived;

@@ -1,22 +1,22 @@
-/* The product of a step: rows times a packed matrix.  Also the sweep over all rows that the weight gradient uses. */
+/* Rows times a packed matrix; and `row_tiles`, which the weight gradient uses as well. */
 
 /* Bytes of weights above which they are assumed not to fit in L2, and are prefetched into it. */
 enum { L2_WEIGHTS = 1 << 20 };
 
 /* All rows with one strip and one k block, tile after tile.
  *
- * While the tiles run they prefetch what is needed next, spread over the loop: asked for all at once it fills the queue
- * of outstanding misses, and the tile's own loads wait behind it.  The tiles of the weight gradient fetch the rows of C
- * for the tile after them (Zen 5, training LSTM 25,128,1024: 1.05x).  Those of a step fetch the weights of the next k
- * block, for which the first tile of that block would otherwise wait (LSTM forward on Zen 3, 25,128,1024: 1.06x; spread
- * out, on Zen 5, 50,16,512: another 1.08x, and 50,64,512 on two threads: 1.07x).  Fetching the next rows of A as well
- * costs more than it saves. */
+ * While the tiles run they prefetch what is needed next, a little in each round of the loop.  Asked for all at once,
+ * the lines would fill the queue of outstanding misses, and the tile's own loads would wait behind them.  The tiles of
+ * the weight gradient fetch the rows of C for the tile after them (Zen 5, training LSTM 25,128,1024: 1.05x).  Those of
+ * a step fetch the weights of the next k block, for which the first tile of that block would otherwise wait (LSTM
+ * forward on Zen 3, 25,128,1024: 1.06x; spread out, on Zen 5, 50,16,512: another 1.09x, and 50,64,512 on two threads:
+ * 1.07x).  Fetching the next rows of A as well costs more than it saves. */
 INLINE void row_tiles(tile_args *t, const tile_fn *tiles, const division *d, const int gradient, int part)
 {
     const rc_idx row_step = gradient ? t->k : t->lda;
     const rc_idx fetches = gradient ? 0 : (t->k + t->prefetch_every - 1) / t->prefetch_every;
     for (rc_idx i = 0; i < d->tiles; i++) {
-        const rc_idx r = d->rows + (i < d->longer);
+        const rc_idx r = rows_of_tile(d, i);
         if (gradient) t->prefetch = (const char *)(t->c + r * t->ldc);
         tiles[r](t, part);
         t->a += r * row_step;
@@ -25,8 +25,9 @@ INLINE void row_tiles(tile_args *t, const tile_fn *tiles, const division *d, con
     }
 }
 
-/* Fills in what vectors v0 .. v0+nv of a panel and the k block that begins at k say of a tile's arguments: all but A, C
- * and what the sums start from.  Returns whether one of the vectors is a part. */
+/* Fills in the arguments of a tile that follow from its weights: vectors v0 .. v0+nv of a panel, in the k block that
+ * begins at k.  The caller sets A, C, their strides, and what the sums start from.  Returns whether a vector is a
+ * part. */
 INLINE int strip_args(tile_args *t, const rc_pack *p, rc_idx panel, int v0, int nv, rc_idx k, rc_idx k_block)
 {
     const int panel_nv = panel_vectors(p, panel);
@@ -48,19 +49,20 @@ INLINE int strip_args(tile_args *t, const rc_pack *p, rc_idx panel, int v0, int 
     return part;
 }
 
-/* Length of the k blocks whose part of nv vectors stays in L1; all blocks of a matrix have about the same. */
+/* Length of the k blocks whose share of nv vectors stays in L1; only the last block may be shorter. */
 INLINE rc_idx k_block_for(rc_idx k, int nv)
 {
     const division d = divide(k, RC_L1_BYTES / (nv * WIDTH));
-    return d.rows + (d.longer > 0);
+    return rows_of_tile(&d, 0);
 }
 
 /* Vectors that a tile takes of a panel of nv: a strip, unless that leaves tiles of so few rows that there would be too
- * few accumulators to hide the latency of a multiply-add. */
+ * few accumulators to hide the latency of a multiply-add: 4 cycles, two of them issued in each. */
 INLINE int tile_vectors(rc_idx rows, int nv)
 {
+    enum { ACCUMULATORS = 8 };
     const int strip = STRIP(nv);
-    return strip < nv && divide(rows, MAX_ROWS(strip)).rows * strip < 8 ? nv : strip;
+    return strip < nv && divide(rows, MAX_ROWS(strip)).rows * strip < ACCUMULATORS ? nv : strip;
 }
 
 /* How many of the panels first .. end one tile takes, from the first on or (downward) from the last: several where
@@ -80,7 +82,7 @@ typedef struct {
     tile_fn one;                            /* takes all rows; NULL: `tiles` do, by `rows` */
     const tile_fn *tiles;
     division rows;
-    rc_idx k, c;                            /* offsets in A and C */
+    rc_idx a_offset, c_offset;
     rc_idx prefetch_bytes;                  /* of the weights of the next k block: see row_tiles */
     int part;
 } sweep;
@@ -89,8 +91,8 @@ _Static_assert(sizeof(sweep) <= RC_SWEEP_BYTES, "RC_SWEEP_BYTES is too small for
 INLINE void run_sweep(const rc_product *p, sweep *s, rc_idx row0)
 {
     for (rc_idx q = 0; q < p->steps; q++) {
-        s->t.a = (const real *)p->a + q * p->step_a + row0 * p->lda + s->k;
-        s->t.c = (real *)p->c + q * p->step_c + row0 * p->ldc + s->c;
+        s->t.a = (const real *)p->a + q * p->step_a + row0 * p->lda + s->a_offset;
+        s->t.c = (real *)p->c + q * p->step_c + row0 * p->ldc + s->c_offset;
         s->t.prefetch = (const char *)(s->t.w + s->t.k * s->t.wk);      /* k blocks are packed one after the other */
         s->t.prefetch_bytes = s->t.prefetch_stride = q == 0 ? s->prefetch_bytes : 0;
         if (s->one) s->one(&s->t, s->part);
@@ -102,7 +104,8 @@ static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0,
 {
     const rc_pack *pk = p->pack;
     rc_prepared *prepared = p->prepared;
-    sweep *const sweeps = prepared ? (sweep *)prepared->sweeps : NULL, other;
+    sweep *const sweeps = prepared ? (sweep *)prepared->sweeps : NULL;
+    sweep unprepared;                                           /* where there is no room for it */
     if (prepared && prepared->count && prepared->row0 == row0 && prepared->row1 == row1 && prepared->unit0 == unit0 &&
         prepared->unit1 == unit1) {
         for (int i = 0; i < prepared->count; i++) run_sweep(p, sweeps + i, row0);
@@ -124,10 +127,13 @@ static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0,
             again = rows_of.tiles * p->steps > 1;       /* the same weights serve several tiles: keep them in L1 */
             k_block = again ? k_block_for(pk->k, nv) : pk->k;
             prefetch_every = k_block, prefetch_bytes = 0;
-            if (again && beyond_l2) {                   /* one cache line at a time, or as many as it takes */
-                const rc_idx even = rows_of.tiles * 64 / (nv * WIDTH) / 2 * 2;
+            if (again && beyond_l2) {
+                /* The tiles of one k block together prefetch the next one.  Every so many steps of k (an even number,
+                 * since the loop is unrolled by two) a tile fetches its share of that many steps, about a line. */
+                const rc_idx even = rows_of.tiles * RC_CACHE_LINE / (nv * WIDTH) / 2 * 2;
+                const rc_idx share = (even < 8 ? 8 : even) * nv * WIDTH / rows_of.tiles;
                 prefetch_every = even < 8 ? 8 : even;
-                prefetch_bytes = (prefetch_every * nv * WIDTH / rows_of.tiles + 63) / 64 * 64;
+                prefetch_bytes = (share + RC_CACHE_LINE - 1) / RC_CACHE_LINE * RC_CACHE_LINE;
             }
         }
         const rc_idx taken = panels_at_once(p, rows, nv, first, end);
@@ -136,20 +142,21 @@ static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0,
         else first += taken;
         for (int v0 = 0; v0 < panel_nv; v0 += nv)
             for (rc_idx k = 0; k == 0 || k < pk->k; k += k_block) {
-                sweep *s = sweeps && count < RC_MAX_SWEEPS ? sweeps + count : &other;
+                sweep *s = sweeps && count < RC_MAX_SWEEPS ? sweeps + count : &unprepared;
                 count++;
                 s->part = strip_args(&s->t, pk, i, v0, nv, k, k_block);
                 s->t.lda = p->lda;
                 s->t.ldc = p->ldc;
                 s->t.cv = one_group ? LANES : p->gc;
                 s->t.cp = units;
+                /* a negative number means none */
                 s->t.adds = k > 0 || (one_group && p->adds) ? nv : p->adds - v0;
                 for (int v = 0; v < nv; v++) {
                     const real *bias = p->bias[one_group ? 0 : v0 + v];
                     s->t.bias[v] = bias ? bias + u + (one_group ? (v0 + v) * LANES : 0) : NULL;
                 }
-                s->k = k;
-                s->c = u + v0 * s->t.cv;
+                s->a_offset = k;
+                s->c_offset = u + v0 * s->t.cv;
                 s->t.prefetch_every = prefetch_every;
                 s->prefetch_bytes = prefetch_bytes;
                 s->rows = rows_of;

@@ -4,19 +4,19 @@
  * Functions whose last argument is the constant `phi` serve all three; named functions for the table stand below. */
 enum { PHI_TANH, PHI_RELU, PHI_SIGMOID };
 
-INLINE void rnn_state(const real *pre, real *h, real *h_out, rc_idx u, rc_idx n, const int phi)
+INLINE void rnn_state(const real *pre, real *h, real *h_out, rc_idx u, rc_idx count, const int phi)
 {
-    const vec a = vload_n(pre + u, n), zero = {0};
+    const vec a = vload_n(pre + u, count), zero = {0};
     const vec h_new = phi == PHI_TANH ? vtanh(a) : phi == PHI_SIGMOID ? vsigmoid(a) : vselect_less(a, zero, zero, a);
-    vstore_n(h + u, h_new, n);
-    vstore_n(h_out + u, h_new, n);
+    vstore_n(h + u, h_new, count);
+    vstore_n(h_out + u, h_new, count);
 }
 
 INLINE void rnn_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1, const int phi)
 {
     const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
-        real *pre = row_of(s->gates, row, s->ldgates), *h = row_of(s->h, row, H);
+        real *pre = row_of(s->slots, row, s->ldslots), *h = row_of(s->h, row, H);
         real *h_out = row_of(s->h_out, row, s->ldout);
         if (is_past_end(s, row)) {
             hold(s, row, unit0, unit1, pre, 0);
@@ -33,15 +33,15 @@ typedef struct {
 } rnn_row_backward;
 
 /*   da = dh phi'(a), with phi' from h': 1 - h'^2, h' (1 - h'), or 1 where h' > 0 */
-INLINE void rnn_gradients(const rnn_row_backward *at, rc_idx u, rc_idx n, const int phi)
+INLINE void rnn_gradients(const rnn_row_backward *at, rc_idx u, rc_idx count, const int phi)
 {
     const vec zero = {0}, one = vset(1);
-    const vec h = vload_n(at->h + u, n), dh = total_gradient(at->dh, at->grad_out, u, n);
+    const vec h = vload_n(at->h + u, count), dh = total_gradient(at->dh, at->grad_out, u, count);
     const vec da = phi == PHI_TANH ? dh * vfma(-h, h, one)
                  : phi == PHI_SIGMOID ? dh * (h * (one - h)) : vselect_less(zero, h, dh, zero);
-    vstore_n(at->d_a + u, da, n);
-    if (at->total_h) vstore_n(at->total_h + u, dh, n);
-    vstore_n(at->dh + u, zero, n);
+    vstore_n(at->d_a + u, da, count);
+    if (at->total_h) vstore_n(at->total_h + u, dh, count);
+    vstore_n(at->dh + u, zero, count);              /* the product that follows adds W^T da */
 }
 
 INLINE void rnn_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1, const int phi)

@@ -25,7 +25,8 @@ typedef real_bits ivec __attribute__((vector_size(WIDTH)));
 typedef real unaligned_vec __attribute__((vector_size(WIDTH), aligned(sizeof(real)), may_alias));
 
 /* Forces a value into a register.  Without it gcc reads a loaded operand again from memory for each of its uses (2 rows
- * x 4 vectors: 10 loads for 8 multiply-adds, where the limit is two loads a cycle). */
+ * x 4 vectors: 8 loads of weights and 2 broadcasts for 8 multiply-adds, where a CPU loads twice a cycle).  On arm64
+ * instructions have no operands in memory. */
 INLINE vec in_register(vec v)
 {
 #if defined(__x86_64__)
@@ -83,7 +84,7 @@ INLINE vec vselect_less(vec x, vec y, vec a, vec b)
     return (vec)_mm256_blendv_pd((__m256d)b, (__m256d)a, _mm256_cmp_pd((__m256d)x, (__m256d)y, _CMP_LT_OQ));
 }
 #endif
-#else       /* the base: the 16-byte vectors that the compiler offers */
+#else       /* base and NEON: the 16-byte vectors that the compiler offers */
 INLINE vec vset(real x)
 {
     vec v;
@@ -122,18 +123,19 @@ INLINE void vstore_n(real *p, vec v, rc_idx n)
     else vstore_part(p, v, (int)n);
 }
 
-/* The transpose works in pieces of 16 bytes, SIDE values each: `vpieces` loads one piece from each of WIDTH / 16 rows,
- * ld apart, side by side; `vlow` and `vhigh` interleave the halves of every piece of two vectors.  AVX unpacks within
- * 16 bytes and can load a piece straight into its place, so nothing has to cross between pieces afterwards, and a block
- * needs SIDE registers, not LANES. */
+/* For the transpose, a vector is WIDTH / 16 pieces of 16 bytes, SIDE values each.  `vpieces` loads piece j from row j
+ * (the rows are `apart` apart); `vlow` and `vhigh` interleave the lower, and the upper, halves of the pieces of two
+ * vectors.
+ * After log2(SIDE) rounds, vector k holds value k of every row.  AVX interleaves within pieces only, so nothing has to
+ * cross between them, and SIDE registers are enough. */
 enum { SIDE = 16 / sizeof(real) };
 #if defined(ISA_V4)
-INLINE vec vpieces(const real *p, rc_idx ld)
+INLINE vec vpieces(const real *p, rc_idx apart)
 {
     __m512 v = _mm512_castps128_ps512(_mm_loadu_ps((const float *)p));
-    v = _mm512_insertf32x4(v, _mm_loadu_ps((const float *)(p + ld)), 1);
-    v = _mm512_insertf32x4(v, _mm_loadu_ps((const float *)(p + 2 * ld)), 2);
-    return (vec)_mm512_insertf32x4(v, _mm_loadu_ps((const float *)(p + 3 * ld)), 3);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps((const float *)(p + apart)), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps((const float *)(p + 2 * apart)), 2);
+    return (vec)_mm512_insertf32x4(v, _mm_loadu_ps((const float *)(p + 3 * apart)), 3);
 }
 #if REAL == 32
 INLINE vec vlow(vec a, vec b) { return (vec)_mm512_unpacklo_ps((__m512)a, (__m512)b); }
@@ -143,10 +145,10 @@ INLINE vec vlow(vec a, vec b) { return (vec)_mm512_unpacklo_pd((__m512d)a, (__m5
 INLINE vec vhigh(vec a, vec b) { return (vec)_mm512_unpackhi_pd((__m512d)a, (__m512d)b); }
 #endif
 #elif defined(ISA_V3)
-INLINE vec vpieces(const real *p, rc_idx ld)
+INLINE vec vpieces(const real *p, rc_idx apart)
 {
     const __m256 first = _mm256_castps128_ps256(_mm_loadu_ps((const float *)p));
-    return (vec)_mm256_insertf128_ps(first, _mm_loadu_ps((const float *)(p + ld)), 1);
+    return (vec)_mm256_insertf128_ps(first, _mm_loadu_ps((const float *)(p + apart)), 1);
 }
 #if REAL == 32
 INLINE vec vlow(vec a, vec b) { return (vec)_mm256_unpacklo_ps((__m256)a, (__m256)b); }
@@ -156,7 +158,7 @@ INLINE vec vlow(vec a, vec b) { return (vec)_mm256_unpacklo_pd((__m256d)a, (__m2
 INLINE vec vhigh(vec a, vec b) { return (vec)_mm256_unpackhi_pd((__m256d)a, (__m256d)b); }
 #endif
 #else
-INLINE vec vpieces(const real *p, rc_idx ld) { (void)ld; return vload(p); }
+INLINE vec vpieces(const real *p, rc_idx apart) { (void)apart; return vload(p); }
 #if REAL == 32                              /* the compiler makes one instruction of each */
 INLINE vec vlow(vec a, vec b) { return (vec){a[0], b[0], a[1], b[1]}; }
 INLINE vec vhigh(vec a, vec b) { return (vec){a[2], b[2], a[3], b[3]}; }

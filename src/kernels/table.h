@@ -1,35 +1,35 @@
 /* The types of cells, and the table of kernels that dispatch.c hands out.
- * A new type of cell is one header of equations and one row here, and its description in
+ * A new type of cell is one header of equations, its #include and one row here, and its description in
  * rnncore/recurrent/descriptions. */
 #include "lstm.h"
 #include "gru.h"
 #include "rnn.h"
 
 static const rc_cell cells[] = {
-    {.name = "lstm", .gates = 4, .slots = 4, .slots_on_tape = 1, .states = 2, .x_slot = 0,
+    {.name = "lstm", .blocks = 4, .slots = 4, .slots_on_tape = 1, .states = 2, .x_slot = 0,
      .x_order = {0, 1, 2, 3}, .h_order = {0, 1, 2, 3}, .stages = 1,
      .stage = {{.slot = 0, .groups = 4, .forward = lstm_forward, .backward = lstm_backward}}},
-    {.name = "gru", .gates = 3, .slots = 4, .slots_on_tape = 1, .states = 1, .x_slot = 0,
+    {.name = "gru", .blocks = 3, .slots = 4, .slots_on_tape = 1, .states = 1, .x_slot = 0,
      .x_order = {2, 0, 1}, .h_order = {0, 1, 2}, .stages = 1,
      .stage = {{.slot = 1, .groups = 3, .forward = gru_after_forward, .backward = gru_after_backward}}},
-    {.name = "gru_reset_before", .gates = 3, .slots = 4, .slots_on_tape = 1, .states = 1, .x_slot = 0,
+    {.name = "gru_reset_before", .blocks = 3, .slots = 4, .slots_on_tape = 1, .states = 1, .x_slot = 0,
      .x_order = {2, 0, 1}, .h_order = {0, 1, 2}, .stages = 2,
-     .stage = {{.slot = 1, .groups = 2, .forward = gru_reset_forward, .backward = gru_reset_backward},
-               {.slot = 3, .groups = 1, .from_aux = 1, .forward = gru_before_forward,
-                .backward = gru_before_backward}}},
-    {.name = "rnn_tanh", .gates = 1, .slots = 1, .states = 1, .stages = 1,
+     .stage = {{.slot = 1, .groups = 2, .forward = gru_before_gates_forward, .backward = gru_before_gates_backward},
+               {.slot = 3, .groups = 1, .from_aux = 1, .forward = gru_before_candidate_forward,
+                .backward = gru_before_candidate_backward}}},
+    {.name = "rnn_tanh", .blocks = 1, .slots = 1, .states = 1, .stages = 1,
      .stage = {{.groups = 1, .forward = rnn_tanh_forward, .backward = rnn_tanh_backward}}},
-    {.name = "rnn_relu", .gates = 1, .slots = 1, .states = 1, .stages = 1,
+    {.name = "rnn_relu", .blocks = 1, .slots = 1, .states = 1, .stages = 1,
      .stage = {{.groups = 1, .forward = rnn_relu_forward, .backward = rnn_relu_backward}}},
-    {.name = "rnn_sigmoid", .gates = 1, .slots = 1, .states = 1, .stages = 1,
+    {.name = "rnn_sigmoid", .blocks = 1, .slots = 1, .states = 1, .stages = 1,
      .stage = {{.groups = 1, .forward = rnn_sigmoid_forward, .backward = rnn_sigmoid_backward}}},
     {.name = NULL},
 };
 
 const rc_kernels KERNELS = {
-    .isa = ISA_NAME, .bits = REAL, .lanes = LANES, .tile_rows = MAX_ROWS(4),
+    .isa = ISA_NAME, .bits = REAL, .lanes = LANES, .tile_rows = MAX_ROWS(STRIP(RC_PANEL_VECTORS)),
     .pack_size = pack_size, .pack = pack, .pack_rows = pack_rows,
-    .product = product, .outer = outer, .column_sums = column_sums,
+    .product = product, .weight_gradient = weight_gradient, .column_sums = column_sums,
     .sigmoid = sigmoid_array, .tanh = tanh_array, .cells = cells,
 #if REAL == 64
     .hidden_markov = &hidden_markov,

@@ -2,8 +2,8 @@
  * run over whole matrices.
  *
  * For every element, k ascends and there is one accumulator, whatever the tile, the blocking, the thread or the
- * instruction set: that is what keeps the bits of a row.  The independent chains of multiply-adds that hide its latency
- * come from several rows, groups and panels, never from splitting k. */
+ * instruction set: so a row has the same bits in every batch.  What hides the latency of a multiply-add are the
+ * independent sums of several rows, groups and panels; k is never split. */
 
 /* MAX_ROWS(nv): most rows of a tile of nv vectors.  AVX-512 and NEON have 32 registers, for 6 x 4 or 8 x 3
  * accumulators; AVX2 and SSE have 16, for 6 x 2 or 4 x 3, and for 3 x 4 where there are few rows.
@@ -17,29 +17,30 @@
 #define MAX_ROWS(nv) ((nv) == 4 ? 3 : (nv) == 3 ? 4 : (nv) == 2 ? 6 : 8)
 #define STRIP(nv) ((nv) == 4 ? 2 : (nv))
 #endif
-enum { TILE_LIMIT = 8 };        /* rows of the largest tile */
+enum { TILE_LIMIT = 8, PANEL_LIMIT = 4 };       /* most rows, and most panels, of a tile */
 
-/* What a tile reads and writes.  Strides are in elements; a tile for the weight gradient reads A from `lay_out`. */
+/* What a tile reads and writes.  Strides are in elements.  For the weight gradient `a` is D, as `lay_out` wrote it, and
+ * `w` is A, packed. */
 typedef struct {
     const real *a; rc_idx lda;              /* element (r, k) at r*lda + k; weight gradient: at k*R + r */
     const real *w; rc_idx wstrip, wpanel;   /* strides of strip and panel */
     rc_idx k;                               /* inner size */
-    rc_idx wk;                              /* weight gradient: stride of k; elsewhere the tile's shape gives it */
+    rc_idx wk;                              /* stride of k; a tile of a step knows it as a constant */
     real *c; rc_idx ldc, cv, cp;            /* strides of row, vector, panel */
     int adds;                               /* vectors that start from what C holds ... */
-    const real *bias[RC_MAX_SLOTS];         /* ... and what the others start from, in the first panel; NULL: zero */
-    int lanes[RC_MAX_SLOTS];                /* valid lanes of each vector, read where the panel has a part */
+    const real *bias[RC_PANEL_VECTORS];     /* ... and what the others start from, in the first panel; NULL: zero */
+    int lanes[RC_PANEL_VECTORS];            /* valid lanes of each vector, read where the panel has a part */
     /* Prefetch: every `prefetch_every` steps of k fetch `prefetch_bytes` at `prefetch`, then advance it by
      * `prefetch_stride`.  A tile of one row fetches nothing. */
     const char *prefetch;
     rc_idx prefetch_every, prefetch_bytes, prefetch_stride;
 } tile_args;
 
-/* R rows times NV vectors of each of NP panels.  All but t are constants where this is inlined.  `part`: the last
- * panel ends inside a vector. */
+/* R rows times NV vectors of each of NP panels.  All but t are constants where this is inlined.  `part`: a vector
+ * has fewer than LANES units, so `lanes` of them are loaded and stored; there is then one panel. */
 INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, const int gradient, const int part)
 {
-    vec acc[TILE_LIMIT][4 * RC_MAX_SLOTS];
+    vec acc[TILE_LIMIT][PANEL_LIMIT * RC_PANEL_VECTORS];
     real *const to = t->c;
     const rc_idx ldc = t->ldc, cv = t->cv, cp = t->cp;
 #pragma GCC unroll 4
@@ -62,7 +63,7 @@ INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, co
     const rc_idx stride = t->prefetch_stride;
     for (rc_idx k0 = 0; k0 < K; k0 += every) {
         const rc_idx k1 = K - k0 < every ? K : k0 + every;
-        for (rc_idx b = 0; b < bytes; b += 64)
+        for (rc_idx b = 0; b < bytes; b += RC_CACHE_LINE)
             if (gradient) __builtin_prefetch(prefetch + b, 0, 3);      /* to L1: C is read next */
             else __builtin_prefetch(prefetch + b, 0, 2);               /* to L2: weights of the next k block */
         prefetch += stride;
@@ -84,7 +85,7 @@ INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, co
                         for (int r = 0; r < R; r++) acc[r][p * NV + v] = vfma(x[r], wv, acc[r][p * NV + v]);
                     }
             } else {
-                vec wv[4 * RC_MAX_SLOTS];
+                vec wv[RC_PANEL_VECTORS];             /* one panel: more rows than vectors */
 #pragma GCC unroll 4
                 for (int v = 0; v < NV; v++) wv[v] = vload(w + v / strip * wstrip + v % strip * LANES);
 #pragma GCC unroll 8
@@ -131,49 +132,51 @@ typedef void (*tile_fn)(const tile_args *t, int part);
 #if defined(ISA_V4) || defined(ISA_NEON)
 TILES_8(step, 1, 0) TILES_8(step, 2, 0) TILES_8(step, 3, 0) TILES_6(step, 4, 0)
 TILES_6(grad, 1, 1) TILES_6(grad, 2, 1) TILES_6(grad, 3, 1) TILES_6(grad, 4, 1)
-static const tile_fn step_tiles[5][TILE_LIMIT + 1] = {  /* [vectors][rows] */
+static const tile_fn step_tiles[RC_PANEL_VECTORS + 1][TILE_LIMIT + 1] = {  /* [vectors][rows] */
     {NULL}, {TABLE_8(step, 1)}, {TABLE_8(step, 2)}, {TABLE_8(step, 3)}, {TABLE_6(step, 4)}};
-static const tile_fn grad_tiles[5][TILE_LIMIT + 1] = {
+static const tile_fn grad_tiles[RC_PANEL_VECTORS + 1][TILE_LIMIT + 1] = {
     {NULL}, {TABLE_6(grad, 1)}, {TABLE_6(grad, 2)}, {TABLE_6(grad, 3)}, {TABLE_6(grad, 4)}};
 #else
 TILES_8(step, 1, 0) TILES_6(step, 2, 0) TILES_4(step, 3, 0) TILES_3(step, 4, 0)
 TILES_6(grad, 1, 1) TILES_6(grad, 2, 1)
-static const tile_fn step_tiles[5][TILE_LIMIT + 1] = {  /* [vectors][rows] */
+static const tile_fn step_tiles[RC_PANEL_VECTORS + 1][TILE_LIMIT + 1] = {  /* [vectors][rows] */
     {NULL}, {TABLE_8(step, 1)}, {TABLE_6(step, 2)}, {TABLE_4(step, 3)}, {TABLE_3(step, 4)}};
-static const tile_fn grad_tiles[5][TILE_LIMIT + 1] = {{NULL}, {TABLE_6(grad, 1)}, {TABLE_6(grad, 2)}};
+static const tile_fn grad_tiles[RC_PANEL_VECTORS + 1][TILE_LIMIT + 1] = {
+    {NULL}, {TABLE_6(grad, 1)}, {TABLE_6(grad, 2)}};
 #endif
 
-/* Several panels at once, for one or two rows: enough chains of multiply-adds to hide its latency. */
+/* Several panels at once, where there is one row, or (with 32 registers) two: enough independent sums to hide the
+ * latency of a multiply-add.  `most_panels` says how many: at most PANEL_LIMIT, and as many as keep all accumulators in
+ * registers, 12 of 16 or 16 of 32. */
 TILE(step, 1, 2, 2, 0) TILE(step, 1, 3, 2, 0) TILE(step, 1, 4, 2, 0)
 TILE(step, 1, 2, 3, 0) TILE(step, 1, 3, 3, 0) TILE(step, 1, 4, 3, 0)
-TILE(step, 1, 2, 4, 0) TILE(step, 1, 3, 4, 0) TILE(step, 1, 4, 4, 0)
+TILE(step, 1, 2, 4, 0) TILE(step, 1, 3, 4, 0)
+#if defined(ISA_V4) || defined(ISA_NEON)
+TILE(step, 1, 4, 4, 0)
 TILE(step, 2, 2, 2, 0) TILE(step, 2, 3, 2, 0) TILE(step, 2, 4, 2, 0)
-static const tile_fn wide_tiles[3][5][5] = {            /* [rows][vectors][panels] */
+#define ONLY_32_REGISTERS(tile) tile
+INLINE int most_panels(rc_idx rows, int nv) { return nv < 2 ? 1 : rows == 1 ? 4 : rows == 2 ? 2 : 1; }
+#else
+#define ONLY_32_REGISTERS(tile) NULL
+INLINE int most_panels(rc_idx rows, int nv) { return nv < 2 || rows > 1 ? 1 : nv == 4 ? 3 : 4; }
+#endif
+static const tile_fn wide_tiles[3][RC_PANEL_VECTORS + 1][PANEL_LIMIT + 1] = {   /* [rows][vectors][panels] */
     {{NULL}},
     {{NULL}, {NULL},
      {NULL, NULL, TILE_NAME(step, 1, 2, 2), TILE_NAME(step, 1, 2, 3), TILE_NAME(step, 1, 2, 4)},
      {NULL, NULL, TILE_NAME(step, 1, 3, 2), TILE_NAME(step, 1, 3, 3), TILE_NAME(step, 1, 3, 4)},
-     {NULL, NULL, TILE_NAME(step, 1, 4, 2), TILE_NAME(step, 1, 4, 3), TILE_NAME(step, 1, 4, 4)}},
+     {NULL, NULL, TILE_NAME(step, 1, 4, 2), TILE_NAME(step, 1, 4, 3), ONLY_32_REGISTERS(TILE_NAME(step, 1, 4, 4))}},
     {{NULL}, {NULL},
-     {NULL, NULL, TILE_NAME(step, 2, 2, 2), NULL, NULL},
-     {NULL, NULL, TILE_NAME(step, 2, 3, 2), NULL, NULL},
-     {NULL, NULL, TILE_NAME(step, 2, 4, 2), NULL, NULL}}};
-
-/* Most panels at once for so many rows and vectors: as many as the accumulators fit in registers, 12 with AVX2 and 16
- * with AVX-512. */
-INLINE int most_panels(rc_idx rows, int nv)
-{
-#if defined(ISA_V4) || defined(ISA_NEON)
-    return rows == 1 && nv >= 2 ? 4 : rows == 2 && nv >= 2 ? 2 : 1;
-#else
-    return rows == 1 && nv >= 2 ? (nv == 2 ? 4 : nv == 3 ? 4 : 3) : 1;
-#endif
-}
+     {NULL, NULL, ONLY_32_REGISTERS(TILE_NAME(step, 2, 2, 2))},
+     {NULL, NULL, ONLY_32_REGISTERS(TILE_NAME(step, 2, 3, 2))},
+     {NULL, NULL, ONLY_32_REGISTERS(TILE_NAME(step, 2, 4, 2))}}};
 
 /* `rows` divided into tiles of at most `limit` rows, as evenly as possible: 16 = 6 + 5 + 5, not 6 + 6 + 4. */
 typedef struct {
     rc_idx tiles, rows, longer;            /* the first `longer` tiles have one row more */
 } division;
+
+INLINE rc_idx rows_of_tile(const division *d, rc_idx i) { return d->rows + (i < d->longer); }
 
 INLINE division divide(rc_idx rows, rc_idx limit)
 {

@@ -2,8 +2,8 @@
 
 /* Bytes of D that `lay_out` copies at once; on the stack. */
 enum { GRADIENT_BYTES = 1 << 16 };
-/* Bytes of the rows of C that one laid-out part of D adds to, above which they are assumed not to stay in L2, since the
- * rows of the two matrices then fill it. */
+/* If one laid-out part of D adds to more bytes of C than this, in each of the two matrices, those rows are assumed to
+ * have left L2 by the time they are needed again, and are prefetched. */
 enum { L2_GRADIENT = 1 << 18 };
 
 /* Copies the first columns of D in the order that tiles of so many rows read them: [tile][k][row].  It writes whole
@@ -11,20 +11,20 @@ enum { L2_GRADIENT = 1 << 18 };
 INLINE void lay_out(real *to, const real *d, rc_idx ldd, rc_idx k, const division *rows)
 {
     for (rc_idx i = 0; i < rows->tiles; i++) {
-        const rc_idx r = rows->rows + (i < rows->longer);
+        const rc_idx r = rows_of_tile(rows, i);
         for (rc_idx q = 0; q < k; q++, to += r)
             for (rc_idx j = 0; j < r; j += LANES) vstore(to + j, vload_n(d + q * ldd + j, r - j));
         d += r;
     }
 }
 
-/* For one matrix: adds to the rows of C that meet the laid-out part `d`, over the k block that begins at k. */
-INLINE void outer_block(const rc_pack *pk, real *c, rc_idx ldc, const real *d, const division *rows, rc_idx k,
+/* For one matrix: adds the products of the laid-out columns `d`, over one k block, to their rows of C. */
+INLINE void add_to_rows(const rc_pack *pk, real *c, rc_idx ldc, const real *d, const division *rows, rc_idx k,
                         rc_idx k_block, int overwrite)
 {
     const int strip = STRIP(RC_PANEL_VECTORS);
     const rc_idx end = panels(pk, pk->n);
-    const rc_idx most = rows->rows + (rows->longer > 0);        /* rows of a tile: one row of C is fetched at a time */
+    const rc_idx most = rows_of_tile(rows, 0);                  /* one row of C is fetched at a time */
     const int beyond_l2 = (rows->tiles * rows->rows + rows->longer) * pk->n * (rc_idx)sizeof(real) > L2_GRADIENT;
     for (rc_idx i = 0; i < end; i++) {
         const int panel_nv = panel_vectors(pk, i);
@@ -50,8 +50,9 @@ INLINE void outer_block(const rc_pack *pk, real *c, rc_idx ldc, const real *d, c
 }
 
 /* D is laid out for one k block and as many columns as fit GRADIENT_BYTES.  Read where it lies, each k would be on a
- * memory page of its own, and D would be read again for every strip (LSTM 50,64,512: 73 % of the forward's speed). */
-static void outer(const rc_outer *p, rc_idx m0, rc_idx m1)
+ * memory page of its own, and D would be read again for every strip (training LSTM 50,64,512, whose matrix products
+ * then ran at 73 % of the speed of the forward pass). */
+static void weight_gradient(const rc_weight_gradient *p, rc_idx m0, rc_idx m1)
 {
     const rc_idx all_k = p->pack[p->pack[0] ? 0 : 1]->k, limit = MAX_ROWS(STRIP(RC_PANEL_VECTORS));
     const rc_idx most_k = k_block_for(all_k, STRIP(RC_PANEL_VECTORS));
@@ -64,7 +65,7 @@ static void outer(const rc_outer *p, rc_idx m0, rc_idx m1)
             lay_out(d, (const real *)p->d + k * p->ldd + m, p->ldd, k_block, &rows);
             for (int i = 0; i < 2; i++)
                 if (p->pack[i])
-                    outer_block(p->pack[i], (real *)p->c[i] + m * p->ldc[i], p->ldc[i], d, &rows, k, k_block,
+                    add_to_rows(p->pack[i], (real *)p->c[i] + m * p->ldc[i], p->ldc[i], d, &rows, k, k_block,
                                 p->overwrite && k == 0);
         }
 }

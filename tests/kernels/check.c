@@ -137,14 +137,14 @@ static void check_gradients(rc_idx n, rc_idx k)
     K->pack_rows(&p, 0, k / 2, random_array(k * n), n);
     K->pack_rows(&p, k / 2, k - k / 2, random_array(k * n), n);
     const rc_idx m = 11;
-    rc_outer outer = {.d = random_array(k * m), .ldd = m, .pack = {&p, &p},
+    rc_weight_gradient g = {.d = random_array(k * m), .ldd = m, .pack = {&p, &p},
                        .c = {random_array(m * n), random_array(m * (n + 1))}, .ldc = {n, n + 1}};
-    K->outer(&outer, 0, 4);
-    K->outer(&outer, 4, m);
-    result("outer_x", "gradient", n, outer.c[0], m * n, k);
-    result("outer_h", "gradient", n, outer.c[1], m * (n + 1), k);
+    K->weight_gradient(&g, 0, 4);
+    K->weight_gradient(&g, 4, m);
+    result("outer_x", "gradient", n, g.c[0], m * n, k);
+    result("outer_h", "gradient", n, g.c[1], m * (n + 1), k);
     void *sums = random_array(m);
-    K->column_sums(sums, outer.d, m, k, 0, m);
+    K->column_sums(sums, g.d, m, k, 0, m);
     result("sums", "gradient", n, sums, m, k);
 }
 
@@ -164,12 +164,12 @@ static void check_cell(const rc_cell *cell, rc_idx H)
 {
     static const rc_idx lengths[B] = {3, 9, 2, 3, 0, 4, 3};
     const rc_idx wide = cell->slots * H;
-    rc_step s = {.h_size = H, .tape_rows = B, .lengths = lengths, .t = 2, .reverse = 1, .recorded = cell->slots_on_tape,
-                  .gates = random_array(B * wide), .ldgates = wide, .prev = random_array(B * H),
+    rc_step s = {.h_size = H, .tape_rows = B, .lengths = lengths, .t = 2, .reverse = 1, .slots_wanted = cell->slots_on_tape,
+                  .slots = random_array(B * wide), .ldslots = wide, .prev = random_array(B * H),
                   .first = random_array(B * H), .ldprev = H, .h = random_array(B * H), .c = random_array(B * H),
                   .h_out = zeros(B * H), .ldout = H, .c_out = zeros(B * H), .aux = zeros(B * H)};
     for (int i = 0; i < cell->stages; i++) cell->stage[i].forward(&s, 0, B, 0, H);
-    if (cell->slots_on_tape) result("gates", cell->name, H, s.gates, B * wide, 8);
+    if (cell->slots_on_tape) result("gates", cell->name, H, s.slots, B * wide, 8);
     result("h", cell->name, H, s.h, B * H, 8);
     result("h_out", cell->name, H, s.h_out, B * H, 8);
     if (cell->states == 2) result("c_out", cell->name, H, s.c_out, B * H, 8);

@@ -301,9 +301,9 @@ def _check(cell: Description) -> None:
     """
     row = _engine.cell_info(cell.kernel)
     blocks = len(cell.blocks_ih), len(cell.blocks_hh)
-    if blocks != (row["gates"], row["gates"]):
+    if blocks != (row["blocks"], row["blocks"]):
         raise ImportError(f"description of {cell.kernel}: got blocks_ih {cell.blocks_ih} and blocks_hh "
-                          f"{cell.blocks_hh}, expected {row['gates']} each, as in the kernels' table")
+                          f"{cell.blocks_hh}, expected {row['blocks']} each, as in the kernels' table")
     fed_by_x = {row["x_slot"] + place: cell.blocks_ih[block] for place, block in enumerate(row["x_order"])}
     fed_by_h: dict[int, str] = {}
     from_aux: list[str] = []

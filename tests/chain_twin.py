@@ -9,7 +9,7 @@ from rnncore.models import HiddenMarkov
 
 
 def enumerate_paths(startprob, transmat, likelihood):
-    """Every path z and p(z, x), from the definition; `likelihood` is (T, n)."""
+    """Yields every path z with p(z, x), from the definition; `likelihood` is (T, n)."""
     T, n = likelihood.shape
     for path in itertools.product(range(n), repeat=T):
         p = startprob[path[0]] * likelihood[0, path[0]]
@@ -84,7 +84,7 @@ def random_parameters(rng, n, kind, symbols=7, F=3):
 
 
 def random_sequences(rng, kind, symbols=7, F=3, lengths=LENGTHS):
-    """Symbols, or clouds around a few places so that every state finds something."""
+    """Symbols, or vectors in a few clusters, so that every state has some data."""
     if kind == "categorical":
         return [rng.integers(0, symbols, k) for k in lengths]
     places = 4 * rng.normal(size=(5, F)) + 10

@@ -1,4 +1,4 @@
-"""The benchmarks are no part of the package: the checkout is put last on the path."""
+"""The benchmarks are not part of the package: the checkout is put last on the path."""
 
 import sys
 from pathlib import Path

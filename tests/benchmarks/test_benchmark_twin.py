@@ -1,4 +1,4 @@
-"""The twin that judges everybody is judged by finite differences."""
+"""The numpy twin that all libraries are compared with is itself compared with finite differences."""
 
 from dataclasses import replace
 

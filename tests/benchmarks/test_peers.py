@@ -1,4 +1,4 @@
-"""Workers for real, on tiny shapes: same numbers, and honest about who cannot."""
+"""Real workers on tiny shapes: all compute the same numbers, and what a library cannot do is reported."""
 
 import argparse
 import subprocess
@@ -115,7 +115,7 @@ def test_a_library_that_cannot_run_a_case_gives_the_reason():
 
 
 class Impatient:
-    """A bench whose user presses Ctrl-C in the second point."""
+    """A bench in which Ctrl-C is pressed during the second point."""
 
     def __init__(self):
         self.measured = 0

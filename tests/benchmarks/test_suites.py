@@ -13,7 +13,7 @@ ROOT = Path(suite.__file__).resolve().parents[1]
 SUITES = sorted(path.stem for path in (ROOT / "benchmarks").glob("bench_*.py"))
 KINDS = ("time_", "peakmem_", "track_")
 
-# asv gives every parameter set a process of its own, and so does this
+# every parameter set runs in a process of its own, as in asv
 RUN = """
 import math, sys
 from importlib import import_module
@@ -66,7 +66,7 @@ def test_importing_the_suites_imports_no_framework():
 def test_parameters_have_names(name):
     for thing in vars(import_module(f"benchmarks.{name}")).values():
         if isinstance(thing, type) and hasattr(thing, "params"):
-            several = isinstance(thing.params[0], tuple | list)  # asv takes one axis unwrapped
+            several = isinstance(thing.params[0], tuple | list)  # asv accepts a single axis without a list around it
             assert len(thing.param_names) == (len(thing.params) if several else 1)
 
 

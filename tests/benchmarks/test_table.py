@@ -8,7 +8,7 @@ from benchmarks.peers.matmul import FLOPS
 from benchmarks.peers.run import Point
 
 CASE = Case.parse("LSTM", "100,1,64,64")
-PEAK = 1e11  # operations a second of the matrix product
+PEAK = 1e11  # operations per second of the matrix product
 
 
 def point(mode="forward", threads=1, absent=None, **shares):

@@ -1,4 +1,4 @@
-"""`rnncore debug`: five cells, one budget, a folder with everything in it."""
+"""`rnncore debug`: five cells with one budget, and a self-contained folder with the report."""
 
 import hashlib
 import json
@@ -92,7 +92,7 @@ def test_the_page_shows_every_figure_and_needs_no_network(report):
     page = Page(html)
     assert "://" not in html
     assert "script" not in page.tags
-    assert "b" not in page.tags  # of the file's name: escaped
+    assert "b" not in page.tags  # the file's name has one, which is escaped
     assert "a <b>.txt" in page.words
     assert set(page.images) == {path.name for path in out.glob("*.png")}
     assert all((out / link).exists() for link in page.links)
@@ -114,7 +114,7 @@ def test_the_jacobian_norms_are_those_of_the_product_of_jacobians():
             product = product @ ((1 - tape["l0.h"][6 - lag, row] ** 2)[:, None] * weight)
             norm = np.linalg.norm(product, 2)
             close(trained["rnn-tanh"].jacobian_norms[lag, row], norm, 1e-9)
-    # The loss is the last step's alone: nothing flows past it, and it is what its logits say.
+    # The loss is that of the last step alone: it has no gradient at later steps, and agrees with the logits.
     assert tape.grad["l0.h"][-1].any()
 
 
@@ -127,7 +127,7 @@ def test_the_jacobian_norms_are_those_of_the_product_of_jacobians():
     ],
 )
 def test_unusual_texts_have_figures_too(tmp_path, monkeypatch, text):
-    """Warnings are errors here."""
+    """No warning is given, for example of missing characters in a font: warnings are errors in the tests."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text").write_text(text, newline="")
     assert main(["debug", "text", "--steps", "2", "--hidden", "4"]) == 0

@@ -1,4 +1,4 @@
-"""`rnncore compare`: reading, measuring, reporting; the table agrees with models called by hand."""
+"""`rnncore compare`: reading, measuring, reporting; the table agrees with models called directly."""
 
 import json
 import math
@@ -176,7 +176,7 @@ def test_tables_of_every_dialect_are_read():
     assert "day left out" in notes[0]
     values, names, _ = series.table_of("1,2\n3,4\n9,1\n", "f")  # no header
     assert names == ("column 1", "column 2")
-    values, names, _ = series.table_of("1\n2\n3\n", "f")  # a lone column may rise
+    values, names, _ = series.table_of("1\n2\n3\n", "f")  # a single column may increase by a constant
     assert values.shape == (3, 1)
 
 
@@ -205,7 +205,7 @@ def test_the_context_curve_shows_the_memory_of_a_chain():
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2, size=6)
     x = list(bits)
-    while len(x) < 6000:  # the XOR of the third and second last, seldom flipped: memory 3
+    while len(x) < 6000:  # the XOR of the third and second last, rarely flipped: a memory of 3 steps
         x.append(int(x[-3] ^ x[-2] ^ (rng.random() < 0.05)))
     text = "".join("ab"[b] for b in x)
     split = measure.Split.of(text)

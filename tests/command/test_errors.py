@@ -1,4 +1,4 @@
-"""What will not do is said in one line on stderr, with exit status 2, before any work is done."""
+"""Unusable arguments and files are reported in one line on stderr, with exit status 2, before any work is done."""
 
 import os
 

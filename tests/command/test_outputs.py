@@ -1,4 +1,4 @@
-"""Where results may go: nothing that the command reads, and nothing that somebody else wrote, is lost."""
+"""Output files: no file that the command reads, and none of other origin, is lost."""
 
 import json
 import os
@@ -151,7 +151,7 @@ def test_a_report_that_was_changed_is_not_replaced(folder, capsys):
         kept = folder / "site" / name
         if kept.exists():
             kept.rename(folder / "elsewhere.json")
-        os.mkfifo(kept)  # which is not waited for
+        os.mkfifo(kept)  # whose reader is not waited for
         refused(folder, capsys, debug, "was not written by this command")
         kept.unlink()
     os.replace("elsewhere.json", "site/results.json")
@@ -180,7 +180,7 @@ def test_compare_replaces_only_its_own_results(folder, capsys):
     assert (folder / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
-# -- checkpoints that somebody made --------------------------------------------------------
+# -- crafted checkpoints --------------------------------------------------------
 
 
 @pytest.mark.parametrize(

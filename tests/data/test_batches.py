@@ -77,7 +77,7 @@ def test_buckets_have_every_row_once_and_pad_little(rng, seed):
     assert sorted(np.concatenate(groups).tolist()) == list(range(103))
     assert sorted(map(len, groups)) == [7] + [8] * 12
     padded = sum(len(g) * lengths[g].max() for g in groups)
-    assert padded < 1.1 * lengths.sum()  # sorted: at most one step of 1/13 of the range a group
+    assert padded < 1.1 * lengths.sum()  # sorted: at most one step of 1/13 of the range per group
     if seed is not None:
         same_bits(np.concatenate(groups), np.concatenate(buckets(lengths, 8, seed=seed)))
         other = buckets(lengths, 8, seed=seed + 1)

@@ -1,4 +1,4 @@
-"""Texts: any UTF-8 file, the default one, and clear refusals of what is no text."""
+"""Texts: any UTF-8 file, the default text, and clear refusals of files that are not text."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""How many characters are held out where the share does not come out even."""
+"""The number of held-out characters if the share is not a whole number of them."""
 
 import pytest
 

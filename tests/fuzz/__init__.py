@@ -2,25 +2,25 @@
 
     subject, seed ─ Draw ─ one case ─ compared with a float64 twin, a closed form or a promise about bits
 
-A case is a function of a subject's name and one integer, so every failure is repeated by one command. The
-subjects stand in one file per room of the package:
+A case is a function of a subject's name and one integer, so one command repeats a failure. The
+subjects are in these files:
 
 layers       calls, records, backward, streams, cells and pullbacks against `tests/twin.py`
-weights      every way to write weights, and what tapes and threads may then do
+weights      every way to write weights, and the effects on tapes and other threads
 training     linear layers, losses, optimisers and the training loop against plain numpy
 measures     the debugger's numbers against `tests/viz_twin.py` and their definitions
-models       probabilities that sum to 1, joints that are products of conditionals, files that come back equal
+models       probabilities that sum to 1, joints that are products of conditionals, loaded models that equal saved ones
 data         texts, windows, padding and the memory tasks against their definitions
-files        damaged and forged files: a right answer or a clear refusal, quickly and in little memory
-arguments    wrong arguments: an answer, or an error that says which one
+files        damaged and forged files: a correct result or a clear refusal, quickly and in little memory
+arguments    wrong arguments: a result, or an error that names the argument
 
-`case.py` is what a subject needs, `runner.py` runs cases in child processes so that a crash is a failure like any
-other, `test_fuzz.py` is the short run with fixed seeds, and `python tests/fuzz` (``make fuzz``) the long one.
+`case.py` has the tools of all subjects, `runner.py` runs cases in child processes so that a crash is a failure like
+any other, `test_fuzz.py` is the short run with fixed seeds, and `python tests/fuzz` (``make fuzz``) the long one.
 """
 
 from importlib import import_module
 
-# Of each room: its subjects, and with how many fixed seeds each is in the short run.
+# The subjects of each module, with the number of fixed seeds in the short run.
 ROOMS = {
     "layers": {"layers": 300, "bits": 300, "streams": 100, "cells": 60, "pullbacks": 150},
     "weights": {"weights": 300, "weights_from_threads": 10, "tapes_in_threads": 15, "attributes": 100},

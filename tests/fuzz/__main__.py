@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fuzz import SEEDS, runner
 
-TURN = 15.0  # seconds that a subject has before the next one
+TURN = 15.0  # seconds that a subject runs before the next one
 
 
 def main(arguments):
@@ -38,7 +38,7 @@ def main(arguments):
 
 
 def long_run(names, seconds, first):
-    """Turns of all subjects; the exit status says whether anything failed."""
+    """Run all subjects in turn; the exit status is 1 if anything failed."""
     print(f"fuzzing {', '.join(names)} for {seconds:g} s from seed {first}", flush=True)
     outcomes = {name: runner.Outcome() for name in names}
     begun, end = time.monotonic(), time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""Wrong arguments: whatever is given to a public function, it answers, or says which argument is wrong.
+"""Wrong arguments: a public function gives a result for any argument, or an error that names the wrong argument.
 
 A call is made with arguments that fit, but for one or two that are junk. Nothing may crash, hang, or end in an error
 that is a slip of ours (overflow, division by zero, an unbound name). Where `NAMED` says so, around the engine, an error
@@ -37,11 +37,12 @@ JUNK = {
     "masked": np.ma.masked_array([1.0, 2.0], [True, False]), "structured": np.zeros(2, [("a", "f4")]),
 }  # fmt: skip
 
-# Parameters that take one of our objects, a path or a function: Python itself says what such a thing lacks.
+# Parameters that take one of our objects, a path or a function: for another object Python's own error is enough, which
+# names the attribute that it lacks.
 OBJECTS = {"tape", "layer", "module", "model", "embedding", "head", "optimiser", "ax", "callbacks", "task", "network",
            "readout", "self", "batches", "valid", "runs", "run", "plot", "measures", "live", "path", "progress",
            "predicate", "trainer", "checkpoint", "grads_of", "arguments"}
-# How long something may go on: without end is an answer.
+# Limits of a duration: infinity is valid.
 ENDLESS = {"updates", "seconds", "epochs", "n_iter", "n_init", "tested", "every", "points", "length",
            "width", "num_layers"}
 # The calls whose errors have to name an argument.
@@ -49,13 +50,13 @@ NAMED = re.compile(r"(RNN|GRU|LSTM)(Cell)?$|(layer|gru|tape|stream|cell)\b(?!\.l
                     r"|embedding|record\.backward|(threads|cross_entropy|token_nll|mse)$")
 SLIPS = (ArithmeticError, MemoryError, RecursionError, NameError, AssertionError, NotImplementedError, SystemError,
          UnicodeError, StopIteration, EOFError, BufferError)
-# What an error may call a parameter instead.
+# Other words by which an error may name a parameter.
 ALSO = {"state": ("h0", "c0", "h", "c"), "names": ("name",), "sequences": ("sequence",), "tokens": ("token",)}
 
 
 @cache
 def objects():
-    """The arguments that fit, by parameter."""
+    """Valid arguments, by parameter."""
     layer = make("lstm", 2, 3, dtype="float64")
     x = np.random.default_rng(0).normal(size=(5, 2, 2))
     tape = layer.record(x)
@@ -83,7 +84,7 @@ def _fitted(model, *data):
 
 @cache
 def calls():
-    """{name: (function, arguments that fit)} for all that is public."""
+    """{name: (function, valid arguments)} of all public functions."""
     layer, model = objects()["layer"], objects()["model"]
     found = {}
 
@@ -182,7 +183,7 @@ def _in_a_folder(function, *given):
 
 
 def _add_models(add):
-    """Settings are looked at by fit: a model is made with junk and fitted at once."""
+    """Settings are checked by fit, so a model is made with junk and fitted at once."""
     real = [np.random.default_rng(0).normal(size=(30, 2)).cumsum(0)]
     made = {
         "Markov": ({}, ["abcab", "ba"]), "AutoRegressive": ({}, real), "HiddenMarkov": ({"n_iter": 1}, ["abcab", "ba"]),
@@ -250,7 +251,7 @@ EXPECTED = (ValueError, TypeError, KeyError, IndexError, RuntimeError, OSError, 
 
 
 class Unnamed(AssertionError):
-    """An error that does not say which argument is wrong; one place a function, parameter and type of error."""
+    """An error that does not name the wrong argument; its place is the function, parameter and type of error."""
 
     def __init__(self, name, parameters, error, junk):
         super().__init__(f"{name}({junk}): {type(error).__name__}: {error}")
@@ -258,9 +259,9 @@ class Unnamed(AssertionError):
 
 
 def arguments(draw):
-    """A call with one or two arguments that are junk."""
+    """A call in which one or two arguments are junk."""
     limit_memory()
-    warnings.simplefilter("ignore")  # what numpy or matplotlib warn of in junk is no fault of ours
+    warnings.simplefilter("ignore")  # warnings of numpy or matplotlib about junk are expected
     name = draw.in_turn("call", calls())
     function, fits = calls()[name]
     free = [p for p in fits if p not in OBJECTS]

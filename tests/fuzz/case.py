@@ -1,4 +1,4 @@
-"""A case: a subject and a seed, and everything else follows."""
+"""A case is a subject and a seed, which determine everything else."""
 
 import resource
 import zlib
@@ -12,7 +12,7 @@ SEEN = defaultdict(dict)  # of this process: label -> {choice: how often it was 
 
 
 class Draw:
-    """The random choices of one case; `told` says what was chosen, for the report of a failure."""
+    """The random choices of one case; `told` lists them, for the report of a failure."""
 
     def __init__(self, name, seed, seen=SEEN):
         self.rng = np.random.default_rng([zlib.crc32(name.encode()), seed])
@@ -28,14 +28,14 @@ class Draw:
         return self._chosen(label, choices, self.rng.integers(len(choices)))
 
     def pick(self, label, choices):
-        """One of some that differ from case to case."""
+        """One of some values that differ from case to case."""
         choices = list(choices)
         chosen = choices[self.rng.integers(len(choices))]
         self.tell(f"{label}={chosen}")
         return chosen
 
     def in_turn(self, label, choices):
-        """The next one of them with every seed."""
+        """One of some values, each seed taking the next one."""
         choices = list(choices)
         return self._chosen(label, choices, self.seed % len(choices))
 
@@ -62,7 +62,7 @@ class Draw:
 
 @cache
 def limit_memory(room=2**30):
-    """Let this process have no more than `room` bytes above what it holds at the first call."""
+    """Limit this process to `room` bytes more than it uses at the first call."""
     if "libasan" in Path("/proc/self/maps").read_text():
         return  # the address sanitizer reserves terabytes of addresses for itself
     pages = int(Path("/proc/self/statm").read_text().split()[0])

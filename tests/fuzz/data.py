@@ -71,7 +71,7 @@ def draw_task(draw):
 
 
 def memory_tasks(draw):
-    """The answer follows from the input by the task's definition; a batch depends on its number alone."""
+    """The target follows from the input by the task's definition, and a batch depends on its number alone."""
     task, size, number = draw_task(draw), draw.size("B", 1, 5), draw.size("number", 0, 3)
     x, target, mask = batch = task.batch(size, number)
     same_bits(tuple(batch), tuple(next(iter(task.batches(size, 2, number)))), "the same number again")

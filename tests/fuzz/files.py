@@ -1,4 +1,4 @@
-"""Damaged and forged files: a right answer or a clear refusal, in two seconds and within a bound of memory.
+"""Damaged and forged files: a correct result or a clear refusal, in two seconds and within a bound of memory.
 
 A file is written, then damaged in one of two ways: as bytes (cut short, bits flipped, parts exchanged), which the
 checksums must notice; or as a whole that somebody forged, with the checksums made right again, where names, shapes,
@@ -28,8 +28,8 @@ from rnncore import data, models, nn, optim, train, viz
 from rnncore.io.safetensors import load_arrays, save_arrays
 
 SECONDS = 2
-# What a reader may raise for a file that it does not take: OSError, or ValueError, of which DamagedFileError and
-# TextError are kinds. FloatingPointError is a trainer's word for losses that are not finite.
+# What a reader may raise for a file that it refuses: OSError, or ValueError, of which DamagedFileError and
+# TextError are kinds. A trainer raises FloatingPointError for losses that are not finite.
 REFUSED = (OSError, ValueError, FloatingPointError)
 
 
@@ -75,7 +75,7 @@ def model_writer(kind, real=False):
 def read_model(path):
     model = models.load(path)
     type(model).load(path)
-    if not hasattr(model, "kind_"):  # a chain whose parameters were set
+    if not hasattr(model, "kind_"):  # a chain whose parameters were set and that was not fitted
         return
     sequence = {"text": "ab", "ids": [0, 1], "real": np.zeros((2, 2))}[model.kind_]
     if isinstance(model, models.SequenceClassifier):
@@ -212,7 +212,7 @@ def nested(depth):
 
 @contextmanager
 def deep_json():
-    """Python's limit of recursion is for the reader, not for who forges."""
+    """A deeply nested JSON text, made without recursion: Python's limit is meant to be met by the reader."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(10**5)
     try:
@@ -247,7 +247,7 @@ def forged_arrays(draw, arrays):
 
 
 def forge_tensors(draw, path, raw):
-    """A safetensors file of ours, with something else inside."""
+    """A safetensors file in our format, with other content."""
     path.write_bytes(raw)
     arrays, value = load_arrays(path)
     if draw.flag("forge arrays") and arrays:
@@ -258,7 +258,7 @@ def forge_tensors(draw, path, raw):
 
 
 def forge_header(draw, path, raw):
-    """The safetensors header itself: types that numpy lacks, sizes that do not fit, text that is no JSON."""
+    """The safetensors header itself: types that numpy lacks, sizes that do not fit, text that is not JSON."""
     length = struct.unpack("<Q", raw[:8])[0]
     header = json.loads(raw[8 : 8 + length])
     if draw.flag("odd type"):
@@ -273,7 +273,7 @@ def forge_header(draw, path, raw):
 
 
 def forge_run(draw, path, raw):
-    """A run file whose last frame has another header, with right checksums."""
+    """A run file whose last frame has another header, with correct checksums."""
     path.write_bytes(raw)
     with viz.Run(path) as run:
         offset, length = run.places[-1]
@@ -310,7 +310,7 @@ def files(draw):
                 forge(draw, kind, path, raw)
         begun = time.process_time()
         try:
-            # values that are odd may be warned of, or used as such; the readers look at types, names and shapes
+            # odd values may give a warning or be used as they are; the readers check types, names and shapes
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 read(path)
@@ -323,6 +323,6 @@ def files(draw):
 
 
 def names_a_place(error, path):
-    """Whether a message says which file, tensor or setting it is about, rather than numpy's or Python's own words."""
+    """Whether a message names a file, tensor or setting; those of numpy or Python itself do not."""
     text = str(error)
     return str(path) in text or isinstance(error, OSError) or ": " in text

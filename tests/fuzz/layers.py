@@ -1,4 +1,4 @@
-"""Layers, streams, cells and pullbacks: the float64 twin's numbers, and the promises about bits."""
+"""Layers, streams, cells and pullbacks: they give the numbers of the float64 twin, and the bits that are promised."""
 
 import copy
 import pickle
@@ -52,7 +52,7 @@ X_TYPES = ("float32", "float64", "float16", "longdouble", "int8", "int64", "uint
 
 
 def draw_layer(draw, layers=3, **fixed):
-    """A layer of any kind whose weights are larger or smaller than those it starts with."""
+    """A layer of any kind whose weights are larger or smaller than its initial ones."""
     options = {name: draw.flag(name) for name in ("bias", "bidirectional", "batch_first")}
     options["dtype"] = draw.one_of("dtype", ("float32", "float64"))
     I, H = (draw.size(name, 1, draw.one_of(f"largest {name}", (3, 20, 40))) for name in "IH")
@@ -68,7 +68,7 @@ def draw_layer(draw, layers=3, **fixed):
 
 @dataclass
 class Pass:
-    """What goes through a layer: time-major, in its dtype, 0 past a row's end; and how the caller lays it out."""
+    """The arrays of one pass, time-major, in the layer's dtype, 0 past a row's end; and the caller's layout."""
 
     layer: object
     x: np.ndarray  # (T, B, I)
@@ -79,7 +79,7 @@ class Pass:
     batched: bool
 
     def laid_out(self, a):
-        """(…, T, B, F) as the caller has it."""
+        """An array (…, T, B, F) in the caller's layout."""
         if not self.batched:
             return a[..., 0, :]
         return a.swapaxes(-3, -2) if self.layer.batch_first else a
@@ -142,9 +142,9 @@ def draw_steps(draw, T):
 
 
 def dropout_masks(draw, layer, T, B):
-    """{layer: (T, B, D·H)}: what dropout multiplies, read from ReLU nets of the same seed that show it.
+    """{layer: (T, B, D·H)}: the masks of dropout, read from the outputs of ReLU nets with the same seed.
 
-    The layers below the one looked at put out 1, whatever they read; it passes its input on.
+    The layers below the one in question output 1 for any input; that layer outputs its input.
     """
     D, H = 1 + layer.bidirectional, layer.hidden_size
     masks = {}
@@ -164,7 +164,7 @@ def dropout_masks(draw, layer, T, B):
 
 
 def twin_results(p, judge, masks=None):
-    """All numbers of a pass by a twin, laid out as the caller has them."""
+    """All numbers of a pass by a twin, in the caller's layout."""
     run = judge.forward(p.x, p.state, p.lengths, masks)
     back = judge.backward(run, p.grad, p.grad_state)
     seen = SimpleNamespace(output=p.laid_out(run.output), state=p.state_laid_out(run.state))
@@ -180,7 +180,7 @@ def our_results(tape, grads):
 
 
 def layers(draw):
-    """Every number of a recorded pass is the twin's."""
+    """Every number of a recorded pass agrees with the twin."""
     layer = draw_layer(draw)
     p, call, cotangents = draw_pass(draw, layer)
     T, B, _ = p.x.shape
@@ -193,7 +193,7 @@ def layers(draw):
 
 
 def bits(draw):
-    """What must not change a bit: recording, checkpoints, threads, the rest of the batch, padding, K at once."""
+    """No bit changes with recording, checkpoints, threads, other rows of the batch, padding, or K cotangents."""
     layer = draw_layer(draw)
     p, call, cotangents = draw_pass(draw, layer)
     T, B, _ = p.x.shape
@@ -224,7 +224,7 @@ def bits(draw):
 
 
 def scribble(arrays):
-    """Overwrite all that can be: who reads the caller's arrays later shows it."""
+    """Overwrite all writable arrays, so that code that reads the caller's arrays later gives other results."""
     for a in arrays:
         if isinstance(a, tuple | list):
             scribble(a)
@@ -233,7 +233,7 @@ def scribble(arrays):
 
 
 def judge_row(draw, p, tape, expected):
-    """One row alone, without its padding, has the bits it has in the batch."""
+    """One row alone, without its padding, gives the same bits as in the batch."""
     layer, b = p.layer, draw.size("row", 0, p.x.shape[1] - 1)
     n = len(p.x) if p.lengths is None else int(p.lengths[b])
     row = slice(b, b + 1)
@@ -257,7 +257,7 @@ def judge_row(draw, p, tape, expected):
 
 
 def judge_many(draw, p, tape):
-    """K cotangents at once have the bits of one by one, weights included."""
+    """K cotangents at once give the same bits as one by one, weight gradients included."""
     K = draw.size("K", 0, 3)
     T, B, _ = p.x.shape
     grad, grad_state = random_cotangents(p.layer, T, B, draw.rng, (K,))
@@ -278,7 +278,7 @@ def judge_many(draw, p, tape):
 
 
 def streams(draw):
-    """A stream's steps are the layer's, whatever happens between them."""
+    """A stream's steps agree with the layer, whatever happens between them."""
     layer = draw_layer(draw, bidirectional=False, batch_first=False)
     B, T = draw.size("B", 1, 5), draw.size("T", 1, 8)
     stream, state = layer.stream(B), None
@@ -303,7 +303,7 @@ def streams(draw):
 
 
 def cells(draw):
-    """One step of a cell is one step of the twin, forward and back."""
+    """One step of a cell agrees with one step of the twin, forward and backward."""
     name = draw.one_of("cell", CELLS)
     mode, own = CELLS[name]
     dtype, bias = draw.one_of("dtype", ("float32", "float64")), draw.flag("bias")
@@ -338,7 +338,7 @@ def cells(draw):
     judge_results(layer, got, by_twin)
 
 
-# What a walk may be given for its carry, and whether it takes it.
+# Values for the carry of a pullback, and whether they are accepted.
 ASSIGNED = {
     "itself": (lambda v, rng: v, True),
     "other values": (lambda v, rng: rng.normal(size=v.shape).astype(v.dtype), True),
@@ -357,7 +357,7 @@ ASSIGNED = {
 
 
 def pullbacks(draw):
-    """A walk back is the product of explicit Jacobians, and takes only carries that fit."""
+    """A pullback is the product of explicit Jacobians, and refuses carries that do not fit."""
     layer = draw_layer(draw, layers=2, dtype="float64", batch_first=False)
     p, call, _ = draw_pass(draw, layer, T=6, B=3, scales=(1e-3, 0.3))
     T, B, _ = p.x.shape

@@ -1,4 +1,4 @@
-"""The debugger's numbers: explicit Jacobians in float64, and the definitions written out."""
+"""The debugger's measures against explicit Jacobians in float64 and against their definitions."""
 
 import numpy as np
 from support import parts, random_cotangents, random_state
@@ -51,7 +51,7 @@ def measures(draw):
 
 
 def steps(draw, tape, explicit, back):
-    """Measures that are sums over steps of what the tape holds."""
+    """Measures that are sums of the tape's arrays over steps."""
     run, valid = explicit.run, explicit.run.valid
     low, high = sorted(draw.rng.random(2))
     for name, share in viz.saturation(tape, low, high).items():
@@ -110,7 +110,7 @@ def by_walk(draw, tape, explicit, g, final, direction):
 
 
 def own_input(tape, explicit, g, H):
-    """Connectivity: one backward a step, its gradient for the input."""
+    """Connectivity: one backward pass per step, and its gradient with respect to the input."""
     found = viz.connectivity(tape, g, scaled=False)
     judge, valid = explicit.twin, explicit.run.valid
     for s in range(tape.T):
@@ -125,7 +125,7 @@ def own_input(tape, explicit, g, H):
 
 
 def exponents(draw):
-    """Lyapunov exponents by one QR a step, and what follows from a spectrum."""
+    """Lyapunov exponents by one QR per step, and quantities derived from a spectrum."""
     layer = draw_layer(draw, layers=2, dtype="float64", bidirectional=False, batch_first=False)
     T, B, warmup = draw.size("T", 3, 9), draw.size("B", 1, 2), draw.size("warmup", 0, 2)
     x, state = 0.3 * draw.normal(T, B, layer.input_size), random_state(layer, B, draw.rng)

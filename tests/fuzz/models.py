@@ -1,4 +1,4 @@
-"""Sequence models: probabilities sum to 1, a joint is the product of its conditionals, files come back equal."""
+"""Sequence models: probabilities sum to 1, joints are products of conditionals, loaded models equal saved ones."""
 
 import itertools
 import tempfile
@@ -44,7 +44,7 @@ def draw_model(draw, real, which=None):
 
 
 def draw_symbols(draw, size=3):
-    """Sequences of some symbols, as text or as integers; the form that a list of codes has."""
+    """Sequences of some symbols, as text or as integers, and the function from a list of codes to that form."""
     lengths = [20, *draw.rng.integers(0, 12, draw.size("more sequences", 0, 4))]
     codes = [draw.rng.choice(size, n, p=draw.rng.dirichlet(np.ones(size) * 3)) for n in lengths]
     codes[0][:size] = np.arange(size)  # all of them occur
@@ -60,12 +60,12 @@ def fit(model, *data):
 
 
 def tolerance(model):
-    """Of log probabilities: a network's are those of its dtype."""
+    """The tolerance of log probabilities; that of a network depends on its dtype."""
     return 1e-4 if getattr(model, "dtype", "") == "float32" else 1e-9
 
 
 def symbols(draw):
-    """Models of symbols against what probabilities are."""
+    """Models of symbols against the laws of probability."""
     sequences, form = draw_symbols(draw)
     model, size = draw_model(draw, real=False), 3
     fit(model, sequences)
@@ -126,7 +126,7 @@ def near(model, sequences):
 
 
 def shared(draw, model, sequences, sequence):
-    """What every model promises: scores, samples by seed, and files."""
+    """Properties of every model: scores, samples from a seed, and files."""
     full = [s for s in sequences if len(s)]
     mean = sum(model.log_prob(s) for s in full) / sum(len(s) for s in full)
     if not isinstance(model, models.SwitchingAutoRegressive):  # which leaves out the first of every sequence
@@ -153,7 +153,7 @@ def same(a, b):
 
 
 def classifiers(draw):
-    """Labels or numbers of whole sequences; a row is answered alone as in a list."""
+    """Labels or numbers of whole sequences; a sequence alone gives the same result as in a list."""
     cell, readout = draw.one_of("net", ("rnn", "gru", "lstm")), draw.one_of("readout", ("last", "mean"))
     H, seed = draw.size("H", 1, 5), draw.size("seed", 0, 9)
     model = models.SequenceClassifier(cell, H, epochs=2, readout=readout, seed=seed)

@@ -1,4 +1,4 @@
-"""Runs cases in child processes: a crash or a hang ends the child and is a failure of the case it was at."""
+"""Runs cases in child processes: a crash or a hang ends the child and counts as a failure of the current case."""
 
 import faulthandler
 import json
@@ -40,7 +40,7 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """What some cases of a subject came to."""
+    """The results of some cases of a subject."""
 
     cases: int = 0
     failures: dict = field(default_factory=dict)  # place -> the first Failure there
@@ -53,14 +53,14 @@ class Outcome:
 
 
 def repeat(failure):
-    """The command that runs one case again, in the foreground; after a crash all that ran before it, too."""
+    """The command that repeats one case in the foreground; after a crash, with all cases that ran before it."""
     first = failure.seed if failure.first is None else failure.first
     count = "" if first == failure.seed else f" --count {failure.seed - first + 1}"
     return f"python {os.path.relpath(HERE)} --only {failure.subject} --seed {first}{count}"
 
 
 def run(plan, seconds=3600.0):
-    """Run ``[(subject, first seed, count), …]`` to the end, or until `seconds` are over."""
+    """Run ``[(subject, first seed, count), …]`` to the end, or until the time is up."""
     outcome, end = Outcome(), time.monotonic() + seconds
     while plan and time.monotonic() < end:
         plan = _one_child(outcome, plan, end)
@@ -68,7 +68,7 @@ def run(plan, seconds=3600.0):
 
 
 def _one_child(outcome, plan, end):
-    """Run one child until it is done or dies; what is left of the plan."""
+    """Run one child until it ends or crashes; returns the rest of the plan."""
     read, write = os.pipe()
     env = os.environ | {"PYTHONPATH": str(Path(rnncore.__file__).parents[1]), "MPLBACKEND": "agg"}
     command = [sys.executable, str(HERE), "--child", json.dumps([write, plan, end])]
@@ -103,7 +103,7 @@ def _one_child(outcome, plan, end):
 
 
 def child(pipe, plan, end):
-    """What a child process does until the clock shows `end`; it writes a line of JSON for every case and failure."""
+    """The work of a child process until the time `end`; it writes a line of JSON for every case and failure."""
     faulthandler.enable()
     with open(pipe, "w", buffering=1) as out:
         for name, first, count in plan:
@@ -124,7 +124,7 @@ def run_case(name, seed, *, catch=True):
     """A `Failure`, or None; without `catch` the exception itself."""
     draw = Draw(name, seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # as pytest has it here: the package warns of nothing by accident
+        warnings.simplefilter("error")  # as in the tests: the package gives no unintended warning
         warnings.filterwarnings("ignore", module="torch")
         try:
             subject(name)(draw)
@@ -138,7 +138,7 @@ def run_case(name, seed, *, catch=True):
 
 
 def _place(error):
-    """Where an exception comes from: what it says itself, or the innermost frame of the package or the fuzzer."""
+    """Where an exception was raised: its own `place`, or the innermost frame in the package or the fuzzer."""
     if hasattr(error, "place"):
         return error.place
     frames = traceback.extract_tb(error.__traceback__)
@@ -149,7 +149,7 @@ def _place(error):
 
 
 def _place_of_crash(text):
-    """The first line of ours in what faulthandler or a sanitizer left on stderr."""
+    """The first line that concerns the project in the report of faulthandler or a sanitizer on stderr."""
     summary = re.search(r"^SUMMARY: (.*)$|^.*runtime error: .*$", text, re.M)
     if summary:
         return re.sub(r"0x[0-9a-f]+", "0x…", summary[0])

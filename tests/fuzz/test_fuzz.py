@@ -1,4 +1,4 @@
-"""The short run: fixed seeds of every subject, in which every choice there is occurs."""
+"""The short run: fixed seeds of every subject, in which every possible choice occurs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What training is made of: linear layers, losses, optimisers and the loop, against plain numpy in float64."""
+"""The parts of training, linear layers, losses, optimisers and the loop, against plain numpy in float64."""
 
 import math
 import tempfile
@@ -53,7 +53,7 @@ def cancelled(dtype, terms):
 
 
 def losses(draw):
-    """Cross-entropy and squared error over what counts, and their gradients by differences."""
+    """Cross-entropy and squared error over the counted targets, and their gradients by finite differences."""
     dtype, batch_first = draw.one_of("dtype", ("float32", "float64")), False
     T, B, F = draw.size("T", 0, 5), draw.size("B", 0, 4), draw.size("F", 1, 5)
     prediction = draw.normal(T, B, F, dtype=dtype) * draw.one_of("scale", (0.01, 1, 30))
@@ -156,7 +156,7 @@ def draw_options(draw):
 
 
 def optimisers(draw):
-    """Updates by plain formulas, also when the state goes through `state_dict` on the way; clipping."""
+    """Updates by plain formulas, also if the state is saved and loaded by `state_dict` in between; clipping."""
     dtype = draw.one_of("dtype", ("float32", "float64"))
     module = nn.Linear(draw.size("I", 1, 6), draw.size("O", 1, 6), draw.flag("bias"), dtype=dtype, seed=3)
     kind, options = draw_options(draw)
@@ -183,7 +183,7 @@ def optimisers(draw):
 
 
 def trainers(draw):
-    """A run that is saved and resumed has the bits of one that was not; what is evaluated is the mean loss."""
+    """A run that is saved and resumed has the bits of one that is not; evaluation gives the mean loss."""
     cell, dropout = draw.one_of("cell", nn.CELLS), draw.one_of("dropout", (0.0, 0.5))
     tokens, layers = draw.size("tokens", 2, 5), draw.size("layers", 1, 2)
     windows = [(w[:-1], w[1:]) for w in draw.rng.integers(0, tokens, (draw.size("windows", 1, 4), 5, 2))]

@@ -1,9 +1,10 @@
-"""Weights: written in every way there is between calls, records and backwards, and from other threads.
+"""Weights: written in every possible way between calls, records and backward passes, and from other threads.
 
-The contract: a `writable` block hands out working arrays, and blocks nested in one thread share them. When a block
-closes, their values are taken over; after the outermost one, what the caller still holds is connected to nothing.
-Until a block closes the module runs on the weights from before. `parameters` and `state_dict()` are copies. So every
-call equals a fresh module with the same `state_dict()`, and a tape goes back only through the weights that it recorded.
+The contract: a `writable` block (a *door*) gives working arrays to the caller, and blocks nested in one thread share
+them. When a block closes, the module copies their values; after the outermost one, arrays that the caller has kept are
+not connected to the module. Until a block closes the module uses its previous weights. `parameters` and `state_dict()`
+are copies. Every call therefore equals that of a fresh module with the same `state_dict()`, and a backward pass uses
+only the weights that its tape has recorded. A *pen* is a function that writes to an array of a door.
 """
 
 import copy
@@ -23,13 +24,13 @@ import rnncore as rc
 from fuzz.layers import draw_layer
 from rnncore import nn
 
-REFUSED = (ValueError, TypeError, RuntimeError)  # what writing to something closed may say
+REFUSED = (ValueError, TypeError, RuntimeError)  # errors that writing to a closed door may raise
 
 
 # ---- pens: each takes an array of an open door, and gives a function that writes values of its shape ----------------
 
 def through_array(view):
-    """A pen that writes through an ndarray made of the door's array."""
+    """A pen that writes through an ndarray made from the door's array."""
     def pen(a):
         mine = view(a)
 
@@ -72,7 +73,7 @@ def _ctypes(a):
 
 def _torch(how):
     def pen(a):
-        import torch  # seconds: here, only where it is used
+        import torch  # takes seconds, so it is imported only where it is used
 
         tensor = getattr(torch, how)(a)
         return lambda values: tensor.copy_(torch.from_numpy(values))
@@ -117,7 +118,7 @@ PARTS = {"all": lambda a: a, "first": lambda a: a[:1], "rest": lambda a: a[1:], 
 # ---- copies of modules ----------------------------------------------------------------------------------------------
 
 def _out_of_band(module):
-    """By pickle 5, on buffers that may not be written to."""
+    """Copies by pickle 5, with read-only buffers."""
     buffers = []
     text = pickle.dumps(module, protocol=5, buffer_callback=buffers.append)
     return pickle.loads(text, buffers=[bytes(b.raw()) for b in buffers])
@@ -145,10 +146,10 @@ COPIES = {
 }
 
 
-# ---- what is written to ---------------------------------------------------------------------------------------------
+# ---- modules under test ---------------------------------------------------------------------------------------------
 
 def draw_module(draw):
-    """(build, inputs, gradient of the output): a function that makes modules of equal options, and what goes in."""
+    """(build, inputs, gradient of the output): a function that makes modules with equal options, and their inputs."""
     kind = draw.one_of("kind", ("layer", "cell", "linear", "embedding", "model"))
     dtype = draw.one_of("dtype", ("float32", "float64"))
     I, H, B, T = (draw.size(name, 1, 5) for name in "IHBT")
@@ -175,7 +176,7 @@ def draw_module(draw):
 
 
 def numbers(result):
-    """The arrays of what a call or backward gave."""
+    """The arrays in the result of a call or a backward pass."""
     if isinstance(result, tuple):
         return tuple(a for part in result for a in numbers(part))
     if isinstance(result, np.ndarray):
@@ -189,12 +190,12 @@ class Recorded:
     tape: object
     weights: dict
     expected: tuple
-    changed: bool = False  # weights were taken over since
+    changed: bool = False  # whether the weights changed since
 
 
 @dataclass
 class Tracked:
-    """A module, and what its weights must be."""
+    """A module, and the values that its weights must have."""
 
     build: object
     inputs: tuple
@@ -209,7 +210,7 @@ class Tracked:
     kept: list = field(default_factory=list)  # (parameters as they were given, their values then)
     optimiser: object = None
 
-    # ---- judging ----------------------------------------------------------------------------------------------------
+    # ---- checks ----------------------------------------------------------------------------------------------------
 
     def fresh(self, state):
         other = self.build()
@@ -217,7 +218,7 @@ class Tracked:
         return other
 
     def look(self):
-        """A call equals a fresh module's, and the weights are what they must be."""
+        """A call equals that of a fresh module, and the weights have the expected values."""
         state = self.module.state_dict()
         same_bits(numbers(self.module(*self.inputs)), numbers(self.fresh(state)(*self.inputs)),
                   "a call and a fresh module with the same state_dict()")
@@ -239,7 +240,7 @@ class Tracked:
         self.tapes.append(Recorded(tape, self.module.state_dict(), numbers(fresh.backward(self.grad))))
 
     def backward(self, recorded):
-        """Right gradients, or a refusal where the weights changed; never others."""
+        """Correct gradients, or a refusal if the weights changed."""
         try:
             found = numbers(recorded.tape.backward(self.grad))
         except RuntimeError as error:
@@ -299,7 +300,7 @@ class Tracked:
             recorded.changed = True
 
     def write_late(self, draw):
-        """With a pen of a door that has closed: refused, or it changes nothing."""
+        """Write with a pen of a door that has closed: it is refused, or changes nothing."""
         write, target = self.old_pens[draw.size("old pen", 0, len(self.old_pens) - 1)]
         with suppress(*REFUSED):
             write(draw.normal(*target.shape, dtype=target.dtype))
@@ -319,14 +320,14 @@ class Tracked:
         self.become(after)
 
     def become(self, weights):
-        """All weights have changed, and what is open with them."""
+        """All weights have changed, and the open working arrays with them."""
         self.truth = weights
         for name, a in (self.working or {}).items():
             a[...] = weights[name]
         self.changed()
 
     def write_in_thread(self, draw, restored):
-        """A block of another thread, which knows nothing of the blocks that are open here."""
+        """Write in a block of another thread, which is independent of the blocks that are open in this one."""
         other = replace(self, working=None, doors=[], pens=[], old_pens=[])
         _run_threads(lambda: (other.open(), other.write(draw, restored), other.close(None, None, None)))
         self.truth = other.truth
@@ -339,7 +340,7 @@ ACTIONS = ("open", "open", "write", "write", "write", "restore all", "close", "c
 
 
 def weights(draw):
-    """A random history of writes and uses; after each, everything is judged."""
+    """A random history of writes and uses; everything is checked after each."""
     build, inputs, grad = draw_module(draw)
     module = build()
     all_tracked = [Tracked(build, inputs, grad, module, module.state_dict())]
@@ -394,7 +395,7 @@ def act(draw, now, all_tracked, history):
 # ---- several threads ------------------------------------------------------------------------------------------------
 
 def _run_threads(*targets):
-    """Run functions in threads of their own, switching often; the first error of theirs is raised."""
+    """Run each function in its own thread, with frequent switches; the first error is raised."""
     errors = []
 
     def guarded(target):
@@ -418,7 +419,7 @@ def _run_threads(*targets):
 
 
 def weights_from_threads(draw):
-    """While another thread exchanges the weights, every call and record is by the old ones or the new ones."""
+    """While another thread exchanges the weights, every call and record uses either the old ones or the new ones."""
     layer = draw_layer(draw, layers=2)
     way = draw.one_of("way", ("load", "door", "door by parts"))
     T, B = draw.size("T", 1, 5), draw.size("B", 1, 3)
@@ -465,7 +466,7 @@ def weights_from_threads(draw):
 
 
 def tapes_in_threads(draw):
-    """Two threads go back through one tape: each gets its own gradients, or a refusal."""
+    """Two threads run a backward pass on one tape: each gets its own gradients, or a refusal."""
     layer = draw_layer(draw, layers=2, batch_first=False)
     T, B = draw.size("T", 1, 30), draw.size("B", 1, 4)
     every = draw.size("every", 1, 5) if draw.flag("checkpoints") else None
@@ -492,7 +493,7 @@ TAPES = ("T", "B", "mode", "layer", "dtype")
 
 
 def attributes(draw):
-    """What fixes shapes cannot be set; dropout can, to what makes sense."""
+    """Attributes that determine shapes cannot be set; dropout can be set to valid values."""
     build, inputs, _ = draw_module(draw)
     module = build()
     before = numbers(module(*inputs))

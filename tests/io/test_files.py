@@ -1,4 +1,4 @@
-"""Writing: the old file or the new one, never a part; nothing is replaced that is not a file."""
+"""Writing files: there is either the old file or the new one, never a part, and only files are replaced."""
 
 import errno
 import os
@@ -75,7 +75,7 @@ def test_the_owner_is_kept(path):
 def as_somebody(code, status=0):
     """Run Python as user 4321."""
     program = f"import os; os.setgroups([]); os.setgid(4321); os.setuid(4321)\n{code}"
-    program = "import rnncore.io.files\n" + program  # while its source may be read
+    program = "import rnncore.io.files\n" + program  # before it becomes the other user, while it may read the source
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == status, done.stderr
     return done.stderr
@@ -83,7 +83,7 @@ def as_somebody(code, status=0):
 
 @pytest.fixture
 def open_folder():
-    """A folder that somebody else may reach, which pytest's are not."""
+    """A folder that another user may enter; pytest's may not be."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -92,7 +92,7 @@ def open_folder():
 
 @as_root
 def test_if_the_group_cannot_be_kept_its_permissions_are_dropped(open_folder):
-    """Somebody else's file in a folder that everybody may write to."""
+    """Another user's file in a folder that everybody may write to."""
     path = open_folder / "file"
     path.write_bytes(b"old")
     open_folder.chmod(0o777)
@@ -143,7 +143,7 @@ def test_other_hard_links_keep_the_old_content(path, tmp_path):
     assert (tmp_path / "other").read_bytes() == b"old"
 
 
-# -- what is no file -----------------------------------------------------------------
+# -- devices, pipes, folders -----------------------------------------------------------------
 
 
 def test_a_full_device_is_reported_and_stays(devices):
@@ -174,7 +174,7 @@ def test_disks_are_refused(tmp_path):
 def test_a_pipe_is_written_to_if_it_has_a_reader(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(OSError, match="pipe'") as caught:  # at once, not when somebody comes
+    with pytest.raises(OSError, match="pipe'") as caught:  # at once, without waiting for a reader
         write_bytes(pipe, NEW)
     assert caught.value.errno == errno.ENXIO
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -182,7 +182,7 @@ def test_a_pipe_is_written_to_if_it_has_a_reader(tmp_path):
     content, large = bytearray(), os.urandom(2**20)  # more than a pipe holds
 
     def read():
-        while len(content) < len(large):  # nothing, until there is a writer
+        while len(content) < len(large):  # empty until there is a writer
             content.extend(os.read(reader, 2**16))
 
     thread = threading.Thread(target=read)
@@ -215,7 +215,7 @@ def test_folders_and_sockets_are_refused(tmp_path):
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
 @pytest.mark.parametrize("to_file", [False, True])
 def test_writing_to_the_name_of_an_open_file_appends(tmp_path, name, to_file):
-    """What the program has said already stays, also where the output is a file."""
+    """Output that the program has written before stays, also if it goes to a file."""
     (tmp_path / "link").symlink_to("/dev/stdout")
     code = f"""
         import sys
@@ -234,7 +234,7 @@ def test_writing_to_the_name_of_an_open_file_appends(tmp_path, name, to_file):
     assert names(tmp_path) == ["link", "out"]
 
 
-# -- what goes wrong ---------------------------------------------------------------------
+# -- failures ---------------------------------------------------------------------
 
 
 def test_missing_folders_are_refused_by_name(tmp_path):
@@ -261,7 +261,7 @@ def test_write_protected_files_and_folders_are_refused(open_folder):
 
 
 def limited(code, size):
-    """Run Python whose files may have so many bytes: a disk that is full."""
+    """Run Python with a limit on the size of files, which acts as a full disk."""
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -322,11 +322,11 @@ def test_names_of_the_maximum_length_can_be_written(tmp_path):
     assert names(tmp_path) == [path.name]
 
 
-# -- what killed writers leave ----------------------------------------------------------------
+# -- temporary files of killed writers ----------------------------------------------------------------
 
 
 def killed_while_writing(path):
-    """A process that was killed in the middle of a write; the name that its leftover has."""
+    """Kill a process in the middle of a write; returns the name of its temporary file."""
     code = f"""
         import time
         from rnncore.io.files import replacing
@@ -351,7 +351,7 @@ def test_the_next_write_removes_temporary_files_of_killed_writers(path, tmp_path
         assert len(names(tmp_path)) == 3
         write_bytes(path, NEW)
         left = [name for name in names(tmp_path) if name != "file"]
-        assert len(left) == 1  # of the one that is alive
+        assert len(left) == 1  # that of the running writer
         assert (tmp_path / left[0]).read_bytes() == b"half"
     finally:
         for process in (first, living):
@@ -363,7 +363,7 @@ def test_the_next_write_removes_temporary_files_of_killed_writers(path, tmp_path
 
 
 def test_files_that_only_look_like_temporary_ones_stay(tmp_path):
-    """A link, a folder and a pipe under such a name, and files under others."""
+    """Links, folders and pipes with such a name, and files with other names."""
     (tmp_path / "target").write_bytes(b"mine")
     (tmp_path / ".rnncore-0000000000000000.tmp").symlink_to("target")
     (tmp_path / ".rnncore-0000000000000001.tmp").mkdir()
@@ -376,7 +376,7 @@ def test_files_that_only_look_like_temporary_ones_stay(tmp_path):
 
 
 def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
-    """Somebody who knew the name beforehand."""
+    """An attacker who knew the temporary name in advance could have made the link."""
     (tmp_path / "victim").write_bytes(b"mine")
     (tmp_path / f".rnncore-{'0' * 16}.tmp").symlink_to("victim")
     monkeypatch.setattr(files.secrets, "token_hex", lambda _: "0" * 16)
@@ -386,7 +386,7 @@ def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
 
 
 def test_many_writers_of_one_file_leave_one_complete_content(tmp_path):
-    """Each content is whole, no writer's work is taken for a leftover, nothing stays."""
+    """Each content is complete, no file of a running writer is removed, and no temporary file stays."""
     path = tmp_path / "file"
     contents = [bytes([65 + k]) * 50_000 for k in range(4)]
     failed, stop = [], time.monotonic() + 1.5
@@ -471,5 +471,5 @@ def test_check_target_refuses_what_a_write_would_refuse(path, tmp_path):
 
 
 def test_writing_imports_no_package_but_numpy():
-    """The command asks where results may go before it imports anything large."""
+    """The command checks its output files before it imports anything large."""
     run_python("import sys, rnncore.io.files; assert 'safetensors' not in sys.modules")

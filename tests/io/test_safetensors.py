@@ -1,4 +1,4 @@
-"""Files: whole or not at all, exact, readable by others, refused when damaged."""
+"""Files: written in one step, exact, readable by other programs, refused when damaged."""
 
 import contextlib
 import hashlib
@@ -35,7 +35,7 @@ def test_loaded_arrays_and_metadata_equal_the_saved_ones(tmp_path, arrays):
     same_bits(dict(sorted(got.items())), dict(sorted(arrays.items())))
     assert read == metadata
     assert os.listdir(tmp_path) == [path.name]
-    same_bits(load_file(path)["w"], arrays["w"])  # the format is everybody's
+    same_bits(load_file(path)["w"], arrays["w"])  # other programs can read the file
 
 
 def test_a_foreign_file_is_read(tmp_path, arrays):
@@ -55,7 +55,7 @@ def test_every_damaged_byte_is_noticed(tmp_path, arrays):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with contextlib.suppress(DamagedFileError):
             believed.append(load_arrays(path))
-    # A changed name of our own header entry makes a foreign file of it: no metadata, no checkpoint.
+    # With another name of our header entry it is a file of another program: no metadata, no checkpoint.
     assert all(metadata is None for _, metadata in believed)
     assert len(believed) <= len("rnncore.json")
 
@@ -81,7 +81,7 @@ def test_files_of_other_kinds_are_refused(tmp_path):
 
 
 def raw(path, header, body=b""):
-    """A file with this header, as it is."""
+    """Write a file with exactly this header."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + body)
 

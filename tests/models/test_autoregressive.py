@@ -1,4 +1,4 @@
-"""AutoRegressive against statsmodels and against one big Gaussian."""
+"""AutoRegressive against statsmodels and against the joint Gaussian of all steps."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from statsmodels.tsa.ar_model import AutoReg, ar_select_order
 from rnncore.models import AutoRegressive
 
 # A rotation of the data and an SVD: backward stable, condition under 1e4 here, so
-# 1e-16 · 1e4 with room for the sums; the issue asks for 1e-6.
+# 1e-16 · 1e4, and a factor for the sums.
 TIGHT = 1e-10
 RNG = np.random.default_rng(10)
 
@@ -55,7 +55,7 @@ def log_normal(value, mean, covariance):
                    + np.linalg.slogdet(2 * np.pi * covariance)[1])
 
 
-# -- other people's numbers ----------------------------------------------------
+# -- numbers of other programs ----------------------------------------------------
 @pytest.mark.parametrize("order", [0, 1, 3, 9, 25])
 def test_results_on_sunspots_equal_those_of_statsmodels(sunspots, order):
     theirs = AutoReg(sunspots, order).fit()
@@ -79,7 +79,7 @@ def test_the_chosen_order_is_that_of_statsmodels(sunspots, criterion):
     model = AutoRegressive(criterion, max_order=20).fit(sunspots)
     assert model.order_ == len(theirs.ar_lags)
     assert model.criterion_.shape == (21,)
-    # the order chosen is fitted on all rows it can have
+    # the chosen order is fitted on all rows that have a complete window
     np.testing.assert_array_equal(model.coef_, AutoRegressive(model.order_).fit(sunspots).coef_)
 
 
@@ -259,7 +259,7 @@ def test_too_little_data_is_refused_by_name():
 
 
 def test_a_model_without_lags_takes_several_features(rng):
-    """White noise: the mean and its covariance are all there is."""
+    """The model is white noise: its only parameters are the mean and the covariance."""
     x = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 3)) + [1, -2, 3]
     model = AutoRegressive(0).fit([x])
     mean, variance = model.predict(x[:5])

@@ -1,4 +1,4 @@
-"""The shared interface: checking, settings as scikit-learn's, files."""
+"""The shared interface: checks of sequences, scikit-learn's conventions for settings, files."""
 
 import os
 
@@ -20,7 +20,7 @@ RNG = np.random.default_rng(3)
 
 
 def fitted():
-    """One fitted model of every kind of sequence, with a sequence it knows."""
+    """One fitted model for every kind of sequence, and one of its training sequences."""
     text = Markov(2).fit(["abracadabra", "", "c"])
     ids = Markov(1, smoothing="kneser-ney").fit([[0, 2, 1, 1], [3]])
     real = AutoRegressive(2).fit([RNG.normal(size=(50, 2)), RNG.normal(size=(7, 2))])

@@ -1,4 +1,4 @@
-"""Model files from anywhere: what is loaded can be used, all else is refused by file and field."""
+"""Model files of any origin: a loaded model can be used; all other files are refused, by file and field."""
 
 import time
 
@@ -67,7 +67,7 @@ def sequence(model):
 
 
 def use(model):
-    """What a loaded model is for; numbers may come out as nonsense, not as an error of Python's."""
+    """Use a loaded model; its results may be meaningless, but no error of Python itself is raised."""
     with np.errstate(all="ignore"):
         if isinstance(model, SequenceClassifier):
             return model.predict([sequence(model)])
@@ -79,7 +79,7 @@ def use(model):
 
 
 def check_use(model, what):
-    """It answers, or says in an error of its own what is wrong."""
+    """The model gives a result, or an error that names what is wrong."""
     error = None
     try:
         use(model)
@@ -234,7 +234,7 @@ def test_values_that_do_not_fit_are_refused_by_name(tmp_path, name):
 @pytest.mark.parametrize("kind", ["Recurrent", "Recurrent of numbers", "Classifier", "Classifier of numbers"])
 @pytest.mark.parametrize("readout", ["last", "mean"])
 def test_files_of_networks_without_a_readout_are_read(tmp_path, kind, readout):
-    """Their files said "cross_entropy" of all, and nothing of the readout but in the settings."""
+    """Such files have the loss "cross_entropy" for all networks, and the readout in the settings alone."""
     model, path = FITTED[kind](), tmp_path / "m.safetensors"
     if kind.startswith("Classifier"):
         model.readout = readout
@@ -263,7 +263,7 @@ def test_a_network_of_another_readout_is_refused(tmp_path):
 
 
 def test_models_defined_outside_the_package_are_saved_and_loaded(tmp_path):
-    """A subclass that says nothing of files has what it learnt, and no more."""
+    """A subclass without methods for files is loaded with the values that it had learnt, and no others."""
 
     class Constant(models.SequenceModelBase):
         def __init__(self, value=0):

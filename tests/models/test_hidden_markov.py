@@ -1,4 +1,4 @@
-"""HiddenMarkov: other people's numbers, its answers against definitions, how it learns."""
+"""HiddenMarkov against other programs, its results against their definitions, its training."""
 
 import itertools
 
@@ -104,7 +104,7 @@ def test_the_healthy_or_fever_example_is_reproduced():
     assert path.tolist() == [0, 0, 1]
 
 
-# -- answers against definitions ---------------------------------------------------------------
+# -- results against definitions ---------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["categorical", "diag", "full"])
 def test_per_step_log_prob_prediction_and_filter_agree_with_enumeration(rng, kind):
     values, (x,) = random_parameters(rng, 3, kind), random_sequences(rng, kind, lengths=(5,))

@@ -1,4 +1,4 @@
-"""HiddenMarkov: kinds of sequences, gaps, files, settings, and what it refuses."""
+"""HiddenMarkov: kinds of sequences, missing values, files, settings, and refused arguments."""
 
 import itertools
 
@@ -46,7 +46,7 @@ def test_sequences_of_length_0_and_1_are_accepted(rng, kind):
     assert model.posteriors(short[1]).shape == (1, 3)
     with_them = ours(kind, 3, values, n_iter=1).fit([*short, *random_sequences(rng, kind)])
     assert np.isfinite(with_them.history_).all()
-    # single elements teach starts, not transitions
+    # single elements give no information on transitions
     alone = ours(kind, 3, values, n_iter=2).fit([short[1], short[3], short[4]])
     np.testing.assert_array_equal(alone.transmat_, values["transmat_"])
     with pytest.raises(ValueError, match=r"sequences: got no s(tep|ymbol)"):
@@ -102,7 +102,7 @@ def test_a_fit_with_missing_symbols_raises_the_likelihood(rng):
     assert (np.diff(model.history_) > -1e-9).all()
 
 
-# -- doors ----------------------------------------------------------------------------------------
+# -- files and checks ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["categorical", "diag", "full"])
 def test_a_loaded_model_has_the_same_bits(rng, kind, tmp_path):
     sequences = random_sequences(rng, kind)

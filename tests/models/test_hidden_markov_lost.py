@@ -1,4 +1,4 @@
-"""A share of probability that underflows is not lost while something could still come of it."""
+"""A state's probability that underflows is not lost as long as it can still affect the result."""
 
 import numpy as np
 import pytest
@@ -9,12 +9,12 @@ from rnncore import _hidden_markov
 
 @pytest.mark.parametrize("detour", [1e-140, 1e-160, 1e-250, 1e-280, 0.0])
 def test_a_state_reached_on_two_paths_is_not_lost(detour):
-    """Three states. The first stays, or comes to the third by `detour`; the second, which starts with 1e-291, goes
-    there at once.
+    """There are three states. The first one stays, or moves to the third with probability `detour`; the second, whose
+    initial probability is 1e-291, moves to the third at once.
 
-    The first step brings the first state down to 1e-99 and so the second's share, 1e-192 of it, below what a double
-    holds. It matters where the detour is smaller than that: three steps at the end favour the third state by 1e99 each,
-    too little for any of them to look impossible.
+    At the first step the likelihood of the first state is 1e-99, so the probability of the second, 1e-192 relative to
+    it, underflows. It matters if the detour is less probable than that: the last three steps favour the third state by
+    1e99 each, too little for any of them to look impossible.
     """
     start = np.array([1.0, 1e-291, 0.0])
     transmat = np.array([[1.0, 0.0, detour], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])

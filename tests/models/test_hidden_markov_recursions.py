@@ -12,12 +12,12 @@ from rnncore.models.chains import em
 from rnncore.models.chains.emissions import CategoricalEmission, GaussianEmission
 
 # Every sum has positive terms, so an error is at most eps times the operations on one path
-# through the recursions: below 10 a step and state, 1e3 · 2e-16 here.
+# through the recursions: fewer than 10 per step and state, 1e3 · 2e-16 here.
 TIGHT = 1e-12
 
 
 def smooth(chain, emission, arrays):
-    """`Expectation`, and the posteriors of each sequence."""
+    """The `Expectation`, and the posteriors of each sequence."""
     found = em.expect(chain, emission, em.Rows.pack(arrays), em.Workers())
     return found, [em.posteriors(chain, emission, a)[0] for a in arrays]
 
@@ -27,7 +27,7 @@ def log_likelihood(emission, x):
 
 
 def random_model(rng, n, symbols, zeros=0.0):
-    """start, transitions, emissions; a share `zeros` of them is 0, but every row sums to 1."""
+    """Initial, transition and emission probabilities; a share `zeros` of them is 0, but every row sums to 1."""
     tables = [rng.dirichlet(np.ones(k), size=n) for k in (n, n, symbols)]
     for table in tables:
         table[rng.random(table.shape) < zeros] = 0
@@ -56,7 +56,7 @@ def test_results_equal_an_enumeration_of_all_paths(seed, n, T, zeros):
     np.testing.assert_allclose(found.pairs, pairs, atol=TIGHT)
     counts = np.stack([gamma[x == symbol].sum(axis=0) for symbol in range(3)])
     np.testing.assert_allclose(found.sums[:, :n], counts, atol=TIGHT)
-    best = max(paths.values())  # more than one path may have it
+    best = max(paths.values())  # several paths may be equally probable
     np.testing.assert_allclose(our_best, np.log(best), rtol=TIGHT, atol=TIGHT)
     np.testing.assert_allclose(paths[tuple(our_path.tolist())], best, rtol=TIGHT)
 
@@ -65,7 +65,7 @@ def test_of_equally_probable_paths_viterbi_returns_that_of_hmmlearn():
     chain = _hidden_markov.Chain(np.full(3, 1 / 3), np.full((3, 3), 1 / 3))
     log_b, path = np.full((4, 4), -np.inf), np.empty(4, np.int64)
     log_b[:, :3] = 0
-    log_b[1, 0] = -1  # the second step rather not in 0
+    log_b[1, 0] = -1  # state 0 is less probable at the second step
     chain.viterbi(log_b, np.empty((4, 4)), path)
     _, expected = _hmmc.viterbi(np.full(3, 1 / 3), np.full((3, 3), 1 / 3), log_b[:, :3].copy())
     np.testing.assert_array_equal(path, expected)
@@ -77,7 +77,7 @@ def test_of_equally_probable_paths_viterbi_returns_that_of_hmmlearn():
 def test_the_fast_and_the_logarithmic_recursion_equal_the_numpy_twin(rng, n, road):
     startprob, transmat, emissionprob = random_model(rng, n, 6)
     x = rng.integers(0, 6, 300)
-    if road == "logarithms":  # an impossible start in probabilities sends it there
+    if road == "logarithms":  # an initial state that is impossible in probabilities makes the code use logarithms
         startprob, emissionprob = np.eye(n)[0], emissionprob.copy()
         emissionprob[0] *= 1e-150 / n
         x[0] = 5
@@ -128,7 +128,7 @@ def test_gaussian_densities_and_moments_equal_numpys(rng, full, F):
 
 
 def test_exp_is_accurate_to_the_last_place():
-    # one state, so that its likelihood over the largest is exp(0); the other is what is tested
+    # the relative likelihood of the first state is exp(0); that of the other is tested
     y = -np.concatenate([[0.0], np.geomspace(1e-20, 700, 4000)])
     log_b = np.full((len(y), 4), -np.inf)
     log_b[:, 0], log_b[:, 1] = 0, y

@@ -36,7 +36,7 @@ def kneser_ney(sequences, order, size, discount):
     for k in range(order + 1):
         if k == order:
             grams = [g for s in sequences for g in contexts_of(s, k)]
-        else:  # kinds of context one longer
+        else:  # different contexts that are one symbol longer
             grams = [(c[1:], x) for c, x in
                      {g for s in sequences for g in contexts_of(s, k + 1)}]
         counts = defaultdict(Counter)
@@ -99,7 +99,7 @@ def test_a_large_alphabet_is_counted_sparsely():
     x = np.random.default_rng(1).zipf(1.3, size=20_000) % 2_000_000
     model = Markov(4, smoothing="kneser-ney").fit([x])
     kept = sum(a.nbytes for name in ("keys_", "pairs_", "counts_") for a in getattr(model, name))
-    assert kept < 60 * 8 * len(x)  # 14 numbers a symbol, not 2e6**4
+    assert kept < 60 * 8 * len(x)  # 14 numbers per symbol, not 2e6**4
     assert model.predict(x[:9]).sum() == pytest.approx(1.0, abs=1e-9)
     assert len(model.sample(50, seed=0)) == 50
 
@@ -153,7 +153,7 @@ def test_the_entropy_rate_has_its_closed_form():
     h = [-(a * np.log(a) + (1 - a) * np.log(1 - a)) for a in (p, q)]
     assert model.entropy_rate() == pytest.approx((q * h[0] + p * h[1]) / (p + q), rel=1e-12)
     assert Markov(0).fit([[0, 1, 2, 3]]).entropy_rate() == pytest.approx(np.log(4), rel=1e-12)
-    # a long sample of the chain is as surprised as the rate says
+    # the mean log probability of a long sample agrees with the rate
     sample = model.sample(4000, seed=1)
     assert -model.score([sample]) == pytest.approx(model.entropy_rate(), abs=0.05)
 

@@ -1,4 +1,4 @@
-"""Recurrent: what it is fed, what it answers, and that a seed fixes every bit."""
+"""Recurrent: its input, its results, and that a seed fixes every bit."""
 
 import itertools
 
@@ -38,7 +38,7 @@ def real(waves):
     return Recurrent("rnn", 24, epochs=40, lr=0.01, window=40, batch_size=8, seed=2).fit(waves)
 
 
-# -- what the network is fed ---------------------------------------------------------
+# -- the network's input ---------------------------------------------------------
 def test_windows_contain_every_step_once_with_its_predecessor_as_input():
     arrays = [np.arange(n) + 100 * k for k, n in enumerate((0, 1, 2, 3, 40, 0, 7, 25))]
     lengths = [len(a) for a in arrays]
@@ -87,7 +87,7 @@ def test_windows_with_a_carried_state_equal_one_long_pass(ids, monkeypatch):
                                    rtol=1e-12)
 
 
-# -- what it answers -------------------------------------------------------------------
+# -- results -------------------------------------------------------------------
 def test_probabilities_of_all_sequences_of_a_length_sum_to_one(ids):
     for length in range(5):
         total = sum(np.exp(ids.log_prob(list(s)))
@@ -113,11 +113,11 @@ def test_text_and_waves_are_learnt(text, real, waves):
     assert text.perplexity([TEXT[:200]]) < 1.6  # 18 characters
     assert real.mean_squared_error(waves) < 0.05  # noise 0.01; the waves' variance is 2.5
     assert np.all(np.abs(np.log(real.variance_[1] / 0.01)) < np.log(8))
-    assert np.all(real.variance_[0] > real.variance_[1])  # nothing was seen before a first step
+    assert np.all(real.variance_[0] > real.variance_[1])  # there is no context before a first step
 
 
 def test_a_longer_context_improves_predictions(text):
-    # after "o" alone nothing says whether "on" or "og" follows; the word before does
+    # whether "on" or "og" follows depends on the word before "o"
     at = text.alphabet_.index("g")
     assert text.predict("the do")[at] > 0.9
     assert text.predict("the dog sat o")[at] < 0.1
@@ -179,7 +179,7 @@ def test_missing_values_are_masked_or_refused(waves):
     steps = model.log_prob(holes[0], per_step=True)
     assert np.isfinite(steps).all()
     assert (steps[np.isnan(holes[0]).all(axis=1)] == 0).all()
-    # a missing value is not read as the mean
+    # a missing value is not treated as the mean
     near = waves[0][:50].copy()
     near[-1] = np.nan
     gone = model.predict(near).mean
@@ -190,7 +190,7 @@ def test_missing_values_are_masked_or_refused(waves):
 # -- training ------------------------------------------------------------------------
 def test_early_stopping_keeps_the_best_weights():
     rng = np.random.default_rng(4)
-    noise = [rng.integers(0, 5, size=60) for _ in range(20)]  # nothing to learn: it overfits
+    noise = [rng.integers(0, 5, size=60) for _ in range(20)]  # there is nothing to learn, so training overfits
     model = Recurrent("gru", 32, epochs=60, lr=0.03, patience=4, seed=0).fit(noise)
     valid = model.history_["valid"]
     assert len(valid) < 60

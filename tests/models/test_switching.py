@@ -1,4 +1,4 @@
-"""SwitchingAutoRegressive: statsmodels' numbers, enumeration of all regime paths, its learning."""
+"""SwitchingAutoRegressive against statsmodels and an enumeration of all regime paths, and its training."""
 
 import itertools
 
@@ -20,7 +20,7 @@ def series(rng, steps=150):
 
 
 def random_model(rng, K, order, F=1, form="mean", mean=True, ar=True, variance=True, **options):
-    """Random parameters, shared between regimes where they do not switch."""
+    """Random parameters, the same for all regimes where they do not switch."""
     def own(switching, *shape):
         values = rng.normal(size=(K, *shape))
         return values if switching else np.repeat(values[:1], K, axis=0)
@@ -38,7 +38,7 @@ def random_model(rng, K, order, F=1, form="mean", mean=True, ar=True, variance=T
 def enumerate_regimes(model, x, now=0):
     """{path over all steps: p(path, x_p … | x_0 … x_{p-1})} from the equations.
 
-    `now`: whose covariance holds at step t, that of the regime `now` steps before.
+    `now`: the covariance at step t is that of the regime `now` steps before.
     """
     K, order, A = model.n_states, model.order, model.transmat_
     found, F = {}, x.shape[1]
@@ -62,7 +62,7 @@ def enumerate_regimes(model, x, now=0):
 
 # -- statsmodels ------------------------------------------------------------------------------
 def at_the_same_parameters(rng, theirs, K, order, form="mean", mean=True, ar=True, variance=True):
-    """Our model with random parameters, and their vector of them."""
+    """Our model with random parameters, and the same parameters as statsmodels' vector."""
     values = rng.normal(size=len(theirs.param_names)) * 0.3
     transmat = rng.dirichlet(np.ones(K) * 2, K)
     for i, name in enumerate(theirs.param_names):
@@ -239,7 +239,7 @@ def test_nothing_depends_on_threads(rng, monkeypatch):
         np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
 
 
-# -- doors ---------------------------------------------------------------------------------------
+# -- short sequences, missing values, files, checks ------------------------------------------------
 def test_samples_have_the_statistics_of_the_model(rng):
     model = random_model(rng, 2, 2, 2)
     np.testing.assert_array_equal(model.sample(30, seed=4), model.sample(30, seed=4))

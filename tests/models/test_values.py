@@ -1,4 +1,4 @@
-"""Numbers that theory or other people's programs give, as values: discounts, criteria."""
+"""Discounts and criteria against numbers from theory or other programs."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,11 @@ from rnncore.models import AutoRegressive, Markov
 
 
 def test_discounts_of_a_text_equal_those_counted_by_hand():
-    """"aaabbbaacab", order 1, what lies before it written ^.
+    """The text "aaabbbaacab", order 1; ^ stands for the steps before its beginning.
 
     Its eleven steps are ^a aa aa ab bb bb ba aa ac ca ab, so the pairs occur: aa 3, ab 2, bb 2, ba 1, ac 1, ca 1, ^a 1.
     Highest level: n₁ = 4, n₂ = 2: 4 / (4 + 2·2) = 1/2.
-    The level below counts the kinds of symbol before each: a after ^ a b c: 4, b after a b: 2, c after a: 1.
+    The level below counts the different symbols before each: a after ^ a b c: 4, b after a b: 2, c after a: 1.
     n₁ = 1, n₂ = 1: 1 / (1 + 2·1) = 1/3.
     """
     model = Markov(1, smoothing="kneser-ney").fit(["aaabbbaacab"])
@@ -22,33 +22,34 @@ def test_discounts_of_a_text_equal_those_counted_by_hand():
 
 
 def test_the_discount_is_at_most_095_if_nothing_occurs_twice():
-    """"abcdef": each of six pairs once (^a ab … ef), each symbol after one: n₂ = 0, D = 1, which is kept at 0.95."""
+    """In "abcdef" six pairs (^a ab … ef) occur once, and each symbol after one other: n₂ = 0 and D = 1, cut to 0.95."""
     model = Markov(1, smoothing="kneser-ney").fit(["abcdef"])
     np.testing.assert_allclose(model.discounts_, [0.95, 0.95], rtol=1e-15)
 
 
 def test_the_discount_is_at_least_005_if_nothing_occurs_once():
-    """"ab" six times, a sequence each: both pairs six times, and D = 0 is kept at 0.05. Each symbol has one
-    before it: n₁ = 2 below, D = 0.95."""
+    """Six sequences "ab": both pairs occur six times, and D = 0 is raised to 0.05. Each symbol has one symbol
+    before it: n₁ = 2 at the level below, D = 0.95."""
     model = Markov(1, smoothing="kneser-ney").fit(["ab"] * 6)
     np.testing.assert_allclose(model.discounts_, [0.95, 0.05], rtol=1e-15)
 
 
 def test_every_level_has_its_own_discount():
-    """"abab", order 2: pairs of two before, all once: ^^a ^ab aba bab: D = 0.95 of n₁ = 4.
+    """"abab", order 2: each context of two symbols with its next symbol occurs once, ^^a ^ab aba bab: n₁ = 4, D = 0.95.
 
-    One before, kinds of symbol before that: a after ^: {^} 1, b after a: {^, b} 2, a after b: {a} 1, and
-    2 / (2 + 2·1) = 1/2. None before, kinds of symbol before: a: {^, b} 2, b: {a} 1, and 1 / (1 + 2·1) = 1/3.
+    Contexts of one symbol, with the different symbols before them: a after ^: {^} 1, b after a: {^, b} 2, a after b:
+    {a} 1, so D = 2 / (2 + 2·1) = 1/2. Without a context: a: {^, b} 2, b: {a} 1, so D = 1 / (1 + 2·1) = 1/3.
     """
     model = Markov(2, smoothing="kneser-ney").fit(["abab"])
     np.testing.assert_allclose(model.discounts_, [1 / 3, 1 / 2, 0.95], rtol=1e-15)
 
 
 def test_a_probability_equals_one_computed_by_hand():
-    """"aaabbbaacab" with its discounts: P(a | a), by the formula, a fraction at a time.
+    """"aaabbbaacab" with its discounts: P(a | a) by the formula.
 
-    Below: P₀(a) = (4 − 1/3)/7 + (1/3·3/7)·(1/3), as there are 7 kinds of pair and 3 symbols. After a came a 3, b 2, c 1
-    times, six in all and three kinds: P₁(a | a) = (3 − 1/2)/6 + (1/2·3/6)·P₀(a).
+    Below: P₀(a) = (4 − 1/3)/7 + (1/3·3/7)·(1/3), as there are 7 different pairs and 3 symbols. The symbols after a
+    are a 3 times, b 2 times and c once, six in total and three different ones:
+    P₁(a | a) = (3 − 1/2)/6 + (1/2·3/6)·P₀(a).
     """
     model = Markov(1, smoothing="kneser-ney").fit(["aaabbbaacab"])
     below = (4 - 1 / 3) / 7 + (1 / 3 * 3 / 7) / 3
@@ -58,14 +59,15 @@ def test_a_probability_equals_one_computed_by_hand():
 
 # ---- the criteria of an autoregression
 
-# Ours leaves out what is the same for all orders: N·(1 + ln 2π) of the likelihood, and the penalty of the variance.
+# Our criterion leaves out terms that are the same for all orders: N·(1 + ln 2π) of the likelihood, and the penalty of
+# the variance.
 
 
 @pytest.mark.parametrize("rows", [12, 20, 60])
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("name", ["aic", "bic"])
 def test_criteria_equal_those_of_statsmodels(name, intercept, rows):
-    """On so few data that N, N − order and the number of unknowns are far apart."""
+    """With so few data that N, N − order and the number of unknowns differ much."""
     top = 4
     noise = np.random.default_rng(rows).normal(size=rows + 1)
     x = noise[1:] + 0.6 * noise[:-1] + 0.3
@@ -83,7 +85,7 @@ def test_criteria_equal_those_of_statsmodels(name, intercept, rows):
             penalty = {"aic": 2.0, "bic": np.log(N)}[name]
             np.testing.assert_allclose(getattr(theirs, name), -2 * llf + penalty * (unknowns + 1), rtol=1e-12)
         wanted.append(-2 * llf - N * (1 + np.log(2 * np.pi)) + {"aic": 2.0, "bic": np.log(N)}[name] * unknowns)
-    # The regression is of values in units of mean 0 and deviation 1: N ln σ² lacks theirs, for all orders alike
+    # The regression is of standardised values, so N ln σ² differs by the same term for all orders
     shift = x.mean() if intercept else 0.0
     unit = N * np.log(np.mean((x - shift) ** 2))
     np.testing.assert_allclose(model.criterion_, np.array(wanted) - unit, rtol=1e-9)

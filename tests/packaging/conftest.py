@@ -17,20 +17,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What git would not have: builds, environments, caches, and what `make` leaves behind.
+# Files that are not in git: builds, environments, caches, and the output of `make`.
 NOT_SOURCE = shutil.ignore_patterns(
     ".git", ".venv*", ".asv", "build", "dist", "demo", "*.egg-info", "*.so", "*.o",
     "__pycache__", ".*_cache", ".hypothesis",
 )  # fmt: skip
 
-# Debug builds take half the time to compile; what runs these tests was built without.
+# Debug builds take half the time to compile; the build that runs these tests is not one.
 QUICKLY = {"RNNCORE_DEBUG": "1"}
 
 BUILD = "import sys; from setuptools import build_meta as b; getattr(b, sys.argv[1])(sys.argv[2])"
 
 
 def run(*command, cwd, **environment):
-    """Run a command outside of the checkout's influence; its output is in the failure."""
+    """Run a command that cannot import from the checkout; if it fails, the error has its output."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "RNNCORE_"))}
     done = subprocess.run(
         [str(part) for part in command],
@@ -46,7 +46,7 @@ def run(*command, cwd, **environment):
 
 
 class Environment:
-    """A virtual environment that has nothing of its own but the project."""
+    """A virtual environment in which only the project is installed; other packages are borrowed."""
 
     def __init__(self, folder):
         run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
@@ -120,7 +120,7 @@ def wheel_environment(wheel, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def editable_environment(checkout, sdist, tmp_path_factory):
-    """Asks for the sdist so that it is made first, while nothing in the checkout is compiled."""
+    """It depends on the sdist so that this is made first, while nothing in the checkout is compiled."""
     environment = Environment(tmp_path_factory.mktemp("editable-install") / "venv")
     environment.install("--editable", checkout, cwd=checkout.parent, **QUICKLY)
     return environment

@@ -1,4 +1,4 @@
-"""What is in the sdist and the wheel, and what a wheel and an editable install are like in use.
+"""The content of the sdist and the wheel, and the use of a wheel and of an editable install.
 
 One file, so that all of it runs in one process and every build is made once.
 """
@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-# Runs the engine and says from where everything came.
+# Runs the engine and prints from which files everything was imported.
 PROBE = """
 import json
 from importlib.metadata import version
@@ -38,7 +38,7 @@ late = {"matplotlib", "tqdm", "safetensors", "torch", "onnx", "scipy"} & set(sys
 assert not late, late
 """
 
-# Under the project's own pytest settings, where a source tree in the way is most likely met.
+# With the project's own pytest settings, under which a source tree is most likely imported by mistake.
 TEST_OF_PLACE = """
 import rnncore
 

@@ -1,4 +1,4 @@
-"""setup.py on a tiny engine: what is an error, and what is compiled again."""
+"""setup.py with a tiny engine: which warnings are errors, and which files are compiled again."""
 
 import shutil
 import sys

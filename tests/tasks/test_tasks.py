@@ -58,11 +58,11 @@ def test_the_baseline_is_the_loss_of_the_best_prediction_without_memory(task):
         assert loss == pytest.approx(task.baseline, abs=4 * math.sqrt(7 / 180 / 4000))
         return
     logits = np.zeros((*batch.target.shape, task.outputs))
-    if isinstance(task, CopyMemory):  # blanks for sure, then one of the 8
+    if isinstance(task, CopyMemory):  # blanks are certain, then each of the 8 symbols is equally likely
         logits[:-10, :, 1:] = logits[-10:, :, 0] = -50.0
     loss, _ = cross_entropy(logits, batch.target, mask=batch.mask)
     assert loss == pytest.approx(task.baseline, rel=1e-12)
-    # no other blind answer is better: the classes are equally frequent
+    # no other prediction without memory is better: the classes are equally frequent
     asked = batch.target[-10:] - 1 if isinstance(task, CopyMemory) else batch.target[batch.mask]
     share = np.bincount(asked.ravel()) / asked.size
     kinds = 8 if isinstance(task, CopyMemory) else task.outputs
@@ -172,7 +172,7 @@ def test_a_network_of_another_loss_is_refused():
 
 
 def test_learning_does_not_import_the_models():
-    """Rooms are imported downwards."""
+    """The tasks do not import the models, which are built on top of them."""
     run_python("""
 import sys
 from rnncore.tasks import Dyck, learn

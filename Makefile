@@ -113,12 +113,16 @@ gallery: $(S)/project  ## every picture of the debugger, drawn into docs/img
 # ---------------------------------------------------------------------------- checking
 
 # The type checkers read the package as it is installed, with viz in its place, and the examples of README.md and docs/.
-lint: $(S)/project $(S)/extra-dev  ## ruff, mypy, and both mypy and pyright on the examples of the docs
+LINT := build/lint
+lint: $(S)/project $(S)/extra-dev  ## ruff, mypy, the stubs of compiled modules, and the types of the docs' examples
 	$(BIN)/ruff check .
-	@rm -rf build/lint
-	@$(BIN)/python setup.py -q build_py --build-lib build/lint
-	cd build/lint && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml
-	$(BIN)/python tools/check_examples.py build/lint
+	@rm -rf $(LINT)
+	@$(BIN)/python setup.py -q build_py --build-lib $(LINT)
+	@cp rnncore/*.so $(LINT)/rnncore/
+	cd $(LINT) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml
+	cd $(LINT) && $(abspath $(BIN))/python -m mypy.stubtest rnncore._engine rnncore._hidden_markov --concise \
+	    --mypy-config-file $(CURDIR)/pyproject.toml --allowlist $(CURDIR)/tools/stubtest_allowlist.txt --ignore-unused-allowlist
+	$(BIN)/python tools/check_examples.py $(LINT)
 
 annotate: $(S)/tools  ## where the time loops still touch Python, by Cython's annotations
 	$(BIN)/python tools/annotate.py $(ARGS)

@@ -21,12 +21,12 @@ HOW_MEASURED = (
     "a plain numpy implementation in float64."
 )
 WHAT_IS_SHOWN = (
-    "Speeds are in GF/s (10⁹ floating-point operations per second), medians of {rounds} interleaved rounds. Only the "
-    "operations of matrix products are counted: 2·T·B·G·H·(I + H) for a forward pass with G = 4, 3, 1 for LSTM, GRU, "
-    "RNN, summed over layers and directions, and three times that for training, which is a forward pass and all "
-    "gradients. The *peak* is the speed of a square matrix product of size 1024 by {peak} in the same rounds; the "
-    "percentage is the share of it that rnncore reaches. The *ratio* is the time of the best peer divided by that of "
-    "rnncore; it is bold below {noise}."
+    "Speeds are in GF/s (10⁹ floating-point operations per second), medians of {rounds} rounds; in each round, the "
+    "libraries take turns. Only the operations of matrix products are counted: 2·T·B·G·H·(I + H) for a forward pass "
+    "with G = 4, 3, 1 for LSTM, GRU, RNN, summed over layers and directions, and three times that for training, "
+    "which is a forward pass and all gradients. The *peak* is the speed of a square matrix product of size 1024 by "
+    "{peak} in the same rounds; the percentage is the share of it that rnncore reaches. The *ratio* is the time of "
+    "the best peer divided by that of rnncore; it is bold below {noise}."
 )
 
 
@@ -144,9 +144,9 @@ def title(name: str | None) -> str:
 def against_the_best(points: list[Point]) -> list[str]:
     """The summary of the ratios."""
     return [
-        "## Against the best peer\n\nGeometric means of the ratio, with the least ratio in brackets.",
+        "## Against the best peer\n\nGeometric means of the ratio, with the lowest ratio in brackets.",
         means(points),
-        f"Points where the best peer is faster (ratio below {NOISE}):",
+        f"Points where the best peer is faster (ratio below {NOISE}), with the ratio and the peer:",
         bullets(behind(points)),
         f"Points where the best peer reaches more than {NEAR_PEAK:.0%} of the peak, which leaves little to gain:",
         bullets(near_peak(points)),
@@ -205,7 +205,7 @@ def markdown(points: list[Point], about: dict[str, Any]) -> str:
         if of_mode:
             parts += [f"## {mode.capitalize()}", speeds(of_mode, names)]
     parts += [
-        "## Empty fields\n\nAt how many points a library was not measured, and why.",
+        "## Empty fields\n\nThe number of points at which a library was not measured, with the reason.",
         bullets(absences(points)),
     ]
     return "\n\n".join(parts) + "\n"

@@ -84,9 +84,10 @@ def main() -> None:
 The network is shown ten symbols out of eight kinds, then T − 1 blank steps and a signal; after the signal it has
 to reproduce the ten symbols in order. A network without memory that predicts the blanks and guesses the symbols has
 a loss of 10·ln 8/(T + 20) nats per step. A delay T counts as learnt when the loss on 128 new sequences falls below a
-tenth of that. Every cell was trained for {options.seconds:.0f} s in all: one half for
-T = {options.first}, {2 * options.first}, {4 * options.first}, …, each starting with new weights,
-the other half with the weights kept while T grows from 1 by a half each time.
+tenth of that. Every cell was trained for {options.seconds:.0f} s in all. In one half of that time it had to learn
+T = {options.first}, {2 * options.first}, {4 * options.first}, … in turn, each time
+starting with new weights. In the other half it kept its weights while T grew, from 1 by a half each time that it was
+learnt.
 
 {markdown(heads, rows)}
 

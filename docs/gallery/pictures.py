@@ -75,7 +75,7 @@ PANELS = {
     "plot_text": (
         lambda net, ax: viz.plot_text(
             norm_by_step(net), ax, tokens=numbered(net), scale="magnitude",
-            label="‖∂L/∂h$_t$‖"), 1.8),
+            label="‖∂L/∂hₜ‖"), 1.8),
 }  # fmt: skip
 
 

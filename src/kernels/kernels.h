@@ -14,8 +14,7 @@
  *   block    H rows of a weight matrix as torch stores it: the weights of one gate.
  *   lane     one value of a vector register; a vector has LANES of them (AVX2: 8 float32, 4 float64).
  *   slot     H values for each row of a step, in which the products add up and which the equations then replace: a
- *   gate,
- *            or a sum that is needed again (the recurrent part of the GRU's candidate).  A row of a step holds its
+ *            gate, or a sum that is needed again (the recurrent part of the GRU's candidate).  A row of a step holds its
  *            slots one after the other: [slot][H].
  *   pre-activation  the sum in a slot before its curve, a_i in the equations; to squash it is to apply the curve.
  *   stage    one recurrent product of a step and the equations that follow it.  Most cells have one; a GRU that
@@ -35,8 +34,7 @@
  *   chunk    the time steps that are multiplied together outside the recurrence: in forward their products with the
  *            input, in backward the gradients of the input and of the weights (src/engine).
  *   part     the last vector of a row where H is not a multiple of LANES, of which only some lanes exist; the units
- *   before
- *            it are whole.
+ *            before it are whole.
  */
 #ifndef RC_KERNELS_H
 #define RC_KERNELS_H

@@ -14,8 +14,8 @@
  *   block    H rows of a weight matrix as torch stores it: the weights of one gate.
  *   lane     one value of a vector register; a vector has LANES of them (AVX2: 8 float32, 4 float64).
  *   slot     H values for each row of a step, in which the products add up and which the equations then replace: a
- *            gate, or a sum that is needed again (the recurrent part of the GRU's candidate).  A row of a step holds its
- *            slots one after the other: [slot][H].
+ *            gate, or a sum that is needed again (the recurrent part of the GRU's candidate).  A row of a step holds
+ *            its slots one after the other: [slot][H].
  *   pre-activation  the sum in a slot before its curve, a_i in the equations; to squash it is to apply the curve.
  *   stage    one recurrent product of a step and the equations that follow it.  Most cells have one; a GRU that
  *            resets before the product has two, since the second product reads what the first one's gates made (`aux`).

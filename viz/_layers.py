@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def time_major(tape: Tape, a: ArrayLike) -> Array:
-    """An array with the layout of the tape's input or output, with or without leading axes -> (…, T, B, ·)."""
+    """An array in the layout of the tape's input and output, perhaps with leading axes -> (…, T, B, ·)."""
     return tape.layout.time_major(np.asarray(a))
 
 
@@ -31,7 +31,7 @@ def as_given(tape: Tape, a: Array) -> Array:
 
 
 def batch_of(layer: RecurrentLayer, a: ArrayLike) -> Array:
-    """One sequence (T, ·), or a batch in the layer's layout -> (T, B, ·)."""
+    """One sequence (T, ·), or a batch in the layer's layout -> (T, B, ·); other shapes are left as they are."""
     a = np.asarray(a)
     return Layout.of(a, layer.batch_first).time_major(a) if a.ndim in (2, 3) else a
 
@@ -67,14 +67,14 @@ def record(
 
 
 def repeat_state(state: State | None, times: int) -> State | None:
-    """The initial state for `times` copies of a batch, side by side: b0 b1 … b0 b1 …"""
+    """The initial state for `times` copies of a batch, one after the other along B: b0 b1 … b0 b1 …"""
     if state is None:
         return None
     return as_state(np.tile(part, (1, times, 1)) for part in as_parts(state))
 
 
 def in_float64(layer: RecurrentLayer) -> RecurrentLayer:
-    """The same layer with its weights in float64 (the layer itself if it is float64 already)."""
+    """A copy of the layer in float64 without dropout, or the layer itself if it is in float64."""
     if layer.dtype == np.float64:
         return layer
     twin = type(layer)(**layer.options | {"dropout": 0.0}, dtype="float64")
@@ -83,7 +83,7 @@ def in_float64(layer: RecurrentLayer) -> RecurrentLayer:
 
 
 def record_again(tape: Tape) -> Tape:
-    """A second tape of the same pass, in the same layout, whose gradients can be overwritten."""
+    """A second tape of the same pass, in the same layout, so that `backward` on it leaves the first unchanged."""
     again = tape.layer.record(as_given(tape, tape.input), tape.initial, lengths=tape.lengths)
     if not np.array_equal(again.output, tape.output, equal_nan=True):
         raise ValueError(
@@ -94,10 +94,11 @@ def record_again(tape: Tape) -> Tape:
 
 
 def record_rows(tape: Tape, rows: slice | Ints, layer: RecurrentLayer | None = None) -> Tape:
-    """Some rows of a tape recorded again by themselves, without dropout: the same bits.
+    """Record some rows of a tape again, by themselves and without dropout.
 
-    The new tape is a batch, whatever the layout of `tape`, with as many steps as the longest of the
-    rows. `layer` is by default the tape's own; pass a copy that holds the weights of the pass instead.
+    The values are bit-identical to those of a tape without dropout. The new tape is a batch, whatever the
+    layout of `tape`, and has as many steps as the longest of the rows. `layer` is the one to run, by
+    default that of the tape; if its weights have changed since, pass a copy with the former weights.
     """
     lengths = np.asarray(tape.lengths)[rows]
     state = as_state(part[:, rows] for part in as_parts(tape.initial))
@@ -106,10 +107,11 @@ def record_rows(tape: Tape, rows: slice | Ints, layer: RecurrentLayer | None = N
 
 
 def some_rows(tape: Tape, most: int) -> Tape:
-    """The longest rows of a tape, at most `most` of them, as a tape that can be walked back.
+    """A tape that has `pullback`, of the longest rows of a tape, at most `most` of them.
 
-    That is the tape itself if it has no more rows, unless it keeps only every k-th state and cannot
-    be walked back. A tape whose weights have changed since it was recorded is refused.
+    If the tape has no more rows than that, it is returned itself, unless it was recorded with
+    checkpoint_every, since `pullback` needs a tape without. Otherwise the rows are recorded again. If the
+    weights have changed since `tape` was recorded, an error is raised.
     """
     if _walks(tape) and most >= tape.B:
         return tape
@@ -118,7 +120,7 @@ def some_rows(tape: Tape, most: int) -> Tape:
 
 
 def _walks(tape: Tape) -> bool:
-    """Whether `pullback` works on the tape; it does not under checkpoint_every."""
+    """Whether `pullback` works on the tape; it does not if it was recorded with checkpoint_every."""
     try:
         tape.pullback()
     except ValueError:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HasParameters(Protocol):
-    """What `tape.backward` returns, as far as the weights are concerned."""
+    """Anything with the gradients of the weights as ``parameters``, such as what `tape.backward` returns."""
 
     @property
     def parameters(self) -> Mapping[str, Array]: ...
@@ -25,9 +25,9 @@ Grads: TypeAlias = HasParameters | Mapping[str, Array]
 
 
 def norm(a: ArrayLike, axis: int = -1) -> Floats:
-    """The 2-norm along `axis` in float64; the squares neither underflow nor overflow."""
+    """The 2-norm along `axis` in float64, computed so that squares neither underflow nor overflow."""
     a = np.asarray(a)
-    if a.dtype == np.float32:  # its squares fit float64: 1e-45² = 1e-90
+    if a.dtype == np.float32:  # the squares are within the range of float64: 1e-45² = 1e-90
         squares: Floats = np.square(a, dtype=np.float64).sum(axis)
         return np.sqrt(squares)
     a = np.abs(a.astype(np.float64))
@@ -38,12 +38,12 @@ def norm(a: ArrayLike, axis: int = -1) -> Floats:
 
 
 def weight_gradients(grads: Grads | None) -> Mapping[str, Array] | None:
-    """∂L/∂W by name, from what `tape.backward` returned or from such a mapping itself."""
+    """The gradients of the weights by name, from what `tape.backward` returned, or from such a mapping."""
     return grads if grads is None or isinstance(grads, Mapping) else grads.parameters
 
 
 def gradient_norm(grads: Grads | None) -> float | None:
-    """√Σ‖∂L/∂W‖² over all weights, from Gradients or from a mapping by name; None if there are none."""
+    """The norm of the gradients of all weights together, √Σ‖∂L/∂W‖²; None if there are none."""
     grads = weight_gradients(grads)
     if not grads:
         return None

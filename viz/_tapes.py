@@ -1,9 +1,10 @@
-"""What is read off a tape, one function per question: names, steps, states, gradients, the carry.
+"""Functions that read a tape: its names, steps, states, gradients, and the carry.
 
-Measures, plots, watches, the recorder and reports all use these functions. Those that read only names,
-values and gradients also work on a frame of a run file (see `Recorded`). A name on a tape is a layer,
-with its direction, and a part of that layer: "l0.f", "l1.reverse.h". A part is either a state, which
-is carried from step to step, or a gate.
+Measures, plots, watches, the recorder and reports all use them. Those that read only names, values and
+gradients also work on a frame of a run file (see `Recorded`). A name on a tape, such as "l0.f" or
+"l1.reverse.h", consists of a layer and a part. Here "layer" means one layer of the stack in one
+direction: "l0", "l1.reverse". A part is either a state, which is passed from one step to the next, or
+a gate.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Direction: TypeAlias = Literal["forward", "reverse"]
 
 
 class Sizes(Protocol):
-    """What a tape, or a frame, tells about the layer that it was recorded from."""
+    """The sizes of the layer from which a tape, or a frame, was recorded."""
 
     @property
     def mode(self) -> str: ...
@@ -51,7 +52,8 @@ class ByName(Protocol):
 class Recorded(ByName, Protocol):
     """What can be read both from a `Tape` and from a `Frame` of a run file: arrays and gradients by name.
 
-    Functions that also walk back through time need a `Tape`; a frame refuses and names the way out.
+    Functions that also walk back through time need a `Tape`. A frame raises an error that explains what
+    to do instead.
     """
 
     @property
@@ -76,7 +78,8 @@ class Recorded(ByName, Protocol):
 def is_tape(data: object) -> TypeIs[Tape]:
     """Whether this is a tape, or a frame of one in a run file, rather than the numbers of a measure.
 
-    A frame counts as well: what can be read from it is drawn, and its `pullback` tells what to do instead.
+    A frame counts as a tape because plots can draw what can be read from it. For the rest it has a
+    `pullback` that raises an error, which explains what to do instead.
     """
     return hasattr(data, "pullback")
 
@@ -110,7 +113,7 @@ def weight_name(kind: str, layer: str) -> str:
 
 
 def layers(tape: Recorded) -> dict[str, list[str]]:
-    """{"l0": ["h", "c", "i", …], "l0.reverse": …}: layers and their parts, from the lowest layer up."""
+    """The layers and their parts, the lowest layer first: {"l0": ["h", "c", "i", …], "l0.reverse": …}."""
     found: dict[str, list[str]] = {}
     for name in tape.names("*"):
         layer, _, part = name.rpartition(".")
@@ -119,12 +122,12 @@ def layers(tape: Recorded) -> dict[str, list[str]]:
 
 
 def state_names(tape: Recorded) -> list[str]:
-    """The states, which are carried from step to step: every h, and every c where the cell has one."""
+    """The names of the states, of all layers: every h, and every c if the cell has one."""
     return [name for name in tape.names("*") if part_of(name) in tape.cell.states]
 
 
 def gate_names(tape: Recorded) -> list[str]:
-    """Everything that is not a state; empty for a plain RNN."""
+    """The names that are not of states, in all layers; empty for a plain RNN."""
     return [name for name in tape.names("*") if part_of(name) not in tape.cell.states]
 
 
@@ -146,7 +149,7 @@ def layer_input(tape: Tape, layer: str) -> Array:
 
 
 def as_parts(state: Any) -> tuple[Array, ...]:
-    """The state of a layer, for a batch or for one sequence -> h[, c], each (layers·directions, B, H)."""
+    """A state as a user has it, for a batch or one sequence -> h[, c], each (layers·directions, B, H)."""
     arrays = map(np.asarray, parts_of(state))
     return tuple(a[:, None] if a.ndim == 2 else a for a in arrays)
 
@@ -157,7 +160,7 @@ def as_state(parts: Iterable[Array]) -> State:
 
 
 def previous(tape: Tape, layer: str, part: str = "h") -> Array:
-    """(T, B, H): the h (or c) of a layer before each step."""
+    """(T, B, H): the h (or c) from which a layer computes each step, in its direction."""
     state = np.asarray(tape[f"{layer}.{part}"])
     initial = as_parts(tape.initial)[tape.cell.states.index(part)]
     first = initial[list(layers(tape)).index(layer)]
@@ -177,7 +180,7 @@ def previous(tape: Tape, layer: str, part: str = "h") -> Array:
 
 
 def gradient(tape: Recorded, name: str) -> Array | None:
-    """∂L/∂name; None before `tape.backward`, or where a frame did not record it."""
+    """The array of `tape.grad` for a name; None before `tape.backward`, or if a frame lacks it."""
     try:
         return tape.grad[name]
     except KeyError:
@@ -185,34 +188,35 @@ def gradient(tape: Recorded, name: str) -> Array | None:
 
 
 def _state_gradient(tape: Recorded) -> Array | None:
-    """The gradient of the first h, which is there if any gradient is."""
+    """The gradient of the lowest h; if there are any gradients, it is there."""
     names = tape.names("*.h")
     return gradient(tape, names[0]) if names else None
 
 
 def has_gradients(tape: Recorded) -> bool:
-    """Whether `backward` was called with one cotangent."""
+    """Whether the tape has gradients of a single cotangent, without a leading axis."""
     found = _state_gradient(tape)
     return found is not None and found.ndim == 3
 
 
 def check_backward(tape: Recorded) -> None:
-    """Raise ValueError, with the call that is missing, where a measure needs gradients and there are none."""
+    """Raise a ValueError that names the missing call, unless the tape has gradients of one cotangent."""
     found = _state_gradient(tape)
     if found is None:
         raise ValueError(
-            "tape: has no gradients yet, expected them to be there; call "
+            "tape: got one without gradients, expected one after backward; call "
             "tape.backward(grad_output) first"
         )
     if found.ndim != 3:
         raise ValueError(
-            f"tape: its gradients have a leading axis, shape {found.shape}, expected (T, B, H); "
+            f"tape: got gradients of several cotangents, shape {found.shape}, expected (T, B, H); "
             "call tape.backward with one cotangent"
         )
 
 
 # ---------------------------------------------------------------- the carry, and the backward walk
-# The carry is s = [h of every layer; for an LSTM, c of every layer], S wide, of one direction.
+# The carry s is what one direction of the stack passes from one step to the next: h of every layer,
+# and then for an LSTM c of every layer; S numbers.
 
 
 def top_of_carry(layer: RecurrentLayer) -> slice:
@@ -221,7 +225,7 @@ def top_of_carry(layer: RecurrentLayer) -> slice:
 
 
 def carry_of(state: Any) -> Floats:
-    """(B, ·) float64: the parts of a state concatenated, h of all layers and directions, then c of all."""
+    """(B, ·) float64: the arrays of a state, joined: h of all layers and directions, then c of all."""
     parts = as_parts(state)
     return np.concatenate([rows for part in parts for rows in part.astype(np.float64)], axis=-1)
 
@@ -233,7 +237,7 @@ def carry_by_step(tape: Tape) -> Array:
 
 
 def check_direction(tape: Tape, direction: str) -> bool:
-    """Whether `direction` is the reverse one; refused where the layer does not have it."""
+    """Whether `direction` is "reverse"; raises a ValueError if the layer does not have it."""
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: got {direction!r}, expected 'forward' or 'reverse'")
     if direction == "reverse" and not tape.layer.bidirectional:
@@ -245,5 +249,5 @@ def check_direction(tape: Tape, direction: str) -> bool:
 
 
 def steps_back(tape: Tape, reverse: bool) -> range:
-    """The steps in the order in which a backward walk meets them."""
+    """The steps in the order in which a backward pass goes through them."""
     return range(tape.T) if reverse else range(tape.T - 1, -1, -1)

@@ -1,4 +1,7 @@
-"""The base class of the layers: parameters, shapes, errors; one call into the engine per layer and direction."""
+"""The base class of the layers.
+
+It holds the parameters, checks arguments, and calls the engine once for each layer of the stack and each direction.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     from .descriptions import Description
 
-# The arguments of every class of layers besides dtype, seed and the options that choose its cell, with their defaults.
+# The arguments that all classes of layers have, except dtype and seed, with their defaults; None: there is no default.
 SHARED: dict[str, Any] = {"input_size": None, "hidden_size": None, "num_layers": 1, "bias": True, "batch_first": False,
                           "dropout": 0.0, "bidirectional": False}
 
@@ -39,7 +42,7 @@ class PackedLayer(Packed):
     def __init__(self, version: int, cell: Description, groups: Iterable[list[Array]]) -> None:
         super().__init__(version)
         self.weights = [_engine.Weights(cell.kernel, *arrays) for arrays in groups]
-        self.goes_back = False          # whether the transposes are packed too
+        self.has_transposes = False     # the backward pass needs them; they are packed when it first does
 
 
 class RecurrentLayer(Module, Generic[StateT]):
@@ -50,10 +53,11 @@ class RecurrentLayer(Module, Generic[StateT]):
     cell : Description
         The equations, and the names of the gates.
     structure : Structure
-        The sizes.
+        The sizes of the stack of layers.
     masks : Masks
-        The numbering of the passes that draw dropout masks.
+        The seed of the dropout masks, and the numbering of the passes that draw them.
     options : dict
+        The arguments from which the layer was made, besides dtype and seed.
     """
 
     mode = ""
@@ -87,14 +91,14 @@ class RecurrentLayer(Module, Generic[StateT]):
     # ---- parameters -----------------------------------------------------------------------------
 
     def _initialise(self, rng: np.random.Generator) -> None:
-        """As in torch: all weights and biases uniform in ±1/√H."""
+        """Draw all weights and biases uniformly from ±1/√H, as torch does."""
         bound = 1 / np.sqrt(self.hidden_size)
         for name, shape in self.structure.iter_shapes():
             self._parameters[name] = rng.uniform(-bound, bound, shape).astype(self.dtype)
 
     @cached_property
     def _groups(self) -> list[list[Array]]:
-        """The arrays of each layer and direction, which are never replaced: only their values change."""
+        """The parameters of each layer and direction. The arrays are never replaced, only their values change."""
         return [[self._parameters[name] for name in names] for names in self.structure.shapes_by_part]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -104,9 +108,12 @@ class RecurrentLayer(Module, Generic[StateT]):
         return PackedLayer(self._version, self.cell, self._groups)
 
     def packed_at(self, version: int) -> PackedLayer:
-        """The packed weights of a recorded pass, with their transposes; refused if the weights changed since."""
+        """The packed weights, with their transposes, for the backward pass of a pass that used this `version` of them.
+
+        Raises a RuntimeError if the weights have changed since.
+        """
         packed = cast("PackedLayer | None", self._packed)
-        if packed is not None and packed.goes_back and packed.version == version == self._version:
+        if packed is not None and packed.has_transposes and packed.version == version == self._version:
             return packed
         with LOCK:
             if version != self._version:
@@ -114,12 +121,12 @@ class RecurrentLayer(Module, Generic[StateT]):
             packed = self.packed()
             for weights, arrays in zip(packed.weights, self._groups, strict=True):
                 weights.pack_backward(arrays[0], arrays[1])
-            packed.goes_back = True
+            packed.has_transposes = True
             return packed
 
     @property
     def dropout(self) -> float:
-        """The probability that ``record(x, train=True)`` drops a value between two layers; may be set."""
+        """The probability that ``record(x, train=True)`` drops a value between two layers of the stack; may be set."""
         return self._dropout
 
     @dropout.setter
@@ -134,7 +141,7 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments of the class besides dtype and seed: ``type(layer)(**layer.options)`` has the same shape."""
+        """The arguments besides dtype and seed: ``type(layer)(**layer.options)`` has the same cell and shapes."""
         return {name: getattr(self, name) for name in SHARED} | dict(self.cell.options)
 
     def __repr__(self) -> str:
@@ -174,7 +181,11 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     def call_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None,
                 lengths: ArrayLike | None = None) -> tuple[Array, StateT]:
-        """As a call, on packed weights taken before: a model takes the weights of all its parts at one moment."""
+        """The same as a call, with packed weights that the caller took before.
+
+        A model needs this: it takes the packed weights of all its parts at one moment, so that no change of the weights
+        comes in between.
+        """
         sequences, layout = self._check_input(x)
         T, B = sequences.shape[:2]
         row_lengths = as_lengths(lengths, T, B)
@@ -194,12 +205,13 @@ class RecurrentLayer(Module, Generic[StateT]):
         Parameters
         ----------
         x, state, lengths
-            As in the call; the output has the same bits.
+            As in a call. Without dropout the output is bit-identical to that of a call.
         train : bool
-            Apply the layer's ``dropout`` between its layers.
+            Whether to apply ``dropout`` between the layers of the stack.
         checkpoint_every : int, optional
-            Keep only every k-th state, and recompute the gates, k steps at a time, when they are needed. This gives the
-            same bits with less memory, for one more forward pass.
+            If given, k: only the outputs and the states before every k-th step are kept, and the gates (and c) are
+            recomputed, k steps at a time, when they are needed. Results are bit-identical and take less memory, but the
+            backward pass includes another forward pass.
 
         Returns
         -------
@@ -220,7 +232,7 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     def record_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None,
                   train: bool = False, checkpoint_every: int | None = None) -> Tape[StateT]:
-        """As `record`, on packed weights that were taken before, see `call_on`."""
+        """The same as `record`, with packed weights that the caller took before; see `call_on`."""
         as_flag(train, "train")
         if checkpoint_every is not None:
             checkpoint_every = as_size(checkpoint_every, "checkpoint_every")
@@ -230,7 +242,9 @@ class RecurrentLayer(Module, Generic[StateT]):
         states = self.check_state(state, B, layout)
         initial = start = [part.copy() for part in states]
         unused = None
-        if row_lengths is not None and not row_lengths.all():       # rows without steps must not matter, even if NaN
+        # A row without steps keeps its initial state, even NaN, which must not get into the gradients of the weights.
+        # So the pass runs from zeros there, and the initial state is put back at the end.
+        if row_lengths is not None and not row_lengths.all():
             unused = row_lengths == 0
             for part in states:
                 part[:, unused] = 0
@@ -269,7 +283,7 @@ class RecurrentLayer(Module, Generic[StateT]):
     # ---- shapes ---------------------------------------------------------------------------------
 
     def _check_input(self, x: ArrayLike) -> tuple[Array, Layout]:
-        """x as (T, B, I) in the layer's dtype, and its layout."""
+        """Check x; return it as (T, B, I) in the layer's dtype, and the layout that it had."""
         sequences = as_rows(x, "x", self.dtype)
         if sequences.ndim not in (2, 3) or sequences.shape[-1] != self.input_size:
             raise ValueError(f"x: got shape {sequences.shape}, expected {Layout(self.batch_first).axes}, or (T, I) for "
@@ -278,7 +292,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         return layout.time_major(sequences), layout
 
     def check_state(self, state: StateLike, batch: int, layout: Layout) -> list[Array]:
-        """Copies of the arrays of a caller's state, each (layers·directions, B, H)."""
+        """Check a caller's state; return copies of its arrays, each (layers·directions, B, H). None means zeros."""
         names, own = self.cell.initial, self.structure.state_shape(batch)
         if state is None:
             return [np.zeros(own, self.dtype) for _ in names]
@@ -294,6 +308,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         return found
 
     def _own(self, part: object, name: str, expected: tuple[int, ...], shape: tuple[int, ...]) -> Array:
+        """A copy of one array of a state in `shape`, after a check that the caller's has the shape `expected`."""
         if part is None:
             return np.zeros(shape, self.dtype)
         array = as_real(part, name, self.dtype)

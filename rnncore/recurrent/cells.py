@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from .base import RecurrentLayer
     from .tape import Tape
 
-# The number of multiply-adds up to which a lean step is faster. It holds the GIL and uses one thread, as a stream does.
+# The number of multiply-adds up to which a step takes the short way, `Cell._lean_step`. It saves the checks and
+# conversions of a call of the layer, but it holds the GIL and uses one thread (as `Stream.step` does), so beyond this
+# number the call of the layer is faster.
 LEAN = 5_000_000
 
 
 class Cell(Module, Generic[StateT]):
-    """The base class of the cells. A cell runs a layer, which owns the weights, for one step."""
+    """The base class of the cells. A cell has a layer, which owns the weights, and runs it for one step."""
 
     _fixed = frozenset({"input_size", "hidden_size", "bias", "mode", "cell"})
 
@@ -40,13 +42,13 @@ class Cell(Module, Generic[StateT]):
         self.mode, self.cell = layer.mode, layer.cell
         self._two = len(layer.cell.states) == 2
         self._work = sum(math.prod(shape) for shape in layer.structure.shapes.values() if len(shape) == 2)
-        self._steps: _engine.Stepper | None = None     # for the weights and the number of rows of the last step
+        self._steps: _engine.Stepper | None = None     # prepared for the weights and the batch size of the last step
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({repr(self._layer).partition('(')[2]}"
 
     def owned(self) -> Iterator[tuple[Module, dict[str, str]]]:
-        """The layer's arrays, under the names of a cell."""
+        """The layer's parameters under the names of a cell, which lack the layer's suffix "_l0"."""
         for owner, names in self._layer.owned():
             yield owner, {name.removesuffix("_l0"): own for name, own in names.items()}
 
@@ -77,7 +79,11 @@ class Cell(Module, Generic[StateT]):
         return new
 
     def _lean_step(self, x: Array, h: object, c: object) -> StateT | None:
-        """The step, if the engine can use the arrays as they are and there is little work; otherwise None."""
+        """The new state, computed without converting an array; `h` and `c` may be None for zeros.
+
+        None if the step has more than `LEAN` multiply-adds, or if the engine cannot use an array as it is, because of
+        its shape, dtype or memory layout.
+        """
         H, dtype = self.hidden_size, self.dtype
         batch, shape = (len(x), (len(x), H)) if x.ndim == 2 else (1, (H,))
         weights, steps = self._layer.packed().weights, self._steps
@@ -100,7 +106,7 @@ class Cell(Module, Generic[StateT]):
         return CellTape(self._layer.record(*self._one_step(x, state)))
 
     def _one_step(self, x: ArrayLike, state: StateLike) -> tuple[Array, Any]:
-        """x and the state with the axes that a layer expects."""
+        """x and the state with the axes that a layer expects for a sequence of one step."""
         row = as_array(x, "x")
         if row.ndim not in (1, 2) or row.shape[-1] != self.input_size:
             raise ValueError(f"x: got shape {row.shape}, expected (B, I), or (I,) for one row, "
@@ -124,7 +130,7 @@ class Cell(Module, Generic[StateT]):
 
 
 class CellTape(Generic[StateT]):
-    """A recorded step: names as in `Tape` without the layer ("h", "c", "f"), and arrays without the time axis."""
+    """A recorded step. Names are those of a `Tape` without the layer ("h", "c", "f"); arrays have no time axis."""
 
     def __init__(self, tape: Tape[StateT]) -> None:
         self._tape = tape
@@ -213,12 +219,13 @@ class CellTape(Generic[StateT]):
         return Gradients(single(grads.input), cast("StateT", state), named)
 
     def _has_many(self, grad_output: ArrayLike | None, grad_state: StateLike) -> bool:
+        """Whether the cotangents have a leading axis for K of them."""
         parts: list[Any] = [grad_output, *(grad_state if isinstance(grad_state, tuple | list) else (grad_state,))]
         return any(a is not None and np.ndim(a) > self.output.ndim for a in parts)
 
 
 def _first(state: Any) -> Any:
-    """A state without its first axis."""
+    """A state at index 0 of its first axis, which is that of the layers."""
     return tuple(part[0] for part in state) if isinstance(state, tuple) else state[0]
 
 
@@ -300,7 +307,8 @@ def cell_class(mode: str) -> type[Cell]:
     if name not in globals():
         def __init__(self: Cell, input_size: int, hidden_size: int, bias: bool = True, *,
                      dtype: DTypeLike = "float32", seed: Seed = None, **options: Any) -> None:
-            descriptions.find(mode, **options)          # refuses the options of a layer that a single step lacks
+            # An option that is for a layer only, such as num_layers, raises a TypeError here.
+            descriptions.find(mode, **options)
             Cell.__init__(self, kind(input_size, hidden_size, bias=bias, dtype=dtype, seed=seed, **options))
 
         doc = f"One step of `{mode}`; arguments as in `RNNCell`, and the options of `{mode}` that choose its equations."

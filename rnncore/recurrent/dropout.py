@@ -1,6 +1,7 @@
 """Dropout masks between layers, and the numbering of the passes that draw them.
 
-The mask's value for a unit depends only on the seed, the number of the pass, the layer, the step, the row and the unit.
+A mask is computed by a hash and not drawn from a stream of random numbers. So its value for a unit depends only on the
+seed, the number of the pass, the layer, the step, the row and the unit, and any pass can be repeated.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
 
 
 class Masks:
-    """The seed of a module's masks, and how many of its passes have drawn one.
+    """The seed of a module's masks, and the number of its passes that have drawn masks so far.
 
-    Both are saved in a checkpoint, so that a resumed run draws the same masks as an uninterrupted one.
+    Both are saved in a training checkpoint, so that a resumed run draws the same masks as an uninterrupted one.
 
     Attributes
     ----------
     seed : uint64
     passes : int
+        How many passes have drawn masks; one pass draws a mask for each gap between two layers.
     """
 
     def __init__(self, seed: Seed = None) -> None:
@@ -40,14 +42,17 @@ class Masks:
             return self.passes
 
     def take_back(self, number: int | None) -> None:
-        """Reuse the number of an interrupted pass for the next one, unless another has been given out since."""
+        """Give the number of an interrupted pass to the next pass, unless a later number has been given out since.
+
+        None, for a pass without a mask, has no effect.
+        """
         with LOCK:
             if self.passes == number:
                 self.passes -= 1
 
 
 def mask(seed: np.uint64, number: int, index: int, shape: tuple[int, ...], share: float, dtype: np.dtype[Any]) -> Array:
-    """The mask of a layer's input in one pass, scaled by 1 / (1 - share).
+    """The mask by which a layer's input is multiplied in one pass: 0 where a value is dropped, else 1 / (1 - share).
 
     Parameters
     ----------
@@ -66,10 +71,10 @@ def mask(seed: np.uint64, number: int, index: int, shape: tuple[int, ...], share
     ndarray (T, B, I)
     """
     key: Array = np.atleast_1d(seed)
-    golden = np.uint64(0x9E3779B97F4A7C15)
+    golden = np.uint64(0x9E3779B97F4A7C15)      # 2**64 divided by the golden ratio, as in splitmix64
     for part in (np.uint64(number), np.uint64(index), *np.ogrid[tuple(slice(n) for n in shape)]):
         key = _mix(key * golden + np.asarray(part).astype(np.uint64) + np.uint64(1))
-    uniform = (key >> np.uint64(40)).astype(np.float64) * 2.0 ** -24
+    uniform = (key >> np.uint64(40)).astype(np.float64) * 2.0 ** -24       # from the 24 highest bits, in [0, 1)
     return np.where(uniform >= share, 1 / (1 - share), 0).astype(dtype)
 
 

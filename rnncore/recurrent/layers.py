@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RNN(RecurrentLayer[Array]):
-    """The simple recurrent net, h_t = phi(W x_t + b + U h_{t-1} + b').
+    """The simple recurrent network: h_t = φ(W x_t + b + U h_{t-1} + b'), with φ the nonlinearity.
 
     Parameters
     ----------
@@ -23,14 +23,14 @@ class RNN(RecurrentLayer[Array]):
     num_layers : int
     bias : bool
     batch_first : bool
-        If true, x and y are (B, T, ·); states are (layers·directions, B, H) in any case.
+        If true, input and output are (B, T, ·) instead of (T, B, ·). States are (layers·directions, B, H) in any case.
     dropout : float
-        The probability that a value between two layers is dropped; applied by ``record(x, train=True)`` only.
+        The probability that a value between two layers of the stack is dropped, by ``record(x, train=True)`` only.
     bidirectional : bool
     nonlinearity : {"tanh", "relu", "sigmoid"}
     dtype : {"float32", "float64"}
     seed : int, optional
-        Weights are drawn from U(±1/√H) with numpy's PCG64.
+        Weights and biases are drawn uniformly from ±1/√H, with numpy's PCG64.
 
     Examples
     --------
@@ -53,13 +53,14 @@ class RNN(RecurrentLayer[Array]):
 
 
 class GRU(RecurrentLayer[Array]):
-    """Gated recurrent unit (Cho et al. 2014): h_t = (1 − z)·n + z·h_{t-1}.
+    """Gated recurrent unit (Cho et al. 2014): h_t = (1 − z)·n + z·h_{t-1}, where z is the update gate.
 
     Parameters
     ----------
     reset_after : bool
-        True: n = tanh(W x + b + r·(U h + b')), as in torch, cuDNN and Keras. False: n = tanh(W x + b + U (r·h) + b'),
-        as in the paper.
+        Whether the reset gate r is applied after the product with the recurrent weights or before it. True: the
+        candidate is n = tanh(W x + b + r·(U h + b')), as in torch, cuDNN and Keras. False: n = tanh(W x + b + U (r·h) +
+        b'), as in the paper.
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, seed
         As in `RNN`.
 
@@ -86,7 +87,8 @@ class GRU(RecurrentLayer[Array]):
 class LSTM(RecurrentLayer[tuple[Array, Array]]):
     """Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 
-    c_t = f·c_{t-1} + i·g, h_t = o·tanh(c_t); the gates are in the order i f g o.
+    c_t = f·c_{t-1} + i·g and h_t = o·tanh(c_t). The rows of the weights are in the order i f g o: input gate, forget
+    gate, cell candidate, output gate.
 
     Parameters
     ----------
@@ -139,7 +141,7 @@ def __getattr__(name: str) -> Any:          # pickle looks here for a class that
 
 
 def _made(mode: str) -> type[RecurrentLayer]:
-    """A class of layers that has nothing but its description."""
+    """Create the class of layers of a mode that has a description, but no class of its own in this file."""
     described, choices = descriptions.first(mode), descriptions.choices(mode)
     shared = list(inspect.signature(RecurrentLayer).parameters.values())[:-1]      # without **options
     own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=described.options[name]) for name in choices]

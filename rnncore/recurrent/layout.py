@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
 
 class Layout(NamedTuple):
-    """(T, B, F), (B, T, F) with `batch_first`, or (T, F) for one sequence; more axes may come before these.
+    """The order of the axes of a caller's sequences.
 
-    Inside rnncore everything is time-major: sequences are (T, B, F) and states (layers·directions, B, H). A layer
-    determines the layout of its input (`Layout.of`), and its tape keeps it. The methods return views.
+    A batch of sequences of F features is (T, B, F), or (B, T, F) with `batch_first`, and a single sequence is (T, F).
+    Leading axes may precede these, such as one for K cotangents. Inside rnncore everything is time-major: sequences are
+    (T, B, F), and states (layers·directions, B, H). A layer finds the layout of its input with `Layout.of`, and its
+    tape keeps it, so that outputs and gradients are returned in the same layout. The conversions return views.
 
     Attributes
     ----------
     batch_first : bool
-        As the layer has it; a single sequence is (T, F) either way.
+        The layer's `batch_first`; it has no effect on a single sequence.
     batched : bool
         False for a single sequence, which has no batch axis.
 
@@ -39,7 +41,7 @@ class Layout(NamedTuple):
 
     @staticmethod
     def of(sequence: Array, batch_first: bool) -> Layout:
-        """The layout of an input: with two axes it is a single sequence."""
+        """The layout of an input; an input with two axes is a single sequence."""
         return _ALL[batch_first, sequence.ndim != 2]
 
     @property
@@ -48,30 +50,36 @@ class Layout(NamedTuple):
         return ("(B, T, I)" if self.batch_first else "(T, B, I)") if self.batched else "(T, I)"
 
     def time_major(self, sequences: Array) -> Array:
-        """(…, T, B, F) from sequences in this layout."""
+        """Convert sequences in this layout to (…, T, B, F)."""
         if not self.batched:
             return sequences[..., None, :]
         return sequences.swapaxes(-3, -2) if self.batch_first else sequences
 
     def as_given(self, sequences: Array) -> Array:
-        """The inverse of `time_major`: sequences in this layout from (…, T, B, F)."""
+        """Convert sequences (…, T, B, F) to this layout; the inverse of `time_major`."""
         if not self.batched:
             return sequences[..., 0, :]
         return sequences.swapaxes(-3, -2) if self.batch_first else sequences
 
     def empty(self, steps: int, batch: int, features: int, dtype: np.dtype[Any]) -> Array:
-        """A new (T, B, F) array that is contiguous in this layout."""
+        """A new uninitialised array (T, B, F) that is C-contiguous once it is converted to this layout."""
         if self.batch_first and self.batched:
             return np.empty((batch, steps, features), dtype).swapaxes(0, 1)
         return np.empty((steps, batch, features), dtype)
 
     def states(self, parts: Iterable[Array]) -> State:
-        """The states for a caller, from arrays (…, layers·directions, B, H): an array, or a tuple of several."""
+        """Convert the states (…, layers·directions, B, H) to the form that a caller gets: one array, or a tuple.
+
+        For a single sequence the batch axis is removed.
+        """
         found = tuple(parts) if self.batched else tuple([part[..., 0, :] for part in parts])
         return found[0] if len(found) == 1 else found
 
     def state_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of a state for a caller, from (layers·directions, B, H); the same with `batch_first`."""
+        """The shape in which a caller passes a state whose shape inside rnncore is (layers·directions, B, H).
+
+        `batch_first` does not change it; for a single sequence the batch axis is missing.
+        """
         return shape if self.batched else shape[::2]
 
 
@@ -79,7 +87,7 @@ _ALL = {(first, batched): Layout(first, batched) for first in (False, True) for 
 
 
 def parts_of(state: State | list[Array]) -> tuple[Array, ...]:
-    """The arrays of a state, which is one array, or several in a tuple or list."""
+    """The arrays of a state as a tuple; a state is one array, or a tuple or list of several."""
     return tuple(state) if isinstance(state, tuple | list) else (state,)
 
 

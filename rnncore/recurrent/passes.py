@@ -1,4 +1,7 @@
-"""One layer and direction of a recorded pass: what its time loop wrote, and BPTT through it, whole or in windows."""
+"""One layer and direction of a recorded pass: the arrays that its time loop wrote, and BPTT through them.
+
+"Steps start .. stop" are those of ``range(start, stop)``, counted by input time in both directions.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
     from .structure import Part, Shape, Structure
 
-    Checkpoint = tuple[int, int, list[Array]]   # steps start .. stop, and the states before them
+    Checkpoint = tuple[int, int, list[Array]]   # start, stop, and the states from which the pass ran these steps
 
 
 class RecordedSteps:
@@ -26,32 +29,39 @@ class RecordedSteps:
     Attributes
     ----------
     x : ndarray (T, B, I)
+        The input, after dropout.
     h : ndarray (T, B, H)
-        The outputs.
+        The hidden states, which are the output.
     initial : list of ndarray (n, B, H) or (B, H)
-        The states before the first of these steps.
+        For each state (h, or h and c) its value before the step of these that the pass ran first, which is the latest
+        one if `reverse`.
     position : int
-        The index along n that belongs to this layer and direction.
-    gates : ndarray (T, B, slots, H) or None
-        None if the cell has none, or if they are not kept.
+        The index along n that belongs to this layer and direction; 0 if `initial` has no such axis.
+    slots : ndarray (T, B, slots, H) or None
+        The values of the cell's gates, each in its slot (see `descriptions.Gate`). None if the cell has no gates, or if
+        they are not kept.
     c : ndarray (T, B, H) or None
+        The cell states. None if the cell has none, or if they are not kept.
     lengths : ndarray (B,) or None
-        Counted from the first of these steps.
+        The number of steps of each row, counted from the earliest of these steps; it may exceed T. None if every row
+        has all steps.
     reverse : bool
+        Whether the pass ran from the last step to the first.
     """
 
-    __slots__ = ("c", "gates", "h", "initial", "lengths", "position", "reverse", "x")
+    __slots__ = ("c", "h", "initial", "lengths", "position", "reverse", "slots", "x")
 
-    def __init__(self, x: Array, h: Array, initial: list[Array], position: int, gates: Array | None, c: Array | None,
+    def __init__(self, x: Array, h: Array, initial: list[Array], position: int, slots: Array | None, c: Array | None,
                  lengths: Ints | None, reverse: bool) -> None:
         self.x, self.h, self.initial, self.position = x, h, initial, position
-        self.gates, self.c, self.lengths, self.reverse = gates, c, lengths, reverse
+        self.slots, self.c, self.lengths, self.reverse = slots, c, lengths, reverse
 
 
 class Walk:
     """The backward pass through some steps: what `_engine.backward` reads, and the arrays that it writes.
 
-    There are R = K·B rows of cotangents; row r belongs to row r % B of the batch. What is None is not computed.
+    K cotangents are propagated at once, as R = K·B rows; row r belongs to row r % B of the batch. A gradient is not
+    computed if the array for it is None.
 
     Attributes
     ----------
@@ -61,85 +71,100 @@ class Walk:
     carry : list of ndarray (n, R, H) or (R, H)
         Gradients of the states: on entry those after the last step, on return those before the first.
     position : int
-        The index along n that belongs to this layer and direction.
+        The index along n that belongs to this layer and direction; 0 if `carry` has no such axis.
     grad_out : ndarray (T, R, H) or None
-        Cotangents on the outputs; only read.
+        Cotangents on the outputs; only read. None means zeros.
     grad_x : ndarray (T, R, I) or None
-        Gradients of the input; added to if `accumulate`.
-    delta, total_h, total_c : ndarray (T, R, slots, H), (T, R, H) or None
-        Gradients of the pre-activations in all slots, and of the states.
-    w_ih, w_hh, b_ih, b_hh : ndarray or None
-        Gradients of the parameters, for K = 1 only. They are added to, or with `overwrite` written without being read.
+        Gradients of the input.
+    add_to_grad_x : bool
+        Whether the gradients of the input are added to the values in `grad_x`, as the second direction of a layer needs
+        it, or replace them.
+    delta : ndarray (T, R, slots, H) or None
+        Gradients of the pre-activations in all slots; one slot for a cell without gates.
+    total_h, total_c : ndarray (T, R, H) or None
+        Total derivatives with respect to the states, which include the effect through all later steps.
+    grad_w_ih, grad_w_hh, grad_b_ih, grad_b_hh : ndarray or None
+        Gradients of the weights and biases, for K = 1 only.
+    overwrite_parameters : bool
+        Whether the gradients of the weights and biases replace the values in their arrays, which then need not be
+        initialised, or are added to them.
     """
 
     __slots__ = (
-        "accumulate",
-        "b_hh",
-        "b_ih",
+        "add_to_grad_x",
         "carry",
         "delta",
+        "grad_b_hh",
+        "grad_b_ih",
         "grad_out",
+        "grad_w_hh",
+        "grad_w_ih",
         "grad_x",
-        "overwrite",
+        "overwrite_parameters",
         "position",
         "steps",
         "total_c",
         "total_h",
-        "w_hh",
-        "w_ih",
         "weights",
     )
 
     delta: Array | None
     total_h: Array | None
     total_c: Array | None
-    w_ih: Array | None
-    w_hh: Array | None
-    b_ih: Array | None
-    b_hh: Array | None
+    grad_w_ih: Array | None
+    grad_w_hh: Array | None
+    grad_b_ih: Array | None
+    grad_b_hh: Array | None
 
     def __init__(self, weights: _engine.Weights, steps: RecordedSteps, carry: list[Array], position: int,
-                 grad_out: Array | None, grad_x: Array | None, accumulate: bool = False) -> None:
+                 grad_out: Array | None, grad_x: Array | None, add_to_grad_x: bool = False) -> None:
         self.weights, self.steps, self.carry, self.position = weights, steps, carry, position
-        self.grad_out, self.grad_x, self.accumulate = grad_out, grad_x, accumulate
+        self.grad_out, self.grad_x, self.add_to_grad_x = grad_out, grad_x, add_to_grad_x
         self.delta = self.total_h = self.total_c = None
-        self.w_ih = self.w_hh = self.b_ih = self.b_hh = None
-        self.overwrite = True
+        self.grad_w_ih = self.grad_w_hh = self.grad_b_ih = self.grad_b_hh = None
+        self.overwrite_parameters = True
 
     def within(self, start: int, stop: int, steps: RecordedSteps) -> Walk:
         """The part of this backward pass that goes through steps start .. stop."""
         walk = Walk(self.weights, steps, self.carry, self.position, _between(self.grad_out, start, stop),
-                    _between(self.grad_x, start, stop), self.accumulate)
+                    _between(self.grad_x, start, stop), self.add_to_grad_x)
         walk.delta = _between(self.delta, start, stop)
         walk.total_h, walk.total_c = _between(self.total_h, start, stop), _between(self.total_c, start, stop)
-        walk.w_ih, walk.w_hh, walk.b_ih, walk.b_hh = self.w_ih, self.w_hh, self.b_ih, self.b_hh
-        walk.overwrite = self.overwrite
+        walk.grad_w_ih, walk.grad_w_hh = self.grad_w_ih, self.grad_w_hh
+        walk.grad_b_ih, walk.grad_b_hh = self.grad_b_ih, self.grad_b_hh
+        walk.overwrite_parameters = self.overwrite_parameters
         return walk
 
 
 class LayerPass(RecordedSteps):
-    """One layer and direction of a recorded pass: all its steps, without gates and c if only checkpoints are kept.
+    """One layer and direction of a recorded pass: all its steps.
+
+    If the pass was recorded with checkpoints, `slots` and `c` are None, and are recomputed when they are needed.
 
     Attributes
     ----------
     structure : Structure
     part : Part
     mask : ndarray (T, B, I) or None
-        The dropout mask that the input was multiplied by.
+        The dropout mask by which the layer's input was multiplied to give `x`.
     checkpoints : list of (start, stop, states) or None
-        In the order in which the pass runs.
+        The steps start .. stop, and copies of the states from which the pass ran them, in the order in which it ran.
+        None if the pass was recorded without checkpoints.
     """
 
     __slots__ = ("checkpoints", "mask", "part", "structure")
 
-    def __init__(self, structure: Structure, part: Part, x: Array, h: Array, initial: list[Array], gates: Array | None,
+    def __init__(self, structure: Structure, part: Part, x: Array, h: Array, initial: list[Array], slots: Array | None,
                  c: Array | None, lengths: Ints | None, mask: Array | None) -> None:
-        super().__init__(x, h, initial, part.position, gates, c, lengths, part.direction == 1)
+        super().__init__(x, h, initial, part.position, slots, c, lengths, part.direction == 1)
         self.structure, self.part, self.mask = structure, part, mask
         self.checkpoints: list[Checkpoint] | None = None
 
     def forward(self, weights: _engine.Weights, states: list[Array], checkpoint_every: int) -> None:
-        """Run all steps, and keep the states before every k-th one. `states` are overwritten with the final states."""
+        """Run all steps, and keep a checkpoint before every group of `checkpoint_every` steps.
+
+        `states` are the initial states, and are overwritten with the final ones.
+        """
         self.checkpoints = []
         T = len(self.x)
         starts = range(0, T, checkpoint_every)
@@ -150,16 +175,19 @@ class LayerPass(RecordedSteps):
             _forward(weights, self._steps(start, stop, before, None, None), states, None, None)
 
     def recomputed(self, weights: _engine.Weights) -> Iterator[tuple[int, int, RecordedSteps]]:
-        """Recompute gates and c, checkpoint by checkpoint, from the end of the pass to its start."""
+        """Recompute slots and c from each checkpoint, from the end of the pass to its start.
+
+        Yields (start, stop, steps) for each checkpoint. The arrays of slots and c are reused for the next one.
+        """
         B, checkpoints = self.x.shape[1], self.checkpoints or []
         longest = max((stop - start for start, stop, _ in checkpoints), default=0)
         *kept, h = _engine.carve("a tape", self.structure.dtype,
                                  (*self.structure.kept_shapes(longest, B), (longest, B, self.structure.hidden_size)))
         for start, stop, before in reversed(checkpoints):
-            gates, c = _between(kept[0], 0, stop - start), _between(kept[1], 0, stop - start)
-            steps = self._steps(start, stop, before, gates, c)
-            again = RecordedSteps(steps.x, h[:stop - start], before, 0, gates, c, steps.lengths, steps.reverse)
-            _forward(weights, again, [state.copy() for state in before], gates, c)
+            slots, c = _between(kept[0], 0, stop - start), _between(kept[1], 0, stop - start)
+            steps = self._steps(start, stop, before, slots, c)
+            again = RecordedSteps(steps.x, h[:stop - start], before, 0, slots, c, steps.lengths, steps.reverse)
+            _forward(weights, again, [state.copy() for state in before], slots, c)
             yield start, stop, steps
 
     def window(self, start: int, stop: int) -> RecordedSteps:
@@ -168,31 +196,38 @@ class LayerPass(RecordedSteps):
         if before == beyond:
             initial = [state[self.position] for state in self.initial]
         else:
-            initial = [self._state_after(before, self.h, 0)]
+            initial = [self._state_after(before, self.h, self.initial[0])]
             if self.c is not None:
-                initial.append(self._state_after(before, self.c, 1))
-        return self._steps(start, stop, initial, _between(self.gates, start, stop), _between(self.c, start, stop))
+                initial.append(self._state_after(before, self.c, self.initial[1]))
+        return self._steps(start, stop, initial, _between(self.slots, start, stop), _between(self.c, start, stop))
 
     def walk_back(self, walk: Walk) -> None:
-        """BPTT over all steps; under checkpoints window by window, each with its own part of the arrays."""
+        """BPTT over all steps at once, or, if the pass has checkpoints, from one checkpoint to the one before it.
+
+        Either way `walk` must be for all steps.
+        """
         if self.checkpoints is None:
             _engine.backward(walk)
             return
         for start, stop, steps in self.recomputed(walk.weights):
             _engine.backward(walk.within(start, stop, steps))
-            walk.overwrite = False              # later windows add to the sums so far
+            walk.overwrite_parameters = False   # the following groups of steps add to the gradients so far
 
-    def _steps(self, start: int, stop: int, initial: list[Array], gates: Array | None,
+    def _steps(self, start: int, stop: int, initial: list[Array], slots: Array | None,
                c: Array | None) -> RecordedSteps:
         lengths = None if self.lengths is None else np.maximum(self.lengths - start, 0)
-        return RecordedSteps(self.x[start:stop], self.h[start:stop], initial, 0, gates, c, lengths, self.reverse)
+        return RecordedSteps(self.x[start:stop], self.h[start:stop], initial, 0, slots, c, lengths, self.reverse)
 
-    def _state_after(self, t: int, tape: Array, which: int) -> Array:
-        """The state that a window starts from; a reversed row that has not begun at step t is in its initial state."""
+    def _state_after(self, t: int, recorded: Array, initial: Array) -> Array:
+        """A state (B, H) after step t, from the recorded values (T, B, H) and the initial states (n, B, H).
+
+        The reverse direction begins at each row's own last step. A row that ends before step t has not begun there, so
+        its state is still the initial one.
+        """
         if self.reverse and self.lengths is not None:
-            initial = self.initial[which][self.position]
-            return np.ascontiguousarray(np.where((self.lengths > t)[:, None], tape[t], initial))
-        return np.ascontiguousarray(tape[t])
+            first = initial[self.position]
+            return np.ascontiguousarray(np.where((self.lengths > t)[:, None], recorded[t], first))
+        return np.ascontiguousarray(recorded[t])
 
 
 def record_passes(
@@ -216,9 +251,11 @@ def record_passes(
     initial, states : list of ndarray (layers·directions, B, H)
         The initial states, which are kept, and a copy of them, which is overwritten with the final states.
     lengths : ndarray (B,) or None
+        The number of steps of each row; None if every row has all T.
     mask_of : callable or None
-        Returns the dropout mask for the index of a layer and the shape of its input; None drops nothing.
+        Returns the dropout mask for the index of a layer and the shape of its input; None for no dropout.
     checkpoint_every : int or None
+        The number of steps from one checkpoint to the next; None keeps everything instead.
 
     Returns
     -------
@@ -244,7 +281,7 @@ def record_passes(
         layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), lengths,
                                mask)
         if checkpoint_every is None:
-            _engine.forward(weights[position], x, layer_pass.h, states, position, slots=layer_pass.gates,
+            _engine.forward(weights[position], x, layer_pass.h, states, position, slots=layer_pass.slots,
                             c_out=layer_pass.c, lengths=lengths, reverse=layer_pass.reverse)
         else:
             layer_pass.forward(weights[position], [state[position] for state in states], checkpoint_every)
@@ -256,7 +293,7 @@ def _between(array: Array | None, start: int, stop: int) -> Array | None:
     return None if array is None else array[start:stop]
 
 
-def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list[Array], gates: Array | None,
+def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list[Array], slots: Array | None,
              c: Array | None) -> None:
-    _engine.forward(weights, steps.x, steps.h, states, slots=gates, c_out=c, lengths=steps.lengths,
+    _engine.forward(weights, steps.x, steps.h, states, slots=slots, c_out=c, lengths=steps.lengths,
                     reverse=steps.reverse)

@@ -1,4 +1,9 @@
-"""A block of cotangents on the carry, multiplied by the Jacobians of the steps, backward in time, with a log scale."""
+"""Vector-Jacobian products through time: `Tape.pullback`.
+
+The carry is everything that one direction of a stack of layers passes from one step to the next: h of every layer, and
+for an LSTM c of every layer. A pullback multiplies cotangents on the carry by the Jacobian of one step after the
+other, backward in time. The products may vanish or explode, so their scale is kept separately, as a logarithm.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +25,28 @@ if TYPE_CHECKING:
     from .tape import Tape
 
 LN2 = np.log(2.0)
-STRIDE = 32                     # steps between two checks of the scale
-CALM = 1e10                     # no rescaling while every row's largest entry lies within 1/CALM .. CALM
+STRIDE = 32                     # the largest number of steps from one check of the scale to the next
+CALM = 1e10                     # a row is rescaled if its largest entry lies outside of 1/CALM .. CALM
 
 
 class Carry:
-    """The position of a pullback. `value` and `log_scale` may be changed in place, or set to arrays of their shapes.
+    """The cotangents of a pullback on the carry, at one of its stops, and how far it has come.
+
+    `value` and `log_scale` may be changed in place, or set to arrays of the same shape.
 
     Attributes
     ----------
     step : int
-        `value` is the cotangent on the state before step `step` (0: on the initial state). For the
-        reverse direction, which starts at the end, on the state before step ``step - 1``.
+        Forward direction: the steps ``step`` … T − 1 have been passed, so the cotangents are those on the state before
+        step ``step``; 0 means the initial state. Reverse direction, which begins at step T − 1: the steps
+        0 … ``step - 1`` have been passed, so the cotangents are those on the state from which the layer computes step
+        ``step - 1``; T means the initial state.
     lag : ndarray of int, (B,)
-        The lag of each row: the number of steps walked from its own end.
+        The number of steps of each row that have been passed. Padding past the end of a row does not count.
     value : ndarray, (K, B, S)
+        The cotangents are ``value * exp(log_scale)``.
     log_scale : ndarray, (K, B)
-        The cotangent is ``value * exp(log_scale)``. The scale is a power of two, so that scaling loses no bit.
+        Natural logarithms. rnncore itself scales by powers of two only, which is exact.
     """
 
     def __init__(self, step: int, lag: Ints, value: Array, log_scale: Floats) -> None:
@@ -64,7 +74,7 @@ class Carry:
         self._log_scale[...] = _like("log_scale", new, self._log_scale)
 
     def rescale(self) -> None:
-        """Scale rows that have become very large or very small back to about 1."""
+        """Scale the cotangents that have become very large or very small, so that their largest entry is about 1."""
         value = self._value
         if not value.size:
             return
@@ -78,7 +88,7 @@ class Carry:
 
 
 class Pullback(Iterator[Carry]):
-    """A walk backward in time, see `Tape.pullback`: an iterator that gives the `Carry` at every stop."""
+    """The iterator that `Tape.pullback` returns: it walks backward in time, and gives the `Carry` at every stop."""
 
     def __init__(self, tape: Tape, passes: list[LayerPass], value: Array, every: int) -> None:
         K, B, S = value.shape
@@ -93,7 +103,7 @@ class Pullback(Iterator[Carry]):
 
 
 def _like(name: str, new: ArrayLike, old: Array) -> Array:
-    """The new value, if it has the shape of the old one."""
+    """`new` in the dtype of `old`, after a check that it has the same shape; `name` is for the message."""
     values = as_real(new, name, old.dtype)
     if values.shape != old.shape:
         raise ValueError(f"{name}: got shape {values.shape}, expected {old.shape}; to walk with another number of "
@@ -102,7 +112,7 @@ def _like(name: str, new: ArrayLike, old: Array) -> Array:
 
 
 def pullback(tape: Tape, passes: list[LayerPass], v: ArrayLike | None, every: int, direction: str) -> Pullback:
-    """See `Tape.pullback`; `passes` are the tape's."""
+    """Check the arguments of `Tape.pullback`, and create the iterator. `passes` are all passes of the tape."""
     every = as_size(every, "every")
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: got {direction!r}, expected 'forward' or 'reverse'")
@@ -123,12 +133,13 @@ def pullback(tape: Tape, passes: list[LayerPass], v: ArrayLike | None, every: in
 
 
 def _walk(tape: Tape, structure: Structure, passes: list[LayerPass], value: Array, every: int) -> Iterator[Carry]:
+    """Walk through the passes of one direction; `value`, (K, B, S), is overwritten."""
     K, B, _ = value.shape
     carry = Carry(tape.T, np.zeros(B, int), value, np.zeros((K, B)))
     backwards = not passes[0].reverse       # the walk runs opposite to the pass
     done = 0
     while done < tape.T:
-        weights = tape.packed()                 # refused if they changed since the last stop
+        weights = tape.packed()             # raises an error if the weights changed since the last stop
         target = min(tape.T, done + every)
         while done < target:
             n = min(STRIDE, target - done)
@@ -143,7 +154,7 @@ def _walk(tape: Tape, structure: Structure, passes: list[LayerPass], value: Arra
 
 def _through(structure: Structure, weights: list[_engine.Weights], passes: list[LayerPass], value: Array, low: int,
              high: int) -> None:
-    """All layers over steps low .. high, from the top."""
+    """BPTT through steps low .. high of all layers, the top layer first; `value`, (K, B, S), is overwritten."""
     K, B, _ = value.shape
     states = len(structure.cell.states)
     parts = value.reshape(K * B, states, structure.num_layers, structure.hidden_size)

@@ -1,4 +1,4 @@
-"""Streams: one step at a time."""
+"""Streams, which run a layer one step at a time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Stream(Generic[StateT]):
         return f"<Stream of {self._layer!r}: batch_size={self._batch}>"
 
     def _bind(self) -> None:
-        """Bind the packed weights; done again after they changed."""
+        """Prepare the engine to step with the layer's present weights; called again after they have changed."""
         packed = self._layer.packed()
         self._steps = _engine.Stepper(packed.weights, self._batch, *self._states)
         self._version = packed.version
@@ -127,6 +127,7 @@ class Stream(Generic[StateT]):
             part[:, where] = 0
 
     def _check_rows(self, rows: ArrayLike) -> Array:
+        """The rows as an array of indices without duplicates, or as a mask (B,)."""
         given = as_array(rows, "rows")
         expected = f"indices of rows from 0 to {self._batch - 1}, or a mask of {self._batch} bool"
         if given.size == 0 and given.ndim == 1 and given.dtype.kind in "iufb":  # np.asarray([]) is float

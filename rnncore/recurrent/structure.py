@@ -1,4 +1,7 @@
-"""The sizes of a stack of layers, which the layer shares with its passes, its tapes and its streams."""
+"""The sizes of a stack of layers. A `RecurrentLayer` shares them with its passes, tapes and streams.
+
+A `RecurrentLayer` is a stack of ``num_layers`` layers, each of which runs in one or two directions.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,10 @@ class Part(NamedTuple):
     Attributes
     ----------
     position : int
-        Its index in the states and the packed weights: layer by layer, the forward direction first.
+        Its index along the first axis of the states, and in the list of packed weights. Layers are counted from the
+        lowest, and in each layer the forward direction comes first.
     layer : int
+        The index of the layer in the stack; the lowest is 0.
     direction : int
         0 for forward, 1 for reverse.
     input_size : int
@@ -59,7 +64,8 @@ class Structure:
     features : int
         The width of the output, directions·H.
     carry_size : int
-        The size of the carry: all numbers that one direction carries from step to step, every state of every layer.
+        The number S of values that one direction of the stack passes from one step to the next: all states of all
+        layers, num_layers·H, or twice as many for an LSTM.
     """
 
     def __init__(self, cell: Description, input_size: int, hidden_size: int, num_layers: int, bias: bool,
@@ -115,7 +121,11 @@ class Structure:
         return dict(self.iter_shapes())
 
     def iter_shapes(self) -> Iterator[tuple[str, Shape]]:
-        """As `shapes`, but one by one, since a file may declare more layers than fit into memory."""
+        """Iterate over the names and shapes of all parameters.
+
+        Unlike `shapes` it creates them one by one, because a damaged file may declare so many layers that a list of all
+        of them would not fit into memory.
+        """
         for part in self._parts():
             yield from self._shapes_of(part).items()
 
@@ -128,19 +138,19 @@ class Structure:
         return self.num_layers * self.directions, batch, self.hidden_size
 
     def kept_shapes(self, steps: int, rows: int) -> tuple[Shape | None, Shape | None]:
-        """The shapes of what BPTT needs besides h: the gates and c of some steps; None where a cell has none."""
+        """The shapes of what BPTT needs besides x and h: the slots of the gates, and c; None for what a cell lacks."""
         slots = len(self.cell.gates)
         return ((steps, rows, slots, self.hidden_size) if slots else None,
                 (steps, rows, self.hidden_size) if len(self.cell.states) > 1 else None)
 
     def gradient_shapes(self, steps: int, rows: int) -> tuple[Shape, Shape, Shape | None]:
-        """The shapes of the gradients at some steps: of the pre-activations in all slots, of h, and of c or None."""
+        """The shapes of the gradients at each step: of the pre-activations in all slots, of h, and of c or None."""
         state = (steps, rows, self.hidden_size)
         slots = (steps, rows, len(self.cell.gates) or 1, self.hidden_size)
         return slots, state, state if len(self.cell.states) > 1 else None
 
     def half(self, output: Array, part: Part) -> Array:
-        """The features of an output (…, directions·H) that belong to one direction."""
+        """The features of an output (…, directions·H) that belong to the direction of `part`, as a view (…, H)."""
         if self.directions == 1:
             return output
         return output[..., part.direction * self.hidden_size:(part.direction + 1) * self.hidden_size]

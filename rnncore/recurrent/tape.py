@@ -1,7 +1,8 @@
 """The tape: the buffers of one recorded pass, by name.
 
 Training and the debugger read the same buffers, so that nothing is copied and nothing is computed twice. A tape holds
-one `LayerPass` per layer and direction: views of what the time loop wrote, and after `backward` of what BPTT wrote.
+one `LayerPass` for each layer and direction, with the arrays that the time loop wrote, and after `backward` also the
+arrays that BPTT wrote. By name it returns views of these.
 """
 
 from __future__ import annotations
@@ -61,7 +62,16 @@ class Gradients(Generic[GradStateT, InputT]):
 
 
 class Named(Mapping[str, Array]):
-    """Read-only arrays by name, each made when it is asked for."""
+    """A read-only mapping from names to arrays, each of which is obtained when it is accessed.
+
+    Parameters
+    ----------
+    names : collection of str
+    get : callable
+        Returns the array for a name; the mapping makes it read-only.
+    why_empty : str, optional
+        If given, the mapping is empty, and accessing a name raises a KeyError with this explanation.
+    """
 
     def __init__(self, names: Collection[str], get: Callable[[str], Array], why_empty: str | None = None) -> None:
         self._names, self._get, self._why_empty = names, get, why_empty
@@ -96,8 +106,8 @@ class Tape(Generic[StateT]):
     ``tape["l0.h"]``, ``tape["l0.f"]``, ``tape["l1.reverse.c"]`` are (T, B, H), ordered by input time also in the
     reverse direction, and 0 past a row's end. The names of a layer are those of its cell's description: the states, and
     the gates' values after their nonlinearity (i f g o of an LSTM; r z n of a GRU, and hn, the recurrent part of its
-    candidate). After `backward`, ``tape.grad`` has the same names: total derivatives for states, derivatives with
-    respect to the pre-activation for gates.
+    candidate). After `backward`, ``tape.grad`` has the same names: for a state it is the total derivative of the loss,
+    through all later steps; for a gate it is the derivative with respect to its pre-activation.
 
     Attributes
     ----------
@@ -119,8 +129,11 @@ class Tape(Generic[StateT]):
         The gradients of the last `backward`; empty before.
     """
 
-    # What the last backward pass left: K (None without an axis for it); the cotangents, if they are needed again; and
-    # the gradients of the steps (None under checkpoints, where they are computed when they are asked for).
+    # What is kept of the last backward pass:
+    # - K, or None if the cotangents had no leading axis;
+    # - the cotangents on the output and on the final states, or None if they are not needed again;
+    # - the gradients at every step, as from `_room_for_steps`, or None if the pass was recorded with checkpoints: they
+    #   are then computed from the cotangents whenever `grad` is read.
     _last: tuple[int | None, tuple[Array | None, list[Array]] | None, list[Array] | None] | None = None
 
     def __init__(self, layer: RecurrentLayer[StateT], version: int, passes: list[LayerPass], lengths: Ints | None,
@@ -175,6 +188,7 @@ class Tape(Generic[StateT]):
 
     @cached_property
     def _where(self) -> dict[str, tuple[LayerPass, str]]:
+        """For each name, such as "l0.f", the pass that holds the array, and the name without the layer, "f"."""
         return {f"{layer_pass.part.name}.{name}": (layer_pass, name)
                 for layer_pass in self._passes for name in self._cell.names}
 
@@ -197,7 +211,9 @@ class Tape(Generic[StateT]):
     @property
     def grad(self) -> Named:
         why = None if self._last else NO_GRADIENT
-        return Named(self._where, self._gradient, why)      # made anew each time: a tape must not refer to itself
+        # Created on each access: if the tape kept it, the two would refer to each other, and the memory of the tape
+        # would not be freed at once.
+        return Named(self._where, self._gradient, why)
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.names()
@@ -235,19 +251,19 @@ class Tape(Generic[StateT]):
         return whole
 
     def _kept(self, steps: RecordedSteps, short: str) -> Array:
-        """c or a gate of some steps."""
+        """c, or a gate, at some steps that have not only checkpoints: (T, B, H)."""
         if short == "c":
             assert steps.c is not None
             return steps.c
-        assert steps.gates is not None
-        return steps.gates[:, :, self._cell.slots[short]]
+        assert steps.slots is not None
+        return steps.slots[:, :, self._cell.slots[short]]
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the recorded pass holds, without the gradients."""
+        """The size of the arrays of the recorded pass in bytes, without gradients; shared memory counts once."""
         arrays: list[Array | None] = [self._time_major_output, *self._initial, *self._final]
         for layer_pass in self._passes:
-            arrays += [layer_pass.x, layer_pass.h, *layer_pass.initial, layer_pass.gates, layer_pass.c, layer_pass.mask]
+            arrays += [layer_pass.x, layer_pass.h, *layer_pass.initial, layer_pass.slots, layer_pass.c, layer_pass.mask]
             arrays += [state for *_, states in layer_pass.checkpoints or () for state in states]
         owners = {id(a if a.base is None else a.base): (a if a.base is None else a.base)
                   for a in arrays if a is not None}
@@ -255,13 +271,19 @@ class Tape(Generic[StateT]):
 
     @property
     def parameters(self) -> dict[str, Array]:
-        """Copies of the weights of the pass, by name; refused if the layer's weights changed since."""
+        """Copies of the weights with which the pass was computed, by name.
+
+        Raises a RuntimeError if the layer's weights have changed since.
+        """
         with LOCK:
             self.packed()
             return self.layer.parameters
 
     def packed(self) -> list[_engine.Weights]:
-        """The packed weights of the pass, for its backward pass; refused if the layer's weights changed since."""
+        """The packed weights for the backward pass, one `Weights` for each layer and direction.
+
+        Raises a RuntimeError if the layer's weights have changed since the pass was recorded.
+        """
         return self._layer.packed_at(self._version).weights
 
     # ---- backward -------------------------------------------------------------------------------
@@ -270,15 +292,16 @@ class Tape(Generic[StateT]):
                  parameters: bool | None = None) -> Gradients[StateT, Array]:
         """Back-propagate through time, and fill in ``tape.grad``.
 
-        If several threads do so at once, ``tape.grad`` holds the gradients of the last one.
+        If several threads call it at once, ``tape.grad`` holds the gradients of the call that ends last.
 
         Parameters
         ----------
         grad_output : array_like, optional
-            ∂L/∂output, of the shape of ``tape.output``, or with a leading axis of K cotangents, which all results then
-            have too. Ignored past a row's end, even if NaN. Zeros by default.
+            ∂L/∂output, of the shape of ``tape.output``, or with a leading axis for K cotangents at once; then all
+            results have this axis too. Values past a row's end are ignored, even NaN. Zeros by default.
         grad_state : array_like or tuple, optional
-            ∂L/∂(final state), of the shape of ``tape.state``, with the same leading axis if any.
+            ∂L/∂(final state), of the shape of ``tape.state``, with the same leading axis as `grad_output`, if any.
+            Zeros by default.
         parameters : bool, optional
             Whether to compute the gradients of the weights. By default True, but False for K cotangents at once.
 
@@ -302,7 +325,7 @@ class Tape(Generic[StateT]):
         self._last = None                               # until this backward pass is complete
         found = None if self._passes[0].checkpoints is not None else self._room_for_steps(carry[0].shape[1])
         cotangents = None
-        if found is None or many is not None:           # they are needed again
+        if found is None or many is not None:           # needed again, by `_gradient` or `_parameters_one_by_one`
             cotangents = (None if grad_out is None else grad_out.copy()), [part.copy() for part in carry]
         grad_x = self._walk(weights, grad_out, carry, wanted, found)
         self._last = many, cotangents, found
@@ -330,14 +353,18 @@ class Tape(Generic[StateT]):
         Returns
         -------
         Pullback
-            An iterator that gives the `Carry` at every stop. Its arrays may be changed in place, and the walk continues
-            with the changed values.
+            An iterator that gives a `Carry` with the products so far, after every `every` steps and after the last one.
+            Its arrays may be changed in place, and the walk continues with the changed values.
         """
-        self.packed()                      # changed weights are refused here, not at the first step
+        self.packed()                   # if the weights have changed, the error comes here, not at the first step
         return pullback(self, self._passes, v, every, direction)
 
     def _room_for_steps(self, R: int) -> list[Array]:
-        """For each of `_passes` three arrays for its steps' gradients, R rows each: the slots, h, and c or None."""
+        """Uninitialised arrays for the gradients at every step, for R rows of cotangents.
+
+        There are three arrays for each of `_passes`: for the pre-activations of the slots (T, R, slots, H), for h
+        (T, R, H), and for c (T, R, H), or None if the cell has no c.
+        """
         shapes = self.layer.structure.gradient_shapes(self.T, R)
         return _engine.carve("gradients", self.dtype, shapes * len(self._passes))
 
@@ -345,8 +372,23 @@ class Tape(Generic[StateT]):
               wanted: Mapping[str, Array], found: list[Array] | None = None) -> Array:
         """BPTT, layer by layer from the top; returns the gradient of the input.
 
-        `grad_out` is (T, R, F) or None. `carry` has (layers·directions, R, H) for every state, and is overwritten. The
-        arrays of `wanted` and `found`, from `_room_for_parameters` and `_room_for_steps`, are filled in.
+        Parameters
+        ----------
+        weights : list of Weights
+            Of each layer and direction, with their transposes packed.
+        grad_out : ndarray (T, R, directions·H) or None
+            Cotangents on the output; None for zeros.
+        carry : list of ndarray (layers·directions, R, H)
+            For each state the cotangents on its final value, which are overwritten with those on its initial value.
+        wanted : mapping of str to ndarray
+            Arrays for the gradients of the parameters, such as from `_room_for_parameters`, which are filled in; empty
+            if these are not wanted.
+        found : list of ndarray, optional
+            Arrays for the gradients at every step, from `_room_for_steps`, which are filled in.
+
+        Returns
+        -------
+        ndarray (T, R, I)
         """
         structure = self.layer.structure
         R = carry[0].shape[1]
@@ -362,9 +404,9 @@ class Tape(Generic[StateT]):
                     walk.delta, walk.total_h, walk.total_c = _of_pass(found, layer_pass)
                 if wanted:
                     names = structure.names_by_part[part.position]
-                    walk.w_ih, walk.w_hh = wanted[names[0]], wanted[names[1]]
+                    walk.grad_w_ih, walk.grad_w_hh = wanted[names[0]], wanted[names[1]]
                     if structure.bias:
-                        walk.b_ih, walk.b_hh = wanted[names[2]], wanted[names[3]]
+                        walk.grad_b_ih, walk.grad_b_hh = wanted[names[2]], wanted[names[3]]
                 layer_pass.walk_back(walk)
             if passes[0].mask is not None:
                 _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= passes[0].mask[:, None]
@@ -372,17 +414,17 @@ class Tape(Generic[StateT]):
         return grad_x
 
     def _room_for_parameters(self) -> dict[str, Array]:
-        """Arrays for `_walk` to fill in, in the memory of an earlier call's if that is free."""
+        """Uninitialised arrays for the gradients of the parameters, in memory that was freed earlier, if any."""
         shapes = self.layer.structure.shapes
         arrays = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
-        if self.T == 0 or self.B == 0:      # no step fills them in
+        if self.T == 0 or self.B == 0:      # without a step the engine does not write to them
             for array in arrays:
                 array[...] = 0
         return dict(zip(shapes, arrays, strict=True))
 
     def _parameters_one_by_one(self, weights: list[_engine.Weights], many: int, grad_output: Array | None,
                                carry: list[Array]) -> dict[str, Array]:
-        """The weight gradients of each of K cotangents, with the same bits as K calls."""
+        """The gradients of the parameters for each of K cotangents, (K, …), bit-identical to those of K calls."""
         found: dict[str, Array] = {
             name: np.zeros((many, *shape), self.dtype) for name, shape in self.layer.structure.shapes.items()}
         for k in range(many):
@@ -393,12 +435,13 @@ class Tape(Generic[StateT]):
         return found
 
     def _gradient(self, name: str) -> Array:
+        """The gradient of the last `backward` for a name: (T, B, H), or (K, T, B, H)."""
         layer_pass, short = self._where[name]
         last = self._last
         if last is None:                    # another thread has begun a backward pass
             raise KeyError(f"{name}: {NO_GRADIENT}")
         many, cotangents, found = last
-        if found is None:                   # under checkpoints
+        if found is None:                   # recorded with checkpoints: recompute
             assert cotangents is not None
             weights, (grad_output, carry) = self.packed(), cotangents
             found = self._room_for_steps(carry[0].shape[1])
@@ -411,7 +454,7 @@ class Tape(Generic[StateT]):
 
     def _check_cotangents(self, grad_output: ArrayLike | None, grad_state: StateLike
                           ) -> tuple[Array | None, list[Array], int | None]:
-        """Check the cotangents of `backward`, and bring them into the form that `_walk` takes.
+        """Check the cotangents of `backward`, and convert them to the form that `_walk` takes.
 
         Returns
         -------
@@ -419,7 +462,7 @@ class Tape(Generic[StateT]):
         carry : list of ndarray (layers·directions, K·B, H)
             One for every state.
         many : int or None
-            K, or None without an axis for it.
+            K, or None if the cotangents have no leading axis.
         """
         if grad_output is None and grad_state is None:
             raise ValueError("backward: got neither grad_output nor grad_state, expected at least one")
@@ -444,7 +487,7 @@ class Tape(Generic[StateT]):
         return grad_out, [self._carry(part, many) for part in parts], many
 
     def _check_grad_state(self, grad_state: StateLike, leading: list[int | None]) -> list[Array | None]:
-        """The cotangent on every state, or None."""
+        """For each state the cotangent on its final value, checked, or None if it was not given."""
         states = self._cell.states
         shape = self._layout.state_shape(self._final[0].shape)
         if len(states) == 1:
@@ -457,7 +500,7 @@ class Tape(Generic[StateT]):
                 for part, name in zip(grad_state, names, strict=True)]
 
     def _carry(self, given: Array | None, many: int | None) -> Array:
-        """A copy of a cotangent on the final state, in the layout of the engine."""
+        """A copy of a cotangent on a final state in the form that the engine takes, (layers·directions, K·B, H)."""
         layers, B, H = self._final[0].shape
         K = 1 if many is None else many
         if given is None:
@@ -466,7 +509,10 @@ class Tape(Generic[StateT]):
 
 
 def _cotangent(array: Array, name: str, shape: tuple[int, ...], leading: list[int | None]) -> Array:
-    """The array, if it has this shape; it may have a leading axis, whose length is appended to `leading`."""
+    """Return the array after a check of its shape, which is `shape`, or (K, *shape) for K cotangents.
+
+    K, or None if there is no leading axis, is appended to `leading`.
+    """
     if array.shape == shape:
         leading.append(None)
     elif array.ndim == len(shape) + 1 and array.shape[1:] == shape:
@@ -482,16 +528,17 @@ def _of_pass(found: list[Array], layer_pass: LayerPass) -> list[Array]:
 
 
 def _by_rows(array: Array, many: int, batch: int) -> Array:
-    """(T, K*B, ...) as (T, K, B, ...)."""
+    """A view of (T, K·B, …) as (T, K, B, …), with K = `many` and B = `batch`."""
     return array.reshape(array.shape[0], many, batch, *array.shape[2:])
 
 
 def _many(array: Array, many: int, batch: int) -> Array:
-    """(T, K*B, ...) as (K, T, B, ...)."""
+    """A view of (T, K·B, …) as (K, T, B, …), with K = `many` and B = `batch`."""
     return _by_rows(array, many, batch).swapaxes(0, 1)
 
 
 def _locked(array: Array) -> Array:
+    """A read-only view."""
     view = array.view()
     view.setflags(write=False)
     return view
@@ -505,7 +552,7 @@ def _shape(value: Any) -> str:
 
 
 def _in_words(names: Collection[str]) -> str:
-    """Names of arrays in short: "h, c, i, f, g, o of l0, l1"."""
+    """Names of arrays, abbreviated: "h, c, i, f, g, o of l0, l1"."""
     parts: dict[str, list[str]] = {}
     for name in names:
         part, _, short = name.rpartition(".")

@@ -45,7 +45,7 @@ def backward(walk):
     cdef Array a
     cdef Weights w = walk.weights
     cdef list initial, carry = walk.carry
-    steps, b_ih, b_hh = walk.steps, walk.b_ih, walk.b_hh
+    steps, b_ih, b_hh = walk.steps, walk.grad_b_ih, walk.grad_b_hh
     initial = steps.initial
     x = steps.x
     cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2]
@@ -56,10 +56,10 @@ def backward(walk):
         return
     job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
     job.T, job.B, job.R, job.I, job.H, job.item = T, B, R, w.input_size, H, item
-    job.reverse, job.accumulate, job.overwrite = steps.reverse, walk.accumulate, walk.overwrite
+    job.reverse, job.accumulate, job.overwrite = steps.reverse, walk.add_to_grad_x, walk.overwrite_parameters
     take(x, &job.x, 2)
     take(steps.h, &job.h, 2)
-    take(steps.gates, &job.slots, 2)
+    take(steps.slots, &job.slots, 2)
     take(steps.c, &job.c, 2)
     take(walk.grad_out, &job.grad_out, 2)
     take(walk.delta, &job.delta, 2)
@@ -71,9 +71,9 @@ def backward(walk):
     job.dh, job.dc = state_at(carry, 0, walk.position), state_at(carry, 1, walk.position)
     take(steps.lengths, &a, 0)
     job.lengths = <const idx *>a.p
-    take(walk.w_ih, &a, 0)
+    take(walk.grad_w_ih, &a, 0)
     job.grad_w_ih = a.p
-    take(walk.w_hh, &a, 0)
+    take(walk.grad_w_hh, &a, 0)
     job.grad_w_hh = a.p
 
     job.plan = make_plan(w, T, R, 3 if job.grad_w_ih != NULL else 2, BACKWARD_CHUNK)

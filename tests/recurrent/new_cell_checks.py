@@ -119,7 +119,7 @@ def watched():
     shut = rc.init.forget_bias(rc.MGU(3, 5, seed=1), 20.0)
     found = viz.diagnose(shut.record(x))
     assert "forget gate" in found["saturated"].advice
-    assert "never take anything in" in found["saturated"].sentence
+    assert "never take in anything new" in found["saturated"].sentence
     hit = viz.Stuck(steps=10).look(shut.record(x))
     assert (hit.tensor, hit.step) == ("l0.f", 9)
     assert "(forget gate)" in hit.sentence

@@ -99,11 +99,11 @@ def test_a_network_without_any_gradient_is_an_error():
     [
         (rc.LSTM, "f", 9, "never forget: f > 0.99 on 100 % of steps"),
         (rc.LSTM, "f", -9, "forget at once: f < 0.01 on 100 % of steps"),
-        (rc.LSTM, "i", -9, "never take anything in: i < 0.01"),
-        (rc.LSTM, "o", -9, "never show what they hold: o < 0.01"),
-        (rc.GRU, "z", 9, "never take anything in: z > 0.99"),
+        (rc.LSTM, "i", -9, "never take in anything new: i < 0.01"),
+        (rc.LSTM, "o", -9, "never output their cell state: o < 0.01"),
+        (rc.GRU, "z", 9, "never take in anything new: z > 0.99"),
         (rc.GRU, "z", -9, "keep nothing: z < 0.01"),
-        (rc.GRU, "r", -9, "ignore the past in what they take in: r < 0.01"),
+        (rc.GRU, "r", -9, "compute their candidate without the past: r < 0.01"),
     ],
 )
 def test_saturated_gates_are_reported_by_unit(rng, cell, gate, bias, says):
@@ -132,7 +132,7 @@ def test_the_share_of_steps_is_the_smallest_of_the_units():
 def test_a_long_list_of_units_is_shortened():
     lstm = zeroed(rc.LSTM(1, 20), o=-9)
     found = viz.diagnose(lstm.record(np.zeros((30, 1, 1))))["saturated"]
-    assert found.sentence.startswith("units 0, 1, 2, 3, 4, 5 … (20 of 20) of l0 never show")
+    assert found.sentence.startswith("units 0, 1, 2, 3, 4, 5 … (20 of 20) of l0 never output")
 
 
 def test_saturated_states_of_a_tanh_rnn_are_reported():

@@ -1,4 +1,4 @@
-"""Numbers from tapes. One measure per file; none of them needs matplotlib.
+"""Measures: functions that compute numbers from tapes, one in each file. None of them needs matplotlib.
 
 A measure is a function of a tape (or of a layer and its input) that returns arrays. A new measure is
 a file in this folder whose ``__all__`` names it: it is then `viz.<name>`. One line in ``__init__.pyi``

@@ -1,4 +1,4 @@
-"""The decay curve, for the measures that read numbers off it."""
+"""How the norm of the Jacobian product decays with lag, for the measures that summarise this curve by a number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def norms_by_lag(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floats:
-    """(T, B): the Jacobian norms of a tape, or given norms with one column per row of the batch."""
+    """(T, B): the Jacobian norms of a tape; or norms that are given, as (T, B), or as (T,) for one row."""
     if is_tape(tape):
         return jacobian_norms(tape, direction)
     norms = np.asarray(tape, np.float64)

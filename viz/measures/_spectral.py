@@ -1,18 +1,20 @@
 """‖M‖₂ of a matrix that changes little from call to call, with a proven error of at most 1e-9.
 
 DESIGN. A walk of 1,000 steps through an LSTM of H = 128 needs 1,000 norms of 256×256 matrices. One
-SVD takes 4.7 ms there (values only, one thread of a 2.x GHz Xeon with AVX-512, OpenBLAS), 5 s in
-all. The left singular vectors of J_T·…·J_{T-k} settle as k grows, so a small block of them is kept
-and improved by block Lanczos on G = M·Mᵀ: 0.2–0.4 ms per lag (measured, H = 128).
+SVD takes 4.7 ms there (values only, one thread of a 2.x GHz Xeon with AVX-512, OpenBLAS), so all of
+them take 5 s. The left singular vectors of J_T·…·J_{T-k} converge as k grows. So a small block of them
+is kept from call to call, and improved by block Lanczos on G = M·Mᵀ, in 0.2–0.4 ms per lag.
 
-The largest Ritz value θ is a Rayleigh quotient, so θ ≤ ‖M‖₂² always. The upper bound is proven by
-the first of these that works, so that no direction outside the block is overlooked:
+The largest Ritz value θ is a Rayleigh quotient, so θ ≤ ‖M‖₂² in any case. That ‖M‖₂² is not larger, in a
+direction that the Krylov space has missed, is proven by the first of these that succeeds:
 
-1. With r the residual of θ's vector, and ν a bound on G on everything orthogonal to it (the larger
-   of the next Ritz value and the trace not captured yet, plus the other residuals):
-   ‖M‖₂² ≤ θ + r²/(θ − ν). This costs nothing, and holds once a few directions dominate.
-2. θ·(1 + tol)·I − G has a Cholesky factor. This takes 1 ms, and is for flat spectra.
-3. The SVD.
+1. ‖M‖₂² ≤ θ + r²/(θ − ν), where r is the norm of the residual of the Ritz vector of θ, and ν an upper
+   bound for the eigenvalues of G on the space orthogonal to that vector: the larger one of the next Ritz
+   value and the part of the trace of G outside of the Krylov space, plus the norm of the other
+   residuals. This costs nothing, and suffices if a few directions dominate.
+2. θ·(1 + tol)·I − G has a Cholesky factor, so it is positive definite. This takes 1 ms, and helps if
+   many singular values are of similar size.
+3. The SVD itself.
 """
 
 from __future__ import annotations
@@ -25,28 +27,33 @@ if TYPE_CHECKING:
     from rnncore._typing import Bools, Floats, Ints
 
 SMALL = 96  # up to this width the SVD is as fast as block Lanczos
-BLOCK = 8  # directions kept from step to step
-PASSES = 6  # blocks of the Krylov space before giving up
+BLOCK = 8  # directions kept from call to call
+PASSES = 6  # the largest number of blocks in the Krylov space
 TOLERANCE = 4e-10  # relative, of the squared norm: 2e-10 of the norm
 
 
 class SpectralNorm:
-    """Norms of a sequence of (B, K, S) matrices.
+    """The 2-norms of K×S matrices, one for each row of a batch, which change little from call to call.
 
-    ``norms(M, rows)`` takes the matrices of some rows of the batch, (n, K, S), float64, and
-    returns (n,). The directions found for a row are the starting point of its next call.
+    Parameters
+    ----------
+    batch, K, S : int
     """
 
-    def __init__(self, batch: int, rows: int, columns: int) -> None:
-        self._small = min(rows, columns) <= SMALL
-        self._seen = np.zeros(batch, bool)
-        self._left = np.zeros((batch, rows, 0 if self._small else BLOCK))
+    def __init__(self, batch: int, K: int, S: int) -> None:
+        self._small = min(K, S) <= SMALL
+        self._seen = np.zeros(batch, bool)  # rows of the batch for which `_left` is known
+        self._left = np.zeros((batch, K, 0 if self._small else BLOCK))  # leading left singular vectors
 
     def norms(self, M: Floats, rows: Ints) -> Floats:
+        """The norms (n,) of the matrices M (n, K, S), float64, that belong to the rows of the batch `rows` (n,).
+
+        The singular vectors that are found for a row are the start of the next call for that row.
+        """
         energy: Floats = np.einsum("nij,nij->n", M, M)  # ‖M‖_F²
-        easy = (energy > 1e-200) & (energy < 1e200)
-        if not easy.all():
-            return self._scaled(M, rows, easy)
+        in_range = (energy > 1e-200) & (energy < 1e200)
+        if not in_range.all():
+            return self._scaled(M, rows, in_range)
         if self._small:
             return cast("Floats", np.linalg.svd(M, compute_uv=False))[:, 0]
         out, seen = np.empty(len(M)), self._seen[rows]
@@ -58,13 +65,13 @@ class SpectralNorm:
             out[seen] = self._improve(M[seen], rows[seen], energy[seen])
         return out
 
-    def _scaled(self, M: Floats, rows: Ints, easy: Bools) -> Floats:
-        """As `norms`, with those matrices scaled whose squares would leave the range of float64.
+    def _scaled(self, M: Floats, rows: Ints, in_range: Bools) -> Floats:
+        """As `norms`, where those matrices that are not `in_range` are scaled, so that their squares are.
 
-        The norm of a zero matrix is 0, that of one with values that are not finite NaN.
+        The norm of a zero matrix is 0, and that of a matrix with values that are not finite is NaN.
         """
         largest = np.abs(M).max((1, 2))
-        largest[easy] = 1.0
+        largest[in_range] = 1.0
         out = np.where(largest == 0, 0.0, np.nan)
         usable = (largest > 0) & np.isfinite(largest)
         if usable.any():
@@ -73,7 +80,7 @@ class SpectralNorm:
         return out
 
     def _first(self, M: Floats, rows: Ints) -> Floats:
-        """Norms by the SVD, whose leading directions are kept."""
+        """Norms by the SVD, whose leading left singular vectors are kept."""
         U, s, _ = np.linalg.svd(M)
         self._left[rows] = U[:, :, :BLOCK]
         self._seen[rows] = True
@@ -81,7 +88,7 @@ class SpectralNorm:
         return largest
 
     def _improve(self, M: Floats, rows: Ints, energy: Floats) -> Floats:
-        """Block Lanczos from the kept directions until every row's norm is proven."""
+        """Norms by block Lanczos from the singular vectors that were kept, until each is proven."""
         n, K, _ = M.shape
         Q = np.empty((n, K, PASSES * BLOCK))  # orthonormal
         Z = np.empty_like(Q)  # G·Q
@@ -106,7 +113,7 @@ class SpectralNorm:
     def _judge(
         q: Floats, z: Floats, theta: Floats, W: Floats, energy: Floats
     ) -> tuple[Floats, Bools, Bools]:
-        """θ, whether its vector has converged, and whether θ is proven to be the largest."""
+        """θ of each matrix; whether its vector has converged; and whether the first bound above proves θ."""
         top, second = theta[:, -1], theta[:, -2]
         residuals = z @ W - (q @ W) * theta[:, None, :]
         squares: Floats = np.square(residuals).sum(1)
@@ -119,14 +126,14 @@ class SpectralNorm:
 
     @staticmethod
     def _new_block(q: Floats, z: Floats) -> Floats:
-        """Orthonormal columns for the part of z outside q; done twice, as the first pass loses digits."""
+        """Orthonormal columns that span the part of z orthogonal to q; a second pass restores lost digits."""
         for _ in range(2):
             z = np.linalg.qr(z - q @ (q.swapaxes(1, 2) @ z))[0]
         return z
 
     @staticmethod
     def _no_larger(M: Floats, top: float) -> bool:
-        """Whether the Cholesky factor shows that ‖M‖₂² is at most top, within the tolerance."""
+        """Whether a Cholesky factorisation proves that ‖M‖₂² is at most `top`, within the tolerance."""
         G = M @ M.T
         np.negative(G, out=G)
         G.flat[:: len(G) + 1] += top * (1 + TOLERANCE)

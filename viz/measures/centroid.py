@@ -1,4 +1,4 @@
-"""Centroid: the mean lag, weighted by how much of the gradient remains."""
+"""Centroid: the mean lag, weighted by how much of the gradient remains at each lag."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["centroid"]
 
 
 def centroid(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floats:
-    """Σ_k k·n_k / Σ_k n_k over lags k ≥ 1, with n_k = ‖∂s_T/∂s_{T-k}‖: the mean lag of the gradient.
+    """The mean lag Σ_k k·n_k / Σ_k n_k over lags k ≥ 1, weighted by the norms n_k = ‖∂s_T/∂s_{T-k}‖.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def centroid(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floats
     Returns
     -------
     ndarray (B,), float64
-        In steps; 1/(1 − γ) for an endless decay n_k = γᵏ. NaN for rows of fewer than two steps, and
+        In steps; for n_k = γᵏ and a long sequence it is 1/(1 − γ). NaN for rows of fewer than two steps, and
         where every n_k is 0.
 
     Examples

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["connectivity"]
 
-BYTES = 64e6  # of gradients held in memory at a time
+BYTES = 64e6  # memory for gradients: so many cotangents are propagated at once
 
 
 def connectivity(tape: Tape, logit: Loss, scaled: bool = True) -> Floats:
     """‖∂logit_s/∂x_t‖₂ for every readout step s and every input step t.
 
-    Madsen (2019, Distill). Unlike `dependency_map` it ends at the input, and it goes through all
-    layers and both directions of a bidirectional network.
+    Madsen (2019, Distill). Unlike `dependency_map` it differentiates with respect to the input and not to
+    the state, so it includes all paths through all layers and both directions.
 
     Parameters
     ----------

@@ -24,16 +24,15 @@ def context_cut(
     *,
     state: StateLike = None,
 ) -> tuple[Ints, Floats]:
-    """The loss when only the last k inputs are kept, minus the loss with all of them.
+    """The loss if only the last k inputs are kept, minus the loss with all of them.
 
-    Khandelwal et al. (2018). The shortened sequences start from the zero state.
+    Khandelwal et al. (2018). A shortened sequence starts from the zero state.
 
     Parameters
     ----------
     layer : RNN, GRU or LSTM
     x : ndarray
-        Input in the layer's layout: the rows are independent windows, and the loss is that of the
-        last step.
+        Input in the layer's layout. Every row is a sequence whose loss is that of its last step.
     loss : callable
         Takes the output of the last step, (B, D·H), and returns the loss of every row, (B,).
     contexts : sequence of int, optional
@@ -45,7 +44,7 @@ def context_cut(
     -------
     contexts : ndarray (N,), int
     change : ndarray (N, B), float64
-        In the unit of the loss; it reaches 0 once k covers all the context that the network uses.
+        In the unit of the loss. It becomes 0 where k includes all the context that the network uses.
 
     Examples
     --------

@@ -17,7 +17,15 @@ __all__ = ["Decay", "decay_fit", "decay_rate"]
 
 
 class Decay(NamedTuple):
-    """The fitted line ln‖∂s_T/∂s_{T-k}‖ ≈ level + rate·k; both (B,), in nats per step and in nats."""
+    """The fitted line ln‖∂s_T/∂s_{T-k}‖ ≈ level + rate·k.
+
+    Attributes
+    ----------
+    rate : ndarray (B,)
+        In nats per step.
+    level : ndarray (B,)
+        In nats.
+    """
 
     rate: Floats
     level: Floats

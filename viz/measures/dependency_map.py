@@ -1,4 +1,4 @@
-"""Dependency map: which step's loss depends on which step's state."""
+"""Dependency map: how strongly the loss at each step depends on the state at each earlier step."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def dependency_map(tape: Tape, loss: Loss, direction: Direction = "forward") -> 
 
     Notes
     -----
-    One backward walk with T cotangents at once: cotangent s is set when the walk reaches step s.
+    It takes one `Tape.pullback` with T cotangents at once, one for the loss of each step s: cotangent s is 0
+    until the backward pass reaches step s, and is then set to the gradient of that loss.
 
     Examples
     --------
@@ -63,6 +64,7 @@ def dependency_map(tape: Tape, loss: Loss, direction: Direction = "forward") -> 
         return out
 
     def set_row(value: Array, t: int) -> None:
+        """Set the cotangent of the loss at step t, and its own entry of the map."""
         value[t][:, top] = np.where(valid[t][:, None], g[t], 0)
         out[t, t] = np.where(valid[t], norm(value[t]), np.nan)
 
@@ -71,7 +73,7 @@ def dependency_map(tape: Tape, loss: Loss, direction: Direction = "forward") -> 
     walk = tape.pullback(v, direction=direction)
     for k, carry in zip(range(1, T), walk, strict=False):
         t = order[k]
-        rows = slice(None, t) if reverse else slice(t + 1, None)  # losses that the walk has passed
+        rows = slice(None, t) if reverse else slice(t + 1, None)  # the losses at the steps that have been passed
         with np.errstate(over="ignore", under="ignore"):
             size = norm(carry.value[rows]) * np.exp(carry.log_scale[rows])
         out[rows, t] = np.where(valid[rows] & valid[t], size, np.nan)
@@ -88,7 +90,7 @@ def dependency_reach(sizes: ArrayLike, eps: float = 0.01) -> Floats:
     sizes : ndarray (T, T, B)
         The result of `dependency_map`.
     eps : float
-        Smallest share of ‖∂L_s/∂s_s‖ that counts.
+        The smallest share of ‖∂L_s/∂s_s‖ that counts as a dependence.
 
     Returns
     -------

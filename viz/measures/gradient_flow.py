@@ -27,8 +27,8 @@ def gradient_flow(tape: Recorded) -> dict[str, Floats]:
     Returns
     -------
     dict of str to ndarray (T, B), float64
-        "l0.h", for an LSTM also "l0.c", then "l1.h", …, "l0.reverse.h" for the other direction; both
-        directions are indexed by input time. 0 past a row's end.
+        By the names of the states: "l0.h", for an LSTM also "l0.c", for the reverse direction
+        "l0.reverse.h", …, then "l1.h", …. Both directions are indexed by input time. 0 past a row's end.
 
     Examples
     --------

@@ -29,7 +29,7 @@ def half_life(tape: Tape | ArrayLike, direction: Direction = "forward") -> Float
     Returns
     -------
     ndarray (B,), float64
-        In steps; inf where no recorded lag is below half, NaN for rows of fewer than two steps.
+        In steps; inf if this is so at no recorded lag, NaN for rows of fewer than two steps.
 
     Examples
     --------

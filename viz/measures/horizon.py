@@ -19,15 +19,15 @@ __all__ = ["horizon"]
 def horizon(tape: Tape | ArrayLike, eps: float = 0.01, direction: Direction = "forward") -> Floats:
     """The largest lag k with ‖∂s_T/∂s_{T-k}‖ ≥ eps·‖∂s_T/∂s_{T-1}‖.
 
-    There is no standard definition; this one is rnncore's. The reference is lag 1, as for the
-    half-life, because in an LSTM the first step back differs from all others.
+    There is no standard definition of a horizon; this one is rnncore's. Norms are compared with that at
+    lag 1, as for the half-life, because in an LSTM the first step back differs from all others.
 
     Parameters
     ----------
     tape : Tape, or ndarray (T, B)
         A tape, or the result of `jacobian_norms`.
     eps : float
-        Smallest share of the norm at lag 1 that counts as remembered.
+        The smallest share of the norm at lag 1 that counts as an effect.
     direction : {"forward", "reverse"}
         As in `jacobian_norms`.
 

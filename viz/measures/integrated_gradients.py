@@ -1,4 +1,4 @@
-"""Integrated gradients over time: how much each step's input contributed to a readout."""
+"""Integrated gradients: how much the input of each step contributed to a readout."""
 
 from __future__ import annotations
 
@@ -19,14 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Attribution", "integrated_gradients"]
 
-ROWS = 256  # rows per recorded pass
+ROWS = 256  # the number of rows in one recorded pass (copies of the batch)
 
 Readout: TypeAlias = Callable[[Array], tuple[ArrayLike, ArrayLike]]
 """A function output (T, B, D·H) -> (F (B,), ∂F/∂output)."""
 
 
 class Attribution(NamedTuple):
-    """``value`` (T, B, I) sums to F(x) − F(x′) up to ``residual`` (B,)."""
+    """The contributions of all inputs to a readout F, relative to a baseline x′.
+
+    Attributes
+    ----------
+    value : ndarray (T, B, I)
+        In the unit of F. For each row the sum over steps and features is F(x) − F(x′), minus `residual`.
+    residual : ndarray (B,)
+        The error of the quadrature.
+    """
 
     value: Floats
     residual: Floats
@@ -50,8 +58,9 @@ def integrated_gradients(
 ) -> Attribution:
     """(x_t − x′_t)·∫₀¹ ∂F/∂x_t(x′ + α(x − x′)) dα for every input.
 
-    Sundararajan, Taly & Yan (2017). Completeness: the sum over all inputs is F(x) − F(x′); the
-    error of the quadrature in that sum is returned as the residual, and should be shown.
+    Sundararajan, Taly & Yan (2017). The sum over all inputs of a row is F(x) − F(x′) (completeness). The
+    integral is computed by quadrature; its error in that sum is returned as the residual, and should be
+    reported together with the values.
 
     Parameters
     ----------
@@ -59,11 +68,10 @@ def integrated_gradients(
     x : ndarray
         Input in the layer's layout.
     readout : ndarray, or callable
-        F, one number per row. An array v laid out like the output stands for the linear readout
-        F = Σ v·y; a function takes y (T, B, D·H), time-major, and returns F (B,) and ∂F/∂y,
-        shaped as y.
+        F, one number for each row. An array v in the layout of the output stands for the linear readout
+        F = Σ v·y. A function takes y (T, B, D·H), time-major, and returns F (B,) and ∂F/∂y (T, B, D·H).
     baseline : ndarray, optional
-        x′, any array that broadcasts to x; zeros by default.
+        x′, an array in the layout of x, or one that broadcasts to (T, B, I); zeros by default.
     points : int
         Number of points of the Gauss–Legendre rule. For a smooth F the residual falls exponentially
         with it.

@@ -20,28 +20,30 @@ __all__ = ["jacobian_norms"]
 def jacobian_norms(tape: Tape, direction: Direction = "forward") -> Floats:
     """‖∂s_T/∂s_{T-k}‖₂ = ‖J_T·J_{T-1}·…·J_{T-k+1}‖₂ for every lag k.
 
-    s is the carry of the whole stack, h of all layers and for an LSTM also c of all layers: with c
-    held fixed, ∂h_t/∂h_{t-1} would miss what the cell state carries. Pascanu, Mikolov & Bengio (2013).
+    Pascanu, Mikolov & Bengio (2013). s is the carry of the whole stack, h of all layers and for an LSTM
+    also c of all layers. The Jacobian ∂h_t/∂h_{t-1} alone, with c held fixed, would miss the dependence
+    through the cell state.
 
     Parameters
     ----------
     tape : Tape
         `backward` need not have been called.
     direction : {"forward", "reverse"}
-        Which direction's carry to follow in a bidirectional layer; what the other direction feeds to
-        the layer above is held fixed. For "reverse" the lag counts from each row's first step.
+        The direction of a bidirectional layer whose carry is differentiated; the outputs of the other
+        direction, which are also inputs of the layer above, are held fixed. For "reverse" the lag is
+        counted from each row's first step, with which that direction ends.
 
     Returns
     -------
     ndarray (T, B), float64
-        Element k is the norm over k steps, element 0 is 1. A row counts back from its own last
-        step; NaN at and beyond its length. The scale is kept as a logarithm, so whatever the dtype
-        of the layer, a norm is 0 only below 1e-308 or where the product is exactly 0.
+        Element k is the norm of the product over k steps; element 0 is 1. In every row the lag is counted
+        from its own last step; NaN at lags of its length or more. Scales are kept as logarithms, so for
+        any dtype of the layer a norm is 0 only if it is too small for float64, or exactly 0.
 
     Notes
     -----
-    One walk of `tape.pullback` with the identity as cotangents: it takes T·S·(the adjoint of one
-    step) in time and S² numbers in memory. Each norm agrees with that of the SVD to 1e-9, see
+    It is one `tape.pullback` with the identity as cotangents. This takes S times as long as one backward
+    pass, and S² numbers of memory for each row. Each norm agrees with that of the SVD to 1e-9; see
     _spectral.py.
 
     Examples
@@ -80,7 +82,7 @@ def jacobian_norms(tape: Tape, direction: Direction = "forward") -> Floats:
 
 
 def products(carry: Carry, rows: Ints) -> tuple[Floats, Floats]:
-    """The Jacobian products of some rows of the batch: matrices (n, K, S) and their log scales (n,)."""
+    """The Jacobian products of some rows of the batch: matrices (n, K, S) and the logarithms (n,) of their scales."""
     log_scale = carry.log_scale[:, rows].T  # (n, K)
     scale = log_scale.max(1, initial=-np.inf)
     M = carry.value[:, rows].transpose(1, 0, 2).astype(np.float64, order="C")

@@ -24,9 +24,10 @@ __all__ = [
     "lyapunov_spectrum",
 ]
 
-# Up to WIDE directions a QR costs less than the step before it, so there is one every step. Beyond
-# that there is one when the exponents have spread the rows by about e^23 = 1e10 (then the smallest
-# diagonal elements of R keep some 5 digits, the leading ones all), and at the latest after 4 steps.
+# Up to WIDE directions a QR decomposition takes less time than a step, so there is one after every step.
+# For more, there is one at the latest after LONGEST steps, and before that as soon as the rows differ in
+# size by a factor of about e^BUDGET = 1e10. The smallest diagonal elements of R are then exact to some
+# 5 digits, and the leading ones to all.
 WIDE, BUDGET, LONGEST = 128, 23.0, 4
 
 
@@ -41,9 +42,9 @@ def lyapunov_spectrum(
 ) -> Floats:
     """λ_1 ≥ … ≥ λ_n of the driven network, in nats per step.
 
-    Engelken, Wolf & Abbott (2020), Vogt et al. (2020), on the joint state of the stack (h of all
-    layers, for an LSTM also c of all). A negative exponent is the rate at which a perturbation, and
-    with it the gradient, decays; a positive one means chaos, and the gradient explodes.
+    Engelken, Wolf & Abbott (2020), Vogt et al. (2020), for the carry of the whole stack (h of all layers,
+    for an LSTM also c of all). Along a direction with a negative exponent a perturbation, and so the
+    gradient, decays at this rate. A positive exponent means chaos: the gradient explodes.
 
     Parameters
     ----------
@@ -51,11 +52,11 @@ def lyapunov_spectrum(
     x : ndarray
         Input in the layer's layout; exponents are averaged over the rows of the batch.
     warmup : int
-        Steps that are not counted. The first `warmup` steps bring the state onto the attractor. The
-        walk goes backward in time, so as many at the end (at most half of the rest) are used to
-        align its directions.
+        The number of steps at the beginning that do not count, because the state has not reached the
+        attractor. The directions are propagated backward in time, from random ones. So as many steps at
+        the end (but at most half of the rest) do not count either, until the directions have aligned.
     n : int, optional
-        How many exponents; all S by default. Fewer are cheaper.
+        The number of exponents, the largest ones; all S by default. Fewer take less time.
     state : array_like or tuple, optional
         Initial state, as for the layer.
     direction : {"forward", "reverse"}
@@ -64,15 +65,16 @@ def lyapunov_spectrum(
     Returns
     -------
     ndarray (n,), float64
-        Descending; −inf for directions that are lost at once (dead ReLU units).
+        In descending order; −inf for directions in which a perturbation vanishes within one step, such as
+        those of dead ReLU units.
 
     Notes
     -----
-    Q_{t-1}·R_t = J_tᵀ·Q_t, backward in time with the adjoint steps of the tape: the transposed
-    product has the same exponents. λ_i is the mean of ln R_ii. The walk is in float64 whatever the
-    layer's dtype. Q is orthogonalised every step, and for more than 128 directions every 1 to 4
-    steps, before the rows become indistinguishable in float64. The initial directions are random,
-    but the same in every call.
+    Directions Q are propagated backward in time with `Tape.pullback`, Q_{t-1}·R_t = J_tᵀ·Q_t, because the
+    product of the transposed Jacobians has the same exponents. λ_i is the mean of ln R_ii. All of it is
+    computed in float64, for any dtype of the layer. Q is orthonormalised after every step, and for more
+    than 128 directions after every 1 to 4 steps, before the directions become indistinguishable in
+    float64. The initial directions are random, but the same in every call.
 
     Examples
     --------
@@ -125,10 +127,10 @@ def lyapunov_convergence(
 
 
 def kaplan_yorke_dimension(spectrum: ArrayLike) -> float:
-    """D = j + Σ_{i≤j} λ_i / |λ_{j+1}|, where j is the last index at which the sum is not negative.
+    """The dimension of the attractor, by Kaplan & Yorke (1979).
 
-    The dimension of the attractor, by Kaplan & Yorke (1979): 0 for a fixed point, n where volumes
-    do not shrink at all.
+    D = j + Σ_{i≤j} λ_i / |λ_{j+1}|, where j is the largest number of leading exponents whose sum is not
+    negative. It is 0 for a fixed point, and n if the sum of all n exponents is not negative.
 
     Examples
     --------
@@ -138,7 +140,7 @@ def kaplan_yorke_dimension(spectrum: ArrayLike) -> float:
     """
     spectrum = _sorted(spectrum)
     sums = np.cumsum(spectrum)
-    j = int((sums >= 0).sum())  # descending terms: the sums are concave, so these are the first j
+    j = int((sums >= 0).sum())  # the exponents descend, so the sums that are not negative come first
     if j == 0:
         return 0.0
     return float(j if j == len(sums) else j + sums[j - 1] / abs(spectrum[j]))
@@ -147,7 +149,7 @@ def kaplan_yorke_dimension(spectrum: ArrayLike) -> float:
 def entropy_rate(spectrum: ArrayLike) -> float:
     """The sum of the positive exponents, in nats per step: the rate at which chaos creates uncertainty.
 
-    By Pesin's identity; in general it is an upper bound.
+    This is Pesin's identity. In general the sum is only an upper bound of that rate.
 
     Examples
     --------
@@ -160,6 +162,7 @@ def entropy_rate(spectrum: ArrayLike) -> float:
 
 
 def _sorted(spectrum: ArrayLike) -> Floats:
+    """The exponents in descending order, after a check of their shape."""
     spectrum = np.asarray(spectrum, np.float64)
     if spectrum.ndim != 1 or np.isnan(spectrum).any():
         raise ValueError(
@@ -177,7 +180,7 @@ def _growth(
     state: StateLike,
     direction: Direction,
 ) -> tuple[Ints, Floats]:
-    """The number of steps counted (N,), and Σ ln R_ii over these, averaged over the batch (N, n)."""
+    """After each QR: the number of steps counted so far (N,), and Σ ln R_ii over these, mean of the batch (N, n)."""
     layer = in_float64(layer)
     x, state = rows_of(layer, x, state)
     T, B, _ = x.shape
@@ -192,8 +195,8 @@ def _growth(
     n = S if n is None else as_size(n, "n")
     if n > S:
         raise ValueError(f"n: got {n}, expected 1 to {S}, the width of the state")
-    align = min(warmup, (T - warmup) // 2)  # steps walked before the first that counts
-    stop = T - warmup  # steps walked when only the transient of the state remains
+    align = min(warmup, (T - warmup) // 2)  # the number of steps at the end that do not count
+    stop = T - warmup  # after so many steps, backward, only the warmup remains
     start = np.linalg.qr(np.random.default_rng(0).normal(size=(S, n)))[0]
     total, steps, sums = np.zeros(n), [], []
     last, due = 0, 1
@@ -225,7 +228,7 @@ def _orthonormalise(carry: Carry) -> Floats:
 
 
 def _interval(n: int, spread: float) -> int:
-    """Steps until the next QR of n rows, from the spread of the exponents per step."""
+    """The number of steps until the next QR of n rows. `spread` is largest minus smallest exponent, per step."""
     if n <= WIDE or not np.isfinite(spread):
         return 1
     return int(np.clip(BUDGET / max(spread, 1e-9), 1, LONGEST))

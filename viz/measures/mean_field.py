@@ -1,4 +1,4 @@
-"""Mean field: whether gradients vanish, explode or keep their size in a random network of this variance."""
+"""Mean field theory: whether gradients vanish, explode or keep their size in a wide network of random weights."""
 
 from __future__ import annotations
 
@@ -16,11 +16,19 @@ __all__ = ["MeanField", "mean_field", "mean_field_theory"]
 
 
 class MeanField(NamedTuple):
-    """chi: growth of the squared gradient per step; xi = −1/ln chi: steps in which it changes by a factor e.
+    """The quantities of mean field theory for one layer and direction.
 
-    sigma_w, sigma_b: standard deviations of √H·W and of everything that is added to W·h (bias and
-    input); q: second moment of the pre-activations. These three are NaN for gated cells, where each
-    gate has its own.
+    Attributes
+    ----------
+    chi : float or ndarray
+        The factor by which the squared norm of the gradient grows in one step.
+    xi : float or ndarray
+        −1/ln chi: the number of steps in which the squared norm falls by a factor e; negative if it grows.
+    sigma_w, sigma_b : float or ndarray
+        Root mean squares of √H·W, and of what is added to W·h (the biases and the product with the input).
+    q : float or ndarray
+        Mean square of the pre-activations. It, sigma_w and sigma_b are NaN for gated cells, where every gate
+        has its own.
     """
 
     chi: Floats | np.float64
@@ -31,11 +39,11 @@ class MeanField(NamedTuple):
 
 
 def mean_field(tape: Tape) -> dict[str, MeanField]:
-    """χ = σ_w²·E[φ′²] of every layer, with the moments measured on the tape.
+    """χ = σ_w²·E[φ′²] of every layer, with the expectations replaced by means over the tape.
 
-    Chen, Pennington & Schoenholz (2018): χ is the mean squared singular value of one step's
-    Jacobian. Below 1 gradients vanish, above 1 they explode, and χ = 1 is the edge between; in wide
-    random networks the largest Lyapunov exponent tends to ½·ln χ.
+    Chen, Pennington & Schoenholz (2018): χ is the mean squared singular value of the Jacobian of one step.
+    If it is below 1, gradients vanish; if it is above 1, they explode; χ = 1 is the boundary. As random
+    networks become wide, their largest Lyapunov exponent tends to ½·ln χ.
 
     Parameters
     ----------
@@ -44,13 +52,14 @@ def mean_field(tape: Tape) -> dict[str, MeanField]:
     Returns
     -------
     dict of str to MeanField
-        "l0", "l1", …, "l0.reverse". For an LSTM χ is that of ∂c_t/∂c_{t-1} (also through h_{t-1}),
-        for a GRU that of ∂h_t/∂h_{t-1}, with the weights of different gates taken as independent:
-        χ = E[f²] + Σ_gates σ_gate²·E[(∂c_t/∂a_gate)²]·E[(∂h/∂c)²], and accordingly with z.
+        By layer: "l0", "l1", …, "l0.reverse". For an LSTM χ is that of ∂c_t/∂c_{t-1}, including the path
+        through h_{t-1}: χ = E[f²] + Σ_gates σ_gate²·E[(∂c_t/∂a_gate)²]·E[(∂h/∂c)²], with a_gate the
+        pre-activation of a gate, and the weights of different gates assumed independent. For a GRU it is
+        that of ∂h_t/∂h_{t-1}: χ = E[z²] + Σ_gates σ_gate²·E[(∂h_t/∂a_gate)²].
 
     Examples
     --------
-    Positive ReLU states have φ′ = 1, so χ = σ_w², and the identity is at the edge:
+    Positive ReLU states have φ′ = 1, so χ = σ_w², which is 1 for the identity matrix:
 
     >>> import numpy as np, rnncore as rc
     >>> from rnncore import viz
@@ -77,12 +86,12 @@ def mean_field_theory(
     sigma_b: ArrayLike = 0.0,
     nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
 ) -> MeanField:
-    """The fixed point of wide random RNNs: q = σ_w²·E[φ(√q·z)²] + σ_b², and χ and ξ at it.
+    """The fixed point q = σ_w²·E[φ(√q·z)²] + σ_b² of wide random RNNs, with z ~ N(0, 1), and χ and ξ there.
 
     Parameters
     ----------
     sigma_w, sigma_b : array_like
-        Broadcast together. W has variance σ_w²/H; what is added to W·h has variance σ_b².
+        W has variance σ_w²/H, and what is added to W·h has variance σ_b². The two are broadcast together.
     nonlinearity : {"tanh", "relu", "sigmoid"}
 
     Returns
@@ -92,7 +101,7 @@ def mean_field_theory(
 
     Examples
     --------
-    Without bias, tanh has its edge at σ_w = 1:
+    Without bias, χ of a tanh network is 1 at σ_w = 1:
 
     >>> from rnncore import viz
     >>> viz.mean_field_theory([0.5, 1.0], 0.0).chi.round(2).tolist()
@@ -111,7 +120,7 @@ def mean_field_theory(
     z, p = np.polynomial.hermite_e.hermegauss(80)
     p = p / p.sum()
     phi = np.tanh if nonlinearity == "tanh" else _sigmoid
-    low, high = b**2, w**2 + b**2  # φ² ≤ 1; the right side is concave in q: one crossing inside
+    low, high = b**2, w**2 + b**2  # since φ² ≤ 1; the right-hand side is concave in q, so it equals q once
     for _ in range(60):
         q = (low + high) / 2
         above = w**2 * (phi(np.sqrt(q)[..., None] * z) ** 2 @ p) + b**2 > q
@@ -133,17 +142,18 @@ def _sigmoid(a: Floats) -> Floats:
 
 
 def _weight(tape: Tape, kind: str, name: str) -> Floats:
+    """A parameter of a layer in float64; `kind` is "weight_ih", "bias_hh", …"""
     return np.asarray(tape.parameters[weight_name(kind, name)], np.float64)
 
 
 def _variances(tape: Tape, name: str) -> dict[str, float]:
-    """σ_w² of every block of weight_hh: H·mean W²."""
+    """σ_w² = H·mean(W²) of every block W of weight_hh, by the names in `Description.blocks_hh`."""
     W, blocks = _weight(tape, "weight_hh", name), tape.cell.blocks_hh
     return dict(zip(blocks, np.square(W).reshape(len(blocks), -1).mean(1) * W.shape[1], strict=True))
 
 
 def _ungated(tape: Tape, name: str, valid: Bools) -> MeanField:
-    """A layer with h = φ(a), together with the moments of a."""
+    """χ of a layer without gates, h = φ(a), and the root mean squares of the terms of a."""
     h = np.asarray(tape[f"{name}.h"], np.float64)[valid]
     (variance,) = _variances(tape, name).values()
     chi = variance * np.mean(tape.cell.slope(h) ** 2)
@@ -156,7 +166,7 @@ def _ungated(tape: Tape, name: str, valid: Bools) -> MeanField:
 
 
 def _gated(tape: Tape, name: str, valid: Bools) -> MeanField:
-    """A gated layer, by the formula in the description of its cell."""
+    """χ of a gated layer, by the formula in the description of its cell."""
     assert tape.cell.growth is not None
     values: dict[str, Array] = {part: tape[f"{name}.{part}"] for part in tape.cell.names}
     values |= {f"{state}0": previous(tape, name, state) for state in tape.cell.states}

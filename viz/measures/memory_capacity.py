@@ -1,4 +1,4 @@
-"""Memory capacity: how much of the past input can be read linearly from the state."""
+"""Memory capacity: how much of the past input a linear readout can reconstruct from the state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def memory_curve(
     ridge: float = 1e-10,
     seed: int = 0,
 ) -> Floats:
-    """r²(u_{t−k}) of the best linear readout for every lag k, on held-out data.
+    """How well a linear readout of the state predicts the input k steps ago, for every lag k: r² on held-out data.
 
     Jaeger (2001): the layer is driven by independent u_t, uniform between `low` and `high` (every
     input feature gets the same u_t). A ridge regression from the state to u_{t−k} is fitted on one
@@ -40,12 +40,12 @@ def memory_curve(
     layer : RNN, GRU or LSTM
         The state is the carry of the whole stack, [h; c] for an LSTM.
     lags : int, optional
-        Lags 0 … lags − 1; twice the width of the state by default. Lag 0 counts: a delay line of N
-        units holds u_t … u_{t−N+1}.
+        The number of lags, 0 … lags − 1; by default twice the size of the state. Lag 0 is included, because
+        a delay line of N units contains u_t … u_{t−N+1}.
     steps : int
-        Steps in each half. For a lag that is not remembered, r² is about 1/steps rather than 0.
+        The number of steps in each half. For a lag that is not remembered, r² is about 1/steps and not 0.
     washout : int
-        Steps that are run first and not counted.
+        The number of steps that are run before these; if it is smaller than `lags`, it is `lags`.
     low, high : float
         Range of u_t.
     ridge : float
@@ -96,7 +96,7 @@ def memory_curve(
 
 
 def memory_capacity(layer: RecurrentLayer, lags: int | None = None, **options: Any) -> float:
-    """Σ_k r²(u_{t−k}): N for a delay line of N units, and at most the width of the state.
+    """The sum of `memory_curve` over all lags: N for a delay line of N units, and at most the size of the state.
 
     The arguments are those of `memory_curve`.
 

@@ -27,10 +27,10 @@ __all__ = ["norm_preservation", "omega"]
 def norm_preservation(
     tape: Tape, grad_state: StateLike = None, direction: Direction = "forward"
 ) -> Floats:
-    """‖δ_{t+1}·J_{t+1}‖ / ‖δ_{t+1}‖ for every step: 1 is ideal.
+    """‖δ_t·J_t‖ / ‖δ_t‖ for every step t; 1 means that the step preserves the norm of the gradient.
 
-    δ_t = ∂L/∂s_t is the gradient of the loss for the whole carry ([h; c] of all layers), and J_{t+1}
-    the Jacobian of the step that follows. Pascanu, Mikolov & Bengio (2013), section 3.3.
+    Pascanu, Mikolov & Bengio (2013), section 3.3. δ_t = ∂L/∂s_t is the gradient of the loss with respect
+    to the whole carry after step t ([h; c] of all layers), and J_t = ∂s_t/∂s_{t-1} the Jacobian of step t.
 
     Parameters
     ----------
@@ -44,8 +44,7 @@ def norm_preservation(
     Returns
     -------
     ndarray (T, B), float64
-        Element t is for the step at input time t. NaN where no gradient arrives (0/0) and past a
-        row's end.
+        Element t is for the step at input time t. NaN where δ_t is 0, and past a row's end.
 
     Examples
     --------
@@ -61,8 +60,8 @@ def norm_preservation(
     reverse = check_direction(tape, direction)
     check_backward(tape)
     layer, T, B = tape.layer, tape.T, tape.B
-    # The loss enters the carry at the top layer's h only (it reaches lower layers through the walk),
-    # and there tape.grad already holds everything that arrives.
+    # The loss depends directly on h of the top layer only; its gradient reaches the rest of the carry
+    # through the Jacobians. For h of the top layer tape.grad has the sum of both.
     top = top_of_carry(layer)
     grad_h = tape.grad[f"l{layer.num_layers - 1}.{'reverse.' if reverse else ''}h"]
     valid = valid_steps(tape)
@@ -73,7 +72,7 @@ def norm_preservation(
     v = _final(tape, grad_state, reverse)[None]
 
     def enter(value: Array, log_scale: Floats, t: int) -> None:
-        """Add the gradient of the loss at step t, after applying the rows' scales."""
+        """Set the part of the top layer's h to its total gradient at step t, after applying the scales."""
         if np.any(log_scale):
             value *= np.exp(log_scale)[..., None].astype(value.dtype)
             log_scale[...] = 0
@@ -94,7 +93,7 @@ def norm_preservation(
 
 
 def omega(tape: Tape, grad_state: StateLike = None, direction: Direction = "forward") -> Floats:
-    """Ω = Σ_t (‖δ_{t+1}·J_{t+1}‖/‖δ_{t+1}‖ − 1)²: 0 where every step preserves the gradient's norm.
+    """Ω = Σ_t (‖δ_t·J_t‖/‖δ_t‖ − 1)²: 0 if every step preserves the norm of the gradient.
 
     Pascanu, Mikolov & Bengio (2013), eq. 9. The arguments are those of `norm_preservation`; steps
     that no gradient reaches do not count.
@@ -120,7 +119,7 @@ def omega(tape: Tape, grad_state: StateLike = None, direction: Direction = "forw
 
 
 def _final(tape: Tape, grad_state: StateLike, reverse: bool) -> Array:
-    """(B, S): the part of the gradient for the final carry that comes from `grad_state`."""
+    """(B, S): the cotangents `grad_state` of one direction in the order of the carry; zeros if it is None."""
     layer = tape.layer
     if grad_state is None:
         return np.zeros((tape.B, tape.layer.structure.carry_size), tape.dtype)

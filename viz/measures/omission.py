@@ -1,4 +1,4 @@
-"""Omission: how much the final state would differ without one of the inputs."""
+"""Omission: how much the final state would change if the input of one step were left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["omission"]
 
-ROWS = 256  # rows per pass
+ROWS = 256  # the number of rows in one pass (copies of the batch)
 
 
 def omission(
@@ -27,10 +27,11 @@ def omission(
     state: StateLike = None,
     lengths: ArrayLike | None = None,
 ) -> Floats:
-    """1 − cos(s(S), s(S∖i)) for every step i of a sequence S.
+    """1 − cos(s(S), s(S∖i)) for every step i of a sequence S, where S∖i is S without step i.
 
-    Kádár, Chrupała & Alishahi (2017), on the whole final state (h of all layers and directions, for
-    an LSTM also c): 0 where omitting the step changes nothing, 1 where the states are orthogonal.
+    Kádár, Chrupała & Alishahi (2017). s is the whole final state (h of all layers and directions, for an
+    LSTM also c). The value is 0 if omitting the step does not change the direction of s as a vector, and
+    1 if the two vectors are orthogonal.
 
     Parameters
     ----------
@@ -71,6 +72,7 @@ def omission(
 
 
 def _cosine(a: Floats, b: Floats) -> Floats:
+    """The cosine of the angle between vectors along the last axis; NaN if one is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine: Floats = (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
     return cosine

@@ -15,7 +15,15 @@ __all__ = ["Saturation", "saturation"]
 
 
 class Saturation(NamedTuple):
-    """Shares of steps, one number per unit: ``low`` (H,) below the lower threshold, ``high`` (H,) above the upper."""
+    """Of each unit the share of steps, between 0 and 1, at which its gate is close to an end of its range.
+
+    Attributes
+    ----------
+    low : ndarray (H,)
+        The share of steps below the lower threshold.
+    high : ndarray (H,)
+        The share of steps above the upper threshold.
+    """
 
     low: Floats
     high: Floats
@@ -24,20 +32,20 @@ class Saturation(NamedTuple):
 def saturation(tape: Recorded, low: float = 0.1, high: float = 0.9) -> dict[str, Saturation]:
     """The share of steps at which a gate is below `low`, and the share at which it is above `high`.
 
-    Karpathy, Johnson & Li (2015). A gate that is always at one end is a constant: no gradient
-    reaches its weights.
+    Karpathy, Johnson & Li (2015). A gate that is always at one end of its range acts as a constant, and
+    hardly any gradient reaches its weights.
 
     Parameters
     ----------
     tape : Tape or Frame
     low, high : float
-        Thresholds; a gate lies between 0 and 1.
+        The thresholds. Only gates with a sigmoid count, which lie between 0 and 1.
 
     Returns
     -------
     dict of str to Saturation
-        "l0.i", "l0.f", "l0.o" (LSTM), "l0.r", "l0.z" (GRU), …: shares over all steps and rows. A
-        plain RNN has no gates, so its dict is empty.
+        By gate: "l0.i", "l0.f", "l0.o" for an LSTM, "l0.r", "l0.z" for a GRU, …. Shares are over the steps
+        of all rows together. A plain RNN has no gates, so its dict is empty.
 
     Examples
     --------

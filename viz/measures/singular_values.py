@@ -21,15 +21,15 @@ __all__ = ["singular_values"]
 def singular_values(
     tape: Tape, n: int = 8, every: int = 1, direction: Direction = "forward"
 ) -> tuple[Ints, Floats]:
-    """σ₁ ≥ … ≥ σ_n of ∂s_T/∂s_{T-k}: how many directions of the state are remembered.
+    """The largest singular values σ₁ ≥ … ≥ σ_n of ∂s_T/∂s_{T-k}: how many directions of a state have an effect.
 
     Parameters
     ----------
     tape : Tape
     n : int
-        How many singular values; at most the width S of the state.
+        The number of singular values; at most the size S of the carry are returned.
     every : int
-        Take the lags 0, every, 2·every, …; each costs a full SVD, 5 ms for S = 256.
+        The lags are 0, every, 2·every, …. Each takes a full SVD, 5 ms for S = 256.
     direction : {"forward", "reverse"}
         As in `jacobian_norms`.
 
@@ -37,8 +37,8 @@ def singular_values(
     -------
     lags : ndarray (N,), int
     sigma : ndarray (N, B, n), float64
-        ``sigma[:, :, 0]`` is `jacobian_norms` at these lags. NaN beyond a row's start. The product
-        is formed in the layer's dtype, so values below its rounding error, eps·σ₁, are noise.
+        ``sigma[:, :, 0]`` equals `jacobian_norms` at these lags. NaN at lags of a row's length or more. The
+        product is computed in the layer's dtype, so values below its rounding error, eps·σ₁, mean nothing.
 
     Examples
     --------

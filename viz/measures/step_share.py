@@ -17,11 +17,10 @@ __all__ = ["step_share", "steps_for_half"]
 
 
 def step_share(tape: Tape) -> dict[str, Floats]:
-    """‖δ_t‖·‖x_t‖ of every step, as a share of the sum over all steps.
+    """The contribution of every step to the gradient of the weights: ‖δ_t‖·‖x_t‖ divided by its sum over all steps.
 
-    All steps share the weights, but they do not contribute equally: ∂L/∂W = Σ_t δ_t·x_tᵀ, where δ_t
-    is the gradient for the pre-activations of the gates, and the term of step t has the norm
-    ‖δ_t‖·‖x_t‖.
+    The gradient ∂L/∂W = Σ_t δ_t·x_tᵀ is a sum over the steps, where δ_t is the gradient of the loss with
+    respect to the pre-activations of all gates. The term of step t has the norm ‖δ_t‖·‖x_t‖.
 
     Parameters
     ----------
@@ -32,9 +31,9 @@ def step_share(tape: Tape) -> dict[str, Floats]:
     Returns
     -------
     dict of str to ndarray (T, B), float64
-        By the names of the weights, "weight_ih_l0", "weight_hh_l0", …; for weight_hh, x_t is the
-        vector it multiplies, the previous state. Sums to 1 over the steps of a row, or to 0 where
-        there is no gradient.
+        By the names of the weights, "weight_ih_l0", "weight_hh_l0", …. For weight_hh, x_t is the vector that
+        it multiplies, which is the previous h (or r·h). The shares of a row sum to 1, or to 0 if it has no
+        gradient.
 
     Examples
     --------
@@ -66,7 +65,7 @@ def step_share(tape: Tape) -> dict[str, Floats]:
 
 
 def _deltas(tape: Tape, name: str) -> tuple[Floats, Floats]:
-    """Two arrays (gates, T, B): ‖∂L/∂pre-activation‖ of every gate, for W_ih and for W_hh."""
+    """‖∂L/∂pre-activation‖ for each block of W_ih, (blocks, T, B), and for each block of W_hh."""
     grad, cell = tape.grad, tape.cell
     if not cell.gates:
         delta = norm(grad[f"{name}.h"] * cell.slope(np.asarray(tape[f"{name}.h"])))[None]
@@ -77,7 +76,9 @@ def _deltas(tape: Tape, name: str) -> tuple[Floats, Floats]:
 
 
 def steps_for_half(share: ArrayLike) -> Ints:
-    """The smallest number of steps that make up half of the gradient; T/2 where all steps are equal.
+    """The smallest number of steps whose shares sum to at least half of the total.
+
+    It is T/2, rounded up, if all steps contribute equally.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Time scales of the gates: how long each unit keeps its value."""
+"""Time scales: how long each unit keeps its value, according to its gate."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ __all__ = ["timescales"]
 
 
 def timescales(tape: Recorded) -> dict[str, Floats]:
-    """τ = −1/mean ln k of every unit, where k is the share of its value that its own gate keeps.
+    """τ = −1/mean(ln k) of every unit, where k is the value of the gate that multiplies its old state.
 
-    That gate is the forget gate of an LSTM and the update gate of a GRU.
-
-    Tallec & Ollivier (2018). τ is the memory of a unit that only its own gate erases. The network as
-    a whole may remember longer, because units also pass their values on: see `jacobian_norms`.
+    That is the forget gate of an LSTM, and the update gate of a GRU. Tallec & Ollivier (2018). In τ steps
+    the gate alone would reduce the state of the unit by a factor e. The network as a whole may remember
+    longer, because units also pass their values on to each other; see `jacobian_norms`.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ __all__ = ["unit_order"]
 def unit_order(
     tape: Recorded, layer: str = "l0", by: Literal["timescale", "likeness"] | None = None
 ) -> Ints:
-    """The units of a layer, sorted for a picture.
+    """The indices of the units of a layer, sorted so that a picture of all units can be read.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def unit_order(
         "l0", "l1", "l0.reverse", …
     by : {"timescale", "likeness"}, optional
         "timescale" sorts from the slowest to the fastest unit, see `timescales`; it is the default
-        for gated cells. "likeness" sorts by the angle of a unit's loadings on the two leading
-        principal components of h, so that neighbours rise and fall together.
+        for gated cells. "likeness" sorts by the angle of a unit's loadings on the two leading principal
+        components of h, so that neighbouring units vary together; it is the default for other cells.
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""Models whose memory is a hidden state with a few values.
+"""Models whose memory is a hidden state that takes one of a few values.
 
 chain_model    the base class of both models: fit by expectation maximisation, paths, posteriors
 hidden_markov  symbols or Gaussian vectors whose distribution depends on a hidden state
 switching      autoregressions between which a hidden state switches
-em             the E-step's sums over all sequences, computed by several threads
+em             the E-step: recursions over time and sums over all sequences, on several threads
 emissions      the likelihoods and the M-step of hidden_markov
 regimes        the likelihoods and the M-step of switching
 start          initial values of a fit: k-means

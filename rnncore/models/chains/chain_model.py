@@ -1,19 +1,24 @@
-"""The base class of models with a hidden chain: parameters that may be set, EM, paths, posteriors.
+"""The base class of models with a hidden Markov chain: parameters that may be set, EM, paths, posteriors.
 
-A subclass has the settings n_states, n_iter, n_init, tol, warm_start, random_state and missing, declares its
+A row is what the emission, the distribution of a step in each hidden state, needs to know of a step: its symbol or its
+vector, or for an autoregression also those of the steps before. Values are parameters by name.
+
+A subclass takes the arguments n_states, n_iter, n_init, tol, warm_start, random_state and missing, declares its
 `Parameter`\\ s, has `n_parameters_`, and defines
 
-``_parameters()``            the names of the parameters that its settings require
-``_read_rows(sequences)``    training sequences, checked, as arrays of rows of the emission
-``_rows(sequence)``          a checked sequence as rows of the emission
+``_parameters()``            the names of the parameters that a model with its arguments has
+``_read_rows(sequences)``    check the training sequences, and convert each to an array of rows
+``_rows(sequence)``          convert a checked sequence to an array of rows
 ``_shapes(values)``          check the values, and return each in the shape in which it is used
-``_set_kind(values)``        set the kind of sequences if parameters were set and nothing was fitted
-``_check_kind(values)``      refuse values that do not suit the sequences it was fitted on
-``_build(values)``           its `Chain` and emission (see `em`)
-``_begin(rows, rng, given)`` initial values of a fit; `given` are those that were set
-``_maximise(values, emission, found)``   the M-step, from an `em.Expectation`
+``_set_kind(values)``        set the kind of sequences (text, real vectors, …) of a model whose parameters were set, and
+                             which was not fitted
+``_check_kind(values)``      raise an error if the values do not suit the kind of sequences
+``_build(values)``           create its `Chain` and its emission (see `em`)
+``_begin(rows, rng, given)`` initial values of a fit; `given` are the values that are prescribed
+``_maximise(values, emission, found)``   the M-step: new values from an `em.Expectation`
 
-and, if a row is not a step or a step may be missing, ``_all_steps(steps, sequence)`` and ``_known(array)``.
+It also defines ``_all_steps(steps, sequence)`` if a sequence has steps without a row, and ``_known(array)`` if steps
+may be missing.
 """
 
 from __future__ import annotations
@@ -45,10 +50,10 @@ Emission = TypeVar("Emission", bound=EmissionModel)
 
 
 class Parameter:
-    """A learnt array that the user may also set.
+    """A descriptor for an array of numbers that `fit` learns, and that the user may also set.
 
-    `fit` starts from the values that the user has set; it does not start from values that an earlier
-    `fit` has learnt, unless ``warm_start``. Arrays are copied when they are set.
+    `fit` starts from the values that the user has set. From values that an earlier `fit` has learnt it starts only if
+    ``warm_start`` is true. Arrays are copied when they are set.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -80,7 +85,7 @@ class Parameter:
 
 
 class ChainModel(SequenceModelBase, Generic[Emission]):
-    """Base of the models whose memory is a hidden Markov chain."""
+    """The base class of the models whose memory is a hidden Markov chain."""
 
     n_states: int
     n_iter: int
@@ -124,14 +129,15 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
     def fit(self, sequences: SequencesLike, y: None = None, *, progress: Progress = False) -> Self:
         """Learn by expectation maximisation; returns self.
 
-        A run starts from the parameters that were set, and from random values of the
-        others. Of `n_init` runs the one with the highest likelihood is kept.
+        EM is run `n_init` times, and the result with the highest likelihood is kept. Each run starts from the
+        parameters that were set, and from random values of the others.
 
         Parameters
         ----------
-        sequences : list of sequences, ragged; lengths 0 and 1 are allowed
+        sequences : list of sequences
+            Their lengths may differ; 0 and 1 are allowed.
         progress : bool or callable
-            A bar, or a function called as ``progress(done, total, info)``.
+            Whether to show a progress bar, or a function that is called as ``progress(done, total, info)``.
         """
         self._check_settings()
         arrays = self._read_rows(sequences)
@@ -158,6 +164,7 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
         return self
 
     def _check_settings(self) -> None:
+        """Check the arguments of the model."""
         for name in ("n_states", "n_iter", "n_init"):
             as_size(getattr(self, name), name)
         as_seed(self.random_state, "random_state")
@@ -167,7 +174,17 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
     def _climb(
         self, rows: Rows, values: Values, workers: Workers, bar: progress_bar
     ) -> tuple[Values, list[float], bool]:
-        """EM from `values`: the final values, the log likelihood before each step, and whether it converged."""
+        """Run EM from `values`.
+
+        Returns
+        -------
+        values : dict of str to ndarray
+            The parameters after the last step.
+        history : list of float
+            The log likelihood before each step.
+        converged : bool
+            Whether a step raised the log likelihood by less than `tol`.
+        """
         history: list[float] = []
         for _ in range(self.n_iter):
             chain, emission = self._build(values)
@@ -193,10 +210,10 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
     @overload
     def log_prob(self, sequence: SequenceLike, per_step: bool) -> float | Floats: ...
     def log_prob(self, sequence: SequenceLike, per_step: bool = False) -> float | Floats:
-        """Natural log of the probability (density) of a sequence; see the base class.
+        """Natural logarithm of the probability (or probability density) of a sequence; see the base class.
 
-        For a sequence that is impossible under the model it is ``-inf``, per step from the
-        first impossible step on.
+        It is ``-inf`` for a sequence that is impossible under the model. With `per_step` it is ``-inf`` from the first
+        impossible step on.
         """
         values = self._ready()
         rows = Rows.pack([self._rows(self._check(sequence))])
@@ -205,7 +222,7 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
         return steps if per_step else float(steps.sum())
 
     def score(self, sequences: SequencesLike, y: None = None, **inputs: Any) -> float:
-        """Mean log probability per element in nats, missing ones left out; higher is better."""
+        """Mean log probability per element that is not missing, in nats; higher is better."""
         if inputs:
             raise TypeError(f"{type(self).__name__}.score: got {', '.join(inputs)}, expected sequences alone")
         values = self._ready()
@@ -222,7 +239,8 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
 
         Returns
         -------
-        ndarray (T, n_states), rows sum to 1
+        ndarray (T, n_states)
+            Every row sums to 1.
         """
         values = self._ready()
         x = self._rows(self._check(sequence))
@@ -240,8 +258,8 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
         log_prob : float
             Joint log probability of path and sequence; ``-inf`` if it is impossible.
         path : ndarray (T,) int64
-            Of equally probable paths it is the one that hmmlearn returns: the lowest last state and,
-            going back from there, the highest one.
+            If several paths are equally probable, it is the one that hmmlearn returns: the last state is the one with
+            the lowest index, and then, backward in time, each state is the one with the highest index.
         """
         chain, emission = self._build(self._ready())
         log_b = emission.on(self._rows(self._check(sequence))).log_likelihood()
@@ -250,7 +268,7 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
 
     # -- state ----------------------------------------------------------------------
     def _ready(self) -> Values:
-        """The parameters, learnt or set, after the checks of their shapes."""
+        """The values of the parameters, learnt or set, after checking that they are there and have the right shapes."""
         for name in self._parameters():
             check_fitted(self, name)
         values = self._shapes(self.__dict__["_values"])
@@ -258,7 +276,7 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
         return values
 
     def _all_steps(self, steps: Floats, sequence: SequenceLike) -> Floats:
-        """Log probabilities of all steps of a sequence from those of its rows."""
+        """The log probabilities of all steps of a sequence, from those of its rows. By default every step has a row."""
         return steps
 
     def _known(self, array: Array) -> int:
@@ -285,14 +303,14 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
 
 
 def check_shape(name: str, value: Floats, shape: Iterable[int]) -> Floats:
-    """A parameter, refused if it has the wrong shape."""
+    """Return a parameter after a check of its shape."""
     if value.shape != shape:
         raise ValueError(f"{name}: got shape {value.shape}, expected {shape}")
     return value
 
 
 def check_distribution(name: str, value: Floats, shape: tuple[int, ...]) -> Floats:
-    """A parameter, refused if its rows are not distributions or it has the wrong shape."""
+    """Return a parameter after a check of its shape, and that every row is a probability distribution."""
     check_shape(name, value, shape)
     if (value < 0).any():
         raise ValueError(f"{name}: got {value.min():.3g}, expected probabilities >= 0")

@@ -1,10 +1,9 @@
 """The distributions of a step in each hidden state: symbols or Gaussian vectors.
 
-An emission is made from its parameters and never changed. ``on(x)`` gives its likelihoods of rows to
-the recursions, ``maximise(sums, …)`` computes the parameters after an EM step from the recursions'
-sums, ``predict(weights)`` is a mixture of the states and ``sample`` draws. Priors and their
-defaults are hmmlearn's (Huang, Acero and Hon, Spoken Language Processing, 2001,
-p. 443-445).
+An emission is made from its parameters, and never changes. ``on(x)`` returns the likelihoods of the rows of x for the
+recursions; ``maximise(sums, …)`` is the M-step, which computes new parameters from the sums of the recursions;
+``predict(weights)`` is the mixture of the states' distributions, and ``sample`` draws from them. Priors and their
+defaults are those of hmmlearn (Huang, Acero and Hon, Spoken Language Processing, 2001, p. 443-445).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ TINY = np.finfo(float).tiny
 
 
 class CategoricalEmission:
-    """Symbols: ``emissionprob`` (n, V). Rows are int64 (N,); negative ones are missing values."""
+    """Symbols with the probabilities ``emissionprob`` (n, V). Rows are int64 (N,); negative ones are missing values."""
 
     def __init__(self, emissionprob: Floats) -> None:
         self.emissionprob = emissionprob
@@ -32,13 +31,13 @@ class CategoricalEmission:
         return _hidden_markov.Symbols(x, self.emissionprob)
 
     def maximise(self, sums: Floats, prior: float | Floats) -> Floats:
-        """The emissionprob (n, V) of expected counts `sums` (V, width)."""
+        """The new emissionprob (n, V), for a Dirichlet prior, from expected counts `sums` (V, n or more)."""
         n = len(self.emissionprob)
         counts = np.maximum(prior - 1 + sums[:, :n].T, 0)
         return normalised(counts, self.emissionprob)
 
     def predict(self, weights: Floats) -> Floats:
-        """Mixture of the states: weights (…, n) to (…, V)."""
+        """The probabilities (…, V) of the symbols if the states have the probabilities `weights` (…, n)."""
         mixture: Floats = weights @ self.emissionprob
         return mixture
 
@@ -51,7 +50,7 @@ class CategoricalEmission:
 
 
 class GaussianEmission:
-    """Vectors: ``means`` (n, F), ``covars`` (n, F) or (n, F, F). A row with a NaN is missing."""
+    """Gaussian vectors with ``means`` (n, F) and ``covars`` (n, F) or (n, F, F). A row with a NaN is missing."""
 
     def __init__(self, means: Floats, covars: Floats) -> None:
         self.means, self.covars, self.full = means, covars, covars.ndim == 3
@@ -69,9 +68,10 @@ class GaussianEmission:
         covars_prior: float | Floats,
         covars_weight: float,
     ) -> tuple[Floats, Floats]:
-        """New (means, covars) from `sums`, which are moments about the present means.
+        """New (means, covars) from `sums`, the moments (n_sums, n or more) about the present means.
 
-        A state without evidence keeps its parameters.
+        A state without evidence keeps its mean, unless `means_weight` is above 0, and a full covariance, unless
+        `covars_weight` is above F. A diagonal covariance is then determined by its prior alone, as in hmmlearn.
         """
         n, F = self.means.shape
         post, first, second = np.split(sums[:, :n].T, [1, 1 + F], axis=1)
@@ -92,10 +92,10 @@ class GaussianEmission:
         return means, np.where(weight >= 1e-5, covars, self.covars)
 
     def predict(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Mixture of the states: weights (…, n) to mean and variance (…, F)."""
+        """Mean and variance (…, F) of the mixture in which the states have the probabilities `weights` (…, n)."""
         variances = np.diagonal(self.covars, axis1=1, axis2=2) if self.full else self.covars
         mean = weights @ self.means
-        # sum_i w_i (v_i + (m_i - mean)^2), which has no difference of large squares
+        # sum_i w_i (v_i + (m_i - mean)^2): unlike E[x^2] - mean^2 it is not a difference of large numbers
         apart = (self.means - mean[..., None, :]) ** 2 + variances
         return mean, np.einsum("...n,...nf->...f", weights, apart)
 
@@ -111,7 +111,7 @@ class GaussianEmission:
 
 # ------------------------------------------------------------------------------- arithmetic
 def normalised(counts: Floats, otherwise: float | Floats) -> Floats:
-    """Rows of `counts` divided by their sums; a row whose sum is 0 becomes that of `otherwise`."""
+    """Divide every row of `counts` by its sum; a row whose sum is 0 is replaced by that of `otherwise`."""
     total = counts.sum(axis=-1, keepdims=True)
     found = np.empty_like(counts)
     found[...] = otherwise
@@ -120,7 +120,7 @@ def normalised(counts: Floats, otherwise: float | Floats) -> Floats:
 
 
 def outer(v: Floats) -> Floats:
-    """v v' of every row."""
+    """The outer product v v' of every row, (n, F) to (n, F, F)."""
     products: Floats = v[:, :, None] * v[:, None, :]
     return products
 
@@ -135,7 +135,11 @@ def symmetric(lower: Floats, F: int) -> Floats:
 
 
 def cholesky(covars: Floats) -> Floats:
-    """Lower factors; one that fails is tried once more with 1e-7 added to the diagonal, as in hmmlearn."""
+    """The lower Cholesky factors of matrices (n, F, F).
+
+    A matrix that is not positive definite gets 1e-7 added to its diagonal, as in hmmlearn; if this does not help, a
+    ValueError is raised.
+    """
     try:
         return cast("Floats", np.linalg.cholesky(covars))
     except np.linalg.LinAlgError:
@@ -156,7 +160,11 @@ def cholesky(covars: Floats) -> Floats:
 
 
 def _whitening(covars: Floats) -> tuple[Floats, Floats]:
-    """W whose W' W is the inverse covariance, as rows of its lower triangle, and log determinants."""
+    """For every state W with W' W = covariance⁻¹, and the logarithm of the determinant of the covariance.
+
+    W is lower triangular, and returned as its lower triangle, row after row, (n, F (F + 1) / 2). For diagonal
+    covariances it is the diagonal, (n, F).
+    """
     if covars.ndim == 2:
         covars = np.maximum(covars, TINY)
         return 1 / np.sqrt(covars), np.log(covars).sum(axis=1)

@@ -2,9 +2,9 @@
 
     p(x_1 … x_T) = Σ_z π(z_1) Π_t A(z_{t-1}, z_t) · b(x_t | z_t)
 
-The recursions over time run in ``rnncore._hidden_markov``; this file has the model's
-settings, checks and methods. Names, priors and the stopping rule are
-hmmlearn's, and the numbers agree with it.
+π are the probabilities of the first state, A those of the transitions, and b is the emission. The recursions over time
+run in ``rnncore._hidden_markov``; this file has the model's arguments, checks and methods. Names, priors and the
+stopping rule are those of hmmlearn, and so are the results.
 """
 
 from __future__ import annotations
@@ -51,25 +51,25 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
     tol : float
         EM stops when a step raises the log likelihood by less than this.
     n_init : int
-        Number of EM runs from different initial values; the one with the highest likelihood is kept.
-        One is enough if all parameters are set.
+        The number of EM runs from different initial values; the result with the highest likelihood is kept.
+        If all parameters are set, the runs do not differ, and one is enough.
     random_state : int, optional
         Seed of the initial values of parameters that are not set before `fit`.
     startprob_prior, transmat_prior, emissionprob_prior : float or array
         Parameters of Dirichlet priors; 1 means no prior.
     means_prior, means_weight : float or array
-        Normal prior of the means: its mean, and the number of observations that it counts for.
+        Normal prior of the means: its mean, and the number of observations that it is worth.
     covars_prior, covars_weight : float or array
         Inverse gamma (diag) or inverse Wishart (full) prior of the covariances.
     min_covar : float
         Added to the diagonal of the covariance that `fit` starts from.
     alphabet : str or int, optional
-        The characters, or the number of symbols; by default those of `fit`.
+        The characters, or the number of symbols; by default those of the sequences that `fit` gets.
     missing : {"refuse", "mask"}
-        Whether missing values are an error. With "mask", a row with a NaN in it, a symbol -1 and the
-        masked entries of a numpy masked array are missing steps.
+        With "refuse", missing values raise an error. With "mask", a step is missing if it is a vector with a NaN in it,
+        the symbol -1, or a masked entry of a numpy masked array; missing steps do not influence the result.
     warm_start : bool
-        Whether `fit` starts from the parameters that the last `fit` has learnt.
+        Whether `fit` starts from the parameters that the previous `fit` has learnt.
 
     Attributes
     ----------
@@ -81,15 +81,16 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
     covars_ : ndarray (n, F) for "diag", (n, F, F) for "full"
         All of these parameters may be set: to use them without `fit`, or as initial values of `fit`.
     history_ : ndarray
-        Log likelihood before every EM step. Without priors it never falls.
+        Log likelihood before every EM step. Without priors it does not decrease from step to step.
     converged_ : bool
         Whether `tol` was met within `n_iter` steps.
 
     Notes
     -----
-    The results have the same bits for any number of threads. Zeros in `startprob_` and
-    `transmat_` stay zeros, so a left-to-right chain stays one. A state without
-    evidence in the data keeps its parameters.
+    The results are bit-identical for any number of threads. Zeros in `startprob_` and `transmat_` remain zeros, so a
+    left-to-right chain remains one. A state that the data give no evidence of keeps its parameters, except where a
+    prior determines them: with the default priors its diagonal covariances become ``covars_prior / 1e-5``, as in
+    hmmlearn.
 
     Examples
     --------
@@ -155,7 +156,7 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
 
     # -- answering ------------------------------------------------------------------
     def predict(self, context: SequenceLike | None = None) -> Floats | Gaussian:
-        """The next element after `context`: probabilities (n_symbols,), or a `Gaussian`."""
+        """The distribution of the element after `context`: probabilities (n_symbols,), or a `Gaussian` of (F,)."""
         values = self._ready()
         x = self._rows(self._check(context, "context"))
         return self._mixture(values, self._ahead(values, x)[-1])
@@ -176,6 +177,7 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
         return np.concatenate([values["startprob_"][None], alpha @ values["transmat_"]])
 
     def _mixture(self, values: Values, weights: Floats) -> Floats | Gaussian:
+        """The distribution of an element if the states have the probabilities `weights` (…, n)."""
         emission = self._emission(values)
         if isinstance(emission, CategoricalEmission):
             return emission.predict(weights)
@@ -184,13 +186,13 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
     def sample(
         self, length: int, context: SequenceLike | None = None, seed: RandomSource = None
     ) -> str | Codes | Floats:
-        """Draw `length` elements that follow `context`; the same seed gives the same bits."""
+        """Draw `length` elements that follow `context`; the same seed gives the same elements."""
         return self.sample_states(length, context, seed)[0]
 
     def sample_states(
         self, length: int, context: SequenceLike | None = None, seed: RandomSource = None
     ) -> tuple[str | Codes | Floats, Codes]:
-        """`sample`, and the hidden path (length,) of the drawn elements."""
+        """The result of `sample`, and the hidden states (length,) of the drawn elements."""
         values, length, rng = self._ready(), as_size(length, "length", least=0), generator(seed)
         weights = self._ahead(values, self._rows(self._check(context, "context")))[-1]
         rows = [np.cumsum(row).tolist() for row in values["transmat_"]]
@@ -204,7 +206,7 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
         return emission.sample(states, rng), states
 
     def filter(self) -> Filter:
-        """A filter that takes one observation at a time.
+        """Create a `Filter`, which takes one observation at a time.
 
         Examples
         --------
@@ -264,7 +266,7 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
         return GaussianEmission(values["means_"], values["covars_"])
 
     def _set_kind(self, values: Values) -> None:
-        """Take the kind of sequences from the parameters, if they were set and nothing was fitted."""
+        """Derive the kind of sequences from the parameters, if they were set and the model was not fitted."""
         if self.emission == "gaussian":
             self.__dict__.setdefault("kind_", "real")
             self.__dict__.setdefault("n_features_", values["means_"].shape[1])
@@ -275,7 +277,7 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
 
     def _check_kind(self, values: Values) -> None:
         kind = self.__dict__.get("kind_")
-        if kind is None:  # the parameters were set and nothing was fitted
+        if kind is None:  # the parameters were set, and the model was not fitted
             return
         if (kind == "real") != (self.emission == "gaussian"):
             raise ValueError(f"kind_: got {kind!r}, with emission={self.emission!r}")
@@ -354,7 +356,7 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
         return {"means_": means, "covars_": np.tile(one, (n,) + (1,) * one.ndim)}
 
     def _widen(self, symbols: int) -> None:
-        """Set the alphabet from an emissionprob_ that was set; it may have more symbols than the data."""
+        """Extend the alphabet of the data to the symbols of an emissionprob_ that was set, which may be more."""
         found = self._alphabet.size
         if found > symbols or (found < symbols and self.kind_ == "text"):
             raise ValueError(f"sequences: got {found} different symbols, expected {symbols}, as in "
@@ -381,7 +383,7 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
 
 
 class Filter:
-    """The states' probabilities after every step of a growing sequence; made by `HiddenMarkov.filter`.
+    """The probabilities of the states, updated with every new observation; made by `HiddenMarkov.filter`.
 
     Attributes
     ----------
@@ -436,7 +438,7 @@ class Filter:
             return self._model._mixture(self._values, np.exp(self._log_ahead()))
 
     def _log_ahead(self) -> Floats:
-        """log p(z_t | x_<t); in logarithms no state's probability underflows."""
+        """log p(z_t | x_<t), (n,). As a logarithm, the probability of an improbable state does not underflow to 0."""
         if self._log_alpha is None:
             return self._log_start
         return _log_sum(self._log_alpha[:, None] + self._log_trans)
@@ -451,7 +453,10 @@ def _log_sum(x: Floats) -> Floats:
 
 
 def _filled(sequences: Any, blank: float) -> Any:
-    """Masked arrays, also those in a list, with `blank` in the masked entries; anything else as it is."""
+    """Replace masked arrays, also those in a list, by arrays with `blank` in the masked entries.
+
+    Anything else is returned as it is.
+    """
     if isinstance(sequences, np.ma.MaskedArray):
         converted: Any = sequences.astype(np.result_type(sequences, type(blank)))
         return converted.filled(blank)
@@ -461,7 +466,14 @@ def _filled(sequences: Any, blank: float) -> Any:
 
 
 def _without_gaps(sequences: Any) -> tuple[list[Any], Sequence[Any]]:
-    """Sequences of symbols with 0 in place of -1, and for each of them where it had -1."""
+    """Replace -1, a missing symbol, by 0 in sequences of symbols.
+
+    Returns
+    -------
+    sequences : list
+    gaps : sequence of ndarray (T,) of bool, or of False
+        For each sequence, where it had -1. False for all if they are not sequences of integers.
+    """
     if isinstance(sequences, str) or (np.ndim(sequences) == 1 if isinstance(sequences, np.ndarray)
                                       else False):
         sequences = [sequences]

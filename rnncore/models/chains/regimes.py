@@ -1,19 +1,21 @@
 """Regressions between which a hidden regime switches: densities, and the M-step from weighted sums.
 
-A *setting* of the chain is everything that the present element depends on besides past elements: the
-current regime and, in the mean form, where past elements enter as deviations from the means of their
-own regimes, the regimes of the last `order` steps
+A *setting* is all that the distribution of y_t depends on besides the elements before it. In the intercept form it is
+the current regime. In the mean form past elements enter as deviations from the means of their own regimes, so a
+setting also has the regimes of the last `order` steps:
 
-    τ = (s_t, s_{t-1}, …, s_{t-d+1}),      d = order + 1, or d = 1
+    τ = (s_t, s_{t-1}, …, s_{t-d+1}),      with the depth d = order + 1, or d = 1
 
-numbered so that s_t varies slowest. A row is z_t = [y_t, y_{t-1}, …, y_{t-order}]. In every
-setting the residual is linear in it,
+Settings are the states of the hidden Markov chain. They are numbered so that s_t varies slowest. A row is
+z_t = [y_t, y_{t-1}, …, y_{t-order}]. In every setting the residual r is an affine function of it,
 
     r = y_t − Σ_k Φ_{s_t,k} y_{t-k} − c_τ
     c_τ = ν_{s_t}                               intercept form
     c_τ = μ_{s_t} − Σ_k Φ_{s_t,k} μ_{s_{t-k}}   mean form
 
-so the sums G_τ = Σ_t γ_t(τ) [1 z_t] [1 z_t]' are all that the M-step needs.
+where Φ are the coefficients, μ the means and ν the intercepts. So the M-step needs only the sums
+G_τ = Σ_t γ_t(τ) [1 z_t] [1 z_t]', with γ_t(τ) the posterior probabilities. F is the number of features of y_t, and
+D = (order + 1)·F that of a row.
 """
 
 from __future__ import annotations
@@ -32,14 +34,14 @@ if TYPE_CHECKING:
 
 
 class Settings:
-    """The settings of K regimes at depth d: their digits, transitions and initial distribution.
+    """The settings of K regimes at depth d: their regimes, transitions and initial distribution.
 
     Attributes
     ----------
     K, depth, n : int
-        Regimes, digits and settings: n = K**depth.
+        The number of regimes, of regimes in a setting, and of settings: n = K**depth.
     digits : ndarray (n, depth)
-        The regimes of every setting: the current one, the one a step before, …
+        The regimes of every setting: that of the current step, of the step before, …
     now : ndarray (n,)
         The current regime of every setting.
     """
@@ -50,22 +52,37 @@ class Settings:
         self.now: Ints = self.digits[:, 0]
 
     def transitions(self, transmat: Floats) -> Floats:
-        """(n, n): the newest digit moves by `transmat`, the others are shifted."""
+        """The probabilities (n, n) of the transitions between settings, from those between regimes (K, K).
+
+        The new current regime follows from the previous one with the probabilities in `transmat`; the other regimes of
+        the new setting are those of the previous setting, one step further in the past.
+        """
         shifted = (self.digits[:, None, :-1] == self.digits[None, :, 1:]).all(axis=2)
         moves: Floats = shifted * transmat[self.now[:, None], self.now[None, :]]
         return moves
 
     def start(self, transmat: Floats) -> Floats:
-        """(n,): the distribution of the first setting, with the chain in its steady state."""
+        """The probabilities (n,) of the first setting if the chain of regimes is in its steady state."""
         p: Floats = steady_state(transmat)[self.digits[:, -1]]
         for k in range(self.depth - 1, 0, -1):
             p = p * transmat[self.digits[:, k], self.digits[:, k - 1]]
         return p
 
     def moves(self, pairs: Floats, starts: Floats) -> tuple[Floats, Floats]:
-        """Expected moves between regimes (K, K), and the posterior (K,) of the oldest regime.
+        """Sums over settings that the M-step of the regimes' transitions needs.
 
-        The moves include those within the first setting; the oldest regime is drawn from the steady state.
+        Parameters
+        ----------
+        pairs, starts : ndarray (n, n), (n,)
+            As in `em.Expectation`, for the chain of settings.
+
+        Returns
+        -------
+        moves : ndarray (K, K)
+            The expected number of transitions between regimes, including those within the first setting.
+        oldest : ndarray (K,)
+            The posterior probabilities of the oldest regime of the first setting, which the model draws from the steady
+            state, summed over sequences.
         """
         moves = np.zeros((self.K, self.K))
         np.add.at(moves, (self.now[:, None], self.now[None, :]), pairs)
@@ -76,7 +93,7 @@ class Settings:
 
 
 def steady_state(transmat: Floats) -> Floats:
-    """π with π A = π and sum 1, by least squares; if there are several, the one of least norm.
+    """The distribution π (K,) with π A = π, by least squares; if there are several, the one of least norm.
 
     Examples
     --------
@@ -92,18 +109,19 @@ def steady_state(transmat: Floats) -> Floats:
 
 
 class RegimeEmission:
-    """Rows z (N, (order + 1) F) in every setting.
+    """The Gaussian distribution of y_t in every setting, given the elements before it; rows are z (N, D).
 
     Parameters
     ----------
     settings : Settings
     level : ndarray (K, F)
-        μ, or ν when `settings.depth` is 1 and ``mean_form`` is False.
+        μ in the mean form, and ν in the intercept form.
     coef : ndarray (K, order, F, F)
     covars : ndarray (K, F, F)
     mean_form : bool
     centre : ndarray (F,)
-        About the mean of the data; the sums are taken about it, so that they do not lose digits.
+        A point near the mean of the data. The sums for the M-step are computed from the differences to it, because
+        sums of the squares of large values would lose digits.
     """
 
     def __init__(
@@ -114,7 +132,7 @@ class RegimeEmission:
         self.mean_form = mean_form
         self.constants = constants(settings, level, coef, mean_form)
         K, order, F, _ = coef.shape
-        # r + c_τ = z @ lags[s], (D, F) of every regime
+        # (K, D, F): r + c_τ = z @ lags[s] in regime s
         self.lags = np.concatenate([np.tile(np.eye(F), (K, 1, 1)),
                                     -coef.transpose(0, 1, 3, 2).reshape(K, order * F, F)], axis=1)
         factors = cholesky(covars)
@@ -126,10 +144,13 @@ class RegimeEmission:
         return _hidden_markov.Given(z, self.log_densities(z), np.tile(self.centre, z.shape[1] // len(self.centre)))
 
     def log_densities(self, z: Floats) -> Floats:
-        """Log densities of rows (N, D) in every setting, padded to whole vectors with -inf."""
+        """The log densities of rows (N, D) in every setting, (N, n rounded up to a multiple of 4).
+
+        The padding is -inf. A row with NaN has log density 0 in every setting, so that it gives no evidence.
+        """
         n, K = self.settings.n, self.settings.K
         out = np.full((len(z), (n + 3) // 4 * 4), -np.inf)
-        each = n // K  # settings with the same regime now
+        each = n // K  # the number of settings with the same current regime
         for s, (lags, whiten) in enumerate(zip(self.lags, self._whiten, strict=True)):
             here = slice(s * each, (s + 1) * each)
             level = self.constants[here] @ whiten
@@ -147,14 +168,14 @@ def constants(settings: Settings, level: Floats, coef: Floats, mean_form: bool) 
     if not mean_form:
         return out
     for k in range(coef.shape[1]):
-        past = settings.digits[:, min(k + 1, settings.depth - 1)]  # depth 1: all means are equal
+        past = settings.digits[:, min(k + 1, settings.depth - 1)]  # at depth 1 all means are equal
         out -= np.einsum("nij,nj->ni", coef[now, k], level[past])
     return out
 
 
 # --------------------------------------------------------------------------------- the M-step
 def grams(sums: Floats, n: int) -> Floats:
-    """G_τ (n, 1 + D, 1 + D) from the recursions' sums of moments."""
+    """G_τ (n, 1 + D, 1 + D) of n settings, from the sums of moments (1 + D + D·(D + 1)/2, n or more)."""
     rows = len(sums)
     D = round((np.sqrt(8 * rows + 1) - 3) / 2)
     sums = sums[:, :n].T
@@ -168,12 +189,22 @@ def grams(sums: Floats, n: int) -> Floats:
 def maximise(
     emission: RegimeEmission, G: Floats, switching: Mapping[str, bool]
 ) -> tuple[Floats, Floats, Floats]:
-    """New (level, coef, covars), whose likelihood is not lower; in the mean form they follow one after the other.
+    """The M-step: new (level, coef, covars), with which the expected log likelihood is not lower.
 
-    `switching` has a flag for each of "mean", "ar" and "variance": whether every regime has its own.
+    In the mean form the levels are updated with the old coefficients, then the coefficients with the new levels, and
+    then the covariances, because all of them together are not the solution of a linear regression.
+
+    Parameters
+    ----------
+    emission : RegimeEmission
+        The one with which the E-step was computed.
+    G : ndarray (n, 1 + D, 1 + D)
+        As from `grams`.
+    switching : mapping of str to bool
+        For each of "mean", "ar" and "variance": whether every regime has its own.
     """
     settings, coef, covars = emission.settings, emission.coef, emission.covars
-    level = emission.level - _shift(emission, coef)  # as if the centre were 0
+    level = emission.level - _shift(emission, coef)  # the levels of the data minus the centre
     if emission.mean_form:
         level = _levels(settings, level, coef, covars, G, switching["mean"])
         coef = _coefs(settings, level, coef, covars, G, switching["ar"])
@@ -190,7 +221,7 @@ def maximise(
 
 
 def _shift(emission: RegimeEmission, coef: Floats) -> Floats:
-    """The levels' shift because of the centre, (F,) or (K, F)."""
+    """How much the levels of the data exceed those of the data minus the centre, (F,) or (K, F)."""
     if emission.mean_form:
         return emission.centre
     shift: Floats = emission.centre - np.einsum("skfg,g->sf", coef, emission.centre)
@@ -198,7 +229,7 @@ def _shift(emission: RegimeEmission, coef: Floats) -> Floats:
 
 
 def residual_maps(settings: Settings, level: Floats, coef: Floats, mean_form: bool) -> Floats:
-    """L_τ (n, F, 1 + D) with r = L_τ [1 z]."""
+    """The matrices L_τ (n, F, 1 + D) of the residual: r = L_τ [1 z]."""
     _, order, F, _ = coef.shape
     lags = coef[settings.now].transpose(0, 2, 1, 3).reshape(settings.n, F, order * F)
     level = constants(settings, level, coef, mean_form)[:, :, None]
@@ -214,7 +245,10 @@ def sum_by(settings: Settings, values: Floats) -> Floats:
 def _levels(
     settings: Settings, level: Floats, coef: Floats, covars: Floats, G: Floats, switching: bool
 ) -> Floats:
-    """μ given Φ and Σ: the residual is e − D_τ μ with e = y − Σ Φ y_{t-k}, linear in μ."""
+    """The best μ given Φ and Σ, by generalised least squares.
+
+    The residual is linear in μ: r = e − D_τ μ, with e = y_t − Σ_k Φ_k y_{t-k}, and D_τ (F, K·F).
+    """
     K, order, F, _ = coef.shape
     D = np.zeros((settings.n, F, K, F))
     every, now = np.arange(settings.n), settings.now
@@ -233,7 +267,7 @@ def _levels(
 def _coefs(
     settings: Settings, level: Floats, coef: Floats, covars: Floats, G: Floats, switching: bool
 ) -> Floats:
-    """Φ given μ and Σ: the deviations from their means, without an intercept."""
+    """The best Φ given μ and Σ: the regression of y_t − μ on the past deviations y_{t-k} − μ, without an intercept."""
     K, order, F, _ = coef.shape
     if order == 0:
         return coef
@@ -250,7 +284,7 @@ def _coefs(
 def _lines(
     settings: Settings, level: Floats, coef: Floats, covars: Floats, G: Floats, switching: Mapping[str, bool]
 ) -> tuple[Floats, Floats]:
-    """ν and Φ at once, by one regression that has a column of ones."""
+    """ν and Φ at once in the intercept form, by one regression with a column of ones for ν."""
     K, order, F, _ = coef.shape
     G = sum_by(settings, G)
     keep = np.r_[0, 1 + F : G.shape[1]]  # 1 and the lags
@@ -262,23 +296,28 @@ def _lines(
 
 
 def _pick(K: int, width: int, switching: bool) -> Floats:
-    """(K, width, unknowns): selects from all unknowns those of each regime."""
+    """Matrices (K, width, unknowns) that select from all unknowns those of each regime.
+
+    If the coefficients do not switch, all regimes have the same unknowns.
+    """
     if not switching:
         return np.tile(np.eye(width), (K, 1, 1))
     return np.eye(K * width).reshape(K, width, K * width)
 
 
 def _as_coef(B: Floats, coef: Floats) -> Floats:
-    """Regression coefficients (K, order·F, F) in the form of `coef`."""
+    """Regression coefficients (K, order·F, F) in the shape of `coef`, (K, order, F, F)."""
     K, order, F, _ = coef.shape
     return np.ascontiguousarray(B.reshape(K, order, F, F).transpose(0, 1, 3, 2))
 
 
 def _solve_regressions(M: Floats, N: Floats, covars: Floats, pick: Floats) -> Floats:
-    """Generalised least squares of all regimes at once, (K, rows, F).
+    """Generalised least squares of all regimes at once; the coefficients are (K, regressors, F).
 
-    Regime s has the coefficients B_s = pick_s C; C solves
-    Σ_s pick_s' M_s pick_s C Σ_s⁻¹ = Σ_s pick_s' N_s Σ_s⁻¹.
+    M_s are the sums of the products of the regressors in regime s, N_s those of regressors and targets, and Σ_s =
+    covars. Regime s has the coefficients B_s = pick_s C, where C solves
+
+        Σ_s pick_s' M_s pick_s C Σ_s⁻¹ = Σ_s pick_s' N_s Σ_s⁻¹.
     """
     unknowns, F = pick.shape[2], N.shape[2]
     precision = np.linalg.inv(covars)
@@ -291,7 +330,10 @@ def _solve_regressions(M: Floats, N: Floats, covars: Floats, pick: Floats) -> Fl
 
 
 def _solve(left: Floats, right: Floats) -> Floats:
-    """The solution of symmetric equations of any scale; the one of least norm if some unknowns are free."""
+    """Solve symmetric linear equations whose unknowns may differ in scale by many orders of magnitude.
+
+    If some unknowns are not determined, it is the solution of least norm.
+    """
     scale = np.sqrt(np.diagonal(left))
     scale = np.where(scale > 0, scale, 1)[:, None]
     return np.linalg.lstsq(left / scale / scale.T, right / scale, rcond=1e-13)[0] / scale

@@ -1,4 +1,4 @@
-"""Initial values of a fit: k-means++ and a few of Lloyd's steps (Arthur & Vassilvitskii 2007)."""
+"""Initial values of a fit: k-means++ (Arthur & Vassilvitskii 2007), then a few of Lloyd's steps."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 if TYPE_CHECKING:
     from rnncore._typing import Floats
 
-SAMPLE = 10_000  # the most rows that are used; initial values need not be more precise than that
+SAMPLE = 10_000  # the largest number of rows that are used; initial values need not be more precise than that
 
 
 def centres(x: Floats, k: int, rng: np.random.Generator, steps: int = 20) -> Floats:
-    """`k` cluster centres (k, F) of the rows of `x` (N, F).
+    """`k` cluster centres (k, F) of the rows of `x` (N, F), after at most `steps` of Lloyd's steps.
 
     Examples
     --------

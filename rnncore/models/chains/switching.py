@@ -1,14 +1,14 @@
-"""A hidden state and a window together: the full latent autoregression.
+"""A hidden state together with a window: the autoregression that switches between regimes.
 
-A regime follows a Markov chain; the next element depends on the regime and on the
-last `order` elements:
+The regime follows a Markov chain. The next element depends on the regime and on the last `order` elements, in one of
+two forms:
 
     y_t = μ_{s_t} + Σ_k Φ_{k,s_t} (y_{t-k} − μ_{s_{t-k}}) + ε_t,  ε_t ~ N(0, Σ_{s_t})   "mean"
     y_t = ν_{s_t} + Σ_k Φ_{k,s_t} y_{t-k} + ε_t                                      "intercept"
 
-The first is Hamilton's (1989): the mean changes at once with the regime, and past elements enter as
-deviations from the means of their own regimes. In the second the level moves gradually to that of
-the new regime.
+The first is that of Hamilton (1989): past elements enter as deviations from the means of their own regimes, so the
+level of the series changes at once with the regime. In the second form it approaches the level of the new regime
+gradually.
 """
 
 from __future__ import annotations
@@ -48,25 +48,25 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
     n_states : int
         Number of regimes K.
     order : int
-        The window in steps, 0 or more.
+        The number of past elements on which the next one depends, 0 or more.
     form : {"mean", "intercept"}
-        "mean": y_t = μ_{s_t} + Σ_k Φ_{k,s_t} (y_{t-k} − μ_{s_{t-k}}) + ε_t, which keeps track of
-        ``K ** (order + 1)`` settings (the regimes of the last steps together). "intercept":
-        y_t = ν_{s_t} + Σ_k Φ_{k,s_t} y_{t-k} + ε_t, which keeps track of K.
+        "mean": y_t = μ_{s_t} + Σ_k Φ_{k,s_t} (y_{t-k} − μ_{s_{t-k}}) + ε_t. The hidden state then has to contain the
+        regimes of the last steps too, and has ``K ** (order + 1)`` values, unless `switching_mean` is False.
+        "intercept": y_t = ν_{s_t} + Σ_k Φ_{k,s_t} y_{t-k} + ε_t. The hidden state is the regime, with K values.
     switching_mean, switching_ar, switching_variance : bool
         Whether every regime has its own mean (or intercept), coefficients, covariance.
     n_iter, tol, n_init, random_state, warm_start
         As in `HiddenMarkov`.
     missing : {"refuse", "mask"}
-        Whether NaN is an error. With "mask", a step with NaN in it or in its window is a missing step.
+        With "refuse", NaN raises an error. With "mask", a step is missing if it has a NaN in it or in its window.
 
     Attributes
     ----------
     transmat_ : ndarray (K, K)
-        Row i has the probabilities of the regimes that follow regime i. The chain starts in its
-        steady state.
+        Row i has the probabilities of the regimes that follow regime i. The first regime is drawn from the steady state
+        of the chain.
     coef_ : ndarray (K, order, F, F)
-        ``coef_[s, k]`` is Φ of lag ``k + 1``: newest lag first.
+        ``coef_[s, k]`` is Φ of lag ``k + 1`` in regime s.
     means_ : ndarray (K, F)
         μ, in the "mean" form.
     intercept_ : ndarray (K, F)
@@ -78,11 +78,11 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
 
     Notes
     -----
-    Probabilities are conditional on the first `order` elements, whose own log probability counts as 0 in
-    `log_prob`. At equal parameters the numbers are those of statsmodels'
-    MarkovAutoregression ("mean") and MarkovRegression on lags ("intercept"). In the "mean" form EM
-    updates means, coefficients and covariances one after the other. The transitions also determine the
-    steady state, so their update is shortened where needed. The likelihood therefore never falls.
+    Probabilities are conditional on the first `order` elements: `log_prob` counts 0 for these. With equal parameters
+    the results are those of statsmodels' MarkovAutoregression ("mean") and of its MarkovRegression on lagged elements
+    ("intercept"). In the "mean" form EM updates means, coefficients and covariances one after the other. Since the
+    transition probabilities also determine the steady state, their update is shortened where the full step would lower
+    the likelihood. So no EM step lowers the likelihood.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
     coef_ = Parameter()
     covars_ = Parameter()
 
-    _centre: Floats     # the mean of the training data, about which sums are taken
+    _centre: Floats     # the mean of the training data, see `RegimeEmission`
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
 
     # -- answering -------------------------------------------------------------------
     def posteriors(self, sequence: SequenceLike) -> Floats:
-        """Probability of every regime at every step, (T, K); NaN at the first `order` steps."""
+        """Probability of every regime given the whole sequence, (T, K); NaN at the first `order` steps."""
         gamma = super().posteriors(sequence)
         each = self._settings().n // self.n_states
         by_regime = gamma.reshape(len(gamma), self.n_states, each).sum(axis=2)
@@ -151,7 +151,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
     def predict(self, context: SequenceLike | None = None) -> Gaussian:
         """`Gaussian` prediction of the element after `context`.
 
-        A context shorter than `order` is filled up with the model's overall level.
+        A context of fewer than `order` elements is preceded by the overall level of the series (see `_level`).
         """
         values, past = self._ready(), self._context(context)
         self._check_window(past)
@@ -173,16 +173,17 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
         return Gaussian(*self._mixture(values, windows, np.concatenate([early, ahead])[: len(x)]))
 
     def sample(self, length: int, context: SequenceLike | None = None, seed: RandomSource = None) -> Floats:
-        """Draw (length, F) values that follow `context`; the same seed gives the same bits.
+        """Draw values (length, F) that follow `context`; the same seed gives the same values.
 
-        Without a context the first 50 steps of the series are drawn and left out.
+        Without a context the series starts from its overall level. Its first 50 steps are then left out, so that the
+        result hardly depends on this start (with `order` 0 there is no such dependence, and none is left out).
         """
         return self.sample_states(length, context, seed)[0]
 
     def sample_states(
         self, length: int, context: SequenceLike | None = None, seed: RandomSource = None
     ) -> tuple[Floats, Codes]:
-        """`sample`, and the regimes (length,) of the drawn elements."""
+        """The result of `sample`, and the regimes (length,) of the drawn elements."""
         values, length, rng = self._ready(), as_size(length, "length", least=0), generator(seed)
         spare = 0 if len(self._check(context, "context")) or self.order == 0 else 50
         past = self._check_window(self._context(context))
@@ -220,7 +221,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
                 + own[bool(self.switching_variance)] * F * (F + 1) // 2)
 
     def _ahead(self, values: Values, x: Array) -> Floats:
-        """Probability of every setting at the steps `order` … T, given the elements before the step."""
+        """The probabilities of the settings at steps `order` … T, given the elements before, (T − order + 1, n)."""
         chain, emission = self._build(values)
         _, (alpha,) = filtered(chain, emission, Rows.pack([self._rows(x)]))
         settings = emission.settings
@@ -228,7 +229,11 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
                                alpha @ settings.transitions(values["transmat_"])])
 
     def _mixture(self, values: Values, windows: Floats, weights: Floats) -> tuple[Floats, Floats]:
-        """Mean and variance (N, F) from windows (N, order, F), newest first, and weights of the settings."""
+        """Mean and variance (N, F) of the next element.
+
+        `windows` are the past elements (N, order, F), the latest first, and `weights` the probabilities of the settings
+        (N, n).
+        """
         settings, coef = self._settings(), values["coef_"]
         constant = regimes.constants(settings, self._levels(values), coef, self.form == "mean")
         lines = np.einsum("skfg,nkg->nsf", coef, windows)[:, settings.now] + constant
@@ -238,20 +243,24 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
         return mean, np.einsum("nt,ntf->nf", weights, spread)
 
     def _context(self, context: SequenceLike | None) -> Floats:
-        """A context of at least `order` elements, filled up with the overall level."""
+        """Check a context, and precede it by the overall level if it has fewer than `order` elements."""
         past = self._check(context, "context")
         short = max(self.order - len(past), 0)
         level = self._level(self.__dict__["_values"])
         return np.concatenate([np.broadcast_to(level, (short, self.n_features_)), past])
 
     def _check_window(self, context: Floats) -> Floats:
+        """Return the context after a check that its last `order` elements are not missing."""
         if np.isnan(context[len(context) - self.order :]).any():
             raise ValueError("context: got NaN within the last `order` steps, expected values; "
                              "continue from a complete window")
         return context
 
     def _level(self, values: Values) -> Floats:
-        """The level (F,) around which the series stays if regimes change fast."""
+        """The overall level (F,) of the series: the mean of the levels of the regimes, weighted by the steady state.
+
+        In the intercept form it is the fixed point of the regression with averaged intercepts and coefficients.
+        """
         values = self._shapes(values)
         share = regimes.steady_state(values["transmat_"])
         level: Floats = share @ self._levels(values)
@@ -299,7 +308,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
 
     def _check_kind(self, values: Values) -> None:
         kind = self.__dict__.get("kind_")
-        if kind is None:  # the parameters were set and nothing was fitted
+        if kind is None:  # the parameters were set, and the model was not fitted
             return
         if kind != "real":
             raise ValueError(f"kind_: got {kind!r}, expected 'real'")
@@ -307,7 +316,8 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
 
     def _build(self, values: Values) -> tuple[Chain, RegimeEmission]:
         settings = self._settings()
-        # With another centre a common intercept would become a different one in every regime.
+        # An intercept that is the same in all regimes would no longer be so for the data minus a centre, because the
+        # intercept of these also depends on the coefficients of the regime. So the centre is then 0.
         fixed = self.form == "intercept" and not self.switching_mean
         centre = None if fixed else self.__dict__.get("_centre")
         emission = RegimeEmission(settings, self._levels(values), values["coef_"],
@@ -333,7 +343,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
                                for k in range(self.order + 1)], axis=1)
 
     def _skipped(self, sequence: SequenceLike) -> int:
-        """Number of steps without a complete window."""
+        """The number of first steps of a sequence that have no complete window, and so no row."""
         return min(self.order, len(self._check(sequence)))
 
     def _all_steps(self, steps: Floats, sequence: SequenceLike) -> Floats:
@@ -356,7 +366,8 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
         K, F = self.n_states, self.n_features_
         self._centre = z[:, :F].mean(axis=0)
         values = self._pooled(z)
-        # Regimes differ in level or in the size of the residual: the initial ones are clusters in both.
+        # Regimes may differ in their level, or in the size of the residuals of a common regression. So the initial
+        # regimes are clusters of the elements by both.
         residual = z @ regimes.residual_maps(
             Settings(K, 1), self._levels(values), values["coef_"], self.form == "mean"
         )[0, :, 1:].T
@@ -380,7 +391,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
         return {name: given.get(name, value) for name, value in values.items()}
 
     def _pooled(self, z: Floats) -> Values:
-        """The parameters of one autoregression without regimes, the same for every regime."""
+        """The parameters of one autoregression, fitted to all rows z by least squares, the same for every regime."""
         K, F = self.n_states, self.n_features_
         left = np.concatenate([np.ones((len(z), 1)), z[:, F:]], axis=1)
         weights = np.linalg.lstsq(left, z[:, :F], rcond=None)[0]
@@ -401,10 +412,11 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
 
 
 def _transitions(old: Floats, moves: Floats, oldest: Floats) -> Floats:
-    """The M-step of the transitions, which also determine the steady state in which the chain starts.
+    """The M-step of the transition probabilities A, from the results of `Settings.moves`.
 
-    Without the first state, the solution would be ``moves`` divided by their sums. The step towards it
-    is halved until Σ moves log A + Σ oldest log π(A) does not fall.
+    A should maximise Σ moves·log A + Σ oldest·log π(A), where π(A) is the steady state, from which the first regime is
+    drawn. The rows of `moves`, divided by their sums, maximise the first term only. So the step from the old A to
+    these is halved until the whole sum is not lower than before; after 12 attempts the old A is returned.
     """
     def worth(A: Floats) -> float:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,9 +1,9 @@
-"""Descriptions of the cells: their gates, states and weights, and the words for these.
+"""Descriptions of the cells: their gates, states and weights, and what these are called.
 
 Each file in this folder describes the cells of one class of layers (`rnncore.RNN`, `GRU`, `LSTM`) and lists them in its
-``CELLS``, the default first. All that depends on the kind of cell (layers, tapes, the measures and plots of viz, the
-command) reads it from the description, as ``layer.cell`` or ``tape.cell``. At import every description is checked
-against the kernels' table.
+``CELLS``, the default first. Code that depends on the kind of cell (layers, tapes, the measures and plots of viz, the
+command) takes it from the description, which is ``layer.cell`` or ``tape.cell``. At import every description is checked
+against the kernels' table of cells (`_engine.cell_info`).
 
 A new cell is one header of equations, one row of the kernels' table, and one file here; docs/cells.md shows how.
 """
@@ -31,26 +31,34 @@ STATE_WORDS = {"h": "hidden state", "c": "cell state"}
 
 
 class Saturated(NamedTuple):
-    """What units do whose gate is nearly always at one end of its range, and advice on how to change that."""
+    """What it means for a unit that a gate of it is nearly always at one end of its range; `viz.diagnose` reports it.
+
+    Attributes
+    ----------
+    does : str
+        What such units do, as the predicate of a sentence: "never forget".
+    advice : str
+        How to change that.
+    """
 
     does: str
     advice: str
 
 
 class Gate(NamedTuple):
-    """A value that a cell records at each step besides its states.
+    """A value that a cell computes and records at each step besides its states: a gate proper, or a candidate.
 
     Attributes
     ----------
     name, words : str
-        "f", "forget gate".
+        Its name on a tape and its name in texts, such as "f" and "forget gate".
     slot : int
-        Its index among the slots where the kernels write it, see kernels.h.
+        The index of the slot in which the kernels store it, see the glossary in kernels.h.
     curve : {"sigmoid", "tanh", None}
-        Its nonlinearity, or None. A gate with a sigmoid is a share between 0 and 1: plots, measures and watches treat
-        it so. Any other has a sign, and is drawn around 0.
+        Its nonlinearity, or None. Plots, measures and watches treat a value with a sigmoid as a share between 0 and 1.
+        Any other may be negative, and is drawn around 0.
     low, high : Saturated or None
-        What it means that the gate is shut, or wide open.
+        What it means that the gate is always near 0, or always near 1. None if that is not worth a report.
     """
 
     name: str
@@ -63,7 +71,7 @@ class Gate(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Description:
-    """One cell: a row of the kernels' table, and what it means.
+    """The description of one cell, which is one row of the kernels' table of cells.
 
     Attributes
     ----------
@@ -76,33 +84,37 @@ class Description:
     label : str
         Its name in tables and figures, such as "RNN tanh".
     equations : str
-        What a step computes.
+        What a step computes, for help texts and titles.
     blocks_ih, blocks_hh : tuple of str
-        For each block of H rows of weight_ih, and of weight_hh, in torch's order: the gate whose pre-activation its
-        product is added to, or "h" where the state itself is that gate.
+        For each block of H rows of weight_ih, and of weight_hh, in torch's order: the gate to whose pre-activation its
+        product is added. In a cell without gates it is "h", since the nonlinearity of the pre-activation gives h.
     order : tuple of str
         Gates and states in the order in which a step computes them.
     order_back : tuple of str
-        The same in the order in which the backward pass computes their gradients; by default reversed.
+        Gates and states in the order in which the backward pass computes their gradients; by default `order`
+        reversed.
     gates : tuple of Gate
     states : tuple of str
-        What is carried from step to step: ("h",) or ("h", "c").
+        The values that are passed from one step to the next: ("h",) or ("h", "c").
     curve : {"tanh", "sigmoid", "relu"}
-        The nonlinearity that is applied last to h, and thus determines its range.
+        The nonlinearity that determines the range of h. In a cell without gates it is applied to the pre-activation of
+        h.
     options : mapping
         The arguments of its class that choose this cell among those of its mode.
     operands : mapping of str to str
-        Blocks of weight_hh that multiply a gate times h instead of h: ``{"hn": "r"}``.
+        The blocks of weight_hh that multiply the product of a gate and h, and not h: ``{"hn": "r"}`` for U·(r·h).
     keeps, enters : str or None
-        The gates that multiply the old state of a unit, and the candidate. If a cell has only one of them, the other
-        factor is 1 minus it; if it has none, the old state acts through the weights only.
+        A step replaces part of a unit's old state by its candidate: `keeps` is the gate that multiplies the old state,
+        and `enters` the one that multiplies the candidate. If only one is given, the other factor is 1 minus that gate.
+        If both are None, the old state acts through the weights only.
     candidate : str
-        The gate, or "h", that holds the new value.
+        The gate, or "h" in a cell without gates, that holds the candidate.
     growth : callable or None
-        The factor χ of one step for `viz.mean_field`, from arrays by name ("h0" and "c0" are the states before) and
-        the variances σ_w² of the blocks of weight_hh by name; None where there is no formula.
+        Computes χ for `viz.mean_field`: the factor by which the mean square of a gradient grows in one step. Its
+        arguments are the recorded arrays by name, with "h0" and "c0" for the states before the step, and the variances
+        σ_w² of the blocks of weight_hh by name. None if there is no formula.
     draw : callable or None
-        Draws one step on a `Sheet`; None draws boxes in a row.
+        Draws one step on a `Sheet`. If None, the gates are drawn as boxes in a row.
     """
 
     kernel: str
@@ -148,17 +160,20 @@ class Description:
 
     @cached_property
     def initial(self) -> tuple[str, ...]:
-        """Names of the initial states: ("h0", "c0")."""
+        """Names of the initial states: ("h0",) or ("h0", "c0")."""
         return tuple(f"{state}0" for state in self.states)
 
     @cached_property
     def sigmoids(self) -> tuple[str, ...]:
-        """The gates that lie between 0 and 1."""
+        """The gates with a sigmoid, which lie between 0 and 1."""
         return tuple(gate.name for gate in self.gates if gate.curve == "sigmoid")
 
     @property
     def gated(self) -> bool:
-        """Whether a gate controls what a unit keeps; otherwise the old state acts through the weights only."""
+        """Whether a gate determines how much of its old state a unit keeps.
+
+        Otherwise the old state acts through the weights only.
+        """
         return self.keeps is not None or self.enters is not None
 
     def gate(self, name: str) -> Gate:
@@ -169,38 +184,41 @@ class Description:
         raise KeyError(f"{name!r}: got no gate of {self.label}, expected one of {', '.join(self.slots) or 'none'}")
 
     def curve_of(self, name: str) -> str | None:
-        """The nonlinearity of a gate or a state; None if it has none."""
+        """The nonlinearity of a gate or of h (see `curve`); None if it has none, as c."""
         if name in self.states:
             return self.curve if name == "h" else None
         return self.gate(name).curve
 
     def is_share(self, name: str) -> bool:
-        """Whether a gate or a state lies between 0 and 1."""
+        """Whether a gate or a state lies between 0 and 1, because its nonlinearity is a sigmoid."""
         return self.curve_of(name) == "sigmoid"
 
     def words_of(self, name: str) -> str:
-        """The words for a gate or a state: "forget gate"."""
+        """The name of a gate or a state in texts, such as "forget gate"."""
         return STATE_WORDS[name] if name in self.states else self.gate(name).words
 
     def kept(self, values: Mapping[str, Array]) -> Array | None:
-        """The share of a unit's old state that its gate keeps, from gates by name; None if it has no such gate."""
+        """The factor by which a step multiplies a unit's old state, from the values of the gates by name.
+
+        None if the cell has no gate for it.
+        """
         if self.keeps is not None:
             return values[self.keeps]
         return None if self.enters is None else 1 - values[self.enters]
 
     def shapes(self, input_size: int, hidden_size: int, bias: bool) -> dict[str, tuple[int, ...]]:
-        """The parameters of one layer and direction, in torch's order."""
+        """Names and shapes of the parameters of one layer and direction, in torch's order."""
         rows = len(self.blocks_hh) * hidden_size
         weights = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size)}
         return weights | ({"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {})
 
     def rows(self, gate: str, hidden_size: int) -> slice:
-        """The rows of all weights and biases that belong to a gate."""
+        """The rows of weight_ih and bias_ih that belong to a gate, which are also the rows of weight_hh and bias_hh."""
         start = self.blocks_ih.index(gate) * hidden_size
         return slice(start, start + hidden_size)
 
     def slope(self, h: Array) -> Array:
-        """The derivative of h's nonlinearity at the value h."""
+        """φ′(a) for a cell without gates, where h = φ(a); computed from h, not from a."""
         slope: Array
         if self.curve == "relu":
             slope = (h > 0).astype(h.dtype)
@@ -210,7 +228,7 @@ class Description:
 
 
 def of_kernel(kernel: str) -> Description:
-    """A cell by its name in the kernels' table."""
+    """Find a cell by its name in the kernels' table."""
     if kernel not in _BY_KERNEL:
         raise ValueError(f"kernel: got {kernel!r}, expected one of {', '.join(_BY_KERNEL)}")
     return _BY_KERNEL[kernel]
@@ -233,6 +251,7 @@ def first(mode: str) -> Description:
 
 
 def _of_mode(mode: str) -> list[Description]:
+    """All cells of a mode, the default first."""
     found = [cell for cell in _BY_KERNEL.values() if cell.mode == mode]
     if not found:
         raise ValueError(f"mode: got {mode!r}, expected one of {', '.join(modes())}")
@@ -240,9 +259,9 @@ def _of_mode(mode: str) -> list[Description]:
 
 
 def named(name: str) -> Description:
-    """A cell by its name, or the default cell of a mode by the mode's name; upper and lower case are equivalent.
+    """Find a cell by its name, or the default cell of a mode by the mode's name; case is ignored.
 
-    All that accepts a cell by name uses this function: the functions that make layers and models (see
+    Whatever accepts a cell by name uses this function: the functions that make layers and models (see
     `rnncore.nn.make_layer`), the models, the tasks and the commands.
 
     Raises
@@ -257,7 +276,7 @@ def named(name: str) -> Description:
 
 
 def find(mode: str, **options: Any) -> Description:
-    """The cell of a mode that the options choose; those left out are as in the default cell.
+    """The cell of a mode that the options choose; an option that is not given is as in the default cell.
 
     Raises
     ------
@@ -287,7 +306,7 @@ def find(mode: str, **options: Any) -> Description:
 
 
 def _described() -> Iterator[Description]:
-    """The cells of all files, file by file, in the order of the number of weights of a file's first cell."""
+    """The cells of all files. Files are sorted by the number of weights of their first cell."""
     names = sorted(file.removesuffix(".py") for file in listdir(__path__[0]) if file.endswith(".py"))
     files = [import_module(f".{name}", __name__).CELLS for name in names if name != "__init__"]
     for cells in sorted(files, key=lambda cells: len(cells[0].blocks_hh)):
@@ -297,7 +316,8 @@ def _described() -> Iterator[Description]:
 def _check(cell: Description) -> None:
     """Refuse a description that does not agree with the kernels' table.
 
-    Whether the equations write each gate into its slot is tested against the twin and against other libraries.
+    The table does not tell which gate the equations store in which slot. Tests compare this with an implementation in
+    numpy and with other libraries.
     """
     row = _engine.cell_info(cell.kernel)
     blocks = len(cell.blocks_ih), len(cell.blocks_hh)
@@ -328,7 +348,7 @@ def _check(cell: Description) -> None:
 
 
 def _check_roles(cell: Description) -> None:
-    """Refuse names and roles that contradict each other."""
+    """Refuse a description whose fields contradict each other."""
     gates, blocks = set(cell.slots), set(cell.blocks_ih)
     pairs = list(zip(cell.blocks_hh, cell.blocks_ih, strict=True))
     expected = {
@@ -349,6 +369,7 @@ def _check_roles(cell: Description) -> None:
 
 
 def _read() -> dict[str, Description]:
+    """All cells by their names in the kernels' table, after all checks."""
     cells = list(_described())
     found = {cell.kernel: cell for cell in cells}
     if len(found) < len(cells) or set(found) != set(_engine.cell_names()):
@@ -368,4 +389,4 @@ def _read() -> dict[str, Description]:
 
 _BY_KERNEL = _read()
 CELLS: dict[str, Description] = {cell.name: cell for cell in _BY_KERNEL.values()}
-"""All cells by their names, those of the classes with the fewest weights first."""
+"""All cells by name; those of the classes of layers with the fewest weights come first."""

@@ -1,4 +1,7 @@
-"""Gated recurrent units: reset after the product with the state (torch, cuDNN, Keras), or before it (the paper)."""
+"""Gated recurrent units. The reset gate multiplies U·h (as in torch, cuDNN and Keras), or h before the product with U.
+
+The second form is that of the paper (Cho et al. 2014). U are the recurrent weights of the candidate.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def growth(v: Mapping[str, Array], variance: Mapping[str, float]) -> float:
-    """The mean square of ∂h_t/∂h_{t-1}: E[z²] + Σ_gates σ²·E[(∂h_t/∂a)²]."""
+    """χ: the mean squared singular value of ∂h_t/∂h_{t-1}, E[z²] + Σ_gates σ_gate²·E[(∂h_t/∂a_gate)²].
+
+    a_gate is what the recurrent weights of the gate, of variance σ_gate²/H, add to its pre-activation. `v` has the
+    recorded values by name, and `variance` σ_gate² for each block of weight_hh.
+    """
     r, z, n, hn, h0 = (v[name] for name in ("r", "z", "n", "hn", "h0"))
     slope = (1 - z) * (1 - n * n)
     through_n = variance["hn"] * np.mean(np.square(slope * r))
@@ -26,7 +33,11 @@ def growth(v: Mapping[str, Array], variance: Mapping[str, float]) -> float:
 
 
 def growth_before(v: Mapping[str, Array], variance: Mapping[str, float]) -> float:
-    """The same if the candidate's weights multiply r·h, which contributes E[r²] + σ_r²·E[(h·r·(1 − r))²]."""
+    """χ if the recurrent weights of the candidate multiply r·h.
+
+    Then the term of the candidate is multiplied by the mean squared singular value of ∂(r·h)/∂h, which is E[r²] +
+    σ_r²·E[(h·r·(1 − r))²].
+    """
     r, z, n, h0 = (v[name] for name in ("r", "z", "n", "h0"))
     reset = np.mean(np.square(r)) + variance["r"] * np.mean(np.square(h0 * r * (1 - r)))
     slope = np.mean(np.square((1 - z) * (1 - n * n)))
@@ -35,12 +46,13 @@ def growth_before(v: Mapping[str, Array], variance: Mapping[str, float]) -> floa
 
 
 def _through_z(z: Array, n: Array, h0: Array, variance: Mapping[str, float]) -> float:
+    """The terms that are the same for both cells: E[z²], and that of the update gate's weights."""
     kept: float = np.mean(np.square(z)) + variance["z"] * np.mean(np.square((h0 - n) * z * (1 - z)))
     return kept
 
 
 def draw(sheet: Sheet) -> None:
-    """The hidden state as a conveyor belt, a share z of it kept and 1 − z replaced."""
+    """Draw the hidden state as a conveyor belt: a share z of it is kept, and the share 1 − z replaced."""
     sheet.belt(5.2, "h0", "h")
     low = 2.5
     foot, head = low - sheet.HEIGHT / 2, low + sheet.HEIGHT / 2
@@ -74,10 +86,10 @@ AFTER = Description(
     order=("r", "z", "hn", "n", "h"),
     gates=(
         Gate("r", "reset gate", 1, "sigmoid",
-             low=Saturated("ignore the past in what they take in", "raise the reset gate's bias")),
+             low=Saturated("compute their candidate without the past", "raise the reset gate's bias")),
         Gate("z", "update gate", 2, "sigmoid",
              low=Saturated("keep nothing", "raise the update gate's bias (rnncore.init.forget_bias)"),
-             high=Saturated("never take anything in", "lower the update gate's bias")),
+             high=Saturated("never take in anything new", "lower the update gate's bias")),
         Gate("n", "candidate", 0, "tanh"),
         Gate("hn", "candidate's recurrent part", 3),
     ),
@@ -93,6 +105,11 @@ BEFORE = replace(
     name="gru-reset-before",
     label="GRU, reset before",
     equations="h_t = (1 − z)·n + z·h_{t-1}, n = tanh(W x + b + U (r·h_{t-1}) + b')",
+    gates=(
+        AFTER.gate("r")._replace(
+            low=Saturated("do not enter the candidates of any unit", "raise the reset gate's bias")),
+        *AFTER.gates[1:],
+    ),
     options={"reset_after": False},
     operands={"hn": "r"},
     growth=growth_before,

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 def growth(v: Mapping[str, Array], variance: Mapping[str, float]) -> float:
-    """The mean square of ∂c_t/∂c_{t-1}, including the path through h_{t-1}.
+    """χ: the mean squared singular value of ∂c_t/∂c_{t-1}, including the path through h_{t-1}.
 
-    E[f²] + Σ_gates σ²·E[(∂c_t/∂a)²]·E[(∂h/∂c)²]. The factor ∂h/∂c belongs to the step before, but is computed from o
-    and c of the step itself, which have the same distribution.
+    χ = E[f²] + Σ_gates σ_gate²·E[(∂c_t/∂a_gate)²]·E[(∂h_{t-1}/∂c_{t-1})²], where a_gate is the pre-activation of a
+    gate, and its recurrent weights have variance σ_gate²/H. The last factor is computed from o and c of step t and not
+    of step t − 1, because on average over the steps it is the same. `v` has the recorded values by name, and `variance`
+    σ_gate² for each block of weight_hh.
     """
     i, f, g, o, c, c0 = (v[name] for name in ("i", "f", "g", "o", "c", "c0"))
     to_c = (
@@ -31,7 +33,7 @@ def growth(v: Mapping[str, Array], variance: Mapping[str, float]) -> float:
 
 
 def draw(sheet: Sheet) -> None:
-    """The cell state as a conveyor belt, and what the gates do to it."""
+    """Draw the cell state as a conveyor belt, and what the gates do to it."""
     sheet.belt(5.2, "c0", "c")
     low = 2.5
     foot, head = low - sheet.HEIGHT / 2, low + sheet.HEIGHT / 2
@@ -65,16 +67,16 @@ CELLS = (
         blocks_ih=("i", "f", "g", "o"),
         blocks_hh=("i", "f", "g", "o"),
         order=("i", "f", "g", "o", "c", "h"),
-        order_back=("h", "o", "c", "g", "f", "i"),      # o's gradient depends on h's alone
+        order_back=("h", "o", "c", "g", "f", "i"),      # the gradient of o depends on that of h alone, not on that of c
         gates=(
             Gate("i", "input gate", 0, "sigmoid",
-                 low=Saturated("never take anything in", "raise the input gate's bias")),
+                 low=Saturated("never take in anything new", "raise the input gate's bias")),
             Gate("f", "forget gate", 1, "sigmoid",
                  low=Saturated("forget at once", "raise the forget bias (rnncore.init.forget_bias)"),
                  high=Saturated("never forget", "lower their bias if they should")),
             Gate("g", "cell candidate", 2, "tanh"),
             Gate("o", "output gate", 3, "sigmoid",
-                 low=Saturated("never show what they hold", "raise the output gate's bias")),
+                 low=Saturated("never output their cell state", "raise the output gate's bias")),
         ),
         states=("h", "c"),
         keeps="f",

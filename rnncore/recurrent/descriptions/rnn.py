@@ -1,4 +1,4 @@
-"""The simple recurrent net, with one of three nonlinearities."""
+"""The simple recurrent network, with one of three nonlinearities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def draw(sheet: Sheet) -> None:
-    """One product, one sum and one nonlinearity; the old state returns through the weights only."""
+    """Draw one product, one sum and one nonlinearity; the old state acts through the weights only."""
     y = 3.0
     sheet.limits(0.2, 4.3)
     sheet.ends_with("h0", "h", y, y)

@@ -227,7 +227,7 @@ def test_the_limit_of_a_header_is_that_of_the_reader(tmp_path):
     assert load_arrays(path) == ({}, "x" * room)
     with pytest.raises(ValueError, match="metadata: got 100,000,002 bytes of JSON"):
         save_arrays(path, {}, "x" * 10**8)
-    with pytest.raises(ValueError, match="arrays, metadata: got what the format does not hold"):
+    with pytest.raises(ValueError, match="arrays, metadata: got a content that the format cannot hold"):
         save_arrays(path, {"x" * 10**8: np.ones(1)})
     assert load_arrays(path) == ({}, "x" * room)
 

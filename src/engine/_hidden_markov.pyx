@@ -89,7 +89,7 @@ cdef class Chain:
             raise ValueError(f"transmat: got shape {np.shape(transmat)}, expected {(n, n)}, not "
                              "empty")
         self.n_states = n
-        self.width = (n + RC_STATE_VECTOR - 1) // RC_STATE_VECTOR * RC_STATE_VECTOR
+        self.width = padded_width(n)
         start = np.zeros(self.width)
         start[:n] = startprob
         trans = np.zeros((self.width, self.width))
@@ -322,6 +322,11 @@ cdef Py_ssize_t best_state(const double *v, const double *arrow, Py_ssize_t stri
         elif v[i] + arrow[i * stride] >= v[best] + arrow[best * stride]:
             best = i
     return best
+
+
+cdef Py_ssize_t padded_width(Py_ssize_t n) noexcept:
+    """n states, padded to whole vectors of the kernels."""
+    return (n + RC_STATE_VECTOR - 1) // RC_STATE_VECTOR * RC_STATE_VECTOR
 
 
 cdef int check_shape(name, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t want_rows,

@@ -108,8 +108,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
         products = &own
         set_up_products(j, &mine, products)
     memset(&step, 0, sizeof(step))
-    step.h_size, step.tape_rows = H, j.B
-    step.lengths, step.reverse, step.slots_wanted = j.lengths, j.reverse, j.slots_wanted
+    step.h_size, step.lengths, step.slots_wanted = H, j.lengths, j.slots_wanted
     step.ldslots, step.ldprev, step.ldout = j.slots.stride[1] // item, H, j.out.stride[1] // item
     step.c, step.aux = j.c, j.aux
     while s1 < j.s1:

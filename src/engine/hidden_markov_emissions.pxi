@@ -120,7 +120,7 @@ cdef class Vectors(Emission):
             raise ValueError(f"means: got shape {means.shape}, expected at least (1, 1)")
         self.x, self.rows, self.exact = x, x.shape[0], False
         self.full = whiten.shape[1] != F
-        self.width = (n + RC_STATE_VECTOR - 1) // RC_STATE_VECTOR * RC_STATE_VECTOR
+        self.width = padded_width(n)
         self.n_sums = 1 + F + (F * (F + 1) // 2 if self.full else F)
         check_shape("x", x.shape[0], x.shape[1], x.shape[0], F)
         check_shape("whiten", whiten.shape[0], whiten.shape[1], n, self.n_sums - 1 - F)
@@ -195,6 +195,6 @@ cdef bint is_known(const double *x, Py_ssize_t n) noexcept nogil:
 cdef padded(rows, fill):
     """`rows` (k, n) with n padded to a multiple of four."""
     k, n = rows.shape
-    out = np.full((k, (n + RC_STATE_VECTOR - 1) // RC_STATE_VECTOR * RC_STATE_VECTOR), fill, dtype=np.float64)
+    out = np.full((k, padded_width(n)), fill, dtype=np.float64)
     out[:, :n] = rows
     return out

@@ -105,7 +105,7 @@ typedef struct {
  * the pre-activations into `delta`.  Strides (ld…) are in elements and may include a gap. */
 typedef struct {
     rc_idx h_size;
-    rc_idx tape_rows;           /* B: row r of the K*B rows of backward reads row r % B of the tape */
+    rc_idx tape_rows;           /* backward: B; row r of its K*B rows reads row r % B of the tape */
     const rc_idx *lengths;      /* NULL: every row has all steps */
     rc_idx t;                   /* a row is past its end when t >= lengths[row] */
     int reverse;                /* backward: a row's first step is t == lengths[row] - 1, at its own end */

@@ -131,8 +131,8 @@ static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0,
                 /* The tiles of one k block together prefetch the next one.  Every so many steps of k (an even number,
                  * since the loop is unrolled by two) a tile fetches its share of that many steps, about a line. */
                 const rc_idx even = rows_of.tiles * RC_CACHE_LINE / (nv * WIDTH) / 2 * 2;
-                const rc_idx share = (even < 8 ? 8 : even) * nv * WIDTH / rows_of.tiles;
                 prefetch_every = even < 8 ? 8 : even;
+                const rc_idx share = prefetch_every * nv * WIDTH / rows_of.tiles;
                 prefetch_bytes = (share + RC_CACHE_LINE - 1) / RC_CACHE_LINE * RC_CACHE_LINE;
             }
         }

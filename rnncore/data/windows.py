@@ -37,6 +37,8 @@ class Window(NamedTuple):
         steps inside `lengths`.
     fresh : boolean array (B,), optional
         Rows in which a sequence begins: their state is set to zero before the first step.
+    weights : array (B,), optional
+        Weights of the rows in the mean loss; None stands for equal ones.
 
     Examples
     --------
@@ -53,6 +55,7 @@ class Window(NamedTuple):
     lengths: Array | None = None
     counted: Bools | None = None
     fresh: Bools | None = None
+    weights: Array | None = None
 
 
 def as_window(window: Any, name: str) -> Window:

@@ -14,7 +14,7 @@ from rnncore.recurrent.descriptions import named
 from rnncore.recurrent.layers import layer_class
 
 if TYPE_CHECKING:
-    from rnncore._typing import DTypeLike, Seed
+    from rnncore._typing import ArrayLike, DTypeLike, Seed
     from rnncore.recurrent.base import RecurrentLayer
 
 
@@ -64,6 +64,8 @@ def make_model(
     dropout: float = 0.0,
     loss: Literal["cross_entropy", "mse"] = "cross_entropy",
     readout: Literal["steps", "last", "mean"] = "steps",
+    class_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
     dtype: DTypeLike = "float32",
     seed: Seed = None,
 ) -> SequenceModel:
@@ -82,7 +84,7 @@ def make_model(
         The length of a token's vector. By default 64, or `hidden_size` if that is smaller.
     dropout : float
         The probability that a value is dropped between layers and before the head.
-    loss, readout : str
+    loss, readout, class_weight, label_smoothing
         As for `SequenceModel`.
 
     Examples
@@ -109,6 +111,8 @@ def make_model(
         dropout=Dropout(dropout, seed=seeds[3]) if dropout else None,
         loss=loss,
         readout=readout,
+        class_weight=class_weight,
+        label_smoothing=label_smoothing,
     )  # fmt: skip
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rnncore._checks import as_array, as_indices, as_lengths
+from rnncore._checks import REAL_KINDS, as_array, as_indices, as_lengths, as_probability
 
 if TYPE_CHECKING:
-    from rnncore._typing import Array, ArrayLike, Bools
+    from rnncore._typing import Array, ArrayLike, Bools, Floats
 
 
 def cross_entropy(
     logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100, mask: ArrayLike | None = None,
-    lengths: ArrayLike | None = None,
+    lengths: ArrayLike | None = None, *, class_weight: ArrayLike | None = None, label_smoothing: float = 0.0,
+    weights: ArrayLike | None = None,
 ) -> tuple[float, Array]:
     """Mean of −log softmax(logits)[target] over the steps that count, in nats.
 
@@ -29,6 +30,12 @@ def cross_entropy(
         True where a step counts.
     lengths : integer array (B,), optional
         For time-major logits (T, B, C): step t of row b counts when ``t < lengths[b]``.
+    class_weight : array (C,), optional
+        The weight w_c of each class, finite and >= 0; all 1 by default.
+    label_smoothing : float
+        The share ε in [0, 1) of the target's probability that all classes get in equal parts.
+    weights : array (...), optional
+        The weight s of each step, finite and >= 0; all 1 by default.
 
     Returns
     -------
@@ -36,6 +43,14 @@ def cross_entropy(
         Divide by ln 2 for bits. 0.0 when no step counts.
     grad : ndarray (..., C)
         ∂loss/∂logits; exactly 0 at steps that do not count, whatever their logits are.
+
+    Notes
+    -----
+    With p = softmax(logits) and the target y_i of step i,
+
+        loss = Σ_i s_i [(1 − ε) w_{y_i} (−log p_{i,y_i}) + ε/C Σ_c w_c (−log p_{i,c})] / Σ_i s_i w_{y_i},
+
+    the weighted mean. Without `weights` this is ``torch.nn.CrossEntropyLoss(weight=, label_smoothing=)``.
 
     Examples
     --------
@@ -46,25 +61,35 @@ def cross_entropy(
     >>> round(loss / math.log(2), 6), grad.tolist()
     (2.0, [[0.25, 0.25, 0.25, -0.75], [0.0, 0.0, 0.0, 0.0]])
     """
-    return mean_nll(logits, targets, ignore_index, mask, lengths)[:2]
+    return mean_nll(logits, targets, ignore_index, mask, lengths, class_weight=class_weight,
+                    label_smoothing=label_smoothing, weights=weights)[:2]
 
 
 def mean_nll(
     logits: ArrayLike, targets: ArrayLike, ignore_index: int = -100, mask: ArrayLike | None = None,
-    lengths: ArrayLike | None = None,
-) -> tuple[float, Array, int]:
-    """As `cross_entropy`, followed by the number of steps that count."""
-    nll, grad, counted = _softmax_nll(logits, targets, ignore_index, mask, lengths)
-    count = int(counted.sum())
-    if count == 0:
-        return 0.0, np.zeros_like(grad), 0
-    classes = np.where(counted, targets, 0)[..., None]
-    at_target = np.take_along_axis(grad, classes, axis=-1) - 1
-    np.put_along_axis(grad, classes, at_target, axis=-1)  # p − onehot
-    grad *= grad.dtype.type(1 / count)
-    if count < counted.size:
+    lengths: ArrayLike | None = None, *, class_weight: ArrayLike | None = None, label_smoothing: float = 0.0,
+    weights: ArrayLike | None = None,
+) -> tuple[float, Array, float]:
+    """As `cross_entropy`, followed by the number of steps that count, or the sum of their weights."""
+    loss, softmax, counted, share = _weighted_nll(
+        logits, targets, ignore_index, mask, lengths, class_weight, label_smoothing, weights)
+    total = share.total(counted)
+    if total == 0:
+        return 0.0, np.zeros_like(softmax), 0
+    grad, classes = softmax, np.where(counted, targets, 0)[..., None]
+    if share.plain:
+        at_target = np.take_along_axis(grad, classes, axis=-1) - 1
+        np.put_along_axis(grad, classes, at_target, axis=-1)  # p − onehot
+    else:  # Σ_c q_c (−log p_c) has the gradient (Σ_c q_c) p − q
+        grad *= (share.own + share.every.sum())[..., None]
+        at_target = np.take_along_axis(grad, classes, axis=-1) - share.own[..., None]
+        np.put_along_axis(grad, classes, at_target, axis=-1)
+        grad -= share.every
+        grad *= share.step[..., None]
+    grad *= grad.dtype.type(1 / total)
+    if not counted.all():
         grad[~counted] = 0
-    return float(nll.sum(dtype=np.float64)) / count, grad, count
+    return float(loss.sum(dtype=np.float64)) / total, grad, total
 
 
 def token_nll(
@@ -87,7 +112,8 @@ def token_nll(
 
 
 def mse(
-    pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None, lengths: ArrayLike | None = None
+    pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None, lengths: ArrayLike | None = None, *,
+    weights: ArrayLike | None = None,
 ) -> tuple[float, Array]:
     """Mean squared error over the values that count.
 
@@ -99,6 +125,9 @@ def mse(
         Of the shape of `pred`, or of its leading axes; then all features of a step count, or none.
     lengths : integer array (B,), optional
         For time-major (T, B, F): step t of row b counts when ``t < lengths[b]``.
+    weights : array, the shape of `pred` without its last axis, optional
+        The weight s of each step, finite and >= 0; all 1 by default. The loss is then the weighted mean
+        Σ_i s_i Σ_f e²_{i,f} / Σ_i s_i n_i, where step i has n_i values that count.
 
     Returns
     -------
@@ -115,30 +144,48 @@ def mse(
     >>> loss, grad.tolist()
     (1.0, [[2.0], [0.0]])
     """
-    return mean_square(pred, target, mask, lengths)[:2]
+    return mean_square(pred, target, mask, lengths, weights=weights)[:2]
 
 
 def mean_square(
-    pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None, lengths: ArrayLike | None = None
-) -> tuple[float, Array, int]:
-    """As `mse`, followed by the number of values that count."""
+    pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None, lengths: ArrayLike | None = None, *,
+    weights: ArrayLike | None = None,
+) -> tuple[float, Array, float]:
+    """As `mse`, followed by the number of values that count, or the sum of their weights."""
+    error, squares, total = _weighted_squares(pred, target, mask, lengths, weights)
+    error *= error.dtype.type(2 / (total or 1))
+    return squares / (total or 1), error, total
+
+
+def summed_nll(
+    logits: ArrayLike, targets: ArrayLike, mask: ArrayLike | None = None, *, class_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0, weights: ArrayLike | None = None,
+) -> tuple[float, float]:
+    """The numerator of `cross_entropy`, and the number of steps that count, or the sum of their weights."""
+    loss, _, counted, share = _weighted_nll(
+        logits, targets, -100, mask, None, class_weight, label_smoothing, weights)
+    return float(loss.sum(dtype=np.float64)), share.total(counted)
+
+
+def summed_squares(
+    pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None, *, weights: ArrayLike | None = None
+) -> tuple[float, float]:
+    """The numerator of `mse`, and the number of values that count, or the sum of their weights."""
+    _, squares, total = _weighted_squares(pred, target, mask, None, weights)
+    return squares, total
+
+
+def _weighted_squares(
+    pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None, lengths: ArrayLike | None, weights: ArrayLike | None
+) -> tuple[Array, float, float]:
+    """Each error times its weight, the sum of squared errors times their weights, and the sum of the weights."""
     error, counted = _errors(pred, target, mask, lengths)
-    count = int(counted.sum())
-    loss = float(np.square(error, dtype=np.float64).sum()) / max(count, 1)
-    error *= error.dtype.type(2 / max(count, 1))
-    return loss, error, count
-
-
-def summed_nll(logits: ArrayLike, targets: ArrayLike, mask: ArrayLike | None = None) -> tuple[float, int]:
-    """The sum of `token_nll` over the steps that count, and the number of these steps."""
-    nll, _, counted = _softmax_nll(logits, targets, -100, mask, None)
-    return float(nll.sum(dtype=np.float64)), int(counted.sum())
-
-
-def summed_squares(pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None) -> tuple[float, int]:
-    """The sum of the squared errors of the values that count, and the number of these values."""
-    error, counted = _errors(pred, target, mask, None)
-    return float(np.square(error, dtype=np.float64).sum()), int(counted.sum())
+    if weights is None:
+        return error, float(np.square(error, dtype=np.float64).sum()), int(counted.sum())
+    step = as_weights(weights, error.shape[:-1])[..., None]
+    squares = float((np.square(error, dtype=np.float64) * step).sum())
+    error *= step.astype(error.dtype)
+    return error, squares, float((counted * step).sum())
 
 
 def _errors(
@@ -176,10 +223,54 @@ def length_mask(lengths: ArrayLike, steps: int, *, batch_first: bool = False) ->
     return mask.T if batch_first else mask
 
 
+class _Share(NamedTuple):
+    """What each −log p_c is multiplied by in the loss of a step: ``step · (own · [c = target] + every[c])``."""
+
+    own: Array          # (...), by the target of the step
+    every: Array        # (C,)
+    step: Array         # (...)
+    weight: Array       # (...), the weight of the step in the mean
+    plain: bool         # Whether own and step are 1, and every is 0
+
+    def total(self, counted: Bools) -> float:
+        """The number of steps that count, or the sum of their weights."""
+        if self.plain:
+            return int(counted.sum())
+        return float(self.weight.sum(where=counted, dtype=np.float64))
+
+
+def _weighted_nll(
+    logits: ArrayLike, targets: ArrayLike, ignore_index: int, mask: ArrayLike | None, lengths: ArrayLike | None,
+    class_weight: ArrayLike | None, label_smoothing: float, weights: ArrayLike | None,
+) -> tuple[Array, Array, Bools, _Share]:
+    """(loss, softmax, counted, share) of every step; see `cross_entropy` for the formula."""
+    smoothing = as_probability(label_smoothing, "label_smoothing")
+    every = None
+    if smoothing:
+        classes = np.shape(logits)[-1] if np.ndim(logits) else 0
+        every = smoothing / max(classes, 1) * as_weights(class_weight, (classes,), "class_weight")
+    nll, softmax, counted, others = _softmax_nll(logits, targets, ignore_index, mask, lengths, every)
+    dtype, shape, C = softmax.dtype, counted.shape, softmax.shape[-1]
+    if class_weight is None and weights is None and every is None:
+        one = np.ones((), dtype)
+        return nll, softmax, counted, _Share(one, np.zeros(C, dtype), one, one, plain=True)
+    of_class = as_weights(class_weight, (C,), "class_weight")
+    of_target = of_class[np.where(counted, targets, 0)] if C else np.ones(shape)
+    step, own = as_weights(weights, shape), (1 - smoothing) * of_target
+    loss = np.where(counted, step * (own * nll + others), 0)
+    share = _Share(own.astype(dtype), (np.zeros(C) if every is None else every).astype(dtype), step.astype(dtype),
+                   step * of_target, plain=False)
+    return loss, softmax, counted, share
+
+
 def _softmax_nll(
-    logits: ArrayLike, targets: ArrayLike, ignore_index: int, mask: ArrayLike | None, lengths: ArrayLike | None
-) -> tuple[Array, Array, Bools]:
-    """(nll, softmax, counted) of every step; the logits of steps that do not count are replaced by zeros."""
+    logits: ArrayLike, targets: ArrayLike, ignore_index: int, mask: ArrayLike | None, lengths: ArrayLike | None,
+    every: Floats | None = None,
+) -> tuple[Array, Array, Bools, Array | float]:
+    """(nll, softmax, counted, Σ_c every_c · −log p_c) of every step.
+
+    The logits of steps that do not count are replaced by zeros.
+    """
     scores = _floating(logits, "logits")
     classes = as_indices(targets, "targets")
     if scores.ndim == 0 or classes.shape != scores.shape[:-1]:
@@ -198,10 +289,14 @@ def _softmax_nll(
         scores = np.where(counted[..., None], scores, 0)
     shifted = scores - scores.max(axis=-1, keepdims=True, initial=-np.inf)
     at_target = np.take_along_axis(shifted, classes[..., None], axis=-1)[..., 0]
+    others = 0.0 if every is None else -(shifted @ every)
     softmax = np.exp(shifted, out=shifted)
     total = softmax.sum(axis=-1, keepdims=True)
     softmax /= total
-    return np.where(counted, np.log(total[..., 0]) - at_target, 0), softmax, counted
+    log_total = np.log(total[..., 0])
+    if every is not None:
+        others = others + every.sum() * log_total
+    return np.where(counted, log_total - at_target, 0), softmax, counted, others
 
 
 def _counted(shape: tuple[int, ...], mask: ArrayLike | None, lengths: ArrayLike | None) -> Bools:
@@ -226,6 +321,22 @@ def _boolean(mask: ArrayLike) -> Bools:
     if found.dtype != bool:
         raise TypeError(f"mask: got {found.dtype}, expected booleans, True where a step counts")
     return found
+
+
+def as_weights(weights: ArrayLike | None, shape: tuple[int, ...], name: str = "weights") -> Floats:
+    """Weights of this shape as float64, all 1 for None; negative ones, NaN and infinity are refused."""
+    if weights is None:
+        return np.ones(shape)
+    found = as_array(weights, name)
+    if found.dtype.kind not in REAL_KINDS:
+        raise TypeError(f"{name}: got {found.dtype}, expected numbers >= 0")
+    if found.shape != shape:
+        raise ValueError(f"{name}: got shape {found.shape}, expected {shape}, "
+                         f"one per {'step' if name == 'weights' else 'class'}")
+    wrong = ~((found >= 0) & np.isfinite(found))
+    if wrong.any():
+        raise ValueError(f"{name}: got {found[wrong][0]}, expected finite numbers >= 0")
+    return found.astype(np.float64)
 
 
 def _floating(values: ArrayLike, name: str) -> Array:

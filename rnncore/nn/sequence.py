@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from rnncore._checks import as_array
+from rnncore._checks import as_array, as_probability
 from rnncore.io.fields import Field, named_errors
 from rnncore.module import LOCK, Module, prefixed
 from rnncore.nn.layers import Dropout, Embedding, Linear
-from rnncore.nn.losses import length_mask, mean_nll, mean_square, summed_nll, summed_squares
+from rnncore.nn.losses import as_weights, length_mask, mean_nll, mean_square, summed_nll, summed_squares
 from rnncore.nn.readout import READOUTS, read_out
 from rnncore.recurrent.descriptions import choices, modes
 from rnncore.recurrent.layers import layer_class
@@ -22,7 +22,7 @@ from rnncore.recurrent.tape import Gradients
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rnncore._typing import Array, ArrayLike, Bools, DTypeLike, State, StateLike
+    from rnncore._typing import Array, ArrayLike, Bools, DTypeLike, Floats, State, StateLike
     from rnncore.nn.readout import Adjoint, Readout
     from rnncore.nn.record import Record
     from rnncore.recurrent.base import RecurrentLayer
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     Loss = Literal["cross_entropy", "mse"]
 
-# For each loss two functions: its mean and gradient, and its sum; both return how many steps or values count, too.
-LOSSES: dict[Loss, tuple[Callable[..., tuple[float, Array, int]], Callable[..., tuple[float, int]]]] = {
+# For each loss two functions: its mean and gradient, and its sum. Both also return how many steps or values count, or
+# the sum of their weights.
+LOSSES: dict[Loss, tuple[Callable[..., tuple[float, Array, float]], Callable[..., tuple[float, float]]]] = {
     "cross_entropy": (mean_nll, summed_nll),
     "mse": (mean_square, summed_squares),
 }
@@ -63,6 +64,10 @@ class SequenceModel(Module):
     readout : {"steps", "last", "mean"}
         What the head reads. "steps": the output of every step, for one prediction per step, (T, B, O). "last" and
         "mean": the state after the last step, or the mean of the outputs, for one prediction per sequence, (B, O).
+    class_weight : array (O,), optional
+        The weight of each class in a cross-entropy, see `rnncore.nn.cross_entropy`.
+    label_smoothing : float
+        Of a cross-entropy, in [0, 1).
 
     Notes
     -----
@@ -83,9 +88,12 @@ class SequenceModel(Module):
     True
     """
 
-    _fixed = frozenset({"embedding", "layer", "dropout", "head", "loss_name", "readout"})
+    _fixed = frozenset({"embedding", "layer", "dropout", "head", "loss_name", "readout", "class_weight",
+                        "label_smoothing"})
     loss_name: Loss
     readout: Readout
+    class_weight: Floats | None
+    label_smoothing: float
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -102,6 +110,8 @@ class SequenceModel(Module):
         dropout: Dropout | None = None,
         loss: Loss = "cross_entropy",
         readout: Readout = "steps",
+        class_weight: ArrayLike | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(layer.dtype)
         features = layer.hidden_size * layer.directions
@@ -120,6 +130,13 @@ class SequenceModel(Module):
             raise ValueError(f"readout: got {readout!r}, expected one of {', '.join(READOUTS)}")
         self.embedding, self.layer, self.dropout, self.head = embedding, layer, dropout, head
         self.loss_name, self.readout = loss, readout
+        self.label_smoothing = as_probability(label_smoothing, "label_smoothing")
+        self.class_weight = None if class_weight is None else as_weights(
+            class_weight, (head.out_features,), "class_weight")
+        if loss != "cross_entropy" and (class_weight is not None or label_smoothing):
+            name, value = ("label_smoothing", label_smoothing) if class_weight is None else (
+                "class_weight", class_weight)
+            raise ValueError(f"{name}: got {value!r:.60} with the loss {loss!r}, expected the loss 'cross_entropy'")
         modules = {"embedding": embedding, "layer": layer, "dropout": dropout, "head": head}
         self._modules = {name: module for name, module in modules.items() if module is not None}
 
@@ -186,6 +203,7 @@ class SequenceModel(Module):
         targets: ArrayLike,
         lengths: ArrayLike | None = None,
         counted: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> tuple[float, Array]:
         """The mean loss and ∂loss/∂prediction.
 
@@ -198,8 +216,10 @@ class SequenceModel(Module):
             Only steps inside the lengths are part of the loss.
         counted : array_like of bool, optional
             Instead of `lengths`: True for each step, or each value of a squared error, that is part of the loss.
+        weights : array_like, (B,) or one for each step, optional
+            The weights of the rows or of the steps in the mean, finite and >= 0.
         """
-        return self.mean_loss(prediction, targets, lengths, counted)[:2]
+        return self.mean_loss(prediction, targets, lengths, counted, weights)[:2]
 
     def mean_loss(
         self,
@@ -207,10 +227,15 @@ class SequenceModel(Module):
         targets: ArrayLike,
         lengths: ArrayLike | None = None,
         counted: ArrayLike | None = None,
-    ) -> tuple[float, Array, int]:
-        """As `loss`, followed by the number of steps (for squared error: of values) in the mean."""
+        weights: ArrayLike | None = None,
+    ) -> tuple[float, Array, float]:
+        """As `loss`, followed by the number of steps (for squared error: of values) in the mean.
+
+        With weights, of classes or of rows or steps, it is followed by the sum of the weights.
+        """
         mean, _ = LOSSES[self.loss_name]
-        return mean(prediction, targets, mask=self._mask(prediction.shape, lengths, counted))
+        return mean(prediction, targets, mask=self._mask(prediction.shape, lengths, counted),
+                    **self._weighing(prediction.shape, weights))
 
     def summed_loss(
         self,
@@ -218,10 +243,34 @@ class SequenceModel(Module):
         targets: ArrayLike,
         lengths: ArrayLike | None = None,
         counted: ArrayLike | None = None,
-    ) -> tuple[float, int]:
-        """The sum of the loss, in nats for cross-entropy, and the number of steps or values in it."""
+        weights: ArrayLike | None = None,
+    ) -> tuple[float, float]:
+        """The sum of the loss, in nats for cross-entropy, and the number of steps or values in it.
+
+        With weights it is the sum of the weighted losses, and the sum of the weights.
+        """
         _, summed = LOSSES[self.loss_name]
-        return summed(prediction, targets, mask=self._mask(prediction.shape, lengths, counted))
+        return summed(prediction, targets, mask=self._mask(prediction.shape, lengths, counted),
+                      **self._weighing(prediction.shape, weights))
+
+    def _weighing(self, shape: tuple[int, ...], weights: ArrayLike | None) -> dict[str, Any]:
+        """The arguments of a loss that concern weights, for a prediction of this shape."""
+        options: dict[str, Any] = {}
+        if self.class_weight is not None:
+            options["class_weight"] = self.class_weight
+        if self.label_smoothing:
+            options["label_smoothing"] = self.label_smoothing
+        if weights is None:
+            return options
+        given, steps = as_array(weights, "weights"), shape[:-1]
+        if given.shape != steps:
+            layout = Layout(self.layer.batch_first, batched=len(steps) == 2)
+            rows = layout.time_major(np.empty((*steps, 0))).shape[1:-1]
+            if len(steps) != 2 or given.shape != rows:
+                also = f"{rows} or " if len(steps) == 2 else ""
+                raise ValueError(f"weights: got shape {given.shape}, expected {also}{steps}")
+            given = np.broadcast_to(given[:, None] if self.layer.batch_first else given, steps)
+        return options | {"weights": given}
 
     def _mask(self, shape: tuple[int, ...], lengths: ArrayLike | None, counted: ArrayLike | None) -> Bools:
         """Booleans for a prediction of this shape: True for each step or value that is part of the loss."""
@@ -276,7 +325,14 @@ class SequenceModel(Module):
             "head_bias": self.head.bias,
             "dropout": None if self.dropout is None else self.dropout.p,
             "loss": self.loss_name,
-        } | ({} if self.readout == READOUTS[0] else {"readout": self.readout})
+        } | self._loss_options()
+
+    def _loss_options(self) -> dict[str, Any]:
+        """The parts of the configuration that are left out where they have their default values."""
+        options: dict[str, Any] = {} if self.readout == READOUTS[0] else {"readout": self.readout}
+        if self.class_weight is not None:
+            options["class_weight"] = self.class_weight.tolist()
+        return options | ({"label_smoothing": self.label_smoothing} if self.label_smoothing else {})
 
     @classmethod
     def from_config(cls, config: dict[str, Any], *, dtype: DTypeLike | None = None) -> Self:
@@ -319,16 +375,19 @@ class SequenceModel(Module):
         dropout: float | None,
         loss: Loss,
         readout: Readout,
+        **options: Any,
     ) -> Self:
         recurrent = layer_class(cell)(**layer, dtype=dtype, seed=0)
         rows, features = num_embeddings, recurrent.hidden_size * recurrent.directions
+        if readout != READOUTS[0]:
+            options["readout"] = readout
         return cls(
             None if rows is None else Embedding(rows, recurrent.input_size, dtype=dtype, seed=0),
             recurrent,
             Linear(features, outputs, head_bias, dtype=dtype, seed=0),
             dropout=None if dropout is None else Dropout(dropout, seed=0),
             loss=loss,
-            **({} if readout == READOUTS[0] else {"readout": readout}),
+            **options,
         )
 
     def astype(self, dtype: DTypeLike) -> Self:
@@ -375,27 +434,38 @@ class SequenceRecord:
 
 
 def read_config(config: Field) -> dict[str, Any]:
-    """The configuration of a model, with every value checked; "readout" is "steps" if it is missing."""
-    config.only(
-        ("cell", "layer", "dtype", "num_embeddings", "outputs", "head_bias", "dropout", "loss", "readout")
-    )
+    """The configuration of a model, with every value checked; "readout" is "steps" if it is missing.
+
+    The weights of classes and label smoothing are left out if they are missing, because a subclass need not take them.
+    """
+    config.only(("cell", "layer", "dtype", "num_embeddings", "outputs", "head_bias", "dropout", "loss", "readout",
+                 "class_weight", "label_smoothing"))
     cell, layer = config["cell"].text(modes()), config["layer"]
     checks = LAYER_OPTIONS | {name: _check_of(values) for name, values in choices(cell).items()}
     layer.only(checks)
     options = {name: checks[name](field) for name, field in layer.entries().items()}
     options |= {name: layer[name].whole(1) for name in ("input_size", "hidden_size")}  # no defaults
     rows, dropout = config.get("num_embeddings"), config.get("dropout")
+    outputs, loss = config["outputs"].whole(1), config["loss"].text(LOSSES)
+    found: dict[str, Any] = {}
+    if "class_weight" in config:
+        found["class_weight"] = [weight.number(0) for weight in config["class_weight"].items(outputs)]
+    if "label_smoothing" in config:
+        found["label_smoothing"] = config["label_smoothing"].number(0, 1)
+    for name in ("class_weight", "label_smoothing"):
+        if name in found and loss != "cross_entropy":
+            raise config[name].refuse(f"nothing with the loss {loss}")
     return {
         "cell": cell,
         "layer": options,
         "dtype": config["dtype"].text(("float32", "float64")),
         "num_embeddings": None if rows is None else rows.whole(1),
-        "outputs": config["outputs"].whole(1),
+        "outputs": outputs,
         "head_bias": config["head_bias"].flag(),
         "dropout": None if dropout is None else dropout.number(0, 1),
-        "loss": config["loss"].text(LOSSES),
+        "loss": loss,
         "readout": config["readout"].text(READOUTS) if "readout" in config else READOUTS[0],
-    }
+    } | found
 
 
 def _check_of(values: tuple[Any, ...]) -> Callable[[Field], object]:

@@ -97,7 +97,7 @@ def fit_epochs(
 
 def _epoch(trainer: Trainer) -> float:
     """Run one epoch, unless a callback stops it; returns the mean of the losses before each update."""
-    total, count = 0.0, 0
+    total, count = 0.0, 0.0
     for _ in range(len(trainer.batches)):
         loss = trainer.update()
         total, count = total + loss * trainer.counted, count + trainer.counted
@@ -105,4 +105,4 @@ def _epoch(trainer: Trainer) -> float:
             callback(trainer)
         if trainer.stop:
             break
-    return total / max(count, 1)
+    return total / (count or 1)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-    from rnncore._typing import PathLike, Progress, State
+    from rnncore._typing import Array, PathLike, Progress, State
+    from rnncore.data import Window
     from rnncore.nn import SequenceModel
     from rnncore.nn.sequence import SequenceRecord
     from rnncore.optim import Optimiser
@@ -60,8 +61,8 @@ class Trainer:
         The index of the next window.
     losses : list of float
         The loss of every update; cross-entropy in nats.
-    counted : int
-        The number of steps (for squared error: of values) in the mean of the last loss.
+    counted : int or float
+        The number of steps (for squared error: of values) in the mean of the last loss, or the sum of their weights.
     interrupted : bool
         Whether Ctrl-C ended the last `fit`.
 
@@ -101,7 +102,7 @@ class Trainer:
         self.losses: list[float] = []
         self.state: State | None = None
         self.record: SequenceRecord | None = None
-        self.counted = 0
+        self.counted: float = 0
         self.grad_norm = math.nan
         self.stop = self.interrupted = False
 
@@ -155,7 +156,7 @@ class Trainer:
         state = zero_rows(state, window.fresh)
         record = self.model.record(window.x, state, lengths=window.lengths, train=True)
         loss, grad, counted = self.model.mean_loss(
-            record.output, window.targets, window.lengths, window.counted
+            record.output, window.targets, window.lengths, window.counted, **_weights(window)
         )
         grads = record.backward(grad).parameters
         for callback in self.callbacks:
@@ -285,14 +286,21 @@ def evaluate(model: SequenceModel, batches: Sequence[Any], *, carry: bool = True
     return total / count / (math.log(2) if model.loss_name == "cross_entropy" else 1.0)
 
 
-def summed_loss(model: SequenceModel, batches: Sequence[Any], *, carry: bool = True) -> tuple[float, int]:
-    """The sum of the loss over `batches`, and the number of steps or values in it."""
-    total, count = 0.0, 0
+def _weights(window: Window) -> dict[str, Array]:
+    """The window's weights as an argument; without any it is left out, because a subclass's loss need not take it."""
+    return {} if window.weights is None else {"weights": window.weights}
+
+
+def summed_loss(model: SequenceModel, batches: Sequence[Any], *, carry: bool = True) -> tuple[float, float]:
+    """The sum of the loss over `batches`, and the number of steps or values in it, or the sum of their weights."""
+    total, count = 0.0, 0.0
     state: State | None = None
     for i, given in enumerate(batches):
         window = as_window(given, f"batches[{i}]")
         prediction, after = model(window.x, zero_rows(state, window.fresh), window.lengths)
-        part, counted = model.summed_loss(prediction, window.targets, window.lengths, window.counted)
+        part, counted = model.summed_loss(
+            prediction, window.targets, window.lengths, window.counted, **_weights(window)
+        )
         total, count = total + part, count + counted
         state = after if carry else None
     return total, count

@@ -47,7 +47,7 @@ def test_windows_contain_every_step_once_with_its_predecessor_as_input():
     plan = list(spans(lengths, lanes(lengths, 3, order), 5))
     assert len(windows) == len(plan)
     seen = {k: [] for k in range(8)}
-    for places, (x, target, ends, counted, fresh) in zip(plan, windows, strict=True):
+    for places, (x, target, ends, counted, fresh, _) in zip(plan, windows, strict=True):
         assert len(places) == 3
         for row, (item, begin, end) in enumerate(places):
             assert counted[:, row].sum() == ends[row] == end - begin <= 5
@@ -71,7 +71,7 @@ def test_lanes_have_similar_lengths():
 def test_real_values_are_standardised_and_flagged():
     a = np.array([[1.0, 10.0], [3.0, np.nan], [np.nan, 30.0]])
     feed = RealFeed.learn([a], flags=True, dtype="float64")
-    x, target, _, counted, _ = feed.batch([a], [(0, 0, 3)])
+    x, target, _, counted, *_ = feed.batch([a], [(0, 0, 3)])
     np.testing.assert_allclose(x[:, 0], [[0, 0, 0, 0], [-1, -1, 1, 1], [1, 0, 1, 0]])
     np.testing.assert_array_equal(counted[:, 0], ~np.isnan(a))
     np.testing.assert_allclose(target[:, 0], [[-1, -1], [1, 0], [0, 1]])

@@ -6,6 +6,7 @@ import torch
 from support import TOLERANCE, close
 
 from rnncore.nn import cross_entropy, length_mask, mse, token_nll
+from rnncore.nn.losses import mean_nll, mean_square, summed_nll, summed_squares
 
 DTYPES = sorted(TOLERANCE)
 
@@ -162,3 +163,86 @@ ONES = np.ones((4, 2, 3))
 def test_errors_say_what_was_got_and_expected(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+# ---- weights of classes and of steps, label smoothing
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_class_weights_and_label_smoothing_are_those_of_torch(rng, smoothing, weighted, dtype):
+    logits, targets = (4 * rng.normal(size=(6, 3, 5))).astype(dtype), rng.integers(0, 5, (6, 3))
+    targets[1, 2] = -100
+    weight = rng.uniform(0.1, 3, 5) if weighted else None
+    loss, grad = cross_entropy(logits, targets, class_weight=weight, label_smoothing=smoothing)
+    theirs = torch.tensor(logits.reshape(-1, 5), requires_grad=True)
+    given = None if weight is None else torch.tensor(weight.astype(dtype))
+    wanted = torch.nn.CrossEntropyLoss(given, label_smoothing=smoothing)(theirs, torch.tensor(targets.ravel()))
+    wanted.backward()
+    assert loss == pytest.approx(wanted.item(), rel=TOLERANCE[dtype])
+    close(grad.reshape(-1, 5), theirs.grad.numpy(), dtype)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_gradients_of_weighted_losses_equal_finite_differences(rng, smoothing):
+    logits, targets = rng.normal(size=(4, 2, 3)), rng.integers(0, 3, (4, 2))
+    options = {"class_weight": rng.uniform(0.1, 3, 3), "label_smoothing": smoothing,
+               "weights": rng.uniform(0, 2, (4, 2)), "mask": rng.random((4, 2)) < 0.8}
+    _, grad = cross_entropy(logits, targets, **options)
+    pred, aims = rng.normal(size=(4, 2, 3)), rng.normal(size=(4, 2, 3))
+    own = {"weights": options["weights"], "mask": rng.random((4, 2, 3)) < 0.8}
+    _, slope = mse(pred, aims, **own)
+    h = 1e-5  # truncation h², rounding 1e-16/h
+    for at in np.ndindex(4, 2, 3):
+        step = np.zeros((4, 2, 3))
+        step[at] = h
+        rise = [cross_entropy(logits + s, targets, **options)[0] for s in (step, -step)]
+        assert (rise[0] - rise[1]) / (2 * h) == pytest.approx(grad[at], abs=1e-9)
+        rise = [mse(pred + s, aims, **own)[0] for s in (step, -step)]
+        assert (rise[0] - rise[1]) / (2 * h) == pytest.approx(slope[at], abs=1e-9)
+
+
+def test_whole_weights_are_repetitions(rng):
+    logits, targets, weights = rng.normal(size=(7, 3)), rng.integers(0, 3, 7), rng.integers(0, 4, 7)
+    options = {"class_weight": rng.uniform(0.1, 3, 3), "label_smoothing": 0.1}
+    loss, grad, total = mean_nll(logits, targets, weights=weights, **options)
+    rows = np.repeat(np.arange(7), weights)
+    wanted, each, count = mean_nll(logits[rows], targets[rows], **options)
+    assert loss == pytest.approx(wanted, rel=1e-14)
+    assert total == pytest.approx(count, rel=1e-14)
+    summed = np.zeros_like(grad)
+    np.add.at(summed, rows, each)
+    np.testing.assert_allclose(grad, summed, atol=1e-15)
+    part = summed_nll(logits, targets, weights=weights, **options)
+    assert part[0] / part[1] == pytest.approx(wanted, rel=1e-14)
+
+    pred, aims = rng.normal(size=(2, 7, 3))
+    loss, grad, total = mean_square(pred, aims, weights=weights)
+    wanted, each, count = mean_square(pred[rows], aims[rows])
+    assert (loss, total) == pytest.approx((wanted, count), rel=1e-14)
+    summed = np.zeros_like(grad)
+    np.add.at(summed, rows, each)
+    np.testing.assert_allclose(grad, summed, atol=1e-15)
+    assert summed_squares(pred, aims, weights=weights) == pytest.approx((wanted * count, count), rel=1e-14)
+
+
+def test_nothing_but_weights_of_zero_is_no_loss(rng):
+    logits, targets = rng.normal(size=(2, 3)), np.array([0, 2])
+    for options in ({"weights": [0, 0]}, {"class_weight": [0, 1, 0]}):
+        loss, grad = cross_entropy(logits, targets, **options)
+        assert loss == 0
+        assert not grad.any()
+    assert mse(logits, logits + 1, weights=[0, 0])[0] == 0
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("weights", [1, -1], "weights: got -1"), ("weights", [1, np.nan], "weights: got nan"),
+    ("weights", [1, np.inf], "weights: got inf"), ("weights", [1], r"weights: got shape \(1,\), expected \(2,\)"),
+    ("weights", ["a", "b"], "weights: got <U1"), ("class_weight", [1, 2], r"class_weight: got shape \(2,\)"),
+    ("class_weight", [1, -2, 1], "class_weight: got -2"), ("label_smoothing", 1.0, "label_smoothing: got 1.0"),
+    ("label_smoothing", -0.1, "label_smoothing: got -0.1"),
+])
+def test_wrong_weights_are_refused_by_name(name, value, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        cross_entropy(np.zeros((2, 3)), [0, 2], **{name: value})

@@ -225,3 +225,40 @@ def test_one_sequence_without_a_batch_axis_may_have_a_length(batch_first, length
     assert loss == expected
     for name, grad in grads.items():
         np.testing.assert_array_equal(grad, expected_grads[name])
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_weights_of_rows_are_those_of_all_their_steps(rng, batch_first):
+    layer = rc.GRU(2, 3, batch_first=batch_first, dtype="float64", seed=0)
+    model = SequenceModel(None, layer, Linear(3, 4, dtype="float64", seed=1), class_weight=[1, 2, 0.5, 1],
+                          label_smoothing=0.1)
+    x, targets, rows = rng.normal(size=(5, 3, 2)), rng.integers(0, 4, (5, 3)), rng.uniform(0.5, 2, 3)
+    if batch_first:
+        x, targets = x.swapaxes(0, 1), targets.T
+    output, _ = model(x)
+    steps = np.broadcast_to(rows[:, None] if batch_first else rows, targets.shape)
+    one, other = model.mean_loss(output, targets, weights=rows), model.mean_loss(output, targets, weights=steps)
+    same_bits(one[1], other[1])
+    wanted = cross_entropy(output, targets, class_weight=[1, 2, 0.5, 1], label_smoothing=0.1, weights=steps)
+    assert one[0] == other[0] == wanted[0]
+    total, count = model.summed_loss(output, targets, weights=rows)
+    assert total / count == pytest.approx(wanted[0], rel=1e-14)
+    with pytest.raises(ValueError, match=r"weights: got shape \(4,\), expected \(3,\) or \("):
+        model.loss(output, targets, weights=np.ones(4))
+    again = SequenceModel.from_config(model.config)
+    assert again.config == model.config
+    assert again.class_weight.tolist() == [1, 2, 0.5, 1]
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"class_weight": [1, 2]}, r"class_weight: got shape \(2,\), expected \(3,\)"),
+    ({"label_smoothing": 1}, "label_smoothing: got 1"),
+    ({"loss": "mse", "label_smoothing": 0.1}, "label_smoothing: got 0.1 with the loss 'mse'"),
+    ({"loss": "mse", "class_weight": [1, 2, 3]}, r"class_weight: got .* with the loss 'mse'"),
+])
+def test_wrong_options_of_the_loss_are_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        SequenceModel(None, rc.GRU(2, 4), Linear(4, 3), **options)
+    config = SequenceModel(None, rc.GRU(2, 4), Linear(4, 3)).config | options
+    with pytest.raises(ValueError, match=r"class_weight|label_smoothing"):
+        SequenceModel.from_config(config)

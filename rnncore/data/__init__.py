@@ -4,13 +4,13 @@ file ─ Corpus ─ train tokens ─ batches(…) ─ (x, targets), (x, targets)
               └ valid tokens ─ …
 
 text     an alphabet of characters, and a corpus with a part held out
-windows  the input and targets of one update of training, and a text cut into such windows
+window   the input and targets of one update of training, and a text cut into such windows
 ragged   sequences of unequal length as one array
 """
 
 from rnncore.data.ragged import buckets, pad
 from rnncore.data.text import Alphabet, Corpus, TextError
-from rnncore.data.windows import Batches, LazyWindows, Window, batches, fingerprint
+from rnncore.data.window import Batches, LazyWindows, Window, batches, fingerprint
 
 __all__ = [
     "Alphabet",

@@ -1,9 +1,10 @@
-"""Training: truncated back-propagation through time, carrying the state from window to window.
+"""Training: truncated back-propagation through time, carrying the state where a window continues the one before it.
 
     batches ─ window ─ model.record ─ loss ─ backward ─ clip ─ optimiser
                  ↑ state of the previous window         └ checkpoint, callbacks
 
 loop        the training loop, and the loss on held-out data
+carry       which windows begin in the final state of the window before them
 epochs      training for whole epochs, with early stopping on the held-out loss
 checkpoint  files from which a run can be resumed
 """

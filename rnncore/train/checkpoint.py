@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from rnncore.data import fingerprint
+from rnncore.data.window import as_window
 from rnncore.io.fields import DamagedFileError, Field, named_errors
 from rnncore.io.safetensors import as_json, load_arrays, load_metadata, save_arrays
 from rnncore.module import Module, prefixed
@@ -18,6 +19,7 @@ from rnncore.nn import SequenceModel
 from rnncore.nn.sequence import read_config
 from rnncore.recurrent.dropout import Masks
 from rnncore.recurrent.layout import Layout, parts_of
+from rnncore.train.carry import carry_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from rnncore._typing import Array, PathLike, State
     from rnncore.train.loop import Trainer
 
-# Format 2 adds a digest of the data, and whether the state was carried.
+# Format 2 adds a digest of the data, and whether the state was carried (null: where a window's ``fresh`` says so).
 FORMATS = ("rnncore checkpoint 1", "rnncore checkpoint 2")
 
 
@@ -43,7 +45,7 @@ def write_checkpoint(trainer: Trainer, path: PathLike, notes: object = None) -> 
         "optimiser": optimiser | {"kind": type(trainer.optimiser).__name__},
         "updates": trainer.updates,
         "windows": len(trainer.batches),
-        "carry": trainer.carry,
+        "carry": carry_of_run(trainer.model, trainer.batches, trainer.carry),
         "data": fingerprint(trainer.batches),
         "masks": [[int(masks.seed), masks.passes] for masks in _masks(trainer.model)],
         "notes": notes,
@@ -62,13 +64,17 @@ def take_checkpoint(trainer: Trainer, path: PathLike) -> None:
         "optimiser": (metadata["optimiser"]["kind"], type(trainer.optimiser).__name__),
         "number of windows": (metadata["windows"], len(trainer.batches)),
     }
-    if metadata["format"] != FORMATS[0]:
-        written["carry"] = (metadata["carry"], trainer.carry)
     for what, (got, expected) in written.items():
         if got != expected:
             raise ValueError(f"{path}: its {what} is {got}, this run's is {expected}")
     if metadata["format"] != FORMATS[0]:
         _check_data(trainer, path, metadata["data"])
+        carry = carry_of_run(trainer.model, trainer.batches, trainer.carry)
+        if metadata["carry"] != carry:
+            raise ValueError(
+                f"{path}: its carry is {metadata['carry']}, this run's is {carry}: construct the Trainer with "
+                f"carry={metadata['carry']} and with batches like those that the run was made with"
+            )
     weights = _fitting(path, "model", arrays, trainer.model.parameters)
     buffers = _fitting(path, "optimiser", arrays, trainer.optimiser.buffers)
     with named_errors(head["optimiser"]):
@@ -105,13 +111,14 @@ def _fitting_carry(
 ) -> tuple[Array, ...]:
     """The state after the last window, checked against the state that the model has for a window of that shape."""
     if not _under("carry", arrays):
-        if trainer.carry and position:
+        if position and carry_of_run(trainer.model, trainer.batches, trainer.carry):
             raise DamagedFileError(
                 f"{path}: the carried state is missing, after update {updates}, at window {position} of "
                 f"{len(trainer.batches)}"
             )
         return ()
-    x = np.asarray(trainer.batches[(position - 1) % len(trainer.batches)][0])
+    last = (position - 1) % len(trainer.batches)
+    x = np.asarray(as_window(trainer.batches[last], f"batches[{last}]").x)
     if trainer.model.embedding is not None:
         x = x[..., None]
     layout = Layout.of(x, trainer.model.layer.batch_first)
@@ -141,7 +148,8 @@ def read_checkpoint(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
     head["masks"].items()
     head.require(["notes"])  # anything
     if metadata["format"] != FORMATS[0]:
-        head["carry"].flag()
+        if head["carry"].value is not None:
+            head["carry"].flag()
         if head["data"].value is not None:
             head["data"].text()
     Field(arrays, path)["losses"].array((head["updates"].whole(),), np.float64)

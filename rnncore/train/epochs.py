@@ -48,7 +48,7 @@ def fit_epochs(
     progress, label
         A progress bar and its label, updated once per epoch, or a function ``progress(done, epochs, info)``.
     **options
-        More arguments of the `Trainer` that does the updates.
+        More arguments of the `Trainer` that does the updates; its `carry` decides for `windows` and `valid`.
 
     Returns
     -------

@@ -9,17 +9,17 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from rnncore._checks import as_flag, as_number, as_size
+from rnncore._checks import as_number, as_size
 from rnncore._progress import progress_bar
-from rnncore.data.windows import as_window, as_windows
+from rnncore.data.window import as_window, as_windows
 from rnncore.io.files import check_target
-from rnncore.nn.state import zero_rows
 from rnncore.optim import clip_grad_norm
+from rnncore.train.carry import as_carry, begin, carry_of_run
 from rnncore.train.checkpoint import check_notes, take_checkpoint, write_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
+    from types import FrameType, TracebackType
 
     from rnncore._typing import Array, PathLike, Progress, State
     from rnncore.data import Window
@@ -37,16 +37,22 @@ class Trainer:
     ----------
     model : SequenceModel
     optimiser : Optimiser
-    batches : sequence of (x, targets), (x, targets, lengths) or rnncore.data.Window
-        At least one window; for example `rnncore.data.batches`. Training uses them in order, again and again. Other
-        batches may be set between two updates; training then begins with their first.
+    batches : sequence of windows
+        At least one window, each ``(x, targets)``, ``(x, targets, lengths)``, a `rnncore.data.Window`, or a named tuple
+        or mapping with such names, as the batches of `rnncore.tasks` are: ``x``, ``targets`` or ``target``,
+        ``lengths``, ``counted`` or ``mask``, ``fresh``, ``weights``. Training uses them in order, again and again.
+        Other batches may be set between two updates; training then begins with their first.
     valid : sequence, optional
         Windows of held-out data, for `evaluate`.
     max_norm : float or None
         Gradients are clipped to this joint norm, above 0 (Pascanu 2013); None does not clip.
-    carry : bool
-        Whether each window begins in the final state of the previous one, except for the first window of the batches.
-        Use False for batches that are independent of each other.
+    carry : bool, optional
+        Whether a window begins in the final state of the one before it; the first window of the batches never does.
+        By default it does where the data says that it continues the one before: in a sequence with an attribute
+        ``continues`` that is True, as `rnncore.data.batches` has, and in a `Window` whose ``fresh`` is given, apart
+        from the rows that it marks. All other batches are independent of each other, and so are all windows of a
+        bidirectional layer. True carries the state into every window, for example of ``list(batches(…))``, and is
+        refused for a bidirectional layer; False never carries it.
     callbacks : sequence of callables
         Each is called with the trainer after every update. It may read `losses`, `grad_norm` and `record` (which has
         the tape with its gradients), set ``optimiser.lr``, or set ``stop``. If it has a method
@@ -90,13 +96,13 @@ class Trainer:
         *,
         valid: Sequence[Any] | None = None,
         max_norm: float | None = 1.0,
-        carry: bool = True,
+        carry: bool | None = None,
         callbacks: Iterable[Callback] = (),
     ) -> None:
         if optimiser.module is not model:
             raise ValueError("optimiser: got the optimiser of another module, expected one that was made for model")
         self.model, self.optimiser, self.batches, self.valid = model, optimiser, batches, valid
-        self.max_norm, self.carry = max_norm, as_flag(carry, "carry")
+        self.max_norm, self.carry = max_norm, carry
         self.callbacks = _callables(callbacks)
         self.updates = self.position = 0
         self.losses: list[float] = []
@@ -109,8 +115,10 @@ class Trainer:
     def __repr__(self) -> str:
         last = f", last loss {self.losses[-1]:.4g}" if self.losses else ""
         clip = "no clipping" if self.max_norm is None else f"max_norm={self.max_norm:g}"
+        carried = carry_of_run(self.model, self.batches, self.carry)
+        how = "carried where fresh is given" if carried is None else "carried" if carried else "not carried"
         return (f"<Trainer of {type(self.model).__name__}: {self.updates} updates done{last}; {len(self.batches)} "
-                f"windows, carry={self.carry}, {clip}; {self.optimiser!r}>")
+                f"windows, state {how}, {clip}; {self.optimiser!r}>")
 
     @property
     def batches(self) -> Sequence[Any]:
@@ -142,22 +150,36 @@ class Trainer:
             max_norm = as_number(max_norm, "max_norm", above=0, finite=False, also="None, which does not clip")
         self._max_norm = max_norm
 
+    @property
+    def carry(self) -> bool | None:
+        """Whether a window begins in the final state of the one before it; None: where the data says so."""
+        return self._carry
+
+    @carry.setter
+    def carry(self, carry: bool | None) -> None:
+        self._carry = as_carry(carry, self.model)
+
     def update(self) -> float:
         """Train on one window: forward, backward, clip, step. Returns the loss before the step.
 
         Raises
         ------
+        TypeError, ValueError, IndexError
+            The window does not fit the model, or its rows do not fit the state that is carried into it; the message
+            names the window.
         FloatingPointError
             The loss or its gradient is not finite; the weights are left unchanged.
         """
-        window = as_window(self.batches[self.position], f"batches[{self.position}]")
-        state = self.state if self.carry and self.position else None
+        name = f"batches[{self.position}]"
+        window = as_window(self.batches[self.position], name)
+        before = self.state if self.position else None
         self.record = None  # free the last tape before the next is recorded
-        state = zero_rows(state, window.fresh)
-        record = self.model.record(window.x, state, lengths=window.lengths, train=True)
-        loss, grad, counted = self.model.mean_loss(
-            record.output, window.targets, window.lengths, window.counted, **_weights(window)
-        )
+        with _naming(name):
+            state = begin(self.model, before, window, self.batches, self.carry)
+            record = self.model.record(window.x, state, lengths=window.lengths, train=True)
+            loss, grad, counted = self.model.mean_loss(
+                record.output, window.targets, window.lengths, window.counted, **_weights(window)
+            )
         grads = record.backward(grad).parameters
         for callback in self.callbacks:
             if hasattr(callback, "before_step"):
@@ -263,22 +285,24 @@ class Trainer:
         DamagedFileError
             The file is damaged, or is not a checkpoint.
         ValueError
-            It is the checkpoint of another model, another optimiser or other data, or of a run with another value of
-            `carry`.
+            It is the checkpoint of another model, another optimiser or other data, or of a run that carried the state
+            where this one does not.
         """
         take_checkpoint(self, path)
         return self
 
 
-def evaluate(model: SequenceModel, batches: Sequence[Any], *, carry: bool = True) -> float:
+def evaluate(model: SequenceModel, batches: Sequence[Any], *, carry: bool | None = None) -> float:
     """The mean loss per step over `batches`; cross-entropy in bits.
 
     Parameters
     ----------
     model : SequenceModel
-    batches : sequence of (x, targets), (x, targets, lengths) or rnncore.data.Window
-    carry : bool
-        Whether each window begins in the final state of the previous one.
+    batches : sequence of windows
+        As for `Trainer`.
+    carry : bool, optional
+        As for `Trainer`: whether a window begins in the final state of the one before it; by default where the data
+        says so.
     """
     total, count = summed_loss(model, batches, carry=carry)
     if not count:
@@ -291,19 +315,39 @@ def _weights(window: Window) -> dict[str, Array]:
     return {} if window.weights is None else {"weights": window.weights}
 
 
-def summed_loss(model: SequenceModel, batches: Sequence[Any], *, carry: bool = True) -> tuple[float, float]:
+def summed_loss(
+    model: SequenceModel, batches: Sequence[Any], *, carry: bool | None = None
+) -> tuple[float, float]:
     """The sum of the loss over `batches`, and the number of steps or values in it, or the sum of their weights."""
-    total, count = 0.0, 0.0
+    carry = as_carry(carry, model)
+    total: float = 0
+    count: float = 0
     state: State | None = None
     for i, given in enumerate(batches):
-        window = as_window(given, f"batches[{i}]")
-        prediction, after = model(window.x, zero_rows(state, window.fresh), window.lengths)
-        part, counted = model.summed_loss(
-            prediction, window.targets, window.lengths, window.counted, **_weights(window)
-        )
+        name = f"batches[{i}]"
+        window = as_window(given, name)
+        with _naming(name):
+            state = begin(model, state, window, batches, carry)
+            prediction, state = model(window.x, state, window.lengths)
+            part, counted = model.summed_loss(
+                prediction, window.targets, window.lengths, window.counted, **_weights(window)
+            )
         total, count = total + part, count + counted
-        state = after if carry else None
     return total, count
+
+
+class _naming:
+    """Errors of the block in what a window holds begin with the window's name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None and type(error) in (TypeError, ValueError, IndexError):
+            raise type(error)(f"{self._name}: {error}") from error
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import pytest
 from support import same_bits
 
 import rnncore.data
-from rnncore.data import Corpus, LazyWindows, TextError, batches, buckets, pad
+from rnncore.data import Corpus, LazyWindows, TextError, batches, buckets, fingerprint, pad
 
 
 @pytest.mark.parametrize("drop_last", [True, False])
@@ -100,8 +100,16 @@ def test_reprs_give_sizes_and_no_values():
 
 def test_slices_of_windows_are_sequences_of_windows():
     windows = batches(np.arange(61), 2, 5)
-    for part, whole in zip(windows[1:3], list(windows)[1:3], strict=True):
-        np.testing.assert_array_equal(part, whole)
+    for cut in (slice(1, 3), slice(None, None, 2), slice(None, None, -1), slice(-3, None), slice(4, 2)):
+        part, expected = windows[cut], list(windows)[cut]
+        assert len(part) == len(expected)
+        for one, other in zip(part, expected, strict=True):
+            same_bits(one, other)
+        assert fingerprint(part) == fingerprint(expected)
+    same_bits(windows[1:5][1:3][-1], windows[3])
+    assert repr(windows[::2]) == "Batches(3 windows of 5 steps and 2 rows, none of which continues the last)"
+    assert windows[1:].continues
+    assert not windows[1::2].continues
     assert list(LazyWindows(lambda n: n * n, range(9))[::4]) == [0, 16, 64]
 
 

@@ -22,9 +22,9 @@ WINDOWS = batches(Corpus(TEXT).train, 4, 25)
 TOKENS = len(Corpus(TEXT).vocabulary)
 
 
-def make(cell="lstm", seed=0, optimiser=Adam, windows=WINDOWS, **options):
+def make(cell="lstm", seed=0, optimiser=Adam, windows=WINDOWS, carry=None, **options):
     model = sequence_model(cell, TOKENS, hidden_size=5, embedding_size=3, seed=seed, dropout=0.3)
-    return Trainer(model, optimiser(model, 0.01, **options), windows)
+    return Trainer(model, optimiser(model, 0.01, **options), windows, carry=carry)
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +297,7 @@ def test_the_same_data_in_another_container_is_the_same(tmp_path):
     path = tmp_path / "run.safetensors"
     whole = make().fit(6, progress=False)
     make().fit(3, progress=False, checkpoint=path)
-    resumed = make(seed=9, windows=list(WINDOWS)).resume(path).fit(3, progress=False)
+    resumed = make(seed=9, windows=list(WINDOWS), carry=True).resume(path).fit(3, progress=False)
     same_bits(resumed.model.state_dict(), whole.model.state_dict())
 
 

@@ -28,10 +28,10 @@ def make(windows=WINDOWS, cell="lstm", optimiser=Adam, **options):
 
 def test_windows_and_tuples_are_the_same():
     whole = make().fit(20, progress=False)
-    named = make([Window(x, targets) for x, targets in WINDOWS]).fit(20, progress=False)
+    named = make([Window(x, targets) for x, targets in WINDOWS], carry=True).fit(20, progress=False)
     same_bits(named.model.state_dict(), whole.model.state_dict())
     assert fingerprint(named.batches) == fingerprint(WINDOWS)
-    lazy = make(LazyWindows(WINDOWS.__getitem__, range(len(WINDOWS)))).fit(20, progress=False)
+    lazy = make(LazyWindows(WINDOWS.__getitem__, range(len(WINDOWS)), continues=True)).fit(20, progress=False)
     same_bits(lazy.model.state_dict(), whole.model.state_dict())
 
 

@@ -107,7 +107,7 @@ class Feed:
         """
         lengths = [len(a) for a in arrays]
         plan = list(spans(lengths, lanes(lengths, width, order), size))
-        return LazyWindows(lambda window: self.batch(arrays, window), plan)
+        return LazyWindows(lambda window: self.batch(arrays, window), plan, continues=True)
 
     def whole(self, arrays: Sequence[Array]) -> tuple[Array, Codes]:
         """Whole sequences as input, without START: ``(x, lengths)``, time first."""

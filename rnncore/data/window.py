@@ -1,4 +1,9 @@
-"""The input and targets of one update of training, and a text cut into such windows."""
+"""The input and targets of one update of training, and a text cut into such windows.
+
+A sequence of windows says with its attribute ``continues`` whether each window goes on where the one before it ended,
+row by row. Training carries the state from window to window only where it does (see `rnncore.train.Trainer`). Lists and
+tuples say nothing, since their windows may be unrelated or in any order.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
-from rnncore._checks import Fixed, as_size
+from rnncore._checks import Fixed, as_array, as_flag, as_size
 
 from .text import TextError
 
@@ -17,6 +22,9 @@ if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Bools
 
 WINDOW = "(x, targets) or (x, targets, lengths)"
+# The names under which a window's parts are read from a named tuple or a mapping.
+NAMES = {"x": "x", "targets": "targets", "target": "targets", "lengths": "lengths", "counted": "counted",
+         "mask": "counted", "fresh": "fresh", "weights": "weights"}
 
 T = TypeVar("T")
 
@@ -59,13 +67,62 @@ class Window(NamedTuple):
 
 
 def as_window(window: Any, name: str) -> Window:
-    """A `Window` of a tuple or list with two or three parts; anything else is refused."""
+    """A `Window` of anything that training accepts as one.
+
+    Parameters
+    ----------
+    window : Window, tuple, list or mapping
+        A named tuple, or a mapping, is read by its names, see `NAMES`. Any other tuple or list has two or three parts,
+        of which the third is lengths.
+    name : str
+        The window's name, with which error messages begin.
+
+    Raises
+    ------
+    TypeError
+        It is something else, has other names, or a mask without its name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore.data.window import as_window
+    >>> x, mask = np.zeros((5, 2), int), np.ones((5, 2), bool)
+    >>> as_window({"x": x, "target": x, "mask": mask}, "batches[0]").counted is mask
+    True
+    """
     if isinstance(window, Window):
         return window
+    if isinstance(window, Mapping):
+        return _by_names(window, name)
+    if isinstance(window, tuple) and hasattr(window, "_fields"):
+        return _by_names(dict(zip(window._fields, window, strict=True)), name)
     if not isinstance(window, (tuple, list)) or len(window) not in (2, 3):
         size = f" of {len(window)}" if isinstance(window, (tuple, list)) else ""
         raise TypeError(f"{name}: got a {type(window).__name__}{size}, expected {WINDOW}, a tuple, or a Window")
+    if len(window) == 3 and window[2] is not None and as_array(window[2], f"{name}: lengths").dtype == bool:
+        raise TypeError(f"{name}: got booleans as its third part, expected lengths, whole numbers (B,); give a mask "
+                        "by its name: rnncore.data.Window(x, targets, counted=mask)")
     return Window(*window)
+
+
+def _by_names(parts: Mapping[Any, Any], name: str) -> Window:
+    found: dict[str, Any] = {}
+    for own, value in parts.items():
+        part = NAMES.get(own) if isinstance(own, str) else None
+        if part is None or part in found:
+            why = "unknown" if part is None else f"a second name of {part}"
+            raise TypeError(f"{name}: got a part named {own!r:.60}, which is {why}; expected x, targets (or target) "
+                            "and, if needed, lengths, counted (or mask), fresh, weights")
+        found[part] = value
+    if missing := [part for part in ("x", "targets") if found.get(part) is None]:
+        raise TypeError(f"{name}: got the parts {', '.join(map(repr, parts)) or 'none'}, expected "
+                        f"{' and '.join(missing)} too")
+    return Window(**found)
+
+
+def continues(windows: object) -> bool:
+    """Whether a sequence of windows says that each of them goes on where the one before it ended."""
+    return as_flag(getattr(windows, "continues", False), "continues")
 
 
 def as_windows(windows: Sequence[T], name: str) -> Sequence[T]:
@@ -86,6 +143,14 @@ def as_windows(windows: Sequence[T], name: str) -> Sequence[T]:
 class LazyWindows(Sequence[T]):
     """A sequence whose windows are computed on access, by ``make(plan[i])``.
 
+    Parameters
+    ----------
+    make : callable
+    plan : sequence
+        What `make` is called with, one entry per window.
+    continues : bool
+        Whether each window goes on where the one before it ended, so that training carries the state.
+
     Examples
     --------
     >>> import numpy as np
@@ -95,14 +160,14 @@ class LazyWindows(Sequence[T]):
     (1000000, 70)
     """
 
-    def __init__(self, make: Callable[[Any], T], plan: Sequence[Any]) -> None:
-        self._make, self._plan = make, plan
+    def __init__(self, make: Callable[[Any], T], plan: Sequence[Any], *, continues: bool = False) -> None:
+        self._make, self._plan, self.continues = make, plan, as_flag(continues, "continues")
 
     def __len__(self) -> int:
         return len(self._plan)
 
     def __repr__(self) -> str:
-        return f"LazyWindows({len(self)} windows)"
+        return f"LazyWindows({len(self)} windows{', each of which continues the last' if self.continues else ''})"
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -110,8 +175,13 @@ class LazyWindows(Sequence[T]):
     def __getitem__(self, index: slice) -> Sequence[T]: ...
     def __getitem__(self, index: int | slice) -> T | Sequence[T]:
         if isinstance(index, slice):
-            return LazyWindows(self._make, self._plan[index])
+            return LazyWindows(self._make, self._plan[index], continues=self.continues and _in_order(index))
         return self._make(self._plan[index])
+
+
+def _in_order(index: slice) -> bool:
+    """Whether the windows of a slice follow each other as those of the whole sequence do."""
+    return index.step in (None, 1)
 
 
 class Batches(Fixed, Sequence[tuple["Array", "Array"]]):
@@ -119,7 +189,7 @@ class Batches(Fixed, Sequence[tuple["Array", "Array"]]):
 
     The tokens are cut into `batch_size` rows of equal length; window i has the steps
     ``i·steps … (i+1)·steps`` of every row, so row b of window i+1 continues row b of window i.
-    Tokens at the end that do not fill a row are left out. Windows are read-only.
+    Tokens at the end that do not fill a row are left out. Windows are read-only. A slice is such a sequence, too.
 
     Parameters
     ----------
@@ -127,6 +197,13 @@ class Batches(Fixed, Sequence[tuple["Array", "Array"]]):
     batch_size, steps : int
     drop_last : bool
         Whether the last window is left out if it is shorter than `steps`.
+
+    Attributes
+    ----------
+    continues : bool
+        Whether each window continues the one before it: True, except for a slice that leaves windows out or reverses
+        them. Training then carries the state. A list of the windows has no such attribute; training on it with
+        ``Trainer(carry=True)`` is the same.
 
     Examples
     --------
@@ -140,10 +217,11 @@ class Batches(Fixed, Sequence[tuple["Array", "Array"]]):
     ([[3, 4, 5], [9, 10, 11]], [[4, 5, 6], [10, 11, 12]])
     """
 
-    _fixed = frozenset({"batch_size", "steps"})
+    _fixed = frozenset({"batch_size", "steps", "continues"})
 
     batch_size: int
     steps: int
+    continues: bool
 
     def __init__(self, tokens: ArrayLike, batch_size: int, steps: int, *, drop_last: bool = True) -> None:
         batch_size, steps = as_size(batch_size, "batch_size"), as_size(steps, "steps")
@@ -158,23 +236,28 @@ class Batches(Fixed, Sequence[tuple["Array", "Array"]]):
         rows = np.arange(batch_size)[:, None] * length + np.arange(length + 1)
         self._rows = np.ascontiguousarray(tokens[rows].T)  # (length + 1, batch)
         self._rows.flags.writeable = False
-        self._windows, self._length = windows, length
-        self.batch_size, self.steps = batch_size, steps
+        self._plan, self._length = range(windows), length
+        self.batch_size, self.steps, self.continues = batch_size, steps, True
 
     def __len__(self) -> int:
-        return self._windows
+        return len(self._plan)
 
     def __repr__(self) -> str:
-        return f"Batches({len(self)} windows of {self.steps} steps and {self.batch_size} rows)"
+        apart = "" if self.continues else ", none of which continues the last"
+        return f"Batches({len(self)} windows of {self.steps} steps and {self.batch_size} rows{apart})"
 
     @overload
     def __getitem__(self, index: int) -> tuple[Array, Array]: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[tuple[Array, Array]]: ...
-    def __getitem__(self, index: int | slice) -> tuple[Array, Array] | Sequence[tuple[Array, Array]]:
+    def __getitem__(self, index: slice) -> Batches: ...
+    def __getitem__(self, index: int | slice) -> tuple[Array, Array] | Batches:
         if isinstance(index, slice):
-            return [self[i] for i in range(self._windows)[index]]
-        start = range(self._windows)[index] * self.steps
+            part = object.__new__(Batches)
+            part._rows, part._plan, part._length = self._rows, self._plan[index], self._length
+            part.batch_size, part.steps = self.batch_size, self.steps
+            part.continues = self.continues and _in_order(index)
+            return part
+        start = self._plan[index] * self.steps
         end = min(start + self.steps, self._length)
         return self._rows[start:end], self._rows[start + 1 : end + 1]
 
@@ -196,8 +279,8 @@ def fingerprint(windows: Sequence[Any]) -> str | None:
     Returns
     -------
     str or None
-        None for sequences other than `batches`, lists and tuples: they may read their windows from a file
-        or draw them at random, so a digest would take time or change the run.
+        None for sequences other than `batches`, those of `rnncore.data.windows`, lists and tuples: they may read their
+        windows from a file or draw them at random, so a digest would take time or change the run.
 
     Examples
     --------
@@ -209,8 +292,9 @@ def fingerprint(windows: Sequence[Any]) -> str | None:
     >>> fingerprint(batches(tokens, 2, 3)) == fingerprint(batches(tokens[::-1], 2, 3))
     False
     """
-    if type(windows) is Batches:
-        return windows._fingerprint
+    if "_fingerprint" in vars(type(windows)):  # not inherited: a class derived from ours may compute other windows
+        own: str = windows._fingerprint  # type: ignore[attr-defined]
+        return own
     return _digest(windows) if type(windows) in (list, tuple) else None
 
 
@@ -223,7 +307,8 @@ def _digest(windows: Sequence[Any]) -> str:
 
 def _window_digest(window: Any) -> bytes:
     digest = hashlib.sha256()
-    if isinstance(window, Window):  # parts at its end that are None make no difference
+    if isinstance(window, Mapping) or hasattr(window, "_fields"):
+        window = as_window(window, "windows")   # parts at its end that are None make no difference
         window = window[: max(i + 1 for i, part in enumerate(window) if part is not None)]
     for part in window:
         array = np.ascontiguousarray(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -39,6 +40,18 @@ class Fixed:
     def _refuse(self, name: str, got: str) -> NoReturn:
         raise AttributeError(f"{name}: got {got}, expected no change of {getattr(self, name)!r}: it is fixed when the "
                              f"{type(self).__name__} is created; make another one")
+
+
+def did_you_mean(value: object, options: Iterable[str]) -> str:
+    """The end of an error about an unknown name: "; did you mean 'lstm'?", or nothing where no option is similar.
+
+    Examples
+    --------
+    >>> did_you_mean("lsmt", ["rnn", "gru", "lstm"]), did_you_mean("transformer", ["rnn", "gru", "lstm"])
+    ("; did you mean 'lstm'?", '')
+    """
+    near = difflib.get_close_matches(value.lower(), options, 1) if isinstance(value, str) else []
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def as_dtype(dtype: Any, name: str = "dtype") -> np.dtype[Any]:

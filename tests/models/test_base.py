@@ -162,6 +162,39 @@ def test_set_params_changes_the_next_fit_only():
     assert model.fit(["abcabc"]).predict("ab")[2] > 0.4
     with pytest.raises(ValueError, match="'window', expected one of"):
         model.set_params(window=2)
+    with pytest.raises(ValueError, match=r"'ordre', expected one of .*; did you mean 'order'"):
+        model.set_params(alpha=7.0, ordre=2)
+    assert model.alpha == 1.0
+
+
+@pytest.mark.parametrize(("kind", "name", "wrong", "message"), [
+    ("Recurrent", "cell", "lsmt", "cell: got 'lsmt', expected one of .*; did you mean 'lstm'"),
+    ("SequenceClassifier", "cell", "LTSM", "cell: got 'LTSM', expected one of .*; did you mean 'lstm'"),
+    ("Recurrent", "cell", 3, "cell: got 3, expected one of [^;]*$"), ("Recurrent", "cell", None, "cell: got None"),
+    ("Recurrent", "dtype", "float23", "dtype: got 'float23'"), ("Recurrent", "missing", "maks", "mean 'mask'"),
+    ("SequenceClassifier", "readout", "lats", "readout: got 'lats', .*mean 'last'"),
+    ("SequenceClassifier", "task", "labels", "task: got 'labels', .*mean 'label'"),
+    ("SequenceClassifier", "missing", True, "missing: got True"),
+    ("AutoRegressive", "order", "bci", "order: got 'bci'"),
+    ("AutoRegressive", "missing", "drop", "missing: got 'drop'"),
+    ("Markov", "smoothing", "kneser", "smoothing: got 'kneser', .*mean 'kneser-ney'"),
+    ("HiddenMarkov", "emission", "gausian", "emission: got 'gausian', .*mean 'gaussian'"),
+    ("HiddenMarkov", "covariance_type", "tied", "covariance_type: got 'tied'"),
+    ("SwitchingAutoRegressive", "form", "maen", "form: got 'maen', .*mean 'mean'"),
+])  # fmt: skip
+def test_a_wrong_name_is_refused_at_once_and_changes_nothing(kind, name, wrong, message):
+    """By the constructor, by set_params and by an assignment; scikit-learn's clone needs right names only."""
+    model = getattr(models, kind)()
+    before = model.get_params()
+    other = {number: 3 for number in ("seed", "random_state", "max_order", "alpha") if number in before}
+    assert other
+    with pytest.raises(ValueError, match=message):
+        getattr(models, kind)(**{name: wrong})
+    with pytest.raises(ValueError, match=message):
+        model.set_params(**other, **{name: wrong})
+    with pytest.raises(ValueError, match=message):
+        setattr(model, name, wrong)
+    assert model.get_params() == before == clone(model).get_params()
 
 
 def test_a_grid_search_finds_the_order():

@@ -295,7 +295,6 @@ def test_a_loaded_model_has_the_same_bits(rng, tmp_path):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"form": "level"}, "form: got 'level', expected one of"),
     ({"order": -1}, "order: got -1, expected a whole number >= 0"),
     ({"transmat_": np.ones((2, 2))}, "transmat_: got a row that sums to 2, expected 1"),
     ({"coef_": np.ones((2, 3))}, r"coef_: got shape \(2, 3\), expected \(2, 2, 1, 1\)"),

@@ -31,8 +31,7 @@ import numpy as np
 from rnncore._checks import as_seed, as_size
 from rnncore._progress import progress_bar
 from rnncore.io.fields import named_errors
-from rnncore.models.interface.base import KIND_NAMES, SequenceModelBase, check_fitted, check_option
-from rnncore.models.interface.sequences import MISSING
+from rnncore.models.interface.base import KIND_NAMES, SequenceModelBase, check_fitted
 
 from .em import EmissionModel, Expectation, Rows, Workers, expect, filtered, posteriors
 
@@ -168,7 +167,6 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
         for name in ("n_states", "n_iter", "n_init"):
             as_size(getattr(self, name), name)
         as_seed(self.random_state, "random_state")
-        check_option("missing", self.missing, MISSING)
         self._parameters()
 
     def _climb(

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
 
 import numpy as np
 
 from rnncore._checks import as_size
 from rnncore._hidden_markov import Chain
-from rnncore.models.interface.base import Gaussian, check_option, generator
+from rnncore.models.interface.base import Gaussian, generator
+from rnncore.models.interface.sequences import MISSING
 
 from .chain_model import ChainModel, Parameter, check_distribution, check_shape
 from .em import Rows, filtered
@@ -26,6 +27,7 @@ from .start import centres
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, Floats, RandomSource
+    from rnncore.models.interface.estimator import Names
     from rnncore.models.interface.sequences import Codes, Missing, SequenceLike, SequencesLike
 
     from .chain_model import Values
@@ -106,6 +108,8 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
     >>> model.posteriors([0, 1, 2])[-1].round(3)
     array([0.864, 0.136])
     """
+
+    _names: ClassVar[Names] = {"emission": EMISSIONS, "covariance_type": COVARIANCES, "missing": MISSING}
 
     startprob_ = Parameter()
     transmat_ = Parameter()
@@ -231,8 +235,6 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
 
     # -- what the base class requires -----------------------------------------------------
     def _parameters(self) -> tuple[str, ...]:
-        check_option("emission", self.emission, EMISSIONS)
-        check_option("covariance_type", self.covariance_type, COVARIANCES)
         own = ("emissionprob_",) if self.emission == "categorical" else ("means_", "covars_")
         return ("startprob_", "transmat_", *own)
 
@@ -298,7 +300,6 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
         self._parameters()
         if self.emission == "gaussian":
             return self._read(_filled(sequences, np.nan), kinds=("real",))
-        check_option("missing", self.missing, ("refuse", "mask"))
         gaps: Sequence[Any] | None = None
         if self.missing == "mask":
             sequences, gaps = _without_gaps(sequences)

@@ -14,13 +14,14 @@ gradually.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
 import numpy as np
 
 from rnncore._checks import as_size
 from rnncore._hidden_markov import Chain
-from rnncore.models.interface.base import Gaussian, check_option, generator
+from rnncore.models.interface.base import Gaussian, generator
+from rnncore.models.interface.sequences import MISSING
 
 from . import regimes
 from .chain_model import ChainModel, Parameter, check_distribution, check_shape
@@ -31,6 +32,7 @@ from .start import centres
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, Floats, RandomSource
+    from rnncore.models.interface.estimator import Names
     from rnncore.models.interface.sequences import Codes, Missing, SequenceLike, SequencesLike
 
     from .chain_model import Values
@@ -95,6 +97,8 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
     >>> np.sort(fitted.means_.ravel()).round(0)
     array([-1.,  3.])
     """
+
+    _names: ClassVar[Names] = {"form": FORMS, "missing": MISSING}
 
     transmat_ = Parameter()
     means_ = Parameter()
@@ -271,7 +275,6 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
 
     # -- what the base class requires ----------------------------------------------------
     def _parameters(self) -> tuple[str, ...]:
-        check_option("form", self.form, FORMS)
         as_size(self.order, "order", least=0)
         return ("transmat_", self._level_name, "coef_", "covars_")
 

@@ -8,11 +8,12 @@ searches therefore work, although scikit-learn is not needed.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from rnncore._checks import did_you_mean
 from rnncore.io.fields import named_errors
 
 from .storage import read_model_file, write_model_file
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from rnncore._typing import PathLike, RandomSource
     from rnncore.io.fields import Field
 
-T = TypeVar("T")
+
+# Settings that are one of a few names: each with its names, or with a function that refuses a wrong one.
+Names: TypeAlias = Mapping[str, Collection[str] | Callable[[Any], object]]
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -45,16 +48,37 @@ def check_fitted(model: object, attribute: str) -> None:
                 f"or {kind}.load(path)")
 
 
-def check_option(name: str, value: T, options: Collection[T]) -> T:
-    """Refuse a setting that is not one of `options`; the error gives its name."""
-    if value not in options:
-        raise ValueError(f"{name}: got {value!r}, expected one of "
-                         + ", ".join(map(repr, options)))
+def check_option(name: str, value: str, options: Collection[str]) -> str:
+    """Refuse a setting that is not one of `options`; the error gives its name, and the nearest option."""
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name}: got {value!r:.60}, expected one of "
+                         + ", ".join(map(repr, options)) + did_you_mean(value, options))
     return value
 
 
 class Estimator:
-    """Settings as scikit-learn keeps them, and files without pickle."""
+    """Settings as scikit-learn keeps them, and files without pickle.
+
+    A setting that is one of a few names is checked when it is set: by the constructor, by `set_params` and by an
+    assignment. `_names` of a class has these settings.
+    All other settings are checked by `fit`, as scikit-learn's conventions demand.
+    """
+
+    _names: ClassVar[Names] = {}
+
+    def _check_name(self, name: str, value: Any) -> None:
+        """Refuse a wrong value of a setting that is one of a few names."""
+        allowed = self._names.get(name, ())
+        if callable(allowed):
+            allowed(value)
+        elif allowed:
+            check_option(name, value, allowed)
+
+    if not TYPE_CHECKING:   # where a type checker saw it, it would accept the assignment of any attribute
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            self._check_name(name, value)
+            object.__setattr__(self, name, value)
 
     @property
     def _estimator_type(self) -> str | None:
@@ -74,7 +98,9 @@ class Estimator:
         known = self._param_names()
         for name, value in params.items():
             if name not in known:
-                raise ValueError(f"set_params: got {name!r}, expected one of {known}")
+                raise ValueError(f"set_params: got {name!r}, expected one of {known}{did_you_mean(name, known)}")
+            self._check_name(name, value)
+        for name, value in params.items():      # all of them or, after an error, none
             setattr(self, name, value)
         return self
 

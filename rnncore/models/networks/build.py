@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rnncore._checks import as_dtype, as_number, as_probability, as_size
 from rnncore.io.fields import Field
-from rnncore.models.interface.estimator import check_fitted, check_option
+from rnncore.models.interface.estimator import Names, check_fitted
 from rnncore.models.interface.sequences import MISSING
 from rnncore.nn import SequenceModel, make_model
 from rnncore.recurrent.descriptions import named
@@ -26,11 +26,12 @@ Loss: TypeAlias = Literal["cross_entropy", "mse"]
 Readout: TypeAlias = Literal["steps", "last", "mean"]
 
 
+# The settings of `Recurrent` and `SequenceClassifier` that are one of a few names, see `Estimator`.
+NAMES: Names = {"cell": named, "dtype": as_dtype, "missing": MISSING}
+
+
 def check_network(model: NetworkModel) -> None:
     """Check the settings that `Recurrent` and `SequenceClassifier` share."""
-    named(model.cell)
-    as_dtype(model.dtype)
-    check_option("missing", model.missing, MISSING)
     if model.embedding_size is not None:
         as_size(model.embedding_size, "embedding_size", also="None")
     for name in ("hidden_size", "num_layers", "batch_size", "epochs", "patience"):

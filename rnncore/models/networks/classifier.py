@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
 from rnncore.data import LazyWindows, Window, buckets
 from rnncore.io.fields import named_errors
-from rnncore.models.interface.base import KIND_NAMES, SequenceReader, check_fitted, check_option, generator
+from rnncore.models.interface.base import KIND_NAMES, SequenceReader, check_fitted, generator
 from rnncore.models.interface.sequences import as_list
 from rnncore.nn import log_softmax
 from rnncore.optim import Adam
 from rnncore.train import fit_epochs
 
 from .build import (
+    NAMES,
     build_network,
     check_network,
     feed_of,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from rnncore._typing import Array, ArrayLike, Floats, Progress
     from rnncore.io.fields import Field
+    from rnncore.models.interface.estimator import Names
     from rnncore.models.interface.sequences import Codes, Missing, SequencesLike
     from rnncore.nn import SequenceModel
 
@@ -95,6 +97,8 @@ class SequenceClassifier(SequenceReader):
     >>> model.predict(["ababab", "ba"])
     array(['a', 'b'], dtype='<U1')
     """
+
+    _names: ClassVar[Names] = {**NAMES, "task": TASKS, "readout": READOUTS}
 
     task_: Literal["label", "number"]
     classes_: Array
@@ -184,8 +188,6 @@ class SequenceClassifier(SequenceReader):
 
     def _check_settings(self) -> None:
         check_network(self)
-        check_option("readout", self.readout, READOUTS)
-        check_option("task", self.task, TASKS)
 
     def _learn_targets(self, y: ArrayLike, count: int) -> Array:
         """Class numbers ``(N,)``, or standardised numbers ``(N, 1)``; sets the attributes that belong to them."""

@@ -30,6 +30,7 @@ from rnncore.optim import Adam
 from rnncore.train import fit_epochs
 
 from .build import (
+    NAMES,
     build_network,
     check_network,
     feed_of,
@@ -109,6 +110,8 @@ class Recurrent(SequenceModelBase):
     >>> model.sample(6, "abcdab", seed=0)
     'cdabcd'
     """
+
+    _names = NAMES
 
     shift_: Floats
     scale_: Floats

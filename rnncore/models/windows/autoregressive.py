@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, cast, overload
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from rnncore.models.interface.base import (
     Gaussian,
     SequenceModelBase,
     check_fitted,
-    check_option,
     generator,
 )
 from rnncore.models.interface.sequences import MISSING, as_list, as_real
@@ -35,11 +34,18 @@ if TYPE_CHECKING:
 
     from rnncore._typing import Array, ArrayLike, Floats, Progress, RandomSource
     from rnncore.io.fields import Field
+    from rnncore.models.interface.estimator import Names
     from rnncore.models.interface.sequences import Missing, SequenceLike, SequencesLike
 
 # The attributes that `fit` learns, and those that are computed from them.
 LEARNT = ("order_", "n_exog_", "n_rows_", "weights_", "covariances_", "criterion_")
 DERIVED = ("intercept_", "exog_coef_", "coef_", "covariance_", "spectral_radius_", "stationary_")
+
+
+def _check_order(order: object) -> None:
+    """Refuse a string that names no criterion; `fit` checks numbers."""
+    if isinstance(order, str) and order not in ("aic", "bic"):
+        as_size(order, "order", least=0, also="'aic' or 'bic'")
 
 
 class Forecast(NamedTuple):
@@ -103,6 +109,8 @@ class AutoRegressive(SequenceModelBase):
     >>> model.forecast(x, 3).mean.shape
     (3, 1)
     """
+
+    _names: ClassVar[Names] = {"order": _check_order, "missing": MISSING}
 
     order_: int
     n_exog_: int
@@ -184,7 +192,7 @@ class AutoRegressive(SequenceModelBase):
         top = self.max_order
         if top is not None:
             top = as_size(top, "max_order", least=0, also="None")
-        if isinstance(self.order, str) and self.order in ("aic", "bic"):
+        if isinstance(self.order, str):
             return None, top
         order = as_size(self.order, "order", least=0, also="'aic' or 'bic'")
         return order, order
@@ -243,7 +251,6 @@ class AutoRegressive(SequenceModelBase):
 
     def _check_settings(self) -> None:
         self._orders()
-        check_option("missing", self.missing, MISSING)
 
     def _companion(self) -> Floats:
         """The matrix that shifts the window by one step, ``(order·F, order·F)``."""

@@ -20,7 +20,7 @@ count as a symbol of their own, START, which occurs in contexts only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -29,7 +29,6 @@ from rnncore.models.interface.base import (
     KIND_NAMES,
     SequenceModelBase,
     check_fitted,
-    check_option,
     generator,
 )
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 
     from rnncore._typing import Floats, Progress, RandomSource
     from rnncore.io.fields import Field
+    from rnncore.models.interface.estimator import Names
     from rnncore.models.interface.sequences import Codes, SequenceLike, SequencesLike
 
 Smoothing: TypeAlias = Literal["additive", "kneser-ney"]
@@ -89,6 +89,8 @@ class Markov(SequenceModelBase):
     'abrabrac'
     """
 
+    _names: ClassVar[Names] = {"smoothing": SMOOTHINGS}
+
     keys_: list[Codes]
     pairs_: list[Codes]
     counts_: list[Floats]
@@ -135,7 +137,6 @@ class Markov(SequenceModelBase):
 
     def _check_settings(self) -> None:
         as_size(self.order, "order", least=0)
-        check_option("smoothing", self.smoothing, SMOOTHINGS)
         as_number(self.alpha, "alpha", least=0)
         if self.discount is not None:
             as_number(self.discount, "discount", above=0, below=1, also="None")

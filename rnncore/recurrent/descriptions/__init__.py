@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rnncore import _engine
-from rnncore._checks import as_flag
+from rnncore._checks import as_flag, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -271,7 +271,8 @@ def named(name: str) -> Description:
     """
     found = {mode.lower(): first(mode) for mode in modes()} | CELLS
     if not isinstance(name, str) or name.lower() not in found:
-        raise ValueError(f"cell: got {name!r}, expected one of {', '.join(map(repr, found))}")
+        raise ValueError(f"cell: got {name!r:.60}, expected one of {', '.join(map(repr, found))}"
+                         f"{did_you_mean(name, found)}")
     return found[name.lower()]
 
 

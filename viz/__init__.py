@@ -4,6 +4,7 @@
              numbers only      numbers in, Axes out
 
 _tapes, _layers  what is read off a tape; layers that viz runs itself
+_door            what measures and plots are given: a tape, a layer, or numbers; the rest is refused
 measures         numbers from tapes, one measure per file
 plots            pictures, one public plot per file
 watches          conditions checked at every update of training
@@ -14,7 +15,10 @@ debugger         breakpoints: watches with actions
 style            colours, markers and the style sheet
 
 ``viz.<measure>(tape)`` returns arrays and needs numpy alone; ``viz.plot_<measure>`` takes a tape or
-the measure's numbers, draws on an axes and returns it. matplotlib is imported by the first plot.
+the measure's numbers, draws on an axes and returns it. matplotlib is imported by the first plot. A plot
+that is given no axes draws on pyplot's current ones if they are empty or hold the same kind of plot: a
+run is then added to the runs that are there, and a map takes the place of the map that is there. In
+all other cases it makes a new figure.
 """
 
 from importlib import import_module as _import_module

@@ -75,6 +75,13 @@ class Recorded(ByName, Protocol):
     def names(self, pattern: str = "*") -> list[str]: ...
 
 
+class HasTape(Protocol):
+    """The record of a model, or a moment of training: it has the tape of a recurrent layer."""
+
+    @property
+    def tape(self) -> Tape: ...
+
+
 def is_tape(data: object) -> TypeIs[Tape]:
     """Whether this is a tape, or a frame of one in a run file, rather than the numbers of a measure.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, get_ar
 
 import numpy as np
 
+from ._door import as_tape
 from ._layers import some_rows
 from ._tapes import gradient, has_gradients, is_reverse, layer_of, layers, part_of, valid_steps
 from .measures.decay_rate import decay_rate
@@ -27,6 +28,8 @@ from .watches.nonfinite import locate
 if TYPE_CHECKING:
     from rnncore._typing import Floats
     from rnncore.recurrent.tape import Tape
+
+    from ._tapes import HasTape
 
 __all__ = ["SEVERITIES", "Diagnosis", "Finding", "diagnose"]
 
@@ -99,7 +102,7 @@ class Diagnosis(tuple[Finding, ...]):
         return [finding.name for finding in self]
 
 
-def diagnose(tape: Tape, *, steps: int | None = None) -> Diagnosis:
+def diagnose(tape: Tape | HasTape, *, steps: int | None = None) -> Diagnosis:
     """What is wrong with the memory of a network, and what would help.
 
     Parameters
@@ -124,6 +127,7 @@ def diagnose(tape: Tape, *, steps: int | None = None) -> Diagnosis:
     >>> found["vanishes"].sentence
     'the gradient halves every 0.4 steps: dependencies longer than 3 steps cannot be learnt'
     """
+    tape = as_tape(tape)
     steps = int(np.max(tape.lengths, initial=0)) if steps is None else steps
     found = list(_nonfinite(tape))
     if not found:

@@ -202,7 +202,7 @@ def test_half_life_horizon_and_centroid_of_odd_curves_are_defined():
     short = np.array([[1.0], [np.nan]])
     for reading in (viz.horizon, viz.half_life, viz.decay_rate):
         assert np.isnan(reading(short)[0])
-    with pytest.raises(ValueError, match=r"expected a tape or \(T, B\)"):
+    with pytest.raises(ValueError, match=r"expected a tape, or an array \(T, B\)"):
         viz.horizon(np.ones((2, 2, 2)))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._tapes import Direction, is_tape
+from .._door import array, measured
+from .._tapes import Direction, HasTape
 from .jacobian_norms import jacobian_norms
 
 if TYPE_CHECKING:
@@ -14,16 +16,7 @@ if TYPE_CHECKING:
     from rnncore.recurrent.tape import Tape
 
 
-def norms_by_lag(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floats:
+def norms_by_lag(tape: Tape | HasTape | ArrayLike, direction: Direction = "forward") -> Floats:
     """(T, B): the Jacobian norms of a tape; or norms that are given, as (T, B), or as (T,) for one row."""
-    if is_tape(tape):
-        return jacobian_norms(tape, direction)
-    norms = np.asarray(tape, np.float64)
-    if norms.ndim == 1:
-        norms = norms[:, None]
-    if norms.ndim != 2:
-        raise ValueError(
-            f"tape: got an array of shape {norms.shape}, expected a tape or (T, B), as from "
-            "viz.jacobian_norms"
-        )
-    return norms
+    norms = np.asarray(measured(tape, partial(jacobian_norms, direction=direction), array("T", "B")), np.float64)
+    return norms[:, None] if norms.ndim == 1 else norms

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._tapes import Direction
+from .._tapes import Direction, HasTape
 from ._decay import norms_by_lag
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["centroid"]
 
 
-def centroid(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floats:
+def centroid(tape: Tape | HasTape | ArrayLike, direction: Direction = "forward") -> Floats:
     """The mean lag Σ_k k·n_k / Σ_k n_k over lags k ≥ 1, weighted by the norms n_k = ‖∂s_T/∂s_{T-k}‖.
 
     Parameters

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._door import as_tape
 from .._layers import as_given, record_again, time_major
 from .._norms import norm
 from .._tapes import valid_steps
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from rnncore._typing import Floats
     from rnncore.recurrent.tape import Tape
 
+    from .._tapes import HasTape
+
 __all__ = ["connectivity"]
 
 BYTES = 64e6  # memory for gradients: so many cotangents are propagated at once
 
 
-def connectivity(tape: Tape, logit: Loss, scaled: bool = True) -> Floats:
+def connectivity(tape: Tape | HasTape, logit: Loss, scaled: bool = True) -> Floats:
     """‖∂logit_s/∂x_t‖₂ for every readout step s and every input step t.
 
     Madsen (2019, Distill). Unlike `dependency_map` it differentiates with respect to the input and not to
@@ -52,6 +55,7 @@ def connectivity(tape: Tape, logit: Loss, scaled: bool = True) -> Floats:
     >>> map.shape, float(np.nanmax(map[3]))
     ((4, 4, 1), 1.0)
     """
+    tape = as_tape(tape)
     g = output_gradient(tape, logit, "logit")
     T, B, _ = g.shape
     valid = valid_steps(tape)

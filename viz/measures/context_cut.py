@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._door import as_layer
 from .._layers import rows_of, run
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def context_cut(
     >>> contexts.tolist(), change[-1].tolist()
     ([1, 2, 4, 6], [0.0, 0.0])
     """
+    layer = as_layer(layer)
     x, state = rows_of(layer, x, state)
     T, B, _ = x.shape
     if not T:

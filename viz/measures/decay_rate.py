@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .._tapes import Direction
+from .._tapes import Direction, HasTape
 from ._decay import norms_by_lag
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Decay(NamedTuple):
     level: Floats
 
 
-def decay_rate(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floats:
+def decay_rate(tape: Tape | HasTape | ArrayLike, direction: Direction = "forward") -> Floats:
     """Least-squares slope of ln‖∂s_T/∂s_{T-k}‖ over lags k ≥ 1, in nats per step.
 
     Negative where the gradient vanishes (it halves every ln 2/−rate steps), positive where it
@@ -59,7 +59,7 @@ def decay_rate(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floa
     return decay_fit(tape, direction).rate
 
 
-def decay_fit(tape: Tape | ArrayLike, direction: Direction = "forward") -> Decay:
+def decay_fit(tape: Tape | HasTape | ArrayLike, direction: Direction = "forward") -> Decay:
     """The fitted line whose slope is `decay_rate`; the arguments are the same.
 
     Examples

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._door import as_tape
 from .._norms import norm
 from .._tapes import Direction, check_direction, steps_back, top_of_carry, valid_steps
 from ._loss import Loss, output_gradient
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Floats
     from rnncore.recurrent.tape import Tape
 
+    from .._tapes import HasTape
+
 __all__ = ["dependency_map", "dependency_reach"]
 
 
-def dependency_map(tape: Tape, loss: Loss, direction: Direction = "forward") -> Floats:
+def dependency_map(tape: Tape | HasTape, loss: Loss, direction: Direction = "forward") -> Floats:
     """‖∂L_s/∂s_t‖ for every loss step s and every source step t ≤ s.
 
     The loss is a sum over steps, L = Σ_s L_s(y_s); the map shows how strongly the loss at step s
@@ -52,6 +55,7 @@ def dependency_map(tape: Tape, loss: Loss, direction: Direction = "forward") -> 
     >>> viz.dependency_map(tape, np.ones((4, 1, 3)))[:, :, 0].round(2).shape
     (4, 4)
     """
+    tape = as_tape(tape)
     reverse = check_direction(tape, direction)
     g = output_gradient(tape, loss)
     T, B, H = tape.T, tape.B, tape.layer.hidden_size

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._door import as_tape
 from .._norms import norm
 from .._tapes import Recorded, check_backward, state_names
 
 if TYPE_CHECKING:
     from rnncore._typing import Floats
 
+    from .._tapes import HasTape
+
 __all__ = ["gradient_flow"]
 
 
-def gradient_flow(tape: Recorded) -> dict[str, Floats]:
+def gradient_flow(tape: Recorded | HasTape) -> dict[str, Floats]:
     """‖∂L/∂h_t‖ and ‖∂L/∂c_t‖ at every step, after `tape.backward`.
 
     Hochreiter (1991), Bengio, Simard & Frasconi (1994). The derivatives are total: they include the
@@ -39,5 +42,6 @@ def gradient_flow(tape: Recorded) -> dict[str, Floats]:
     >>> {name: flow.shape for name, flow in viz.gradient_flow(tape).items()}
     {'l0.h': (5, 1), 'l0.c': (5, 1)}
     """
+    tape = as_tape(tape)
     check_backward(tape)
     return {name: norm(tape.grad[name]) for name in state_names(tape)}

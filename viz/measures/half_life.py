@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._tapes import Direction
+from .._tapes import Direction, HasTape
 from ._decay import norms_by_lag
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["half_life"]
 
 
-def half_life(tape: Tape | ArrayLike, direction: Direction = "forward") -> Floats:
+def half_life(tape: Tape | HasTape | ArrayLike, direction: Direction = "forward") -> Floats:
     """The first lag k at which ‖∂s_T/∂s_{T-k}‖ is less than half of its value at lag 1.
 
     Parameters

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._tapes import Direction
+from .._tapes import Direction, HasTape
 from ._decay import norms_by_lag
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["horizon"]
 
 
-def horizon(tape: Tape | ArrayLike, eps: float = 0.01, direction: Direction = "forward") -> Floats:
+def horizon(tape: Tape | HasTape | ArrayLike, eps: float = 0.01, direction: Direction = "forward") -> Floats:
     """The largest lag k with ‖∂s_T/∂s_{T-k}‖ ≥ eps·‖∂s_T/∂s_{T-1}‖.
 
     There is no standard definition of a horizon; this one is rnncore's. Norms are compared with that at

@@ -11,6 +11,7 @@ from rnncore._checks import as_size
 from rnncore._typing import Array, ArrayLike, Floats
 from rnncore.recurrent.layout import past_end
 
+from .._door import as_layer
 from .._layers import as_given, batch_of, record, repeat_state, rows_of, time_major
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def integrated_gradients(
     >>> parts.per_step.shape, bool(abs(parts.residual[0]) < 1e-9)
     ((5, 1), True)
     """
+    layer = as_layer(layer)
     points = as_size(points, "points")
     x, state = rows_of(layer, x, state)
     x = x.astype(np.float64)

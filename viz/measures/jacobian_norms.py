@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._door import as_tape
 from .._tapes import Direction, check_direction
 from ._spectral import SpectralNorm
 
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from rnncore.recurrent.pullback import Carry
     from rnncore.recurrent.tape import Tape
 
+    from .._tapes import HasTape
+
 __all__ = ["jacobian_norms"]
 
 
-def jacobian_norms(tape: Tape, direction: Direction = "forward") -> Floats:
+def jacobian_norms(tape: Tape | HasTape, direction: Direction = "forward") -> Floats:
     """‖∂s_T/∂s_{T-k}‖₂ = ‖J_T·J_{T-1}·…·J_{T-k+1}‖₂ for every lag k.
 
     Pascanu, Mikolov & Bengio (2013). s is the carry of the whole stack, h of all layers and for an LSTM
@@ -57,6 +60,7 @@ def jacobian_norms(tape: Tape, direction: Direction = "forward") -> Floats:
     >>> viz.jacobian_norms(rnn.record(np.ones((4, 1, 1)))).ravel().round(3).tolist()
     [1.0, 1.1, 1.21, 1.331]
     """
+    tape = as_tape(tape)
     check_direction(tape, direction)
     lengths = np.asarray(tape.lengths)
     log = np.full((tape.T, tape.B), np.nan)

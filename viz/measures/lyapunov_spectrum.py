@@ -8,6 +8,7 @@ import numpy as np
 
 from rnncore._checks import as_size
 
+from .._door import as_layer
 from .._layers import in_float64, record, rows_of
 from .._tapes import Direction, check_direction
 from ._orthonormal import orthonormalise_rows
@@ -181,6 +182,7 @@ def _growth(
     direction: Direction,
 ) -> tuple[Ints, Floats]:
     """After each QR: the number of steps counted so far (N,), and Σ ln R_ii over these, mean of the batch (N, n)."""
+    layer = as_layer(layer)
     layer = in_float64(layer)
     x, state = rows_of(layer, x, state)
     T, B, _ = x.shape

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from .._door import as_tape
 from .._tapes import layer_input, layers, previous, valid_steps, weight_name
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Bools, Floats
     from rnncore.recurrent.tape import Tape
+
+    from .._tapes import HasTape
 
 __all__ = ["MeanField", "mean_field", "mean_field_theory"]
 
@@ -38,7 +41,7 @@ class MeanField(NamedTuple):
     q: Floats | np.float64
 
 
-def mean_field(tape: Tape) -> dict[str, MeanField]:
+def mean_field(tape: Tape | HasTape) -> dict[str, MeanField]:
     """χ = σ_w²·E[φ′²] of every layer, with the expectations replaced by means over the tape.
 
     Chen, Pennington & Schoenholz (2018): χ is the mean squared singular value of the Jacobian of one step.
@@ -68,6 +71,7 @@ def mean_field(tape: Tape) -> dict[str, MeanField]:
     >>> float(viz.mean_field(rnn.record(np.ones((5, 1, 1))))["l0"].chi)
     1.0
     """
+    tape = as_tape(tape)
     if tape.cell.gates and tape.cell.growth is None:
         raise ValueError(
             f"tape: got one of an {tape.mode}, for which there is no formula of χ, expected another cell "

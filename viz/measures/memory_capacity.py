@@ -8,6 +8,7 @@ import numpy as np
 
 from rnncore._checks import as_size
 
+from .._door import as_layer
 from .._layers import record
 from .._tapes import carry_by_step
 
@@ -68,6 +69,7 @@ def memory_curve(
     >>> viz.memory_curve(line, 6, steps=500, low=0.0).round(1).tolist()
     [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
     """
+    layer = as_layer(layer)
     if layer.bidirectional:
         raise ValueError(
             "layer: got a bidirectional one, expected one direction: with both, the state contains "

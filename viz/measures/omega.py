@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._door import as_tape
 from .._norms import norm
 from .._tapes import (
     Direction,
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from rnncore._typing import Array, Floats, StateLike
     from rnncore.recurrent.tape import Tape
 
+    from .._tapes import HasTape
+
 __all__ = ["norm_preservation", "omega"]
 
 
 def norm_preservation(
-    tape: Tape, grad_state: StateLike = None, direction: Direction = "forward"
+    tape: Tape | HasTape, grad_state: StateLike = None, direction: Direction = "forward"
 ) -> Floats:
     """‖δ_t·J_t‖ / ‖δ_t‖ for every step t; 1 means that the step preserves the norm of the gradient.
 
@@ -57,6 +60,7 @@ def norm_preservation(
     >>> viz.norm_preservation(tape, grad_state=np.ones((1, 1, 3))).ravel().tolist()
     [0.5, 0.5, 0.5, 0.5]
     """
+    tape = as_tape(tape)
     reverse = check_direction(tape, direction)
     check_backward(tape)
     layer, T, B = tape.layer, tape.T, tape.B
@@ -92,7 +96,7 @@ def norm_preservation(
     return out
 
 
-def omega(tape: Tape, grad_state: StateLike = None, direction: Direction = "forward") -> Floats:
+def omega(tape: Tape | HasTape, grad_state: StateLike = None, direction: Direction = "forward") -> Floats:
     """Ω = Σ_t (‖δ_t·J_t‖/‖δ_t‖ − 1)²: 0 if every step preserves the norm of the gradient.
 
     Pascanu, Mikolov & Bengio (2013), eq. 9. The arguments are those of `norm_preservation`; steps
@@ -113,6 +117,7 @@ def omega(tape: Tape, grad_state: StateLike = None, direction: Direction = "forw
     >>> viz.omega(tape).tolist()
     [0.0]
     """
+    tape = as_tape(tape)
     ratio = norm_preservation(tape, grad_state, direction)
     total: Floats = np.nansum((ratio - 1) ** 2, axis=0)
     return total

@@ -8,6 +8,7 @@ import numpy as np
 
 from rnncore.recurrent.layout import past_end
 
+from .._door import as_layer
 from .._layers import repeat_state, rows_of, run
 from .._tapes import carry_of
 
@@ -54,6 +55,7 @@ def omission(
     >>> int(np.argmax(viz.omission(rc.LSTM(2, 8, seed=0), x)[:, 0]))
     4
     """
+    layer = as_layer(layer)
     x, state = rows_of(layer, x, state)
     T, B, _ = x.shape
     lengths = np.full(B, T) if lengths is None else np.asarray(lengths)

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .._door import as_tape
 from .._tapes import Recorded, part_of, valid_steps
 
 if TYPE_CHECKING:
     from rnncore._typing import Floats
+
+    from .._tapes import HasTape
 
 __all__ = ["Saturation", "saturation"]
 
@@ -29,7 +32,7 @@ class Saturation(NamedTuple):
     high: Floats
 
 
-def saturation(tape: Recorded, low: float = 0.1, high: float = 0.9) -> dict[str, Saturation]:
+def saturation(tape: Recorded | HasTape, low: float = 0.1, high: float = 0.9) -> dict[str, Saturation]:
     """The share of steps at which a gate is below `low`, and the share at which it is above `high`.
 
     Karpathy, Johnson & Li (2015). A gate that is always at one end of its range acts as a constant, and
@@ -55,6 +58,7 @@ def saturation(tape: Recorded, low: float = 0.1, high: float = 0.9) -> dict[str,
     >>> list(shares), shares["l0.z"].low.tolist()
     (['l0.r', 'l0.z'], [0.0, 0.0, 0.0])
     """
+    tape = as_tape(tape)
     if not 0 <= low < high <= 1:
         raise ValueError(f"low, high: got {low}, {high}, expected 0 <= low < high <= 1")
     valid = valid_steps(tape)

@@ -8,6 +8,7 @@ import numpy as np
 
 from rnncore._checks import as_size
 
+from .._door import as_tape
 from .._tapes import Direction, check_direction
 from .jacobian_norms import products
 
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from rnncore._typing import Floats, Ints
     from rnncore.recurrent.tape import Tape
 
+    from .._tapes import HasTape
+
 __all__ = ["singular_values"]
 
 
 def singular_values(
-    tape: Tape, n: int = 8, every: int = 1, direction: Direction = "forward"
+    tape: Tape | HasTape, n: int = 8, every: int = 1, direction: Direction = "forward"
 ) -> tuple[Ints, Floats]:
     """The largest singular values σ₁ ≥ … ≥ σ_n of ∂s_T/∂s_{T-k}: how many directions of a state have an effect.
 
@@ -48,6 +51,7 @@ def singular_values(
     >>> lags.tolist(), sigma.shape
     ([0, 1, 2, 3, 4, 5], (6, 1, 3))
     """
+    tape = as_tape(tape)
     check_direction(tape, direction)
     n, every = as_size(n, "n"), as_size(every, "every")
     lengths = np.asarray(tape.lengths)

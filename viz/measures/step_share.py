@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._door import as_tape
 from .._norms import norm
 from .._tapes import check_backward, layer_input, layers, previous, valid_steps, weight_name
 
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
     from rnncore._typing import ArrayLike, Floats, Ints
     from rnncore.recurrent.tape import Tape
 
+    from .._tapes import HasTape
+
 __all__ = ["step_share", "steps_for_half"]
 
 
-def step_share(tape: Tape) -> dict[str, Floats]:
+def step_share(tape: Tape | HasTape) -> dict[str, Floats]:
     """The contribution of every step to the gradient of the weights: ‖δ_t‖·‖x_t‖ divided by its sum over all steps.
 
     The gradient ∂L/∂W = Σ_t δ_t·x_tᵀ is a sum over the steps, where δ_t is the gradient of the loss with
@@ -45,6 +48,7 @@ def step_share(tape: Tape) -> dict[str, Floats]:
     >>> sorted(share), share["weight_ih_l0"].sum(0).round(12).tolist()
     (['weight_hh_l0', 'weight_ih_l0'], [1.0])
     """
+    tape = as_tape(tape)
     check_backward(tape)
     valid = valid_steps(tape)
     out: dict[str, Floats] = {}

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._door import as_tape
 from .._tapes import Recorded, layers, valid_steps
 
 if TYPE_CHECKING:
     from rnncore._typing import Floats
 
+    from .._tapes import HasTape
+
 __all__ = ["timescales"]
 
 
-def timescales(tape: Recorded) -> dict[str, Floats]:
+def timescales(tape: Recorded | HasTape) -> dict[str, Floats]:
     """τ = −1/mean(ln k) of every unit, where k is the value of the gate that multiplies its old state.
 
     That is the forget gate of an LSTM, and the update gate of a GRU. Tallec & Ollivier (2018). In τ steps
@@ -44,6 +47,7 @@ def timescales(tape: Recorded) -> dict[str, Floats]:
     >>> viz.timescales(lstm.record(np.ones((4, 1, 1))))["l0"].round(2).tolist()
     [3.19, 3.19]
     """
+    tape = as_tape(tape)
     cell = tape.cell
     if not cell.gated:
         raise ValueError(

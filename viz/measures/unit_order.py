@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .._door import as_tape
 from .._tapes import Recorded, valid_steps
 from .timescales import timescales
 
 if TYPE_CHECKING:
     from rnncore._typing import Ints
 
+    from .._tapes import HasTape
+
 __all__ = ["unit_order"]
 
 
 def unit_order(
-    tape: Recorded, layer: str = "l0", by: Literal["timescale", "likeness"] | None = None
+    tape: Recorded | HasTape, layer: str = "l0", by: Literal["timescale", "likeness"] | None = None
 ) -> Ints:
     """The indices of the units of a layer, sorted so that a picture of all units can be read.
 
@@ -42,6 +45,7 @@ def unit_order(
     >>> sorted(viz.unit_order(tape).tolist())
     [0, 1, 2, 3, 4, 5]
     """
+    tape = as_tape(tape)
     if by is None:
         by = "timescale" if tape.cell.gated else "likeness"
     if by == "timescale":

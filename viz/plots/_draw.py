@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from rnncore._typing import Array, ArrayLike, Floats, Ints
 
 from .. import style
-from .._tapes import Recorded, is_tape, layer_of
+from .._tapes import Recorded, layer_of
 from ..measures.unit_order import unit_order
 from ._words import plain
 
@@ -20,26 +21,49 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
 
-    from rnncore.recurrent.tape import Tape
-
 Order: TypeAlias = Literal["auto"] | Sequence[int] | Ints | None
 """The units from top to bottom: sorted, as listed, or None: as they are."""
 
-Numbers = TypeVar("Numbers")
+
+_KINDS: WeakKeyDictionary[Axes, str] = WeakKeyDictionary()
+"""Which kind of plot the axes hold that our plots have drawn on."""
 
 
-def axes(ax: Axes | None) -> Axes:
-    """`ax`, or pyplot's current axes."""
-    if ax is not None:
-        return ax
+def axes(ax: Axes | None, kind: str, *, overlays: bool = True) -> Axes:
+    """The axes to draw a plot of this kind on.
+
+    `ax` itself; or else pyplot's current axes if they are empty or hold a plot of the same kind, which a
+    plot that `overlays` is added to and any other replaces; or else those of a new figure.
+    """
+    if ax is None:
+        ax = _current_axes(kind)
+    if not overlays and _KINDS.get(ax) == kind:
+        _clear(ax)
+    _KINDS[ax] = kind
+    return ax
+
+
+def _current_axes(kind: str) -> Axes:
     import matplotlib.pyplot as plt
 
-    return plt.gca()
+    if plt.get_fignums():
+        figure = plt.gcf()
+        if not figure.axes:
+            return figure.add_subplot()
+        ax = figure.gca()
+        empty = not ax.has_data() and not ax.texts
+        if empty or _KINDS.get(ax) == kind:
+            return ax
+    return plt.figure(layout="constrained").add_subplot()
 
 
-def numbers(data: Recorded | Numbers, measure: Callable[[Tape], Numbers]) -> Numbers:
-    """The measure of a tape; anything else is taken to be its numbers already."""
-    return measure(data) if is_tape(data) else cast("Numbers", data)
+def _clear(ax: Axes) -> None:
+    """Empty the axes, and remove the colour bars of what was on them."""
+    for mappable in [*ax.images, *ax.collections]:
+        if mappable.colorbar is not None:
+            mappable.colorbar.remove()
+    ax.clear()
+    ax.set_axis_on()
 
 
 def some_names(names: Iterable[str] | None, among: Collection[str]) -> list[str]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._tapes import gradient, layers, previous
+from .._door import as_tape
+from .._tapes import HasTape, gradient, layers, previous
 from ._draw import axes, row_length, visible
 from ._sheet import Sheet, draw_cell
 from ._words import plain
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_cell"]
 
+KIND = "cell"
+
 
 def plot_cell(
-    tape: Tape,
+    tape: Tape | HasTape,
     ax: Axes | None = None,
     *,
     step: int | None = None,
@@ -64,7 +67,8 @@ def plot_cell(
     >>> sorted(image.get_gid() for image in ax.images)
     ['c', 'c0', 'f', 'g', 'h', 'h0', 'i', 'o']
     """
-    ax = axes(ax)
+    tape = as_tape(tape)
+    ax = axes(ax, KIND, overlays=False)
     parts = layers(tape)
     if layer not in parts:
         raise ValueError(f"layer: got {layer!r}, expected one of {list(parts)}")

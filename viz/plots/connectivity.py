@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import style
+from .._door import array, as_numbers
 from ._draw import axes, cmap, gate_norm, time_axis, visible
 from ._words import number, plain
 from .text import plot_text
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rnncore._typing import ArrayLike, Floats
 
 __all__ = ["plot_connectivity"]
+
+KIND = "connectivity"
 
 
 def plot_connectivity(
@@ -59,7 +62,8 @@ def plot_connectivity(
     >>> viz.plot_connectivity(sizes, Figure().subplots(), step=4, tokens="hello").get_title()
     "The prediction at step 4 depends most on 'e', 3 steps back"
     """
-    ax = axes(ax)
+    as_numbers(connectivity, array("T", "T", "B"), name="connectivity", source="viz.connectivity")
+    ax = axes(ax, KIND, overlays=False)
     sizes = np.asarray(connectivity, np.float64)[:, :, row]
     if step is None:
         return _map(ax, sizes, tokens)

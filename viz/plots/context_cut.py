@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
+from .._door import array, as_numbers, pair
 from ._draw import axes, drawn, legend, line, say
 from ._words import count_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_context_cut"]
 
 KIND = "context_cut"
+FORM = pair(array("N"), array("N", "B"), "(contexts, change)")
 
 
 def plot_context_cut(
@@ -53,7 +55,8 @@ def plot_context_cut(
     >>> viz.plot_context_cut(cut, Figure().subplots()).get_title()
     'All 4 steps of context are used'
     """
-    ax = axes(ax)
+    as_numbers(cut, FORM, name="cut", source="viz.context_cut")
+    ax = axes(ax, KIND)
     contexts, change = np.asarray(cut[0]), np.asarray(cut[1], np.float64)
     mean: Floats = change.mean(1)
     found = line(ax, KIND, contexts, mean, label, **{"markevery": 1} | line_kw)

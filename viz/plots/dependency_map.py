@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from .. import style
-from .._tapes import is_tape
+from .._door import array, held_tape, measured
+from .._tapes import HasTape, is_tape
 from ..measures._loss import Loss
 from ..measures.dependency_map import dependency_map, dependency_reach
 from ._draw import axes, cmap, magnitude_norm, time_axis
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_dependency_map"]
 
+KIND = "dependency_map"
+FORM = array("T", "T", "B")
+
 
 def plot_dependency_map(
-    tape: Tape | ArrayLike,
+    tape: Tape | HasTape | ArrayLike,
     ax: Axes | None = None,
     *,
     loss: Loss | None = None,
@@ -63,12 +68,10 @@ def plot_dependency_map(
     >>> ax.images[0].get_array().shape
     (6, 6)
     """
-    ax = axes(ax)
-    if is_tape(tape):
-        if loss is None:
-            raise ValueError("loss: got None, expected ∂L/∂y or a function, see viz.dependency_map")
-        tape = dependency_map(tape, loss)
-    every = np.asarray(tape)
+    if loss is None and is_tape(held_tape(tape)):
+        raise ValueError("loss: got None, expected ∂L/∂y or a function, see viz.dependency_map")
+    every = np.asarray(measured(tape, partial(dependency_map, loss=cast("Loss", loss)), FORM))
+    ax = axes(ax, KIND, overlays=False)
     sizes = every[:, :, row]
     norm = magnitude_norm(sizes, decades)
     assert norm.vmin is not None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import style
-from .._tapes import Recorded, gate_names, part_of
+from .._door import as_tape
+from .._tapes import HasTape, Recorded, gate_names, part_of
 from ..measures.saturation import saturation
 from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
 
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_gates"]
 
+KIND = "gates"
+
 
 def plot_gates(
-    tape: Recorded,
+    tape: Recorded | HasTape,
     ax: Axes | None = None,
     *,
     names: Sequence[str] | None = None,
@@ -59,13 +62,14 @@ def plot_gates(
     >>> [image.get_gid() for image in ax.images]
     ['l0.i', 'l0.f', 'l0.g', 'l0.o']
     """
+    tape = as_tape(tape)
     names = gate_names(tape) if names is None else names
     if not names:
         raise ValueError(
             f"tape: got one of an {tape.mode}, which has no gates, expected an LSTM or a GRU "
             "(viz.plot_states draws its h)"
         )
-    ax = axes(ax)
+    ax = axes(ax, KIND, overlays=False)
     length = row_length(tape, row)
     parts: list[Band] = []
     signed = []

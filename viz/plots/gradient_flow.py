@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._tapes import Recorded, is_tape, valid_steps
+from .._door import array, by_name, held_tape, measured
+from .._tapes import HasTape, Recorded, is_tape, valid_steps
 from ..measures.gradient_flow import gradient_flow
-from ._draw import axes, legend, magnitude_line, numbers, over_rows, pick_row, some_names, time_axis
+from ._draw import axes, legend, magnitude_line, over_rows, pick_row, some_names, time_axis
 from ._words import number, of_run
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ KIND = "gradient_flow"
 
 
 def plot_gradient_flow(
-    tape: Recorded | Mapping[str, Array],
+    tape: Recorded | HasTape | Mapping[str, Array],
     ax: Axes | None = None,
     *,
     names: Sequence[str] | None = None,
@@ -65,12 +66,13 @@ def plot_gradient_flow(
     >>> ax.get_xlabel()
     'step   time →   ← gradient'
     """
-    ax = axes(ax)
-    flow: Mapping[str, Array] = numbers(tape, gradient_flow)
-    if is_tape(tape):  # past a row's end there is no gradient, rather than a gradient of 0
-        valid = valid_steps(tape)
+    data = held_tape(tape)
+    flow: Mapping[str, Array] = measured(data, gradient_flow, by_name(array("T", "B")))
+    if is_tape(data):  # past a row's end there is no gradient, rather than a gradient of 0
+        valid = valid_steps(data)
         flow = {name: np.where(valid, size, np.nan) for name, size in flow.items()}
     names = some_names(names, flow)
+    ax = axes(ax, KIND)
     for name in names:
         size = pick_row(flow[name], row)
         magnitude_line(ax, KIND, np.arange(len(size)), size, of_run(label, name), **line_kw)

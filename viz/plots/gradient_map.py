@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import style
-from .._tapes import Recorded, check_backward, state_names
+from .._door import as_tape
+from .._tapes import HasTape, Recorded, check_backward, state_names
 from ._draw import Band, Order, axes, bands, cmap, colour_bars, row_length, units_of
 
 if TYPE_CHECKING:
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_gradient_map"]
 
+KIND = "gradient_map"
+
 
 def plot_gradient_map(
-    tape: Recorded,
+    tape: Recorded | HasTape,
     ax: Axes | None = None,
     *,
     names: Sequence[str] | None = None,
@@ -60,10 +63,11 @@ def plot_gradient_map(
     >>> [image.get_gid() for image in ax.images]
     ['l0.h', 'l0.c']
     """
+    tape = as_tape(tape)
     from matplotlib.colors import SymLogNorm
 
     check_backward(tape)
-    ax = axes(ax)
+    ax = axes(ax, KIND, overlays=False)
     names = state_names(tape) if names is None else names
     length = row_length(tape, row)
     values = {n: np.asarray(tape.grad[n][:length, row], np.float64) for n in names}

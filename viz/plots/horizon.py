@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
-from .._tapes import Direction
+from .._tapes import Direction, HasTape
 from ..measures._decay import norms_by_lag
 from ..measures.centroid import centroid
 from ..measures.half_life import half_life
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_horizon"]
 
+KIND = "horizon"
+
 
 def plot_horizon(
-    tape: Tape | ArrayLike,
+    tape: Tape | HasTape | ArrayLike,
     ax: Axes | None = None,
     *,
     eps: float = 0.01,
@@ -64,9 +66,9 @@ def plot_horizon(
     >>> viz.plot_horizon(0.8 ** np.arange(60.0), Figure().subplots()).get_title()
     '1 % of the gradient remains 21 steps back'
     """
-    ax = axes(ax)
     norms = pick_row(norms_by_lag(tape, direction), row)
-    found = magnitude_line(ax, "horizon", np.arange(len(norms)), norms, label, **line_kw)
+    ax = axes(ax, KIND)
+    found = magnitude_line(ax, KIND, np.arange(len(norms)), norms, label, **line_kw)
     color = found.get_color()
     readings = {
         "half-life": half_life(norms)[0],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
+from .._door import as_numbers, fields
 from ..measures.integrated_gradients import Attribution
 from ._draw import axes, time_axis, visible
 from ._words import number, plain
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rnncore._typing import Floats
 
 __all__ = ["plot_integrated_gradients"]
+
+KIND = "integrated_gradients"
 
 
 def plot_integrated_gradients(
@@ -57,7 +60,8 @@ def plot_integrated_gradients(
     >>> viz.plot_integrated_gradients(parts, Figure().subplots(), tokens="ab").get_title()
     "F changes by −1, most through 'b' at step 1; unexplained: 0"
     """
-    ax = axes(ax)
+    as_numbers(attribution, fields(Attribution), name="attribution", source="viz.integrated_gradients")
+    ax = axes(ax, KIND, overlays=False)
     value: Floats = np.asarray(attribution.value)[:, row].sum(-1)
     residual = float(np.asarray(attribution.residual)[row])
     steps = len(value)

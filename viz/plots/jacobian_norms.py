@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
-from .._tapes import Direction
+from .._tapes import Direction, HasTape
 from ..measures._decay import norms_by_lag
 from ..measures.decay_rate import decay_fit
 from ._draw import axes, drawn, lag_axis, legend, magnitude_line, pick_row, say
@@ -26,7 +26,7 @@ SLOPES = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
 def plot_jacobian_norms(
-    tape: Tape | ArrayLike,
+    tape: Tape | HasTape | ArrayLike,
     ax: Axes | None = None,
     *,
     label: str | None = None,
@@ -70,8 +70,8 @@ def plot_jacobian_norms(
     >>> ax.get_title()
     'The gradient halves every 3.1 steps'
     """
-    ax = axes(ax)
     norms = pick_row(norms_by_lag(tape, direction), row)
+    ax = axes(ax, KIND)
     lag = np.arange(len(norms))
     rates, levels = decay_fit(norms)
     known = rates[~np.isnan(rates)]

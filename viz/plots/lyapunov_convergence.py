@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
+from .._door import array, as_numbers, pair
 from ._draw import axes
 from ._words import number
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from rnncore._typing import ArrayLike, Floats, Ints
 
 __all__ = ["plot_lyapunov_convergence"]
+
+KIND = "lyapunov_convergence"
+FORM = pair(array("N"), array("N", "n"), "(steps, estimate)")
 
 
 def plot_lyapunov_convergence(
@@ -48,13 +52,14 @@ def plot_lyapunov_convergence(
     """
     from matplotlib import colormaps
 
-    ax = axes(ax)
+    as_numbers(convergence, FORM, name="convergence", source="viz.lyapunov_convergence")
+    ax = axes(ax, KIND)
     counted, estimate = (np.asarray(a, np.float64) for a in convergence)
     which: Ints = np.unique(np.linspace(0, estimate.shape[1] - 1, n).round().astype(int))
     shades: Floats = np.asarray(colormaps[style.MAGNITUDE](np.linspace(0, 0.85, len(which))))
     for i, shade in zip(which, shades, strict=True):
         look = {"color": shade} | line_kw
-        ax.plot(counted, estimate[:, i], gid="lyapunov_convergence", label=f"λ{i + 1}", **look)
+        ax.plot(counted, estimate[:, i], gid=KIND, label=f"λ{i + 1}", **look)
     _name_ends(ax, counted[-1], estimate[-1], which, shades)
     ax.set_xscale("log")
     ax.set_xlabel("number of steps")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
+from .._door import array, as_numbers
 from ..measures.lyapunov_spectrum import entropy_rate, kaplan_yorke_dimension
 from ._draw import axes, drawn, legend, line, say
 from ._words import number, pace
@@ -48,12 +49,11 @@ def plot_lyapunov_spectrum(
     >>> viz.plot_lyapunov_spectrum(np.array([-0.1, -0.5]), Figure().subplots()).get_title()
     'λ₁ = −0.1: a perturbation halves every 6.9 steps'
     """
-    ax = axes(ax)
+    as_numbers(spectrum, array("n"), name="spectrum", source="viz.lyapunov_spectrum")
     spectrum = np.asarray(spectrum, np.float64)
-    if spectrum.ndim != 1 or not spectrum.size:
-        raise ValueError(
-            f"spectrum: got shape {spectrum.shape}, expected (n,), from viz.lyapunov_spectrum"
-        )
+    if not spectrum.size:
+        raise ValueError("spectrum: got no exponents, expected at least one, as from viz.lyapunov_spectrum")
+    ax = axes(ax, KIND)
     n = len(spectrum)
     share = (np.arange(n) + 1) / n
     line(ax, KIND, share, np.where(np.isfinite(spectrum), spectrum, np.nan), label, **line_kw)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .. import style
-from .._tapes import is_tape
+from .._door import by_name, fields, held_tape, measured
+from .._tapes import HasTape, is_tape
 from ..measures.mean_field import MeanField, mean_field, mean_field_theory
-from ._draw import axes, drawn, legend, numbers
+from ._draw import axes, drawn, legend
 from ._words import number, of_run, plain
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ __all__ = ["plot_mean_field"]
 
 
 def plot_mean_field(
-    tape: Tape | dict[str, MeanField],
+    tape: Tape | HasTape | dict[str, MeanField],
     ax: Axes | None = None,
     *,
     nonlinearity: Literal["tanh", "relu", "sigmoid"] | None = None,
@@ -57,10 +58,11 @@ def plot_mean_field(
     >>> viz.plot_mean_field(tape, Figure().subplots()).get_xlabel()
     'σ$_b$   (bias and input)'
     """
-    ax = axes(ax)
-    found = numbers(tape, mean_field)
-    own: Any = tape.cell.curve if is_tape(tape) else "tanh"
+    data = held_tape(tape)
+    found = measured(data, mean_field, by_name(fields(MeanField)))
+    own: Any = data.cell.curve if is_tape(data) else "tanh"
     gated = all(np.isnan(m.sigma_w) for m in found.values())
+    ax = axes(ax, f"mean_field of {'gated' if gated else 'plain'} cells")
     if gated:
         _dots(ax, found, label, line_kw)
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._door import array, as_numbers
 from ._draw import axes, legend, line, say
 from ._words import number
 
@@ -46,7 +47,8 @@ def plot_memory_capacity(
     >>> viz.plot_memory_capacity(np.array([1.0, 0.5, 0.0]), Figure().subplots()).get_title()
     'The state holds 1.5 steps of its input'
     """
-    ax = axes(ax)
+    as_numbers(curve, array("lags"), name="curve", source="viz.memory_curve")
+    ax = axes(ax, KIND)
     curve = np.asarray(curve, np.float64)
     capacity = number(float(curve.sum()))
     lag = np.arange(len(curve))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
+from .._door import array, measured
 from ..measures.omega import norm_preservation
-from ._draw import axes, drawn, legend, line, numbers, over_rows, pick_row, say, time_axis
+from ._draw import axes, drawn, legend, line, over_rows, pick_row, say, time_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     from rnncore._typing import Array
     from rnncore.recurrent.tape import Tape
 
+    from .._tapes import HasTape
+
 __all__ = ["plot_norm_preservation"]
 
 KIND = "norm_preservation"
 
 
 def plot_norm_preservation(
-    tape: Tape | Array,
+    tape: Tape | HasTape | Array,
     ax: Axes | None = None,
     *,
     label: str | None = None,
@@ -59,8 +62,8 @@ def plot_norm_preservation(
     >>> viz.plot_norm_preservation(np.full((20, 1), 0.8), Figure().subplots()).get_title()
     'A typical step shrinks the gradient by 20 %'
     """
-    ax = axes(ax)
-    ratio = pick_row(numbers(tape, norm_preservation), row)
+    ratio = pick_row(measured(tape, norm_preservation, array("T", "B")), row)
+    ax = axes(ax, KIND)
     line(ax, KIND, np.arange(len(ratio)), ratio, label, **line_kw)
     if not drawn(ax, "ideal"):
         ax.axhline(1, color=style.GREY, linewidth=1, linestyle="--", gid="ideal", zorder=1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
+from .._door import array, as_numbers
 from ._draw import axes, pick_row, time_axis, visible
 from ._words import plain
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rnncore._typing import ArrayLike
 
 __all__ = ["plot_omission"]
+
+KIND = "omission"
 
 
 def plot_omission(
@@ -54,8 +57,9 @@ def plot_omission(
     >>> viz.plot_omission(change, Figure().subplots()).get_title()
     'Leaving out step 1 changes the final state most'
     """
-    ax = axes(ax)
+    as_numbers(change, array("T", "B"), name="change", source="viz.omission")
     change = pick_row(change, row)[:, 0]
+    ax = axes(ax, KIND, overlays=False)
     look: dict[str, Any] = {"color": style.LINES[0], "width": 0.85} | bar_kw
     ax.bar(np.arange(len(change)), change, **look)
     time_axis(ax, len(change), tokens=tokens)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .._tapes import gate_names, has_gradients, state_names
+from .._door import as_tape
+from .._tapes import HasTape, gate_names, has_gradients, state_names
 from ..style import context
 from ._draw import row_length, time_axis
+from ._figure import shown_once
 from ._words import plain
 from .gates import plot_gates
 from .gradient_flow import plot_gradient_flow
@@ -26,7 +28,7 @@ __all__ = ["overview"]
 
 
 def overview(
-    tape: Tape, *, row: int = 0, tokens: Iterable[object] | None = None, title: str | None = None
+    tape: Tape | HasTape, *, row: int = 0, tokens: Iterable[object] | None = None, title: str | None = None
 ) -> Figure:
     """States, gates, gradient, the Jacobian norm against lag, time scales and saturation.
 
@@ -56,6 +58,7 @@ def overview(
     'LSTM: 4 units, 6 steps, 1 row'
     >>> import matplotlib.pyplot as plt; plt.close(figure)
     """
+    tape = as_tape(tape)
     import matplotlib.pyplot as plt
 
     cell, back = tape.cell, has_gradients(tape)
@@ -92,7 +95,7 @@ def overview(
                 axes[name].set_xlabel("")
         time_axis(axes[last], length, tokens=tokens, gradient=back)
         figure.suptitle(plain(title or _describe(tape)))
-    return figure
+    return shown_once(figure)
 
 
 def _panels(figure: SubFigure, heights: dict[str, float]) -> dict[str, Axes]:

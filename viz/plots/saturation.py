@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
-from .._tapes import Recorded
+from .._door import by_name, fields, measured
+from .._tapes import HasTape, Recorded
 from ..measures.saturation import Saturation, saturation
-from ._draw import axes, drawn, legend, numbers
+from ._draw import axes, drawn, legend
 from ._words import of_run, plain
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ KIND = "saturation"
 
 
 def plot_saturation(
-    tape: Recorded | Mapping[str, Saturation],
+    tape: Recorded | HasTape | Mapping[str, Saturation],
     ax: Axes | None = None,
     *,
     names: Sequence[str] | None = None,
@@ -56,11 +57,11 @@ def plot_saturation(
     >>> viz.plot_saturation(tape, Figure().subplots()).get_title()
     'No unit is stuck'
     """
-    shares: Mapping[str, Saturation] = numbers(tape, saturation)
+    shares: Mapping[str, Saturation] = measured(tape, saturation, by_name(fields(Saturation)))
+    ax = axes(ax, KIND)
     names = list(shares) if names is None else list(names)
     if not names:
         raise ValueError("tape: got no gates between 0 and 1, expected an LSTM or a GRU")
-    ax = axes(ax)
     worst, at = "", -1.0
     for name in names:
         low, high = shares[name]

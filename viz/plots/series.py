@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .. import style
+from .._door import array, as_numbers, described, pair
 from ._draw import axes, drawn, legend, line, say
 from ._words import number, plain
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_series"]
 
 KIND = "series"
+FORM = pair(array("N"), array("N"), "(updates, values)")
 # name -> (what it is in words, the value that divides two regimes)
 KNOWN: dict[str, tuple[str, float | None]] = {
     "lyapunov": ("λ₁   (nats per step)", 0.0),
@@ -69,13 +71,18 @@ def plot_series(
     >>> ax.get_title()
     'λ₁ went from −0.5 to −0.1'
     """
-    ax = axes(ax)
-    updates, numbers = run if isinstance(run, (tuple, list)) else run.series(name)
+    if isinstance(run, (tuple, list)):
+        updates, numbers = as_numbers(run, FORM, name="run", source="Recorder.series")
+    elif hasattr(run, "series"):
+        updates, numbers = run.series(name)
+    else:
+        raise TypeError(f"run: got {described(run)}, expected a Recorder, a Run or {FORM.words}")
     values = np.asarray(numbers, np.float64)
     if not values.size:
         raise ValueError(
             f"name: got {name!r}, for which the run has no values, expected one of its series"
         )
+    ax = axes(ax, f"{KIND} {name}")
     words, divide = KNOWN.get(name, (plain(name), None))
     line(ax, KIND, updates, values, label, **line_kw)
     if divide is not None and not drawn(ax, "divide"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rnncore._checks import as_size
 
 from ..style import context
+from ._figure import shown_once
 from ._words import plain
 from .jacobian_norms import plot_jacobian_norms
 from .states import plot_states
@@ -87,7 +88,7 @@ def side_by_side(
             _same_limits(grid.flat[: len(runs)])
         if title:
             figure.suptitle(plain(title))
-    return figure
+    return shown_once(figure)
 
 
 def _same_limits(axes: Iterable[Axes]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import style
-from .._tapes import is_tape
+from .._door import array, measured, pair
+from .._tapes import HasTape
 from ..measures.singular_values import singular_values
 from ._draw import axes, lag_axis, mark_floor
 from ._words import number, of_run, plain
@@ -20,9 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_singular_values"]
 
+KIND = "singular_values"
+FORM = pair(array("N"), array("N", "B", "n"), "(lags, sigma)")
+
 
 def plot_singular_values(
-    tape: Tape | tuple[ArrayLike, ArrayLike],
+    tape: Tape | HasTape | tuple[ArrayLike, ArrayLike],
     ax: Axes | None = None,
     *,
     n: int = 8,
@@ -63,8 +68,8 @@ def plot_singular_values(
     """
     from matplotlib import colormaps
 
-    ax = axes(ax)
-    found = singular_values(tape, n, every) if is_tape(tape) else tape
+    found = measured(tape, partial(singular_values, n=n, every=every), FORM)
+    ax = axes(ax, KIND)
     lags, sigma = np.asarray(found[0]), np.asarray(found[1])[:, row]
     n = sigma.shape[1]
     shades = np.asarray(colormaps[style.MAGNITUDE](np.linspace(0, 0.85, n)))
@@ -78,7 +83,7 @@ def plot_singular_values(
         }
         look |= {"markevery": (i * max(1, len(lags) // 60), max(1, len(lags) // 10))}
         ax.plot(
-            lags, np.where(sigma[:, i] > 0, sigma[:, i], np.nan), gid="singular_values",
+            lags, np.where(sigma[:, i] > 0, sigma[:, i], np.nan), gid=KIND,
             label=plain(of_run(label, name)) if named else None, **look | line_kw,
         )  # fmt: skip
     ax.set_yscale("log")

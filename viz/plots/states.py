@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .. import style
-from .._tapes import Recorded, part_of, state_names
+from .._door import as_tape
+from .._tapes import HasTape, Recorded, part_of, state_names
 from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
 
 if TYPE_CHECKING:
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_states"]
 
+KIND = "states"
+
 
 def plot_states(
-    tape: Recorded,
+    tape: Recorded | HasTape,
     ax: Axes | None = None,
     *,
     names: Sequence[str] | None = None,
@@ -55,7 +58,8 @@ def plot_states(
     >>> [image.get_gid() for image in ax.images]
     ['l0.h', 'l0.c']
     """
-    ax = axes(ax)
+    tape = as_tape(tape)
+    ax = axes(ax, KIND, overlays=False)
     names = state_names(tape) if names is None else names
     length = row_length(tape, row)
     values = {n: tape[n][:length, row] for n in names}

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._door import array, by_name, measured
 from ..measures.step_share import step_share, steps_for_half
-from ._draw import axes, drawn, legend, line, numbers, pick_row, say, some_names, time_axis
+from ._draw import axes, drawn, legend, line, pick_row, say, some_names, time_axis
 from ._words import of_run, plain
 
 if TYPE_CHECKING:
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     from rnncore._typing import Array
     from rnncore.recurrent.tape import Tape
 
+    from .._tapes import HasTape
+
 __all__ = ["plot_step_share"]
 
 KIND = "step_share"
 
 
 def plot_step_share(
-    tape: Tape | Mapping[str, Array],
+    tape: Tape | HasTape | Mapping[str, Array],
     ax: Axes | None = None,
     *,
     names: Sequence[str] | None = None,
@@ -63,9 +66,9 @@ def plot_step_share(
     >>> viz.plot_step_share(share, Figure().subplots()).get_title()
     "Half of weight_hh_l0's gradient comes from 1 of 3 steps"
     """
-    ax = axes(ax)
-    shares: Mapping[str, Array] = numbers(tape, step_share)
+    shares: Mapping[str, Array] = measured(tape, step_share, by_name(array("T", "B")))
     names = some_names(names, shares)
+    ax = axes(ax, KIND)
     for name in names:
         share = pick_row(shares[name], row)
         look: dict[str, Any] = {"drawstyle": "steps-mid"} | line_kw

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 import numpy as np
 
 from .. import style
+from .._door import array, as_numbers
 from ._draw import axes, cmap, magnitude_norm, signed_norm, visible
 from ._words import plain
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rnncore._typing import ArrayLike, Floats
 
 __all__ = ["plot_text"]
+
+KIND = "text"
 
 Scale: TypeAlias = Literal["auto", "signed", "gate", "magnitude"]
 
@@ -64,7 +67,7 @@ def plot_text(
     >>> viz.plot_text(values, Figure().subplots(), tokens="hello").get_title()
     "The value is largest at 'e', step 1"
     """
-    ax = axes(ax)
+    as_numbers(values, array("T"), name="values", source="a measure of every token")
     shown = [visible(token) for token in tokens]
     values = np.asarray(values, np.float64)
     if values.shape != (len(shown),):
@@ -72,6 +75,7 @@ def plot_text(
             f"values: got shape {values.shape}, expected ({len(shown)},), one per token"
         )
     norm, colours = _scale(values, scale)
+    ax = axes(ax, KIND, overlays=False)
     from matplotlib.cm import ScalarMappable
 
     mappable = ScalarMappable(norm, colours)

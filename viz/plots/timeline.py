@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .._tapes import Recorded, has_gradients, part_of
+from .._door import as_tape
+from .._tapes import HasTape, Recorded, has_gradients, part_of
 from ..style import context
 from ._draw import row_length, time_axis
+from ._figure import shown_once
 from ._words import plain
 from .gates import plot_gates
 from .gradient_flow import plot_gradient_flow
@@ -21,7 +23,7 @@ __all__ = ["plot_timeline"]
 
 
 def plot_timeline(
-    tape: Recorded,
+    tape: Recorded | HasTape,
     *,
     row: int = 0,
     names: Sequence[str] | None = None,
@@ -57,6 +59,7 @@ def plot_timeline(
     4
     >>> import matplotlib.pyplot as plt; plt.close(figure)
     """
+    tape = as_tape(tape)
     import matplotlib.pyplot as plt
 
     wanted = list(tape.names("*") if names is None else names)
@@ -91,4 +94,4 @@ def plot_timeline(
             time_axis(axes[-1, 0], length, tokens=tokens, gradient=back)
         if title:
             figure.suptitle(plain(title))
-    return figure
+    return shown_once(figure)

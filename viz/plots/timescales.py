@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
-from .._tapes import Recorded
+from .._door import array, by_name, measured
+from .._tapes import HasTape, Recorded
 from ..measures.timescales import timescales
-from ._draw import axes, drawn, legend, line, numbers
+from ._draw import axes, drawn, legend, line
 from ._words import count_of, of_run
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ KIND = "timescales"
 
 
 def plot_timescales(
-    tape: Recorded | Mapping[str, Array],
+    tape: Recorded | HasTape | Mapping[str, Array],
     ax: Axes | None = None,
     *,
     label: str | None = None,
@@ -56,8 +57,8 @@ def plot_timescales(
     """
     from matplotlib.ticker import LogFormatter
 
-    ax = axes(ax)
-    scales: Mapping[str, Array] = numbers(tape, timescales)
+    scales: Mapping[str, Array] = measured(tape, timescales, by_name(array("H")))
+    ax = axes(ax, KIND)
     for name, tau in scales.items():
         tau = np.sort(np.asarray(tau))[::-1]
         share = (np.arange(len(tau)) + 0.5) / len(tau)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from .. import style
-from .._tapes import Recorded, is_reverse, layer_number, layer_of
+from .._door import as_tape
+from .._tapes import HasTape, Recorded, is_reverse, layer_number, layer_of
 from ..measures.gradient_flow import gradient_flow
 from ._draw import axes, cmap, magnitude_norm, row_length, time_axis, visible
 from ._words import number, plain
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_unrolled"]
 
+KIND = "unrolled"
+
 Points: TypeAlias = list[tuple[float, float]]
 
 
 def plot_unrolled(
-    tape: Recorded,
+    tape: Recorded | HasTape,
     ax: Axes | None = None,
     *,
     row: int = 0,
@@ -64,8 +67,9 @@ def plot_unrolled(
     >>> [edges.get_gid() for edges in ax.collections]
     ['edges']
     """
+    tape = as_tape(tape)
     flow = {name: size[:, row] for name, size in gradient_flow(tape).items()}
-    ax = axes(ax)
+    ax = axes(ax, KIND, overlays=False)
     length = row_length(tape, row)
     last = length - 1 if last is None else last
     first = max(0, last - 23) if first is None else first

@@ -1,0 +1,125 @@
+"""Where a plot draws if it is given no axes, and that a notebook shows a figure once."""
+
+import pickle
+
+import matplotlib.pyplot as pyplot
+import numpy as np
+import pytest
+
+import rnncore as rc
+from rnncore import viz
+
+OVERLAYS = [viz.plot_gradient_flow, viz.plot_jacobian_norms, viz.plot_horizon, viz.plot_timescales, viz.plot_saturation,
+            viz.plot_step_share, viz.plot_norm_preservation, viz.plot_singular_values, viz.plot_mean_field]
+MAPS = [viz.plot_gates, viz.plot_states, viz.plot_gradient_map, viz.plot_unrolled, viz.plot_cell]
+
+PLOTS = OVERLAYS + MAPS
+PAIRS = [(plot, PLOTS[(i + step) % len(PLOTS)]) for i, plot in enumerate(PLOTS) for step in (0, 1, 5)]
+
+
+@pytest.fixture
+def tape(rng):
+    tape = rc.LSTM(3, 4, seed=0).record(rng.standard_normal((9, 2, 3)))
+    tape.backward(rng.standard_normal((9, 2, 4)))
+    return tape
+
+
+@pytest.fixture(autouse=True)
+def close_all():
+    pyplot.close("all")
+    yield
+    pyplot.close("all")
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS, ids=lambda plot: plot.__name__.removeprefix("plot_"))
+def test_a_plot_of_another_kind_gets_a_figure_of_its_own(first, second, tape):
+    before, after = first(tape), second(tape)
+    assert (before is after) == (first is second)
+    for ax in {before, after}:
+        ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("plot", OVERLAYS, ids=lambda plot: plot.__name__)
+def test_a_second_run_overlays(plot, tape):
+    lines = len(plot(tape, label="first").lines)
+    assert len(plot(tape, label="second").lines) > lines
+
+
+@pytest.mark.parametrize("plot", MAPS, ids=lambda plot: plot.__name__)
+def test_a_second_map_replaces_the_first(plot, tape):
+    ax = plot(tape)
+    counts = len(ax.images), len(ax.texts), len(ax.figure.axes), len(ax.child_axes)
+    again = plot(tape)
+    assert again is ax
+    assert (len(ax.images), len(ax.texts), len(ax.figure.axes), len(ax.child_axes)) == counts
+
+
+def test_colour_bars_of_a_replaced_map_are_removed(tape):
+    ax = viz.plot_dependency_map(tape, loss=np.ones((9, 2, 4)))
+    assert len(ax.figure.axes) == 2
+    viz.plot_dependency_map(tape, loss=np.ones((9, 2, 4)))
+    assert len(ax.figure.axes) == 2
+
+
+def test_the_users_own_lines_are_left_alone(tape):
+    _, own = pyplot.subplots()
+    own.plot([1, 2, 3])
+    assert viz.plot_gradient_flow(tape) is not own
+    assert len(own.lines) == 1
+
+
+def test_empty_axes_of_the_user_are_drawn_on(tape):
+    _, (_, last) = pyplot.subplots(1, 2)
+    assert viz.plot_gradient_flow(tape) is last
+    figure = pyplot.figure()
+    assert viz.plot_gates(tape).figure is figure
+
+
+def test_a_series_of_another_name_is_another_kind():
+    updates, values = np.arange(5), np.random.default_rng(0).random(5)
+    loss = viz.plot_series((updates, values), name="loss")
+    assert viz.plot_series((updates, values), name="loss") is loss
+    assert viz.plot_series((updates, values), name="horizon") is not loss
+
+
+def test_a_cleared_figure_is_empty_again(tape):
+    ax = viz.plot_gates(tape)
+    ax.clear()
+    assert viz.plot_gradient_flow(tape) is ax
+
+
+def test_a_figure_is_shown_once_by_a_notebook(tape, monkeypatch):
+    shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell.instance()
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda *things: shown.extend(things))
+    figure = viz.overview(tape)
+    format_as_value = shell.display_formatter.format
+    assert format_as_value(figure) == ({}, {})      # the notebook shows all open figures at the end of the cell
+    assert not shown
+    pyplot.close(figure)
+    assert format_as_value(figure) == ({}, {})      # as a value of a later cell it shows itself
+    (image,) = shown
+    assert image.data.startswith(b"\x89PNG")
+
+
+def test_whole_figures_can_be_pickled(tape):
+    assert pickle.loads(pickle.dumps(viz.overview(tape))).get_suptitle()
+
+
+def test_the_slide_style_has_larger_words(tape):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    small = viz.overview(tape).axes[0].title.get_fontsize()
+    try:
+        viz.style.use("slide")
+        large = viz.overview(tape).axes[0].title.get_fontsize()
+        assert viz.plot_gates(tape).title.get_fontsize() == large > 1.5 * small
+        viz.style.use("page")
+        assert viz.overview(tape).axes[0].title.get_fontsize() == small
+        with viz.style.context("slide"):
+            assert viz.plot_states(tape).title.get_fontsize() == large
+        with pytest.raises(ValueError, match="name: got 'slides', expected one of 'page', 'slide'"):
+            viz.style.use("slides")
+    finally:
+        matplotlib.rcParams.update(before)

@@ -1,0 +1,175 @@
+"""What measures and plots are given: a tape, a layer, or the numbers of a measure.
+
+Anything else is refused here, in one sentence that says what was got, what was expected and how to get it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar, overload
+
+import numpy as np
+
+from rnncore.recurrent.base import RecurrentLayer
+from rnncore.recurrent.tape import Tape
+
+from ._tapes import HasTape, Recorded, is_tape
+
+Numbers = TypeVar("Numbers")
+
+# ---------------------------------------------------------------- tapes and layers
+
+
+@overload
+def as_tape(data: Tape | HasTape, expected: str = ...) -> Tape: ...
+@overload
+def as_tape(data: Recorded | HasTape, expected: str = ...) -> Recorded: ...
+def as_tape(data: object, expected: str = "a tape") -> Recorded:
+    """A tape or a frame as it is; the record of a model, or a moment of training, by its tape."""
+    if is_tape(data):
+        return data
+    inner = getattr(data, "tape", None)
+    if is_tape(inner):
+        return inner
+    raise TypeError(f"tape: got {described(data)}, expected {expected}{_way_to_a_tape(data)}")
+
+
+def as_layer(data: object) -> RecurrentLayer:
+    """A layer as it is."""
+    if isinstance(data, RecurrentLayer):
+        return data
+    way = ""
+    for path in ("layer", "tape.layer", "network_.layer"):
+        inner: object = data
+        for step in path.split("."):
+            inner = getattr(inner, step, None)
+        if isinstance(inner, RecurrentLayer):
+            way = f"; its attribute {path} is one, and x is then the input of that layer"
+            break
+    raise TypeError(f"layer: got {described(data)}, expected a recurrent layer such as rnncore.LSTM{way}")
+
+
+def held_tape(data: Recorded | HasTape | Numbers) -> Recorded | Numbers:
+    """The tape of something that has one; anything else as it is."""
+    inner = getattr(data, "tape", None)
+    return inner if is_tape(inner) else data  # type: ignore[return-value]
+
+
+def _way_to_a_tape(data: object) -> str:
+    if isinstance(data, RecurrentLayer):
+        return "; record a pass first: tape = layer.record(x)"
+    if isinstance(getattr(data, "layer", None), RecurrentLayer) and hasattr(data, "record"):
+        return "; record a pass first: tape = model.record(x).tape"
+    if hasattr(data, "network_"):
+        return "; record a pass of its network first: tape = model.network_.record(x).tape"
+    if hasattr(data, "frames"):
+        return "; pass one of its frames, such as frames[-1]"
+    if hasattr(data, "parameters") and hasattr(data, "state"):
+        return "; pass the tape whose backward returned them, which holds the gradients too"
+    return ""
+
+
+def described(data: object) -> str:
+    """What an argument is, in a few words."""
+    if data is None:
+        return "None"
+    if isinstance(data, type):
+        return f"the class {data.__name__}"
+    if isinstance(data, str):
+        return repr(data) if len(data) < 40 else "a str"
+    if isinstance(data, Mapping):
+        some = ", ".join(repr(key) for key in list(data)[:3])
+        return f"a dict with the keys {some}{', …' if len(data) > 3 else ''}" if data else "an empty dict"
+    if isinstance(data, tuple) and hasattr(data, "_fields"):
+        return _with_article(type(data).__name__)
+    if isinstance(data, np.ndarray):
+        kind = "" if data.dtype.kind in "fiub" else f"{data.dtype} "
+        return f"{'a' if kind else 'an'} {kind}array of shape {data.shape}"
+    if isinstance(data, (list, tuple)):
+        return f"a {type(data).__name__} of {len(data)}"
+    if isinstance(data, (bool, int, float)):
+        return f"the number {data}"
+    return _with_article(type(data).__name__)
+
+
+def _with_article(name: str) -> str:
+    vowel = name[:1] in "AEIOU" or (name[:1] in "FLMNRSX" and name[:2].isupper())  # an LSTM, a GRU
+    return f"{'an' if vowel else 'a'} {name}"
+
+
+# ---------------------------------------------------------------- the numbers of a measure
+
+
+class Form(NamedTuple):
+    """What the numbers of a measure look like: in words, and as a test."""
+
+    words: str
+    fits: Callable[[Any], bool]
+    is_array: bool = False
+
+
+def array(*axes: str) -> Form:
+    """Real numbers with these axes; where they are (T, B), B may be missing, for one row."""
+    ndims = {1, 2} if axes == ("T", "B") else {len(axes)}
+    words = f"an array ({', '.join(axes)}{',' * (len(axes) == 1)})"
+    return Form(words, lambda data: _is_real(data) and np.ndim(data) in ndims, is_array=True)
+
+
+def by_name(form: Form) -> Form:
+    """A dict of names to such numbers, of which there is at least one."""
+
+    def fits(data: Any) -> bool:
+        if not isinstance(data, Mapping) or not data:
+            return False
+        return all(isinstance(name, str) for name in data) and all(map(form.fits, data.values()))
+
+    return Form(f"a dict of names to {form.words.removeprefix('an ').removeprefix('a ')}s", fits)
+
+
+def fields(kind: type[tuple[Any, ...]]) -> Form:
+    """A named tuple of this kind."""
+    return Form(_with_article(kind.__name__), lambda data: isinstance(data, kind))
+
+
+def pair(first: Form, second: Form, names: str) -> Form:
+    """A tuple of two with equally many entries along their first axes."""
+
+    def fits(data: Any) -> bool:
+        if not isinstance(data, (tuple, list)) or len(data) != 2:
+            return False
+        return first.fits(data[0]) and second.fits(data[1]) and len(data[0]) == len(data[1])
+
+    return Form(f"the pair {names}", fits)
+
+
+def _is_real(data: Any) -> bool:
+    if data is None or isinstance(data, (str, bytes, Mapping)):
+        return False
+    try:
+        return np.asarray(data).dtype.kind in "fiub"
+    except ValueError:  # a list of rows of unequal length
+        return False
+
+
+def as_numbers(data: Numbers, form: Form, *, name: str, source: str) -> Numbers:
+    """The numbers of a measure as they are, if they have its form."""
+    if form.fits(data):
+        return data
+    raise _refusal(data, form, f"{name}: got {described(data)}, expected {form.words}, as from {source}")
+
+
+def measured(data: Recorded | HasTape | Numbers, measure: Callable[[Any], Numbers], form: Form) -> Numbers:
+    """The measure of a tape; anything else has to be its numbers already."""
+    data = held_tape(data)
+    if is_tape(data):
+        return measure(data)
+    if form.fits(data):
+        return data  # type: ignore[return-value]
+    source = getattr(measure, "func", measure).__name__  # of a function, or of a partial
+    expected = f"a tape, or {form.words} as from viz.{source}"
+    raise _refusal(data, form, f"tape: got {described(data)}, expected {expected}{_way_to_a_tape(data)}")
+
+
+def _refusal(data: Any, form: Form, message: str) -> Exception:
+    """The error for numbers of the wrong kind, or for an array of the wrong shape."""
+    return ValueError(message) if form.is_array and _is_real(data) else TypeError(message)

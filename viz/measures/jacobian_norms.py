@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._blas import on_one_blas_thread
 from .._door import as_tape
 from .._tapes import Direction, check_direction
 from ._spectral import SpectralNorm
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["jacobian_norms"]
 
 
+@on_one_blas_thread
 def jacobian_norms(tape: Tape | HasTape, direction: Direction = "forward") -> Floats:
     """‖∂s_T/∂s_{T-k}‖₂ = ‖J_T·J_{T-1}·…·J_{T-k+1}‖₂ for every lag k.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from rnncore._checks import as_size
 
+from .._blas import on_one_blas_thread
 from .._door import as_layer
 from .._layers import in_float64, record, rows_of
 from .._tapes import Direction, check_direction
@@ -173,6 +174,7 @@ def _sorted(spectrum: ArrayLike) -> Floats:
     return np.sort(spectrum)[::-1]
 
 
+@on_one_blas_thread
 def _growth(
     layer: RecurrentLayer,
     x: ArrayLike,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from .._blas import on_one_blas_thread
 from .._door import as_tape
 from .._tapes import layer_input, layers, previous, valid_steps, weight_name
 
@@ -41,6 +42,7 @@ class MeanField(NamedTuple):
     q: Floats | np.float64
 
 
+@on_one_blas_thread
 def mean_field(tape: Tape | HasTape) -> dict[str, MeanField]:
     """χ = σ_w²·E[φ′²] of every layer, with the expectations replaced by means over the tape.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from rnncore._checks import as_size
 
+from .._blas import on_one_blas_thread
 from .._door import as_layer
 from .._layers import record
 from .._tapes import carry_by_step
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["memory_capacity", "memory_curve"]
 
 
+@on_one_blas_thread
 def memory_curve(
     layer: RecurrentLayer,
     lags: int | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 
 from rnncore._checks import as_size
 
+from .._blas import on_one_blas_thread
 from .._door import as_tape
 from .._tapes import Direction, check_direction
 from .jacobian_norms import products
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["singular_values"]
 
 
+@on_one_blas_thread
 def singular_values(
     tape: Tape | HasTape, n: int = 8, every: int = 1, direction: Direction = "forward"
 ) -> tuple[Ints, Floats]:

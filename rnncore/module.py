@@ -16,6 +16,7 @@ read at one moment, and so that a process never forks in the middle of a change.
 from __future__ import annotations
 
 import copy
+import difflib
 import os
 import threading
 from collections.abc import Mapping, MutableMapping
@@ -39,6 +40,45 @@ if hasattr(os, "register_at_fork"):
 def prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """The same arrays, with ``prefix.`` in front of their names."""
     return {f"{prefix}.{name}": values for name, values in arrays.items()}
+
+
+def renamed(state: Mapping[str, Any], prefix: str | Mapping[str, str]) -> dict[str, Any]:
+    """The same values under other names, see `Module.load_state_dict`."""
+    pairs = {prefix: ""} if isinstance(prefix, str) else prefix
+    if not isinstance(pairs, Mapping) or not all(isinstance(part, str) for pair in pairs.items() for part in pair):
+        raise TypeError(f"prefix: got {prefix!r:.60}, expected a string, or a dict that maps the beginnings of names "
+                        "to others")
+    longest_first = sorted(pairs, key=len, reverse=True)
+    origins: dict[str, str] = {}
+    used = set()
+    for name in state:
+        begins = next((one for one in longest_first if isinstance(name, str) and name.startswith(one)), None)
+        own = name
+        if begins is not None:
+            used.add(begins)
+            own = pairs[begins] + name[len(begins):]
+        if own in origins:
+            raise ValueError(f"prefix: got {prefix!r}, with which {origins[own]!r} and {name!r} both become {own!r}; "
+                             "expected a name of its own for each, so leave one of them out of state_dict")
+        origins[own] = name
+    if unused := [one for one in pairs if one not in used]:
+        names = ", ".join(map(repr, state)) or "no names at all"
+        raise ValueError(f"prefix: got {unused[0]!r}, which replaces nothing: no name begins with it, or a longer "
+                         f"prefix fits; the names are {names}")
+    return {own: state[name] for own, name in origins.items()}
+
+
+def _told_unknown(unknown: list[Any], missing: list[str]) -> str:
+    """Unknown names for a message, with the missing name that is nearest to each.
+
+    A file may have any number of names of any length, and comparing them takes time, so some are not compared.
+    """
+    parts = []
+    for i, name in enumerate(unknown):
+        compared = i < 50 and isinstance(name, str) and len(name) <= 200
+        near = difflib.get_close_matches(name, missing[:200], 1) if compared else []
+        parts.append(repr(name) + "".join(f" (the nearest missing one: {other!r})" for other in near))
+    return ", ".join(parts)
 
 
 class Packed:
@@ -215,35 +255,54 @@ class Module(Fixed):
         """A block that gives the weights themselves, by name, for our own optimisers; to be used under LOCK."""
         return _InPlace(self)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, prefix: str | Mapping[str, str] | None = None) -> None:
         """Set all weights; nothing changes unless every name and shape fits.
 
         Parameters
         ----------
         state : mapping of str to array_like
-            As from `state_dict`. Values may be torch tensors.
+            As from `state_dict`, or from a file of another program that `rnncore.io.read_safetensors` has read. Values
+            may be torch tensors.
+        prefix : mapping of str to str, or str, optional
+            How names begin in `state`, and how they begin here: ``{"lstm.": "layer."}`` takes ``lstm.weight_ih_l0`` for
+            ``layer.weight_ih_l0``. If several prefixes fit a name, the longest is replaced; a name that none fits stays
+            as it is. One string is a prefix to remove: ``"module."`` is the same as ``{"module.": ""}``.
 
         Raises
         ------
         KeyError
-            Names are missing or unknown; the message lists all of them.
+            Names are missing or unknown; the message lists all of them, and the missing names that are nearest to the
+            unknown ones.
         ValueError, TypeError
-            A value has the wrong shape or type; the message names it.
+            A value has the wrong shape or type; the message names it. Or no name begins with a prefix, or two names
+            become one.
+
+        Examples
+        --------
+        >>> import rnncore as rc
+        >>> trained = {f"encoder.rnn.{name}": array for name, array in rc.LSTM(2, 3, seed=1).state_dict().items()}
+        >>> layer = rc.LSTM(2, 3, seed=0)
+        >>> layer.load_state_dict(trained, prefix="encoder.rnn.")
+        >>> bool((layer.parameters["bias_hh_l0"] == trained["encoder.rnn.bias_hh_l0"]).all())
+        True
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state_dict: got {type(state).__name__}, expected a mapping of names to arrays")
+        if prefix is not None:
+            state = renamed(state, prefix)
         own = {name: owner._parameters[inner] for owner, names in self.owned() for name, inner in names.items()}
         missing = [name for name in own if name not in state]
         unknown = [name for name in state if name not in own]
         if missing or unknown:
-            told = "; ".join(f"{what}: {', '.join(map(repr, names))}"
-                             for what, names in (("missing", missing), ("unexpected", unknown)) if names)
+            parts = {"missing": ", ".join(map(repr, missing)), "unexpected": _told_unknown(unknown, missing)}
+            told = "; ".join(f"{what}: {names}" for what, names in parts.items() if names)
             raise KeyError(f"state_dict: {told}; expected exactly {', '.join(own)}")
         values = {}
         for name, array in own.items():
             value = state[name]
-            if hasattr(value, "detach"):        # a torch tensor
-                value = value.detach().cpu().numpy()
+            if hasattr(value, "detach"):        # a torch tensor; numpy has no bfloat16, float32 has all its values
+                value = value.detach().cpu()
+                value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
             value = np.array(as_real(value, f"state_dict[{name!r}]", array.dtype), order="C")
             if value.shape != array.shape:
                 raise ValueError(f"state_dict[{name!r}]: got shape {value.shape}, expected {array.shape}")

@@ -1,7 +1,7 @@
 """Named arrays in one safetensors file, written in one step (see ``files.py``) and checked when read.
 
-The header has one JSON value and a SHA-256 of the whole content, so a file that was cut short or
-changed is refused and never read in part.
+In our own files the header has one JSON value and a SHA-256 of the whole content, so a file that was cut short or
+changed is refused and never read in part. Files of other programs have neither, and are read as well.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rnncore.io.files import write_bytes
 if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, PathLike
 
-__all__ = ["DamagedFileError", "load_arrays", "load_metadata", "save_arrays"]
+__all__ = ["DamagedFileError", "load_arrays", "load_metadata", "read_safetensors", "save_arrays"]
 
 _LARGEST = 100_000_000  # bytes of a header; the format's own readers accept no more
 _JSON, _DIGEST = "rnncore.json", "rnncore.sha256"
@@ -106,9 +106,16 @@ def load_arrays(path: PathLike) -> tuple[dict[str, Array], Any]:
     DamagedFileError
         It is not a safetensors file, was cut short, or differs from its checksum.
     """
+    return _load(path, wide=False)
+
+
+def _load(path: PathLike, wide: bool) -> tuple[dict[str, Array], Any]:
+    """See `load_arrays`; `wide` also reads bfloat16, as float32."""
     with _opened(path) as file:
         header = file.metadata() or {}
-        arrays = {name: _tensor(path, file, name) for name in file.keys()}  # noqa: SIM118
+        kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        arrays = _bfloat16(path, [name for name, kind in kinds.items() if wide and kind == "BF16"])
+        arrays |= {name: _tensor(path, file, name, kind) for name, kind in kinds.items() if name not in arrays}
     if _JSON not in header:
         return arrays, None
     if _digest(arrays, header[_JSON]) != header.get(_DIGEST):
@@ -116,6 +123,45 @@ def load_arrays(path: PathLike) -> tuple[dict[str, Array], Any]:
             f"{path} is damaged: its content differs from its checksum; use another copy"
         )
     return arrays, read_json(header[_JSON], path)
+
+
+def read_safetensors(path: PathLike) -> dict[str, Array]:
+    """The tensors of any safetensors file by name, whichever program wrote it, as arrays that a model can load.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    dict of str to ndarray
+        float16 and bfloat16 become float32, which has all their values; other types stay as they are. Metadata are left
+        out; for a file that `save_arrays` wrote, the checksum in them is checked.
+
+    Raises
+    ------
+    OSError
+        There is no such file, or it cannot be read.
+    DamagedFileError
+        It is not a safetensors file, was cut short, differs from its checksum, or has a tensor of a type that numpy
+        lacks, as those with 8 bits.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib, tempfile
+    >>> import rnncore as rc
+    >>> from safetensors.numpy import save_file
+    >>> trained = rc.GRU(2, 3, seed=1).state_dict()
+    >>> layer = rc.GRU(2, 3, seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "theirs.safetensors"
+    ...     save_file({f"rnn.{name}": array for name, array in trained.items()}, path)
+    ...     layer.load_state_dict(rc.io.read_safetensors(path), prefix="rnn.")
+    >>> bool((layer.parameters["bias_hh_l0"] == trained["bias_hh_l0"]).all())
+    True
+    """
+    arrays, _ = _load(path, wide=True)
+    return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
 
 
 def load_metadata(path: PathLike) -> Any:
@@ -163,8 +209,7 @@ def _opened(path: PathLike) -> Iterator[Any]:      # safetensors.safe_open, whic
         ) from None
 
 
-def _tensor(path: PathLike, file: Any, name: str) -> Array:
-    kind = file.get_slice(name).get_dtype()
+def _tensor(path: PathLike, file: Any, name: str, kind: str) -> Array:
     if kind not in _TYPES:
         raise DamagedFileError(
             f"{path}: the tensor {name!r} is of type {kind}, which numpy does not have: convert it "
@@ -174,7 +219,33 @@ def _tensor(path: PathLike, file: Any, name: str) -> Array:
         tensor: Array = file.get_tensor(name)
         return tensor
     except ValueError as error:  # more axes than numpy has
-        raise DamagedFileError(f"{path}: the tensor {name!r} cannot be read: {error}") from None
+        raise _unreadable(path, name, error) from None
+
+
+def _unreadable(path: PathLike, name: str, error: Exception) -> DamagedFileError:
+    return DamagedFileError(f"{path}: the tensor {name!r} cannot be read: {error}")
+
+
+def _bfloat16(path: PathLike, names: list[str]) -> dict[str, Array]:
+    """Tensors of bfloat16, which numpy lacks, as float32: their 16 bits are the upper half of its 32.
+
+    The header has been checked before, by `_opened`: offsets lie inside the file and fit the shapes.
+    """
+    found: dict[str, Array] = {}
+    if not names:
+        return found
+    with Path(path).open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        for name in names:
+            begin, end = header[name]["data_offsets"]
+            file.seek(8 + size + begin)
+            upper = np.frombuffer(file.read(end - begin), "<u2").astype(np.uint32)
+            try:
+                found[name] = (upper << 16).view(np.float32).reshape(header[name]["shape"])
+            except ValueError as error:  # more axes than numpy has
+                raise _unreadable(path, name, error) from None
+    return found
 
 
 def _digest(arrays: Mapping[str, Array], text: str) -> str:

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from support import same_bits
 
 from rnncore.io import safetensors
-from rnncore.io.safetensors import DamagedFileError, load_arrays, load_metadata, save_arrays
+from rnncore.io.safetensors import DamagedFileError, load_arrays, load_metadata, read_safetensors, save_arrays
 
 
 @pytest.fixture
@@ -109,6 +109,60 @@ def test_bfloat16_tensors_of_torch_are_refused_by_name(tmp_path):
         load_arrays(path)
     save_torch({"w": torch.ones(2, dtype=torch.bfloat16).float()}, path)
     same_bits(load_arrays(path)[0]["w"], np.ones(2, np.float32))
+
+
+def test_sixteen_bits_are_widened_to_the_same_values(tmp_path, rng):
+    """All 65,536 patterns of both types, with torch's values of them."""
+    import torch
+    from safetensors.torch import save_file as save_torch
+
+    path = tmp_path / "a.safetensors"
+    bits = torch.from_numpy(np.arange(2**16, dtype=np.uint16).view(np.int16).reshape(64, 32, 32))
+    given = {f"a.{kind}": bits.view(kind).clone() for kind in (torch.bfloat16, torch.float16)}
+    given |= {"scalar": torch.tensor(1.5, dtype=torch.bfloat16), "none": torch.zeros((0, 3), dtype=torch.bfloat16)}
+    for metadata in (None, {"format": "pt", "note": "µ"}):
+        save_torch(given, path, metadata=metadata)
+        got = read_safetensors(path)
+        assert got.keys() == given.keys()
+        for name, tensor in given.items():
+            assert got[name].dtype == np.float32
+            expected = tensor.float().numpy()
+            np.testing.assert_array_equal(got[name], expected, strict=True)     # NaN equals NaN
+            assert (np.signbit(got[name]) == np.signbit(expected)).all()
+
+
+def test_other_types_are_read_as_they_are(tmp_path, rng, arrays):
+    path = tmp_path / "a.safetensors"
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()} | {"flags": rng.random(5) < 0.5}
+    for write in (lambda: save_file(arrays, path), lambda: save_arrays(path, arrays)):
+        write()
+        got = read_safetensors(path)
+        same_bits(dict(sorted(got.items())), dict(sorted(arrays.items())))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match="differs from its checksum"):
+        read_safetensors(path)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_types_of_eight_bits_are_refused_by_name(tmp_path, kind):
+    path = tmp_path / "a.safetensors"
+    size = TYPES[kind] * 4
+    raw(path, {"w.x": {"dtype": kind, "shape": [4], "data_offsets": [0, size]}}, bytes(size))
+    if kind == "BF16":
+        same_bits(read_safetensors(path)["w.x"], np.zeros(4, np.float32))
+    else:
+        with pytest.raises(DamagedFileError, match=rf"the tensor 'w\.x' is of type {kind}"):
+            read_safetensors(path)
+
+
+@pytest.mark.parametrize("shape", [[1] * 70, [10**12], [2**62, 2**62, 0]])
+def test_shapes_of_bfloat16_that_numpy_lacks_are_refused(tmp_path, shape):
+    path = tmp_path / "a.safetensors"
+    raw(path, {"w": {"dtype": "BF16", "shape": shape, "data_offsets": [0, 2]}}, bytes(2))
+    with pytest.raises(DamagedFileError, match=str(path)):
+        read_safetensors(path)
 
 
 @pytest.mark.parametrize(

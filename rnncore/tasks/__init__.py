@@ -12,7 +12,8 @@ task            input                                 target                 los
 
 A task is a stream of batches: batch `n` of a seed is always the same, whatever was
 drawn before it. Arrays are time first. ``mask`` is True at the steps whose target is part of the loss;
-elsewhere the target is 0.
+elsewhere the target is 0. `rnncore.train.Trainer` takes batches as they are, for example
+``list(task.batches(32, 100))``.
 
     task = Adding(200)
     network = task.network("lstm", 64, seed=0)

@@ -95,9 +95,9 @@ def learn(
         raise ValueError(f"network: got one with loss {network.loss_name!r}, expected {task.loss_name!r}; "
                          "task.network makes a suitable one")
     every, tested = as_size(every, "every"), as_size(tested, "tested")
-    windows = LazyWindows(lambda number: task.batch(batch_size, number).window, range(END))
-    trainer = Trainer(network, Adam(network, lr), windows, max_norm=max_norm or None, carry=False)
-    test, curve, spent = [task.batch(tested, END).window], Curve(), 0.0
+    windows = LazyWindows(lambda number: task.batch(batch_size, number), range(END))
+    trainer = Trainer(network, Adam(network, lr), windows, max_norm=max_norm or None)
+    test, curve, spent = [task.batch(tested, END)], Curve(), 0.0
     with progress_bar(progress, updates or 0, repr(task)) as bar:
         while (updates is None or trainer.updates < updates) and (seconds is None or spent < seconds):
             start, begun = trainer.updates, time.perf_counter()

@@ -20,6 +20,7 @@ from . import descriptions
 from .dropout import Masks, mask
 from .layout import Layout
 from .passes import record_passes
+from .ragged import Batch
 from .stream import Stream
 from .structure import Structure
 from .tape import Tape
@@ -190,12 +191,20 @@ class RecurrentLayer(Module, Generic[StateT]):
         T, B = sequences.shape[:2]
         row_lengths = as_lengths(lengths, T, B)
         states, structure, out = self.check_state(state, B, layout), self.structure, sequences
+        batch = Batch.of(row_lengths, T)
+        if batch is not None:
+            states = [batch.sorted(part) for part in states]
         for part in structure.parts:
             if part.direction == 0:
-                inputs, out = out, (layout if part.layer == self.num_layers - 1 else Layout()).empty(
-                    T, B, structure.features, self.dtype)
+                inputs = out
+                if part.layer == self.num_layers - 1:
+                    out = layout.empty(T, B, structure.features, self.dtype, zeros=batch is not None)
+                else:
+                    out = np.empty((*((T, B) if batch is None else (batch.N, 1)), structure.features), self.dtype)
             _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,
-                            lengths=row_lengths, reverse=part.direction == 1)
+                            batch=batch, reverse=part.direction == 1)
+        if batch is not None:
+            states = [batch.in_given_order(part) for part in states]
         return layout.as_given(out), cast("StateT", layout.states(states))
 
     def record(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False,
@@ -240,28 +249,22 @@ class RecurrentLayer(Module, Generic[StateT]):
         T, B = given.shape[:2]
         row_lengths = as_lengths(lengths, T, B)
         states = self.check_state(state, B, layout)
+        batch = Batch.of(row_lengths, T)
         initial = start = [part.copy() for part in states]
-        unused = None
-        # A row without steps keeps its initial state, even NaN, which must not get into the gradients of the weights.
-        # So the pass runs from zeros there, and the initial state is put back at the end.
-        if row_lengths is not None and not row_lengths.all():
-            unused = row_lengths == 0
-            for part in states:
-                part[:, unused] = 0
-            start = [part.copy() for part in states]
+        if batch is not None:
+            start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]
         mask_number = mask_of = None
         try:
             if train and self.dropout and self.num_layers > 1:
                 mask_number = self.masks.next()
                 mask_of = partial(mask, self.masks.seed, mask_number, share=self.dropout, dtype=self.dtype)
-            passes, output = record_passes(self.structure, packed.weights, given, start, states, row_lengths,
-                                           mask_of, checkpoint_every)
+            passes, output = record_passes(self.structure, packed.weights, given, start, states, batch, mask_of,
+                                           checkpoint_every)
         except BaseException:                   # Ctrl-C among others
             self.masks.take_back(mask_number)
             raise
-        if unused is not None:
-            for part, first in zip(states, initial, strict=True):
-                part[:, unused] = first[:, unused]
+        if batch is not None:
+            states, output = [batch.in_given_order(part) for part in states], batch.spread(output)
         return Tape(self, packed.version, passes, row_lengths, layout, initial, states, output)
 
     def stream(self, batch_size: int = 1) -> Stream[StateT]:

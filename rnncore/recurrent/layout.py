@@ -61,11 +61,12 @@ class Layout(NamedTuple):
             return sequences[..., 0, :]
         return sequences.swapaxes(-3, -2) if self.batch_first else sequences
 
-    def empty(self, steps: int, batch: int, features: int, dtype: np.dtype[Any]) -> Array:
-        """A new uninitialised array (T, B, F) that is C-contiguous once it is converted to this layout."""
+    def empty(self, steps: int, batch: int, features: int, dtype: np.dtype[Any], *, zeros: bool = False) -> Array:
+        """A new array (T, B, F), of zeros or uninitialised, that is C-contiguous once it is converted to this layout."""
+        new = np.zeros if zeros else np.empty
         if self.batch_first and self.batched:
-            return np.empty((batch, steps, features), dtype).swapaxes(0, 1)
-        return np.empty((steps, batch, features), dtype)
+            return new((batch, steps, features), dtype).swapaxes(0, 1)
+        return new((steps, batch, features), dtype)
 
     def states(self, parts: Iterable[Array]) -> State:
         """Convert the states (…, layers·directions, B, H) to the form that a caller gets: one array, or a tuple.

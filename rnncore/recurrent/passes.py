@@ -11,13 +11,12 @@ import numpy as np
 
 from rnncore import _engine
 
-from .layout import past_end
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rnncore._typing import Array, Ints
+    from rnncore._typing import Array
 
+    from .ragged import Batch
     from .structure import Part, Shape, Structure
 
     Checkpoint = tuple[int, int, list[Array]]   # start, stop, and the states from which the pass ran these steps
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 
 class RecordedSteps:
     """Consecutive recorded steps of one layer and direction, time-major; `_engine.backward` reads them.
+
+    Where the rows have unequal lengths, the arrays hold only their active rows, as (N, 1, …) in place of (T, B, …), and
+    the states are in the order of the batch: see `Batch`.
 
     Attributes
     ----------
@@ -42,19 +44,18 @@ class RecordedSteps:
         they are not kept.
     c : ndarray (T, B, H) or None
         The cell states. None if the cell has none, or if they are not kept.
-    lengths : ndarray (B,) or None
-        The number of steps of each row, counted from the earliest of these steps; it may exceed T. None if every row
-        has all steps.
+    batch : Batch or None
+        The rows; None if every row has all steps.
     reverse : bool
         Whether the pass ran from the last step to the first.
     """
 
-    __slots__ = ("c", "h", "initial", "lengths", "position", "reverse", "slots", "x")
+    __slots__ = ("batch", "c", "h", "initial", "position", "reverse", "slots", "x")
 
     def __init__(self, x: Array, h: Array, initial: list[Array], position: int, slots: Array | None, c: Array | None,
-                 lengths: Ints | None, reverse: bool) -> None:
+                 batch: Batch | None, reverse: bool) -> None:
         self.x, self.h, self.initial, self.position = x, h, initial, position
-        self.slots, self.c, self.lengths, self.reverse = slots, c, lengths, reverse
+        self.slots, self.c, self.batch, self.reverse = slots, c, batch, reverse
 
 
 class Walk:
@@ -62,6 +63,10 @@ class Walk:
 
     K cotangents are propagated at once, as R = K·B rows; row r belongs to row r % B of the batch. A gradient is not
     computed if the array for it is None.
+
+    For rows of unequal length there are two forms. With `active_rows_alone` K is 1, and the arrays of the walk are like
+    those of its steps: (N, 1, …), and `carry` in the order of the batch. Otherwise they are (T, R, …) in the caller's
+    order; past a row's end cotangents are ignored, and gradients are zero.
 
     Attributes
     ----------
@@ -85,12 +90,14 @@ class Walk:
         Total derivatives with respect to the states, which include the effect through all later steps.
     grad_w_ih, grad_w_hh, grad_b_ih, grad_b_hh : ndarray or None
         Gradients of the weights and biases, for K = 1 only.
+    active_rows_alone : bool
     overwrite_parameters : bool
         Whether the gradients of the weights and biases replace the values in their arrays, which then need not be
         initialised, or are added to them.
     """
 
     __slots__ = (
+        "active_rows_alone",
         "add_to_grad_x",
         "carry",
         "delta",
@@ -117,7 +124,9 @@ class Walk:
     grad_b_hh: Array | None
 
     def __init__(self, weights: _engine.Weights, steps: RecordedSteps, carry: list[Array], position: int,
-                 grad_out: Array | None, grad_x: Array | None, add_to_grad_x: bool = False) -> None:
+                 grad_out: Array | None, grad_x: Array | None, add_to_grad_x: bool = False,
+                 active_rows_alone: bool = False) -> None:
+        self.active_rows_alone = active_rows_alone
         self.weights, self.steps, self.carry, self.position = weights, steps, carry, position
         self.grad_out, self.grad_x, self.add_to_grad_x = grad_out, grad_x, add_to_grad_x
         self.delta = self.total_h = self.total_c = None
@@ -126,8 +135,10 @@ class Walk:
 
     def within(self, start: int, stop: int, steps: RecordedSteps) -> Walk:
         """The part of this backward pass that goes through steps start .. stop."""
+        if self.active_rows_alone and self.steps.batch is not None:
+            start, stop = self.steps.batch.starts[[start, stop]].tolist()
         walk = Walk(self.weights, steps, self.carry, self.position, _between(self.grad_out, start, stop),
-                    _between(self.grad_x, start, stop), self.add_to_grad_x)
+                    _between(self.grad_x, start, stop), self.add_to_grad_x, self.active_rows_alone)
         walk.delta = _between(self.delta, start, stop)
         walk.total_h, walk.total_c = _between(self.total_h, start, stop), _between(self.total_c, start, stop)
         walk.grad_w_ih, walk.grad_w_hh = self.grad_w_ih, self.grad_w_hh
@@ -155,8 +166,8 @@ class LayerPass(RecordedSteps):
     __slots__ = ("checkpoints", "mask", "part", "structure")
 
     def __init__(self, structure: Structure, part: Part, x: Array, h: Array, initial: list[Array], slots: Array | None,
-                 c: Array | None, lengths: Ints | None, mask: Array | None) -> None:
-        super().__init__(x, h, initial, part.position, slots, c, lengths, part.direction == 1)
+                 c: Array | None, batch: Batch | None, mask: Array | None) -> None:
+        super().__init__(x, h, initial, part.position, slots, c, batch, part.direction == 1)
         self.structure, self.part, self.mask = structure, part, mask
         self.checkpoints: list[Checkpoint] | None = None
 
@@ -166,7 +177,7 @@ class LayerPass(RecordedSteps):
         `states` are the initial states, and are overwritten with the final ones.
         """
         self.checkpoints = []
-        T = len(self.x)
+        T = self.T
         starts = range(0, T, checkpoint_every)
         for start in reversed(starts) if self.reverse else starts:
             stop = min(T, start + checkpoint_every)
@@ -180,26 +191,30 @@ class LayerPass(RecordedSteps):
         Yields (start, stop, steps) for each checkpoint. The arrays of slots and c are reused for the next one.
         """
         B, checkpoints = self.x.shape[1], self.checkpoints or []
-        longest = max((stop - start for start, stop, _ in checkpoints), default=0)
+        parts = [self._where(start, stop) for start, stop, _ in checkpoints]
+        longest = max((part.stop - part.start for part in parts), default=0)
         *kept, h = _engine.carve("a tape", self.structure.dtype,
                                  (*self.structure.kept_shapes(longest, B), (longest, B, self.structure.hidden_size)))
-        for start, stop, before in reversed(checkpoints):
-            slots, c = _between(kept[0], 0, stop - start), _between(kept[1], 0, stop - start)
+        for (start, stop, before), part in zip(reversed(checkpoints), reversed(parts), strict=True):
+            n = part.stop - part.start
+            slots, c = _between(kept[0], 0, n), _between(kept[1], 0, n)
             steps = self._steps(start, stop, before, slots, c)
-            again = RecordedSteps(steps.x, h[:stop - start], before, 0, slots, c, steps.lengths, steps.reverse)
+            again = RecordedSteps(steps.x, h[:n], before, 0, slots, c, steps.batch, steps.reverse)
             _forward(weights, again, [state.copy() for state in before], slots, c)
             yield start, stop, steps
 
     def window(self, start: int, stop: int) -> RecordedSteps:
         """The steps start .. stop of a pass that was recorded without checkpoints."""
-        before, beyond = (stop, len(self.x)) if self.reverse else (start - 1, -1)
+        before, beyond = (stop, self.T) if self.reverse else (start - 1, -1)
         if before == beyond:
             initial = [state[self.position] for state in self.initial]
         else:
             initial = [self._state_after(before, self.h, self.initial[0])]
             if self.c is not None:
                 initial.append(self._state_after(before, self.c, self.initial[1]))
-        return self._steps(start, stop, initial, _between(self.slots, start, stop), _between(self.c, start, stop))
+        where = self._where(start, stop)
+        return self._steps(start, stop, initial, _between(self.slots, where.start, where.stop),
+                           _between(self.c, where.start, where.stop))
 
     def walk_back(self, walk: Walk) -> None:
         """BPTT over all steps at once, or, if the pass has checkpoints, from one checkpoint to the one before it.
@@ -210,13 +225,15 @@ class LayerPass(RecordedSteps):
             _engine.backward(walk)
             return
         for start, stop, steps in self.recomputed(walk.weights):
+            if walk.active_rows_alone and not len(steps.x):
+                continue                        # no row has these steps
             _engine.backward(walk.within(start, stop, steps))
             walk.overwrite_parameters = False   # the following groups of steps add to the gradients so far
 
     def _steps(self, start: int, stop: int, initial: list[Array], slots: Array | None,
                c: Array | None) -> RecordedSteps:
-        lengths = None if self.lengths is None else np.maximum(self.lengths - start, 0)
-        return RecordedSteps(self.x[start:stop], self.h[start:stop], initial, 0, slots, c, lengths, self.reverse)
+        batch, where = None if self.batch is None else self.batch.between(start, stop), self._where(start, stop)
+        return RecordedSteps(self.x[where], self.h[where], initial, 0, slots, c, batch, self.reverse)
 
     def _state_after(self, t: int, recorded: Array, initial: Array) -> Array:
         """A state (B, H) after step t, from the recorded values (T, B, H) and the initial states (n, B, H).
@@ -224,10 +241,20 @@ class LayerPass(RecordedSteps):
         The reverse direction begins at each row's own last step. A row that ends before step t has not begun there, so
         its state is still the initial one.
         """
-        if self.reverse and self.lengths is not None:
-            first = initial[self.position]
-            return np.ascontiguousarray(np.where((self.lengths > t)[:, None], recorded[t], first))
-        return np.ascontiguousarray(recorded[t])
+        if self.batch is None:
+            return np.ascontiguousarray(recorded[t])
+        state, active = initial[self.position].copy(), recorded[self._where(t, t + 1)]
+        state[:len(active)] = active[:, 0]
+        return state
+
+    def _where(self, start: int, stop: int) -> slice:
+        """Where the steps start .. stop lie along the first axis of the arrays."""
+        return slice(start, stop) if self.batch is None else slice(*self.batch.starts[[start, stop]].tolist())
+
+    @property
+    def T(self) -> int:
+        """The number of steps."""
+        return len(self.x) if self.batch is None else self.batch.steps
 
 
 def record_passes(
@@ -236,7 +263,7 @@ def record_passes(
     given: Array,
     initial: list[Array],
     states: list[Array],
-    lengths: Ints | None,
+    batch: Batch | None,
     mask_of: Callable[[int, Shape], Array] | None,
     checkpoint_every: int | None,
 ) -> tuple[list[LayerPass], Array]:
@@ -249,9 +276,10 @@ def record_passes(
     given : ndarray (T, B, I)
         The input; the pass keeps a copy.
     initial, states : list of ndarray (layers·directions, B, H)
-        The initial states, which are kept, and a copy of them, which is overwritten with the final states.
-    lengths : ndarray (B,) or None
-        The number of steps of each row; None if every row has all T.
+        The initial states, which are kept, and a copy of them, which is overwritten with the final states; in the order
+        of the batch.
+    batch : Batch or None
+        The rows; None if every row has all T steps.
     mask_of : callable or None
         Returns the dropout mask for the index of a layer and the shape of its input; None for no dropout.
     checkpoint_every : int or None
@@ -260,14 +288,16 @@ def record_passes(
     Returns
     -------
     passes : list of LayerPass
-    output : ndarray (T, B, directions·H)
+    output : ndarray (T, B, directions·H), or (N, 1, directions·H) in the order of the batch
     """
-    T, B = given.shape[:2]
-    shapes = (None, None) if checkpoint_every else structure.kept_shapes(T, B)
-    out, *kept = _engine.carve("a tape", structure.dtype, (given.shape, *shapes * len(structure.parts)))
-    out[...] = given                            # a copy, since the caller's array may change before backward
-    if lengths is not None:
-        out[past_end(lengths, T)] = 0
+    shape = given.shape[:2] if batch is None else (batch.N, 1)
+    shapes = (None, None) if checkpoint_every else structure.kept_shapes(*shape)
+    out, *kept = _engine.carve("a tape", structure.dtype,
+                               ((*shape, given.shape[2]), *shapes * len(structure.parts)))
+    if batch is None:
+        out[...] = given                        # a copy, since the caller's array may change before backward
+    else:
+        _engine.gather(given, out, batch)
     passes: list[LayerPass] = []
     each, mask = iter(kept), None
     for part in structure.parts:
@@ -275,14 +305,14 @@ def record_passes(
         if part.direction == 0:
             x = out
             if mask_of is not None and part.layer > 0:
-                mask = mask_of(part.layer, x.shape)
-                x = x * mask
-            out = np.empty((T, B, structure.features), structure.dtype)
-        layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), lengths,
+                mask = mask_of(part.layer, (*given.shape[:2], structure.features))
+                x = x * (mask if batch is None else batch.gather(mask))
+            out = np.empty((*shape, structure.features), structure.dtype)
+        layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), batch,
                                mask)
         if checkpoint_every is None:
             _engine.forward(weights[position], x, layer_pass.h, states, position, slots=layer_pass.slots,
-                            c_out=layer_pass.c, lengths=lengths, reverse=layer_pass.reverse)
+                            c_out=layer_pass.c, batch=batch, reverse=layer_pass.reverse)
         else:
             layer_pass.forward(weights[position], [state[position] for state in states], checkpoint_every)
         passes.append(layer_pass)
@@ -295,5 +325,4 @@ def _between(array: Array | None, start: int, stop: int) -> Array | None:
 
 def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list[Array], slots: Array | None,
              c: Array | None) -> None:
-    _engine.forward(weights, steps.x, steps.h, states, slots=slots, c_out=c, lengths=steps.lengths,
-                    reverse=steps.reverse)
+    _engine.forward(weights, steps.x, steps.h, states, slots=slots, c_out=c, batch=steps.batch, reverse=steps.reverse)

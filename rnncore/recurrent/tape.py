@@ -140,11 +140,12 @@ class Tape(Generic[StateT]):
                  layout: Layout, initial: list[Array], final: list[Array], output: Array) -> None:
         self._layer, self._cell, self._dtype = layer, layer.cell, layer.dtype
         self._passes, self._layout = passes, layout
-        self._T: int = passes[0].x.shape[0]
-        self._B: int = passes[0].x.shape[1]
+        self._T, self._B = output.shape[:2]
+        self._batch = passes[0].batch
         self._version = version
         self._lengths = lengths
         self._initial, self._final = initial, final         # of every state (layers·directions, B, H)
+        self._spread: dict[str, Array] = {}                 # see `_padded`
         self._time_major_output = output
 
     def __repr__(self) -> str:
@@ -194,7 +195,7 @@ class Tape(Generic[StateT]):
 
     @property
     def input(self) -> Array:
-        return _locked(self._passes[0].x)
+        return _locked(self._padded("x", self._passes[0].x))
 
     @property
     def output(self) -> Array:
@@ -242,13 +243,21 @@ class Tape(Generic[StateT]):
     def _value(self, name: str) -> Array:
         layer_pass, short = self._where[name]
         if short == "h":
-            return layer_pass.h.view()
+            return self._padded(name, layer_pass.h)
         if layer_pass.checkpoints is None:
-            return self._kept(layer_pass, short).view()
-        whole: Array = np.zeros(layer_pass.h.shape, self.dtype)
-        for start, stop, steps in layer_pass.recomputed(self.packed()[layer_pass.part.position]):
-            whole[start:stop] = self._kept(steps, short)
-        return whole
+            return self._padded(name, self._kept(layer_pass, short))
+        parts = [self._kept(steps, short).copy()        # from the end of the pass, whose order is that of time or not
+                 for *_, steps in layer_pass.recomputed(self.packed()[layer_pass.part.position])]
+        whole: Array = np.concatenate([layer_pass.h[:0], *(parts if layer_pass.reverse else reversed(parts))])
+        return whole if self._batch is None else self._batch.spread(whole)
+
+    def _padded(self, name: str, array: Array) -> Array:
+        """An array of the recorded pass as (T, B, H): a view, or, for rows of unequal length, an array of its own."""
+        if self._batch is None:
+            return array.view()
+        if name not in self._spread:
+            self._spread[name] = self._batch.spread(array)
+        return self._spread[name].view()
 
     def _kept(self, steps: RecordedSteps, short: str) -> Array:
         """c, or a gate, at some steps that have not only checkpoints: (T, B, H)."""
@@ -363,9 +372,13 @@ class Tape(Generic[StateT]):
         """Uninitialised arrays for the gradients at every step, for R rows of cotangents.
 
         There are three arrays for each of `_passes`: for the pre-activations of the slots (T, R, slots, H), for h
-        (T, R, H), and for c (T, R, H), or None if the cell has no c.
+        (T, R, H), and for c (T, R, H), or None if the cell has no c. For one cotangent on rows of unequal length they
+        hold the active rows alone, (N, 1, …).
         """
-        shapes = self.layer.structure.gradient_shapes(self.T, R)
+        if self._batch is not None and R == self.B:
+            shapes = self.layer.structure.gradient_shapes(self._batch.N, 1)
+        else:
+            shapes = self.layer.structure.gradient_shapes(self.T, R)
         return _engine.carve("gradients", self.dtype, shapes * len(self._passes))
 
     def _walk(self, weights: list[_engine.Weights], grad_out: Array | None, carry: list[Array],
@@ -390,16 +403,21 @@ class Tape(Generic[StateT]):
         -------
         ndarray (T, R, I)
         """
-        structure = self.layer.structure
+        structure, batch, given = self.layer.structure, self._batch, carry
         R = carry[0].shape[1]
+        if R != self.B:
+            batch = None                        # several cotangents: see `Walk`
+        if batch is not None:
+            grad_out, carry = None if grad_out is None else batch.gather(grad_out), list(map(batch.sorted, carry))
         for index in reversed(range(structure.num_layers)):
             passes = self._passes[index * structure.directions:(index + 1) * structure.directions]
-            grad_x = np.empty((self.T, R, passes[0].part.input_size), self.dtype)
+            shape = (self.T, R) if batch is None else (batch.N, 1)
+            grad_x = np.empty((*shape, passes[0].part.input_size), self.dtype)
             for layer_pass in passes:
                 part = layer_pass.part
                 walk = Walk(weights[part.position], layer_pass, carry, part.position,
                             None if grad_out is None else structure.half(grad_out, part), grad_x,
-                            part.direction == 1)
+                            part.direction == 1, active_rows_alone=R == self.B)
                 if found is not None:
                     walk.delta, walk.total_h, walk.total_c = _of_pass(found, layer_pass)
                 if wanted:
@@ -408,16 +426,23 @@ class Tape(Generic[StateT]):
                     if structure.bias:
                         walk.grad_b_ih, walk.grad_b_hh = wanted[names[2]], wanted[names[3]]
                 layer_pass.walk_back(walk)
-            if passes[0].mask is not None:
-                _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= passes[0].mask[:, None]
+            mask = passes[0].mask
+            if mask is not None and batch is not None:
+                grad_x *= batch.gather(mask)
+            elif mask is not None:
+                _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= mask[:, None]
             grad_out = grad_x
-        return grad_x
+        if batch is None:
+            return grad_x
+        for array, ours in zip(given, carry, strict=True):
+            array[...] = batch.in_given_order(ours)
+        return batch.spread(grad_x)
 
     def _room_for_parameters(self) -> dict[str, Array]:
         """Uninitialised arrays for the gradients of the parameters, in memory that was freed earlier, if any."""
         shapes = self.layer.structure.shapes
         arrays = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
-        if self.T == 0 or self.B == 0:      # without a step the engine does not write to them
+        if not self.lengths.any():          # without a step the engine does not write to them
             for array in arrays:
                 array[...] = 0
         return dict(zip(shapes, arrays, strict=True))
@@ -448,6 +473,8 @@ class Tape(Generic[StateT]):
             self._walk(weights, grad_output, [state.copy() for state in carry], {}, found)
         delta, total_h, total_c = _of_pass(found, layer_pass)
         array = total_h if short == "h" else total_c if short == "c" else delta[:, :, self._cell.slots[short]]
+        if self._batch is not None and many in (None, 1):
+            array = self._batch.spread(array)
         return array.view() if many is None else _many(array, many, self.B)
 
     # ---- shapes ---------------------------------------------------------------------------------

@@ -6,7 +6,11 @@
 #
 # Sums over time and batch have one accumulator for each element and run in the order of the walk, within a step from
 # the last row to the first (a reversed layer: from the first to the last). So neither threads nor chunks nor the
-# windows of a checkpointed pass change a bit.
+# windows of a checkpointed pass change a bit. Rows of unequal length are in the order of `plan.Rows`, and only steps
+# that a row has are in the sums.
+#
+# One cotangent on rows of unequal length is stored as the tape is, the active rows of each step alone. Several are
+# (T, K·B, …) in the caller's order, and the rows without the step are held: there are many cotangents on few rows.
 
 
 cdef struct Backward:
@@ -15,6 +19,9 @@ cdef struct Backward:
     const rc_pack *xt_pack
     const rc_pack *ht_pack
     idx T, B, R, I, H, item     # R = K * B rows of cotangents
+    Rows tape                   # the rows of the tape's steps
+    Rows rows                   # the rows of the cotangents' steps
+    const idx *tape_row         # which row of the tape's steps holds a row of the batch; NULL: the same
     idx s0, s1                  # the steps to compute now, counted from where the walk begins
     Array x, h, slots, c, grad_out, delta, total_h, total_c, grad_x
     char *h0
@@ -23,7 +30,7 @@ cdef struct Backward:
     char *dc
     char *daux
     char *aux                   # r * h of the chunk, for the weight gradient of a second stage; NULL: not needed
-    const idx *lengths
+    idx chunk_start             # of the chunk in which s0 lies
     bint reverse, accumulate, overwrite
     bint delta_wanted           # `delta` is the caller's array of all steps, not one chunk of scratch
     char *grad_w_ih
@@ -48,36 +55,44 @@ def backward(walk):
     steps, b_ih, b_hh = walk.steps, walk.grad_b_ih, walk.grad_b_hh
     initial = steps.initial
     x = steps.x
-    cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2]
+    cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2], N
     cdef idx H = w.hidden_size, item = w.item, rows, row
     cdef size_t at_delta, at_x, at_h, at_aux, at_sums
     cdef Memory scratch
-    if T == 0 or R == 0:
+    job.tape = take_batch(steps.batch, B)
+    if steps.batch is not None:
+        T, B = steps.batch.steps, job.tape.B
+    job.rows, job.tape_row = job.tape, NULL
+    if not walk.active_rows_alone:
+        job.rows.B, job.rows.starts = R, NULL
+        if steps.batch is not None:
+            take(steps.batch.rank, &a, 0)
+            job.tape_row = <const idx *>a.p
+    N = 0 if T == 0 else rows_between(&job.rows, 0, T)
+    if N == 0:
         return
     job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
     job.T, job.B, job.R, job.I, job.H, job.item = T, B, R, w.input_size, H, item
     job.reverse, job.accumulate, job.overwrite = steps.reverse, walk.add_to_grad_x, walk.overwrite_parameters
-    take(x, &job.x, 2)
-    take(steps.h, &job.h, 2)
-    take(steps.slots, &job.slots, 2)
-    take(steps.c, &job.c, 2)
-    take(walk.grad_out, &job.grad_out, 2)
-    take(walk.delta, &job.delta, 2)
+    take_rows(x, &job.x, &job.tape)
+    take_rows(steps.h, &job.h, &job.tape)
+    take_rows(steps.slots, &job.slots, &job.tape)
+    take_rows(steps.c, &job.c, &job.tape)
+    take_rows(walk.grad_out, &job.grad_out, &job.rows)
+    take_rows(walk.delta, &job.delta, &job.rows)
     job.delta_wanted = job.delta.p != NULL
-    take(walk.total_h, &job.total_h, 1)
-    take(walk.total_c, &job.total_c, 1)
-    take(walk.grad_x, &job.grad_x, 2)
+    take_rows(walk.total_h, &job.total_h, &job.rows)
+    take_rows(walk.total_c, &job.total_c, &job.rows)
+    take_rows(walk.grad_x, &job.grad_x, &job.rows)
     job.h0, job.c0 = state_at(initial, 0, steps.position), state_at(initial, 1, steps.position)
     job.dh, job.dc = state_at(carry, 0, walk.position), state_at(carry, 1, walk.position)
-    take(steps.lengths, &a, 0)
-    job.lengths = <const idx *>a.p
     take(walk.grad_w_ih, &a, 0)
     job.grad_w_ih = a.p
     take(walk.grad_w_hh, &a, 0)
     job.grad_w_hh = a.p
 
-    job.plan = make_plan(w, T, R, 3 if job.grad_w_ih != NULL else 2, BACKWARD_CHUNK)
-    rows = job.plan.chunk * R
+    job.plan = make_plan(w, T, N, R, 3 if job.grad_w_ih != NULL else 2, BACKWARD_CHUNK)
+    rows = job.plan.chunk_rows
     job.packed_x = w.shape(job.I, rows, 1)
     job.packed_h = w.shape(H, rows, 1)
     row = row_bytes(job.cell.slots * H * item)
@@ -93,15 +108,18 @@ def backward(walk):
         job.packed_x.w, job.packed_h.w = scratch.p + at_x, scratch.p + at_h
         if not job.delta_wanted:
             job.delta.p = scratch.p + at_delta
-            job.delta.stride[0], job.delta.stride[1] = R * row, row
+            job.delta.stride[1] = row
         job.sums = scratch.p + at_sums if b_ih is not None else NULL
         if b_ih is not None:
             memset(job.sums, 0, job.cell.slots * H * item)
             if not job.overwrite:
                 copy_sums(w, job.sums, b_ih, b_hh, False)
-        pace = first_stretch(w, T, R, 3 if job.grad_w_ih != NULL else 2)
+        pace = first_stretch(w, T, (N + T - 1) // T, 3 if job.grad_w_ih != NULL else 2)
+        job.chunk_start = 0
         while True:
             job.s0, job.s1 = pace.s0, pace.s1
+            while chunk_end(&job.plan, &job.rows, T, job.chunk_start, not job.reverse) <= job.s0 < T:
+                job.chunk_start = chunk_end(&job.plan, &job.rows, T, job.chunk_start, not job.reverse)
             memset(&job.barrier, 0, sizeof(job.barrier))
             with nogil:
                 rc_pool_run(backward_thread, &job, job.plan.threads)
@@ -131,8 +149,11 @@ cdef int copy_sums(Weights w, char *sums, b_ih, b_hh, bint out) except -1:
     return 0
 
 
-cdef inline char *delta_at(const Backward *j, idx t, idx chunk_start) noexcept nogil:
-    return j.delta.p + (t if j.delta_wanted else t - chunk_start) * j.delta.stride[0]
+cdef inline char *delta_at(const Backward *j, idx t, idx low) noexcept nogil:
+    """The gradients of the slots at step t, in the chunk that begins at `low`."""
+    if j.delta_wanted:
+        return step_at(&j.delta, &j.rows, t)
+    return j.delta.p + rows_between(&j.rows, low, t) * j.delta.stride[1]
 
 
 cdef void backward_thread(void *context, int thread, int threads) noexcept nogil:
@@ -142,11 +163,11 @@ cdef void backward_thread(void *context, int thread, int threads) noexcept nogil
     """
     cdef Backward *j = <Backward *>context
     cdef Share mine = share_of(&j.plan, j.R, j.H, thread, threads)
-    cdef idx s0, s1 = j.s0, start, stop, low
+    cdef idx s0, s1 = j.s0, start, stop = j.chunk_start, low
     while s1 < j.s1:
         s0 = s1
-        start = s0 // j.plan.chunk * j.plan.chunk
-        stop = min(j.T, start + j.plan.chunk)
+        start = s0 if s0 == stop else j.chunk_start
+        stop = chunk_end(&j.plan, &j.rows, j.T, start, not j.reverse)
         s1 = min(j.s1, stop)
         low = start if j.reverse else j.T - stop        # the chunk's first step in time
         if walk_steps(j, s0, s1, low, &mine):
@@ -172,7 +193,7 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
     """
     cdef const rc_cell *cell = j.cell
     cdef const rc_stage *stage
-    cdef idx H = j.H, B = j.B, item = j.item, s, t, before
+    cdef idx H = j.H, item = j.item, s, t, before, row1
     cdef Array *state = &j.c if cell.states == 2 else &j.h      # the one that the equations read
     cdef char *first = j.c0 if cell.states == 2 else j.h0
     cdef rc_step step
@@ -186,30 +207,36 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
         p.adds = not cell.stage[k].from_aux     # to what the equations passed on to the state
         r[k].prepared[0].count = r[k].prepared[1].count = 0
     memset(&step, 0, sizeof(step))
-    step.h_size, step.tape_rows = H, B
-    step.lengths, step.reverse = j.lengths, j.reverse
+    step.h_size, step.tape_rows, step.tape_row = H, j.B, j.tape_row
     step.ldslots, step.lddelta = j.slots.stride[1] // item, j.delta.stride[1] // item
     step.first, step.ldstate = first, state.stride[1] // item
     step.dh, step.dc, step.daux = j.dh, j.dc, j.daux
     step.ldgout = j.grad_out.stride[1] // item if j.grad_out.p != NULL else 0
+    if j.reverse:
+        share_rows(mine, &j.rows, s0, s1)
+    else:
+        share_rows(mine, &j.rows, j.T - s1, j.T - s0)
     for s in range(s0, s1):
         t = s if j.reverse else j.T - 1 - s
+        row1 = min(mine.row1, active_rows(&j.rows, t))
+        if row1 <= mine.row0:
+            continue
         before = t + 1 if j.reverse else t - 1
-        step.t = t
-        step.slots = j.slots.p + t * j.slots.stride[0] if j.slots.p != NULL else NULL
+        step.active = active_rows(&j.tape, t)
+        step.slots = step_at(&j.slots, &j.tape, t) if j.slots.p != NULL else NULL
+        step.continued = 0
         if 0 <= before < j.T:
-            step.prev, step.ldprev = state.p + before * state.stride[0], state.stride[1] // item
-        else:
-            step.prev, step.ldprev = first, H
-        step.state = state.p + t * state.stride[0]
-        step.grad_out = j.grad_out.p + t * j.grad_out.stride[0] if j.grad_out.p != NULL else NULL
+            step.prev, step.ldprev = step_at(state, &j.tape, before), state.stride[1] // item
+            step.continued = active_rows(&j.tape, before)
+        step.state = step_at(state, &j.tape, t)
+        step.grad_out = step_at(&j.grad_out, &j.rows, t) if j.grad_out.p != NULL else NULL
         step.delta = delta_at(j, t, low)
-        step.total_h = j.total_h.p + t * j.total_h.stride[0] if j.total_h.p != NULL else NULL
-        step.total_c = j.total_c.p + t * j.total_c.stride[0] if j.total_c.p != NULL else NULL
-        step.aux_out = j.aux + (t - low) * j.R * H * item if j.aux != NULL else NULL
+        step.total_h = step_at(&j.total_h, &j.rows, t) if j.total_h.p != NULL else NULL
+        step.total_c = step_at(&j.total_c, &j.rows, t) if j.total_c.p != NULL else NULL
+        step.aux_out = j.aux + rows_between(&j.rows, low, t) * H * item if j.aux != NULL else NULL
         for k in range(cell.stages - 1, -1, -1):
             stage = &cell.stage[k]
-            stage.backward(&step, mine.row0, mine.row1, mine.unit0, mine.unit1)
+            stage.backward(&step, mine.row0, row1, mine.unit0, mine.unit1)
             if mine.by_units and meet(&j.barrier, mine, True):      # the product reads delta of all units
                 return True
             p = &r[k].p
@@ -217,62 +244,83 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
             p.prepared = &r[k].prepared[p.downward]
             p.a = <char *>step.delta + stage.slot * H * item
             p.c = j.daux if stage.from_aux else j.dh
-            j.k.product(p, mine.row0, mine.row1, mine.unit0, mine.unit1)
+            j.k.product(p, mine.row0, row1, mine.unit0, mine.unit1)
     return False
 
 
 cdef void input_gradient(Backward *j, idx low, idx high, const Share *mine) noexcept nogil:
     cdef rc_product p = product_with(j.xt_pack)
-    cdef idx row0, row1, rows = (high - low) * j.R
+    cdef idx row0, row1, rows = rows_between(&j.rows, low, high)
     split(rows, j.k.tile_rows, mine.thread, mine.threads, &row0, &row1)
     p.a = delta_at(j, low, low) + j.cell.x_slot * j.H * j.item
     p.lda = j.delta.stride[1] // j.item
-    p.c, p.ldc = j.grad_x.p + low * j.grad_x.stride[0], j.grad_x.stride[1] // j.item
+    p.c, p.ldc = step_at(&j.grad_x, &j.rows, low), j.grad_x.stride[1] // j.item
     p.adds = j.accumulate
     j.k.product(&p, row0, row1, 0, j.I)
 
 
 cdef void pack_chunk(Backward *j, idx low, idx high, const Share *mine) noexcept nogil:
     """Pack x, and h before each step, in the order of the walk. Each thread packs its share of the steps."""
-    cdef idx B = j.B, H = j.H, item = j.item, n, n0, n1, t, last, b
-    cdef idx sign = 1 if j.reverse else -1
-    cdef bint starts
-    cdef char *src
-    j.packed_x.k = j.packed_h.k = (high - low) * B
+    cdef idx n0, n1, t0, t1, at, t, first
+    cdef bint even = j.rows.starts == NULL and (j.B == 1 or j.h.stride[0] == j.B * j.h.stride[1])
+    j.packed_x.k = j.packed_h.k = rows_between(&j.rows, low, high)
     split(high - low, 1, mine.thread, mine.threads, &n0, &n1)
-    t = low + n0 if j.reverse else high - 1 - n0
-    pack_steps(j, &j.packed_x, &j.x, n0, n1, t)
-    if j.reverse and j.lengths != NULL:                 # every row begins at its own end
-        for n in range(n0, n1):
-            for b in range(B):
-                src = j.h0 + b * H * item
-                if low + n + 1 < min(j.T, j.lengths[b]):    # in a window, a row may continue beyond it
-                    src = j.h.p + (low + n + 1) * j.h.stride[0] + b * j.h.stride[1]
-                j.k.pack_rows(&j.packed_h, n * B + b, 1, src, H)
-        return
-    last = t + sign * (n1 - n0)                         # before the last of these steps
-    starts = n1 > n0 and (last < 0 or last >= j.T)
-    pack_steps(j, &j.packed_h, &j.h, n0, n1 - starts, t + sign)
-    if starts:
-        j.k.pack_rows(&j.packed_h, (n1 - 1) * B, B, j.h0 if j.reverse else j.h0 + (B - 1) * H * item, sign * H)
+    t0, t1 = (low + n0, low + n1) if j.reverse else (high - n1, high - n0)
+    at = rows_between(&j.rows, low, t0) if j.reverse else rows_between(&j.rows, t1, high)
+    pack_steps(j, &j.packed_x, at, &j.x, t0, t1)
+    if even and t0 < t1:        # h before all of these steps in one call, but for the step that begins with h0
+        if j.reverse:
+            first = 1 if t1 == j.T else 0
+            pack_steps(j, &j.packed_h, at, &j.h, t0 + 1, t1 + 1 - first)
+            at, t0 = at + (t1 - t0 - first) * j.B, t1 - first
+        else:
+            first = 1 if t0 == 0 else 0
+            pack_steps(j, &j.packed_h, at, &j.h, t0 - 1 + first, t1 - 1)
+            at, t1 = at + (t1 - t0 - first) * j.B, t0 + first
+    for t in range(t1 - t0):
+        at += pack_before(j, at, t0 + t if j.reverse else t1 - 1 - t)
 
 
-cdef inline void pack_steps(const Backward *j, const rc_pack *pack, const Array *a, idx n0, idx n1,
-                            idx t) noexcept nogil:
-    """Pack steps n0 .. n1 of the chunk, counted as the walk goes; the first of them is step t of the array."""
-    cdef idx sign = 1 if j.reverse else -1, B = j.B, n
-    cdef char *src = a.p + t * a.stride[0] + (0 if j.reverse else B - 1) * a.stride[1]  # the first row of the walk
-    if B == 1 or a.stride[0] == B * a.stride[1]:                # all rows of all steps are evenly spaced
-        j.k.pack_rows(pack, n0 * B, (n1 - n0) * B, src, sign * (a.stride[0] // B // j.item))
+cdef void pack_steps(const Backward *j, const rc_pack *pack, idx at, const Array *a, idx t0, idx t1) noexcept nogil:
+    """Pack the rows of the steps t0 .. t1 in the order of the walk; the first of them is row `at` of the pack."""
+    cdef idx stride = a.stride[1], rows = rows_between(&j.rows, t0, t1), n, t
+    if t0 >= t1:
         return
-    for n in range(n0, n1):
-        j.k.pack_rows(pack, n * B, B, src + sign * (n - n0) * a.stride[0], sign * (a.stride[1] // j.item))
+    if j.rows.starts == NULL and j.B == 1:
+        stride = a.stride[0]
+    elif j.rows.starts == NULL and a.stride[0] != j.B * stride:         # not evenly spaced from step to step
+        for n in range(t1 - t0):
+            t = t0 + n if j.reverse else t1 - 1 - n
+            pack_evenly(j, pack, at + n * j.B, step_at(a, &j.rows, t), j.B, stride)
+        return
+    pack_evenly(j, pack, at, step_at(a, &j.rows, t0), rows, stride)
+
+
+cdef idx pack_before(const Backward *j, idx at, idx t) noexcept nogil:
+    """Pack h before step t, from the step before, or for rows that begin there from h0. Returns how many rows."""
+    cdef idx before = t + 1 if j.reverse else t - 1, n = active_rows(&j.rows, t), m = 0
+    cdef idx first = j.H * j.item
+    if 0 <= before < j.T:
+        m = min(n, active_rows(&j.rows, before))
+        pack_evenly(j, &j.packed_h, at if j.reverse else at + n - m, step_at(&j.h, &j.rows, before), m, j.h.stride[1])
+    pack_evenly(j, &j.packed_h, at + m if j.reverse else at, j.h0 + m * first, n - m, first)
+    return n
+
+
+cdef inline void pack_evenly(const Backward *j, const rc_pack *pack, idx at, char *src, idx rows,
+                             idx stride) noexcept nogil:
+    """Pack evenly spaced rows in the order of the walk; src is the first of them in memory."""
+    if rows == 0:
+        return
+    if not j.reverse:
+        src, stride = src + (rows - 1) * stride, -stride
+    j.k.pack_rows(pack, at, rows, src, stride // j.item)
 
 
 cdef void weight_gradients(Backward *j, idx low, idx high, bint overwrite, Share *mine) noexcept nogil:
     """The gradients of both weight matrices and the sums for the biases: of every block, this thread's rows."""
     cdef const rc_cell *cell = j.cell
-    cdef idx H = j.H, item = j.item, slots = cell.slots, rows = (high - low) * j.B, m0, m1
+    cdef idx H = j.H, item = j.item, slots = cell.slots, rows = rows_between(&j.rows, low, high), m0, m1
     cdef idx first = 0 if j.reverse else rows - 1
     cdef char *d = delta_at(j, low, low) + first * j.delta.stride[1]
     cdef rc_weight_gradient o

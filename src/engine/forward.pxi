@@ -19,21 +19,24 @@ cdef struct Forward:
     const rc_pack *x_pack
     const rc_pack *h_pack
     char *bias
-    idx T, B, H, item
+    Rows rows
+    idx T, H, I, item
     idx s0, s1                  # the steps to compute now, counted from where the pass begins
     Array x, out, slots, c_out  # slots: the tape's, or scratch for one chunk
-    const idx *lengths
+    Array gathered              # x in the order of the rows: scratch for one chunk, used with x_row
+    const idx *x_row            # x is (T, B, I), in an order of its own: which of its rows is a row's; NULL: in ours
+    const idx *out_row          # the same of out
     bint reverse, slots_wanted
     char *h[2]                  # carried h, before the step and after it, in turns
     char *c
     char *aux
+    idx scratch_of_thread       # bytes from the scratch of one thread to that of the next; 0: they share it
     Plan plan
     rc_barrier barrier
     Products *products          # prepared once for many calls; NULL: each thread prepares its own
 
 
-def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, lengths=None,
-            bint reverse=False):
+def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None, bint reverse=False):
     """Run one layer and direction over time.
 
     Parameters
@@ -45,40 +48,65 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     position : which of the n
     slots : (T, B, slots, H), rows contiguous, or None: not wanted
     c_out : (T, B, H), contiguous, or None; given together with `slots` where the cell has c
-    lengths : (B,) of Py_ssize_t, or None
+    batch : ragged.Batch or None
+        The rows of unequal length. Then `states` are in its order, and slots and c_out hold the N active rows alone, as
+        (N, 1, …); x and out do so too, or are (T, B, …) in the caller's order.
     """
     cdef Forward job
     cdef Pace pace
-    cdef idx B, T
-    cdef size_t state, chunk, row
+    cdef idx B, T, N
+    cdef size_t state, row, slots_bytes = 0, x_bytes = 0
+    cdef idx copies = 1
     cdef Memory scratch
+    cdef Array a
     T, B = x.shape[0], x.shape[1]
-    if T == 0 or B == 0:
+    job.rows = take_batch(batch, B)
+    job.x_row = job.out_row = NULL
+    if batch is not None:
+        T = batch.steps
+        take(batch.order, &a, 0)
+        # Where B is 1, both orders are the same, and the rows lie in the same places.
+        job.x_row = <const idx *>a.p if 1 < job.rows.B == x.shape[1] else NULL
+        job.out_row = <const idx *>a.p if 1 < job.rows.B == out.shape[1] else NULL
+        B = job.rows.B
+    if T == 0 or B == 0 or rows_between(&job.rows, 0, T) == 0:
         return
+    N = rows_between(&job.rows, 0, T)
     job.k, job.cell, job.x_pack, job.h_pack, job.bias = w.k, w.cell, &w.x, w.h, w.bias
-    job.T, job.B, job.H, job.item = T, B, w.hidden_size, w.item
+    job.T, job.H, job.I, job.item = T, w.hidden_size, w.input_size, w.item
     job.reverse = reverse
     job.slots_wanted = slots is not None
-    job.plan = make_plan(w, T, B, 1, FORWARD_CHUNK)
-    job.products = NULL
-    take(x, &job.x, 2)
-    take(out, &job.out, 2)
-    take(slots, &job.slots, 2)
-    take(c_out, &job.c_out, 2)
-    cdef Array a
+    job.plan = make_plan(w, T, N, B, 1, FORWARD_CHUNK)
+    job.products, job.scratch_of_thread = NULL, 0
+    if job.x_row != NULL:
+        take(x, &job.x, 2)
+    else:
+        take_rows(x, &job.x, &job.rows)
+    if job.out_row != NULL:
+        take(out, &job.out, 2)
+    else:
+        take_rows(out, &job.out, &job.rows)
+    take_rows(slots, &job.slots, &job.rows)
+    take_rows(c_out, &job.c_out, &job.rows)
     job.h[0], job.c = state_at(states, 0, position), state_at(states, 1, position)
-    take(lengths, &a, 0)
-    job.lengths = <const idx *>a.p
 
     state = rounded(B * job.H * job.item)
     row = row_bytes(job.cell.slots * job.H * job.item)
-    chunk = rounded(job.plan.chunk * B * row)
-    scratch = memory(2 * state + (0 if job.slots_wanted else chunk), SCRATCH)
+    if not job.slots_wanted:
+        slots_bytes = rounded(job.plan.chunk_rows * row)
+    if job.x_row != NULL:
+        x_bytes = rounded(job.plan.chunk_rows * job.I * job.item)
+    if batch is not None and not job.plan.by_units:     # threads may be in different chunks, where rows lie elsewhere
+        copies = job.plan.threads
+        job.scratch_of_thread = slots_bytes + x_bytes
+    scratch = memory(2 * state + copies * (slots_bytes + x_bytes), SCRATCH)
     job.h[1], job.aux = scratch.p, scratch.p + state
     if not job.slots_wanted:
         job.slots.p = scratch.p + 2 * state
         job.slots.stride[0], job.slots.stride[1] = B * row, row
-    pace = first_stretch(w, T, B, 1)
+    job.gathered.p = scratch.p + 2 * state + slots_bytes
+    job.gathered.stride[1] = job.I * job.item
+    pace = first_stretch(w, T, (N + T - 1) // T, 1)
     try:
         while True:
             job.s0, job.s1 = pace.s0, pace.s1
@@ -91,44 +119,90 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
         give_back(scratch)
 
 
-cdef inline char *slots_at(const Forward *j, idx t, idx chunk_start) noexcept nogil:
-    return j.slots.p + (t if j.slots_wanted else t - chunk_start) * j.slots.stride[0]
+cdef inline char *slots_at(const Forward *j, idx t, idx chunk_start, int thread) noexcept nogil:
+    if j.slots_wanted:
+        return step_at(&j.slots, &j.rows, t)
+    return j.slots.p + thread * j.scratch_of_thread + rows_between(&j.rows, chunk_start, t) * j.slots.stride[1]
+
+
+cdef inline char *input_at(const Forward *j, idx t, idx chunk_start, int thread) noexcept nogil:
+    """x in the order of the rows."""
+    if j.x_row == NULL:
+        return step_at(&j.x, &j.rows, t)
+    return j.gathered.p + thread * j.scratch_of_thread + rows_between(&j.rows, chunk_start, t) * j.gathered.stride[1]
 
 
 cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     """One thread's rows or units, over the job's steps."""
     cdef Forward *j = <Forward *>context
-    cdef Share mine = share_of(&j.plan, j.B, j.H, thread, threads)
-    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, row
+    cdef Share mine = share_of(&j.plan, j.rows.B, j.H, thread, threads)
+    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, n, active, row1
     cdef int now = 0
     cdef rc_step step
     cdef Products own
     cdef Products *products = j.products
+    if j.reverse:
+        share_rows(&mine, &j.rows, T - j.s1, T - j.s0)
+    else:
+        share_rows(&mine, &j.rows, j.s0, j.s1)
     if products == NULL:
         products = &own
         set_up_products(j, &mine, products)
     memset(&step, 0, sizeof(step))
-    step.h_size, step.lengths, step.slots_wanted = H, j.lengths, j.slots_wanted
+    step.h_size, step.out_row, step.slots_wanted = H, j.out_row, j.slots_wanted
     step.ldslots, step.ldprev, step.ldout = j.slots.stride[1] // item, H, j.out.stride[1] // item
     step.c, step.aux = j.c, j.aux
+    active = active_rows(&j.rows, T - 1 - s1 if j.reverse else s1)
     while s1 < j.s1:
-        s0, s1 = s1, min(j.s1, s1 + j.plan.chunk)
+        s0, s1 = s1, min(j.s1, chunk_end(&j.plan, &j.rows, T, s1, j.reverse))
         low = T - s1 if j.reverse else s0
+        if j.x_row != NULL and gather_input(j, low, low + s1 - s0, &mine):
+            return
         project(j, low, low + s1 - s0, products, &mine)
         for s in range(s0, s1):
             t = T - 1 - s if j.reverse else s
-            step.t = t
-            step.slots = slots_at(j, t, low)
-            step.prev, step.h = j.h[now], j.h[1 - now]
-            step.h_out = j.out.p + t * j.out.stride[0]
-            step.c_out = j.c_out.p + t * j.c_out.stride[0] if j.c_out.p != NULL else NULL
-            if recur(j, &step, products.of_h, &mine):
-                return
+            n = active_rows(&j.rows, t)
+            if n != active:     # rows have ended, or begin: before and after its steps h is in the caller's array
+                if now == 1:
+                    copy_states(j, min(n, active), max(n, active), 1 if n < active else 0, &mine)
+                    if n > active and mine.by_units and meet(&j.barrier, &mine, True):  # the product reads all units
+                        return
+                active = n
+            row1 = min(mine.row1, n)
+            if mine.row0 < row1:
+                step.slots = slots_at(j, t, low, mine.thread)
+                step.prev, step.h = j.h[now], j.h[1 - now]
+                step.h_out = j.out.p + t * j.out.stride[0] if j.out_row != NULL else step_at(&j.out, &j.rows, t)
+                step.c_out = step_at(&j.c_out, &j.rows, t) if j.c_out.p != NULL else NULL
+                if recur(j, &step, products.of_h, row1, t & 1, &mine):
+                    return
             now = 1 - now
     if now == 1:                # an odd number of steps: the final h goes to the caller's array
-        for row in range(mine.row0, mine.row1):
-            memcpy(j.h[0] + (row * H + mine.unit0) * item, j.h[1] + (row * H + mine.unit0) * item,
-                   (mine.unit1 - mine.unit0) * item)
+        copy_states(j, 0, active, 1, &mine)
+
+
+cdef void copy_states(Forward *j, idx row0, idx row1, int source, const Share *mine) noexcept nogil:
+    """Copy this thread's part of h for some rows from one of the two arrays to the other."""
+    cdef idx H = j.H, item = j.item, row, at
+    for row in range(max(row0, mine.row0), min(row1, mine.row1)):
+        at = (row * H + mine.unit0) * item
+        memcpy(j.h[1 - source] + at, j.h[source] + at, (mine.unit1 - mine.unit0) * item)
+
+
+cdef bint gather_input(Forward *j, idx low, idx high, Share *mine) noexcept nogil:
+    """Bring the steps low .. high of x into the order of the rows. True: this thread is done."""
+    cdef idx t, row, t0 = low, t1 = high
+    cdef idx stride = j.gathered.stride[1], size = j.I * j.item
+    cdef char *src
+    cdef char *dst
+    if mine.by_units:           # all rows are needed by every thread: they divide the steps
+        split(high - low, 1, mine.thread, mine.threads, &t0, &t1)
+        t0, t1 = low + t0, low + t1
+    for t in range(t0, t1):
+        src, dst = j.x.p + t * j.x.stride[0], input_at(j, t, low, mine.thread)
+        for row in range(mine.row0, min(mine.row1, active_rows(&j.rows, t))):
+            memcpy(dst + row * stride, src + j.x_row[row] * j.x.stride[1], size)
+    return mine.by_units and meet(&j.barrier, mine, True)
 
 
 cdef inline rc_product product_with(const rc_pack *pack) noexcept nogil:
@@ -142,15 +216,31 @@ cdef inline rc_product product_with(const rc_pack *pack) noexcept nogil:
 cdef void project(Forward *j, idx low, idx high, Products *products, const Share *mine) noexcept nogil:
     """W_ih x + bias for the steps low .. high, into the slots that the input adds to."""
     cdef rc_product *p = &products.of_x
-    cdef idx item = j.item, row0, row1
-    p.a, p.c = j.x.p + low * j.x.stride[0], slots_at(j, low, low) + j.cell.x_slot * j.H * item
-    p.lda, p.steps = j.x.stride[1] // item, high - low
-    p.step_a, p.step_c = j.x.stride[0] // item, j.slots.stride[0] // item
-    row0, row1 = mine.row0, mine.row1
-    if row1 - row0 == j.B and (j.B == 1 or j.x.stride[0] == j.B * j.x.stride[1]):   # evenly spaced rows
-        row0, row1, p.steps = 0, (high - low) * j.B, 1
-        p.lda = j.x.stride[0] // j.B // item
-    j.k.product(p, row0, row1, mine.unit0, mine.unit1)
+    cdef const Array *x = &j.x if j.x_row == NULL else &j.gathered
+    cdef idx item = j.item, B = j.rows.B, t = low, stop, n, row1
+    p.a, p.c = input_at(j, low, low, mine.thread), slots_at(j, low, low, mine.thread) + j.cell.x_slot * j.H * item
+    p.lda, p.steps = x.stride[1] // item, 1
+    if j.rows.starts == NULL:
+        if mine.row1 - mine.row0 == B and (B == 1 or x.stride[0] == B * x.stride[1]):   # evenly spaced rows
+            p.lda = x.stride[0] // B // item
+            j.k.product(p, 0, (high - low) * B, mine.unit0, mine.unit1)
+            return
+        p.steps, p.step_a, p.step_c = high - low, x.stride[0] // item, j.slots.stride[0] // item
+        j.k.product(p, mine.row0, mine.row1, mine.unit0, mine.unit1)
+        return
+    if mine.row0 == 0 and mine.row1 >= active_rows(&j.rows, low):       # all rows, since no later step has more
+        j.k.product(p, 0, rows_between(&j.rows, low, high), mine.unit0, mine.unit1)
+        return
+    while t < high:                                                     # steps of equally many rows
+        n, stop = active_rows(&j.rows, t), t + 1
+        while stop < high and active_rows(&j.rows, stop) == n:
+            stop += 1
+        row1 = min(mine.row1, n)
+        if mine.row0 < row1:
+            p.a, p.c = input_at(j, t, low, mine.thread), slots_at(j, t, low, mine.thread) + j.cell.x_slot * j.H * item
+            p.steps, p.step_a, p.step_c = stop - t, n * p.lda, n * p.ldc
+            j.k.product(p, mine.row0, row1, mine.unit0, mine.unit1)
+        t = stop
 
 
 cdef void set_up_products(const Forward *j, const Share *mine, Products *products) noexcept nogil:
@@ -180,8 +270,8 @@ cdef void set_up_products(const Forward *j, const Share *mine, Products *product
         r.prepared[0].count = r.prepared[1].count = 0
 
 
-cdef bint recur(Forward *j, rc_step *step, StageProduct *r, Share *mine) noexcept nogil:
-    """One step: the product of each stage, and its equations on some units while their sums are in cache.
+cdef bint recur(Forward *j, rc_step *step, StageProduct *r, idx row1, bint downward, Share *mine) noexcept nogil:
+    """One step of the rows up to row1: each stage's product, and its equations while their sums are in cache.
 
     Threads that share the hidden units wait for each other after each stage. True: this thread is done.
     """
@@ -197,14 +287,14 @@ cdef bint recur(Forward *j, rc_step *step, StageProduct *r, Share *mine) noexcep
         if stage.from_aux:
             p.a = step.aux
         p.c = <char *>step.slots + stage.slot * j.H * j.item
-        p.downward = step.t & 1         # up and down in turns, so that a step begins with weights that are in cache
+        p.downward = downward           # up and down in turns, so that a step begins with weights that are in cache
         parts = 1 if mine.unit1 - mine.unit0 <= size else (mine.unit1 - mine.unit0 + size - 1) // size
         p.prepared = &r[s].prepared[p.downward] if parts == 1 else NULL
         for n in range(parts):
             u = mine.unit0 + (parts - 1 - n if p.downward else n) * size
             stop = min(mine.unit1, u + size)
-            j.k.product(p, mine.row0, mine.row1, u, stop)
-            stage.forward(step, mine.row0, mine.row1, u, stop)
+            j.k.product(p, mine.row0, row1, u, stop)
+            stage.forward(step, mine.row0, row1, u, stop)
         if mine.by_units and meet(&j.barrier, mine, True):
             return True
     return False

@@ -44,9 +44,10 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct rc_step:
         idx h_size, tape_rows
-        const idx *lengths
-        idx t
-        int reverse, slots_wanted
+        const idx *tape_row
+        idx active, continued
+        const idx *out_row
+        int slots_wanted
         void *slots
         idx ldslots
         const void *prev

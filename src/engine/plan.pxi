@@ -23,15 +23,93 @@ cdef enum:
     THREADS_UNITS = 200000
 
 
+# The rows of a batch. Where they have unequal lengths, they are sorted from the longest to the shortest, so that the
+# active rows of a step are its first ones, and arrays hold only these: all rows of step 0, then those of step 1, …
+# Such arrays are (N, 1, …), where N is the sum of the lengths.
+
+cdef struct Rows:
+    idx B
+    const idx *starts           # T + 1: where the rows of each step begin, and N; NULL: every step has all B rows
+    const idx *lengths          # B, descending; NULL as `starts`
+
+
+cdef Rows take_batch(object batch, idx B) except *:
+    """The rows of a `ragged.Batch`, or, where that is None, of B full rows."""
+    cdef Rows r
+    cdef Array a
+    r.B, r.starts, r.lengths = B, NULL, NULL
+    if batch is not None:
+        take(batch.starts, &a, 0)
+        r.starts = <const idx *>a.p
+        take(batch.sorted_lengths, &a, 0)
+        r.lengths = <const idx *>a.p
+        r.B = a.last
+    return r
+
+
+def gather(padded, active, batch):
+    """Copy the active rows of (T, B, F), in the caller's order, to (N, 1, F). Last axes are contiguous."""
+    copy_rows(padded, active, batch, False)
+
+
+def spread(active, padded, batch):
+    """Copy (N, 1, F) to the active rows of (T, B, F), in the caller's order; the others are left as they are."""
+    copy_rows(padded, active, batch, True)
+
+
+cdef int copy_rows(padded, active, batch, bint to_padded) except -1:
+    cdef Rows rows = take_batch(batch, 0)
+    cdef Array p, a, order
+    cdef idx T = batch.steps, t, row
+    cdef char *one
+    cdef char *other
+    take(padded, &p, 2)
+    take_rows(active, &a, &rows)
+    take(batch.order, &order, 0)
+    with nogil:
+        for t in range(T):
+            for row in range(active_rows(&rows, t)):
+                one = p.p + t * p.stride[0] + (<const idx *>order.p)[row] * p.stride[1]
+                other = step_at(&a, &rows, t) + row * a.stride[1]
+                if to_padded:
+                    memcpy(one, other, a.last * a.item)
+                else:
+                    memcpy(other, one, a.last * a.item)
+    return 0
+
+
+cdef int take_rows(object a, Array *out, const Rows *rows) except -1:
+    """As `take`, for the rows of steps: (T, B, …) where all are full, otherwise (N, 1, …)."""
+    take(a, out, 2)
+    if rows.starts != NULL:
+        out.stride[1] = out.stride[0]
+    return 0
+
+
+cdef inline idx active_rows(const Rows *rows, idx t) noexcept nogil:
+    return rows.B if rows.starts == NULL else rows.starts[t + 1] - rows.starts[t]
+
+
+cdef inline idx rows_between(const Rows *rows, idx t0, idx t1) noexcept nogil:
+    """Rows of the steps t0 .. t1."""
+    return (t1 - t0) * rows.B if rows.starts == NULL else rows.starts[t1] - rows.starts[t0]
+
+
+cdef inline char *step_at(const Array *a, const Rows *rows, idx t) noexcept nogil:
+    """The first row of step t."""
+    return a.p + (t if rows.starts == NULL else rows.starts[t]) * a.stride[0]
+
+
 cdef struct Plan:
     int threads
     bint by_units
     int multiple                # a thread's units begin at a multiple of this, where a panel begins in every product
-    idx chunk                   # steps in a chunk
+    idx chunk                   # steps in a chunk, where every step has all rows
+    idx chunk_rows              # rows in a chunk, at most
 
 
-cdef Plan make_plan(Weights w, idx T, idx rows, double passes, idx chunk_rows) noexcept:
-    """How many threads a pass of T steps uses, and what they divide.
+cdef Plan make_plan(Weights w, idx T, idx N, idx B, double passes, idx chunk_rows) noexcept:
+    """How many threads a pass of T steps uses that have N rows in all and at most B, and what they divide.
 
     A step takes `passes` times the flops of a forward step (1: it is forward); a chunk has about `chunk_rows` rows.
 
@@ -39,7 +117,7 @@ cdef Plan make_plan(Weights w, idx T, idx rows, double passes, idx chunk_rows) n
     all, since a sleeping thread takes 10 us to wake, and 2 us of work between two barriers.
     """
     cdef Plan p
-    cdef idx H = w.hidden_size, weights = H * H * w.cell.blocks * w.item
+    cdef idx H = w.hidden_size, weights = H * H * w.cell.blocks * w.item, rows = (N + T - 1) // T
     cdef double step = 2.0 * rows * w.cell.blocks * H * (H + w.input_size) * passes
     cdef int n = rnncore_get_num_threads(), s
     p.threads, p.by_units = 1, False
@@ -48,6 +126,7 @@ cdef Plan make_plan(Weights w, idx T, idx rows, double passes, idx chunk_rows) n
         if w.cell.stage[s].groups == 1:
             p.multiple = RC_PANEL_VECTORS * w.k.lanes
     p.chunk = max(1, min(T, (chunk_rows + rows - 1) // rows))
+    p.chunk_rows = p.chunk * B if N == T * B else max(chunk_rows, B)
     if n > 1 and step * T > (THREADS_FORWARD if passes == 1 else THREADS_BACKWARD):
         if rows >= n * (1 if weights <= SMALL else 4 if weights <= LARGE else 16):
             p.threads = n
@@ -55,6 +134,19 @@ cdef Plan make_plan(Weights w, idx T, idx rows, double passes, idx chunk_rows) n
             p.by_units = True
             p.threads = <int>min(n, max(1, H // p.multiple))
     return p
+
+
+cdef inline idx chunk_end(const Plan *plan, const Rows *rows, idx T, idx s, bint from_last) noexcept nogil:
+    """Where the chunk ends that begins at s; steps are counted from the first one or, `from_last`, from the last."""
+    cdef idx n = 0, stop = s
+    if rows.starts == NULL:
+        return min(T, s + plan.chunk)
+    while stop < T:
+        n += active_rows(rows, T - 1 - stop if from_last else stop)
+        if n > plan.chunk_rows:
+            break
+        stop += 1
+    return stop
 
 
 # A long call is divided into stretches of steps, and between two of them Python may handle a signal: Ctrl-C is answered
@@ -121,6 +213,25 @@ cdef inline Share share_of(const Plan *plan, idx rows, idx units, int thread, in
     else:
         split(rows, 1, thread, threads, &p.row0, &p.row1)
     return p
+
+
+cdef inline void share_rows(Share *p, const Rows *rows, idx t0, idx t1) noexcept nogil:
+    """Divide the work of the steps t0 .. t1, where the first rows have more steps than the last ones."""
+    cdef double total, work = 0
+    cdef idx row = 0
+    cdef int thread
+    if rows.starts == NULL or p.by_units:
+        return
+    if p.threads == 1:
+        p.row0, p.row1 = 0, p.rows
+        return
+    total = rows_between(rows, t0, t1)
+    for thread in range(p.thread + 1):
+        p.row0 = row
+        while row < p.rows and work * p.threads < total * (thread + 1):
+            work += max(0, min(rows.lengths[row], t1) - t0)
+            row += 1
+    p.row1 = p.rows if p.thread == p.threads - 1 else row
 
 
 cdef inline bint meet(rc_barrier *b, Share *p, bint may_shrink) noexcept nogil:

@@ -41,7 +41,8 @@ cdef class Stepper:
             w = weights[i]
             j = &self.jobs[i]
             j.k, j.cell, j.x_pack, j.h_pack, j.bias = w.k, w.cell, &w.x, w.h, w.bias
-            j.T, j.s1, j.B, j.H, j.item = 1, 1, batch, self.H, w.item
+            j.T, j.s1, j.rows.B = 1, 1, batch
+            j.H, j.I, j.item = self.H, w.input_size, w.item
             j.h[0] = ah.p + i * ah.stride[0] if ah.p != NULL else NULL
             j.c = ac.p + i * ac.stride[0] if ac.p != NULL else NULL
             j.h[1], j.aux = self.buffers.p + at, self.buffers.p + at + state

@@ -1,4 +1,4 @@
-/* What the equations of all cells share: where a row's values lie, and what happens to a row past its end.
+/* What the equations of all cells share: where a row's values lie, and what happens to a row that is held.
  *
  * A cell's kernel loops over rows, and over the units of a row in vectors: whole ones, then the part that is left.  One
  * inline function computes `count` units from u on: LANES for a whole vector, fewer for the part.  It reads
@@ -13,31 +13,27 @@ INLINE const real *const_row_of(const void *array, rc_idx row, rc_idx stride)
     return array ? (const real *)array + row * stride : NULL;
 }
 
-INLINE int is_past_end(const rc_step *s, rc_idx row) { return s->lengths && s->t >= s->lengths[row]; }
+/* Forward: where the output of a row goes. */
+INLINE real *output_of(const rc_step *s, rc_idx row)
+{
+    return (real *)s->h_out + (s->out_row ? s->out_row[row] : row) * s->ldout;
+}
 
-/* Backward: the state before the step.  A reversed row begins at its own end, so there it is the initial state. */
+/* Backward: the row of the tape that a row of gradients belongs to. */
+INLINE rc_idx tape_row_of(const rc_step *s, rc_idx row)
+{
+    const rc_idx of_batch = row % s->tape_rows;
+    return s->tape_row ? s->tape_row[of_batch] : of_batch;
+}
+
+/* Backward: the state before the step. */
 INLINE const real *state_before(const rc_step *s, rc_idx tape_row)
 {
-    if (s->reverse && s->lengths && s->t == s->lengths[tape_row] - 1)
-        return (const real *)s->first + tape_row * s->h_size;
+    if (tape_row >= s->continued) return (const real *)s->first + tape_row * s->h_size;
     return (const real *)s->prev + tape_row * s->ldprev;
 }
 
-/* A row past its end keeps its state (c is updated in place, so it needs nothing), and its outputs are zero. */
-INLINE void hold(const rc_step *s, rc_idx row, rc_idx unit0, rc_idx unit1, real *gates, int slots)
-{
-    const rc_idx H = s->h_size;
-    const real *prev = const_row_of(s->prev, row, s->ldprev);
-    real *h = row_of(s->h, row, H), *h_out = row_of(s->h_out, row, s->ldout), *c_out = row_of(s->c_out, row, H);
-    for (rc_idx u = unit0; u < unit1; u++) {
-        h[u] = prev[u];
-        h_out[u] = 0;
-        if (c_out) c_out[u] = 0;
-        for (int slot = 0; s->slots_wanted && slot < slots; slot++) gates[slot * H + u] = 0;
-    }
-}
-
-/* Backward, such a row keeps its carried gradients, and everything else that it would write is zero. */
+/* Backward, a row that is held keeps its carried gradients, and everything else that it would write is zero. */
 INLINE void hold_backward(const rc_step *s, rc_idx row, rc_idx unit0, rc_idx unit1, int slots)
 {
     const rc_idx H = s->h_size;

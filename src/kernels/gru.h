@@ -20,7 +20,7 @@ INLINE gru_row gru_row_of(const rc_step *s, rc_idx row)
     real *n = row_of(s->slots, row, s->ldslots);
     return (gru_row){.n = n, .r = n + H, .z = n + 2 * H, .hn = n + 3 * H,
                      .h_prev = const_row_of(s->prev, row, s->ldprev), .h = row_of(s->h, row, H),
-                     .h_out = row_of(s->h_out, row, s->ldout)};
+                     .h_out = output_of(s, row)};
 }
 
 INLINE void gru_squash(const gru_row *at, rc_idx u, rc_idx count)
@@ -34,7 +34,6 @@ INLINE void gru_gates(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, 
 {
     const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
-        if (is_past_end(s, row)) continue;
         const gru_row at = gru_row_of(s, row);
         for (rc_idx u = unit0; u < whole; u += LANES) gru_squash(&at, u, LANES);
         if (part) gru_squash(&at, whole, part);
@@ -56,10 +55,6 @@ INLINE void gru_candidate(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx uni
     const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
         const gru_row at = gru_row_of(s, row);
-        if (is_past_end(s, row)) {
-            hold(s, row, unit0, unit1, at.n, 4);
-            continue;
-        }
         for (rc_idx u = unit0; u < whole; u += LANES) gru_state(s, &at, u, LANES, after);
         if (part) gru_state(s, &at, whole, part, after);
     }
@@ -107,8 +102,8 @@ INLINE void gru_candidate_backward(const rc_step *s, rc_idx row0, rc_idx row1, r
 {
     const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
-        const rc_idx tape_row = row % s->tape_rows;
-        if (is_past_end(s, tape_row)) {
+        const rc_idx tape_row = tape_row_of(s, row);
+        if (tape_row >= s->active) {
             hold_backward(s, row, unit0, unit1, 4);
             continue;
         }
@@ -145,8 +140,7 @@ INLINE void gru_reset(const real *r, const real *h_prev, real *aux, rc_idx u, rc
     vstore_n(aux + u, vload_n(r + u, count) * vload_n(h_prev + u, count), count);
 }
 
-/* Reset before the product, first stage: r, z and r h.  A row past its end is computed like the others; `hold`, in the
- * second stage, overwrites what comes of it. */
+/* Reset before the product, first stage: r, z and r h. */
 static void gru_before_gates_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
 {
     const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
@@ -172,8 +166,8 @@ static void gru_before_gates_backward(const rc_step *s, rc_idx row0, rc_idx row1
 {
     const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
-        const rc_idx tape_row = row % s->tape_rows;
-        if (is_past_end(s, tape_row)) continue;         /* the candidate's stage, which runs first, has held it */
+        const rc_idx tape_row = tape_row_of(s, row);
+        if (tape_row >= s->active) continue;         /* the candidate's stage, which runs first, has held it */
         const gru_row_backward at = gru_row_backward_of(s, row, tape_row);
         const real *daux = const_row_of(s->daux, row, H);
         real *aux_out = row_of(s->aux_out, row, H);

@@ -21,7 +21,9 @@
  *            resets before the product has two, since the second product reads what the first one's gates made (`aux`).
  *   tape     what a recorded pass leaves for backward.  Row r of the gradients belongs to row r % B of the tape.
  *   carried  passed on from step to step: h and c in forward, their gradients in backward.
- *   past its end  a row is, at the steps t >= lengths[row].  It is then held: it keeps what it carries.
+ *   active   a row is at the steps that it has.  A batch of sequences of unequal length is sorted, the longest first, so
+ *            that the active rows of a step are its first ones, and only these are computed and stored.  Where backward
+ *            is given others too, these are held: they keep what they carry.
  *   group    one of the matrices that a product multiplies in one call: the blocks of a stage.
  *   panel    the part of a packed matrix that belongs to a few neighbouring units: one vector of units of each group
  *            or, where there is one group, RC_PANEL_VECTORS vectors.
@@ -105,24 +107,26 @@ typedef struct {
  * the pre-activations into `delta`.  Strides (ld…) are in elements and may include a gap. */
 typedef struct {
     rc_idx h_size;
-    rc_idx tape_rows;           /* backward: B; row r of its K*B rows reads row r % B of the tape */
-    const rc_idx *lengths;      /* NULL: every row has all steps */
-    rc_idx t;                   /* a row is past its end when t >= lengths[row] */
-    int reverse;                /* backward: a row's first step is t == lengths[row] - 1, at its own end */
+    rc_idx tape_rows;           /* backward: B; row r of its K*B rows belongs to row r % B of the batch */
+    const rc_idx *tape_row;     /* backward: which row of the tape's step holds a row of the batch; NULL: the same */
+    rc_idx active;              /* backward: rows of the tape that have this step; the others are held */
+    rc_idx continued;           /* backward: rows of the tape that have the step before, in the order of the pass; the
+                                 * others begin here, from the initial state */
+    const rc_idx *out_row;      /* forward: which row of h_out is a row's; NULL: the same */
     int slots_wanted;           /* forward: the slots and c_out are read again, by backward or by the tape */
 
     void *slots;                /* [B][slots][H] */
     rc_idx ldslots;
     const void *prev;           /* the state before the step: h in forward and in the GRU's backward, c in the LSTM's
                                  * backward; the RNN's backward does not read it */
-    const void *first;          /* backward with `reverse` and `lengths`: the initial state, row stride H */
+    const void *first;          /* backward: the initial state, row stride H */
     rc_idx ldprev;
     const void *state;          /* backward: the tape's c (LSTM) or h (RNN) after the step */
     rc_idx ldstate;
 
     void *h;                    /* forward: carried h after the step, row stride H */
     void *c;                    /* forward: carried c, in and out, row stride H */
-    void *h_out;                /* forward: outputs (0 for a row past its end), row stride ldout */
+    void *h_out;                /* forward: outputs, row stride ldout */
     rc_idx ldout;
     void *c_out;                /* forward: the tape's c, row stride H; NULL only without `slots_wanted` */
     void *aux;                  /* two stages, forward: r*h, which the second product reads, row stride H */

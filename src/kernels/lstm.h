@@ -15,7 +15,7 @@ INLINE lstm_row lstm_row_of(const rc_step *s, rc_idx row)
     real *i = row_of(s->slots, row, s->ldslots);
     return (lstm_row){.i = i, .f = i + H, .g = i + 2 * H, .o = i + 3 * H,
                       .c = row_of(s->c, row, H), .h = row_of(s->h, row, H),
-                      .h_out = row_of(s->h_out, row, s->ldout), .c_out = row_of(s->c_out, row, H)};
+                      .h_out = output_of(s, row), .c_out = row_of(s->c_out, row, H)};
 }
 
 /* The gates of a whole vector of units. */
@@ -57,16 +57,11 @@ static void lstm_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit
 {
     const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
-        if (is_past_end(s, row)) continue;
         const lstm_row at = lstm_row_of(s, row);
         for (rc_idx u = unit0; u < whole; u += LANES) lstm_gates(&at, u);
     }
     for (rc_idx row = row0; row < row1; row++) {
         const lstm_row at = lstm_row_of(s, row);
-        if (is_past_end(s, row)) {
-            hold(s, row, unit0, unit1, at.i, 4);
-            continue;
-        }
         for (rc_idx u = unit0; u < whole; u += LANES) lstm_state(s, &at, u, LANES, 0);
         if (part) lstm_state(s, &at, whole, part, 1);
     }
@@ -120,8 +115,8 @@ static void lstm_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx uni
 {
     const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
-        const rc_idx tape_row = row % s->tape_rows;
-        if (is_past_end(s, tape_row)) {
+        const rc_idx tape_row = tape_row_of(s, row);
+        if (tape_row >= s->active) {
             hold_backward(s, row, unit0, unit1, 4);
             continue;
         }

@@ -17,11 +17,7 @@ INLINE void rnn_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0
     const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
         real *pre = row_of(s->slots, row, s->ldslots), *h = row_of(s->h, row, H);
-        real *h_out = row_of(s->h_out, row, s->ldout);
-        if (is_past_end(s, row)) {
-            hold(s, row, unit0, unit1, pre, 0);
-            continue;
-        }
+        real *h_out = output_of(s, row);
         for (rc_idx u = unit0; u < whole; u += LANES) rnn_state(pre, h, h_out, u, LANES, phi);
         if (part) rnn_state(pre, h, h_out, whole, part, phi);
     }
@@ -48,8 +44,8 @@ INLINE void rnn_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit
 {
     const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
-        const rc_idx tape_row = row % s->tape_rows;
-        if (is_past_end(s, tape_row)) {
+        const rc_idx tape_row = tape_row_of(s, row);
+        if (tape_row >= s->active) {
             hold_backward(s, row, unit0, unit1, 1);
             continue;
         }

@@ -162,9 +162,10 @@ static void check_activations(void)
 /* One step forward and one backward, every array random: equations need no sensible state. */
 static void check_cell(const rc_cell *cell, rc_idx H)
 {
-    static const rc_idx lengths[B] = {3, 9, 2, 3, 0, 4, 3};
+    static const rc_idx out_row[B] = {3, 6, 2, 1, 0, 4, 5}, tape_row[B] = {4, 0, 6, 2, 5, 1, 3};
     const rc_idx wide = cell->slots * H;
-    rc_step s = {.h_size = H, .tape_rows = B, .lengths = lengths, .t = 2, .reverse = 1, .slots_wanted = cell->slots_on_tape,
+    rc_step s = {.h_size = H, .tape_rows = B, .tape_row = tape_row, .active = 6, .continued = 3, .out_row = out_row,
+                  .slots_wanted = cell->slots_on_tape,
                   .slots = random_array(B * wide), .ldslots = wide, .prev = random_array(B * H),
                   .first = random_array(B * H), .ldprev = H, .h = random_array(B * H), .c = random_array(B * H),
                   .h_out = zeros(B * H), .ldout = H, .c_out = zeros(B * H), .aux = zeros(B * H)};

@@ -1,0 +1,81 @@
+"""Batches of sequences of unequal length: the order in which the engine takes their rows, and where it keeps them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rnncore import _engine
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from rnncore._typing import Array, Ints
+
+
+class Batch:
+    """The rows of a batch whose sequences have unequal lengths.
+
+    The engine computes and stores only the steps that a row has. For this the rows are sorted, the longest first and
+    otherwise in their order, so that the rows that have a step are the first ones: its active rows. An array holds the
+    active rows of step 0, then those of step 1, and so on, as (N, 1, …), where N is the sum of the lengths.
+
+    Attributes
+    ----------
+    lengths : ndarray of intp (B,)
+        The number of steps of each row.
+    steps : int
+        T; no row has more steps.
+    order, rank : ndarray of intp (B,)
+        Place p among the sorted rows is that of row ``order[p]``; row b has the place ``rank[b]``.
+    sorted_lengths : ndarray of intp (B,)
+    starts : ndarray of intp (T + 1,)
+        Where the active rows of each step begin along N; the last one is N.
+    """
+
+    __slots__ = ("lengths", "order", "rank", "sorted_lengths", "starts", "steps")
+
+    def __init__(self, lengths: Ints, steps: int, order: Ints | None = None) -> None:
+        self.lengths, self.steps = lengths, steps
+        self.order = np.argsort(-lengths, kind="stable") if order is None else order
+        self.rank = np.empty_like(self.order)
+        self.rank[self.order] = np.arange(len(self.order))
+        self.sorted_lengths = np.ascontiguousarray(lengths[self.order], np.intp)
+        ended = np.cumsum(np.bincount(lengths, minlength=steps + 1))[:steps]    # rows without step t
+        self.starts = np.zeros(steps + 1, np.intp)
+        np.cumsum(len(lengths) - ended, out=self.starts[1:])
+
+    @classmethod
+    def of(cls, lengths: Ints | None, steps: int) -> Self | None:
+        """The batch with these lengths; None if every row has all steps."""
+        return None if lengths is None or (lengths == steps).all() else cls(lengths, steps)
+
+    @property
+    def N(self) -> int:
+        """The sum of the lengths."""
+        return int(self.starts[-1])
+
+    def between(self, start: int, stop: int) -> Batch:
+        """The batch of the steps start .. stop."""
+        return Batch(np.clip(self.lengths - start, 0, stop - start), stop - start, self.order)
+
+    def gather(self, padded: Array) -> Array:
+        """(T, B, F) in the caller's order -> (N, 1, F)."""
+        found: Array = np.empty((self.N, 1, padded.shape[-1]), padded.dtype)
+        _engine.gather(padded, found, self)
+        return found
+
+    def spread(self, active: Array) -> Array:
+        """(N, 1, F) -> (T, B, F) in the caller's order, with zeros past the rows' ends."""
+        padded: Array = np.zeros((self.steps, len(self.order), active.shape[-1]), active.dtype)
+        _engine.spread(active, padded, self)
+        return padded
+
+    def sorted(self, state: Array) -> Array:
+        """(n, B, H) in the caller's order -> (n, B, H) in that of the engine, a copy."""
+        return np.ascontiguousarray(state[:, self.order])
+
+    def in_given_order(self, state: Array) -> Array:
+        """The inverse of `sorted`."""
+        return np.ascontiguousarray(state[:, self.rank])

@@ -1,0 +1,93 @@
+"""Only the steps that a row has are computed and stored, whatever the lengths, their order, and what threads divide."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import CELLS, make, parts, random_input, same_bits, whole
+
+import rnncore as rc
+
+
+def states_of(layer, B, rng):
+    shape = layer.structure.state_shape(B)
+    return whole(layer, [rng.normal(size=shape).astype(layer.dtype) for _ in layer.cell.states])
+
+
+def assert_rows_are_as_alone(layer, x, s0, lengths, threads=1):
+    with rc.threads(threads):
+        y, state = layer(x, s0, lengths)
+    for b, n in enumerate(lengths):
+        with rc.threads(1):
+            y1, state1 = layer(x[:n, b : b + 1], whole(layer, [part[:, b : b + 1] for part in parts(s0)]))
+        same_bits(y[:n, b : b + 1], y1)
+        assert not y[n:, b].any()
+        for part, part1 in zip(parts(state), parts(state1), strict=True):
+            same_bits(part[:, b : b + 1], part1)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@settings(max_examples=25, deadline=None)
+@given(lengths=st.lists(st.integers(0, 70), min_size=1, max_size=30), seed=st.integers(0, 999), both=st.booleans())
+def test_rows_in_any_order_are_as_alone(cell, lengths, seed, both):
+    """Up to 70 steps of 30 rows are many chunks, of many sizes."""
+    rng = np.random.default_rng(seed)
+    layer = make(cell, 3, 5, 2, bidirectional=both)
+    x = random_input(layer, max(*lengths, 1) + 2, len(lengths), rng)
+    assert_rows_are_as_alone(layer, x, states_of(layer, len(lengths), rng), lengths)
+
+
+@pytest.mark.parametrize(("H", "B", "T"), [(512, 5, 30), (64, 40, 120)], ids=["units", "rows"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_rows_are_as_alone_where_threads_divide_units_or_rows(cell, H, B, T, rng):
+    layer = make(cell, 8, H, bidirectional=True)
+    lengths = rng.integers(0, T + 1, size=B)
+    assert_rows_are_as_alone(layer, random_input(layer, T, B, rng), states_of(layer, B, rng), lengths, threads=2)
+
+
+@pytest.mark.parametrize(("H", "B", "T"), [(512, 5, 40), (48, 40, 300)], ids=["units", "rows"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_do_not_depend_on_threads_order_of_rows_or_padding(cell, H, B, T, rng):
+    layer = make(cell, 8, H, 2, bidirectional=True)
+    lengths = rng.permutation(np.linspace(0, T, B).astype(int))
+    x, g = random_input(layer, T + 7, B, rng), rng.normal(size=(T + 7, B, 2 * H)).astype("f4")
+    with rc.threads(1):
+        one = layer.record(x, lengths=lengths).backward(g)
+    with rc.threads(2):
+        two = layer.record(x[:T], lengths=lengths).backward(g[:T])
+        checkpointed = layer.record(x, lengths=lengths, checkpoint_every=9).backward(g)
+    same_bits(one.parameters, two.parameters)
+    same_bits(one.input[:T], two.input)
+    same_bits(one.parameters, checkpointed.parameters)
+    same_bits(one.input, checkpointed.input)
+    order = np.argsort(-lengths, kind="stable")
+    by_length = layer.record(x[:, order], lengths=lengths[order]).backward(g[:, order])
+    same_bits(one.parameters, by_length.parameters)
+    same_bits(np.ascontiguousarray(one.input[:, order]), by_length.input)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_tape_holds_the_steps_that_rows_have(cell, rng):
+    layer = make(cell, 16, 32)
+    T, B = 400, 32
+    lengths = np.full(B, 4)
+    lengths[11] = T
+    x = random_input(layer, T, B, rng)
+    padding = T * B * 32 * 4        # the output, which the caller sees
+    full, ragged = (layer.record(x, lengths=given).nbytes - padding for given in (None, lengths))
+    assert ragged < 1.5 * full * lengths.sum() / (T * B)        # it holds the output twice, and the states
+
+
+def test_several_cotangents_on_rows_of_unequal_length(rng):
+    layer = make("gru", 4, 6, 2, bidirectional=True)
+    lengths, T = [5, 0, 9, 2, 9], 9
+    tape = layer.record(random_input(layer, T, 5, rng), lengths=lengths)
+    g = rng.normal(size=(3, T, 5, 12)).astype("f4")
+    many = tape.backward(g, parameters=True)
+    of_many = {name: tape.grad[name].copy() for name in tape.names()}
+    for k in range(3):
+        one = tape.backward(g[k])
+        same_bits(many.input[k], one.input)
+        same_bits({name: array[k] for name, array in many.parameters.items()}, one.parameters)
+        same_bits({name: np.ascontiguousarray(array[k]) for name, array in of_many.items()},
+                  {name: tape.grad[name] for name in tape.names()})

@@ -10,6 +10,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from rnncore.module import Module
 from rnncore.recurrent.passes import Walk
+from rnncore.recurrent.ragged import Batch
 
 _HandedOut = TypeVar("_HandedOut")
 _Array = NDArray[Any]
@@ -102,6 +103,8 @@ def replace_values(
     open: dict[int, Any],
 ) -> None: ...
 def count_versions(owned: _Owned) -> None: ...
+def gather(padded: _Array, active: _Array, batch: Batch) -> None: ...
+def spread(active: _Array, padded: _Array, batch: Batch) -> None: ...
 def forward(
     w: Weights,
     x: _Array,
@@ -111,7 +114,7 @@ def forward(
     *,
     slots: _Array | None = None,
     c_out: _Array | None = None,
-    lengths: NDArray[np.intp] | None = None,
+    batch: Batch | None = None,
     reverse: bool = False,
 ) -> None: ...
 def backward(walk: Walk) -> None: ...

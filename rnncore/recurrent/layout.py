@@ -62,7 +62,7 @@ class Layout(NamedTuple):
         return sequences.swapaxes(-3, -2) if self.batch_first else sequences
 
     def empty(self, steps: int, batch: int, features: int, dtype: np.dtype[Any], *, zeros: bool = False) -> Array:
-        """A new array (T, B, F), of zeros or uninitialised, that is C-contiguous once it is converted to this layout."""
+        """A new array (T, B, F), uninitialised or of zeros, C-contiguous once it is converted to this layout."""
         new = np.zeros if zeros else np.empty
         if self.batch_first and self.batched:
             return new((batch, steps, features), dtype).swapaxes(0, 1)

@@ -243,7 +243,8 @@ class LayerPass(RecordedSteps):
         """
         if self.batch is None:
             return np.ascontiguousarray(recorded[t])
-        state, active = initial[self.position].copy(), recorded[self._where(t, t + 1)]
+        state: Array = initial[self.position].copy()
+        active = recorded[self._where(t, t + 1)]
         state[:len(active)] = active[:, 0]
         return state
 

@@ -140,7 +140,8 @@ class Tape(Generic[StateT]):
                  layout: Layout, initial: list[Array], final: list[Array], output: Array) -> None:
         self._layer, self._cell, self._dtype = layer, layer.cell, layer.dtype
         self._passes, self._layout = passes, layout
-        self._T, self._B = output.shape[:2]
+        self._T: int = output.shape[0]
+        self._B: int = output.shape[1]
         self._batch = passes[0].batch
         self._version = version
         self._lengths = lengths

@@ -33,7 +33,7 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick bench peers scaling regressions adding copy docs gallery lint annotate \
+.PHONY: help demo test quick bench busy peers scaling regressions adding copy docs gallery lint annotate \
         sanitized sanitize fuzz mutants arm64 build wheel clean
 
 help:  ## this list
@@ -91,6 +91,9 @@ regressions: $(S)/extra-bench  ## A=commit B=commit: fails where B is slower by 
 
 peers: $(S)/project $(S)/extra-bench  ## the side-by-side table against torch, ONNX Runtime, JAX
 	$(BIN)/python -m benchmarks.peers --out docs/peers.md $(ARGS)
+
+busy: $(S)/project $(S)/extra-bench  ## two threads beside busy processes, relative to one thread: 20 minutes
+	$(BIN)/python -m benchmarks.busy $(ARGS)
 
 scaling: $(S)/project  ## cost against T, B and H: fitted slopes and their plot
 	$(BIN)/python -m benchmarks.scaling --out docs/img/scaling.png $(ARGS)

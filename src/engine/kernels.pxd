@@ -126,7 +126,8 @@ cdef extern from "kernels.h" nogil:
         pass
     void rc_pool_run(rc_pool_fn f, void *context, int threads)
     long long rc_now()
-    int rc_barrier_wait(rc_barrier *b, int threads, int may_shrink)
+    int rc_barrier_wait(rc_barrier *b, int thread, int threads, int may_shrink)
+    long long rc_pool_give_way(long long ns)
     int rnncore_get_num_threads()
     void rnncore_set_num_threads(int n)
 

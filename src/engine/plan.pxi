@@ -239,7 +239,7 @@ cdef inline bint meet(rc_barrier *b, Share *p, bint may_shrink) noexcept nogil:
 
     True: this thread is done.
     """
-    if not rc_barrier_wait(b, p.threads, may_shrink) or p.threads == 1:
+    if not rc_barrier_wait(b, p.thread, p.threads, may_shrink) or p.threads == 1:
         return False
     p.threads, p.by_units = 1, False
     p.row0, p.row1, p.unit0, p.unit1 = 0, p.rows, 0, p.units

@@ -224,16 +224,16 @@ typedef void (*rc_pool_fn)(void *context, int thread, int threads);
 typedef struct {
     _Alignas(RC_CACHE_LINE) int count;      /* threads that have arrived */
     _Alignas(RC_CACHE_LINE) int phase;      /* how often it has opened */
-    int late;                   /* how often a thread waited long, and longer than the work before took */
     int solo;                   /* thread 0 finishes the call alone */
-    long long opened;           /* ns: when the barrier last opened */
 } rc_barrier;
 void rc_pool_run(rc_pool_fn f, void *context, int threads);
 long long rc_now(void);         /* ns, of a clock that never goes back */
 int rnncore_get_num_threads(void);
 void rnncore_set_num_threads(int n);
 /* `may_shrink`: thread 0 could go on alone from here.  Returns whether it does. */
-int rc_barrier_wait(rc_barrier *b, int threads, int may_shrink);
+int rc_barrier_wait(rc_barrier *b, int thread, int threads, int may_shrink);
+/* For the tests: add ns to the time that calls run on one thread for (see pool.c); returns what it is then. */
+long long rc_pool_give_way(long long ns);
 
 /* What the second compiled module (src/engine/_hidden_markov.pyx) uses of the first: handed over in a capsule, so that
  * there is one pool of threads and one copy of the kernels. */

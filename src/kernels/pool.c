@@ -54,6 +54,9 @@ static struct {
     void *context;
     int threads;
     atomic_int running;
+    long long began;            /* ns */
+    atomic_llong waited;        /* ns that thread 0 has waited for the others */
+    long long shared;           /* ns that thread 0 worked until it went on alone; 0: it did not */
 } call;
 
 /* Spin for a while, then let others have the core (more threads than cores). */
@@ -139,8 +142,45 @@ static void place(int helpers)
 #endif
 }
 
+/* Other programs on the cores.
+ *
+ * A thread that has lost its core comes back after a time slice, some milliseconds, while a step takes microseconds, so
+ * a call on several threads can take many times as long as on one.  Thread 0 keeps an account of each call: on one
+ * thread its own work would have taken as many times as long as there are threads, so where it has waited longer than
+ * the others' shares could have taken, threads have cost time, the loss.
+ *
+ * - Within a call: once the loss is above LOSS_NS, thread 0 finishes the call alone, from the next barrier on.
+ * - Afterwards: calls run on one thread until they have taken GIVE_WAY times the loss, so that in the long run a machine
+ *   that stays busy costs at most a fraction 1 / GIVE_WAY more than one thread.  Where threads help there is no loss.
+ *
+ * SLACK_NS of a loss are forgiven, since sleeping threads take so long to wake.  (Measured: make busy, docs/engine.md.) */
+enum { LOSS_NS = 100000, SLACK_NS = 20000, GIVE_WAY = 16, MOST_NS = 500000000 };
+static atomic_llong give_way;   /* ns for which calls still run on one thread */
+
+long long rc_pool_give_way(long long ns)
+{
+    return atomic_fetch_add_explicit(&give_way, ns, memory_order_relaxed) + ns;
+}
+
+/* The loss of the call so far, if thread 0 has worked for so long while the others did. */
+static long long loss(long long shared, int threads)
+{
+    return atomic_load_explicit(&call.waited, memory_order_relaxed) - (threads - 1) * shared;
+}
+
+static void run_alone(rc_pool_fn f, void *context)
+{
+    const long long began = rc_now();
+    f(context, 0, 1);
+    rc_pool_give_way(began - rc_now());
+}
+
 void rc_pool_run(rc_pool_fn f, void *context, int threads)
 {
+    if (threads > 1 && atomic_load_explicit(&give_way, memory_order_relaxed) > 0) {
+        run_alone(f, context);
+        return;
+    }
     if (threads <= 1 || pthread_mutex_trylock(&busy)) {
         f(context, 0, 1);
         return;
@@ -150,6 +190,8 @@ void rc_pool_run(rc_pool_fn f, void *context, int threads)
     call.f = f;
     call.context = context;
     call.threads = helpers + 1;
+    call.shared = 0;
+    atomic_store_explicit(&call.waited, 0, memory_order_relaxed);
     atomic_store_explicit(&call.running, helpers, memory_order_relaxed);
     for (int i = 0; i < helpers; i++) {
         pthread_mutex_lock(&workers[i]->lock);
@@ -157,8 +199,15 @@ void rc_pool_run(rc_pool_fn f, void *context, int threads)
         pthread_cond_signal(&workers[i]->wake);
         pthread_mutex_unlock(&workers[i]->lock);
     }
+    call.began = rc_now();
     f(context, 0, helpers + 1);
+    const long long done = rc_now();
+    if (!call.shared) call.shared = done - call.began - atomic_load_explicit(&call.waited, memory_order_relaxed);
     for (int spins = 0; atomic_load_explicit(&call.running, memory_order_acquire) > 0;) spin(&spins);
+    atomic_fetch_add_explicit(&call.waited, rc_now() - done, memory_order_relaxed);
+    const long long lost = loss(call.shared, helpers + 1) - SLACK_NS;
+    if (lost > 0)
+        atomic_store_explicit(&give_way, lost < MOST_NS / GIVE_WAY ? lost * GIVE_WAY : MOST_NS, memory_order_relaxed);
     pthread_mutex_unlock(&busy);
 }
 
@@ -169,31 +218,24 @@ long long rc_now(void)
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-/* Where other processes have taken a core, every step waits for a time slice: 0.4 ms instead of a few us
- * (measured at a load of 16 on 2 cores). Since bits do not depend on threads, such a call is better off
- * on one: after LATE_LIMIT waits of over 0.03 ms that took longer than the work before, thread 0 finishes it. */
-enum { LATE_LIMIT = 2, LATE_NS = 30000 };
-
-int rc_barrier_wait(rc_barrier *b, int threads, int may_shrink)
+int rc_barrier_wait(rc_barrier *b, int thread, int threads, int may_shrink)
 {
     if (threads <= 1) return 0;
     const int phase = __atomic_load_n(&b->phase, __ATOMIC_RELAXED);
-    const long long opened = b->opened;         /* the last to arrive writes it, so read it first */
     if (__atomic_add_fetch(&b->count, 1, __ATOMIC_ACQ_REL) == threads) {
         b->count = 0;
-        if (may_shrink && __atomic_load_n(&b->late, __ATOMIC_RELAXED) >= LATE_LIMIT) b->solo = 1;
-        b->opened = rc_now();
+        const long long waited = atomic_load_explicit(&call.waited, memory_order_relaxed);
+        if (may_shrink && waited > LOSS_NS && loss(rc_now() - call.began - waited, threads) > LOSS_NS) b->solo = 1;
         __atomic_store_n(&b->phase, phase + 1, __ATOMIC_RELEASE);
     } else {
         long long arrived = 0;
         for (int spins = 0; __atomic_load_n(&b->phase, __ATOMIC_ACQUIRE) == phase;) {
             spin(&spins);
-            if (spins == 64) arrived = rc_now();       /* only long waits look at the clock, so it is a little late */
+            if (spins == 64 && thread == 0) arrived = rc_now();     /* only long waits look at the clock */
         }
-        if (arrived && opened) {
-            const long long waited = rc_now() - arrived;
-            if (waited > LATE_NS && waited > arrived - opened) __atomic_add_fetch(&b->late, 1, __ATOMIC_RELAXED);
-        }
+        if (arrived) atomic_fetch_add_explicit(&call.waited, rc_now() - arrived, memory_order_relaxed);
     }
+    if (b->solo && thread == 0 && !call.shared)
+        call.shared = rc_now() - call.began - atomic_load_explicit(&call.waited, memory_order_relaxed);
     return b->solo;
 }

@@ -39,7 +39,8 @@ def run(layer, rng, K, **options):
 @pytest.mark.parametrize("cell", CELLS)
 def test_all_arrays_are_zero_past_a_rows_end(cell, every, K, dtype, rng):
     layer = make(cell, 3, H, 2, bidirectional=True, dtype=dtype)
-    before, values, grads = run(layer, rng, K, checkpoint_every=every)
+    # a tape of rows of unequal length has the steps of its rows alone, so one of the same size has these rows, too
+    before, values, grads = run(layer, rng, K, checkpoint_every=every, lengths=None if K else LENGTHS[::-1])
     assert all(array[..., PAST, :].any() for array in (*values.values(), *grads.values()))
     del before
     kept = rc.kept_memory()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
@@ -40,6 +42,9 @@ def axes(ax: Axes | None, kind: str, *, overlays: bool = True) -> Axes:
     if not overlays and _KINDS.get(ax) == kind:
         _clear(ax)
     _KINDS[ax] = kind
+    from ._artists import wrap_title
+
+    wrap_title(ax)
     return ax
 
 
@@ -105,15 +110,28 @@ def drawn(ax: Axes, kind: str) -> list[Line2D]:
     return [line for line in ax.lines if line.get_gid() == kind]
 
 
+def line_colour(index: int) -> Any:
+    """The colour of the line with this number: the colours of `style.LINES`, then lighter and darker ones."""
+    from matplotlib.colors import to_rgb
+
+    colour = style.LINES[index % len(style.LINES)]
+    level = index // len(style.LINES) % 3
+    if not level:
+        return colour
+    to, part = ((1.0, 0.45) if level == 1 else (0.25 if colour == "#000000" else 0.0, 0.45))
+    return tuple((1 - part) * x + part * to for x in to_rgb(colour))
+
+
 def next_look(ax: Axes, kind: str, steps: int, line_kw: dict[str, Any]) -> dict[str, Any]:
     """Colour and marker of the next line of a kind; the caller's keywords take precedence."""
     index = len(drawn(ax, kind))
     look: dict[str, Any] = {
-        "color": style.LINES[index % len(style.LINES)],
+        "color": line_colour(index),
         # after the last colour the pairing shifts, so that no pair repeats
         "marker": style.MARKERS[(index + index // len(style.LINES)) % len(style.MARKERS)],
         # about a dozen markers, at different steps for overlaid lines
         "markevery": (index * max(1, steps // 40) % max(1, steps), max(1, steps // 12)),
+        "linestyle": ("-", (0, (5, 1.5)), (0, (1.5, 1)))[index // len(style.LINES) % 3],
         "gid": kind,
     }
     aliases = {"c": "color", "ls": "linestyle", "lw": "linewidth", "ms": "markersize"}
@@ -197,18 +215,48 @@ def _heights(ax: Axes) -> list[Floats]:
 
 
 def time_axis(
-    ax: Axes, steps: int, *, tokens: Iterable[object] | None = None, gradient: bool = False
+    ax: Axes, steps: int, *, tokens: Iterable[object] | None = None, gradient: bool = False, of: str = ""
 ) -> None:
-    """Label the axis of time, which runs left to right; the gradient, where shown, runs right to left."""
-    ax.set_xlabel("step   time →" + ("   ← gradient" if gradient else ""))
+    """Label the axis of time, which runs left to right; the gradient, where shown, runs right to left.
+
+    The ticks are the numbers of the steps; tokens are drawn in a row of their own above them, so that those
+    that are numbers are not taken for positions. `of` says whose steps they are, such as " of row 2".
+    """
+    ax.set_xlabel(f"step{of}   time →" + ("   ← gradient" if gradient else ""))
+    if steps <= 1 and not ax.images:
+        ax.set_xlim(-0.5, 0.5)
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    for row in [artist for artist in ax.artists if artist.get_gid() == "tokens"]:
+        row.remove()
     if tokens is not None:
         shown = [visible(token) for token in tokens]
         if len(shown) != steps:
             raise ValueError(f"tokens: got {len(shown)}, expected {steps}, one per step")
-        if steps <= 80:
-            ax.set_xticks(range(steps), [plain(token) for token in shown], fontfamily="monospace")
-            ax.tick_params(axis="x", length=0)
-            ax.grid(False, axis="x")
+        _token_row(ax, shown)
+
+
+def _token_row(ax: Axes, shown: list[str]) -> None:
+    """Draw the tokens under the axes, and move the numbers of the steps below them."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
+
+    from ._artists import TokenRow
+
+    largest = FontProperties(size=rcParams["xtick.labelsize"]).get_size_in_points()
+    low, high = ax.get_xlim()
+    points = 72 * float(ax.get_window_extent().width) / ax.figure.dpi / max(high - low, 1.0)  # from step to step
+    steps = [t for t, token in enumerate(shown) if token and low <= t <= high]
+    wide = [(len(shown[s]) + len(shown[t])) / 2 + 0.3 for s, t in itertools.pairwise(steps)]
+    room = [points * (t - s) for s, t in itertools.pairwise(steps)]
+    fits = min((r / (0.6 * w) for r, w in zip(room, wide, strict=True)), default=largest)
+    size = min(largest, fits) if fits >= 0.6 * largest else 0.85 * largest
+    drop = 0.6 * largest  # past half a label of the other axis
+    ax.add_artist(TokenRow(ax, [plain(token) for token in shown], name="input", size=size, drop=drop))
+    if steps:
+        ax.tick_params(axis="x", pad=rcParams["xtick.major.pad"] + drop + 1.1 * size)
+    ax.grid(False, axis="x")
 
 
 def lag_axis(ax: Axes) -> None:
@@ -338,13 +386,76 @@ def cmap(name: str, *, missing: str | None = None, under: str | None = None) -> 
 
 def say(ax: Axes, kind: str, sentence: str, several: str) -> None:
     """Set the title: what one run shows, or what is compared once several are drawn."""
-    ax.set_title(sentence if len(drawn(ax, kind)) <= 1 else several)
+    title(ax, sentence if len(drawn(ax, kind)) <= 1 else several)
+
+
+def title(ax: Axes, sentence: str) -> None:
+    """Set the title, which is broken into lines where it is wider than the axes."""
+    found = ax.set_title(sentence, wrap=True)
+    setattr(found, "_get_wrap_line_width", partial(_width, ax))  # noqa: B010  matplotlib would take the figure's width
+
+
+def _width(ax: Axes) -> float:
+    """The width of the axes in pixels."""
+    return float(ax.get_window_extent().width)
 
 
 def legend(ax: Axes, **options: Any) -> None:
-    """Add a legend if a line has a label."""
+    """Add a legend if a line has a label: where nothing is drawn, or else in room made for it above the lines."""
     handles, labels = ax.get_legend_handles_labels()
-    if len(labels) > 6:  # small, on a background of its own
-        options = {"ncols": 2, "fontsize": "x-small", "frameon": True, "framealpha": 0.85} | options
-    if labels:
+    if not labels:
+        return
+    if len(labels) > 6:  # small, and in two columns
+        options = {"ncols": 2, "fontsize": "x-small"} | options
+    if "loc" in options or "bbox_to_anchor" in options:
         ax.legend(handles, labels, **options)
+        return
+    made = ax.legend(handles, labels, **{"loc": "upper right"} | options)
+    box, size = ax.get_window_extent(), made.get_window_extent()
+    wide, high = (size.width + 8) / box.width, (size.height + 8) / box.height
+    taken = _taken(ax)
+    for place, (left, foot) in _PLACES.items():
+        x, y = left * (1 - wide), foot * (1 - high)
+        inside = (taken[:, 0] > x) & (taken[:, 0] < x + wide) & (taken[:, 1] > y) & (taken[:, 1] < y + high)
+        if not inside.any():
+            ax.legend(handles, labels, **{"loc": place} | options)
+            return
+    if high < 0.6:
+        scale = ax.yaxis.get_transform()
+        low, top = scale.transform(np.array(ax.get_ylim(), float))
+        raised = scale.inverted().transform(np.array([low + (top - low) / (1 - high)]))
+        ax.set_ylim(top=float(raised[0]), auto=None)
+
+
+_PLACES = {
+    "upper right": (1, 1), "lower left": (0, 0), "upper left": (0, 1), "lower right": (1, 0),
+    "center right": (1, 0.5), "center left": (0, 0.5), "upper center": (0.5, 1), "lower center": (0.5, 0),
+}  # fmt: skip
+
+
+def _taken(ax: Axes) -> Floats:
+    """(points, 2): where lines, bands and texts are, as shares of the width and height of the axes."""
+    found: list[Floats] = []
+    for one in ax.lines:
+        points = np.array(one.get_xydata(), float)
+        if not one.get_visible() or one.get_gid() == "guide" or not len(points):
+            continue
+        points = one.get_transform().transform(points)
+        if one.get_linestyle() != "None":
+            points = _between(points)
+        found.append(points)
+    for band in ax.collections:
+        for path in band.get_paths():
+            found.append(_between(band.get_transform().transform(path.vertices)))
+    for text in ax.texts:
+        if text.get_text() and text.get_gid() != "guide":
+            (x0, y0), (x1, y1) = text.get_window_extent().get_points()
+            found.append(np.array([[x, y] for x in np.linspace(x0, x1, 9) for y in (y0, (y0 + y1) / 2, y1)]))
+    points = ax.transAxes.inverted().transform(np.concatenate(found)) if found else np.empty((0, 2))
+    return np.asarray(points[np.isfinite(points).all(1)])
+
+
+def _between(points: Floats) -> Floats:
+    """A polygon's points and eight more on each of its edges."""
+    part = np.linspace(0, 1, 9)[:, None, None]
+    return np.asarray(((1 - part) * points[:-1] + part * points[1:]).reshape(-1, 2) if len(points) > 1 else points)

@@ -19,7 +19,7 @@ from ._words import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap, LogNorm, Normalize
+    from matplotlib.colors import Colormap, LogNorm, Normalize, SymLogNorm
     from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
 
@@ -265,9 +265,15 @@ def lag_axis(ax: Axes) -> None:
 
 
 def visible(token: object) -> str:
-    """A token with spaces and line ends shown as marks."""
+    """A token with what cannot be seen shown as marks: line ends, tabs, and spaces at its ends."""
     text = str(token)
-    return {" ": "␣", "\n": "↵", "\t": "⇥"}.get(text, text.replace("\n", "↵"))
+    inner = text.strip(" ")
+    start = len(text) - len(text.lstrip(" "))
+    text = "␣" * start + inner + "␣" * (len(text) - start - len(inner))
+    return "".join(_MARKS.get(one, one if one.isprintable() else "▯") for one in text)
+
+
+_MARKS = {"\n": "↵", "\r": "␍", "\t": "⇥"}
 
 
 def band_order(order: ArrayLike, units: int) -> Ints:
@@ -300,12 +306,15 @@ def bands(
     *,
     tokens: Iterable[object] | None = None,
     gradient: bool = False,
+    of: str = "",
 ) -> list[AxesImage]:
     """Draw maps of units over time, one below the other.
 
     Every part is an image of its own, so that gates keep the limits 0 … 1 while states are centred at 0.
+    Where there are more units than dots, neighbours are averaged, so that none is left out.
     """
     gap = 0.12  # between parts, relative to their height
+    total = len(parts) * (1 + gap) - gap
     images = []
     for index, (name, values, cmap, norm) in enumerate(parts):
         values = np.ma.masked_invalid(np.asarray(values, np.float64).T)
@@ -315,15 +324,15 @@ def bands(
             cmap=cmap,
             norm=norm,
             aspect="auto",
-            interpolation="nearest",
+            interpolation="antialiased" if _is_fine(ax, values.shape, total) else "nearest",
             origin="upper",
             extent=(-0.5, values.shape[1] - 0.5, top + 1, top),
         )
         image.set_gid(name)
         images.append(image)
-    total = len(parts) * (1 + gap) - gap
     ax.set_ylim(total, 0)
-    ax.set_yticks([i * (1 + gap) + 0.5 for i in range(len(parts))], [name for name, *_ in parts])
+    names = [name for name, *_ in parts]
+    ax.set_yticks([i * (1 + gap) + 0.5 for i in range(len(parts))], names, fontsize=_name_size(ax, names, total))
     ax.tick_params(axis="y", length=0)
     ax.grid(False)
     for spine in ax.spines.values():
@@ -331,20 +340,64 @@ def bands(
     ax.set_facecolor("white")
     steps = parts[0][1].shape[0]
     ax.set_xlim(-0.5, steps - 0.5)
-    time_axis(ax, steps, tokens=tokens, gradient=gradient)
+    time_axis(ax, steps, tokens=tokens, gradient=gradient, of=of)
     return images
+
+
+def _is_fine(ax: Axes, shape: tuple[int, ...], total: float) -> bool:
+    """Whether a map has more units, or more steps, than there are dots for them."""
+    box = ax.get_window_extent()
+    return bool(shape[0] > box.height / total or shape[1] > box.width)
+
+
+def _name_size(ax: Axes, names: Sequence[str], total: float) -> float:
+    """The font size at which the names of parts fit their height and, where no layout makes room, their margin."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
+
+    largest = FontProperties(size=rcParams["ytick.labelsize"]).get_size_in_points()
+    dot = 72 / ax.figure.dpi
+    box = ax.get_window_extent()
+    room = [largest, 0.9 * dot * float(box.height) / total]
+    if ax.get_figure(root=True).get_layout_engine() is None:
+        beside = [other.bbox.x1 for other in ax.figure.axes if other.bbox.x1 < box.x0]
+        margin = dot * (float(box.x0) - max(beside, default=0.0)) - rcParams["ytick.major.pad"] - 2
+        room.append(margin / (0.62 * max(map(len, names))))
+    return max(min(room), 0.55 * largest)
 
 
 def colour_bars(ax: Axes, images: Sequence[AxesImage], labels: Sequence[str]) -> None:
     """Draw narrow colour bars beside the axes without changing its width, so that panels stay aligned in time."""
+    from matplotlib import rcParams
+    from matplotlib.colors import SymLogNorm
+    from matplotlib.ticker import FixedLocator, MaxNLocator
+
     n = len(images)
+    inches = float(ax.get_window_extent().width) / ax.figure.dpi
+    size = float(rcParams["font.size"])
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         height = 1 / n
-        box = ax.inset_axes((1.015, 1 - (i + 1) * height + 0.04 * (n > 1), 0.018, height * 0.9))
+        box = ax.inset_axes((1.015, 1 - (i + 1) * height + 0.05 * (n > 1), max(0.018, 0.1 / inches), height * 0.9))
         bar = ax.figure.colorbar(image, cax=box)
         bar.set_label(label, fontsize="small")
         bar.ax.tick_params(labelsize="x-small")
+        points = 72 * float(ax.get_window_extent().height) / ax.figure.dpi * height * 0.9
+        ticks = int(np.clip(points / (2.2 * size), 2, 5))  # as many as the bar has room for
+        if isinstance(image.norm, SymLogNorm):
+            bar.set_ticks(FixedLocator(_decades(image.norm, ticks)))
+            bar.ax.minorticks_off()
+        else:
+            bar.set_ticks(MaxNLocator(ticks, steps=[1, 2, 5, 10]))
         cast(Any, bar.outline).set_visible(False)
+
+
+def _decades(norm: SymLogNorm, count: int) -> list[float]:
+    """Ticks at powers of ten on both sides of 0, about `count` in all."""
+    assert norm.vmax is not None
+    low, high = np.log10(norm.linthresh), np.floor(np.log10(norm.vmax))
+    gap = max(1, int(np.ceil((high - low) / max(1, count // 2))))
+    powers = [10.0**power for power in np.arange(high, low, -gap)]
+    return [-power for power in powers] + [0.0, *powers[::-1]]
 
 
 def signed_norm(*arrays: ArrayLike) -> Normalize:
@@ -407,19 +460,24 @@ def legend(ax: Axes, **options: Any) -> None:
         return
     if len(labels) > 6:  # small, and in two columns
         options = {"ncols": 2, "fontsize": "x-small"} | options
+    options = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"} | options
     if "loc" in options or "bbox_to_anchor" in options:
         ax.legend(handles, labels, **options)
         return
     made = ax.legend(handles, labels, **{"loc": "upper right"} | options)
     box, size = ax.get_window_extent(), made.get_window_extent()
     wide, high = (size.width + 8) / box.width, (size.height + 8) / box.height
-    taken = _taken(ax)
-    for place, (left, foot) in _PLACES.items():
-        x, y = left * (1 - wide), foot * (1 - high)
-        inside = (taken[:, 0] > x) & (taken[:, 0] < x + wide) & (taken[:, 1] > y) & (taken[:, 1] < y + high)
-        if not inside.any():
-            ax.legend(handles, labels, **{"loc": place} | options)
-            return
+    taken, guides = _taken(ax)
+    for obstacles in (np.concatenate([taken, guides]), taken):
+        for place, (left, foot) in _PLACES.items():
+            x, y = left * (1 - wide), foot * (1 - high)
+            across, along = obstacles.T
+            if not ((across > x) & (across < x + wide) & (along > y) & (along < y + high)).any():
+                covered = ax.legend(handles, labels, **{"loc": place} | options).get_window_extent()
+                for text in ax.texts:  # half a number would be read as another one
+                    if text.get_gid() == "guide" and covered.overlaps(text.get_window_extent()):
+                        text.set_visible(False)
+                return
     if high < 0.6:
         scale = ax.yaxis.get_transform()
         low, top = scale.transform(np.array(ax.get_ylim(), float))
@@ -433,26 +491,23 @@ _PLACES = {
 }  # fmt: skip
 
 
-def _taken(ax: Axes) -> Floats:
-    """(points, 2): where lines, bands and texts are, as shares of the width and height of the axes."""
-    found: list[Floats] = []
+def _taken(ax: Axes) -> tuple[Floats, Floats]:
+    """(points, 2): where lines, bands and texts are, and where guides are, in shares of the axes' width and height."""
+    found: dict[bool, list[Floats]] = {False: [np.empty((0, 2))], True: [np.empty((0, 2))]}
     for one in ax.lines:
-        points = np.array(one.get_xydata(), float)
-        if not one.get_visible() or one.get_gid() == "guide" or not len(points):
-            continue
-        points = one.get_transform().transform(points)
-        if one.get_linestyle() != "None":
-            points = _between(points)
-        found.append(points)
+        points = one.get_transform().transform(np.array(one.get_xydata(), float))
+        if one.get_visible() and len(points):
+            found[one.get_gid() == "guide"].append(points if one.get_linestyle() == "None" else _between(points))
     for band in ax.collections:
         for path in band.get_paths():
-            found.append(_between(band.get_transform().transform(path.vertices)))
+            found[False].append(_between(band.get_transform().transform(path.vertices)))
     for text in ax.texts:
-        if text.get_text() and text.get_gid() != "guide":
+        if text.get_text():
             (x0, y0), (x1, y1) = text.get_window_extent().get_points()
-            found.append(np.array([[x, y] for x in np.linspace(x0, x1, 9) for y in (y0, (y0 + y1) / 2, y1)]))
-    points = ax.transAxes.inverted().transform(np.concatenate(found)) if found else np.empty((0, 2))
-    return np.asarray(points[np.isfinite(points).all(1)])
+            corners = [[x, y] for x in np.linspace(x0, x1, 9) for y in (y0, (y0 + y1) / 2, y1)]
+            found[text.get_gid() == "guide"].append(np.array(corners))
+    taken, guides = (ax.transAxes.inverted().transform(np.concatenate(found[kind])) for kind in (False, True))
+    return taken[np.isfinite(taken).all(1)], guides[np.isfinite(guides).all(1)]
 
 
 def _between(points: Floats) -> Floats:

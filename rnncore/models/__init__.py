@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .chains.hidden_markov import HiddenMarkov
     from .chains.switching import SwitchingAutoRegressive
     from .interface.base import Gaussian, NotFittedError, SequenceModelBase
+    from .interface.forecasts import Forecast, SampledForecast
     from .networks.classifier import SequenceClassifier
     from .networks.recurrent import Recurrent
     from .windows.autoregressive import AutoRegressive
@@ -48,12 +49,14 @@ _MODELS = {
 _HOMES = _MODELS | {
     "SequenceModelBase": "interface.base",
     "Gaussian": "interface.base",
+    "Forecast": "interface.forecasts",
+    "SampledForecast": "interface.forecasts",
     "NotFittedError": "interface.base",
 }
 
 __all__ = [
-    "AutoRegressive", "Gaussian", "HiddenMarkov", "Markov", "NotFittedError", "Recurrent", "SequenceClassifier",
-    "SequenceModelBase", "SwitchingAutoRegressive", "load",
+    "AutoRegressive", "Forecast", "Gaussian", "HiddenMarkov", "Markov", "NotFittedError", "Recurrent",
+    "SampledForecast", "SequenceClassifier", "SequenceModelBase", "SwitchingAutoRegressive", "load",
 ]
 
 

@@ -2,6 +2,9 @@
 
 base       `fit`, `log_prob`, `predict`, `sample`, `perplexity`, `score`
 estimator  settings as scikit-learn keeps them, and files
+exog       inputs that are known at every step besides the sequence
+forecasts  forecasts of real values, with intervals
+weights    weights of sequences and of classes in training
 sequences  checks of the sequences that users pass, and alphabets of symbols
 storage    one file format for all models
 """

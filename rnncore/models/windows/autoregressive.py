@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, ClassVar, Literal, cast, overload
 
 import numpy as np
 
@@ -21,11 +21,12 @@ from rnncore._checks import as_number, as_size
 from rnncore.models.interface.base import (
     KIND_NAMES,
     Gaussian,
-    SequenceModelBase,
     check_fitted,
     generator,
 )
-from rnncore.models.interface.sequences import MISSING, as_list, as_real
+from rnncore.models.interface.exog import TakesExog
+from rnncore.models.interface.forecasts import Forecast
+from rnncore.models.interface.sequences import MISSING
 
 from .regression import BLOCK, Triangle, design, log_normal
 
@@ -48,16 +49,7 @@ def _check_order(order: object) -> None:
         as_size(order, "order", least=0, also="'aic' or 'bic'")
 
 
-class Forecast(NamedTuple):
-    """Forecasts with intervals; all ``(steps, F)``, covariance ``(steps, F, F)``."""
-
-    mean: Floats
-    lower: Floats
-    upper: Floats
-    covariance: Floats
-
-
-class AutoRegressive(SequenceModelBase):
+class AutoRegressive(TakesExog):
     """Linear regression of the next element on the last `order` elements.
 
     Parameters
@@ -113,7 +105,6 @@ class AutoRegressive(SequenceModelBase):
     _names: ClassVar[Names] = {"order": _check_order, "missing": MISSING}
 
     order_: int
-    n_exog_: int
     n_rows_: int
     weights_: list[Floats]      # of every order 0 … order_
     covariances_: list[Floats]
@@ -159,7 +150,7 @@ class AutoRegressive(SequenceModelBase):
         """
         order, most = self._orders()
         arrays = self._read(sequences, kinds=("real",))
-        inputs = self._read_exog(arrays, exog)
+        inputs = self._learn_exog(arrays, exog)
         top = self._default_top(arrays, inputs) if most is None else most
         longest = max(map(len, arrays))
         if longest <= top:
@@ -206,22 +197,6 @@ class AutoRegressive(SequenceModelBase):
                            sum(max(len(a) - top, 0) for a in arrays) < 2 * (top * width + extra)):
             top -= 1
         return top
-
-    def _read_exog(self, arrays: Sequence[Floats], exog: SequencesLike | None) -> list[Floats]:
-        if exog is None:
-            self.n_exog_ = 0
-            return [np.empty((len(a), 0)) for a in arrays]
-        items = as_list(exog, real=True, name="exog")
-        if len(items) != len(arrays):
-            raise ValueError(f"exog: got {len(items)} arrays, expected {len(arrays)}, one per "
-                             "sequence")
-        inputs = [as_real(u, name=f"exog[{i}]") for i, u in enumerate(items)]
-        self.n_exog_ = inputs[0].shape[1]
-        for i, (u, a) in enumerate(zip(inputs, arrays, strict=True)):
-            if u.shape != (len(a), self.n_exog_):
-                raise ValueError(f"exog[{i}]: got shape {u.shape}, expected "
-                                 f"{(len(a), self.n_exog_)}, a row for every step")
-        return inputs
 
     def _unpack_weights(self) -> None:
         """Set the named attributes from the weights ``(1 + E + order·F, F)`` of this order."""
@@ -360,18 +335,6 @@ class AutoRegressive(SequenceModelBase):
             series[t] = mean + roots[order] @ noise[t - start]
         drawn: Floats = series[start:]
         return drawn
-
-    def _check_exog(self, exog: ArrayLike | None, rows: int) -> Floats:
-        check_fitted(self, "n_exog_")
-        if exog is None and self.n_exog_ == 0:
-            return np.empty((rows, 0))
-        if exog is None:
-            raise ValueError(f"exog: got None, expected ({rows}, {self.n_exog_}), as in fit")
-        inputs = as_real(exog, name="exog")
-        if inputs.shape != (rows, self.n_exog_):
-            raise ValueError(f"exog: got shape {inputs.shape}, expected {(rows, self.n_exog_)}: a "
-                             "row for every step of the sequence, or of the context and the steps ahead")
-        return inputs
 
     def _row(self, series: Array, exog: Floats, t: int, order: int) -> Floats:
         """The regressors of step t: [1, u_t, y_{t-1}, y_{t-2}, …]."""

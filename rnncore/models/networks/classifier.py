@@ -13,6 +13,7 @@ import numpy as np
 from rnncore.data import LazyWindows, Window, buckets
 from rnncore.io.fields import named_errors
 from rnncore.models.interface.base import KIND_NAMES, SequenceReader, check_fitted, generator
+from rnncore.models.interface.scale import learn_scale
 from rnncore.models.interface.sequences import as_list
 from rnncore.models.interface.weights import as_sample_weight, check_class_weight, class_weights
 from rnncore.nn import log_softmax
@@ -30,7 +31,6 @@ from .build import (
     network_state,
     scale_from,
 )
-from .feed import standard
 
 if TYPE_CHECKING:
     from typing import Self
@@ -266,9 +266,8 @@ class SequenceClassifier(SequenceReader):
                              "of fit gives weights to sequences")
         if y.dtype.kind not in "biuf":
             raise TypeError(f"y: got dtype {y.dtype}, expected numbers, because of task='number'")
-        counted = slice(None) if weights is None else weights > 0
-        self.y_shift_, self.y_scale_ = map(float, standard(
-            y[counted].astype(np.float64), None if weights is None else weights[counted]))
+        shift, scale, _ = learn_scale(y.astype(np.float64), weights, name="y")
+        self.y_shift_, self.y_scale_ = float(shift), float(scale)
         target: Array = ((y - self.y_shift_) / self.y_scale_)[:, None]
         return target
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from rnncore.data import LazyWindows, Window
+from rnncore.models.interface.scale import learn_scale
 
 if TYPE_CHECKING:
     from typing import Self
@@ -203,12 +204,10 @@ class RealFeed(Feed):
         cls, arrays: Sequence[Floats], flags: bool, dtype: DTypeLike = "float32",
         weights: Sequence[float] | None = None, name: str = "sequences",
     ) -> Self:
-        """The feed with the mean and deviation of `arrays`, weighted by those of each array; see `standard`."""
-        values = np.concatenate(arrays)
-        if len(values) == 0 or np.isnan(values).all(axis=0).any():
-            raise ValueError(f"{name}: got a feature with no value at all, expected some")
-        return cls(*standard(values, None if weights is None else np.repeat(weights, [len(a) for a in arrays])),
-                   flags, dtype)
+        """The feed with the mean and deviation of `arrays`, weighted by those of each array."""
+        shares = None if weights is None else np.repeat(weights, [len(a) for a in arrays])
+        shift, scale, _ = learn_scale(np.concatenate(arrays), shares, name=name)
+        return cls(shift, scale, flags, dtype)
 
     def _blank(self, steps: int, rows: int) -> tuple[Array, Array, Bools]:
         target: Array = np.zeros((steps, rows, self.outputs), self.dtype)
@@ -229,33 +228,6 @@ class RealFeed(Feed):
         values = values[:, : self.outputs]
         present = ~np.isnan(values)
         return np.where(present, (values - self.shift) / self.scale, 0.0), present
-
-
-def standard(values: Floats, weights: Floats | None = None) -> tuple[Floats, Floats]:
-    """Mean and deviation of every column, without missing values; the deviation of a constant counts as 1.
-
-    Parameters
-    ----------
-    values : ndarray ``(N, ...)``
-    weights : ndarray ``(N,)``, optional
-        The weight of every row.
-
-    Examples
-    --------
-    >>> standard(np.array([[0.0, 0.1], [4.0, 0.1], [np.nan, 0.1]]), np.array([3.0, 1.0, 1.0]))
-    (array([1. , 0.1]), array([1.73205081, 1.        ]))
-    """
-    mean: Floats
-    if weights is None:
-        mean, deviation = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-    else:
-        present = ~np.isnan(values)
-        share = present * weights.reshape(-1, *[1] * (values.ndim - 1))
-        share = share / share.sum(axis=0)
-        mean = np.sum(share * np.where(present, values, 0), axis=0)
-        deviation = np.sqrt(np.sum(share * np.where(present, values - mean, 0) ** 2, axis=0))
-    rounding = 8 * np.finfo(np.float64).eps * np.nanmax(np.abs(values), axis=0)
-    return mean, np.where(deviation > rounding, deviation, 1.0)
 
 
 def lanes(lengths: Sequence[int], width: int, order: Sequence[int] | Codes) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -29,8 +29,9 @@ def columns_of(series: Any) -> tuple[tuple[Column, ...], int | None]:
     return tuple(range(width)), width
 
 
-def chosen_columns(given: Any, known: tuple[Column, ...], name: str) -> tuple[Column, ...]:
+def chosen_columns(given: Any, known: tuple[Any, ...], name: str) -> tuple[Column, ...]:
     """The columns that the user chose, each found among the known ones."""
+    given = given.tolist() if isinstance(given, np.ndarray) else given
     one = isinstance(given, str) or not isinstance(given, Iterable) or (isinstance(given, tuple) and given in known)
     columns = [given] if one else list(given)
     found: list[Column] = []
@@ -38,7 +39,7 @@ def chosen_columns(given: Any, known: tuple[Column, ...], name: str) -> tuple[Co
         plain = isinstance(column, int | np.integer) and not isinstance(column, bool)
         if plain and known == tuple(range(len(known))) and -len(known) <= column < 0:
             column = len(known) + int(column)
-        if column not in known or isinstance(column, bool):
+        if not isinstance(column, Hashable) or column not in known or isinstance(column, bool):
             raise ValueError(f"{name}: got the column {column!r}, expected some of {', '.join(map(repr, known))}")
         if column in found:
             raise ValueError(f"{name}: got the column {column!r} twice, expected each once")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
-from rnncore._checks import as_array, as_dtype, as_flag, as_probability, as_size
+from rnncore._checks import as_dtype, as_flag, as_probability, as_real, as_seed, as_size
 
 from .columns import Column, chosen_columns, columns_of, read_columns
 from .window import LazyWindows, Window
@@ -55,20 +55,20 @@ class SeriesPart(Sequence[Window]):
 
     Attributes
     ----------
-    count : int
+    size : int
         The number of windows in all batches.
     """
 
     def __init__(self, owner: SeriesWindows, begins: Ints, starts: Ints) -> None:
         # begins: the first step of this part of each series; starts: that of each window; both in the owner's arrays
         self._owner, self._begins, self._starts = owner, begins, starts
-        self.count = len(starts)
+        self.size = len(starts)
 
     def __len__(self) -> int:
-        return -(-self.count // self._owner.batch_size)
+        return -(-self.size // self._owner.batch_size)
 
     def __repr__(self) -> str:
-        return f"SeriesPart({self.count} windows in {len(self)} batches)"
+        return f"SeriesPart({self.size} windows in {len(self)} batches)"
 
     @overload
     def __getitem__(self, index: int) -> Window: ...
@@ -95,7 +95,8 @@ class SeriesPart(Sequence[Window]):
 
     def shuffled(self, seed: RandomSource = None) -> SeriesPart:
         """The same windows in a new random order, for example one per epoch of `rnncore.train.fit_epochs`."""
-        starts = np.random.default_rng(seed).permutation(np.sort(self._starts))     # whatever the order was before
+        rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(as_seed(seed))
+        starts = rng.permutation(np.sort(self._starts))         # whatever the order was before
         return SeriesPart(self._owner, self._begins, starts)
 
     def _rows(self, index: int) -> Ints:
@@ -247,10 +248,10 @@ targets [0] 4 steps ahead>
             for part in range(3)
         )
         self.train = train if seed is None else train.shuffled(seed)
-        self.valid, self.test = (part if part.count else None for part in held)
+        self.valid, self.test = (part if part.size else None for part in held)
 
     def __repr__(self) -> str:
-        parts = (f"{name}: {part.count} windows" for name, part in
+        parts = (f"{name}: {part.size} windows" for name, part in
                  (("train", self.train), ("valid", self.valid), ("test", self.test)) if part is not None)
         return (f"<SeriesWindows of {len(self._offsets)} series: {', '.join(parts)}; {self.steps} steps, inputs "
                 f"{list(self.inputs)}, targets {list(self.targets)} {', '.join(map(str, self.horizon))} steps ahead>")
@@ -281,7 +282,7 @@ targets [0] 4 steps ahead>
         float64 array of the same shape
             For several horizons the last axis has all targets of the first horizon, then those of the next.
         """
-        values = as_array(prediction, "prediction")
+        values = as_real(prediction, "prediction", np.dtype(np.float64))
         if values.ndim == 0 or values.shape[-1] != self.output_size:
             raise ValueError(f"prediction: got shape {values.shape}, expected (..., {self.output_size})")
         at = [self.scaler.columns.index(name) for name in self.targets]
@@ -366,6 +367,7 @@ windows = SeriesWindows
 
 
 def _horizon(horizon: Any, inputs: tuple[Column, ...], targets: tuple[Column, ...]) -> tuple[int, ...]:
+    horizon = horizon.tolist() if isinstance(horizon, np.ndarray) else horizon
     given = list(horizon) if isinstance(horizon, Iterable) and not isinstance(horizon, str) else [horizon]
     ahead = tuple(as_size(value, "horizon", least=0) for value in given)
     if not ahead or any(later <= one for one, later in pairwise(ahead)):

@@ -69,7 +69,7 @@ def test_windows_are_those_of_a_loop_over_the_series(readout, horizon, stride, r
             same_bits(targets, np.where(mask, wanted, 0))
             seen.add((i, s))
         assert seen == expected.keys()
-        assert part.count == len(expected) == sum(window.x.shape[1] for window in part)
+        assert part.size == len(expected) == sum(window.x.shape[1] for window in part)
         assert all(window.x.shape[1] == 4 for window in list(part)[:-1])
 
 
@@ -391,6 +391,12 @@ print(len(rc.data.windows(np.arange(50.0), 5).train))
         ({"inputs": "load"}, ValueError, "inputs: got the column 'load', expected some of 0, 1"),
         ({"missing": "drop"}, ValueError, "missing: got 'drop', expected one of refuse, mask"),
         ({"readout": None}, ValueError, "readout: got None, expected one of steps, last, mean"),
+        ({"inputs": [[0]]}, ValueError, r"inputs: got the column \[0\]"),
+        ({"inputs": np.ones((2, 2))}, ValueError, r"inputs: got the column \[1\.0, 1\.0\]"),
+        ({"targets": np.array(2)}, ValueError, "targets: got the column 2"),
+        ({"horizon": np.array(1.5)}, ValueError, r"horizon: got 1\.5"),
+        ({"seed": -1}, ValueError, "seed: got -1"),
+        ({"seed": "now"}, TypeError, "seed: got 'now'"),
         ({"scale": 1}, TypeError, "scale: got 1, expected True or False"),
         ({"batch_first": 1}, TypeError, "batch_first: got 1"),
         ({"dtype": "float16"}, ValueError, "dtype: got 'float16'"),

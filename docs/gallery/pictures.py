@@ -1,5 +1,7 @@
 """Every plot of the debugger, each for both trained networks."""
 
+import textwrap
+
 from rnncore import viz
 
 
@@ -57,7 +59,7 @@ PANELS = {
     "plot_saturation": (lambda net, ax: viz.plot_saturation(net.tape, ax), 4.0),
     "plot_lyapunov_spectrum": (
         lambda net, ax: viz.plot_lyapunov_spectrum(
-            viz.lyapunov_spectrum(net.layer, net.x, 10), ax), 3.0),
+            spectrum(net)[0], ax, error=spectrum(net)[1]), 3.0),
     "plot_lyapunov_convergence": (
         lambda net, ax: viz.plot_lyapunov_convergence(
             viz.lyapunov_convergence(net.layer, net.x, 10), ax), 3.0),
@@ -68,7 +70,7 @@ PANELS = {
         ), 2.4),
     "plot_memory_capacity": (
         lambda net, ax: viz.plot_memory_capacity(
-            viz.memory_curve(net.layer, 40, steps=1000), ax), 3.0),
+            viz.memory_curve(net.layer, 40, steps=1000), ax, steps=1000), 3.0),
     "plot_cell": (lambda net, ax: viz.plot_cell(
         net.tape, ax, step=last_token(net), token=net.tokens[last_token(net)]), 4.2),
     "plot_unrolled": (lambda net, ax: viz.plot_unrolled(net.tape, ax, tokens=net.tokens), 3.0),
@@ -80,6 +82,12 @@ PANELS = {
 
 
 SQUARE = ("plot_saturation",)  # the two networks side by side, not one below the other
+
+
+def spectrum(net):
+    """The exponents and their errors."""
+    convergence = viz.lyapunov_convergence(net.layer, net.x, 10)
+    return convergence[1][-1], viz.lyapunov_error(convergence)
 
 
 def norm_by_step(net):
@@ -125,7 +133,7 @@ def panels(name, nets):
         figure, axes = plt.subplots(rows, columns, figsize=(10, rows * height), squeeze=False)
         for net, ax in zip(nets, axes.flat, strict=True):
             draw(net, ax)
-            said = ax.get_title()
+            said = textwrap.fill(ax.get_title(), 44 if name in SQUARE else 96)
             ax.set_title(f"{net.name}" + (f"\n{said}" if said else ""), loc="left")
             if said:
                 ax.set_title("")

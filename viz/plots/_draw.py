@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap, LogNorm, Normalize, SymLogNorm
     from matplotlib.image import AxesImage
+    from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
 Order: TypeAlias = Literal["auto"] | Sequence[int] | Ints | None
@@ -225,9 +226,10 @@ def time_axis(
     ax.set_xlabel(f"step{of}   time →" + ("   ← gradient" if gradient else ""))
     if steps <= 1 and not ax.images:
         ax.set_xlim(-0.5, 0.5)
-    from matplotlib.ticker import MaxNLocator
+    from ._artists import Steps
 
-    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+    before = ax.xaxis.get_major_locator()  # of a run that this one is drawn over
+    ax.xaxis.set_major_locator(Steps(max(steps, before.count if isinstance(before, Steps) else 0)))
     for row in [artist for artist in ax.artists if artist.get_gid() == "tokens"]:
         row.remove()
     if tokens is not None:
@@ -363,7 +365,7 @@ def _name_size(ax: Axes, names: Sequence[str], total: float) -> float:
         beside = [other.bbox.x1 for other in ax.figure.axes if other.bbox.x1 < box.x0]
         margin = dot * (float(box.x0) - max(beside, default=0.0)) - rcParams["ytick.major.pad"] - 2
         room.append(margin / (0.62 * max(map(len, names))))
-    return max(min(room), 0.55 * largest)
+    return max(min(room), 0.5 * largest)
 
 
 def colour_bars(ax: Axes, images: Sequence[AxesImage], labels: Sequence[str]) -> None:
@@ -377,10 +379,10 @@ def colour_bars(ax: Axes, images: Sequence[AxesImage], labels: Sequence[str]) ->
     size = float(rcParams["font.size"])
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         height = 1 / n
-        box = ax.inset_axes((1.015, 1 - (i + 1) * height + 0.05 * (n > 1), max(0.018, 0.1 / inches), height * 0.9))
+        box = ax.inset_axes((1.01, 1 - (i + 1) * height + 0.05 * (n > 1), max(0.012, 0.08 / inches), height * 0.9))
         bar = ax.figure.colorbar(image, cax=box)
-        bar.set_label(label, fontsize="small")
-        bar.ax.tick_params(labelsize="x-small")
+        bar.set_label(label, fontsize="small", labelpad=1)
+        bar.ax.tick_params(labelsize="x-small", length=2, pad=2)
         points = 72 * float(ax.get_window_extent().height) / ax.figure.dpi * height * 0.9
         ticks = int(np.clip(points / (2.2 * size), 2, 5))  # as many as the bar has room for
         if isinstance(image.norm, SymLogNorm):
@@ -459,30 +461,51 @@ def legend(ax: Axes, **options: Any) -> None:
     if not labels:
         return
     if len(labels) > 6:  # small, and in two columns
-        options = {"ncols": 2, "fontsize": "x-small"} | options
-    options = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"} | options
+        options.setdefault("ncols", 2)
+        options.setdefault("fontsize", "x-small")
+    look: dict[str, Any] = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"}
+    options = look | options
     if "loc" in options or "bbox_to_anchor" in options:
         ax.legend(handles, labels, **options)
         return
-    made = ax.legend(handles, labels, **{"loc": "upper right"} | options)
-    box, size = ax.get_window_extent(), made.get_window_extent()
-    wide, high = (size.width + 8) / box.width, (size.height + 8) / box.height
     taken, guides = _taken(ax)
-    for obstacles in (np.concatenate([taken, guides]), taken):
-        for place, (left, foot) in _PLACES.items():
-            x, y = left * (1 - wide), foot * (1 - high)
-            across, along = obstacles.T
-            if not ((across > x) & (across < x + wide) & (along > y) & (along < y + high)).any():
-                covered = ax.legend(handles, labels, **{"loc": place} | options).get_window_extent()
-                for text in ax.texts:  # half a number would be read as another one
-                    if text.get_gid() == "guide" and covered.overlaps(text.get_window_extent()):
-                        text.set_visible(False)
-                return
-    if high < 0.6:
-        scale = ax.yaxis.get_transform()
-        low, top = scale.transform(np.array(ax.get_ylim(), float))
-        raised = scale.inverted().transform(np.array([low + (top - low) / (1 - high)]))
-        ax.set_ylim(top=float(raised[0]), auto=None)
+    shapes = {}
+    for columns in range(options.pop("ncols", 1), 5):
+        options |= {"loc": "upper right", "ncols": columns}
+        made = ax.legend(handles, labels, **options)
+        wide, high = shapes[columns] = _shape(ax, made)
+        if wide > 1:
+            continue
+        for obstacles in (np.concatenate([taken, guides]), taken):
+            for place, (left, foot) in _PLACES.items():
+                x, y = left * (1 - wide), foot * (1 - high)
+                across, along = obstacles.T
+                if not ((across > x) & (across < x + wide) & (along > y) & (along < y + high)).any():
+                    made.set_loc(place)
+                    _hide_covered_guides(ax, made)
+                    return
+    # No place is free: room is made above the lines for the flattest that is not wider than the axes.
+    columns = min(shapes, key=lambda n: (shapes[n][0] > 1, shapes[n][1], n))
+    ax.legend(handles, labels, **options | {"ncols": columns})
+    high = min(shapes[columns][1], 0.6)
+    scale = ax.yaxis.get_transform()
+    low, top = scale.transform(np.array(ax.get_ylim(), float))
+    raised = scale.inverted().transform(np.array([low + (top - low) / (1 - high)]))
+    ax.set_ylim(top=float(raised[0]), auto=None)
+
+
+def _shape(ax: Axes, made: Legend) -> tuple[float, float]:
+    """Width and height of a legend, with a margin, as shares of those of the axes."""
+    box, size = ax.get_window_extent(), made.get_window_extent()
+    return (size.width + 8) / box.width, (size.height + 8) / box.height
+
+
+def _hide_covered_guides(ax: Axes, made: Legend) -> None:
+    """Hide labels of guides behind the legend: half a number would be read as another one."""
+    covered = made.get_window_extent()
+    for text in ax.texts:
+        if text.get_gid() == "guide" and covered.overlaps(text.get_window_extent()):
+            text.set_visible(False)
 
 
 _PLACES = {
@@ -513,4 +536,7 @@ def _taken(ax: Axes) -> tuple[Floats, Floats]:
 def _between(points: Floats) -> Floats:
     """A polygon's points and eight more on each of its edges."""
     part = np.linspace(0, 1, 9)[:, None, None]
-    return np.asarray(((1 - part) * points[:-1] + part * points[1:]).reshape(-1, 2) if len(points) > 1 else points)
+    if len(points) < 2:
+        return points
+    with np.errstate(invalid="ignore"):  # at points that are not finite
+        return np.asarray(((1 - part) * points[:-1] + part * points[1:]).reshape(-1, 2))

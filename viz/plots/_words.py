@@ -62,6 +62,16 @@ def at_least(value: float, more: bool) -> str:
     return f"≥ {number(value)}" if more else number(value)
 
 
+def with_error(value: float, error: float) -> str:
+    """(0.0553, 0.0112) -> "0.055 ± 0.011": the value to the digits that its error leaves."""
+    if not (np.isfinite(value) and 1e-6 < error < 1e4):
+        return number(value) + ("" if np.isnan(error) else f" ± {number(error)}")
+    lead, exponent = f"{error:.0e}".split("e")
+    decimals = max(0, (int(lead) < 3) - int(exponent))
+    told = f"{value:.{decimals}f}".replace("-", "−")
+    return f"{told.removeprefix('−') if float(f'{value:.{decimals}f}') == 0 else told} ± {error:.{decimals}f}"
+
+
 def pace(rate: float) -> str:
     """nats per step -> "halves every 3.1 steps"."""
     if np.isnan(rate):

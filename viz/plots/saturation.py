@@ -11,11 +11,12 @@ from .. import style
 from .._door import by_name, fields, measured
 from .._tapes import HasTape, Recorded
 from ..measures.saturation import Saturation, saturation
-from ._draw import axes, drawn, legend
+from ._draw import axes, drawn, legend, line_colour, title
 from ._words import of_run, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 __all__ = ["plot_saturation"]
 
@@ -55,29 +56,27 @@ def plot_saturation(
     >>> from rnncore import viz
     >>> tape = rc.GRU(2, 4, seed=0).record(np.ones((6, 1, 2)))
     >>> viz.plot_saturation(tape, Figure().subplots()).get_title()
-    'No unit is stuck'
+    'No unit has a gate at one end on over 90 % of the steps'
     """
+    from matplotlib import rcParams
+
     shares: Mapping[str, Saturation] = measured(tape, saturation, by_name(fields(Saturation)))
     ax = axes(ax, KIND)
     names = list(shares) if names is None else list(names)
     if not names:
         raise ValueError("tape: got no gates between 0 and 1, expected an LSTM or a GRU")
-    worst, at = "", -1.0
     for name in names:
         low, high = shares[name]
         index = len(drawn(ax, KIND))
         look: dict[str, Any] = {
             "marker": style.MARKERS[(index + index // 7) % 7],
-            "color": style.LINES[index % 7],
+            "color": line_colour(index),
             "alpha": 0.75,
         }
-        look |= {"linestyle": "none", "markersize": 6}
+        look |= {"linestyle": "none", "markersize": 1.2 * rcParams["lines.markersize"]}
         look |= {"markeredgecolor": "white", "markeredgewidth": 0.5}
         said = plain(of_run(label, name))
         ax.plot(low, high, label=said, gid=KIND, clip_on=False, zorder=3, **look | line_kw)
-        stuck = float(np.mean(np.maximum(low, high) > 0.9))
-        if stuck > at:
-            worst, at = name, stuck
     if not drawn(ax, "all"):
         ax.plot([0, 1], [1, 0], color=style.GREY, linewidth=1, linestyle="--", gid="all", zorder=1)
         # above the line, where no dot can be
@@ -88,9 +87,17 @@ def plot_saturation(
     ax.set_aspect("equal")
     ax.set_xlabel("share of steps closed (< 0.1)")
     ax.set_ylabel("share of steps fully open (> 0.9)")
-    if at < 0.005:
-        ax.set_title("No unit is stuck")
-    else:
-        ax.set_title(plain(f"{100 * at:.0f} % of units have {worst} stuck at one end"))
-    legend(ax, loc="upper right")
+    title(ax, _sentence(drawn(ax, KIND)))
+    legend(ax, loc="upper right")  # where no dot can be
     return ax
+
+
+def _sentence(gates: Sequence[Line2D]) -> str:
+    """Of all gates that are drawn, the one with the most units at one end."""
+    ends = {str(gate.get_label()): np.maximum(gate.get_xdata(), gate.get_ydata()) > 0.9 for gate in gates}
+    worst = max(ends, key=lambda name: ends[name].mean())
+    count, units = int(ends[worst].sum()), len(ends[worst])
+    if not count:
+        return "No unit has a gate at one end on over 90 % of the steps"
+    have = "1 unit has" if units == 1 else f"{count} of {units} units {'has' if count == 1 else 'have'}"
+    return f"{have} {worst} at one end on over 90 % of the steps"

@@ -148,8 +148,8 @@ def test_a_text_in_pieces_has_the_tokens_of_the_whole(piece, rng, tmp_path):
 
 def test_an_error_names_the_byte_of_the_file(piece, rng, tmp_path):
     path = tmp_path / "text"
-    for bad in (b"\x80", b"\xff", b"\xe6\xbc", b"\xf0\x9f\x8e", b"\xe6" + b"\x80" * 5, b"\xf0" + b"\x90" * 6, b"\xc0\x80",
-                b"\xed\xa0\x80"):
+    for bad in (b"\x80", b"\xff", b"\xe6\xbc", b"\xf0\x9f\x8e", b"\xe6" + b"\x80" * 5, b"\xf0" + b"\x90" * 6,
+                b"\xc0\x80", b"\xed\xa0\x80"):
         head = "".join(rng.choice(LETTERS, size=5)).encode()
         raw = head + bad + b"and more" * 3
         path.write_bytes(raw)

@@ -10,7 +10,8 @@
 ======================= ===================================================
 
 All but the last share `SequenceModelBase`: ``fit``, ``log_prob``, ``predict``, ``sample``,
-``perplexity``, ``score``. The subpackages are named after the kind of memory that their models have:
+``perplexity``, ``score``. `AutoRegressive` and `Recurrent` also ``forecast`` with intervals. The
+subpackages are named after the kind of memory that their models have:
 
 interface  what all models share: the base classes, checks of sequences, settings, files
 windows    the memory is a fixed window of the past: `AutoRegressive`, `Markov`

@@ -149,6 +149,17 @@ def test_equal_weights_are_none(factor):
         same_bits(parameters(one), parameters(two))
 
 
+@pytest.mark.parametrize("factor", [2.0**-200, 2.0**200])
+def test_only_the_ratios_of_weights_matter(factor):
+    """Also where the weights, or the inverse of their sum, are beyond the range of float32."""
+    y, settings = RNG.normal(size=60), {"epochs": 2, "seed": 1}
+    for fit in (lambda s: SequenceClassifier("gru", 4, class_weight="balanced", **settings).fit(
+                    WORDS, LABELS, sample_weight=s),
+                lambda s: SequenceClassifier("gru", 4, **settings).fit(SERIES, y, sample_weight=s),
+                lambda s: Recurrent("gru", 4, **settings).fit(SERIES, sample_weight=s)):
+        same_bits(parameters(fit(WEIGHTS)), parameters(fit(WEIGHTS * factor)))
+
+
 def test_weights_pull_towards_the_sequences_that_have_them():
     """The same input with two labels, or two continuations: the probability is the share of the weights."""
     data, y, weights = ["ab"] * 40, ["x", "y"] * 20, np.tile([3.0, 1.0], 20)

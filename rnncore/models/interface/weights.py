@@ -20,10 +20,13 @@ ClassWeight: TypeAlias = Literal["balanced"] | Mapping[Any, float] | None
 def as_sample_weight(weights: ArrayLike | None, count: int, name: str = "sample_weight") -> Floats | None:
     """One weight per sequence, finite and >= 0; None where all are equal.
 
+    Only the ratios of weights matter. They are divided by a power of 2, so that the largest is in [1/2, 1) and neither
+    large nor small ones overflow in float32.
+
     Examples
     --------
     >>> as_sample_weight([1, 0, 2], 3), as_sample_weight([3, 3], 2)
-    (array([1., 0., 2.]), None)
+    (array([0.25, 0.  , 0.5 ]), None)
     """
     if weights is None:
         return None
@@ -38,7 +41,11 @@ def as_sample_weight(weights: ArrayLike | None, count: int, name: str = "sample_
         raise ValueError(f"{name}: got {found[at]} at {at}, expected finite numbers >= 0")
     if count and not found.any():
         raise ValueError(f"{name}: got only 0, expected at least one weight above 0")
-    return None if (found == found[:1]).all() else found.astype(np.float64)
+    if (found == found[:1]).all():
+        return None
+    found = found.astype(np.float64)
+    scaled: Floats = np.ldexp(found, -int(np.frexp(found.max())[1]))
+    return scaled
 
 
 def check_class_weight(weights: object) -> None:

@@ -163,6 +163,24 @@ def test_zeros_in_some_rows_are_said_of_those_rows():
     assert flow(h=rows) == "No gradient reaches any step of 1 of 3 rows"
 
 
+def test_a_gradient_below_the_smallest_float32_is_not_compared():
+    """Its digits are lost, and with them how many times smaller it is."""
+    found = []
+    for dtype in ("float32", "float64"):
+        layer = rc.RNN(2, 8, seed=0, dtype=dtype)
+        tape = layer.record(np.ones((300, 1, 2)))
+        grad = np.zeros((300, 1, 8))
+        grad[-1] = 1
+        tape.backward(grad)
+        first = np.flatnonzero(viz.gradient_flow(tape)["l0.h"] >= viz.style.FLOOR)[0]
+        found.append(title(viz.plot_gradient_flow, tape))
+        assert first > 0
+        assert dtype != "float32" or found[-1] in (
+            f"The gradient is below the smallest normal float32 before step {first}",
+            f"The gradient is exactly 0 before step {np.flatnonzero(viz.gradient_flow(tape)['l0.h'])[0]}")
+    assert "times smaller than at the last" in found[1]
+
+
 def test_overlaid_runs_are_not_titled_by_the_last():
     ax = new()
     viz.plot_gradient_flow({"l0.h": H, "l0.c": C}, ax, label="a")
@@ -421,6 +439,22 @@ def test_two_marks_in_a_thousand_steps_are_shown():
     assert shown(ax) == ["0.5", "0.2", "input"]
     dense = viz.plot_omission(np.arange(1000.0)[:, None], new(), tokens=["word"] * 1000)
     assert shown(dense) == []
+
+
+def test_a_text_is_shown_whole_or_not_at_all():
+    text = "to be, or not to be: " * 12
+    for steps in (60, 250):
+        ax = viz.plot_omission(np.arange(float(steps))[:, None], new(), tokens=text[:steps])
+        assert "".join(shown(ax)) in ("", text[:steps].replace(" ", "␣") + "input")
+    assert shown(viz.plot_omission(np.arange(60.0)[:, None], new(), tokens=text[:60]))
+
+
+@pytest.mark.parametrize("tokens", [None, "abcdefghij", NUMBERS[:10]], ids=["none", "text", "numbers"])
+def test_the_label_of_the_axis_is_not_cut_in_the_default_layout(tokens, plt):
+    figure, ax = plt.subplots()
+    viz.plot_states(Taped(), ax, tokens=tokens)
+    figure.canvas.draw()
+    assert ax.xaxis.label.get_window_extent().y0 >= 0
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 60])

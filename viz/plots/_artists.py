@@ -5,11 +5,14 @@ This file imports matplotlib at once, so plots import it only when they draw.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from matplotlib.artist import Artist
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox, ScaledTranslation
 
 from .. import style
@@ -23,13 +26,30 @@ class Title(Text):
     """A title that is broken into lines where it would leave the figure or run into the axes beside it."""
 
     def _get_wrap_line_width(self) -> float:
-        width: float = super()._get_wrap_line_width()  # type: ignore[misc]  # the stubs leave it out
-        return min(width, 1.05 * self.axes.bbox.width) if self.axes and _beside(self.axes) else width
+        """The width at which lines break: at most that of the figure, and less so that all lines are as long."""
+        most: float = super()._get_wrap_line_width()  # type: ignore[misc]  # the stubs leave it out
+        if self.axes and _beside(cast("Axes", self.axes)):
+            most = min(most, 1.05 * self.axes.bbox.width)
+        longest = max(map(self._get_rendered_text_width, self.get_text().split("\n")))  # type: ignore[attr-defined]
+        return min(most, 1.15 * longest / math.ceil(longest / most)) if 0 < most < longest else most
+
+    def _get_wrapped_text(self) -> str:
+        """The text in lines, none of which starts with a sign that belongs to the number before it."""
+        text = self.get_text()
+        self._text = _SIGN.sub("\N{NO-BREAK SPACE}\\1", text)
+        try:
+            wrapped: str = super()._get_wrapped_text()  # type: ignore[misc]
+        finally:
+            self._text = text
+        return wrapped
+
+
+_SIGN = re.compile(" ([%=−≥≤])")
 
 
 def _beside(ax: Axes) -> bool:
     """Whether there are other axes to the left or the right; colour bars do not count."""
-    others = [other for other in ax.get_figure(root=False).axes if other is not ax and other.get_visible()]
+    others = [other for other in ax.figure.axes if other is not ax and other.get_visible()]
     place = ax.bbox
     return any(
         other.bbox.y0 < place.y1 and other.bbox.y1 > place.y0
@@ -44,11 +64,23 @@ def wrap_title(ax: Axes) -> None:
     ax.title.set_wrap(True)
 
 
+class Steps(MaxNLocator):
+    """Ticks at whole numbers from 0 to the last step, and not in the margin beside it."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__("auto", integer=True, steps=[1, 2, 5, 10])
+        self.count = steps
+
+    def __call__(self) -> list[float]:
+        return [float(t) for t in super().__call__() if 0 <= t < self.count and t == round(t)]
+
+
 class TokenRow(Artist):
     """A row of tokens under the axes, one at each step, with the name of the row before it.
 
     Tokens never overlap: if there is not room for all, those are shown that have room, from the left,
-    and none if these would be less than a third.
+    and none if these would be few: less than an eighth, or nine tenths where each is a single character, because
+    a text cannot be read without some of its letters.
 
     Parameters
     ----------
@@ -66,7 +98,7 @@ class TokenRow(Artist):
         super().__init__()
         self.set_gid("tokens")
         self.set_clip_on(False)
-        below = ScaledTranslation(0, -drop / 72, ax.get_figure(root=False).dpi_scale_trans)
+        below = ScaledTranslation(0, -drop / 72, ax.figure.dpi_scale_trans)
         look: dict[str, Any] = {"va": "top", "fontsize": size}
         look |= {"transform": ax.get_xaxis_transform() + below}
         self.texts = [
@@ -74,11 +106,11 @@ class TokenRow(Artist):
             for step, token in enumerate(tokens)
             if token
         ]
-        left = ScaledTranslation(-0.5 * size / 72, 0, ax.get_figure(root=False).dpi_scale_trans)
+        left = ScaledTranslation(-0.5 * size / 72, 0, ax.figure.dpi_scale_trans)
         look["transform"] = ax.transAxes + below + left
         self.name = Text(0, 0, name, ha="right", color=style.GREY, **look)
         for text in self.get_children():
-            text.set_figure(ax.get_figure(root=False))
+            text.set_figure(ax.figure)
             text.axes = ax
 
     def get_children(self) -> list[Artist]:
@@ -88,10 +120,11 @@ class TokenRow(Artist):
         """The tokens that have room, and the name if there are any."""
         fitting = list(self._fitting(renderer))
         inside = sum(self._is_inside(text) for text in self.texts)
-        return [*fitting, self.name] if 3 * len(fitting) >= inside > 0 else []
+        least = 0.9 if all(len(text.get_text()) == 1 for text in self.texts) else 0.125
+        return [*fitting, self.name] if len(fitting) >= least * inside > 0 else []
 
     def _fitting(self, renderer: RendererBase | None) -> Iterator[Text]:
-        end = float("-inf")
+        end = self.name.get_window_extent(renderer).x1
         for text in filter(self._is_inside, self.texts):
             box = text.get_window_extent(renderer)
             gap = 0.15 * box.height

@@ -254,10 +254,15 @@ def _token_row(ax: Axes, shown: list[str]) -> None:
     room = [points * (t - s) for s, t in itertools.pairwise(steps)]
     fits = min((r / (0.6 * w) for r, w in zip(room, wide, strict=True)), default=largest)
     size = min(largest, fits) if fits >= 0.6 * largest else 0.85 * largest
-    drop = 0.6 * largest  # past half a label of the other axis
-    ax.add_artist(TokenRow(ax, [plain(token) for token in shown], name="input", size=size, drop=drop))
-    if steps:
-        ax.tick_params(axis="x", pad=rcParams["xtick.major.pad"] + drop + 1.1 * size)
+    figure = ax.get_figure(root=True)
+    tight = figure is None or figure.get_layout_engine() is None  # then nothing makes room under the axes
+    drop = (0.3 if tight else 0.6) * largest  # past half a label of the other axis
+    row = TokenRow(ax, [plain(token) for token in shown], name="input", size=size, drop=drop)
+    ax.add_artist(row)
+    if row.shown():
+        pad = rcParams["xtick.major.pad"] + 1.1 * size
+        ax.tick_params(axis="x", pad=drop + (0.95 * size if tight else pad))
+        ax.xaxis.labelpad = 1 if tight else rcParams["axes.labelpad"]
     ax.grid(False, axis="x")
 
 
@@ -334,7 +339,7 @@ def bands(
         images.append(image)
     ax.set_ylim(total, 0)
     names = [name for name, *_ in parts]
-    ax.set_yticks([i * (1 + gap) + 0.5 for i in range(len(parts))], names, fontsize=_name_size(ax, names, total))
+    ax.set_yticks([i * (1 + gap) + 0.5 for i in range(len(parts))], names, fontsize=name_size(ax, names, total))
     ax.tick_params(axis="y", length=0)
     ax.grid(False)
     for spine in ax.spines.values():
@@ -352,7 +357,7 @@ def _is_fine(ax: Axes, shape: tuple[int, ...], total: float) -> bool:
     return bool(shape[0] > box.height / total or shape[1] > box.width)
 
 
-def _name_size(ax: Axes, names: Sequence[str], total: float) -> float:
+def name_size(ax: Axes, names: Sequence[str], total: float) -> float:
     """The font size at which the names of parts fit their height and, where no layout makes room, their margin."""
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties
@@ -361,7 +366,8 @@ def _name_size(ax: Axes, names: Sequence[str], total: float) -> float:
     dot = 72 / ax.figure.dpi
     box = ax.get_window_extent()
     room = [largest, 0.9 * dot * float(box.height) / total]
-    if ax.get_figure(root=True).get_layout_engine() is None:
+    figure = ax.get_figure(root=True)
+    if figure is not None and figure.get_layout_engine() is None:
         beside = [other.bbox.x1 for other in ax.figure.axes if other.bbox.x1 < box.x0]
         margin = dot * (float(box.x0) - max(beside, default=0.0)) - rcParams["ytick.major.pad"] - 2
         room.append(margin / (0.62 * max(map(len, names))))
@@ -468,6 +474,7 @@ def legend(ax: Axes, **options: Any) -> None:
     if "loc" in options or "bbox_to_anchor" in options:
         ax.legend(handles, labels, **options)
         return
+    ax.get_ylim()  # applies limits that are still to be computed from the data
     taken, guides = _taken(ax)
     shapes = {}
     for columns in range(options.pop("ncols", 1), 5):
@@ -481,7 +488,7 @@ def legend(ax: Axes, **options: Any) -> None:
                 x, y = left * (1 - wide), foot * (1 - high)
                 across, along = obstacles.T
                 if not ((across > x) & (across < x + wide) & (along > y) & (along < y + high)).any():
-                    made.set_loc(place)
+                    made.set_loc(cast(Any, place))
                     _hide_covered_guides(ax, made)
                     return
     # No place is free: room is made above the lines for the flattest that is not wider than the axes.
@@ -497,7 +504,8 @@ def legend(ax: Axes, **options: Any) -> None:
 def _shape(ax: Axes, made: Legend) -> tuple[float, float]:
     """Width and height of a legend, with a margin, as shares of those of the axes."""
     box, size = ax.get_window_extent(), made.get_window_extent()
-    return (size.width + 8) / box.width, (size.height + 8) / box.height
+    margin = 1.2 * made.prop.get_size_in_points() * made.get_figure(root=True).dpi / 72  # twice its distance to the axes
+    return (size.width + margin) / box.width, (size.height + margin) / box.height
 
 
 def _hide_covered_guides(ax: Axes, made: Legend) -> None:

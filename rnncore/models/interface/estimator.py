@@ -168,7 +168,11 @@ class Estimator:
 
 def generator(seed: RandomSource) -> np.random.Generator:
     """A numpy Generator (PCG64) from a seed, or the Generator itself."""
-    return np.random.default_rng(seed)
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"seed: got {seed!r:.60}, expected None, a whole number >= 0, several of them, or a numpy "
+                          "Generator") from None
 
 
 def _shown(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from rnncore._checks import as_dtype, as_number, as_probability, as_size
+from rnncore._checks import as_dtype, as_number, as_probability, as_seed, as_size
 from rnncore.io.fields import Field
 from rnncore.models.interface.estimator import Names, check_fitted
 from rnncore.models.interface.sequences import MISSING
@@ -38,6 +38,7 @@ def check_network(model: NetworkModel) -> None:
         as_size(getattr(model, name), name)
     for name in ("dropout", "valid_fraction", "label_smoothing"):
         as_probability(getattr(model, name), name)
+    as_seed(model.seed)
     for name in ("lr", "max_norm"):
         as_number(getattr(model, name), name, least=0)
 

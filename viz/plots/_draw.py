@@ -504,7 +504,7 @@ def legend(ax: Axes, **options: Any) -> None:
 def _shape(ax: Axes, made: Legend) -> tuple[float, float]:
     """Width and height of a legend, with a margin, as shares of those of the axes."""
     box, size = ax.get_window_extent(), made.get_window_extent()
-    margin = 1.2 * made.prop.get_size_in_points() * made.get_figure(root=True).dpi / 72  # twice its distance to the axes
+    margin = 1.2 * made.prop.get_size_in_points() * cast(Any, ax.figure).dpi / 72  # twice its distance to the axes
     return (size.width + margin) / box.width, (size.height + margin) / box.height
 
 

@@ -103,7 +103,7 @@ def pace_between(low: float, high: float) -> str | None:
 def count_of(count: float, *, more: bool = False) -> str:
     """3 -> "3 steps"; with `more` "≥ 3 steps"."""
     told = at_least(count, more)
-    return f"{told} step" + ("" if told == "1" else "s")
+    return f"{told} step" + ("" if told in ("1", "≥ 1") else "s")
 
 
 def of_rows(rows: int, row: int | None = None) -> str:

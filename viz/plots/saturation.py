@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_saturation"]
 
 KIND = "saturation"
+MOST = 6  # gates in the title
 
 
 def plot_saturation(
@@ -93,11 +94,15 @@ def plot_saturation(
 
 
 def _sentence(gates: Sequence[Line2D]) -> str:
-    """Of all gates that are drawn, the one with the most units at one end."""
+    """How many units have each of the gates that are drawn at one end."""
     ends = {str(gate.get_label()): np.maximum(gate.get_xdata(), gate.get_ydata()) > 0.9 for gate in gates}
-    worst = max(ends, key=lambda name: ends[name].mean())
-    count, units = int(ends[worst].sum()), len(ends[worst])
-    if not count:
+    counts = {name: int(at_end.sum()) for name, at_end in ends.items()}
+    if not any(counts.values()):
         return "No unit has a gate at one end on over 90 % of the steps"
-    have = "1 unit has" if units == 1 else f"{count} of {units} units {'has' if count == 1 else 'have'}"
-    return f"{have} {worst} at one end on over 90 % of the steps"
+    sizes = {len(at_end) for at_end in ends.values()}
+    of_units = f" of {sizes.pop()}" if len(sizes) == 1 else ""
+    if len(counts) > MOST:
+        counts = dict(sorted(counts.items(), key=lambda item: -item[1])[:MOST])
+    told = ", ".join(f"{name} {count}" for name, count in counts.items())
+    more = f" (the {MOST} with the most)" if len(ends) > MOST else ""
+    return f"Units{of_units} with a gate at one end on over 90 % of the steps: {told}{more}"

@@ -76,15 +76,17 @@ def test_the_lanes_hold_the_distribution_of_the_preactivations(rng, plt):
     found = viz.slopes(tape)
     ax = viz.plot_slopes(tape, names=["l0.f", "l0.g"])
     densities = [patch for patch in ax.patches if patch.get_gid() == "density"]
-    ranges, medians = lines(ax, "range"), lines(ax, "median")
+    ranges, medians, marks = lines(ax, "range"), lines(ax, "median"), lines(ax, "median slope")
     for k, name in enumerate(("l0.f", "l0.g")):
         a = np.sort(found[name].preactivation.ravel())
         low, high = a[math.ceil(0.05 * len(a)) - 1], a[math.ceil(0.95 * len(a)) - 1]
         np.testing.assert_allclose(ranges[k].get_xdata(), [low, high])
         middle = a[math.ceil(0.5 * len(a)) - 1]
-        slope = 1 / np.cosh(middle) ** 2 if name == "l0.g" else 0.25 / np.cosh(middle / 2) ** 2
         assert medians[k].get_xdata()[0] == pytest.approx(middle)
-        assert y_of(medians[k])[1] == pytest.approx(slope)
+        (at,), (half,) = marks[k].get_xdata(), y_of(marks[k])
+        assert half == pytest.approx(np.median(found[name].slope))
+        assert half == pytest.approx(1 / np.cosh(at) ** 2 if name == "l0.g" else 0.25 / np.cosh(at / 2) ** 2, rel=1e-3)
+        assert np.sign(at) == np.sign(middle)
         values, edges, foot = densities[k].get_data()
         counts, _ = np.histogram(a, edges)
         height = values - foot

@@ -82,7 +82,7 @@ def _of_symbols(model: Any, names: Sequence[str] | None, contexts: Sequence[Any]
         rows = [_as_context(context, letters) for context in contexts]
         if not rows:
             raise ValueError("contexts: got none, expected at least one")
-        before = ["".join(map(visible, context)) if letters else " ".join(map(str, context)) for context in contexts]
+        before = ["".join(map(visible, row)) if letters else " ".join(after[k] for k in row) for row in rows]
         return Transitions(np.stack([model.predict(row) for row in rows]), before, after, "context", order)
     if n**order > MOST_ROWS:
         raise ValueError(

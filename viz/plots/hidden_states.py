@@ -166,7 +166,7 @@ def _series(ax: Axes, values: Values, name: str | None, foot: float) -> None:
     if values.symbols is not None:
         low, high = -0.5, len(values.symbols) - 0.5
     size = float(high - low) or 1.0
-    top = high + 0.14 * size  # where the numbers of the states are
+    top = high + 0.22 * size  # where the numbers of the states are
     ax.set_ylim(top - (top - low + 0.02 * size) / (1 - foot), top)
     if values.symbols is None:
         ticks = np.asarray(MaxNLocator(4).tick_values(float(low), float(high)))

@@ -96,9 +96,7 @@ def _path(name: str, path: tuple[ArrayLike, ArrayLike]) -> tuple[Floats, Floats]
 
 def _descent(ax: Axes, name: str, points: Floats, losses: Floats, index: int) -> None:
     """Draw a path up to where it first leaves the plane, and there an arrow towards the first point outside."""
-    # white around the line, so that it can be seen on every colour of the map
     from matplotlib import rcParams
-    from matplotlib.patheffects import withStroke
 
     colour = ("#D55E00", "#FFFFFF", "#CC79A7", "#E69F00")[index % 4]
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
@@ -110,9 +108,11 @@ def _descent(ax: Axes, name: str, points: Floats, losses: Floats, index: int) ->
         how = f"leaves the plane at step {stop}, " + how
     width = rcParams["lines.linewidth"]
     look: dict[str, Any] = {
-        "color": colour, "linewidth": width, "markersize": 0.7 * rcParams["lines.markersize"], "zorder": 4,
-        "path_effects": [withStroke(linewidth=1.8 * width, foreground="black")],
+        "color": colour, "linewidth": width, "markersize": 0.6 * rcParams["lines.markersize"], "zorder": 4,
+        "markeredgecolor": "black", "markeredgewidth": 0.6,
     }  # fmt: skip
+    # black below the line, so that it can be seen on every colour of the map
+    ax.plot(points[:stop, 0], points[:stop, 1], color="black", linewidth=1.8 * width, zorder=3)
     ax.plot(
         points[:stop, 0], points[:stop, 1], marker=style.MARKERS[index % 7], label=plain(f"{name}: {how}"), gid="path",
         **look,

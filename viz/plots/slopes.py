@@ -52,8 +52,8 @@ def plot_slopes(
 
     A gradient that passes a gate is multiplied by that slope. Below the curves is the distribution of the
     pre-activations of every gate, over all steps, rows and units, with the median and the range of the middle
-    90 %; the mark on the curve is the slope at that median. Values beyond the ends of the axis are counted at
-    the ends.
+    90 %; the mark on the curve is at the median of the slopes, below which are half of them. Values beyond the
+    ends of the axis are counted at the ends.
 
     Parameters
     ----------
@@ -135,9 +135,17 @@ def _lane(ax: Axes, found: Slopes, edge: float, foot: float, height: float, inde
         low, middle, high = np.quantile(known, (0.05, 0.5, 0.95), method="inverted_cdf")
         look: dict[str, Any] = {"color": colour, "linewidth": 1.5 * rcParams["lines.linewidth"], "zorder": 4}
         ax.plot([low, high], [foot, foot], gid="range", solid_capstyle="butt", **look)
-        at = [foot, float(CURVES[found.curve].slope(np.array(middle)))]
-        ax.plot([middle, middle], at, color=colour, marker=marker, linestyle="none", gid="median", zorder=5,
-                markersize=1.6 * rcParams["lines.markersize"], markeredgecolor="white")  # fmt: skip
+        mark: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": "none", "zorder": 5}
+        mark |= {"markersize": 1.6 * rcParams["lines.markersize"], "markeredgecolor": "white"}
+        ax.plot([middle], [foot], gid="median", **mark)
+        half = float(np.nanmedian(found.slope))
+        ax.plot([_where(found.curve, half, edge, middle)], [half], gid="median slope", **mark)
+
+
+def _where(curve: str, slope: float, edge: float, side: float) -> float:
+    """The pre-activation at which a curve has this slope, on the given side of 0."""
+    a = np.linspace(edge, 0, 2001)
+    return float(np.copysign(np.interp(slope, CURVES[curve].slope(a), a), side))
 
 
 def _sentence(found: Mapping[str, Slopes], names: Sequence[str]) -> str:
@@ -155,4 +163,7 @@ def _sentence(found: Mapping[str, Slopes], names: Sequence[str]) -> str:
     curve = CURVES[found[worst].curve].name
     if half[worst] == most[worst]:
         return f"At least half of the slopes of {worst} are {most[worst]:g}, the most there can be"
-    return f"Half of the slopes of {worst} are below {number(half[worst])}; {curve} is at most {most[worst]:g}"
+    told = number(half[worst])
+    if told == number(most[worst]):  # a little below, which two digits do not show
+        told = f"{half[worst]:.3f}" if half[worst] < most[worst] - 5e-4 else f"{most[worst]:g}"
+    return f"Half of the slopes of {worst} are below {told}; {curve} is at most {most[worst]:g}"

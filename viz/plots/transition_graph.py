@@ -51,8 +51,8 @@ def plot_transition_graph(
     names : sequence of str, optional
         Of the states, or of the symbols of a model of integers; by default "0", "1", ….
     least : float, optional
-        Transitions that are less probable are left out; by default 0.05 for up to four states, and 0.1 for
-        more, where arrows have a number only from 0.2 on.
+        Transitions that are less probable are left out, apart from the most probable one to another state; by
+        default 0.01 for up to four states, and 0.1 for more, where arrows have a number only from 0.2 on.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def plot_transition_graph(
 
     found = transitions(model, names)
     n = len(found.table)
-    least = (0.05 if n <= FEW else 0.1) if least is None else as_number(least, "least", least=0, below=1)
+    least = (0.01 if n <= FEW else 0.1) if least is None else as_number(least, "least", least=0, below=1)
     if found.order != 1:
         raise ValueError(
             f"model: got a Markov chain of order {found.order}, expected order 1; viz.plot_transition_matrix draws "
@@ -90,16 +90,16 @@ def plot_transition_graph(
         Circle((x, y), radius, facecolor=colour_of(k), edgecolor="white", linewidth=1.5, zorder=4)
         for k, (x, y) in enumerate(places.tolist())
     ]
-    share = long_run(found.table)
-    for k, circle in enumerate(circles):
-        ax.add_patch(circle)
-        _name(ax, circle, found.before[k], None if share is None else float(share[k]), colour_of(k))
-    left_out = _arrows(ax, found, circles, angle, least)
     low, high = places.min(0) - 2.35 * radius, places.max(0) + 2.35 * radius
     ax.set_xlim(low[0], high[0])
     ax.set_ylim(low[1], high[1])
     ax.set_aspect("equal")
     ax.set_axis_off()
+    share = long_run(found.table)
+    for k, circle in enumerate(circles):
+        ax.add_patch(circle)
+        _name(ax, circle, found.before[k], None if share is None else float(share[k]), colour_of(k))
+    left_out = _arrows(ax, found, circles, angle, least)
     notes = ["%: share of steps in the long run"] * (share is not None)
     if n > FEW:
         notes.append("numbers from 0.2 on")
@@ -117,11 +117,22 @@ def _name(ax: Axes, circle: Circle, name: str, share: float | None, colour: str)
     """The name of a state in its circle, and the share of steps below."""
     x, y = circle.center
     ink: dict[str, Any] = {"ha": "center", "color": ink_on(colour), "zorder": 5}
+    bold: dict[str, Any] = {"fontweight": "bold", "fontsize": _size(ax, circle, len(name)), "gid": "name"} | ink
     if share is None:
-        ax.text(x, y, plain(name), va="center", fontweight="bold", gid="name", **ink)
+        ax.text(x, y, plain(name), va="center", **bold)
         return
-    ax.text(x, y, plain(name), va="bottom", fontweight="bold", gid="name", **ink)
-    ax.text(x, y - 0.02, f"{100 * share:.0f} %", va="top", fontsize="small", gid="share", **ink)
+    ax.text(x, y, plain(name), va="bottom", **bold)
+    ax.text(x, y - 0.02, f"{100 * share:.0f} %", va="top", fontsize=0.85 * _size(ax, circle, 4), gid="share", **ink)
+
+
+def _size(ax: Axes, circle: Circle, letters: int) -> float:
+    """The size of a text of so many letters that fits into a circle, in points; at most that of other texts."""
+    from matplotlib import rcParams
+
+    box, (left, right), (low, high) = ax.get_window_extent(), ax.get_xlim(), ax.get_ylim()
+    dots = min(float(box.width) / (right - left), float(box.height) / (high - low))  # of one unit of the axes
+    across = 1.7 * circle.radius * dots * 72 / ax.figure.dpi
+    return float(min(rcParams["font.size"], across / (0.7 * max(letters, 2)), across / 2.4))
 
 
 def _arrows(ax: Axes, found: Transitions, circles: list[Circle], angle: Floats, least: float) -> int:
@@ -130,8 +141,9 @@ def _arrows(ax: Axes, found: Transitions, circles: list[Circle], angle: Floats, 
 
     left_out = 0
     for i, row in enumerate(found.table.tolist()):
+        way_out = max((p for j, p in enumerate(row) if j != i), default=0.0)
         for j, p in enumerate(row):
-            if p < least or p == 0:
+            if (p < least and not (j != i and p == way_out)) or p == 0:
                 left_out += p > 0
                 continue
             look: dict[str, Any] = {
@@ -154,8 +166,9 @@ def _arrows(ax: Axes, found: Transitions, circles: list[Circle], angle: Floats, 
                 continue
             box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
             ax.text(
-                *where, f"{p:.2f}", ha="center", va="center", fontsize="small", bbox=box, zorder=3, gid=f"{i},{j}"
-            )
+                *where, f"{p:.2f}", ha="center", va="center", fontsize=0.85 * _size(ax, circles[i], 3), bbox=box,
+                zorder=3, gid=f"{i},{j}",
+            )  # fmt: skip
     return left_out
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
-from .._door import as_tape
+from .._door import as_tape, described
 from .._layers import time_major
 from .._tapes import HasTape, is_reverse, is_tape, layer_input, layer_number, layers, previous
 from ._draw import axes, cmap, row_length, signed_norm, visible
@@ -74,7 +74,13 @@ def plot_recurrence(
     'The same 32 weights of the layer act at each of the 6 steps'
     """
     predicted = None if is_tape(tape) else getattr(tape, "output", None)
-    weights, tape = _weights_of(tape), as_tape(tape)
+    tape = as_tape(tape)
+    if not hasattr(tape, "initial"):
+        raise TypeError(
+            f"tape: got {described(tape)}, expected a tape, which has the inputs and the initial state too; record "
+            "the input again"
+        )
+    weights = sum(a.size for a in tape.layer.state_dict().values())
     length = row_length(tape, row)
     last = length - 1 if last is None else last
     first = max(0, last - 4) if first is None else first
@@ -92,13 +98,6 @@ def plot_recurrence(
     steps = f"each of the {length} steps" if length > 1 else "the one step"
     ax.set_title(f"The same {weights:,} weights of the layer act at {steps}")
     return ax
-
-
-def _weights_of(data: Tape | HasTape) -> int:
-    """The number of weights that act at every step: those of the layer."""
-    tape = as_tape(data)
-    parameters: dict[str, Array] = tape.layer.state_dict()
-    return sum(a.size for a in parameters.values())
 
 
 class _Unrolled:

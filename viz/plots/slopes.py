@@ -77,6 +77,10 @@ def plot_slopes(
     'Half of the slopes of l0.h are below 0.21; σ′ is at most 0.25'
     """
     found: Mapping[str, Slopes] = measured(tape, slopes, by_name(fields(Slopes)))
+    if not found:
+        raise ValueError(
+            "tape: got no gate with a nonlinearity, expected some; a Recorder keeps all gates with names=\"*\""
+        )
     chosen = some_names(names, found)
     for name in chosen:
         if found[name].curve not in CURVES or np.isnan(found[name].slope).all():

@@ -34,20 +34,21 @@ PANELS = {
         lambda net, ax: viz.plot_norm_preservation(
             net.tape, ax, row=0, tokens=net.tokens), 2.6),
     "plot_step_share": (
-        lambda net, ax: viz.plot_step_share(net.tape, ax, row=0, tokens=net.tokens), 2.8),
+        lambda net, ax: viz.plot_step_share(net.tape, ax, row=0, tokens=net.tokens), 3.2),
     "plot_dependency_map": (
         lambda net, ax: viz.plot_dependency_map(
             net.tape, ax, loss=net.step_gradient, tokens=net.tokens), 5.5),
     "plot_connectivity": (
         lambda net, ax: viz.plot_connectivity(
-            viz.connectivity(net.tape, net.logit), ax, step=len(net.x) - 1, tokens=numbered(net)),
-        1.8),
+            viz.connectivity(net.tape, net.logit), ax, step=len(net.x) - 1, tokens=numbered(net),
+            readout=net.logit_name), 2.2),
     "plot_integrated_gradients": (
         lambda net, ax: viz.plot_integrated_gradients(
-            viz.integrated_gradients(net.layer, net.x, net.readout), ax, tokens=net.tokens), 2.8),
+            viz.integrated_gradients(net.layer, net.x, net.readout), ax, tokens=net.tokens,
+            readout=net.readout_name, baseline="0"), 3.4),
     "plot_omission": (
         lambda net, ax: viz.plot_omission(
-            viz.omission(net.layer, net.x), ax, tokens=net.tokens), 2.8),
+            viz.omission(net.layer, net.x), ax, tokens=net.tokens), 3.2),
     "plot_context_cut": (
         lambda net, ax: viz.plot_context_cut(
             viz.context_cut(net.layer, net.windows, net.last_loss), ax), 3.0),
@@ -77,7 +78,7 @@ PANELS = {
     "plot_text": (
         lambda net, ax: viz.plot_text(
             norm_by_step(net), ax, tokens=numbered(net), scale="magnitude",
-            label="‖∂L/∂hₜ‖"), 1.8),
+            label="‖∂L/∂hₜ‖"), 2.2),
 }  # fmt: skip
 
 

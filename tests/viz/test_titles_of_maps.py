@@ -239,6 +239,13 @@ def test_a_gate_that_is_shut_and_open_is_described_by_one_end_and_its_own_share(
     assert "f is above 0.9 in 60 %" in title(viz.plot_gates, one)
 
 
+def test_the_middle_range_is_what_is_at_neither_end():
+    one = Taped(B=1)
+    one.values = {f"l0.{g}": np.full((10, 1, 6), 0.5) for g in "ifo"}
+    one.values["l0.f"].flat[:2], one.values["l0.f"].flat[2:4] = 0.95, 0.05      # 3 % at each end, 93 % between
+    assert "f is above 0.9 in 3 %" in title(viz.plot_gates, one)
+
+
 def test_candidates_share_a_scale_and_every_scale_has_a_bar():
     ax = viz.plot_gates(Taped("gru", layers=2), new())
     scales = {image.get_gid(): image.norm for image in ax.images}

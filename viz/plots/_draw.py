@@ -457,8 +457,8 @@ def title(ax: Axes, sentence: str) -> None:
 
 
 def _width(ax: Axes) -> float:
-    """The width of the axes in pixels."""
-    return float(ax.get_window_extent().width)
+    """The width in pixels that the layout gives to the axes, of which axes with a fixed aspect may use a part."""
+    return float(ax.get_position(original=True).width * cast(Any, ax.figure).bbox.width)
 
 
 def legend(ax: Axes, **options: Any) -> None:
@@ -466,8 +466,7 @@ def legend(ax: Axes, **options: Any) -> None:
     handles, labels = ax.get_legend_handles_labels()
     if not labels:
         return
-    if len(labels) > 6:  # small, and in two columns
-        options.setdefault("ncols", 2)
+    if len(labels) > 6:
         options.setdefault("fontsize", "x-small")
     look: dict[str, Any] = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"}
     options = look | options
@@ -493,8 +492,13 @@ def legend(ax: Axes, **options: Any) -> None:
                     return
     # No place is free: room is made above the lines for the flattest that is not wider than the axes.
     columns = min(shapes, key=lambda n: (shapes[n][0] > 1, shapes[n][1], n))
+    high = shapes[columns][1]
+    if high > TALLEST and ax.figure.get_layout_engine() is not None:  # beside the axes, which the layout makes narrower
+        beside = {"ncols": 1, "loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        ax.legend(handles, labels, **options | beside)
+        return
     ax.legend(handles, labels, **options | {"ncols": columns})
-    high = min(shapes[columns][1], 0.6)
+    high = min(high, TALLEST)
     scale = ax.yaxis.get_transform()
     low, top = scale.transform(np.array(ax.get_ylim(), float))
     raised = scale.inverted().transform(np.array([low + (top - low) / (1 - high)]))
@@ -516,6 +520,7 @@ def _hide_covered_guides(ax: Axes, made: Legend) -> None:
             text.set_visible(False)
 
 
+TALLEST = 0.5  # a legend within the axes, as a share of their height
 _PLACES = {
     "upper right": (1, 1), "lower left": (0, 0), "upper left": (0, 1), "lower right": (1, 0),
     "center right": (1, 0.5), "center left": (0, 0.5), "upper center": (0.5, 1), "lower center": (0.5, 0),
@@ -524,13 +529,15 @@ _PLACES = {
 
 def _taken(ax: Axes) -> tuple[Floats, Floats]:
     """(points, 2): where lines, bands and texts are, and where guides are, in shares of the axes' width and height."""
+    from matplotlib.collections import PolyCollection
+
     found: dict[bool, list[Floats]] = {False: [np.empty((0, 2))], True: [np.empty((0, 2))]}
     for one in ax.lines:
         points = one.get_transform().transform(np.array(one.get_xydata(), float))
         if one.get_visible() and len(points):
             found[one.get_gid() == "guide"].append(points if one.get_linestyle() == "None" else _between(points))
     for band in ax.collections:
-        for path in band.get_paths():
+        for path in band.get_paths() if isinstance(band, PolyCollection) else ():  # not those of maps
             found[False].append(_between(band.get_transform().transform(path.vertices)))
     for text in ax.texts:
         if text.get_text():

@@ -9,7 +9,7 @@ import numpy as np
 from .. import style
 from .._door import as_tape
 from .._tapes import HasTape, gradient, layers, previous
-from ._claims import of_row, percent, quoted
+from ._claims import counted, of_row, percent, quoted
 from ._draw import axes, row_length
 from ._sheet import Sheet, draw_cell
 
@@ -93,7 +93,7 @@ def plot_cell(
     _gradients(sheet, tape, layer, step, row, unit)
     said = "" if token is None else f" reading {quoted(token)}"
     units = len(values["h"])
-    who = f"unit {unit}" if unit is not None else "its unit" if units == 1 else f"its {units} units"
+    who = f"unit {unit}" if unit is not None else counted(units, "unit")
     ax.set_title(f"{layer} at step {step}{of_row(row, tape.B)}{said}: {_sentence(tape.cell, values, who)}")
     if units > 1:
         low = ax.get_ylim()[0]
@@ -116,7 +116,7 @@ def _gradients(
 
 
 def _sentence(cell: Description, values: dict[str, Floats], who: str) -> str:
-    several = who.endswith("units")
+    several = who.endswith(" units")
     kept = cell.kept(values)
     if not all(np.isfinite(value).all() for value in values.values()):
         return f"some values of {who} are not finite"
@@ -125,4 +125,4 @@ def _sentence(cell: Description, values: dict[str, Floats], who: str) -> str:
     keep = kept.mean()
     new = values[cell.enters].mean() if cell.enters else 1 - keep
     verbs = ("on average keep", "let in") if several else ("keeps", "lets in")
-    return f"{who} {verbs[0]} {percent(keep)} of the old and {verbs[1]} {percent(new)} of the new"
+    return f"{who} {verbs[0]} {percent(keep)}, {verbs[1]} {percent(new)} of the new"

@@ -118,7 +118,7 @@ def _sentence(tape: Recorded, values: Mapping[str, Floats]) -> str:
         both = np.concatenate([value.ravel() for name, value in values.items() if part_of(name) == gate])
         low, high = float(np.mean(both < LOW)), float(np.mean(both > HIGH))
         end = f"above {HIGH}" if high >= low else f"below {LOW}"
-        ends.append((max(low, high), f"{gate} is {end} in {percent(max(low, high))}"))
+        ends.append((low + high, f"{gate} is {end} in {percent(max(low, high))}"))
     if not ends:
         steps = len(next(iter(values.values())))
         return f"Candidates between {number(min(map(np.min, values.values())))} and " \

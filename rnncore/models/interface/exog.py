@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from .base import SequenceModelBase, check_fitted
-from .sequences import as_list, as_real
+from .sequences import MASK, as_list, as_real
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Floats
@@ -25,6 +25,7 @@ class TakesExog(SequenceModelBase):
         E, the number of inputs; 0 without any.
     """
 
+    _exog_gaps: ClassVar[str] = MASK      # the way out where an input is NaN, for errors
     n_exog_: int
 
     def _learn_exog(
@@ -60,7 +61,8 @@ class TakesExog(SequenceModelBase):
         items = as_list(exog, real=True, name=name)
         if len(items) != len(arrays):
             raise ValueError(f"{name}: got {len(items)} arrays, expected {len(arrays)}, one per sequence")
-        inputs = [as_real(u, name=f"{name}[{i}]", missing=missing) for i, u in enumerate(items)]
+        inputs = [as_real(u, name=f"{name}[{i}]", missing=missing, way_out=self._exog_gaps)
+                  for i, u in enumerate(items)]
         for i, (u, a) in enumerate(zip(inputs, arrays, strict=True)):
             if len(u) != len(a):
                 raise ValueError(f"{name}[{i}]: got shape {u.shape}, expected ({len(a)}, E), a row for every step")
@@ -76,7 +78,7 @@ class TakesExog(SequenceModelBase):
             return np.empty(expected)
         if exog is None:
             raise ValueError(f"{name}: got None, expected {expected}, as in fit")
-        inputs = as_real(exog, name=name, missing=missing)
+        inputs = as_real(exog, name=name, missing=missing, way_out=self._exog_gaps)
         if rows == 0 and inputs.size == 0:
             return np.empty(expected)
         if inputs.shape != expected and self.n_exog_ == 0:

@@ -33,7 +33,8 @@ class Scale(NamedTuple):
     shift, scale : ndarray ``(F,)``
         Mean and deviation. The scale of a constant column is its absolute value, or 1 if it is 0.
     rounding : ndarray ``(F,)``
-        The rounding error of a standardised value, which is large where the mean is large beside the deviation.
+        The rounding error of a standardised value, which is large where the mean is large beside the deviation. That
+        of a constant column is the largest deviation with which it counts as constant.
     """
 
     shift: Floats
@@ -97,9 +98,11 @@ def learn_scale(
         shift = base + (share * (unit - base)).sum(axis=0)
     deviation = np.sqrt((share * (unit - shift) ** 2).sum(axis=0))
     size = np.ldexp(largest, -power)
-    deviation = np.where(deviation > CONSTANT * size, deviation, np.where(size > 0, size, 1.0))
+    constant = deviation <= CONSTANT * size
+    deviation = np.where(constant, np.where(size > 0, size, 1.0), deviation)
     scale = np.maximum(np.ldexp(deviation, power), np.finfo(np.float64).tiny)
-    return Scale(np.ldexp(shift, power), scale, np.maximum(EPSILON * size / deviation, EPSILON))
+    rounding = np.where(constant, CONSTANT, np.maximum(EPSILON * size / deviation, EPSILON))
+    return Scale(np.ldexp(shift, power), scale, rounding)
 
 
 def least_squares(left: Floats, right: Floats, rounding: Floats | None = None, rows: int | None = None) -> Floats:
@@ -150,7 +153,8 @@ def least_squares(left: Floats, right: Floats, rounding: Floats | None = None, r
     counts = singular > limit
     inverse = np.where(counts, 1.0 / np.where(counts, singular, 1.0), 0.0)
     power_right = np.frexp(np.abs(right).max(axis=0, initial=0.0))[1]
-    solution = V.T @ (inverse[:, None] * (U.T @ np.ldexp(right, -power_right))) / length[:, None]
+    solution = V.T @ (inverse[:, None] * (U.T @ np.ldexp(right, -power_right)))
+    solution = np.where(known[:, None], solution / length[:, None], 0.0)
     found: Floats = np.ldexp(solution, power_right - power[:, None])
     return found
 
@@ -174,6 +178,8 @@ def positive(covariance: Floats) -> Floats:
            [2., 0.]])
     """
     F = covariance.shape[-1]
+    if F == 1:
+        return covariance
     deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
     correlation = covariance / deviation[..., :, None] / deviation[..., None, :]
     values, vectors = np.linalg.eigh(correlation)

@@ -410,9 +410,9 @@ def shares(*at_one_end, units=256):
 
 def test_one_unit_of_many_at_an_end_is_not_none(ax):
     viz.plot_saturation({"l0.i": shares(), "l0.f": shares(1)}, ax)
-    assert ax.get_title() == "Units of 256 with a gate at one end on over 90 % of the steps: l0.i 0, l0.f 1"
+    assert ax.get_title() == "Units of 256 at one end on over 90 % of the steps: l0.i 0, l0.f 1"
     none = viz.plot_saturation({"l0.i": shares()}, ax.figure.add_subplot())
-    assert none.get_title() == "No unit has a gate at one end on over 90 % of the steps"
+    assert none.get_title() == "No unit is at one end of a gate on over 90 % of the steps"
 
 
 def test_pictures_of_two_nets_are_titled_by_the_same_gates(ax):

@@ -99,6 +99,8 @@ def _map(
     label: str | None,
     line_kw: dict[str, Any],
 ) -> None:
+    from matplotlib import rcParams
+
     if not drawn(ax, "edge"):
         top = max(2.0, 1.3 * max(float(m.sigma_w) for m in found.values()))
         right = max(1.0, 1.3 * max(float(np.nan_to_num(m.sigma_b)) for m in found.values()))
@@ -123,7 +125,8 @@ def _map(
         ax.set_ylabel("σ$_w$   (recurrent weights)")
         ax.grid(False)
     for name, m in found.items():
-        look: dict[str, Any] = {"markersize": 11, "markeredgecolor": "white", "markeredgewidth": 1.5}
+        size = 2.2 * rcParams["lines.markersize"]
+        look: dict[str, Any] = {"markersize": size, "markeredgecolor": "white", "markeredgewidth": 1.5}
         look |= {"zorder": 5, "clip_on": False} | line_kw
         _dot(ax, float(m.sigma_b), float(m.sigma_w), _name(label, name, m), look)
 
@@ -131,14 +134,17 @@ def _map(
 def _dots(
     ax: Axes, found: dict[str, MeanField], label: str | None, line_kw: dict[str, Any]
 ) -> None:
+    from matplotlib import rcParams
+
     for name, m in found.items():
-        _dot(ax, float(m.chi), len(drawn(ax, "run")), _name(label, name, m), {"markersize": 9} | line_kw)
+        look = {"markersize": 1.8 * rcParams["lines.markersize"]} | line_kw
+        _dot(ax, float(m.chi), len(drawn(ax, "run")), _name(label, name, m), look)
     if not drawn(ax, "edge"):
         ax.axvline(1, color=style.GREY, linestyle="--", linewidth=1, gid="edge", zorder=1)
     ax.set_yticks([])
     ax.set_xlim(0, max(1.2, 1.1 * max(float(np.asarray(dot.get_xdata())[0]) for dot in drawn(ax, "run"))))
     ax.set_ylim(-0.7, len(drawn(ax, "run")) + 0.7)
-    ax.set_xlabel("χ   (growth of the squared gradient per step, if the weights were random; 1 keeps it)")
+    ax.set_xlabel("χ   (1 would keep the size of the gradient)")
 
 
 def _dot(ax: Axes, x: float, y: float, name: str, look: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ def plot_saturation(
     >>> from rnncore import viz
     >>> tape = rc.GRU(2, 4, seed=0).record(np.ones((6, 1, 2)))
     >>> viz.plot_saturation(tape, Figure().subplots()).get_title()
-    'No unit has a gate at one end on over 90 % of the steps'
+    'No unit is at one end of a gate on over 90 % of the steps'
     """
     from matplotlib import rcParams
 
@@ -98,11 +98,11 @@ def _sentence(gates: Sequence[Line2D]) -> str:
     ends = {str(gate.get_label()): np.maximum(gate.get_xdata(), gate.get_ydata()) > 0.9 for gate in gates}
     counts = {name: int(at_end.sum()) for name, at_end in ends.items()}
     if not any(counts.values()):
-        return "No unit has a gate at one end on over 90 % of the steps"
+        return "No unit is at one end of a gate on over 90 % of the steps"
     sizes = {len(at_end) for at_end in ends.values()}
     of_units = f" of {sizes.pop()}" if len(sizes) == 1 else ""
     if len(counts) > MOST:
         counts = dict(sorted(counts.items(), key=lambda item: -item[1])[:MOST])
     told = ", ".join(f"{name} {count}" for name, count in counts.items())
     more = f" (the {MOST} with the most)" if len(ends) > MOST else ""
-    return f"Units{of_units} with a gate at one end on over 90 % of the steps: {told}{more}"
+    return f"Units{of_units} at one end on over 90 % of the steps: {told}{more}"

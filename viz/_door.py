@@ -31,7 +31,7 @@ def as_tape(data: object, expected: str = "a tape") -> Recorded:
     inner = getattr(data, "tape", None)
     if is_tape(inner):
         return inner
-    raise TypeError(f"tape: got {described(data)}, expected {expected}{_way_to_a_tape(data)}")
+    raise TypeError(f"tape: got {described(data)}, expected {expected}{way_to_a_tape(data)}")
 
 
 def as_layer(data: object) -> RecurrentLayer:
@@ -55,7 +55,8 @@ def held_tape(data: Recorded | HasTape | Numbers) -> Recorded | Numbers:
     return inner if is_tape(inner) else data  # type: ignore[return-value]
 
 
-def _way_to_a_tape(data: object) -> str:
+def way_to_a_tape(data: object) -> str:
+    """How to get a tape from what was given instead, as the end of an error; empty if nothing is known."""
     if isinstance(data, RecurrentLayer):
         return "; record a pass first: tape = layer.record(x)"
     if isinstance(getattr(data, "layer", None), RecurrentLayer) and hasattr(data, "record"):
@@ -167,7 +168,7 @@ def measured(data: Recorded | HasTape | Numbers, measure: Callable[[Any], Number
         return data  # type: ignore[return-value]
     source = getattr(measure, "func", measure).__name__  # of a function, or of a partial
     expected = f"a tape, or {form.words} as from viz.{source}"
-    raise _refusal(data, form, f"tape: got {described(data)}, expected {expected}{_way_to_a_tape(data)}")
+    raise _refusal(data, form, f"tape: got {described(data)}, expected {expected}{way_to_a_tape(data)}")
 
 
 def _refusal(data: Any, form: Form, message: str) -> Exception:

@@ -12,21 +12,19 @@ import io
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from rnncore.io.files import check_target, is_same, write_bytes
 
 from . import style
+from ._door import described, held_tape, way_to_a_tape
 from ._layers import some_rows
 from ._tapes import is_tape
-from .diagnosis import diagnose, median
-from .measures.centroid import centroid
-from .measures.decay_rate import decay_rate
-from .measures.half_life import half_life
-from .measures.horizon import horizon
+from .diagnosis import diagnose
 from .measures.jacobian_norms import jacobian_norms
+from .plots._decay import fate, readings
 from .plots.jacobian_norms import plot_jacobian_norms
 from .plots.overview import overview
 from .plots.series import plot_series
@@ -39,9 +37,11 @@ if TYPE_CHECKING:
     from rnncore._typing import Floats, PathLike
     from rnncore.recurrent.tape import Tape
 
+    from ._tapes import HasTape
+
 __all__ = ["report"]
 
-Reported: TypeAlias = "Tape | NamedSeries"
+Reported: TypeAlias = "Tape | HasTape | NamedSeries"
 
 
 def __dir__() -> list[str]:
@@ -55,7 +55,9 @@ h1, h2, h3 { line-height: 1.2; }
 section { border-top: 1px solid #8886; margin-top: 2rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .2rem .8rem; border-bottom: 1px solid #8884; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; min-width: 8ch; }
+.table { overflow-x: auto; }
+.table + p { font-size: .9em; opacity: .8; }
 img { max-width: 100%; background: #fff; }
 figure { margin: 1rem 0; }
 ul { list-style: none; padding: 0; }
@@ -65,6 +67,12 @@ ul { list-style: none; padding: 0; }
 .advice { font-weight: 400; opacity: .8; }
 """
 _ROWS = 4  # rows of a tape that are walked back
+_MEANING = (
+    "<p>Medians over the rows of the norm of ∂s(T)/∂s(T−k), which limits how much of a gradient gets k steps back. "
+    "Half-life: the first lag with less than half of its value at lag 1; horizon: the last lag with a hundredth of "
+    "it; centroid: the mean lag, weighted by it. ≥: the recorded steps end before the true value. Gradient: its rate "
+    "if all rows have one, or else what is left at the last lag.</p>"
+)
 
 
 def report(
@@ -75,8 +83,8 @@ def report(
     Parameters
     ----------
     runs : Tape, Recorder, Run, or a mapping of names to them
-        For a tape the page shows a diagnosis, a table and pictures; for a recorder or a run file its
-        series. Two or more tapes are first compared in one table and one picture.
+        The record of a model stands for its tape. For a tape the page shows a diagnosis, a table and pictures; for
+        a recorder or a run file its series. Two or more tapes are first compared in one table and one picture.
     path : path
         Where to write the page, which appears there complete or not at all. The file of a run that
         is reported is refused.
@@ -101,14 +109,16 @@ def report(
         raise ValueError("runs: got none, expected at least one tape or recorded run")
     tapes: dict[str, Tape] = {}
     recorded: dict[str, NamedSeries] = {}
-    for name, run in given.items():
+    for name, reported in given.items():
+        run: Any = held_tape(reported)
         if is_tape(run) and not isinstance(run, Frame):
             tapes[name] = run
         elif hasattr(run, "series_names"):
             recorded[name] = run
         else:
             raise TypeError(
-                f"runs: got {type(run).__name__} for {name!r}, expected a Tape, a Recorder or a Run"
+                f"runs: got {described(run)} for {name!r}, expected a tape, the record of a model, a Recorder or a "
+                f"Run{way_to_a_tape(run)}"
             )
         if is_same(path, getattr(run, "path", None)):
             raise ValueError(
@@ -155,12 +165,12 @@ Fact: TypeAlias = tuple[str, str]  # what it is, and its value
 
 
 def _comparison(tapes: dict[str, Tape], norms: dict[str, Floats]) -> str:
-    columns = [[*_facts(tape), *_numbers(norms[name])] for name, tape in tapes.items()]
-    lines = ([row[0][0], *(value for _, value in row)] for row in zip(*columns, strict=True))
-    rows = [["", *tapes], *lines]
+    facts = {name: [*_facts(tape), *_numbers(norms[name])] for name, tape in tapes.items()}
+    heads = ["run", *(what for what, _ in next(iter(facts.values())))]
+    rows = [heads, *([name, *(value for _, value in row)] for name, row in facts.items())]
     figure = side_by_side(norms, plot_jacobian_norms, fit=False)
     image = _image(figure, "Jacobian norm against lag for every run")
-    return _section("Comparison", _table(rows), image)
+    return _section("Comparison", _table(rows), _MEANING, image)
 
 
 def _tape(name: str, tape: Tape, norms: Floats) -> str:
@@ -173,7 +183,7 @@ def _tape(name: str, tape: Tape, norms: Floats) -> str:
     )
     figure = overview(tape)
     image = _image(figure, f"Overview of {name}")
-    return _section(name, _table([*_facts(tape), *_numbers(norms)]), f"<ul>{items}</ul>", image)
+    return _section(name, _table([*_facts(tape), *_numbers(norms)]), _MEANING, f"<ul>{items}</ul>", image)
 
 
 def _recorded(name: str, run: NamedSeries) -> str:
@@ -206,14 +216,10 @@ def _facts(tape: Tape) -> list[Fact]:
 
 
 def _numbers(norms: Floats) -> list[Fact]:
-    rate = median(decay_rate(norms))
-    every = np.log(2) / abs(rate) if rate else np.inf
-    return [
-        ("half-life (steps)", f"{median(half_life(norms)):.3g}"),
-        ("horizon (steps)", f"{median(horizon(norms)):.3g}"),
-        ("centroid (steps)", f"{median(centroid(norms)):.3g}"),
-        ("gradient halves (−) or doubles (+) every", f"{'−' if rate < 0 else '+'}{every:.3g} steps"),
-    ]
+    found = readings(norms)
+    told = {name: f"{'≥ ' if more else ''}{steps:.3g}" for name, (steps, more) in found.items()}
+    names = ("half-life", "horizon", "centroid")
+    return [*((f"{name} (steps)", told[name]) for name in names), ("gradient", fate(norms).short)]
 
 
 # ---------------------------------------------------------------- HTML
@@ -225,7 +231,7 @@ def _section(title: str, *parts: str) -> str:
 
 def _table(rows: Iterable[Iterable[object]]) -> str:
     cells = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)
-    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+    return '<div class="table"><table>' + "".join(f"<tr>{row}</tr>" for row in cells) + "</table></div>"
 
 
 def _image(figure: Figure, alt: str) -> str:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import memory
+import models
 import nets
 import pictures
 
@@ -25,16 +26,20 @@ def main():
     matplotlib.use("Agg")
     options.out.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    if not (options.only or "").startswith("memory"):
+    if options.only in models.FIGURES:
+        save(models.pictures({}, options.only), options)
+    elif not (options.only or "").startswith("memory"):
         print("training on text and on the adding problem", flush=True)
         trained = {
             "text": nets.text_net(max(1, options.updates // 2)),
             "adding": nets.adding_net(options.updates),
         }
         save(pictures.pictures(trained), options)
-    print("training six networks for docs/memory.md", flush=True)
-    save(memory.pictures(options.updates), options)
-    print(memory.table())
+        save(models.pictures(trained, options.only), options)
+    if options.only is None or "memory" in options.only:
+        print("training six networks for docs/memory.md", flush=True)
+        save(memory.pictures(options.updates), options)
+        print(memory.table())
     print(f"{time.perf_counter() - start:.0f} s; the figures are in {options.out}")
 
 

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from rnncore.viz.plots._decay import readings
 
 import rnncore as rc
 from rnncore import viz
@@ -234,8 +235,9 @@ def table(runs=NETWORKS):
     for name, run in runs.items():
         cells = [name]
         for norms in (run.before, run.after):
-            for measure in (viz.half_life, viz.horizon):
-                value, most = np.median(measure(norms)), STEPS - 1
-                cells.append(f"over {most}" if value >= most else f"{value:.0f}")
+            found = readings(norms)
+            for name in ("half-life", "horizon"):
+                steps, more = found[name]
+                cells.append(f"{'≥ ' if more else ''}{steps:.0f}")
         lines.append(f"| {' | '.join(cells)} | {run.curve.losses[-1]:.4f} |")
     return "\n".join(lines)

@@ -45,6 +45,8 @@ class Net:
     windows : ndarray (T, N, I)
     series : dict of str to (updates, values)
         Recorded during training.
+    readout_name, logit_name : str
+        What `readout` and `logit` are, for the titles.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Net:
     last_loss: object
     windows: np.ndarray
     series: dict
+    readout_name: str
+    logit_name: str
 
 
 def at_last_step(tape, gradient):
@@ -115,6 +119,7 @@ def text_net(updates=800, steps=60, many=128):
         at_last_step(tape, step_gradient), at_last_step(before, step_gradient),
         list(corpus.decode(held[:-1, 0])), step_gradient, weight[targets[:, :ROWS]], readout,
         last_loss, x, {name: recorder.series(name) for name in recorder.series_names},
+        "log P(next character)", "logit",
     )  # fmt: skip
 
 
@@ -150,4 +155,5 @@ def adding_net(updates=1500, steps=60, many=128):
         at_last_step(tape, step_gradient), at_last_step(before, step_gradient),
         [f"{n:.1f}" if m else "" for n, m in zip(number, mark, strict=True)], step_gradient,
         step_gradient, readout, last_loss, x, {"loss": (curve.updates, curve.losses)},
+        "predicted sum", "sum",
     )  # fmt: skip

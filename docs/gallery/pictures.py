@@ -1,5 +1,7 @@
 """Every plot of the debugger, each for both trained networks."""
 
+import textwrap
+
 from rnncore import viz
 
 
@@ -32,20 +34,21 @@ PANELS = {
         lambda net, ax: viz.plot_norm_preservation(
             net.tape, ax, row=0, tokens=net.tokens), 2.6),
     "plot_step_share": (
-        lambda net, ax: viz.plot_step_share(net.tape, ax, row=0, tokens=net.tokens), 2.8),
+        lambda net, ax: viz.plot_step_share(net.tape, ax, row=0, tokens=net.tokens), 3.2),
     "plot_dependency_map": (
         lambda net, ax: viz.plot_dependency_map(
             net.tape, ax, loss=net.step_gradient, tokens=net.tokens), 5.5),
     "plot_connectivity": (
         lambda net, ax: viz.plot_connectivity(
-            viz.connectivity(net.tape, net.logit), ax, step=len(net.x) - 1, tokens=numbered(net)),
-        1.8),
+            viz.connectivity(net.tape, net.logit), ax, step=len(net.x) - 1, tokens=numbered(net),
+            readout=net.logit_name), 2.2),
     "plot_integrated_gradients": (
         lambda net, ax: viz.plot_integrated_gradients(
-            viz.integrated_gradients(net.layer, net.x, net.readout), ax, tokens=net.tokens), 2.8),
+            viz.integrated_gradients(net.layer, net.x, net.readout), ax, tokens=net.tokens,
+            readout=net.readout_name, baseline="0"), 3.4),
     "plot_omission": (
         lambda net, ax: viz.plot_omission(
-            viz.omission(net.layer, net.x), ax, tokens=net.tokens), 2.8),
+            viz.omission(net.layer, net.x), ax, tokens=net.tokens), 3.2),
     "plot_context_cut": (
         lambda net, ax: viz.plot_context_cut(
             viz.context_cut(net.layer, net.windows, net.last_loss), ax), 3.0),
@@ -57,7 +60,7 @@ PANELS = {
     "plot_saturation": (lambda net, ax: viz.plot_saturation(net.tape, ax), 4.0),
     "plot_lyapunov_spectrum": (
         lambda net, ax: viz.plot_lyapunov_spectrum(
-            viz.lyapunov_spectrum(net.layer, net.x, 10), ax), 3.0),
+            spectrum(net)[0], ax, error=spectrum(net)[1]), 3.0),
     "plot_lyapunov_convergence": (
         lambda net, ax: viz.plot_lyapunov_convergence(
             viz.lyapunov_convergence(net.layer, net.x, 10), ax), 3.0),
@@ -68,18 +71,24 @@ PANELS = {
         ), 2.4),
     "plot_memory_capacity": (
         lambda net, ax: viz.plot_memory_capacity(
-            viz.memory_curve(net.layer, 40, steps=1000), ax), 3.0),
+            viz.memory_curve(net.layer, 40, steps=1000), ax, steps=1000), 3.0),
     "plot_cell": (lambda net, ax: viz.plot_cell(
         net.tape, ax, step=last_token(net), token=net.tokens[last_token(net)]), 4.2),
     "plot_unrolled": (lambda net, ax: viz.plot_unrolled(net.tape, ax, tokens=net.tokens), 3.0),
     "plot_text": (
         lambda net, ax: viz.plot_text(
             norm_by_step(net), ax, tokens=numbered(net), scale="magnitude",
-            label="‖∂L/∂hₜ‖"), 1.8),
+            label="‖∂L/∂hₜ‖"), 2.2),
 }  # fmt: skip
 
 
 SQUARE = ("plot_saturation",)  # the two networks side by side, not one below the other
+
+
+def spectrum(net):
+    """The exponents and their errors."""
+    convergence = viz.lyapunov_convergence(net.layer, net.x, 10)
+    return convergence[1][-1], viz.lyapunov_error(convergence)
 
 
 def norm_by_step(net):
@@ -125,7 +134,7 @@ def panels(name, nets):
         figure, axes = plt.subplots(rows, columns, figsize=(10, rows * height), squeeze=False)
         for net, ax in zip(nets, axes.flat, strict=True):
             draw(net, ax)
-            said = ax.get_title()
+            said = textwrap.fill(ax.get_title(), 44 if name in SQUARE else 96)
             ax.set_title(f"{net.name}" + (f"\n{said}" if said else ""), loc="left")
             if said:
                 ax.set_title("")

@@ -233,8 +233,9 @@ class Batches(Fixed, Sequence[tuple["Array", "Array"]]):
                 f"tokens: got {len(tokens)}, expected at least "
                 f"{batch_size * (steps if drop_last else 1) + 1} for {batch_size} rows"
             )
-        rows = np.arange(batch_size)[:, None] * length + np.arange(length + 1)
-        self._rows = np.ascontiguousarray(tokens[rows].T)  # (length + 1, batch)
+        self._rows = np.empty((length + 1, batch_size), tokens.dtype)
+        self._rows[:-1] = tokens[: batch_size * length].reshape(batch_size, length).T
+        self._rows[-1] = tokens[length * np.arange(1, batch_size + 1)]
         self._rows.flags.writeable = False
         self._plan, self._length = range(windows), length
         self.batch_size, self.steps, self.continues = batch_size, steps, True
@@ -312,6 +313,8 @@ def _window_digest(window: Any) -> bytes:
         window = window[: max(i + 1 for i, part in enumerate(window) if part is not None)]
     for part in window:
         array = np.ascontiguousarray(part)
+        if array.dtype in (np.uint8, np.uint16):    # a text's tokens were int32 once, and have the same digest still
+            array = array.astype(np.int32)
         digest.update(f"{array.dtype.str} {np.shape(part)}\n".encode())
         if array.dtype.hasobject:  # None for lengths
             digest.update(repr(part).encode())

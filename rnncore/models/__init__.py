@@ -10,7 +10,8 @@
 ======================= ===================================================
 
 All but the last share `SequenceModelBase`: ``fit``, ``log_prob``, ``predict``, ``sample``,
-``perplexity``, ``score``. The subpackages are named after the kind of memory that their models have:
+``perplexity``, ``score``. `AutoRegressive` and `Recurrent` also ``forecast`` with intervals. The
+subpackages are named after the kind of memory that their models have:
 
 interface  what all models share: the base classes, checks of sequences, settings, files
 windows    the memory is a fixed window of the past: `AutoRegressive`, `Markov`
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .chains.hidden_markov import HiddenMarkov
     from .chains.switching import SwitchingAutoRegressive
     from .interface.base import Gaussian, NotFittedError, SequenceModelBase
+    from .interface.forecasts import Forecast, SampledForecast
     from .networks.classifier import SequenceClassifier
     from .networks.recurrent import Recurrent
     from .windows.autoregressive import AutoRegressive
@@ -48,12 +50,14 @@ _MODELS = {
 _HOMES = _MODELS | {
     "SequenceModelBase": "interface.base",
     "Gaussian": "interface.base",
+    "Forecast": "interface.forecasts",
+    "SampledForecast": "interface.forecasts",
     "NotFittedError": "interface.base",
 }
 
 __all__ = [
-    "AutoRegressive", "Gaussian", "HiddenMarkov", "Markov", "NotFittedError", "Recurrent", "SequenceClassifier",
-    "SequenceModelBase", "SwitchingAutoRegressive", "load",
+    "AutoRegressive", "Forecast", "Gaussian", "HiddenMarkov", "Markov", "NotFittedError", "Recurrent",
+    "SampledForecast", "SequenceClassifier", "SequenceModelBase", "SwitchingAutoRegressive", "load",
 ]
 
 

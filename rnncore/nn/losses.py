@@ -193,7 +193,7 @@ def _errors(
 ) -> tuple[Array, Bools]:
     """``(pred − target, counted)`` of every value; the error is 0 for values that do not count."""
     predicted = _floating(pred, "pred")
-    expected = np.asarray(target)
+    expected = as_array(target, "target")
     if expected.shape != predicted.shape:
         raise ValueError(f"target: got shape {expected.shape}, expected {predicted.shape}, as pred")
     if mask is not None and np.shape(mask) == predicted.shape:
@@ -247,7 +247,7 @@ def _weighted_nll(
     smoothing = as_probability(label_smoothing, "label_smoothing")
     every = None
     if smoothing:
-        classes = np.shape(logits)[-1] if np.ndim(logits) else 0
+        classes = _floating(logits, "logits").shape[-1] if np.ndim(logits) else 0
         every = smoothing / max(classes, 1) * as_weights(class_weight, (classes,), "class_weight")
     nll, softmax, counted, others = _softmax_nll(logits, targets, ignore_index, mask, lengths, every)
     dtype, shape, C = softmax.dtype, counted.shape, softmax.shape[-1]
@@ -340,7 +340,7 @@ def as_weights(weights: ArrayLike | None, shape: tuple[int, ...], name: str = "w
 
 
 def _floating(values: ArrayLike, name: str) -> Array:
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: got {array.dtype}, expected float32 or float64")
     return array

@@ -215,7 +215,8 @@ class SequenceModel(Module):
         lengths : array_like of int, (B,), optional
             Only steps inside the lengths are part of the loss.
         counted : array_like of bool, optional
-            Instead of `lengths`: True for each step, or each value of a squared error, that is part of the loss.
+            True for each step, or each value of a squared error, that is part of the loss. With `lengths`, only those
+            inside the lengths are.
         weights : array_like, (B,) or one for each step, optional
             The weights of the rows or of the steps in the mean, finite and >= 0.
         """
@@ -275,19 +276,18 @@ class SequenceModel(Module):
     def _mask(self, shape: tuple[int, ...], lengths: ArrayLike | None, counted: ArrayLike | None) -> Bools:
         """Booleans for a prediction of this shape: True for each step or value that is part of the loss."""
         steps = shape[:-1]
-        if counted is not None:
-            given = as_array(counted, "counted")
-            if given.dtype != bool or given.shape not in (steps, shape):
-                raise ValueError(
-                    f"counted: got {given.dtype} values of shape {given.shape}, expected booleans "
-                    f"{steps} or {shape}, True where something counts"
-                )
-            return given
+        given: Bools = np.ones(steps, bool) if counted is None else as_array(counted, "counted")
+        if given.dtype != bool or given.shape not in (steps, shape):
+            raise ValueError(
+                f"counted: got {given.dtype} values of shape {given.shape}, expected booleans "
+                f"{steps} or {shape}, True where something counts"
+            )
         if lengths is None or self.readout != "steps":
-            return np.ones(steps, bool)
+            return given
         layout = Layout(self.layer.batch_first, batched=len(steps) == 2)
         T = len(layout.time_major(np.empty((*steps, 0))))
-        return layout.as_given(length_mask(lengths, T)[..., None])[..., 0]
+        inside: Bools = layout.as_given(length_mask(lengths, T)[..., None])
+        return given & (inside if given.shape == shape else inside[..., 0])
 
     def loss_and_grads(
         self,

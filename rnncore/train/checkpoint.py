@@ -93,6 +93,7 @@ def take_checkpoint(trainer: Trainer, path: PathLike) -> None:
     trainer.optimiser._take(*state)
     trainer.state = None if not carried else carried if len(carried) > 1 else carried[0]
     trainer.updates, trainer.position, trainer.losses = updates, position, arrays["losses"].tolist()
+    trainer.epoch = updates // windows
     for own, (seed, passes) in zip(own_masks, masks, strict=True):
         own.seed, own.passes = np.uint64(seed), passes
 

@@ -65,6 +65,8 @@ class Trainer:
         The number of updates so far.
     position : int
         The index of the next window.
+    epoch : int
+        The number of times that training has gone through the windows.
     losses : list of float
         The loss of every update; cross-entropy in nats.
     counted : int or float
@@ -104,7 +106,7 @@ class Trainer:
         self.model, self.optimiser, self.batches, self.valid = model, optimiser, batches, valid
         self.max_norm, self.carry = max_norm, carry
         self.callbacks = _callables(callbacks)
-        self.updates = self.position = 0
+        self.updates = self.position = self.epoch = 0
         self.losses: list[float] = []
         self.state: State | None = None
         self.record: SequenceRecord | None = None
@@ -194,6 +196,7 @@ class Trainer:
         self.state, self.record, self.counted = record.state, record, counted
         self.updates += 1
         self.position = (self.position + 1) % len(self.batches)
+        self.epoch += self.position == 0
         self.losses.append(loss)
         return loss
 

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from support import close
 
+from rnncore.command.all_cells import figures
 from rnncore.command.all_cells.training import Budget, train_cells
 from rnncore.command.cli import main
 from rnncore.data import Corpus
@@ -132,6 +134,46 @@ def test_unusual_texts_have_figures_too(tmp_path, monkeypatch, text):
     (tmp_path / "text").write_text(text, newline="")
     assert main(["debug", "text", "--steps", "2", "--hidden", "4"]) == 0
     assert len(list((tmp_path / "rnncore-debug").glob("*.png"))) == 10
+
+
+def crafted(label, *levels, lags=30):
+    """A cell whose norms are the given levels at every lag from 1 on, one per row."""
+    norms = np.repeat(np.array(levels)[None], lags, axis=0)
+    norms[0] = 1
+    return SimpleNamespace(
+        label=label, jacobian_norms=norms, remaining=(min(levels), float(np.median(levels)), max(levels)))
+
+
+def test_the_title_counts_from_lag_0_as_its_axis_does():
+    """At lag 0 the norm is 1; an LSTM's grows by a factor at the first step, of which a later one may be 102 %."""
+    cells = [crafted("LSTM", 8.0, 9.0), crafted("RNN", 0.01, 0.02)]
+    assert figures.norms_title(cells) == (
+        "20 steps back a gradient is multiplied by at most 8 to 9 (LSTM), 0.01 to 0.02 (RNN)")
+    figure, _ = figures.draw_jacobian_norms(cells)
+    (ax,) = figure.axes
+    legend = [text.get_text() for text in ax.get_legend().get_texts() if "exactly" not in text.get_text()]
+    assert legend == ["LSTM: 8.5", "RNN: 0.015"]
+    curves = [line for line in ax.lines if line.get_gid() == "jacobian_norms"]
+    assert [line.get_ydata()[20] for line in curves] == [8.5, 0.015]
+    assert "median at lag 20" in ax.get_legend().get_title().get_text()
+    assert not [line for line in ax.lines if line.get_gid() == "fit"]
+
+
+def test_cells_that_the_texts_do_not_tell_apart_are_named_together():
+    cells = [crafted("A", 0.5, 2.0), crafted("B", 1.0, 3.0), crafted("C", 1e-6, 1e-5)]
+    assert figures.norms_title(cells).endswith("at most 0.5 to 3 (B or A), 1.0·10⁻⁶ to 1.0·10⁻⁵ (C)")
+    assert "differs between texts more than between cells" in figures.norms_title(cells[:2])
+    assert figures.norms_title(cells[:1]).endswith("by at most 1.2 (A)")
+    assert "1 steps" not in figures.norms_title([crafted("A", 0.5, lags=2)])
+
+
+def test_the_flow_is_told_as_a_range_over_the_texts():
+    cells = [crafted("LSTM", 1.0), crafted("RNN", 1.0)]
+    flows = {"LSTM h": np.array([[0.1, 0.3], [1.0, 1.0]]), "RNN h": np.array([[0.0, 1e-9], [1.0, 1.0]])}
+    assert figures.flow_title(cells, flows) == (
+        "‖∂L/∂h‖ at the first step, relative to the last: 10 to 30 % with LSTM, 0 to 1.0·10⁻⁹ with RNN")
+    nothing = {name: 0 * flow for name, flow in flows.items()}
+    assert figures.flow_title(cells, nothing) == "The last step's loss has no gradient"
 
 
 def test_ctrl_c_ends_the_command_with_one_line(tmp_path):

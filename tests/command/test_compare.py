@@ -162,6 +162,49 @@ def test_a_model_that_cannot_be_fitted_is_reported_and_left_out(tmp_path, capsys
     assert "no model can be fitted" in err
 
 
+# -- what the title says ------------------------------------------------------------------
+def result(name, steps, memory=8):
+    class Net:
+        hidden_size = 4
+
+    return measure.Result(name, Net(), 0.0, float(np.mean(steps)), 0.0, np.asarray(steps), [0, 1, 8, 256],
+                          [3.0, 2.0, 1.0, 1.0], memory)
+
+
+def test_a_model_is_the_best_only_beyond_the_error_of_the_difference():
+    rng = np.random.default_rng(0)
+    shared = rng.exponential(1.0, 300)  # steps that are hard for all models
+    near, far = shared + rng.normal(0.01, 1.0, 300), shared + rng.normal(1.0, 1.0, 300)
+    assert report.sentence([result("GRU", shared), result("LSTM", near), result("RNN", far)]) == (
+        "GRU, 4 units: the lowest loss, but LSTM 4 units within its error; "
+        "8 steps of context give 95 % of its gain from 256")
+    assert report.sentence([result("GRU", shared), result("RNN", shared + 0.01)]).startswith(
+        "GRU, 4 units: the lowest loss; 8 steps")
+    assert measure.is_behind(result("RNN", far), result("GRU", shared))
+    assert not measure.is_behind(result("RNN", [1.0]), result("GRU", [0.5]))
+    gaps = np.where(np.arange(300) % 7 == 0, np.nan, far)
+    assert measure.is_behind(result("RNN", gaps), result("GRU", shared))
+
+
+def test_a_memory_that_the_contexts_cut_off_has_its_at_least():
+    assert "; ≥ 256 steps of context give 95 %" in report.sentence([result("GRU", [1.0, 2.0], memory=256)])
+    assert "; 1 step of context gives 95 %" in report.sentence([result("GRU", [1.0, 2.0], memory=1)])
+    assert report.sentence([result("GRU", [1.0, 2.0], memory=0)]).endswith("; context does not lower it")
+    assert report.memory(result("GRU", [1.0], memory=8)) == "8"
+
+
+def test_the_loss_of_every_step_has_the_mean_that_is_told(sunspots):
+    data = series.read(sunspots)
+    split = measure.Split.of(data.values)
+    model = AutoRegressive(2).fit([split.values[: split.train_end]])
+    loss, _, steps = measure.held_out(model, split)
+    assert math.sqrt(np.mean(steps)) == pytest.approx(loss)
+    text = measure.Split.of(TEXT)
+    loss, _, steps = measure.held_out(Markov(2).fit(text.train), text)
+    assert np.mean(steps) == pytest.approx(loss)
+    assert len(steps) == len(TEXT) - text.test_begin
+
+
 # -- reading ------------------------------------------------------------------------------
 def test_tables_of_every_dialect_are_read():
     for text in ("a;b\n3;5\n1;4\n", "a\tb\n3\t5\n1\t4\n", '"a","b"\r\n3,5\r\n\r\n1,4'):
@@ -227,7 +270,7 @@ def test_the_figure_shows_the_numbers():
         assert line.get_label() == report.label(result)
         np.testing.assert_array_equal(line.get_xdata(), result.lags)
         np.testing.assert_array_equal(line.get_ydata(), result.curve)
-    assert "predicts best" in axes.get_title()
+    assert axes.get_title() == report.sentence(results)
     assert "RMS" in axes.get_ylabel()
     rows = report.table(results, data).splitlines()
     assert len(rows) == 2 + len(results)

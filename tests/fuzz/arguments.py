@@ -163,6 +163,12 @@ def calls():
     add("batches", data.batches, tokens=np.arange(30))
     add("pad", data.pad, sequences=[[1, 2], [3]])
     add("buckets", data.buckets)
+    series = np.random.default_rng(0).normal(size=(40, 2))
+    add("windows", data.windows, series=series, steps=4, valid=0.2)
+    parts = data.windows(series, 4, targets=0)
+    add("windows.encode", parts.encode, series=series)
+    add("windows.inverse", parts.inverse, prediction=np.ones((3, 1)))
+    add("windows.train.shuffled", parts.train.shuffled)
     for kind in ("Adding", "CopyMemory", "TemporalOrder", "DelayedXOR", "Dyck"):
         small = {"Adding": {"steps": 6}, "TemporalOrder": {"steps": 12}, "DelayedXOR": {"steps": 9}}.get(kind, {})
         add(kind, getattr(tasks, kind), **small)

@@ -136,6 +136,16 @@ def test_samples_repeat_to_the_bit_and_keep_the_form():
                 model.sample(bad)
 
 
+def test_a_wrong_seed_is_refused_by_name():
+    for seed in ("a", -1, 1.5):
+        for model, sequence in fitted():
+            with pytest.raises((TypeError, ValueError), match="seed: got"):
+                model.sample(3, sequence, seed=seed)
+        for model in (models.Recurrent(seed=seed), models.SequenceClassifier(seed=seed)):
+            with pytest.raises((TypeError, ValueError), match="seed: got"):
+                model.fit(["ab", "ba"], [0, 1])
+
+
 def test_mean_squared_error_is_of_real_values_only():
     model, x = fitted()[2]
     want = np.mean((x - model.one_step(x).mean) ** 2)

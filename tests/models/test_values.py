@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from statsmodels.tsa.api import VAR
 from statsmodels.tsa.ar_model import AutoReg
 
 from rnncore.models import AutoRegressive, Markov
@@ -59,10 +60,6 @@ def test_a_probability_equals_one_computed_by_hand():
 
 # ---- the criteria of an autoregression
 
-# Our criterion leaves out terms that are the same for all orders: N·(1 + ln 2π) of the likelihood, and the penalty of
-# the variance.
-
-
 @pytest.mark.parametrize("rows", [12, 20, 60])
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("name", ["aic", "bic"])
@@ -75,18 +72,47 @@ def test_criteria_equal_those_of_statsmodels(name, intercept, rows):
     N = rows - top  # all orders on the same rows
     wanted = []
     for order in range(top + 1):
-        theirs = AutoReg(x, order, trend="c" if intercept else "n", hold_back=top)
-        if order == 0 and not intercept:  # statsmodels has nothing to fit there
-            sigma2, unknowns = np.mean(x[top:] ** 2), 0
-            llf = -0.5 * N * (np.log(2 * np.pi * sigma2) + 1)
+        if order == 0 and not intercept:  # statsmodels has nothing to fit there; the variance is the only parameter
+            llf = -0.5 * N * (np.log(2 * np.pi * np.mean(x[top:] ** 2)) + 1)
+            wanted.append(-2 * llf + {"aic": 2.0, "bic": np.log(N)}[name])
         else:
-            theirs = theirs.fit()
-            llf, unknowns = theirs.llf, order + intercept
-            penalty = {"aic": 2.0, "bic": np.log(N)}[name]
-            np.testing.assert_allclose(getattr(theirs, name), -2 * llf + penalty * (unknowns + 1), rtol=1e-12)
-        wanted.append(-2 * llf - N * (1 + np.log(2 * np.pi)) + {"aic": 2.0, "bic": np.log(N)}[name] * unknowns)
-    # The regression is of standardised values, so N ln σ² differs by the same term for all orders
-    shift = x.mean() if intercept else 0.0
-    unit = N * np.log(np.mean((x - shift) ** 2))
-    np.testing.assert_allclose(model.criterion_, np.array(wanted) - unit, rtol=1e-9)
+            theirs = AutoReg(x, order, trend="c" if intercept else "n", hold_back=top).fit()
+            wanted.append(getattr(theirs, name))
+    np.testing.assert_allclose(model.criterion_, wanted, rtol=1e-9)
     assert model.order_ == np.argmin(wanted)
+    other = AutoRegressive(name, max_order=top, intercept=intercept).fit([1000 * x])
+    np.testing.assert_allclose(other.criterion_, model.criterion_ + 2 * N * np.log(1000), rtol=1e-9)
+
+
+def test_criteria_of_several_features_are_those_of_statsmodels_likelihood(rng):
+    """VAR's own aic is divided by N and lacks constants; its likelihood is the same. Rows: those after 3 steps."""
+    x = rng.normal(size=(80, 3)) @ rng.normal(size=(3, 3))
+    x[1:] += 0.5 * x[:-1]
+    model = AutoRegressive("bic", max_order=3).fit(x)
+    for order in range(1, 4):
+        theirs = VAR(x[3 - order :]).fit(order)
+        parameters = 3 * (1 + 3 * order) + 6
+        assert model.criterion_[order] == pytest.approx(-2 * theirs.llf + np.log(77) * parameters, rel=1e-10)
+
+
+# ---- R: printed values of its manual, for the luteinizing hormone in blood at 10 minute intervals (data set `lh`)
+
+LH = np.array([24, 24, 24, 22, 21, 15, 23, 23, 25, 20, 19, 17, 22, 18, 32, 32, 27, 22, 22, 19, 19, 18, 27, 30,
+               23, 20, 20, 29, 29, 27, 27, 23, 26, 24, 18, 17, 15, 14, 21, 33, 35, 35, 31, 26, 21, 34, 30, 29]) / 10
+
+
+def test_results_are_those_that_r_prints():
+    """``ar(lh, method = "ols")``: 0.586, sigma^2 0.2016, intercept 0.006234 for the series minus its mean.
+
+    ``arima(lh, order = c(3, 0, 0), method = "CSS")``: 0.6578 −0.0658 −0.2348, intercept (its mean) 2.3918, sigma^2
+    0.1905, part log likelihood −28.31, which counts all 48 values.
+    """
+    model = AutoRegressive(1).fit(LH - LH.mean())
+    assert model.coef_[0, 0, 0] == pytest.approx(0.586, abs=5e-4)
+    assert model.intercept_[0] == pytest.approx(0.006234, abs=5e-7)
+    assert model.covariance_[0, 0] == pytest.approx(0.2016, abs=5e-5)
+    model = AutoRegressive(3).fit(LH)
+    np.testing.assert_allclose(model.coef_[:, 0, 0], [0.6578, -0.0658, -0.2348], atol=5e-5)
+    assert model.covariance_[0, 0] == pytest.approx(0.1905, abs=5e-5)
+    assert model.intercept_[0] / (1 - model.coef_.sum()) == pytest.approx(2.3918, abs=5e-5)
+    assert -24 * (1 + np.log(2 * np.pi * model.covariance_[0, 0])) == pytest.approx(-28.31, abs=5e-3)

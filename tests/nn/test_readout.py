@@ -134,6 +134,20 @@ def test_only_counted_values_are_part_of_the_loss(rng):
         assert model.mean_loss(prediction, wanted, counted=counted)[2] == values
         total, count = model.summed_loss(prediction, wanted, counted=counted)
         assert (total / count, count) == (loss, values)
+        # past a row's end nothing counts, also where the mask is True there
+        lengths = np.array([5, 2, 0])
+        inside = counted & (np.arange(5)[:, None] < lengths).reshape(5, 3, *[1] * (len(shape) - 2))
+        expected = model.mean_loss(prediction, wanted, counted=inside)
+        got = model.mean_loss(prediction, wanted, lengths, counted)
+        assert 0 < got[2] < values
+        same_bits(got, expected)
+        assert model.summed_loss(prediction, wanted, lengths, counted) == model.summed_loss(
+            prediction, wanted, counted=inside)
+    first = make("steps", batch_first=True)
+    counted = rng.random((3, 5)) < 0.7
+    same_bits(first.mean_loss(prediction.swapaxes(0, 1), wanted.swapaxes(0, 1), lengths, counted),
+              first.mean_loss(prediction.swapaxes(0, 1), wanted.swapaxes(0, 1),
+                              counted=counted & (np.arange(5) < lengths[:, None])))
     for wrong in (np.ones((3, 5), bool), np.ones((5, 3), int)):
         with pytest.raises(ValueError, match=r"counted: got .*, expected booleans \(5, 3\) or \(5, 3, 2\)"):
             model.loss(prediction, wanted, counted=wrong)

@@ -112,7 +112,8 @@ def test_a_missing_position_is_derived_from_the_updates(tmp_path):
     arrays, metadata = load_arrays(path)
     assert metadata["windows"] == 14
     assert "position" not in metadata
-    assert make().resume(path).position == 2
+    resumed = make().resume(path)
+    assert (resumed.position, resumed.epoch) == (2, 1)
     for wrong in (14, -1, "2", 1.0):
         save_crafted(path, arrays, metadata | {"position": wrong})
         trainer = make()

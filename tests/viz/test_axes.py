@@ -11,7 +11,8 @@ from rnncore import viz
 
 OVERLAYS = [viz.plot_gradient_flow, viz.plot_jacobian_norms, viz.plot_horizon, viz.plot_timescales, viz.plot_saturation,
             viz.plot_step_share, viz.plot_norm_preservation, viz.plot_singular_values, viz.plot_mean_field]
-MAPS = [viz.plot_gates, viz.plot_states, viz.plot_gradient_map, viz.plot_unrolled, viz.plot_cell]
+MAPS = [viz.plot_gates, viz.plot_states, viz.plot_gradient_map, viz.plot_unrolled, viz.plot_cell, viz.plot_slopes,
+        viz.plot_recurrence]
 
 PLOTS = OVERLAYS + MAPS
 PAIRS = [(plot, PLOTS[(i + step) % len(PLOTS)]) for i, plot in enumerate(PLOTS) for step in (0, 1, 5)]

@@ -49,9 +49,10 @@ def test_the_cell_shows_one_unit_at_the_first_step(taped, plt):
     assert said["c0"] == "0.00"
     assert float(said["f"]) == pytest.approx(tape["l0.f"][0, 0, 2], abs=0.005)
     assert "gradient h" not in said
-    assert "unit 2 keeps" in ax.get_title()
-    assert "'␣'" in ax.get_title()
-    assert viz.plot_cell(tape).get_title().startswith("l0 at step 11: ")
+    keeps, enters = (100 * tape[name][0, 0, 2] for name in ("l0.f", "l0.i"))
+    told = f"unit 2 keeps {keeps:.0f} %, lets in {enters:.0f} % of the new"
+    assert ax.get_title() == f"l0 at step 0 of row 0 reading '␣': {told}"
+    assert viz.plot_cell(tape).get_title().startswith("l0 at step 11 of row 0: 5 units on average keep ")
     for call, says in (
         (lambda: viz.plot_cell(tape, step=12), "step: got 12"),
         (lambda: viz.plot_cell(tape, layer="l1"), "layer: got 'l1'"),
@@ -97,8 +98,8 @@ def test_the_unrolled_net_has_the_edges_of_both_directions(taped, plt):
 )
 def test_text_takes_the_scale_that_fits_its_values(values, norm, plt):
     ax = viz.plot_text(values, tokens=["ab", "c\n", "d"], width=4)
-    bar = ax.figure.axes[-1]
-    assert bar.get_ylim() == pytest.approx(norm)
+    (bar,) = ax.child_axes
+    assert bar.get_xlim() == pytest.approx(norm)
     assert "".join(t.get_text() for t in ax.texts) == "abc↵d"
     assert [p.get_xy() for p in ax.patches] == [(0, 0), (2, 0), (0, 1)]
     with pytest.raises(ValueError, match="one per token"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support import make
 
+import rnncore as rc
 from rnncore import viz
 
 T, B, H = 12, 2, 5
@@ -78,6 +79,21 @@ def pictures(tape, g, layer, x):
         "plot_text": lambda ax: viz.plot_text(np.arange(12.0), ax, tokens=tokens),
         "plot_unrolled": lambda ax: viz.plot_unrolled(tape, ax),
         "plot_cell": lambda ax: viz.plot_cell(tape, ax, step=3),
+        "plot_clipping": lambda ax: viz.plot_clipping(np.array([0.5, 3.0]), ax, max_norm=1),
+        "plot_coefficients": lambda ax: viz.plot_coefficients(np.ones((3, 1, 1)), ax),
+        "plot_forecast": lambda ax: viz.plot_forecast(
+            rc.models.Forecast(*np.ones((3, 4, 1)), np.ones((4, 1, 1))), ax
+        ),
+        "plot_hidden_states": lambda ax: viz.plot_hidden_states(
+            (np.array([0, 1]), np.eye(2)), ax, sequence=np.ones(2)
+        ),
+        "plot_loss_plane": lambda ax: viz.plot_loss_plane(
+            viz.LossPlane(("a", "b"), np.arange(3), np.arange(2), np.arange(6).reshape(2, 3)), ax
+        ),
+        "plot_recurrence": lambda ax: viz.plot_recurrence(tape, ax),
+        "plot_slopes": lambda ax: viz.plot_slopes(tape, ax),
+        "plot_transition_graph": lambda ax: viz.plot_transition_graph([[0.9, 0.1], [0.2, 0.8]], ax),
+        "plot_transition_matrix": lambda ax: viz.plot_transition_matrix([[0.9, 0.1], [0.2, 0.8]], ax),
     }
     if gated:
         found |= {
@@ -306,7 +322,7 @@ def test_norm_preservation_is_drawn_step_by_step(taped, plt):
     np.testing.assert_array_equal(
         y_of(lines(ax, "norm_preservation")[0]), viz.norm_preservation(tape)[:, 0]
     )
-    assert ax.get_title().startswith("A typical step shrinks the gradient by")
+    assert ax.get_title().startswith("Half of the steps multiply the norm of the gradient by 0.")
 
 
 def test_step_share_is_drawn_in_percent(taped, plt):
@@ -357,7 +373,7 @@ def test_timescales_are_sorted_and_units_that_never_forget_marked(plt):
     assert y_of(line).tolist() == [8, 2]
     np.testing.assert_allclose(line.get_xdata(), [0.5, 5 / 6])
     assert len(lines(ax, "never")[0].get_xdata()) == 1
-    assert ax.get_title() == "Half of the units keep their values for 8 steps or more"
+    assert ax.get_title() == "By their gates alone, half of the units keep their values for 8 steps or more"
 
 
 def test_saturation_has_a_dot_per_unit(taped, plt):
@@ -376,7 +392,7 @@ def test_a_lyapunov_spectrum_is_drawn_against_the_share_of_directions(plt):
     (line,) = lines(ax, "lyapunov_spectrum")
     assert line.get_xdata().tolist() == [0.25, 0.5, 0.75, 1]
     assert y_of(line).tolist() == [0.5, 0, -1, -2]
-    assert ax.get_title() == "λ₁ = 0.5: chaos of dimension 2.5, 0.5 nats per step"
+    assert ax.get_title() == "The largest of 4 exponents is λ₁ = 0.5"
     viz.plot_lyapunov_spectrum([-np.log(2) / 4, -np.inf], label="b")
     assert labels(ax) == ["a", "b"]
 
@@ -386,7 +402,7 @@ def test_the_mean_field_map_shows_the_layers_of_the_run(taped, plt):
     ax, found = viz.plot_mean_field(tape), viz.mean_field(tape)["l0"]
     (run,) = lines(ax, "run")
     assert (run.get_xdata()[0], run.get_ydata()[0]) == (found.sigma_b, found.sigma_w)
-    assert ax.get_title().startswith("χ = ")
+    assert ax.get_title().startswith("If the weights were random: χ = ")
     gated = viz.plot_mean_field(taped("gru")[0], plt.figure().gca())
     assert lines(gated, "edge")[0].get_xdata()[0] == 1
     plt.close()
@@ -409,7 +425,7 @@ def test_curves_and_bars_show_their_numbers(plt):
     contexts, change = np.array([1, 2, 4]), np.array([[2.0, 4.0], [0.0, 1.0], [0.0, 0.0]])
     cut = viz.plot_context_cut((contexts, change), plt.figure().gca())
     assert y_of(lines(cut, "context_cut")[0]).tolist() == [3, 0.5, 0]
-    assert cut.get_title() == "All 4 steps of context are used"
+    assert cut.get_title() == "More than 1 step of context is used; how many, is within the error"
     plt.close()
     bars = viz.plot_omission(np.array([[0.1], [0.7], [0.2]]), plt.figure().gca())
     assert [bar.get_height() for bar in bars.patches] == [0.1, 0.7, 0.2]
@@ -421,7 +437,8 @@ def test_curves_and_bars_show_their_numbers(plt):
     # directions that a ReLU removes completely
     dead = np.array([[-1.0, -np.inf, -np.inf], [-0.5, -np.inf, -np.inf]])
     ax = viz.plot_lyapunov_convergence((np.array([1, 2]), dead), plt.figure().gca())
-    assert [text.get_text() for text in ax.texts] == ["λ$_{1}$"]
+    assert labels(ax) == ["λ$_{1}$ = −0.5", "λ$_{2}$ = −∞", "λ$_{3}$ = −∞"]
+    assert len({tuple(line.get_color()) for line in lines(ax, "lyapunov_convergence")}) == 3
     plt.close()
 
 
@@ -440,7 +457,7 @@ def test_series_are_drawn_against_the_updates(plt):
     steep = viz.plot_series(Recorded(), plt.figure().gca(), name="gradient_norm")
     assert (steep.get_yscale(), steep.get_title()) == (
         "log",
-        "Norm of the gradient went from 1 to 100",
+        "Norm of the gradient is 1 at update 0 and 100 at update 10",
     )
     plt.close()
     with pytest.raises(ValueError, match="name: got 'horizon'"):

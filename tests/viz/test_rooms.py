@@ -29,6 +29,8 @@ def test_imports_go_down_from_room_to_room(path):
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue
+        if node.module == "_artists":
+            continue                                    # it imports matplotlib, which only a picture may
         assert node in at_the_top, f"line {node.lineno}: import it at the top of the module"
         levels_up = len(path.parts) - node.level        # of the folder that the import starts from
         if levels_up > 0:

@@ -37,7 +37,7 @@ def test_a_vanishing_gradient_is_reported_with_its_numbers():
     # the largest k with 0.8^(k−1) ≥ 1/100
     assert found.numbers["horizon"] == 1 + math.floor(math.log(0.01) / math.log(0.8))
     assert found.sentence == (
-        "the gradient halves every 3.1 steps: dependencies longer than 21 steps cannot be learnt"
+        "the gradient halves every 3.1 steps: less than 1 % of it gets further back than 21 steps"
     )
     assert "identity" in found.advice
 
@@ -79,11 +79,43 @@ def test_an_exploding_gradient_is_reported_with_its_numbers():
     assert "scale weight_hh by 0.80 (its spectral radius is 1.25)" in found.advice
 
 
-def test_a_network_that_holds_its_state_is_healthy():
+def test_a_network_that_holds_its_state_has_no_problem_among_those_that_are_checked():
     found = viz.diagnose(relu_times(1.0))
     assert found["holds"].severity == "ok"
     assert "still has an effect after all 59 steps" in found["holds"].sentence
-    assert found["healthy"].sentence == "no problem was found"
+    assert found["checked"].severity == "note"
+    assert found["checked"].sentence == (
+        "no problem was found with finite values, the size of the input, the reach of the gradient and states; whether "
+        "the network has learnt its task is not checked here: that is shown by its loss on held-out data"
+    )
+
+
+def test_what_was_not_checked_is_not_listed(rng):
+    """An LSTM that has learnt nothing looks the same on its tape; three steps say nothing about memory."""
+    tape = rc.LSTM(2, 8, seed=0).record(rng.standard_normal((3, 1, 2)))
+    assert "reach" not in viz.diagnose(tape)["checked"].sentence
+    assert "steps without a gradient" not in viz.diagnose(tape)["checked"].sentence
+    tape.backward(np.ones_like(tape.output))
+    found = viz.diagnose(tape)["checked"].sentence
+    assert "gates and steps without a gradient" in found
+    assert "not checked here" in found
+
+
+def test_a_gradient_that_settles_has_no_rate():
+    """The norm falls within a few steps and then stays: a slope through both would describe neither."""
+    rnn = rc.RNN(1, 2, nonlinearity="relu", bias=False, dtype="float64")
+    rnn.load_state_dict({"weight_ih_l0": np.ones((2, 1)), "weight_hh_l0": np.array([[0.3, 0.0], [5.0, 1.0]])})
+    found = viz.diagnose(rnn.record(np.ones((80, 1, 1))))
+    assert "every" not in str(found).replace("every step", "")
+    assert "still has an effect after all 79 steps" in found["holds"].sentence
+
+
+def test_a_gradient_that_grows_up_to_a_step_that_nothing_passes():
+    rnn, x = relu_times(1.25).layer, np.ones((60, 1, 1))
+    tape = rnn.record(np.concatenate([x, -1e9 * x[:1], x]))  # the states are 0 in the middle
+    found = viz.diagnose(tape)["vanishes"].sentence
+    assert "doubles every 3.1 steps and is exactly 0 from lag 61 on" in found
+    assert "gets further back than 60 steps" in found
 
 
 def test_a_network_without_any_gradient_is_an_error():

@@ -53,8 +53,10 @@ def test_a_measure_and_a_plot_are_one_file_each(tmp_path):
 
 
 def test_the_gallery_draws_every_plot():
-    pictures = runpy.run_path(str(GALLERY / "pictures.py"))
-    assert sorted(pictures["drawn"]()) == sorted(viz.plots.__all__)
+    found = []
+    for name in ("pictures", "models"):
+        found += runpy.run_path(str(GALLERY / f"{name}.py"))["drawn"]()
+    assert sorted(found) == sorted(viz.plots.__all__)
 
 
 @pytest.mark.slow

@@ -60,6 +60,7 @@ def test_the_page_of_one_tape_has_diagnosis_table_and_picture(tapes, tmp_path):
         assert finding.advice in page.text
     half_life = np.median(viz.half_life(tapes["LSTM"]))
     assert f"half-life (steps) {half_life:.3g} " in page.text
+    assert f" gradient {viz.plots._decay.fate(viz.jacobian_norms(tapes['LSTM'])).short} " in page.text
 
 
 def test_several_tapes_are_compared(compared):
@@ -67,7 +68,37 @@ def test_several_tapes_are_compared(compared):
     assert page.tags.count("h2") == 3
     assert page.tags.count("img") == 3
     assert "Comparison" in page.text
-    assert "GRU LSTM" in re.sub(r"\s+", " ", page.text)
+    text = re.sub(r"\s+", " ", page.text)
+    assert "run cell layers × units" in text
+    assert "GRU GRU 1 × 4" in text
+    assert "LSTM LSTM 1 × 4" in text
+
+
+def test_twelve_runs_are_twelve_rows_of_a_table_that_can_scroll(tapes, tmp_path):
+    page = Page(viz.report({f"run {k}": tapes["GRU"] for k in range(12)}, tmp_path / "r.html"))
+    table = page.source.split("</table>")[0]
+    assert table.count("<tr>") == 13
+    assert {row.count("<td>") for row in table.split("<tr>")[1:]} == {9}
+    assert ".table { overflow-x: auto; }" in page.source
+
+
+def test_what_the_recording_cuts_off_has_its_at_least(tmp_path):
+    rnn = rc.init.identity(rc.RNN(1, 3, nonlinearity="relu", dtype="float64", seed=0))
+    with rnn.writable() as p:
+        p["weight_ih_l0"][...] = 1
+    page = Page(viz.report(rnn.record(np.ones((60, 2, 1))), tmp_path / "r.html"))
+    for told in ("half-life (steps) ≥ 60", "horizon (steps) ≥ 59", "centroid (steps) ≥ 30",
+                 "gradient neither fades nor grows"):  # fmt: skip
+        assert told in page.text
+    assert "every −" not in page.text
+
+
+def test_the_record_of_a_model_is_reported_by_its_tape(tmp_path):
+    from rnncore.nn import sequence_model
+
+    record = sequence_model("gru", 5, hidden_size=4, seed=0).record(np.arange(30)[:, None] % 5)
+    mine, its_tape = (Page(viz.report(run, tmp_path / "r.html")).text for run in (record, record.tape))
+    assert mine == its_tape
 
 
 def test_nothing_comes_from_outside(compared):
@@ -164,7 +195,11 @@ def test_a_report_leaves_no_figure_open_and_no_setting_changed(tapes, tmp_path):
 
 
 def test_other_objects_are_refused(tmp_path):
-    with pytest.raises(TypeError, match="runs: got int for 'a', expected a Tape, a Recorder"):
+    with pytest.raises(TypeError, match="runs: got the number 3 for 'a', expected a tape, the record of a model, a"):
         viz.report({"a": 3}, tmp_path / "r.html")
+    with pytest.raises(TypeError, match=r"runs: got an LSTM for 'run', .*record a pass first: tape = layer\.record"):
+        viz.report(rc.LSTM(2, 3), tmp_path / "r.html")
+    with pytest.raises(TypeError, match="runs: got None for 'b'"):
+        viz.report({"b": None}, tmp_path / "r.html")
     with pytest.raises(ValueError, match="runs: got none"):
         viz.report({}, tmp_path / "r.html")

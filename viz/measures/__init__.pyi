@@ -1,9 +1,12 @@
 # What `rnncore.viz.measures` exports, for type checkers: one line per public name.
 from .centroid import centroid as centroid
+from .coefficients import Coefficients as Coefficients
+from .coefficients import coefficients as coefficients
 from .connectivity import connectivity as connectivity
 from .context_cut import context_cut as context_cut
 from .decay_rate import Decay as Decay
 from .decay_rate import decay_fit as decay_fit
+from .decay_rate import decay_range as decay_range
 from .decay_rate import decay_rate as decay_rate
 from .dependency_map import dependency_map as dependency_map
 from .dependency_map import dependency_reach as dependency_reach
@@ -13,9 +16,12 @@ from .horizon import horizon as horizon
 from .integrated_gradients import Attribution as Attribution
 from .integrated_gradients import integrated_gradients as integrated_gradients
 from .jacobian_norms import jacobian_norms as jacobian_norms
+from .loss_plane import LossPlane as LossPlane
+from .loss_plane import loss_plane as loss_plane
 from .lyapunov_spectrum import entropy_rate as entropy_rate
 from .lyapunov_spectrum import kaplan_yorke_dimension as kaplan_yorke_dimension
 from .lyapunov_spectrum import lyapunov_convergence as lyapunov_convergence
+from .lyapunov_spectrum import lyapunov_error as lyapunov_error
 from .lyapunov_spectrum import lyapunov_spectrum as lyapunov_spectrum
 from .mean_field import MeanField as MeanField
 from .mean_field import mean_field as mean_field
@@ -28,6 +34,8 @@ from .omission import omission as omission
 from .saturation import Saturation as Saturation
 from .saturation import saturation as saturation
 from .singular_values import singular_values as singular_values
+from .slopes import Slopes as Slopes
+from .slopes import slopes as slopes
 from .step_share import step_share as step_share
 from .step_share import steps_for_half as steps_for_half
 from .timescales import timescales as timescales

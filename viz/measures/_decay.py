@@ -20,3 +20,9 @@ def norms_by_lag(tape: Tape | HasTape | ArrayLike, direction: Direction = "forwa
     """(T, B): the Jacobian norms of a tape; or norms that are given, as (T, B), or as (T,) for one row."""
     norms = np.asarray(measured(tape, partial(jacobian_norms, direction=direction), array("T", "B")), np.float64)
     return norms[:, None] if norms.ndim == 1 else norms
+
+
+def last_lag(norms: Floats) -> Floats:
+    """(B,): the last lag at which a row has a number; NaN for rows of fewer than two steps."""
+    steps: Floats = (~np.isnan(norms)).sum(0) - 1.0
+    return np.where(steps > 0, steps, np.nan)

@@ -29,8 +29,10 @@ def centroid(tape: Tape | HasTape | ArrayLike, direction: Direction = "forward")
     Returns
     -------
     ndarray (B,), float64
-        In steps; for n_k = γᵏ and a long sequence it is 1/(1 − γ). NaN for rows of fewer than two steps, and
-        where every n_k is 0.
+        In steps; for n_k = γᵏ and a long sequence it is 1/(1 − γ). Lags beyond the row's end are missing from
+        both sums, so it is a lower bound where the norm has not yet fallen to a small share at the last recorded
+        lag; reports and pictures write "≥" where the `horizon` is the last lag. NaN for rows of fewer than
+        two steps, and where every n_k is 0.
 
     Examples
     --------

@@ -29,7 +29,8 @@ def half_life(tape: Tape | HasTape | ArrayLike, direction: Direction = "forward"
     Returns
     -------
     ndarray (B,), float64
-        In steps; inf if this is so at no recorded lag, NaN for rows of fewer than two steps.
+        In steps. If this is so at no recorded lag it is inf, which stands for "longer than the row", that is at
+        least its length; reports and pictures write "≥" and the length. NaN for rows of fewer than two steps.
 
     Examples
     --------

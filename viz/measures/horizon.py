@@ -34,8 +34,9 @@ def horizon(tape: Tape | HasTape | ArrayLike, eps: float = 0.01, direction: Dire
     Returns
     -------
     ndarray (B,), float64
-        In steps. Where it equals the last recorded lag, ``length − 1``, the true horizon may be
-        longer. NaN for rows of fewer than two steps.
+        In steps. A row that ends before its norm has fallen below the threshold for good gives its last
+        recorded lag, ``length − 1``. This is a lower bound: the true horizon is as long or longer, and reports
+        and pictures write "≥" before it. 0 if the norm at lag 1 is 0; NaN for rows of fewer than two steps.
 
     Examples
     --------

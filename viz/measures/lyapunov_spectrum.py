@@ -9,7 +9,7 @@ import numpy as np
 from rnncore._checks import as_size
 
 from .._blas import on_one_blas_thread
-from .._door import as_layer
+from .._door import array, as_layer, as_numbers, pair
 from .._layers import in_float64, record, rows_of
 from .._tapes import Direction, check_direction
 from ._orthonormal import orthonormalise_rows
@@ -23,6 +23,7 @@ __all__ = [
     "entropy_rate",
     "kaplan_yorke_dimension",
     "lyapunov_convergence",
+    "lyapunov_error",
     "lyapunov_spectrum",
 ]
 
@@ -31,6 +32,8 @@ __all__ = [
 # size by a factor of about e^BUDGET = 1e10. The smallest diagonal elements of R are then exact to some
 # 5 digits, and the leading ones to all.
 WIDE, BUDGET, LONGEST = 128, 23.0, 4
+_CONVERGENCE = pair(array("N"), array("N", "n"), "(steps, estimate)")
+BLOCKS, SHORTEST = (4, 8, 16), 4  # lyapunov_error: numbers of blocks, and the fewest estimates in a block
 
 
 def lyapunov_spectrum(
@@ -68,7 +71,8 @@ def lyapunov_spectrum(
     -------
     ndarray (n,), float64
         In descending order; −inf for directions in which a perturbation vanishes within one step, such as
-        those of dead ReLU units.
+        those of dead ReLU units. Each is an estimate from the recorded steps; `lyapunov_error` gives its error,
+        without which not even its sign is certain.
 
     Notes
     -----
@@ -126,6 +130,52 @@ def lyapunov_convergence(
     with np.errstate(invalid="ignore"):
         estimate = sums / steps[:, None]
     return steps, estimate[:, np.argsort(-estimate[-1])]
+
+
+def lyapunov_error(convergence: tuple[ArrayLike, ArrayLike]) -> Floats:
+    """The standard error of every exponent, from how much its estimate differs between parts of the sequence.
+
+    The steps are divided into blocks of equal length. An exponent is the mean of its values on the blocks, and
+    these are nearly independent if a block is longer than the network's memory. So the standard error is
+    their standard deviation divided by √blocks (the method of batch means). It is computed for 4, 8 and 16
+    blocks, as far as each has at least four estimates, and the largest of the results is returned, because
+    blocks that are too short give too small an error. A state that has not reached its attractor makes the
+    blocks differ, and the error large.
+
+    Parameters
+    ----------
+    convergence : (steps, estimate)
+        The result of `lyapunov_convergence`.
+
+    Returns
+    -------
+    ndarray (n,), float64
+        In nats per step, in the order of `lyapunov_spectrum`. NaN where the sequence is too short for four
+        blocks of four estimates, and for exponents of −inf.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import viz
+    >>> x = np.random.default_rng(0).standard_normal((200, 1, 1))
+    >>> convergence = viz.lyapunov_convergence(rc.GRU(1, 4, seed=0), x, warmup=20, n=2)
+    >>> error = viz.lyapunov_error(convergence)
+    >>> bool((convergence[1][-1] + 2 * error < 0).all())
+    True
+    """
+    as_numbers(convergence, _CONVERGENCE, name="convergence", source="viz.lyapunov_convergence")
+    steps, estimate = np.asarray(convergence[0], np.float64), np.asarray(convergence[1], np.float64)
+    error = np.full(estimate.shape[1], np.nan)
+    with np.errstate(invalid="ignore"):
+        sums = np.concatenate([np.zeros((1, estimate.shape[1])), estimate * steps[:, None]])
+        at = np.concatenate([[0.0], steps])
+        for blocks in BLOCKS:
+            if len(steps) < blocks * SHORTEST:
+                break
+            ends = np.searchsorted(at, np.linspace(0, at[-1], blocks + 1))
+            means = np.diff(sums[ends], axis=0) / np.diff(at[ends])[:, None]
+            error = np.fmax(error, means.std(0, ddof=1) / np.sqrt(blocks))
+    return error
 
 
 def kaplan_yorke_dimension(spectrum: ArrayLike) -> float:

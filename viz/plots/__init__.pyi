@@ -1,14 +1,19 @@
 # What `rnncore.viz.plots` exports, for type checkers: one line per public name.
 from .cell import plot_cell as plot_cell
+from .clipping import plot_clipping as plot_clipping
+from .coefficients import plot_coefficients as plot_coefficients
 from .connectivity import plot_connectivity as plot_connectivity
 from .context_cut import plot_context_cut as plot_context_cut
 from .dependency_map import plot_dependency_map as plot_dependency_map
+from .forecast import plot_forecast as plot_forecast
 from .gates import plot_gates as plot_gates
 from .gradient_flow import plot_gradient_flow as plot_gradient_flow
 from .gradient_map import plot_gradient_map as plot_gradient_map
+from .hidden_states import plot_hidden_states as plot_hidden_states
 from .horizon import plot_horizon as plot_horizon
 from .integrated_gradients import plot_integrated_gradients as plot_integrated_gradients
 from .jacobian_norms import plot_jacobian_norms as plot_jacobian_norms
+from .loss_plane import plot_loss_plane as plot_loss_plane
 from .lyapunov_convergence import plot_lyapunov_convergence as plot_lyapunov_convergence
 from .lyapunov_spectrum import plot_lyapunov_spectrum as plot_lyapunov_spectrum
 from .mean_field import plot_mean_field as plot_mean_field
@@ -16,13 +21,17 @@ from .memory_capacity import plot_memory_capacity as plot_memory_capacity
 from .norm_preservation import plot_norm_preservation as plot_norm_preservation
 from .omission import plot_omission as plot_omission
 from .overview import overview as overview
+from .recurrence import plot_recurrence as plot_recurrence
 from .saturation import plot_saturation as plot_saturation
 from .series import plot_series as plot_series
 from .side_by_side import side_by_side as side_by_side
 from .singular_values import plot_singular_values as plot_singular_values
+from .slopes import plot_slopes as plot_slopes
 from .states import plot_states as plot_states
 from .step_share import plot_step_share as plot_step_share
 from .text import plot_text as plot_text
 from .timeline import plot_timeline as plot_timeline
 from .timescales import plot_timescales as plot_timescales
+from .transition_graph import plot_transition_graph as plot_transition_graph
+from .transition_matrix import plot_transition_matrix as plot_transition_matrix
 from .unrolled import plot_unrolled as plot_unrolled

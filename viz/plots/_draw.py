@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
@@ -17,8 +19,9 @@ from ._words import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap, LogNorm, Normalize
+    from matplotlib.colors import Colormap, LogNorm, Normalize, SymLogNorm
     from matplotlib.image import AxesImage
+    from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
 
 Order: TypeAlias = Literal["auto"] | Sequence[int] | Ints | None
@@ -40,6 +43,9 @@ def axes(ax: Axes | None, kind: str, *, overlays: bool = True) -> Axes:
     if not overlays and _KINDS.get(ax) == kind:
         _clear(ax)
     _KINDS[ax] = kind
+    from ._artists import wrap_title
+
+    wrap_title(ax)
     return ax
 
 
@@ -105,15 +111,28 @@ def drawn(ax: Axes, kind: str) -> list[Line2D]:
     return [line for line in ax.lines if line.get_gid() == kind]
 
 
+def line_colour(index: int) -> Any:
+    """The colour of the line with this number: the colours of `style.LINES`, then lighter and darker ones."""
+    from matplotlib.colors import to_rgb
+
+    colour = style.LINES[index % len(style.LINES)]
+    level = index // len(style.LINES) % 3
+    if not level:
+        return colour
+    to, part = ((1.0, 0.45) if level == 1 else (0.25 if colour == "#000000" else 0.0, 0.45))
+    return tuple((1 - part) * x + part * to for x in to_rgb(colour))
+
+
 def next_look(ax: Axes, kind: str, steps: int, line_kw: dict[str, Any]) -> dict[str, Any]:
     """Colour and marker of the next line of a kind; the caller's keywords take precedence."""
     index = len(drawn(ax, kind))
     look: dict[str, Any] = {
-        "color": style.LINES[index % len(style.LINES)],
+        "color": line_colour(index),
         # after the last colour the pairing shifts, so that no pair repeats
         "marker": style.MARKERS[(index + index // len(style.LINES)) % len(style.MARKERS)],
         # about a dozen markers, at different steps for overlaid lines
         "markevery": (index * max(1, steps // 40) % max(1, steps), max(1, steps // 12)),
+        "linestyle": ("-", (0, (5, 1.5)), (0, (1.5, 1)))[index // len(style.LINES) % 3],
         "gid": kind,
     }
     aliases = {"c": "color", "ls": "linestyle", "lw": "linewidth", "ms": "markersize"}
@@ -197,18 +216,54 @@ def _heights(ax: Axes) -> list[Floats]:
 
 
 def time_axis(
-    ax: Axes, steps: int, *, tokens: Iterable[object] | None = None, gradient: bool = False
+    ax: Axes, steps: int, *, tokens: Iterable[object] | None = None, gradient: bool = False, of: str = ""
 ) -> None:
-    """Label the axis of time, which runs left to right; the gradient, where shown, runs right to left."""
-    ax.set_xlabel("step   time →" + ("   ← gradient" if gradient else ""))
+    """Label the axis of time, which runs left to right; the gradient, where shown, runs right to left.
+
+    The ticks are the numbers of the steps; tokens are drawn in a row of their own above them, so that those
+    that are numbers are not taken for positions. `of` says whose steps they are, such as " of row 2".
+    """
+    ax.set_xlabel(f"step{of}   time →" + ("   ← gradient" if gradient else ""))
+    if steps <= 1 and not ax.images:
+        ax.set_xlim(-0.5, 0.5)
+    from ._artists import Steps
+
+    before = ax.xaxis.get_major_locator()  # of a run that this one is drawn over
+    ax.xaxis.set_major_locator(Steps(max(steps, before.count if isinstance(before, Steps) else 0)))
+    for row in [artist for artist in ax.artists if artist.get_gid() == "tokens"]:
+        row.remove()
     if tokens is not None:
         shown = [visible(token) for token in tokens]
         if len(shown) != steps:
             raise ValueError(f"tokens: got {len(shown)}, expected {steps}, one per step")
-        if steps <= 80:
-            ax.set_xticks(range(steps), [plain(token) for token in shown], fontfamily="monospace")
-            ax.tick_params(axis="x", length=0)
-            ax.grid(False, axis="x")
+        _token_row(ax, shown)
+
+
+def _token_row(ax: Axes, shown: list[str]) -> None:
+    """Draw the tokens under the axes, and move the numbers of the steps below them."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
+
+    from ._artists import TokenRow
+
+    largest = FontProperties(size=rcParams["xtick.labelsize"]).get_size_in_points()
+    low, high = ax.get_xlim()
+    points = 72 * float(ax.get_window_extent().width) / ax.figure.dpi / max(high - low, 1.0)  # from step to step
+    steps = [t for t, token in enumerate(shown) if token and low <= t <= high]
+    wide = [(len(shown[s]) + len(shown[t])) / 2 + 0.3 for s, t in itertools.pairwise(steps)]
+    room = [points * (t - s) for s, t in itertools.pairwise(steps)]
+    fits = min((r / (0.6 * w) for r, w in zip(room, wide, strict=True)), default=largest)
+    size = min(largest, fits) if fits >= 0.6 * largest else 0.85 * largest
+    figure = ax.get_figure(root=True)
+    tight = figure is None or figure.get_layout_engine() is None  # then nothing makes room under the axes
+    drop = (0.3 if tight else 0.6) * largest  # past half a label of the other axis
+    row = TokenRow(ax, [plain(token) for token in shown], name="input", size=size, drop=drop)
+    ax.add_artist(row)
+    if row.shown():
+        pad = rcParams["xtick.major.pad"] + 1.1 * size
+        ax.tick_params(axis="x", pad=drop + (0.95 * size if tight else pad))
+        ax.xaxis.labelpad = 1 if tight else rcParams["axes.labelpad"]
+    ax.grid(False, axis="x")
 
 
 def lag_axis(ax: Axes) -> None:
@@ -217,9 +272,15 @@ def lag_axis(ax: Axes) -> None:
 
 
 def visible(token: object) -> str:
-    """A token with spaces and line ends shown as marks."""
+    """A token with what cannot be seen shown as marks: line ends, tabs, and spaces at its ends."""
     text = str(token)
-    return {" ": "␣", "\n": "↵", "\t": "⇥"}.get(text, text.replace("\n", "↵"))
+    inner = text.strip(" ")
+    start = len(text) - len(text.lstrip(" "))
+    text = "␣" * start + inner + "␣" * (len(text) - start - len(inner))
+    return "".join(_MARKS.get(one, one if one.isprintable() else "▯") for one in text)
+
+
+_MARKS = {"\n": "↵", "\r": "␍", "\t": "⇥"}
 
 
 def band_order(order: ArrayLike, units: int) -> Ints:
@@ -252,12 +313,15 @@ def bands(
     *,
     tokens: Iterable[object] | None = None,
     gradient: bool = False,
+    of: str = "",
 ) -> list[AxesImage]:
     """Draw maps of units over time, one below the other.
 
     Every part is an image of its own, so that gates keep the limits 0 … 1 while states are centred at 0.
+    Where there are more units than dots, neighbours are averaged, so that none is left out.
     """
     gap = 0.12  # between parts, relative to their height
+    total = len(parts) * (1 + gap) - gap
     images = []
     for index, (name, values, cmap, norm) in enumerate(parts):
         values = np.ma.masked_invalid(np.asarray(values, np.float64).T)
@@ -267,15 +331,15 @@ def bands(
             cmap=cmap,
             norm=norm,
             aspect="auto",
-            interpolation="nearest",
+            interpolation="antialiased" if _is_fine(ax, values.shape, total) else "nearest",
             origin="upper",
             extent=(-0.5, values.shape[1] - 0.5, top + 1, top),
         )
         image.set_gid(name)
         images.append(image)
-    total = len(parts) * (1 + gap) - gap
     ax.set_ylim(total, 0)
-    ax.set_yticks([i * (1 + gap) + 0.5 for i in range(len(parts))], [name for name, *_ in parts])
+    names = [name for name, *_ in parts]
+    ax.set_yticks([i * (1 + gap) + 0.5 for i in range(len(parts))], names, fontsize=name_size(ax, names, total))
     ax.tick_params(axis="y", length=0)
     ax.grid(False)
     for spine in ax.spines.values():
@@ -283,20 +347,65 @@ def bands(
     ax.set_facecolor("white")
     steps = parts[0][1].shape[0]
     ax.set_xlim(-0.5, steps - 0.5)
-    time_axis(ax, steps, tokens=tokens, gradient=gradient)
+    time_axis(ax, steps, tokens=tokens, gradient=gradient, of=of)
     return images
+
+
+def _is_fine(ax: Axes, shape: tuple[int, ...], total: float) -> bool:
+    """Whether a map has more units, or more steps, than there are dots for them."""
+    box = ax.get_window_extent()
+    return bool(shape[0] > box.height / total or shape[1] > box.width)
+
+
+def name_size(ax: Axes, names: Sequence[str], total: float) -> float:
+    """The font size at which the names of parts fit their height and, where no layout makes room, their margin."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
+
+    largest = FontProperties(size=rcParams["ytick.labelsize"]).get_size_in_points()
+    dot = 72 / ax.figure.dpi
+    box = ax.get_window_extent()
+    room = [largest, 0.9 * dot * float(box.height) / total]
+    figure = ax.get_figure(root=True)
+    if figure is not None and figure.get_layout_engine() is None:
+        beside = [other.bbox.x1 for other in ax.figure.axes if other.bbox.x1 < box.x0]
+        margin = dot * (float(box.x0) - max(beside, default=0.0)) - rcParams["ytick.major.pad"] - 2
+        room.append(margin / (0.62 * max(map(len, names))))
+    return max(min(room), 0.5 * largest)
 
 
 def colour_bars(ax: Axes, images: Sequence[AxesImage], labels: Sequence[str]) -> None:
     """Draw narrow colour bars beside the axes without changing its width, so that panels stay aligned in time."""
+    from matplotlib import rcParams
+    from matplotlib.colors import SymLogNorm
+    from matplotlib.ticker import FixedLocator, MaxNLocator
+
     n = len(images)
+    inches = float(ax.get_window_extent().width) / ax.figure.dpi
+    size = float(rcParams["font.size"])
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         height = 1 / n
-        box = ax.inset_axes((1.015, 1 - (i + 1) * height + 0.04 * (n > 1), 0.018, height * 0.9))
+        box = ax.inset_axes((1.01, 1 - (i + 1) * height + 0.05 * (n > 1), max(0.012, 0.08 / inches), height * 0.9))
         bar = ax.figure.colorbar(image, cax=box)
-        bar.set_label(label, fontsize="small")
-        bar.ax.tick_params(labelsize="x-small")
+        bar.set_label(label, fontsize="small", labelpad=1)
+        bar.ax.tick_params(labelsize="x-small", length=2, pad=2)
+        points = 72 * float(ax.get_window_extent().height) / ax.figure.dpi * height * 0.9
+        ticks = int(np.clip(points / (2.2 * size), 2, 5))  # as many as the bar has room for
+        if isinstance(image.norm, SymLogNorm):
+            bar.set_ticks(FixedLocator(_decades(image.norm, ticks)))
+            bar.ax.minorticks_off()
+        else:
+            bar.set_ticks(MaxNLocator(ticks, steps=[1, 2, 5, 10]))
         cast(Any, bar.outline).set_visible(False)
+
+
+def _decades(norm: SymLogNorm, count: int) -> list[float]:
+    """Ticks at powers of ten on both sides of 0, about `count` in all."""
+    assert norm.vmax is not None
+    low, high = np.log10(norm.linthresh), np.floor(np.log10(norm.vmax))
+    gap = max(1, int(np.ceil((high - low) / max(1, count // 2))))
+    powers = [10.0**power for power in np.arange(high, low, -gap)]
+    return [-power for power in powers] + [0.0, *powers[::-1]]
 
 
 def signed_norm(*arrays: ArrayLike) -> Normalize:
@@ -338,13 +447,111 @@ def cmap(name: str, *, missing: str | None = None, under: str | None = None) -> 
 
 def say(ax: Axes, kind: str, sentence: str, several: str) -> None:
     """Set the title: what one run shows, or what is compared once several are drawn."""
-    ax.set_title(sentence if len(drawn(ax, kind)) <= 1 else several)
+    title(ax, sentence if len(drawn(ax, kind)) <= 1 else several)
+
+
+def title(ax: Axes, sentence: str) -> None:
+    """Set the title, which is broken into lines where it is wider than the axes."""
+    found = ax.set_title(sentence, wrap=True)
+    setattr(found, "_get_wrap_line_width", partial(_width, ax))  # noqa: B010  matplotlib would take the figure's width
+
+
+def _width(ax: Axes) -> float:
+    """The width in pixels that the layout gives to the axes, of which axes with a fixed aspect may use a part."""
+    return float(ax.get_position(original=True).width * cast(Any, ax.figure).bbox.width)
 
 
 def legend(ax: Axes, **options: Any) -> None:
-    """Add a legend if a line has a label."""
+    """Add a legend if a line has a label: where nothing is drawn, or else in room made for it above the lines."""
     handles, labels = ax.get_legend_handles_labels()
-    if len(labels) > 6:  # small, on a background of its own
-        options = {"ncols": 2, "fontsize": "x-small", "frameon": True, "framealpha": 0.85} | options
-    if labels:
+    if not labels:
+        return
+    if len(labels) > 6:
+        options.setdefault("fontsize", "x-small")
+    look: dict[str, Any] = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"}
+    options = look | options
+    if "loc" in options or "bbox_to_anchor" in options:
         ax.legend(handles, labels, **options)
+        return
+    ax.get_ylim()  # applies limits that are still to be computed from the data
+    taken, guides = _taken(ax)
+    shapes = {}
+    for columns in range(options.pop("ncols", 1), 5):
+        options |= {"loc": "upper right", "ncols": columns}
+        made = ax.legend(handles, labels, **options)
+        wide, high = shapes[columns] = _shape(ax, made)
+        if wide > 1:
+            continue
+        for obstacles in (np.concatenate([taken, guides]), taken):
+            for place, (left, foot) in _PLACES.items():
+                x, y = left * (1 - wide), foot * (1 - high)
+                across, along = obstacles.T
+                if not ((across > x) & (across < x + wide) & (along > y) & (along < y + high)).any():
+                    made.set_loc(cast(Any, place))
+                    _hide_covered_guides(ax, made)
+                    return
+    # No place is free: room is made above the lines for the flattest that is not wider than the axes.
+    columns = min(shapes, key=lambda n: (shapes[n][0] > 1, shapes[n][1], n))
+    high = shapes[columns][1]
+    if high > TALLEST and ax.figure.get_layout_engine() is not None:  # beside the axes, which the layout makes narrower
+        beside = {"ncols": 1, "loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        ax.legend(handles, labels, **options | beside)
+        return
+    ax.legend(handles, labels, **options | {"ncols": columns})
+    high = min(high, TALLEST)
+    scale = ax.yaxis.get_transform()
+    low, top = scale.transform(np.array(ax.get_ylim(), float))
+    raised = scale.inverted().transform(np.array([low + (top - low) / (1 - high)]))
+    ax.set_ylim(top=float(raised[0]), auto=None)
+
+
+def _shape(ax: Axes, made: Legend) -> tuple[float, float]:
+    """Width and height of a legend, with a margin, as shares of those of the axes."""
+    box, size = ax.get_window_extent(), made.get_window_extent()
+    margin = 1.2 * made.prop.get_size_in_points() * cast(Any, ax.figure).dpi / 72  # twice its distance to the axes
+    return (size.width + margin) / box.width, (size.height + margin) / box.height
+
+
+def _hide_covered_guides(ax: Axes, made: Legend) -> None:
+    """Hide labels of guides behind the legend: half a number would be read as another one."""
+    covered = made.get_window_extent()
+    for text in ax.texts:
+        if text.get_gid() == "guide" and covered.overlaps(text.get_window_extent()):
+            text.set_visible(False)
+
+
+TALLEST = 0.5  # a legend within the axes, as a share of their height
+_PLACES = {
+    "upper right": (1, 1), "lower left": (0, 0), "upper left": (0, 1), "lower right": (1, 0),
+    "center right": (1, 0.5), "center left": (0, 0.5), "upper center": (0.5, 1), "lower center": (0.5, 0),
+}  # fmt: skip
+
+
+def _taken(ax: Axes) -> tuple[Floats, Floats]:
+    """(points, 2): where lines, bands and texts are, and where guides are, in shares of the axes' width and height."""
+    from matplotlib.collections import PolyCollection
+
+    found: dict[bool, list[Floats]] = {False: [np.empty((0, 2))], True: [np.empty((0, 2))]}
+    for one in ax.lines:
+        points = one.get_transform().transform(np.array(one.get_xydata(), float))
+        if one.get_visible() and len(points):
+            found[one.get_gid() == "guide"].append(points if one.get_linestyle() == "None" else _between(points))
+    for band in ax.collections:
+        for path in band.get_paths() if isinstance(band, PolyCollection) else ():  # not those of maps
+            found[False].append(_between(band.get_transform().transform(path.vertices)))
+    for text in ax.texts:
+        if text.get_text():
+            (x0, y0), (x1, y1) = text.get_window_extent().get_points()
+            corners = [[x, y] for x in np.linspace(x0, x1, 9) for y in (y0, (y0 + y1) / 2, y1)]
+            found[text.get_gid() == "guide"].append(np.array(corners))
+    taken, guides = (ax.transAxes.inverted().transform(np.concatenate(found[kind])) for kind in (False, True))
+    return taken[np.isfinite(taken).all(1)], guides[np.isfinite(guides).all(1)]
+
+
+def _between(points: Floats) -> Floats:
+    """A polygon's points and eight more on each of its edges."""
+    part = np.linspace(0, 1, 9)[:, None, None]
+    if len(points) < 2:
+        return points
+    with np.errstate(invalid="ignore"):  # at points that are not finite
+        return np.asarray(((1 - part) * points[:-1] + part * points[1:]).reshape(-1, 2))

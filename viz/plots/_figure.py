@@ -9,6 +9,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PAGE = 10.5  # font size of the style for pages
+
+
+def text_scale() -> float:
+    """By how much a whole figure is larger than on a page, where the style has larger words.
+
+    Less than the words, so that they are larger in relation to the figure as well.
+    """
+    from matplotlib import rcParams
+
+    return float(max(1.0, rcParams["font.size"] / PAGE) ** 0.6)
+
+
+def lay_out(figure: Figure) -> None:
+    """Lay the panels out as far as they are drawn, so that a plot finds its axes at their size: legends need it."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+
 
 def shown_once(figure: Figure) -> Figure:
     """The same figure, which a notebook shows once.

@@ -40,9 +40,21 @@ class Sheet:
     def __init__(self, ax: Axes, cell: Description, values: dict[str, Floats]) -> None:
         self.ax, self.cell, self.values = ax, cell, values
         self.ends: dict[str, tuple[float, float]] = {}
+        self.nodes: list[tuple[float, float]] = []
         ax.set_xlim(-0.2, 11.2)
         ax.set_ylim(-0.1, 6.1)
         ax.grid(False)
+        self._measure()
+
+    def _measure(self) -> None:
+        """The size of words and of circles, in points, at which they fit the boxes and the distances between them."""
+        from matplotlib import rcParams
+
+        place, dot = self.ax.get_window_extent(), 72 / self.ax.figure.dpi
+        low, high = self.ax.get_ylim()
+        wide, high = dot * float(place.width) / 11.4, dot * float(place.height) / (high - low)  # of one unit
+        self.size = min(float(rcParams["font.size"]), 0.27 * wide, 0.36 * high)
+        self.radius = min(0.28 * wide, 0.28 * high, 0.95 * self.size)
 
     def box(
         self, x: float, y: float, name: str, text: str | None = None, *, signed: bool = False
@@ -51,7 +63,8 @@ class Sheet:
         from matplotlib.patches import Rectangle
 
         values = self.values[name]
-        limit = max(1.0, np.abs(values).max(initial=0)) if signed else 1.0
+        same = [v for n, v in self.values.items() if n.removesuffix("0") == name.removesuffix("0")]
+        limit = max([1.0, *(np.abs(v[np.isfinite(v)]).max(initial=0) for v in same)]) if signed else 1.0
         scale = (values + limit) / (2 * limit) if signed else values
         colours = cmap(style.SIGNED if signed else style.GATES)(np.clip(scale, 0, 1))
         colours[~np.isfinite(values)] = (1, 0, 1, 1)
@@ -64,13 +77,13 @@ class Sheet:
         frame = Rectangle((left, foot), WIDTH, self.HEIGHT, facecolor="white", edgecolor=INK, zorder=2)
         self.ax.add_patch(frame)
         center: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 4}
-        self.ax.text(x, foot + 0.8 * self.HEIGHT, text or name, fontsize="small", color=INK, **center)
-        mean = f"{values.mean():.2f}".replace("-0.00", "0.00").replace("-", "−")
-        self.ax.text(x, foot + 0.45 * self.HEIGHT, mean, fontweight="bold", gid=name, **center)
+        self.ax.text(x, foot + 0.8 * self.HEIGHT, text or name, fontsize=0.85 * self.size, color=INK, **center)
+        mean = f"{values.mean():.2f}".replace("-0.00", "0.00").replace("-", "−").replace("nan", "?").replace("inf", "∞")
+        self.ax.text(x, foot + 0.45 * self.HEIGHT, mean, fontsize=self.size, fontweight="bold", gid=name, **center)
 
     def belt(self, y: float, left: str, right: str) -> None:
         """A broad arrow from the state before the step to the state after it."""
-        arrow: dict[str, Any] = {"arrowstyle": "-|>,head_width=0.6,head_length=0.7", "linewidth": 9}
+        arrow: dict[str, Any] = {"arrowstyle": "-|>,head_width=0.6,head_length=0.7", "linewidth": 0.85 * self.size}
         arrow |= {"color": "#D9E3EC", "shrinkA": 0, "shrinkB": 0}
         self.ax.annotate("", (9.75, y), (0.7, y), zorder=0, arrowprops=arrow)
         self.ends_with(left, right, y, y)
@@ -100,39 +113,47 @@ class Sheet:
         self.path((start, 1.2), (right, 1.2))
         self.path((1.6, 0.55), (1.6, 1.2))
         self.note(1.6, 0.3, "x$_t$", fontweight="bold")
-        self.note(right + 0.2, 1.2, "[h$_{t-1}$, x$_t$] · W + b", ha="left", fontsize="small")
+        self.note(right + 0.2, 1.2, "[h$_{t-1}$, x$_t$] · W + b", ha="left", small=True)
 
     def limits(self, low: float, high: float) -> None:
         """Set which part of the sheet is shown, from bottom to top."""
         self.ax.set_ylim(low, high)
+        self._measure()
 
     def node(self, x: float, y: float, sign: str) -> None:
         """A circle with the sign of an operation."""
         look: dict[str, Any] = {"color": "white", "markeredgecolor": INK, "markeredgewidth": 1.3}
-        self.ax.plot([x], [y], marker="o", markersize=19, zorder=3, **look)
-        self.ax.text(
-            x, y - 0.02, sign, ha="center", va="center_baseline", fontsize="large", zorder=4
-        )
+        self.ax.plot([x], [y], marker="o", markersize=2 * self.radius, zorder=3, **look)
+        self.ax.text(x, y, sign, ha="center", va="center_baseline", fontsize=1.5 * self.radius, zorder=4)
+        self.nodes.append((x, y))
 
     def arrow(self, *points: tuple[float, float]) -> None:
-        """A line through the points, with an arrowhead at the last."""
+        """A line through the points, with an arrowhead at the last; an end near a circle is moved to its edge."""
         self.path(*points[:-1])
-        arrow: dict[str, Any] = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
-        self.ax.annotate("", points[-1], points[-2], zorder=1, arrowprops=arrow)
+        *_, before, end = map(self._snapped, points)
+        arrow: dict[str, Any] = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.2, "shrinkA": 0}
+        arrow["shrinkB"] = self.radius if end in self.nodes else 0
+        self.ax.annotate("", end, before, zorder=1, arrowprops=arrow)
 
     def path(self, *points: tuple[float, float]) -> None:
         """A line through the points."""
-        x, y = zip(*points, strict=True)
+        x, y = zip(*map(self._snapped, points), strict=True)
         self.ax.plot(x, y, color=INK, linewidth=1.2, zorder=1)
+
+    def _snapped(self, point: tuple[float, float]) -> tuple[float, float]:
+        """The centre of the circle that a point is near, or the point."""
+        near = [node for node in self.nodes if np.hypot(node[0] - point[0], node[1] - point[1]) < 0.4]
+        return near[0] if near else point
 
     def framed(self, x: float, y: float, text: str) -> None:
         """The name of a nonlinearity, in a frame."""
         look = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": INK}
         self.note(x, y, text, fontweight="bold", bbox=look)
 
-    def note(self, x: float, y: float, text: str, **options: Any) -> None:
+    def note(self, x: float, y: float, text: str, *, small: bool = False, **options: Any) -> None:
         """Some text."""
         look: dict[str, Any] = {"ha": "center", "va": "center", "color": INK}
+        look["fontsize"] = (0.85 if small else 1) * self.size
         self.ax.text(x, y, text, **look | options)
 
     def gradient(self, part: str, size: float, *, norm: bool) -> None:
@@ -141,7 +162,7 @@ class Sheet:
         text = f"‖∂L/∂{part}‖" if norm else f"∂L/∂{part}"
         self.ax.text(
             x + WIDTH / 2, y - 0.92, f"← {text} = {number(float(size))}", ha="right", va="center",
-            color=style.LINES[1], fontweight="bold", gid=f"gradient {part}",
+            color=style.LINES[1], fontweight="bold", fontsize=self.size, gid=f"gradient {part}",
         )  # fmt: skip
 
 

@@ -41,6 +41,37 @@ def superscript(n: int) -> str:
     return str(n).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
+def between(low: float, high: float) -> str:
+    """(0.062, 0.3) -> "0.062 to 0.3", or one number if the two read the same."""
+    first, last = number(low), number(high)
+    return first if first == last else f"{first} to {last}"
+
+
+def share(low: float, high: float | None = None) -> str:
+    """A ratio, or a range of ratios, as "3.1 %", "6 to 30 %", "2.0·10⁻⁹", "12-fold"."""
+    high = low if high is None else high
+    if low >= 1e-3 and high < 2:
+        told = between(100 * low, 100 * high)
+        return f"{told} %"
+    told = between(low, high)
+    return told.replace(" to ", "- to ") + "-fold" if high >= 2 else told
+
+
+def at_least(value: float, more: bool) -> str:
+    """A number in words, with "≥" before it if the data end before the true value is reached."""
+    return f"≥ {number(value)}" if more else number(value)
+
+
+def with_error(value: float, error: float) -> str:
+    """(0.0553, 0.0112) -> "0.055 ± 0.011": the value to the digits that its error leaves."""
+    if not (np.isfinite(value) and 1e-6 < error < 1e4):
+        return number(value) + ("" if np.isnan(error) else f" ± {number(error)}")
+    lead, exponent = f"{error:.0e}".split("e")
+    decimals = max(0, (int(lead) < 3) - int(exponent))
+    told = f"{value:.{decimals}f}".replace("-", "−")
+    return f"{told.removeprefix('−') if float(f'{value:.{decimals}f}') == 0 else told} ± {error:.{decimals}f}"
+
+
 def pace(rate: float) -> str:
     """nats per step -> "halves every 3.1 steps"."""
     if np.isnan(rate):
@@ -55,7 +86,28 @@ def pace(rate: float) -> str:
     return f"{verb} every {count_of(steps)}"
 
 
-def count_of(count: float) -> str:
-    """3 -> "3 steps"."""
-    told = number(count)
-    return f"{told} step" + ("" if told == "1" else "s")
+def pace_between(low: float, high: float) -> str | None:
+    """Two rates in nats per step -> "halves every 2.5 to 6 steps"; None unless both have the same sign."""
+    if not low * high > 0:
+        return None
+    slow, fast = sorted((abs(low), abs(high)))
+    if fast < 1.02 * slow:
+        return pace(float(np.copysign(np.sqrt(low * high), low)))
+    least, most = np.log(2) / fast, np.log(2) / slow
+    if most < 0.995:
+        return f"{'shrinks' if low < 0 else 'grows'} {between(np.exp(slow), np.exp(fast))}-fold per step"
+    told = between(least, most)
+    return f"{'halves' if low < 0 else 'doubles'} every {told} step" + ("" if told == "1" else "s")
+
+
+def count_of(count: float, *, more: bool = False) -> str:
+    """3 -> "3 steps"; with `more` "≥ 3 steps"."""
+    told = at_least(count, more)
+    return f"{told} step" + ("" if told in ("1", "≥ 1") else "s")
+
+
+def of_rows(rows: int, row: int | None = None) -> str:
+    """What a line shows of a batch: "median and range of 4 rows", "row 2"; nothing for a single row."""
+    if rows < 2:
+        return ""
+    return f"median and range of {rows} rows" if row is None else f"row {row % rows} of {rows}"

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import style
 from .._door import as_tape
 from .._tapes import HasTape, gradient, layers, previous
-from ._draw import axes, row_length, visible
+from ._claims import counted, of_row, percent, quoted
+from ._draw import axes, row_length
 from ._sheet import Sheet, draw_cell
-from ._words import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,9 +91,14 @@ def plot_cell(
     sheet = Sheet(ax, tape.cell, values)
     draw_cell(sheet)
     _gradients(sheet, tape, layer, step, row, unit)
-    said = "" if token is None else f" reading {plain(repr(visible(token)))}"
-    who = f"unit {unit}" if unit is not None else f"{len(values['h'])} units"
-    ax.set_title(f"{layer} at step {step}{said}: {_sentence(tape.cell, values, who)}")
+    said = "" if token is None else f" reading {quoted(token)}"
+    units = len(values["h"])
+    who = f"unit {unit}" if unit is not None else counted(units, "unit")
+    ax.set_title(f"{layer} at step {step}{of_row(row, tape.B)}{said}: {_sentence(tape.cell, values, who)}")
+    if units > 1:
+        low = ax.get_ylim()[0]
+        told = f"number: mean of {units} units; strip: all of them"
+        sheet.note(11.05, low + 0.3, told, ha="right", small=True, color=style.GREY)
     ax.set_axis_off()
     return ax
 
@@ -110,12 +116,13 @@ def _gradients(
 
 
 def _sentence(cell: Description, values: dict[str, Floats], who: str) -> str:
-    several = "units" in who
+    several = who.endswith(" units")
     kept = cell.kept(values)
+    if not all(np.isfinite(value).all() for value in values.values()):
+        return f"some values of {who} are not finite"
     if kept is None:
         return f"{who} overwrite their old values" if several else f"{who} overwrites its old value"
     keep = kept.mean()
     new = values[cell.enters].mean() if cell.enters else 1 - keep
-    verbs = ("keep", "let in") if several else ("keeps", "lets in")
-    noun = "values" if several else "value"
-    return f"{who} {verbs[0]} {100 * keep:.0f} % and {verbs[1]} {100 * new:.0f} % of the new {noun}"
+    verbs = ("on average keep", "let in") if several else ("keeps", "lets in")
+    return f"{who} {verbs[0]} {percent(keep)}, {verbs[1]} {percent(new)} of the new"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,15 +10,21 @@ import numpy as np
 from .. import style
 from .._door import as_tape
 from .._tapes import HasTape, Recorded, gate_names, part_of
-from ..measures.saturation import saturation
+from ._claims import counted, not_finite, of_row, percent
 from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
+from ._words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+
+    from rnncore._typing import Floats
 
 __all__ = ["plot_gates"]
 
 KIND = "gates"
+SHARE, CANDIDATE = "gates", "candidate"  # what has a colour scale of its own
+LOW, HIGH = 0.1, 0.9  # a gate is nearly shut below, and nearly open above
 
 
 def plot_gates(
@@ -71,30 +77,52 @@ def plot_gates(
         )
     ax = axes(ax, KIND, overlays=False)
     length = row_length(tape, row)
+    values = {name: np.asarray(tape[name][:length, row], np.float64) for name in names}
+    norms: dict[str, Normalize] = {}  # by what a name is: all shares have one, and every other part its own
     parts: list[Band] = []
-    signed = []
-    for name in names:
-        gate = part_of(name)
+    kinds = [_kind(tape, name) for name in names]
+    for name, kind in zip(names, kinds, strict=True):
+        if kind not in norms:
+            same = [v for n, v in values.items() if _kind(tape, n) == kind]
+            norms[kind] = gate_norm() if kind == SHARE else signed_norm(*same, *([[1.0]] if kind == CANDIDATE else []))
         units = units_of(tape, name, order)
-        value = tape[name][:length, row][:, units]
-        is_signed = not tape.cell.is_share(gate)
-        signed.append(is_signed)
-        norm = signed_norm([1.0] if tape.cell.curve_of(gate) else value) if is_signed else gate_norm()
-        parts.append((name, value, style.SIGNED if is_signed else style.GATES, norm))
-    images = bands(ax, parts, tokens=tokens)
-    kinds = [(s, w) for s, w in ((False, "gate"), (True, "candidate")) if s in signed]
-    colour_bars(ax, [images[signed.index(s)] for s, _ in kinds], [w for _, w in kinds])
-    ax.set_title(_sentence(tape, names))
+        parts.append((name, values[name][:, units], style.GATES if kind == SHARE else style.SIGNED, norms[kind]))
+    images = bands(ax, parts, tokens=tokens, of=of_row(row, tape.B))
+    labels = [f"{kind} {_parts_of(tape, names, kind)}".strip() for kind in norms]
+    colour_bars(ax, [images[kinds.index(kind)] for kind in norms], labels)
+    ax.set_title(_sentence(tape, values))
     return ax
 
 
-def _sentence(tape: Recorded, names: Sequence[str]) -> str:
-    shares = {n: s for n, s in saturation(tape).items() if n in names}
-    if not shares:
-        return "Candidates over time"
-    stuck = {n: float(np.mean(np.maximum(s.low, s.high))) for n, s in shares.items()}
-    worst = max(stuck, key=stuck.__getitem__)
-    if stuck[worst] < 0.05:
-        return "All gates work in their middle range"
-    end = "shut" if shares[worst].low.mean() > shares[worst].high.mean() else "wide open"
-    return f"{worst} is {end} on {100 * stuck[worst]:.0f} % of steps"
+def _kind(tape: Recorded, name: str) -> str:
+    """What shares a colour scale: gates between 0 and 1, those from −1 to 1, and any other by its name."""
+    part = part_of(name)
+    if tape.cell.is_share(part):
+        return SHARE
+    return CANDIDATE if tape.cell.curve_of(part) else part
+
+
+def _parts_of(tape: Recorded, names: Sequence[str], kind: str) -> str:
+    found = dict.fromkeys(part_of(name) for name in names if _kind(tape, name) == kind)
+    return "" if kind in found else ", ".join(found)
+
+
+def _sentence(tape: Recorded, values: Mapping[str, Floats]) -> str:
+    """For every gate, over all layers drawn: at which end of its range it is more often, and how often."""
+    for name, value in values.items():
+        where = not_finite(value)
+        if where:
+            return f"{name} is not finite {where}"
+    ends = []
+    for gate in dict.fromkeys(part_of(name) for name in values if tape.cell.is_share(part_of(name))):
+        both = np.concatenate([value.ravel() for name, value in values.items() if part_of(name) == gate])
+        low, high = float(np.mean(both < LOW)), float(np.mean(both > HIGH))
+        end = f"above {HIGH}" if high >= low else f"below {LOW}"
+        ends.append((low + high, f"{gate} is {end} in {percent(max(low, high))}"))
+    if not ends:
+        steps = len(next(iter(values.values())))
+        return f"Candidates between {number(min(map(np.min, values.values())))} and " \
+               f"{number(max(map(np.max, values.values())))}, over {counted(steps, 'step')}"
+    if max(share for share, _ in ends) < 0.05:
+        return f"Every gate is between {LOW} and {HIGH} in over 95 % of units and steps"
+    return ", ".join(told for _, told in ends) + " of units and steps"

@@ -10,7 +10,9 @@ import numpy as np
 from .._door import array, by_name, held_tape, measured
 from .._tapes import HasTape, Recorded, is_tape, valid_steps
 from ..measures.gradient_flow import gradient_flow
-from ._draw import axes, legend, magnitude_line, over_rows, pick_row, some_names, time_axis
+from ..style import FLOOR
+from ._claims import compared, larger_of, not_finite, of_row, spread
+from ._draw import axes, drawn, legend, magnitude_line, pick_row, some_names, time_axis
 from ._words import number, of_run
 
 if TYPE_CHECKING:
@@ -76,26 +78,59 @@ def plot_gradient_flow(
     for name in names:
         size = pick_row(flow[name], row)
         magnitude_line(ax, KIND, np.arange(len(size)), size, of_run(label, name), **line_kw)
-    time_axis(ax, len(size), tokens=tokens, gradient=True)
-    ax.set_ylabel("‖∂L / ∂state‖")
-    ax.set_title(_sentence(over_rows(pick_row(flow[names[0]], row))[0]))
+    rows = flow[names[0]].shape[1] if np.ndim(flow[names[0]]) > 1 else 1
+    of = of_row(row, rows) if row is not None else ""
+    time_axis(ax, len(size), tokens=tokens, gradient=True, of=of)
+    ax.set_ylabel("‖∂L / ∂state‖" + (f"\n{rows} rows: median, range" if row is None and rows > 1 else ""))
+    if len(drawn(ax, KIND)) <= len(names):
+        floor = FLOOR if is_tape(data) and data.dtype == np.float32 else 0.0
+        ax.set_title(_sentence({name: pick_row(flow[name], row) for name in names}, floor))
+    else:
+        ax.set_title("How large the gradient is at every step")
     legend(ax)
     return ax
 
 
-def _sentence(size: Floats) -> str:
-    met = np.flatnonzero(size > 0)
-    if not met.size:
+def _sentence(sizes: Mapping[str, Floats], floor: float) -> str:
+    """What all lines together show: the largest state at every step, in every row.
+
+    Below `floor` the gradients have lost their digits.
+    """
+    rows = [_of_row(list(sizes.values()), b) for b in range(next(iter(sizes.values())).shape[1])]
+    rows = [size for size in rows if size.size]
+    broken = [where for size in rows if (where := not_finite(size))]
+    if broken:
+        where = broken[0] if len(set(broken)) == 1 else f"at some steps of {len(broken)} of {len(rows)} rows"
+        return f"The gradient is not finite {where}"
+    met = [(np.flatnonzero(size), size) for size in rows if size.any()]
+    if not met:
         return "No gradient reaches any step"
-    if size[0] == 0:
-        return f"The gradient is exactly 0 before step {met[0]}"
-    ratio = size[met[0]] / size[met[-1]]
-    if 0.5 <= ratio <= 2:
-        return "The gradient is about as large at the first step as at the last"
-    if ratio > 1:
-        return f"The gradient grows {number(ratio)}-fold from the last step to the first"
-    return f"The gradient at the first step is {_share(ratio)} of that at the last"
+    about = larger_of(list(sizes))
+    about = f" ({about})" if about else ""
+    starts, last = np.array([steps[0] for steps, _ in met]), np.array([steps[-1] for steps, _ in met])
+    if len(met) < len(rows):
+        return f"No gradient reaches any step of {len(rows) - len(met)} of {len(rows)} rows"
+    if starts.all():
+        return f"The gradient is exactly 0 before step {spread(starts, number)}"
+    if starts.any():
+        return f"The gradient is exactly 0 at the first step of {(starts > 0).sum()} of {len(met)} rows"
+    above = np.array([np.flatnonzero(size >= floor)[:1].sum() for _, size in met])
+    if above.all():
+        return f"The gradient is below the smallest normal float32 before step {spread(above, number)}"
+    if not last.any():
+        only = all(len(size) == 1 for size in rows)
+        if only:
+            return f"The gradient at the only step is {spread([size[0] for size in rows], number)}{about}"
+        return "The gradient reaches the first step alone"
+    at_end = all(steps[-1] == len(size) - 1 for steps, size in met)
+    there = "the last" if at_end else "the last that has one" if len(set(last)) > 1 else f"step {last[0]}"
+    ratios = [size[0] / size[steps[-1]] for steps, size in met]
+    return compared(ratios, "the first step", there) + about
 
 
-def _share(ratio: float) -> str:
-    return f"{100 * ratio:.0f} %" if ratio >= 0.01 else number(ratio)
+def _of_row(sizes: list[Floats], row: int) -> Floats:
+    """The largest state at every step of a row, up to the last step that it has."""
+    size = np.stack([size[:, row] for size in sizes])
+    known = np.flatnonzero(~np.isnan(size).all(0))
+    kept: Floats = size.max(0)[: known[-1] + 1] if known.size else np.empty(0)  # NaN if one of them is
+    return kept

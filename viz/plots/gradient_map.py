@@ -10,10 +10,14 @@ import numpy as np
 from .. import style
 from .._door import as_tape
 from .._tapes import HasTape, Recorded, check_backward, state_names
+from ._claims import not_finite, of_row, percent
 from ._draw import Band, Order, axes, bands, cmap, colour_bars, row_length, units_of
+from ._words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from rnncore._typing import Floats
 
 __all__ = ["plot_gradient_map"]
 
@@ -77,14 +81,29 @@ def plot_gradient_map(
     for name, value in values.items():
         units = units_of(tape, name, order)
         parts.append((name, value[:, units], cmap(style.SIGNED), norm))
-    images = bands(ax, parts, tokens=tokens, gradient=True)
-    colour_bars(ax, images[:1], ["∂L/∂state"])
-    ax.set_yticks(ax.get_yticks(), [f"∂L/∂{n}" for n in names])
-    size = np.abs(values[names[0]]).max(1)
-    reached = np.flatnonzero(size >= largest * 10.0**-decades)
-    first = reached[0] if reached.size else length
-    if first == 0:
-        ax.set_title(f"The gradient stays within {decades:g} decades back to the first step")
-    else:
-        ax.set_title(f"Before step {first} the gradient is more than {decades:g} decades smaller")
+    images = bands(ax, parts, tokens=tokens, gradient=True, of=of_row(row, tape.B))
+    colour_bars(ax, images[:1], ["∂L / ∂state"])
+    size = np.max([np.abs(value).max(1) for value in values.values()], axis=0)
+    ax.set_title(_sentence(size, decades))
     return ax
+
+
+def _sentence(size: Floats, decades: float) -> str:
+    """Where the largest gradient of a step is far below the largest of all."""
+    where = not_finite(size)
+    if where:
+        return f"The gradient is not finite {where}"
+    if not size.any():
+        return "No gradient reaches any step"
+    if len(size) == 1:
+        return f"The largest gradient is {number(size[0])}"
+    small = np.flatnonzero(size < size.max() * 10.0**-decades)
+    if not small.size:
+        least = size.min() / size.max()
+        return f"At every step some unit has at least {percent(least)} of the largest gradient"
+    n, much = len(small), f"more than {decades:g} decades smaller than the largest"
+    if small[-1] == n - 1:
+        return f"Before step {n} the gradient is {much}"
+    if small[0] == len(size) - n:
+        return f"From step {small[0]} on the gradient is {much}"
+    return f"At {n} of {len(size)} steps the gradient is {much}"

@@ -9,11 +9,9 @@ import numpy as np
 from .. import style
 from .._tapes import Direction, HasTape
 from ..measures._decay import norms_by_lag
-from ..measures.centroid import centroid
-from ..measures.half_life import half_life
-from ..measures.horizon import horizon
-from ._draw import axes, lag_axis, legend, magnitude_line, pick_row
-from ._words import count_of, number
+from ._decay import readings
+from ._draw import axes, lag_axis, legend, magnitude_line, pick_row, say
+from ._words import count_of, of_rows, of_run, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,30 +64,42 @@ def plot_horizon(
     >>> viz.plot_horizon(0.8 ** np.arange(60.0), Figure().subplots()).get_title()
     '1 % of the gradient remains 21 steps back'
     """
-    norms = pick_row(norms_by_lag(tape, direction), row)
+    norms = norms_by_lag(tape, direction)
+    rows = norms.shape[1]
+    norms = pick_row(norms, row)
     ax = axes(ax, KIND)
     found = magnitude_line(ax, KIND, np.arange(len(norms)), norms, label, **line_kw)
     color = found.get_color()
-    readings = {
-        "half-life": half_life(norms)[0],
-        "centroid": centroid(norms)[0],
-        f"horizon ({eps:.2g})": horizon(norms, eps)[0],
-    }
-    for (name, lag), mark in zip(readings.items(), ("v", "D", "s"), strict=True):
+    read = readings(norms, eps)
+    for (name, (lag, more)), mark in zip(read.items(), ("v", "D", "s"), strict=True):
+        name = f"horizon ({eps:.2g})" if name == "horizon" else name
         if not np.isfinite(lag):
             continue
-        height = np.interp(lag, np.arange(len(norms)), norms[:, 0])
-        look: dict[str, Any] = {"linestyle": "none", "marker": mark, "markersize": 11, "markeredgewidth": 2}
+        # a half-life that is not reached lies beyond the last lag
+        height = np.interp(lag, np.arange(len(norms)), norms[:, 0], right=np.nan)
+        size = 2.2 * found.get_markersize()
+        look: dict[str, Any] = {"linestyle": "none", "marker": mark, "markersize": size, "markeredgewidth": size / 5}
         look |= {"color": color, "markerfacecolor": "white", "zorder": 4, "gid": name}
-        ax.plot([lag], [height], label=f"{name}: {count_of(lag)}", **look)
+        ax.plot([lag] if np.isfinite(height) else [], [height] if np.isfinite(height) else [],
+                label=plain(of_run(label, f"{name}: {count_of(lag, more=more)}")), **look)  # fmt: skip
     lag1 = norms[1, 0] if len(norms) > 1 else np.nan
     if lag1 > 0:
-        ax.axhline(eps * lag1, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="eps")
+        look = {"color": color if label else style.GREY, "linewidth": 1, "linestyle": "--", "zorder": 1}
+        ax.axhline(eps * lag1, gid="eps", **look)
+        ax.annotate(
+            f"{100 * eps:.2g} % of lag 1", (0.01, eps * lag1), xycoords=("axes fraction", "data"), xytext=(0, 2),
+            textcoords="offset points", color=look["color"], fontsize="small", va="bottom", gid="eps",
+        )  # fmt: skip
     lag_axis(ax)
-    ax.set_ylabel("‖∂s$_T$ / ∂s$_{T-k}$‖$_2$")
-    far = readings[f"horizon ({eps:.2g})"]
-    last = np.flatnonzero(~np.isnan(norms[:, 0]))[-1] if (~np.isnan(norms)).any() else 0
-    at_end = " or more" if far == last else ""
-    ax.set_title(f"{100 * eps:.2g} % of the gradient remains {number(far)}{at_end} steps back")
+    ax.set_ylabel("\n".join(filter(None, ["‖∂s$_T$ / ∂s$_{T-k}$‖$_2$", of_rows(rows, row)])))
+    say(ax, KIND, _sentence(eps, *read["horizon"]), f"How far back {100 * eps:.2g} % of the gradient remains")
     legend(ax)
     return ax
+
+
+def _sentence(eps: float, far: float, more: bool) -> str:
+    if np.isnan(far):
+        return "There is no earlier step that a gradient could reach"
+    if far == 0:
+        return "The gradient is exactly 0 one step back"
+    return f"{100 * eps:.2g} % of the gradient remains {count_of(far, more=more)} back"

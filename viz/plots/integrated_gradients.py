@@ -10,7 +10,8 @@ import numpy as np
 from .. import style
 from .._door import as_numbers, fields
 from ..measures.integrated_gradients import Attribution
-from ._draw import axes, time_axis, visible
+from ._claims import and_others, largest, named_step, of_row
+from ._draw import axes, time_axis
 from ._words import number, plain
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def plot_integrated_gradients(
     *,
     row: int = 0,
     tokens: Sequence[object] | None = None,
+    readout: str = "F",
+    baseline: str = "x′",
     **bar_kw: Any,
 ) -> Axes:
     """Integrated gradients as bars, one per step, and the residual of F(x) − F(x′).
@@ -42,6 +45,8 @@ def plot_integrated_gradients(
         Row of the batch.
     tokens : sequence of str, optional
         One per step, for the axis.
+    readout, baseline : str
+        What F is and what x′ is, in words for the title, such as "log P(next)" and "0".
     **bar_kw
         For the bars, as in ``ax.bar``.
 
@@ -49,7 +54,7 @@ def plot_integrated_gradients(
     -------
     matplotlib Axes
         Bars that raise F have one colour, those that lower it the other colour and hatching; the last
-        bar, apart and outlined, is the residual.
+        bar, apart and outlined, is the residual, the part that the quadrature does not explain.
 
     Examples
     --------
@@ -57,8 +62,8 @@ def plot_integrated_gradients(
     >>> from matplotlib.figure import Figure
     >>> from rnncore import viz
     >>> parts = viz.Attribution(np.array([[[1.0]], [[-2.0]]]), np.array([0.0]))
-    >>> viz.plot_integrated_gradients(parts, Figure().subplots(), tokens="ab").get_title()
-    "F changes by −1, most through 'b' at step 1; unexplained: 0"
+    >>> viz.plot_integrated_gradients(parts, Figure().subplots(), tokens="ab", baseline="0").get_title()
+    "F falls by 1 from x′ = 0 to x; largest part: 'b' at step 1 (−2); unexplained: 0"
     """
     as_numbers(attribution, fields(Attribution), name="attribution", source="viz.integrated_gradients")
     ax = axes(ax, KIND, overlays=False)
@@ -73,22 +78,32 @@ def plot_integrated_gradients(
             bar.set_hatch("////")
             bar.set_edgecolor("white")
     gap = max(1, steps // 25)
+    place = steps - 1 + 1.5 * gap
     frame: dict[str, Any] = {"facecolor": "none", "edgecolor": style.GREY, "linewidth": 1.5}
-    ax.bar(steps - 1 + 1.5 * gap, residual, max(0.85, steps / 60), label="residual", **frame)
+    ax.bar(place, residual, max(0.85, steps / 60), label="residual", **frame)
     ax.axhline(0, color=style.GREY, linewidth=1)
-    time_axis(ax, steps, tokens=tokens)
-    ticks = [t for t in ax.get_xticks() if 0 <= t < steps]
-    labels = [
-        plain(visible(tokens[int(t)])) if tokens is not None and steps <= 80 else f"{t:g}" for t in ticks
-    ]
-    ax.set_xticks([*ticks, steps - 1 + 1.5 * gap], [*labels, "resi-\ndual"])
     ax.set_xlim(-1, steps + 2 * gap)
-    ax.set_ylabel("contribution to F(x) − F(x′)")
-    top = int(np.argmax(np.abs(value))) if steps else 0
-    total = value.sum() + residual
-    what = f"{visible(tokens[top])!r} at step {top}" if tokens is not None else f"step {top}"
-    ax.set_title(
-        f"F changes by {number(total)}, most through {plain(what)}; "
-        f"unexplained: {number(abs(residual))}"
-    )  # fmt: skip
+    time_axis(ax, steps, tokens=tokens, of=of_row(row, np.shape(attribution.value)[1]))
+    ticks = [t for t in ax.get_xticks() if 0 <= t < steps and place - t > steps / 12]
+    ax.set_xticks([*ticks, place], [*(f"{t:g}" for t in ticks), "unex-\nplained"])
+    ax.set_ylabel("part of F(x) − F(x′)")
+    ax.set_title(_sentence(value, residual, tokens, plain(readout), plain(baseline)))
     return ax
+
+
+def _sentence(value: Floats, residual: float, tokens: Sequence[object] | None, readout: str, baseline: str) -> str:
+    total = value.sum() + residual
+    who = readout if readout == "F" else f"F = {readout}"
+    at = baseline if baseline == "x′" else f"x′ = {baseline}"
+    if not np.isfinite(total):
+        return f"{who} or its gradient is not finite"
+    verb = f"{'rises' if total > 0 else 'falls'} by {number(abs(total))}" if total else "does not change"
+    top = largest(np.abs(value))
+    part = ""
+    if top.size and value[top[0]] != 0:
+        part = f"; largest part: {named_step(int(top[0]), tokens)} ({_signed(value[top[0]])}){and_others(top)}"
+    return f"{who} {verb} from {at} to x{part}; unexplained: {number(abs(residual))}"
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number(value)

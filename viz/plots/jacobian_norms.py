@@ -10,8 +10,9 @@ from .. import style
 from .._tapes import Direction, HasTape
 from ..measures._decay import norms_by_lag
 from ..measures.decay_rate import decay_fit
+from ._decay import fate
 from ._draw import axes, drawn, lag_axis, legend, magnitude_line, pick_row, say
-from ._words import pace
+from ._words import of_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,13 +46,14 @@ def plot_jacobian_norms(
     ax : matplotlib Axes, optional
         By default pyplot's current axes.
     label : str, optional
-        For the legend, followed by the rate of decay. Call the function again to overlay another run.
+        For the legend, followed by the rate of decay, or by what is left at the last lag if the curves have no
+        single rate (see `viz.decay_range`). Call the function again to overlay another run.
     row : int, optional
         One row of the batch; by default the median over rows, with their range as a band.
     guides : bool
         Draw grey lines of slope γᵏ for comparison.
     fit : bool
-        Draw the fitted decay (`viz.decay_fit`) as a dashed line.
+        Draw the fitted decay (`viz.decay_fit`) as a dashed line, if there is a single rate.
     direction : {"forward", "reverse"}
         As in `viz.jacobian_norms`.
     **line_kw
@@ -70,27 +72,27 @@ def plot_jacobian_norms(
     >>> ax.get_title()
     'The gradient halves every 3.1 steps'
     """
-    norms = pick_row(norms_by_lag(tape, direction), row)
+    norms = norms_by_lag(tape, direction)
+    rows = norms.shape[1]
+    norms = pick_row(norms, row)
     ax = axes(ax, KIND)
     lag = np.arange(len(norms))
-    rates, levels = decay_fit(norms)
-    known = rates[~np.isnan(rates)]
-    rate, level = (
-        (np.median(known), np.median(levels[~np.isnan(levels)])) if known.size else (np.nan,) * 2
-    )
-    said = pace(float(rate))
-    found = magnitude_line(ax, KIND, lag, norms, label and f"{label}: {said}", **line_kw)
-    if fit and np.isfinite(rate) and abs(rate) * len(lag) < 700:
+    found_out = fate(norms)
+    label = label and f"{label}: {found_out.short}"
+    found = magnitude_line(ax, KIND, lag, norms, label, **line_kw)
+    if fit and found_out.exponential:
+        rates, levels = (fitted[~np.isnan(fitted)] for fitted in decay_fit(norms))
+        with np.errstate(over="ignore", under="ignore"):
+            fitted = np.exp(np.median(levels) + np.median(rates) * lag[1:])
         ax.plot(
-            lag[1:], np.exp(level + rate * lag[1:]), color=found.get_color(), linestyle=(0, (4, 2)),
-            linewidth=1, alpha=0.8, gid="fit",
-        )  # fmt: skip
+            lag[1:], fitted, color=found.get_color(), linestyle=(0, (4, 2)), linewidth=1, alpha=0.8, gid="fit"
+        )
     lag_axis(ax)
-    ax.set_ylabel("‖∂s$_T$ / ∂s$_{T-k}$‖$_2$")
+    ax.set_ylabel("\n".join(filter(None, ["‖∂s$_T$ / ∂s$_{T-k}$‖$_2$", of_rows(rows, row)])))
     ax.margins(x=0.02)
     if guides:
         _guides(ax, len(lag))
-    say(ax, KIND, f"The gradient {said}", "How much of the gradient remains k steps back")
+    say(ax, KIND, found_out.sentence, "How much of the gradient remains k steps back")
     legend(ax)
     return ax
 
@@ -112,21 +114,23 @@ def _guides(ax: Axes, steps: int) -> None:
     lag = np.arange(steps)
     ended: list[tuple[float, float]] = []
     for gamma in SLOPES:
-        end = min(steps - 1, np.log(low) / np.log(gamma)) if low < 1 else steps - 1
+        down = np.log(low) / np.log(gamma) if low < 1 else np.inf  # where it leaves the picture at the bottom
+        end = min(steps - 1, down)
         height = gamma**end
         close = any(
-            abs(end - e) < steps / 12 and abs(np.log(height / h)) < 0.08 * np.log(high / low)
-            for e, h in ended
+            abs(end - e) < steps / 8 and abs(np.log(height / h)) < 0.1 * np.log(high / low) for e, h in ended
         )
-        if close or gamma**steps > 0.7 or end < steps / 25:
+        if close or gamma**steps > 0.7 or end < steps / 12:
             continue
         ended.append((end, height))
         some = lag[lag <= end]
-        ax.plot(
-            some, gamma**some, color=style.GREY, linewidth=0.8, linestyle=":", zorder=1, gid="guide"
-        )
+        ax.plot(some, gamma**some, color=style.GREY, linewidth=0.8, linestyle=":", zorder=1, gid="guide")
+        if down > steps - 1:  # it leaves at the right: the label is below its end
+            place: dict[str, Any] = {"xytext": (-2, -2), "ha": "right", "va": "top"}
+        else:  # at the bottom: the label is to the right of it
+            place = {"xytext": (1, 2), "ha": "left", "va": "bottom"}
         ax.annotate(
-            f"{gamma}ᵏ", (end, height), xytext=(2, 0), textcoords="offset points", color=style.GREY,
-            fontsize="x-small", va="bottom", gid="guide", annotation_clip=True,
+            f"{gamma}ᵏ", (end, height), textcoords="offset points", color=style.GREY, fontsize="x-small",
+            gid="guide", zorder=1.5, **place,
         )  # fmt: skip
     ax.set_ylim(low, high)

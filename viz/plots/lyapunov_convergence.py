@@ -8,8 +8,10 @@ import numpy as np
 
 from .. import style
 from .._door import array, as_numbers, pair
-from ._draw import axes
-from ._words import number
+from ..measures.lyapunov_spectrum import lyapunov_error
+from ._draw import axes, legend, line, title
+from ._words import with_error
+from .lyapunov_spectrum import sentence, show_small
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +35,8 @@ def plot_lyapunov_convergence(
         The result of `viz.lyapunov_convergence`.
     ax : matplotlib Axes, optional
     n : int
-        How many of the exponents to draw, evenly spaced from the first to the last.
+        How many of the exponents to draw, evenly spaced from the first to the last. The legend gives the last
+        estimate of each, with twice its standard error (`viz.lyapunov_error`).
     **line_kw
         For the lines, as in ``ax.plot``.
 
@@ -46,47 +49,29 @@ def plot_lyapunov_convergence(
     >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from rnncore import viz
-    >>> steps, estimate = np.array([1, 2, 4]), np.array([[-1.0], [-0.5], [-0.4]])
+    >>> steps = np.arange(1, 33)
+    >>> estimate = -0.4 + 0.1 / steps[:, None]
     >>> viz.plot_lyapunov_convergence((steps, estimate), Figure().subplots()).get_title()
-    'λ₁ = −0.4, which changed by 0.1 over the last half'
+    'λ₁ = −0.397 ± 0.006: a perturbation halves every 1.7 to 1.8 steps'
     """
     from matplotlib import colormaps
 
     as_numbers(convergence, FORM, name="convergence", source="viz.lyapunov_convergence")
-    ax = axes(ax, KIND)
+    ax = axes(ax, KIND, overlays=False)
     counted, estimate = (np.asarray(a, np.float64) for a in convergence)
+    error = lyapunov_error((counted, estimate))
     which: Ints = np.unique(np.linspace(0, estimate.shape[1] - 1, n).round().astype(int))
     shades: Floats = np.asarray(colormaps[style.MAGNITUDE](np.linspace(0, 0.85, len(which))))
     for i, shade in zip(which, shades, strict=True):
-        look = {"color": shade} | line_kw
-        ax.plot(counted, estimate[:, i], gid=KIND, label=f"λ{i + 1}", **look)
-    _name_ends(ax, counted[-1], estimate[-1], which, shades)
+        told = f"λ$_{{{i + 1}}}$ = {with_error(estimate[-1, i], 2 * error[i])}"
+        shown = np.where(np.isfinite(estimate[:, i]), estimate[:, i], np.nan)
+        drawn_line = line(ax, KIND, counted, shown, **{"color": shade} | line_kw)
+        drawn_line.set_label(told)
+    ax.axhline(0, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="zero")
+    show_small(ax, estimate[-1], error)
     ax.set_xscale("log")
     ax.set_xlabel("number of steps")
     ax.set_ylabel("estimate of λ$_i$   (nats per step)")
-    half = np.searchsorted(counted, counted[-1] / 2)
-    last, before = estimate[-1, 0], estimate[half, 0]
-    drift = 0.0 if last == before else abs(last - before)  # both may be −∞
-    ax.set_title(f"λ₁ = {number(last)}, which changed by {number(drift)} over the last half")
+    title(ax, sentence(estimate[-1], error))
+    legend(ax)
     return ax
-
-
-def _name_ends(ax: Axes, x: float, ends: Floats, which: Ints, shades: Floats) -> None:
-    """Label each line with λ_i at its end; lines that end together share a label, and −∞ has none."""
-    finite = np.isfinite(ends[which])
-    which, shades = which[finite], shades[finite]
-    if not len(which):
-        return
-    near = 0.06 * (np.ptp(ends[which]) or 1.0)
-    groups: list[tuple[list[int], Floats]] = []
-    for i, shade in zip(which, shades, strict=True):
-        if groups and abs(ends[groups[-1][0][0]] - ends[i]) < near:
-            groups[-1][0].append(i)
-        else:
-            groups.append(([i], shade))
-    for members, shade in groups:
-        text = ", ".join(f"λ$_{{{i + 1}}}$" for i in members)
-        ax.annotate(
-            text, (x, ends[members].mean()), xytext=(4, 0), va="center", fontsize="small",
-            textcoords="offset points", color=shade, annotation_clip=False,
-        )  # fmt: skip

@@ -10,7 +10,7 @@ from .. import style
 from .._door import array, as_numbers
 from ..measures.lyapunov_spectrum import entropy_rate, kaplan_yorke_dimension
 from ._draw import axes, drawn, legend, line, say
-from ._words import number, pace
+from ._words import between, number, pace_between, with_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,12 @@ KIND = "lyapunov_spectrum"
 
 
 def plot_lyapunov_spectrum(
-    spectrum: ArrayLike, ax: Axes | None = None, *, label: str | None = None, **line_kw: Any
+    spectrum: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    error: ArrayLike | None = None,
+    label: str | None = None,
+    **line_kw: Any,
 ) -> Axes:
     """λ_i against i/N.
 
@@ -32,6 +37,9 @@ def plot_lyapunov_spectrum(
     spectrum : ndarray (n,)
         The result of `viz.lyapunov_spectrum`.
     ax : matplotlib Axes, optional
+    error : ndarray (n,), optional
+        The result of `viz.lyapunov_error`: twice of it is drawn as a band. Without it the title says nothing about
+        the sign of λ₁, because an estimate alone does not show it.
     label : str, optional
         For the legend. Call the function again to overlay another run.
     **line_kw
@@ -46,30 +54,69 @@ def plot_lyapunov_spectrum(
     >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from rnncore import viz
-    >>> viz.plot_lyapunov_spectrum(np.array([-0.1, -0.5]), Figure().subplots()).get_title()
-    'λ₁ = −0.1: a perturbation halves every 6.9 steps'
+    >>> spectrum = np.array([-0.1, -0.5])
+    >>> viz.plot_lyapunov_spectrum(spectrum, Figure().subplots()).get_title()
+    'The largest of 2 exponents is λ₁ = −0.1'
+    >>> viz.plot_lyapunov_spectrum(spectrum, Figure().subplots(), error=np.array([0.02, 0.1])).get_title()
+    'λ₁ = −0.10 ± 0.04: a perturbation halves every 5 to 12 steps'
     """
     as_numbers(spectrum, array("n"), name="spectrum", source="viz.lyapunov_spectrum")
     spectrum = np.asarray(spectrum, np.float64)
     if not spectrum.size:
         raise ValueError("spectrum: got no exponents, expected at least one, as from viz.lyapunov_spectrum")
-    ax = axes(ax, KIND)
     n = len(spectrum)
+    if error is not None:
+        as_numbers(error, array("n"), name="error", source="viz.lyapunov_error")
+        error = np.asarray(error, np.float64)
+        if error.shape != spectrum.shape:
+            raise ValueError(f"error: got {len(error)} numbers, expected {n}, one per exponent")
+    ax = axes(ax, KIND)
     share = (np.arange(n) + 1) / n
-    line(ax, KIND, share, np.where(np.isfinite(spectrum), spectrum, np.nan), label, **line_kw)
+    shown = np.where(np.isfinite(spectrum), spectrum, np.nan)
+    found = line(ax, KIND, share, shown, label, **line_kw)
+    if error is not None:
+        band: dict[str, Any] = {"color": found.get_color(), "alpha": 0.2, "linewidth": 0}
+        ax.fill_between(share, shown - 2 * error, shown + 2 * error, **band)
     if not drawn(ax, "zero"):
         ax.axhline(0, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="zero")
+    show_small(ax, spectrum, error)
     ax.set_xlim(0, 1.01)
     ax.set_xlabel("i / N   (directions of the state, slowest first)")
-    ax.set_ylabel("λ$_i$   (nats per step)")
-    say(ax, KIND, _sentence(spectrum), "How fast nearby states diverge (above 0) or converge (below)")
+    ax.set_ylabel("λ$_i$   (nats per step)" + ("" if error is None else "\n± 2 standard errors"))
+    several = "How fast nearby states diverge (above 0) or converge (below)"
+    say(ax, KIND, sentence(spectrum, error), several)
     legend(ax)
     return ax
 
 
-def _sentence(spectrum: Floats) -> str:
+def show_small(ax: Axes, spectrum: Floats, error: Floats | None) -> None:
+    """Make the axis logarithmic on both sides of 0 if λ₁ or its error could not be seen beside the other exponents."""
+    finite = spectrum[np.isfinite(spectrum)]
+    if ax.get_yscale() != "linear" or not finite.size:
+        return
+    first = max(abs(finite[0]), 0.0 if error is None or np.isnan(error[0]) else 2 * error[0], 1e-3)
+    if np.abs(finite).max() > 20 * first:
+        ax.set_yscale("symlog", linthresh=2 * first)
+
+
+def sentence(spectrum: Floats, error: Floats | None) -> str:
+    """What a spectrum shows: the sign of λ₁ only if it is beyond twice the error."""
     first = f"λ₁ = {number(spectrum[0])}"
-    if spectrum[0] <= 0:
-        return f"{first}: a perturbation {pace(spectrum[0])}"
-    dimension, entropy = kaplan_yorke_dimension(spectrum), entropy_rate(spectrum)
-    return f"{first}: chaos of dimension {number(dimension)}, {number(entropy)} nats per step"
+    if np.isneginf(spectrum[0]):
+        return f"{first}: every perturbation vanishes within the recorded steps"
+    if error is None or np.isnan(error[0]):
+        count = f"of {len(spectrum)} exponents " if len(spectrum) > 1 else "exponent "
+        return f"The largest {count}is {first}" + ("" if error is None else ", from too few steps for an error")
+    with np.errstate(invalid="ignore"):
+        low, high = (np.where(np.isnan(error), spectrum, spectrum + side * error) for side in (-2, 2))
+    first = f"λ₁ = {with_error(spectrum[0], 2 * error[0])}"
+    does = pace_between(low[0], high[0])
+    if does is None:
+        return f"{first}: the recorded steps do not show its sign"
+    if high[0] < 0:
+        return f"{first}: a perturbation {does}"
+    least, most = kaplan_yorke_dimension(low), kaplan_yorke_dimension(high)
+    more = "≥ " if most >= len(spectrum) else ""  # more exponents than these may count
+    dimension = f"{more}{number(least)}" if more else between(least, most)
+    rate = between(entropy_rate(low), entropy_rate(high))
+    return f"{first}: a perturbation {does}; chaos of dimension {dimension}, {rate} nats per step"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from .. import style
 from .._door import by_name, fields, held_tape, measured
 from .._tapes import HasTape, is_tape
 from ..measures.mean_field import MeanField, mean_field, mean_field_theory
-from ._draw import axes, drawn, legend
+from ._draw import axes, drawn, legend, line_colour, title
 from ._words import number, of_run, plain
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def plot_mean_field(
 ) -> Axes:
     """χ over (σ_w, σ_b), with its edge χ = 1 and the layers of a run on it.
 
-    Gated cells have no single σ_w: each of their layers is a dot on the axis of χ.
+    Gated cells have no single σ_w: each of their layers is a dot on the axis of χ. χ describes a wide network of
+    random, independent weights that have the same variance. A trained network can differ from it in either
+    direction; what its own gradient does is shown by `plot_jacobian_norms`.
 
     Parameters
     ----------
@@ -67,22 +70,26 @@ def plot_mean_field(
         _dots(ax, found, label, line_kw)
     else:
         _map(ax, found, nonlinearity or own, label, line_kw)
-    worst = max((float(m.chi) for m in found.values()), key=lambda chi: abs(np.log(chi)) if chi > 0 else np.inf)
-    ax.set_title(_sentence(worst))
-    legend(ax, loc="upper left")
+    alone = len(drawn(ax, "run")) == len(found)
+    title(ax, _sentence(found) if alone else "What one step would do to the gradient if the weights were random")
+    legend(ax)
     return ax
 
 
-def _sentence(chi: float) -> str:
-    if chi > 0 and abs(np.log(chi)) < 0.02:
-        return f"χ = {number(chi)}: at the edge, gradients keep their size"
-    if chi < 1:
-        return (
-            f"χ = {number(chi)}: gradients vanish, ξ = {number(-1 / np.log(chi))} steps"
-            if chi > 0
-            else "χ = 0: no gradient"
-        )
-    return f"χ = {number(chi)}: gradients explode"
+def _sentence(found: Mapping[str, MeanField]) -> str:
+    chis = {name: float(m.chi) for name, m in found.items() if not np.isnan(m.chi)}
+    if not chis:
+        return "There is no step from which χ could be computed"
+    if len(chis) > 3:
+        least, most = min(chis, key=lambda name: chis[name]), max(chis, key=lambda name: chis[name])
+        told = f"{number(chis[least])} ({least}) to {number(chis[most])} ({most})"
+    else:
+        told = ", ".join(f"{number(chi)} ({name})" for name, chi in chis.items())
+    return f"If the weights were random: χ = {told}"
+
+
+def _name(label: str | None, name: str, m: MeanField) -> str:
+    return f"{of_run(label, name)}: χ = {number(float(m.chi))}"
 
 
 def _map(
@@ -92,6 +99,8 @@ def _map(
     label: str | None,
     line_kw: dict[str, Any],
 ) -> None:
+    from matplotlib import rcParams
+
     if not drawn(ax, "edge"):
         top = max(2.0, 1.3 * max(float(m.sigma_w) for m in found.values()))
         right = max(1.0, 1.3 * max(float(np.nan_to_num(m.sigma_b)) for m in found.values()))
@@ -107,7 +116,7 @@ def _map(
         )
         bar = ax.figure.colorbar(image, ax=ax, extend="both", pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1])
         bar.ax.set_yticklabels(["0.1", "0.32", "1", "3.2", "10"])
-        bar.set_label("χ   (< 1 vanishes, > 1 explodes)")
+        bar.set_label("χ of a wide random network")
         if log.min() < 0 < log.max():
             edge = ax.contour(b, w, log, levels=[0], colors="black", linewidths=2)
             ax.clabel(edge, fmt={0: "χ = 1, the edge"}, fontsize="small")
@@ -115,30 +124,33 @@ def _map(
         ax.set_xlabel("σ$_b$   (bias and input)")
         ax.set_ylabel("σ$_w$   (recurrent weights)")
         ax.grid(False)
-        ax.set_title("")
     for name, m in found.items():
-        look: dict[str, Any] = {"markersize": 11, "markeredgecolor": "white", "markeredgewidth": 1.5}
+        size = 2.2 * rcParams["lines.markersize"]
+        look: dict[str, Any] = {"markersize": size, "markeredgecolor": "white", "markeredgewidth": 1.5}
         look |= {"zorder": 5, "clip_on": False} | line_kw
-        _dot(ax, float(m.sigma_b), float(m.sigma_w), of_run(label, name), look)
+        _dot(ax, float(m.sigma_b), float(m.sigma_w), _name(label, name, m), look)
 
 
 def _dots(
     ax: Axes, found: dict[str, MeanField], label: str | None, line_kw: dict[str, Any]
 ) -> None:
+    from matplotlib import rcParams
+
     for name, m in found.items():
-        _dot(ax, float(m.chi), len(drawn(ax, "run")), of_run(label, name), {"markersize": 9} | line_kw)
+        look = {"markersize": 1.8 * rcParams["lines.markersize"]} | line_kw
+        _dot(ax, float(m.chi), len(drawn(ax, "run")), _name(label, name, m), look)
     if not drawn(ax, "edge"):
         ax.axvline(1, color=style.GREY, linestyle="--", linewidth=1, gid="edge", zorder=1)
     ax.set_yticks([])
     ax.set_xlim(0, max(1.2, 1.1 * max(float(np.asarray(dot.get_xdata())[0]) for dot in drawn(ax, "run"))))
     ax.set_ylim(-0.7, len(drawn(ax, "run")) + 0.7)
-    ax.set_xlabel("χ   (< 1 vanishes, 1 holds, > 1 explodes)")
+    ax.set_xlabel("χ   (1 would keep the size of the gradient)")
 
 
 def _dot(ax: Axes, x: float, y: float, name: str, look: dict[str, Any]) -> None:
     """Draw a layer in the next colour and with the next marker."""
-    index = len(drawn(ax, "run")) % len(style.LINES)
+    index = len(drawn(ax, "run"))
     next_look: dict[str, Any] = {
-        "color": style.LINES[index], "marker": style.MARKERS[index], "linestyle": "none",
+        "color": line_colour(index), "marker": style.MARKERS[index % len(style.MARKERS)], "linestyle": "none",
     }  # fmt: skip
     ax.plot([x], [y], gid="run", label=plain(name), **next_look | look)

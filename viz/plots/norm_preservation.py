@@ -10,12 +10,13 @@ import numpy as np
 from .. import style
 from .._door import array, measured
 from ..measures.omega import norm_preservation
-from ._draw import axes, drawn, legend, line, over_rows, pick_row, say, time_axis
+from ._draw import axes, columns, drawn, legend, line, pick_row, say, time_axis
+from ._words import between, number, of_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rnncore._typing import Array
+    from rnncore._typing import Array, Floats
     from rnncore.recurrent.tape import Tape
 
     from .._tapes import HasTape
@@ -60,36 +61,31 @@ def plot_norm_preservation(
     >>> from matplotlib.figure import Figure
     >>> from rnncore import viz
     >>> viz.plot_norm_preservation(np.full((20, 1), 0.8), Figure().subplots()).get_title()
-    'A typical step shrinks the gradient by 20 %'
+    'Every step multiplies the norm of the gradient by 0.8'
     """
-    ratio = pick_row(measured(tape, norm_preservation, array("T", "B")), row)
+    ratio = columns(measured(tape, norm_preservation, array("T", "B")))
+    rows = ratio.shape[1]
+    ratio = pick_row(ratio, row)
     ax = axes(ax, KIND)
     line(ax, KIND, np.arange(len(ratio)), ratio, label, **line_kw)
     if not drawn(ax, "ideal"):
         ax.axhline(1, color=style.GREY, linewidth=1, linestyle="--", gid="ideal", zorder=1)
-        ax.annotate(
-            "1: the step keeps the norm",
-            (0.01, 1),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            color=style.GREY,
-            fontsize="small",
-        )
     ax.set_ylim(bottom=0, top=max(1.25, ax.get_ylim()[1]))
-    ax.set_ylabel("‖δ$_{t+1}$ J$_{t+1}$‖ / ‖δ$_{t+1}$‖")
+    words = ["‖δ$_{t+1}$ J$_{t+1}$‖ / ‖δ$_{t+1}$‖", "(1 keeps the norm)", of_rows(rows, row)]
+    ax.set_ylabel("\n".join(filter(None, words)))
     time_axis(ax, len(ratio), tokens=tokens, gradient=True)
-    middle = over_rows(ratio)[0]
-    typical = float(np.median(middle[~np.isnan(middle)])) if (~np.isnan(middle)).any() else np.nan
-    say(ax, KIND, _sentence(typical), "How each step changes the size of the gradient")
+    say(ax, KIND, _sentence(ratio[~np.isnan(ratio)]), "How each step changes the size of the gradient")
     legend(ax)
     return ax
 
 
-def _sentence(ratio: float) -> str:
-    if np.isnan(ratio):
+def _sentence(ratio: Floats) -> str:
+    """What the steps of all rows that are drawn do."""
+    if not ratio.size:
         return "No gradient arrives"
-    change = 100 * abs(ratio - 1)
-    if change < 0.5:
-        return "A typical step keeps the gradient's size"
-    return f"A typical step {'shrinks' if ratio < 1 else 'enlarges'} the gradient by {change:.0f} %"
+    least, low, middle, high, most = np.quantile(ratio, (0, 0.25, 0.5, 0.75, 1))
+    if most - least < 0.005:
+        kept = abs(middle - 1) < 0.005
+        does = "keeps the norm of the gradient" if kept else f"multiplies the norm of the gradient by {number(middle)}"
+        return f"Every step {does}"
+    return f"Half of the steps multiply the norm of the gradient by {between(low, high)}, all by {between(least, most)}"

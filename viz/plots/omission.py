@@ -9,17 +9,19 @@ import numpy as np
 
 from .. import style
 from .._door import array, as_numbers
-from ._draw import axes, pick_row, time_axis, visible
-from ._words import plain
+from ._claims import counted, largest, named_step, of_row
+from ._draw import axes, pick_row, time_axis
+from ._words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rnncore._typing import ArrayLike
+    from rnncore._typing import ArrayLike, Floats
 
 __all__ = ["plot_omission"]
 
 KIND = "omission"
+ROUNDING = 1e-12  # a change below this is the rounding of the cosine
 
 
 def plot_omission(
@@ -55,18 +57,27 @@ def plot_omission(
     >>> from rnncore import viz
     >>> change = np.array([[0.1], [0.7], [0.2]])
     >>> viz.plot_omission(change, Figure().subplots()).get_title()
-    'Leaving out step 1 changes the final state most'
+    'Leaving out step 1 changes the final state most: 1 − cos = 0.7'
     """
     as_numbers(change, array("T", "B"), name="change", source="viz.omission")
+    rows = np.asarray(change).shape[1] if np.ndim(change) > 1 else 1
     change = pick_row(change, row)[:, 0]
     ax = axes(ax, KIND, overlays=False)
     look: dict[str, Any] = {"color": style.LINES[0], "width": 0.85} | bar_kw
     ax.bar(np.arange(len(change)), change, **look)
-    time_axis(ax, len(change), tokens=tokens)
     ax.set_xlim(-1, len(change))
-    ax.set_ylabel("1 − cos(s, s without the step)")
-    if np.isfinite(change).any():
-        top = int(np.nanargmax(change))
-        what = f"{visible(tokens[top])!r}, step {top}," if tokens is not None else f"step {top}"
-        ax.set_title(f"Leaving out {plain(what)} changes the final state most")
+    time_axis(ax, len(change), tokens=tokens, of=of_row(row, rows))
+    ax.set_ylabel("1 − cos(s$_T$, s$_T$ without)")
+    ax.set_title(_sentence(change, tokens))
     return ax
+
+
+def _sentence(change: Floats, tokens: Sequence[object] | None) -> str:
+    top = largest(change)
+    if not top.size:
+        return "The final state is 0, or not finite, so that it has no direction"
+    if change[top[0]] < ROUNDING:
+        return "Leaving out any one step leaves the direction of the final state as it is"
+    other = f" or {counted(len(top) - 1, 'other step')}" if len(top) > 1 else ""
+    which = f"{named_step(int(top[0]), tokens)}{other}"
+    return f"Leaving out {which} changes the final state most: 1 − cos = {number(change[top[0]])}"

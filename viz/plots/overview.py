@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from .._door import as_tape
 from .._tapes import HasTape, gate_names, has_gradients, state_names
 from ..style import context
+from ._claims import of_row
 from ._draw import row_length, time_axis
-from ._figure import shown_once
+from ._figure import lay_out, shown_once, text_scale
 from ._words import plain
 from .gates import plot_gates
 from .gradient_flow import plot_gradient_flow
@@ -73,8 +74,9 @@ def overview(
     right |= {"timescales": 1.0} if cell.gated else {}
     right |= {"saturation": 1.0} if cell.sigmoids else {}
     with context():
-        height = min(14.0, max(5.5, 1.0 + 1.15 * sum(left.values())))
-        figure = plt.figure(figsize=(15, height), layout="constrained")
+        scale = text_scale()
+        height = min(14.0, max(5.5, 1.0 + 1.15 * sum(left.values()))) * scale
+        figure = plt.figure(figsize=(15 * scale, height), layout="constrained")
         maps, curves = figure.subfigures(1, 2, width_ratios=(1.65, 1), wspace=0.02, squeeze=False)[0]
         axes = _panels(maps, left) | _panels(curves, right)
         last = list(left)[-1]
@@ -87,14 +89,15 @@ def overview(
             plot_saturation(tape, axes["saturation"])
             axes["saturation"].set_aspect("auto")
         if back:
+            lay_out(figure)
             plot_gradient_flow(tape, axes["gradient"], row=row)
         plot_jacobian_norms(tape, axes["jacobian"])
         for name in left:
             axes[name].set_xlim(-0.5, length - 0.5)
             if name != last:
                 axes[name].set_xlabel("")
-        time_axis(axes[last], length, tokens=tokens, gradient=back)
-        figure.suptitle(plain(title or _describe(tape)))
+        time_axis(axes[last], length, tokens=tokens, gradient=back, of=of_row(row, tape.B))
+        figure.suptitle(plain(title or _describe(tape)), wrap=True)
     return shown_once(figure)
 
 

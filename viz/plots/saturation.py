@@ -11,15 +11,17 @@ from .. import style
 from .._door import by_name, fields, measured
 from .._tapes import HasTape, Recorded
 from ..measures.saturation import Saturation, saturation
-from ._draw import axes, drawn, legend
+from ._draw import axes, drawn, legend, line_colour, title
 from ._words import of_run, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 __all__ = ["plot_saturation"]
 
 KIND = "saturation"
+MOST = 6  # gates in the title
 
 
 def plot_saturation(
@@ -55,29 +57,27 @@ def plot_saturation(
     >>> from rnncore import viz
     >>> tape = rc.GRU(2, 4, seed=0).record(np.ones((6, 1, 2)))
     >>> viz.plot_saturation(tape, Figure().subplots()).get_title()
-    'No unit is stuck'
+    'No unit is at one end of a gate on over 90 % of the steps'
     """
+    from matplotlib import rcParams
+
     shares: Mapping[str, Saturation] = measured(tape, saturation, by_name(fields(Saturation)))
     ax = axes(ax, KIND)
     names = list(shares) if names is None else list(names)
     if not names:
         raise ValueError("tape: got no gates between 0 and 1, expected an LSTM or a GRU")
-    worst, at = "", -1.0
     for name in names:
         low, high = shares[name]
         index = len(drawn(ax, KIND))
         look: dict[str, Any] = {
             "marker": style.MARKERS[(index + index // 7) % 7],
-            "color": style.LINES[index % 7],
+            "color": line_colour(index),
             "alpha": 0.75,
         }
-        look |= {"linestyle": "none", "markersize": 6}
+        look |= {"linestyle": "none", "markersize": 1.2 * rcParams["lines.markersize"]}
         look |= {"markeredgecolor": "white", "markeredgewidth": 0.5}
         said = plain(of_run(label, name))
         ax.plot(low, high, label=said, gid=KIND, clip_on=False, zorder=3, **look | line_kw)
-        stuck = float(np.mean(np.maximum(low, high) > 0.9))
-        if stuck > at:
-            worst, at = name, stuck
     if not drawn(ax, "all"):
         ax.plot([0, 1], [1, 0], color=style.GREY, linewidth=1, linestyle="--", gid="all", zorder=1)
         # above the line, where no dot can be
@@ -88,9 +88,21 @@ def plot_saturation(
     ax.set_aspect("equal")
     ax.set_xlabel("share of steps closed (< 0.1)")
     ax.set_ylabel("share of steps fully open (> 0.9)")
-    if at < 0.005:
-        ax.set_title("No unit is stuck")
-    else:
-        ax.set_title(plain(f"{100 * at:.0f} % of units have {worst} stuck at one end"))
-    legend(ax, loc="upper right")
+    title(ax, _sentence(drawn(ax, KIND)))
+    legend(ax, loc="upper right")  # where no dot can be
     return ax
+
+
+def _sentence(gates: Sequence[Line2D]) -> str:
+    """How many units have each of the gates that are drawn at one end."""
+    ends = {str(gate.get_label()): np.maximum(gate.get_xdata(), gate.get_ydata()) > 0.9 for gate in gates}
+    counts = {name: int(at_end.sum()) for name, at_end in ends.items()}
+    if not any(counts.values()):
+        return "No unit is at one end of a gate on over 90 % of the steps"
+    sizes = {len(at_end) for at_end in ends.values()}
+    of_units = f" of {sizes.pop()}" if len(sizes) == 1 else ""
+    if len(counts) > MOST:
+        counts = dict(sorted(counts.items(), key=lambda item: -item[1])[:MOST])
+    told = ", ".join(f"{name} {count}" for name, count in counts.items())
+    more = f" (the {MOST} with the most)" if len(ends) > MOST else ""
+    return f"Units{of_units} at one end on over 90 % of the steps: {told}{more}"

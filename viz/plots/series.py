@@ -14,7 +14,7 @@ from ._words import number, plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rnncore._typing import ArrayLike
+    from rnncore._typing import ArrayLike, Floats
 
 __all__ = ["plot_series"]
 
@@ -69,7 +69,7 @@ def plot_series(
     >>> from rnncore import viz
     >>> ax = viz.plot_series((np.array([0, 100]), np.array([-0.5, -0.1])), Figure().subplots())
     >>> ax.get_title()
-    'λ₁ went from −0.5 to −0.1'
+    'λ₁ is −0.5 at update 0 and −0.1 at update 100'
     """
     if isinstance(run, (tuple, list)):
         updates, numbers = as_numbers(run, FORM, name="run", source="Recorder.series")
@@ -92,13 +92,28 @@ def plot_series(
     ax.set_xlabel("update")
     ax.set_ylabel(words)
     short = words.split("   ")[0]
-    known = values[np.isfinite(values)]
-    sentence = f"{short} has no finite value"
-    if known.size:
-        sentence = f"{short} went from {number(known[0])} to {number(known[-1])}"
-    say(ax, KIND, _capital(sentence), _capital(f"{short} during training"))
+    say(ax, KIND, _capital(_sentence(short, np.asarray(updates), values)), _capital(f"{short} during training"))
     legend(ax)
     return ax
+
+
+def _sentence(name: str, updates: Floats, values: Floats) -> str:
+    """The first and the last value, the lowest or highest if it is beyond them, and how many are not finite."""
+    finite = np.isfinite(values)
+    if not finite.any():
+        return f"{name} has no finite value"
+    at, known = updates[finite], values[finite]
+    missing = f"; {(~finite).sum()} of {len(values)} are not finite" if not finite.all() else ""
+    low, high = number(known.min()), number(known.max())
+    if low == high:
+        return f"{name} is {low} at {'the one update' if len(known) == 1 else f'all {len(known)} updates'}{missing}"
+    first, last = number(known[0]), number(known[-1])
+    told = f"{name} is {first} at update {at[0]} and {last} at update {at[-1]}"
+    beyond = [
+        f"{value} at update {at[int(where)]}" for value, where in ((low, known.argmin()), (high, known.argmax()))
+        if value not in (first, last)
+    ]  # fmt: skip
+    return told + (f", with {' and '.join(beyond)} in between" if beyond else "") + missing
 
 
 def _capital(sentence: str) -> str:

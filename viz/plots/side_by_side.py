@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rnncore._checks import as_size
 
+from .._tapes import part_of
 from ..style import context
-from ._figure import shown_once
+from ._figure import shown_once, text_scale
 from ._words import plain
 from .jacobian_norms import plot_jacobian_norms
 from .states import plot_states
@@ -66,8 +67,9 @@ def side_by_side(
         raise ValueError("runs: got none, expected a dict of name -> tape")
     overlay = plot is plot_jacobian_norms if overlay is None else overlay
     with context():
+        scale = text_scale()
         if overlay:
-            figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
+            figure, ax = plt.subplots(figsize=(8 * scale, 5 * scale), layout="constrained")
             for name, run in runs.items():
                 plot(run, ax=ax, label=name, **options)
         else:
@@ -76,7 +78,7 @@ def side_by_side(
             figure, grid = plt.subplots(
                 rows,
                 wide,
-                figsize=(1 + 4.6 * wide, 0.6 + 3.6 * rows),
+                figsize=((1 + 4.6 * wide) * scale, (0.6 + 3.6 * rows) * scale),
                 squeeze=False,
                 layout="constrained",
             )
@@ -87,16 +89,29 @@ def side_by_side(
                 ax.set_visible(False)
             _same_limits(grid.flat[: len(runs)])
         if title:
-            figure.suptitle(plain(title))
+            figure.suptitle(plain(title), wrap=True)
     return shown_once(figure)
 
 
 def _same_limits(axes: Iterable[Axes]) -> None:
-    """Give all pictures of lines the same scale; maps keep their own axes of units."""
+    """Give all pictures of lines the same axes, and all maps of the same part, such as c, the same colours."""
+    from matplotlib.colors import SymLogNorm
+
+    axes = list(axes)
     with_lines = [ax for ax in axes if ax.lines and not ax.images and ax.axison]
-    if len(with_lines) < 2:
-        return
-    low = min(min(ax.get_ylim()) for ax in with_lines)
-    high = max(max(ax.get_ylim()) for ax in with_lines)
-    for ax in with_lines:
-        ax.set_ylim(low, high)
+    if len(with_lines) > 1:
+        for axis in ("x", "y"):
+            limits = [getattr(ax, f"get_{axis}lim")() for ax in with_lines]
+            both = min(map(min, limits)), max(map(max, limits))
+            for ax in with_lines:
+                getattr(ax, f"set_{axis}lim")(both)
+    parts: dict[tuple[str, type], list[Any]] = {}
+    for image in [image for ax in axes if ax.axison for image in ax.images]:
+        parts.setdefault((part_of(image.get_gid() or ""), type(image.norm)), []).append(image.norm)
+    for norms in parts.values():
+        low, high = min(norm.vmin for norm in norms), max(norm.vmax for norm in norms)
+        linear = max(getattr(norm, "linthresh", 0) for norm in norms)
+        for norm in norms:
+            if isinstance(norm, SymLogNorm):
+                norm.linthresh = linear
+            norm.vmin, norm.vmax = low, high

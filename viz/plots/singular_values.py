@@ -11,13 +11,13 @@ from .. import style
 from .._door import array, measured, pair
 from .._tapes import HasTape
 from ..measures.singular_values import singular_values
-from ._draw import axes, lag_axis, mark_floor
-from ._words import number, of_run, plain
+from ._draw import axes, drawn, lag_axis, legend, mark_floor, title
+from ._words import of_rows, of_run, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rnncore._typing import ArrayLike
+    from rnncore._typing import ArrayLike, Floats, Ints
     from rnncore.recurrent.tape import Tape
 
 __all__ = ["plot_singular_values"]
@@ -66,20 +66,23 @@ def plot_singular_values(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['σ₁', 'σ₃']
     """
-    from matplotlib import colormaps
+    from matplotlib import colormaps, rcParams
 
     found = measured(tape, partial(singular_values, n=n, every=every), FORM)
     ax = axes(ax, KIND)
-    lags, sigma = np.asarray(found[0]), np.asarray(found[1])[:, row]
+    lags, whole = np.asarray(found[0]), np.asarray(found[1])
+    sigma = whole[:, row]
     n = sigma.shape[1]
+    earlier = len(drawn(ax, KIND))
     shades = np.asarray(colormaps[style.MAGNITUDE](np.linspace(0, 0.85, n)))
     for i in range(n):
         named = i in (0, n - 1)
         name = f"σ{_subscript(i + 1)}"
         look: dict[str, Any] = {
             "color": shades[i],
+            "linestyle": "--" if earlier else "-",
             "marker": style.MARKERS[i % len(style.MARKERS)],
-            "markersize": 4,
+            "markersize": 0.8 * rcParams["lines.markersize"],
         }
         look |= {"markevery": (i * max(1, len(lags) // 60), max(1, len(lags) // 10))}
         ax.plot(
@@ -89,18 +92,21 @@ def plot_singular_values(
     ax.set_yscale("log")
     mark_floor(ax)
     lag_axis(ax)
-    ax.set_ylabel("singular values of ∂s$_T$ / ∂s$_{T-k}$")
-    valid = np.flatnonzero(~np.isnan(sigma[:, 0]) & (sigma[:, 0] > 0))
-    if valid.size:
-        last = valid[-1]
-        kept = int((sigma[last] >= 0.01 * sigma[last, 0]).sum())
-        more = " or more" if kept == n else ""
-        directions = "direction has" if kept == 1 else "directions have"
-        ax.set_title(
-            f"At lag {number(lags[last])}, {kept}{more} {directions} at least 1 % of the largest"
-        )
-    ax.legend()
+    ax.set_ylabel("\n".join(filter(None, ["singular values of ∂s$_T$ / ∂s$_{T-k}$", of_rows(whole.shape[1], row)])))
+    title(ax, "How many directions of the state a gradient can take back" if earlier else _sentence(lags, sigma))
+    legend(ax)
     return ax
+
+
+def _sentence(lags: Ints, sigma: Floats) -> str:
+    """How many directions are within a factor 100 of the largest, at the first and at the last lag that are drawn."""
+    some = np.flatnonzero((sigma[:, 0] > 0) & np.isfinite(sigma[:, 0]) & (lags > 0))
+    if not some.size:
+        return "No direction of the state reaches an earlier step"
+    n = sigma.shape[1]
+    counts = {int(lags[at]): int((sigma[at] >= 0.01 * sigma[at, 0]).sum()) for at in (some[0], some[-1])}
+    told = [f"{'≥ ' if count == n else ''}{count} at lag {lag}" for lag, count in counts.items()]
+    return f"Directions within a factor 100 of the largest: {', '.join(told)}"
 
 
 def _subscript(i: int) -> str:

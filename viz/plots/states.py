@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .. import style
 from .._door import as_tape
 from .._tapes import HasTape, Recorded, part_of, state_names
+from ._claims import at_most, counted, not_finite, of_row
 from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from rnncore._typing import Array
 
 __all__ = ["plot_states"]
 
@@ -73,12 +78,26 @@ def plot_states(
         as_gate = tape.cell.is_share(part_of(name))
         norm = gate_norm() if as_gate else norms[part_of(name)]
         parts.append((name, value[:, units], style.GATES if as_gate else style.SIGNED, norm))
-    images = bands(ax, parts, tokens=tokens)
+    images = bands(ax, parts, tokens=tokens, of=of_row(row, tape.B))
     kinds = [part_of(name) for name in names]
     firsts = sorted(kinds.index(kind) for kind in set(kinds))
     colour_bars(ax, [images[i] for i in firsts], [kinds[i] for i in firsts])
-    how = ""
-    if isinstance(order, str):
-        how = ", sorted by τ" if tape.cell.gated else ", similar units together"
-    ax.set_title(f"States of {values[names[0]].shape[1]} units over {length} steps{how}")
+    ax.set_title(_sentence(tape, values, isinstance(order, str)))
     return ax
+
+
+def _sentence(tape: Recorded, values: Mapping[str, Array], is_sorted: bool) -> str:
+    """How large the states become in all layers drawn, and in which order the units are."""
+    for name, value in values.items():
+        where = not_finite(value)
+        if where:
+            return f"{name} is not finite {where}"
+    reached = []
+    for state in dict.fromkeys(map(part_of, values)):
+        largest = max(float(np.abs(value).max()) for name, value in values.items() if part_of(name) == state)
+        reached.append(f"|{state}| reaches {at_most(largest)}")
+    steps, units = next(iter(values.values())).shape
+    how = ""
+    if is_sorted and units > 1:
+        how = "; slowest units on top" if tape.cell.gated else "; similar units together"
+    return f"In {counted(steps, 'step')} {' and '.join(reached)}{how}"

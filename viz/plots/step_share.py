@@ -9,13 +9,14 @@ import numpy as np
 
 from .._door import array, by_name, measured
 from ..measures.step_share import step_share, steps_for_half
-from ._draw import axes, drawn, legend, line, pick_row, say, some_names, time_axis
-from ._words import of_run, plain
+from ._claims import counted, of_row, spread
+from ._draw import axes, drawn, legend, line, pick_row, some_names, time_axis
+from ._words import number, of_run, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rnncore._typing import Array
+    from rnncore._typing import Array, Floats
     from rnncore.recurrent.tape import Tape
 
     from .._tapes import HasTape
@@ -73,15 +74,32 @@ def plot_step_share(
         share = pick_row(shares[name], row)
         look: dict[str, Any] = {"drawstyle": "steps-mid"} | line_kw
         line(ax, KIND, np.arange(len(share)), 100 * share, of_run(label, name), **look)
-    time_axis(ax, len(share), tokens=tokens)
-    ax.set_ylabel("share of the weights' gradient (%)")
+    rows = shares[names[0]].shape[1] if np.ndim(shares[names[0]]) > 1 else 1
+    time_axis(ax, len(share), tokens=tokens, of=of_row(row, rows) if row is not None else "")
+    ax.set_ylabel("share of the gradient (%)" + (f"\n{rows} rows: median, range" if row is None and rows > 1 else ""))
     ax.set_ylim(bottom=0)
-    half = np.median(steps_for_half(pick_row(shares[names[0]], row)))
-    what = plain(names[0])
-    sentence = f"Half of {what}'s gradient comes from {half:.0f} of {len(share)} steps"
     if len(drawn(ax, KIND)) <= len(names):
-        ax.set_title(sentence)
+        ax.set_title(_sentence({name: pick_row(shares[name], row) for name in names}))
     else:
-        say(ax, KIND, sentence, "Which steps the weights' gradient comes from")
+        ax.set_title("Which steps the weights' gradient comes from")
     legend(ax)
     return ax
+
+
+def _sentence(shares: Mapping[str, Floats]) -> str:
+    """For the weights drawn, the number of steps that half of their gradient comes from."""
+    every = {name: steps_for_half(share) for name, share in shares.items()}
+    halves = {name: half[half > 0] for name, half in every.items() if half.any()}
+    steps = len(next(iter(shares.values())))
+    if not halves:
+        finite = all(np.isfinite(share).all() for share in shares.values())
+        return "The weights get no gradient" if finite else "The weights' gradient is not finite"
+    told = {name: spread(half, number) for name, half in halves.items()}
+    if len(set(told.values())) == 1:
+        what = f"{plain(next(iter(told)))}'s" if len(shares) == 1 else "every weight's"
+        return f"Half of {what} gradient comes from {next(iter(told.values()))} of {counted(steps, 'step')}"
+    if len(told) == 2:
+        (one, few), (other, more) = told.items()
+        return f"Half of the gradient of {plain(one)} comes from {few} of {steps} steps, of {plain(other)} from {more}"
+    low, high = (pick(np.concatenate(list(halves.values()))) for pick in (np.min, np.max))
+    return f"Half of a weight's gradient comes from {low} to {high} of {steps} steps, depending on the weight"

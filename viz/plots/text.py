@@ -9,8 +9,9 @@ import numpy as np
 
 from .. import style
 from .._door import array, as_numbers
+from ._claims import and_others, counted, largest, named_step
 from ._draw import axes, cmap, magnitude_norm, signed_norm, visible
-from ._words import plain
+from ._words import number, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +66,7 @@ def plot_text(
     >>> from rnncore import viz
     >>> values = np.array([0.1, 0.9, 0.2, 0.2, 0.5])
     >>> viz.plot_text(values, Figure().subplots(), tokens="hello").get_title()
-    "The value is largest at 'e', step 1"
+    "The value is largest at 'e' at step 1 (0.9)"
     """
     as_numbers(values, array("T"), name="values", source="a measure of every token")
     shown = [visible(token) for token in tokens]
@@ -84,20 +85,51 @@ def plot_text(
     for step, (token, value) in enumerate(zip(shown, values, strict=True)):
         if column + len(token) > width and column:
             column, row = 0, row + 1
-        rgba = mappable.to_rgba(value) if np.isfinite(value) else (1, 1, 1, 1)
+        rgba = colours(norm(_within(norm, value))) if np.isfinite(value) else (1, 1, 1, 1)
         _cell(ax, column, row, token, cast("tuple[float, float, float, float]", rgba), size, framed=step == marked)
         column += len(token)
     ax.set_xlim(-0.3, (width if row else column) + 0.3)
     ax.set_ylim(row + 1.15, -0.15)
     ax.set_axis_off()
-    ax.set_aspect(1.9, adjustable="box", anchor="N")
-    bar = ax.figure.colorbar(mappable, ax=ax, pad=0.02, fraction=0.03, aspect=12)
+    ax.set_aspect(1.9, adjustable="box", anchor="C")
+    bar = ax.figure.colorbar(
+        mappable, cax=ax.inset_axes(_below(ax)), orientation="horizontal",
+        extend="min" if (values < (-np.inf if norm.vmin is None else norm.vmin)).any() else "neither",
+    )  # fmt: skip
     bar.set_label(plain(label))
-    if np.isfinite(values).any():
-        top = int(np.nanargmax(np.abs(values)))
-        ax.set_title(plain(f"{label or 'The value'} is largest at {shown[top]!r}, step {top}"))
+    bar.ax.minorticks_off()
     cast(Any, bar.outline).set_visible(False)
+    ax.set_title(_sentence(values, shown, plain(label)))
     return ax
+
+
+def _below(ax: Axes) -> tuple[float, float, float, float]:
+    """The place of a colour bar under the text, an eighth of an inch high."""
+    (left, right), (foot, head) = ax.get_xlim(), ax.get_ylim()
+    box, dots = ax.get_window_extent(), ax.figure.dpi
+    height = min(float(box.height), float(box.width) * 1.9 * (foot - head) / (right - left)) / dots
+    return 0.25, -0.3 / height, 0.5, 0.12 / height
+
+
+def _sentence(values: Floats, shown: list[str], label: str) -> str:
+    """At which token the value is largest, of those that have one."""
+    what = label or "The value"
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return f"No token has a value{' of ' + label if label else ''}"
+    without = len(values) - len(known)
+    some = f"; {without} of {counted(len(values), 'token')} without a value" if without else ""
+    if len(known) > 1 and known.min() == known.max():
+        return f"{what} is {number(known[0])} at every token{some}"
+    top = largest(np.abs(values))
+    signed = " in size" if (known < 0).any() else ""
+    place = f"{named_step(int(top[0]), shown)} ({number(values[top[0]])})"
+    return f"{what} is largest{signed} at {place}{and_others(top)}{some}"
+
+
+def _within(norm: Normalize, value: float) -> float:
+    """A value at the lower limit, which rounding could put below it, where the colour is another."""
+    return norm.vmin if norm.vmin is not None and np.isclose(value, norm.vmin, rtol=1e-9, atol=0) else value
 
 
 def _font_size(ax: Axes, width: int) -> float:

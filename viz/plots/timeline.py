@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from .._door import as_tape
 from .._tapes import HasTape, Recorded, has_gradients, part_of
 from ..style import context
+from ._claims import of_row
 from ._draw import row_length, time_axis
-from ._figure import shown_once
+from ._figure import lay_out, shown_once, text_scale
 from ._words import plain
 from .gates import plot_gates
 from .gradient_flow import plot_gradient_flow
@@ -73,8 +74,9 @@ def plot_timeline(
     panels += [("gradient map", 1.1 * max(1, len(states))), ("gradient", 2.4)] if back else []
     heights = [h + 1.0 for _, h in panels]
     with context():
+        scale = text_scale()
         figure, axes = plt.subplots(
-            len(panels), 1, figsize=(11, sum(heights)), height_ratios=heights, squeeze=False,
+            len(panels), 1, figsize=(11 * scale, sum(heights) * scale), height_ratios=heights, squeeze=False,
             sharex=True, layout="constrained",
         )  # fmt: skip
         for (kind, _), ax in zip(panels, axes[:, 0], strict=True):
@@ -85,13 +87,14 @@ def plot_timeline(
             elif kind == "gradient map":
                 plot_gradient_map(tape, ax, names=states or None, row=row)
             else:
+                lay_out(figure)
                 plot_gradient_flow(tape, ax, names=states or None, row=row)
             ax.set_xlim(-0.5, length - 0.5)
             if ax is not axes[-1, 0]:
                 ax.set_xlabel("")
                 ax.tick_params(axis="x", length=0)
         if tokens is not None:
-            time_axis(axes[-1, 0], length, tokens=tokens, gradient=back)
+            time_axis(axes[-1, 0], length, tokens=tokens, gradient=back, of=of_row(row, tape.B))
         if title:
-            figure.suptitle(plain(title))
+            figure.suptitle(plain(title), wrap=True)
     return shown_once(figure)

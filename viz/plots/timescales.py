@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
-from .._door import array, by_name, measured
-from .._tapes import HasTape, Recorded
+from .._door import array, by_name, held_tape, measured
+from .._tapes import HasTape, Recorded, is_tape
 from ..measures.timescales import timescales
-from ._draw import axes, drawn, legend, line
-from ._words import count_of, of_run
+from ._draw import axes, drawn, legend, line, title
+from ._words import count_of, number, of_run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +32,9 @@ def plot_timescales(
     **line_kw: Any,
 ) -> Axes:
     """τ of every unit, sorted, on a log axis.
+
+    τ follows from the values of a gate. Where it is longer than the recording, which is then drawn as a line, no
+    unit was seen to keep its value for so long, and the title gives the length as a lower bound.
 
     Parameters
     ----------
@@ -53,11 +56,13 @@ def plot_timescales(
     >>> from matplotlib.figure import Figure
     >>> from rnncore import viz
     >>> viz.plot_timescales({"l0": np.array([2.0, 8.0, 30.0])}, Figure().subplots()).get_title()
-    'Half of the units keep their values for 8 steps or more'
+    'By their gates alone, half of the units keep their values for 8 steps or more'
     """
     from matplotlib.ticker import LogFormatter
 
-    scales: Mapping[str, Array] = measured(tape, timescales, by_name(array("H")))
+    data = held_tape(tape)
+    scales: Mapping[str, Array] = measured(data, timescales, by_name(array("H")))
+    steps = int(np.max(data.lengths, initial=0)) if is_tape(data) else None
     ax = axes(ax, KIND)
     for name, tau in scales.items():
         tau = np.sort(np.asarray(tau))[::-1]
@@ -77,12 +82,33 @@ def plot_timescales(
     ax.set_ylabel("τ   (steps)")
     if not drawn(ax, "one"):
         ax.axhline(1, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="one")
-    pooled = np.concatenate([np.asarray(t) for t in scales.values()])
-    if len(drawn(ax, KIND)) == len(scales):
-        ax.set_title(
-            f"Half of the units keep their values for {count_of(float(np.median(pooled)))} or more"
-        )
-    else:
-        ax.set_title("How long units keep their values")
+    if steps and not drawn(ax, "recorded") and any((np.asarray(tau) > steps).any() for tau in scales.values()):
+        ax.axhline(steps, color=style.GREY, linewidth=1, linestyle=":", zorder=1, gid="recorded")
+        ax.annotate(
+            f"{count_of(steps)} recorded", (0.99, steps), xycoords=("axes fraction", "data"), xytext=(0, 2),
+            textcoords="offset points", color=style.GREY, fontsize="small", ha="right", va="bottom", gid="recorded",
+        )  # fmt: skip
+    alone = len(drawn(ax, KIND)) == len(scales)
+    title(ax, _sentence(scales, steps) if alone else "How long units keep their values, by their gates alone")
     legend(ax)
     return ax
+
+
+def _sentence(scales: Mapping[str, Array], steps: int | None) -> str:
+    """The median of every layer, at most the number of steps that were recorded."""
+    told = {}
+    for name, tau in scales.items():
+        known = np.asarray(tau, np.float64)[~np.isnan(tau)]
+        if known.size:
+            middle = float(np.median(known))
+            censored = steps is not None and middle > steps
+            told[name] = ("≥ " + number(float(steps or 0)) if censored else number(middle), censored)
+    if not told:
+        return "There is no step from which τ could be computed"
+    if len(told) == 1:
+        ((value, censored),) = told.values()
+        steps_word = "step" if value == "1" else "steps"
+        for_long = f"{value} {steps_word}" + (", as long as was recorded" if censored else " or more")
+    else:
+        for_long = ", ".join(f"{value} ({name})" for name, (value, _) in told.items()) + " steps or more"
+    return f"By their gates alone, half of the units keep their values for {for_long}"

@@ -11,8 +11,9 @@ from .. import style
 from .._door import as_tape
 from .._tapes import HasTape, Recorded, is_reverse, layer_number, layer_of
 from ..measures.gradient_flow import gradient_flow
-from ._draw import axes, cmap, magnitude_norm, row_length, time_axis, visible
-from ._words import number, plain
+from ._claims import compared, larger_of, not_finite, of_row
+from ._draw import axes, cmap, magnitude_norm, name_size, row_length, time_axis
+from ._words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,12 +98,9 @@ def plot_unrolled(
             edges += [_up(t, level, upper) for t in steps.tolist()]
             sizes += [flow[f"{lane}.h"][t] for t in steps.tolist()]
     _draw(ax, steps, lanes, edges, np.array(sizes), flow)
-    time_axis(ax, length, gradient=True)
-    if tokens is not None:
-        ax.set_xticks(steps, [plain(visible(tokens[t])) for t in steps.tolist()], family="monospace")
-        ax.tick_params(axis="x", length=0)
-    top = flow[f"{lanes[-1]}.h"]
-    ax.set_title(_sentence(top[first], top[last], last - first))
+    shown = None if tokens is None else [tokens[t] if t < len(tokens) else "" for t in range(length)]
+    time_axis(ax, length, tokens=shown, gradient=True, of=of_row(row, tape.B))
+    ax.set_title(_sentence({name: size[first : last + 1] for name, size in flow.items()}, first))
     return ax
 
 
@@ -111,16 +109,25 @@ def _up(t: float, level: float, top: float) -> Points:
     return [(t, level), (t + 0.25, level + 0.15), (t + 0.25, top - 0.15), (t, top)]
 
 
-def _sentence(start: float, end: float, steps: int) -> str:
-    if end == 0:
-        return "No gradient enters at the last step"
-    if start == 0:
-        return f"No gradient arrives {steps} steps back"
-    if 0.67 <= start / end <= 1.5:
-        return f"The gradient {steps} steps back is about as large as at the end"
-    if start <= end:
-        return f"The gradient {steps} steps back is {number(end / start)} times smaller than at the end"
-    return f"The gradient {steps} steps back is {number(start / end)} times larger than at the end"
+def _sentence(sizes: dict[str, Floats], first: int) -> str:
+    """How large the gradient is at the first of the steps shown, relative to the last, over all states shown."""
+    size = np.max(list(sizes.values()), axis=0)
+    where = not_finite(size)
+    last = first + len(size) - 1
+    if where:
+        told = where if first == 0 else "at a step shown here"
+        return f"The gradient is not finite {told}"
+    if not size.any():
+        return "No gradient reaches any step shown here"
+    about = larger_of(list(sizes))
+    about = f" ({about})" if about else ""
+    if len(size) == 1:
+        return f"The gradient at step {first} is {number(size[0])}{about}"
+    met = first + np.flatnonzero(size)
+    if size[0] == 0:
+        return f"The gradient is exactly 0 before step {met[0]}"
+    there = f"step {met[-1]}" + ("" if met[-1] == last else ", the last that has one")
+    return compared([size[0] / size[met[-1] - first]], f"step {first}", there) + about
 
 
 def _draw(
@@ -131,6 +138,7 @@ def _draw(
     sizes: Floats,
     flow: dict[str, Array],
 ) -> None:
+    from matplotlib import rcParams
     from matplotlib.collections import LineCollection
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -140,25 +148,29 @@ def _draw(
     shades = cmap(style.GATES + "_r")(np.linspace(0.3, 1, 256))
     colours = LinearSegmentedColormap.from_list("edges", shades).with_extremes(under=style.MISSING)
     shown = np.where(sizes > 0, np.maximum(sizes, norm.vmin), norm.vmin / 10)
-    width = 2.0 + 3.0 * np.clip(norm(np.maximum(shown, norm.vmin)), 0, 1)
+    box, dot = ax.get_window_extent(), 72 / ax.figure.dpi
+    lane, step = dot * float(box.height) / (len(lanes) + 0.1), dot * float(box.width) / (len(steps) + 0.2)
+    scale = min(rcParams["lines.markersize"] / 5, 0.3 * lane / 8, 0.7 * step / 9)  # circles and squares lie apart
+    width = scale * (2.0 + 3.0 * np.clip(norm(np.maximum(shown, norm.vmin)), 0, 1))
     lines = LineCollection(edges, array=shown, norm=norm, cmap=colours, linewidths=width, zorder=1)
     lines.set_gid("edges")
     ax.add_collection(lines)
     for level, lane in enumerate(lanes):
         ax.plot(
-            steps, np.full(len(steps), level), linestyle="none", marker="o", markersize=9,
+            steps, np.full(len(steps), level), linestyle="none", marker="o", markersize=9 * scale,
             markerfacecolor="white", markeredgecolor="#333333", markeredgewidth=1.2, zorder=3,
         )  # fmt: skip
         if f"{lane}.c" in flow:
             ax.plot(
-                steps, np.full(len(steps), level + 0.3), linestyle="none", marker="s", markersize=6,
+                steps, np.full(len(steps), level + 0.3), linestyle="none", marker="s", markersize=6 * scale,
                 markerfacecolor="white", markeredgecolor="#333333", markeredgewidth=1, zorder=3,
             )  # fmt: skip
     ticks: list[tuple[float, str]] = [(level, f"{lane}.h") for level, lane in enumerate(lanes)]
     ticks += [(level + 0.3, f"{lane}.c") for level, lane in enumerate(lanes) if f"{lane}.c" in flow]
-    ax.set_yticks([t for t, _ in ticks], [n for _, n in ticks])
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylim(-0.45, len(lanes) - 1 + (0.75 if f"{lanes[-1]}.c" in flow else 0.45))
+    names = [name for _, name in ticks]
+    ax.set_yticks([t for t, _ in ticks], names, fontsize=name_size(ax, names, 3.5 * len(lanes)))
+    ax.tick_params(length=0)
+    ax.set_ylim(-0.35, len(lanes) - 1 + (0.75 if f"{lanes[-1]}.c" in flow else 0.45))
     ax.set_xlim(steps[0] - 0.6, steps[-1] + 0.6)
     ax.grid(False)
     for spine in ax.spines.values():

@@ -206,11 +206,9 @@ class Recorder:
         self, trainer: Trainer, record: SequenceRecord, loss: float, grads: Mapping[str, Array]
     ) -> None:
         """Called by `Trainer` between the backward pass and the optimiser's step."""
-        update, rounds = trainer.updates + 1, len(trainer.batches)
-        epoch = trainer.updates // rounds
-        self.record(record.tape, grads, loss=loss, update=update, epoch=epoch)
-        if not self.measure_every and self.measures and update % rounds == 0:
-            self.measure(record.tape, epoch=epoch)
+        self.record(record.tape, grads, loss=loss, update=trainer.updates + 1, epoch=trainer.epoch)
+        if not self.measure_every and self.measures and trainer.position + 1 == len(trainer.batches):
+            self.measure(record.tape, epoch=trainer.epoch)
 
     def __call__(self, trainer: Trainer) -> None:
         """Called by `Trainer` after the step, when everything is recorded already."""

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnncore.command.all_cells.training import LATER, TRAINED, TrainedCell, share
+from rnncore.command.all_cells.training import LATER, TRAINED, TrainedCell
 from rnncore.command.options import as_png
+from rnncore.viz.plots._words import between, number, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from rnncore._typing import Array
+    from rnncore._typing import Array, Floats
 
 # One figure per measure with all cells together, and for each cell one of its states and one of its gates, if any.
 NAMES = (
@@ -31,35 +32,63 @@ def draw_all(trained: list[TrainedCell]) -> dict[str, tuple[bytes, str]]:
     dict of str to (bytes, str)
         The content and the caption of every PNG file by its name, in the order of the page.
     """
-    figures = [
-        ("jacobian_norms", *draw_jacobian_norms(trained)),
-        ("gradient_flow", *draw_gradient_flow(trained)),
-        ("loss", *draw_loss(trained)),
-    ]
-    for one in trained:
-        name = one.cell.replace("-", "_")
-        if TRAINED[one.cell].gates:
-            figures.append((f"gates_{name}", *draw_gates(one)))
-        figures.append((f"states_{name}", *draw_states(one)))
+    from rnncore import viz
+
+    with viz.style.context("page"):
+        figures = [
+            ("jacobian_norms", *draw_jacobian_norms(trained)),
+            ("gradient_flow", *draw_gradient_flow(trained)),
+            ("loss", *draw_loss(trained)),
+        ]
+        for one in trained:
+            name = one.cell.replace("-", "_")
+            if TRAINED[one.cell].gates:
+                figures.append((f"gates_{name}", *draw_gates(one)))
+            figures.append((f"states_{name}", *draw_states(one)))
     return {f"{name}.png": (as_png(figure, dpi=120), caption) for name, figure, caption in figures}
 
 
 def draw_jacobian_norms(trained: list[TrainedCell]) -> tuple[Figure, str]:
     """All cells on one axes: the norm of the Jacobian product against lag."""
     from rnncore import viz
+    from rnncore.viz.plots._draw import legend
 
-    figure, ax = _axes(6)
+    figure, ax = _axes(5.2, width=10)
     for one in trained:
         viz.plot_jacobian_norms(one.jacobian_norms, ax, label=one.label, fit=False)
+    later = min(LATER, len(trained[0].jacobian_norms) - 1)
+    ax.axvline(later, color=viz.style.GREY, linewidth=1, linestyle="--", zorder=1, gid="guide")
+    curves = [line for line in ax.lines if line.get_gid() == "jacobian_norms"]
+    for one, line in zip(trained, curves, strict=True):
+        line.set_label(f"{one.label}: {number(one.remaining[1])}")
     _show_decades(ax)
-    ax.legend(loc="lower left", bbox_to_anchor=(0.01, 0.1))
-    remaining = ", ".join(f"{one.label} {one.remaining_text}" for one in trained)
-    ax.set_title(f"Gradient remaining at lag {LATER}, relative to lag 1: {remaining}")
+    legend(ax, title=f"median at lag {later}")
+    ax.set_title(norms_title(trained))
     return figure, (
-        "How much a state can change the state k steps later: ‖∂s(T)/∂s(T−k)‖ of the whole "
-        f"state, median and range over {trained[0].jacobian_norms.shape[1]} stretches of held-out "
-        "text, in float64. The title compares medians."
+        f"What is left of a gradient k steps back, at most: the norm ‖∂s(T)/∂s(T−k)‖ of the whole state, which is 1 at "
+        f"lag 0. Median and range over {trained[0].jacobian_norms.shape[1]} stretches of held-out text, in float64; "
+        f"title and legend give it at lag {later} (dashed), the title with its range."
     )
+
+
+def norms_title(trained: list[TrainedCell]) -> str:
+    """The range of the norm at lag `LATER` for the cells that have the largest, and for the one that has the smallest.
+
+    Cells whose range overlaps that of the cell with the largest median are named together with it.
+    """
+    later = min(LATER, len(trained[0].jacobian_norms) - 1)
+    back = f"{later} step{'' if later == 1 else 's'} back"
+    if len(trained) < 2:
+        only = trained[0]
+        return f"{back} a gradient is multiplied by at most {number(only.remaining[1])} ({only.label})"
+    ordered = sorted(trained, key=lambda one: one.remaining[1])
+    least, most = ordered[0], [one for one in ordered if one.remaining[2] >= ordered[-1].remaining[0]]
+    if least in most:
+        return f"What is left of a gradient {back} differs between texts more than between cells"
+    largest = between(min(one.remaining[0] for one in most), max(one.remaining[2] for one in most))
+    names = " or ".join(one.label for one in reversed(most))
+    smallest = between(least.remaining[0], least.remaining[2])
+    return f"{back} a gradient is multiplied by at most {largest} ({names}), {smallest} ({least.label})"
 
 
 def draw_gradient_flow(trained: list[TrainedCell]) -> tuple[Figure, str]:
@@ -81,17 +110,19 @@ def draw_gradient_flow(trained: list[TrainedCell]) -> tuple[Figure, str]:
 
 
 def flow_title(trained: list[TrainedCell], flows: dict[str, Array]) -> str:
-    """The title: the largest and the smallest share of the gradient that reaches the first step."""
-    medians = {one.label: np.median(flows[f"{one.label} h"], axis=1) for one in trained}
-    shares = {label: size[0] / size[-1] for label, size in medians.items() if size[-1] > 0}
+    """The title: the largest and the smallest share of ‖∂L/∂h‖ that reaches the first step, each with its range."""
+    shares: dict[str, Floats] = {}
+    for one in trained:
+        size = flows[f"{one.label} h"]
+        rows = size[-1] > 0
+        if rows.any():
+            shares[one.label] = size[0, rows] / size[-1, rows]
     if not shares:
         return "The last step's loss has no gradient"
-    ordered = sorted(shares, key=lambda label: shares[label])
-    least, most = ordered[0], ordered[-1]
-    return (
-        f"Gradient at the first step, relative to the last: {share(shares[most])} with {most}, "
-        f"{share(shares[least])} with {least}"
-    )
+    ordered = sorted(shares, key=lambda label: float(np.median(shares[label])))
+    ends = dict.fromkeys((ordered[-1], ordered[0]))  # one of them if there is only one
+    told = ", ".join(f"{share(shares[label].min(), shares[label].max())} with {label}" for label in ends)
+    return f"‖∂L/∂h‖ at the first step, relative to the last: {told}"
 
 
 def draw_loss(trained: list[TrainedCell]) -> tuple[Figure, str]:
@@ -103,9 +134,8 @@ def draw_loss(trained: list[TrainedCell]) -> tuple[Figure, str]:
         width = max(1, len(one.losses) // 30)
         bits = np.convolve(one.losses, np.full(width, 1 / width), "valid") / np.log(2)
         ax.plot(np.arange(len(bits)) + width, bits, color=color, label=one.label)
-    best = min(trained, key=lambda one: np.inf if np.isnan(one.bits) else one.bits)
-    ax.set_title(
-        f"{best.label} has the lowest loss with the same budget: {best.bits_text} bits on held-out text")
+    ordered = sorted(trained, key=lambda one: np.inf if np.isnan(one.bits) else one.bits)
+    ax.set_title(f"Bits on held-out text: {', '.join(f'{one.label} {one.bits_text}' for one in ordered)}")
     guess = np.log2(trained[0].model.head.out_features)  # a uniform guess; early spikes are higher
     ax.set_ylim(top=min(ax.get_ylim()[1], guess + 0.5))
     ax.set_xlabel("update")
@@ -134,11 +164,11 @@ def draw_gates(one: TrainedCell) -> tuple[Figure, str]:
     return figure, f"{one.label}: all gates, one line per unit, while it reads a text."
 
 
-def _axes(height: float) -> tuple[Figure, Axes]:
+def _axes(height: float, width: float = 12) -> tuple[Figure, Axes]:
     """A new figure outside pyplot, and its axes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
 

@@ -50,8 +50,8 @@ code {{ overflow-wrap: anywhere }}
 </table>
 <p>Bits per character are those of held-out text. The gradient's half-life is the first lag k at which
 the Jacobian norm ‖∂s<sub>T</sub>/∂s<sub>T−k</sub>‖ is less than half of its value at lag 1; the next column
-is its value at lag {later}, relative to lag 1. All numbers are in
-<a href="results.json">results.json</a>.</p>
+is the norm at lag {later} itself, which is 1 at lag 0. Both are of the median over the stretches of text.
+All numbers are in <a href="results.json">results.json</a>.</p>
 {figures}
 </html>
 """

@@ -102,14 +102,20 @@ class TrainedCell:
         return f"{self.half_life} steps"
 
     @property
-    def remaining_text(self) -> str:
-        """The norm at lag `LATER` relative to lag 1.
+    def remaining(self) -> tuple[float, float, float]:
+        """The smallest, the median and the largest norm of the rows at lag `LATER`, where that at lag 0 is 1.
 
         For curves that fall at first and then stay level, as a GRU's does, it describes more than the half-life.
         """
-        later = min(LATER, len(self.decay) - 1)
-        with np.errstate(divide="ignore", invalid="ignore"):  # dead units: 0 / 0
-            return share(self.decay[later] / self.decay[min(1, later)])
+        norms = self.jacobian_norms[min(LATER, len(self.jacobian_norms) - 1)]
+        return float(norms.min()), float(np.median(norms)), float(norms.max())
+
+    @property
+    def remaining_text(self) -> str:
+        """The median of `remaining`."""
+        from rnncore.viz.plots._words import share
+
+        return share(self.remaining[1])
 
     @property
     def bits_text(self) -> str:
@@ -164,7 +170,7 @@ def look_back(model: SequenceModel, corpus: Corpus, budget: Budget) -> tuple[Seq
     rows = max(1, min(budget.rows, (len(corpus.valid) - 1) // budget.lags))
     x, targets = batches(corpus.valid, rows, budget.lags, drop_last=False)[0]
     record = model.record(x)
-    last_only = np.full_like(targets, -100)
+    last_only = np.full(targets.shape, -100)
     last_only[-1] = targets[-1]
     _, grad = model.loss(record.output, last_only)
     record.backward(grad)
@@ -197,13 +203,3 @@ def table(trained: list[TrainedCell]) -> str:
         )
         for line in lines
     )
-
-
-def share(ratio: float) -> str:
-    """A ratio as text: ``3.1 %``, ``2.0·10⁻⁹``, ``12-fold``."""
-    from rnncore.viz.plots._words import number
-
-    if 1e-3 <= ratio < 10:
-        percent = 100 * ratio
-        return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
-    return number(ratio) + ("-fold" if ratio >= 10 else "")

@@ -30,6 +30,7 @@ M = TypeVar("M", bound=Model)
 LEAD = 1000  # the most steps before the held-out part that are given to a model as context
 PIECE = {False: 1000, True: 50}  # steps of a piece of a text, of a series
 LAGS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256)
+BLOCKS = 10  # of the held-out steps, for the error of a difference
 GAINED = 0.95  # a model's memory is the context that gives this share of the gain of the whole context
 
 
@@ -107,6 +108,8 @@ class Result:
         Held-out bits per symbol, or root mean squared error of one-step predictions.
     log_loss : float
         Held-out nats per step; for real values of a density.
+    steps : ndarray
+        The held-out loss of every step: bits, or the mean squared error over the columns; NaN where values are missing.
     lags, curve : lists
         Lengths of context, and the loss with each.
     memory : int
@@ -120,6 +123,7 @@ class Result:
     seconds: float
     loss: float
     log_loss: float
+    steps: Floats
     lags: list[int] = field(default_factory=list)
     curve: list[float] = field(default_factory=list)
     memory: int = 0
@@ -177,14 +181,31 @@ def candidates(
     return rows + [(mode, net(mode)) for mode in modes()]
 
 
-def held_out(model: Model, split: Split) -> tuple[float, float]:
-    """``(loss, nats per step)`` on the held-out part, given the steps before it."""
+def held_out(model: Model, split: Split) -> tuple[float, float, Floats]:
+    """``(loss, nats per step, loss of every step)`` on the held-out part, given the steps before it."""
     values, lead = split.test
     steps = model.log_prob(values, per_step=True)[lead:]
     nats = -float(np.mean(steps))
     if isinstance(values, str):
-        return nats / math.log(2), nats
-    return _rms(values[lead:] - cast("Gaussian", model.one_step(values)).mean[lead:]), nats
+        return nats / math.log(2), nats, -steps / math.log(2)
+    error = values[lead:] - cast("Gaussian", model.one_step(values)).mean[lead:]
+    known = ~np.isnan(error)
+    with np.errstate(invalid="ignore"):
+        by_step: Floats = np.square(np.where(known, error, 0.0)).sum(1) / known.sum(1)
+    return _rms(error), nats, by_step
+
+
+def is_behind(result: Result, best: Result) -> bool:
+    """Whether a model's held-out loss is larger than another's by more than twice the standard error of the difference.
+
+    The differences of neighbouring steps depend on each other, so the error is that of the means of `BLOCKS` blocks.
+    """
+    difference = result.steps - best.steps
+    difference = difference[~np.isnan(difference)]
+    if len(difference) < 2:
+        return False
+    blocks = [block.mean() for block in np.array_split(difference, min(BLOCKS, len(difference)))]
+    return float(np.mean(blocks)) > 2 * float(np.std(blocks, ddof=1)) / math.sqrt(len(blocks))
 
 
 def context_curve(model: Model, split: Split, positions: Sequence[int], lags: Sequence[int]) -> list[float]:

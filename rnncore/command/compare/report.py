@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnncore.command.options import as_png, write_folder
+from rnncore.viz import style
+from rnncore.viz.plots._draw import legend, title
+
+from .measure import is_behind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +43,7 @@ def table(results: Sequence[Result], data: Data, failures: Iterable[Failure] = (
              "memory, steps"]
     rows = [[label(r), f"{r.loss:.4g}" if data.real else f"{r.loss:.3f}",
              *([f"{r.log_loss:.3f}"] if data.real else []), f"{r.parameters:,}",
-             f"{r.seconds:.1f}", str(r.memory)] for r in results]
+             f"{r.seconds:.1f}", memory(r)] for r in results]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines = ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w)
                        for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
@@ -86,9 +90,10 @@ def figure(results: Sequence[Result], data: Data) -> Figure:
     """Loss against the length of context, one line per model."""
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(7.5, 4.8), layout="constrained")
-    axes = drawn.add_subplot()
-    draw(axes, results, data)
+    with style.context("page"):
+        drawn = Figure(figsize=(8.5, 5.2), layout="constrained")
+        axes = drawn.add_subplot()
+        draw(axes, results, data)
     return drawn
 
 
@@ -99,7 +104,7 @@ def draw(axes: Axes, results: Sequence[Result], data: Data) -> None:
     for result in results:
         colour, marker = looks[result.name]
         axes.plot(result.lags, result.curve, color=colour, marker=marker, markersize=4,
-                  linewidth=1.4, label=label(result))
+                  label=label(result))
     axes.set_xscale("symlog", linthresh=2, base=2)
     lags = results[0].lags
     ticks = [0, *[2**k for k in range(int(np.log2(max(lags[-1], 1))) + 1)]]
@@ -108,11 +113,27 @@ def draw(axes: Axes, results: Sequence[Result], data: Data) -> None:
     axes.set_xlim(-0.15, lags[-1] * 1.1)
     axes.set_xlabel("context: steps before the predicted one")
     axes.set_ylabel("held-out RMS error" if data.real else "held-out bits per symbol")
+    title(axes, sentence(results))
+    legend(axes)
+
+
+def sentence(results: Sequence[Result]) -> str:
+    """The model with the lowest loss, those that the held-out steps cannot tell from it, and the context it needs."""
     best = min(results, key=lambda r: r.loss)
-    steps = "1 step of context gives" if best.memory == 1 else f"{best.memory} steps of context give"
-    axes.set_title(f"{label(best)} predicts best; {steps} 95 % of its gain from all context", fontsize=10)
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, frameon=False)
+    level = [label(r).replace(",", "") for r in results if r is not best and not is_behind(r, best)]
+    told = f"{label(best)}: the lowest loss"
+    if level:
+        names = " and ".join(level) if len(level) < 3 else f"{len(level)} others"
+        told += f", but {names} within its error"
+    if best.memory == 0:
+        return f"{told}; context does not lower it"
+    steps = f"{memory(best)} step{' of context gives' if memory(best) == '1' else 's of context give'}"
+    return f"{told}; {steps} 95 % of its gain from {best.lags[-1]}"
+
+
+def memory(result: Result) -> str:
+    """The model's memory in steps, with "≥" if it needs all of the context that was tried."""
+    return f"≥ {result.memory}" if result.memory and result.memory == result.lags[-1] else str(result.memory)
 
 
 def write(

@@ -26,6 +26,7 @@ from .estimator import (
     check_fitted,
     check_option,
     generator,
+    warn_of_little_data,
 )
 from .sequences import KINDS, MISSING, as_codes, as_list, as_real, guess_kind, learn_symbols, symbols_of
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from .sequences import Kind, Missing, SequenceLike, SequencesLike, Symbols
 
 __all__ = ["KIND_NAMES", "Gaussian", "NotFittedError", "SequenceModelBase", "SequenceReader", "check_fitted",
-           "check_option", "generator"]
+           "check_option", "generator", "warn_of_little_data"]
 
 
 KIND_NAMES = ("kind_", "n_features_", "alphabet_")  # the attributes that `SequenceReader` learns

@@ -8,6 +8,7 @@ searches therefore work, although scikit-learn is not needed.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -54,6 +55,14 @@ def check_option(name: str, value: str, options: Collection[str]) -> str:
         raise ValueError(f"{name}: got {value!r:.60}, expected one of "
                          + ", ".join(map(repr, options)) + did_you_mean(value, options))
     return value
+
+
+def warn_of_little_data(model: Any, count: int) -> None:
+    """Warn if a model that was just fitted has more free parameters, `n_parameters_`, than there were values."""
+    if count < model.n_parameters_:
+        warnings.warn(f"{type(model).__name__}: fitted {model.n_parameters_} parameters to {count} values, so the "
+                      "likelihood has no unique maximum, and what the model says of other data means little. Give more "
+                      "data, or make the model smaller", RuntimeWarning, stacklevel=3)
 
 
 class Estimator:
@@ -168,7 +177,11 @@ class Estimator:
 
 def generator(seed: RandomSource) -> np.random.Generator:
     """A numpy Generator (PCG64) from a seed, or the Generator itself."""
-    return np.random.default_rng(seed)
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"seed: got {seed!r:.60}, expected None, a whole number >= 0, several of them, or a numpy "
+                          "Generator") from None
 
 
 def _shown(value: Any) -> str:

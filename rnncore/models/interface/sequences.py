@@ -39,6 +39,7 @@ Kind: TypeAlias = Literal["text", "ids", "real"]
 Missing: TypeAlias = Literal["refuse", "mask"]
 KINDS: tuple[Kind, ...] = ("text", "ids", "real")
 MISSING: tuple[Missing, ...] = ("refuse", "mask")
+MASK = "a model made with missing='mask' reads NaN as missing"
 
 
 def as_list(sequences: Any, *, real: bool = False, name: str = "sequences") -> list[Any]:
@@ -121,7 +122,8 @@ def _kind_of(sequence: SequenceLike) -> Kind | None:
 
 
 def as_real(
-    sequence: SequenceLike, n_features: int | None = None, *, missing: Missing = "refuse", name: str = "sequence"
+    sequence: SequenceLike, n_features: int | None = None, *, missing: Missing = "refuse", name: str = "sequence",
+    way_out: str = MASK,
 ) -> Floats:
     """A ``(T, F)`` float64 array from one real sequence.
 
@@ -134,6 +136,8 @@ def as_real(
         Whether NaN is an error or marks a missing value.
     name : str
         The argument's name, for errors.
+    way_out : str
+        Advice on NaN, for errors.
 
     Returns
     -------
@@ -165,8 +169,7 @@ def as_real(
                          "expected finite numbers")
     if missing != "mask" and np.isnan(array).any():
         step, feature = np.argwhere(np.isnan(array))[0]
-        raise ValueError(f"{name}: got NaN at step {step}, feature {feature}, expected finite "
-                         "numbers; a model made with missing='mask' reads NaN as missing")
+        raise ValueError(f"{name}: got NaN at step {step}, feature {feature}, expected finite numbers; {way_out}")
     return array
 
 

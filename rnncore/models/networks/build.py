@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from rnncore._checks import as_dtype, as_number, as_probability, as_size
+from rnncore._checks import as_dtype, as_number, as_probability, as_seed, as_size
 from rnncore.io.fields import Field
 from rnncore.models.interface.estimator import Names, check_fitted
 from rnncore.models.interface.sequences import MISSING
@@ -15,7 +15,7 @@ from rnncore.recurrent.descriptions import named
 from .feed import RealFeed, SymbolFeed
 
 if TYPE_CHECKING:
-    from rnncore._typing import Array
+    from rnncore._typing import Array, Floats
 
     from .classifier import SequenceClassifier
     from .recurrent import Recurrent
@@ -36,8 +36,9 @@ def check_network(model: NetworkModel) -> None:
         as_size(model.embedding_size, "embedding_size", also="None")
     for name in ("hidden_size", "num_layers", "batch_size", "epochs", "patience"):
         as_size(getattr(model, name), name)
-    for name in ("dropout", "valid_fraction"):
+    for name in ("dropout", "valid_fraction", "label_smoothing"):
         as_probability(getattr(model, name), name)
+    as_seed(model.seed)
     for name in ("lr", "max_norm"):
         as_number(getattr(model, name), name, least=0)
 
@@ -47,43 +48,65 @@ def feed_of(model: NetworkModel) -> SymbolFeed | RealFeed:
     if not model._real:
         return SymbolFeed(model._alphabet.size)
     check_fitted(model, "scale_")
-    return RealFeed(model.shift_, model.scale_, model.missing == "mask", model.dtype)
+    flags, exog = model.missing == "mask", None
+    if getattr(model, "n_exog_", 0):
+        own = cast("Recurrent", model)
+        exog = RealFeed(own.exog_shift_, own.exog_scale_, flags, own.dtype)
+    return RealFeed(model.shift_, model.scale_, flags, model.dtype, exog)
 
 
-def learn_feed(model: NetworkModel, arrays: Sequence[Array]) -> SymbolFeed | RealFeed:
-    """The feed for training; the standardisation of real values is learnt from `arrays` and kept in the model."""
+def learn_feed(
+    model: NetworkModel, arrays: Sequence[Array], weights: Sequence[float] | None = None
+) -> SymbolFeed | RealFeed:
+    """The feed for training; the standardisation of real values is learnt from `arrays` and kept in the model.
+
+    If the model has exogenous inputs, they are the last columns of the arrays. `weights` are those of the arrays.
+    """
+    for name in ("shift_", "scale_", "exog_shift_", "exog_scale_"):
+        model.__dict__.pop(name, None)
     if model._real:
-        feed = RealFeed.learn(arrays, model.missing == "mask", model.dtype)
+        F, flags = model.n_features_, model.missing == "mask"
+        feed = RealFeed.learn([a[:, :F] for a in arrays], flags, model.dtype, weights)
         model.shift_, model.scale_ = feed.shift, feed.scale
+        if getattr(model, "n_exog_", 0):
+            own, exog = cast("Recurrent", model), RealFeed.learn(
+                [a[:, F:] for a in arrays], flags, model.dtype, weights, "exog")
+            own.exog_shift_, own.exog_scale_ = exog.shift, exog.scale
     return feed_of(model)
 
 
 def build_network(
-    model: NetworkModel, feed: SymbolFeed | RealFeed, outputs: int, loss: Loss, readout: Readout, seed: int
+    model: NetworkModel, feed: SymbolFeed | RealFeed, outputs: int, loss: Loss, readout: Readout, seed: int,
+    class_weight: Floats | None = None,
 ) -> SequenceModel:
     """The network that a model's settings and its feed require, with fresh weights.
 
     Parameters
     ----------
     model : Recurrent or SequenceClassifier
-        Has cell, hidden_size, num_layers, embedding_size, dropout and dtype.
+        Has cell, hidden_size, num_layers, embedding_size, dropout, label_smoothing and dtype.
     feed : SymbolFeed or RealFeed
     outputs : int
     loss, readout : str
         Of the `SequenceModel`.
     seed : int
+    class_weight : ndarray ``(outputs,)``, optional
 
     Returns
     -------
     SequenceModel
     """
+    if model.label_smoothing and loss != "cross_entropy":
+        raise ValueError(f"label_smoothing: got {model.label_smoothing}, expected 0 for "
+                         "numbers: it is a share of the probability of a symbol or a label")
     return make_model(
         model.cell, outputs,
         tokens=feed.inputs if feed.symbols else None,
         features=None if feed.symbols else feed.inputs,
         embedding_size=model.embedding_size if feed.symbols else None,
         hidden_size=model.hidden_size, num_layers=model.num_layers, dropout=model.dropout,
-        loss=loss, readout=readout, dtype=model.dtype, seed=seed)
+        loss=loss, readout=readout, class_weight=class_weight, label_smoothing=model.label_smoothing,
+        dtype=model.dtype, seed=seed)
 
 
 def network_state(network: SequenceModel) -> dict[str, Any]:
@@ -129,9 +152,9 @@ def history_from(field: Field) -> dict[str, list[float]]:
             for name, losses in field.entries().items()}
 
 
-def scale_from(model: NetworkModel, state: Field) -> None:
-    """Restore the standardisation of real values from a file."""
-    shape = (model.n_features_,)
-    model.shift_, model.scale_ = state["shift_"].array(shape), state["scale_"].array(shape)
-    if (model.scale_ <= 0).any():
-        raise state["scale_"].refuse("deviations above 0")
+def scale_from(state: Field, width: int, prefix: str = "") -> tuple[Floats, Floats]:
+    """The standardisation of real values, mean and deviation, from a file."""
+    shift, scale = (state[f"{prefix}{name}"].array((width,)) for name in ("shift_", "scale_"))
+    if (scale <= 0).any():
+        raise state[f"{prefix}scale_"].refuse("deviations above 0")
+    return shift, scale

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +13,9 @@ import numpy as np
 from rnncore.data import LazyWindows, Window, buckets
 from rnncore.io.fields import named_errors
 from rnncore.models.interface.base import KIND_NAMES, SequenceReader, check_fitted, generator
+from rnncore.models.interface.scale import learn_scale
 from rnncore.models.interface.sequences import as_list
+from rnncore.models.interface.weights import as_sample_weight, check_class_weight, class_weights
 from rnncore.nn import log_softmax
 from rnncore.optim import Adam
 from rnncore.train import fit_epochs
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
     from rnncore.io.fields import Field
     from rnncore.models.interface.estimator import Names
     from rnncore.models.interface.sequences import Codes, Missing, SequencesLike
+    from rnncore.models.interface.weights import ClassWeight
     from rnncore.nn import SequenceModel
+    from rnncore.train.loop import Callback
 
     from .build import Loss
 
@@ -62,6 +66,12 @@ class SequenceClassifier(SequenceReader):
     readout : {"last", "mean"}
         The input of the output layer: the state after the last step, or the mean of the
         states of all steps.
+    class_weight : None, "balanced" or dict
+        The weight w of each label in the loss. A dict has weights by label, finite and >= 0; labels without one have
+        the weight 1. "balanced" gives label c the weight N / (C·N_c), where N_c of the N sequences have it, or the
+        same of sums of sample weights. As in scikit-learn.
+    label_smoothing : float
+        Of labels, in [0, 1), in training: the share of the target's probability that all labels get in equal parts.
     embedding_size, dropout, epochs, lr, max_norm, missing, alphabet, dtype, seed
         As for `Recurrent`.
     batch_size : int
@@ -79,14 +89,20 @@ class SequenceClassifier(SequenceReader):
         The labels, sorted.
     network_ : rnncore.nn.SequenceModel
         ``network_.layer`` is the recurrent layer, for the debugger.
+    class_weight_ : ndarray (C,) or None
+        The weights of `classes_`.
     history_ : dict of lists
-        ``"train"`` and ``"valid"`` loss of every epoch.
+        ``"train"`` and ``"valid"`` loss of every epoch; with label smoothing and weights, as in training.
 
     Notes
     -----
     An array ``(N, T)`` is N sequences of one feature, ``(N, T, F)`` of F; a list may be
     ragged and have strings, integer symbols or real arrays ``(T,)`` or ``(T, F)``. For a sequence
     of length 0 the prediction is that of the initial state.
+
+    The loss of a batch is the weighted mean Σ s·w·(−log p) / Σ s·w of its sequences, with s their sample weight and w
+    the weight of their label; see `rnncore.nn.cross_entropy` for the formula with label smoothing. It is
+    Σ s·e² / Σ s for numbers. The loss of held-out sequences is the same.
 
     Examples
     --------
@@ -98,10 +114,11 @@ class SequenceClassifier(SequenceReader):
     array(['a', 'b'], dtype='<U1')
     """
 
-    _names: ClassVar[Names] = {**NAMES, "task": TASKS, "readout": READOUTS}
+    _names: ClassVar[Names] = {**NAMES, "task": TASKS, "readout": READOUTS, "class_weight": check_class_weight}
 
     task_: Literal["label", "number"]
     classes_: Array
+    class_weight_: Floats | None
     y_shift_: float
     y_scale_: float
     shift_: Floats
@@ -125,6 +142,8 @@ class SequenceClassifier(SequenceReader):
         max_norm: float = 1.0,
         valid_fraction: float = 0.1,
         patience: int = 5,
+        class_weight: ClassWeight = None,
+        label_smoothing: float = 0.0,
         missing: Missing = "refuse",
         alphabet: str | int | None = None,
         dtype: Literal["float32", "float64"] = "float32",
@@ -143,6 +162,8 @@ class SequenceClassifier(SequenceReader):
         self.max_norm = max_norm
         self.valid_fraction = valid_fraction
         self.patience = patience
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
         self.missing = missing
         self.alphabet = alphabet
         self.dtype = dtype
@@ -153,43 +174,75 @@ class SequenceClassifier(SequenceReader):
         return "regressor" if self.task == "number" else "classifier"
 
     # -- learning --------------------------------------------------------------------
-    def fit(self, X: SequencesLike, y: ArrayLike, *, progress: Progress = False) -> Self:
+    def fit(
+        self,
+        X: SequencesLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        callbacks: Iterable[Callback] = (),
+        progress: Progress = False,
+    ) -> Self:
         """Train on sequences `X` with one label or number each in `y`; returns self.
 
-        Ctrl-C ends training with a KeyboardInterrupt; `network_` keeps the weights of that moment.
+        Ctrl-C, and an exception in a callback, end training; `network_` keeps the weights of that moment.
+
+        Parameters
+        ----------
+        X : list of strings, integer arrays or real arrays
+        y : array (N,)
+        sample_weight : array (N,), optional
+            The weight of every sequence, finite and >= 0, in the loss and in the standardisation of real values and
+            numbers. The weight 0 has the effect of leaving the sequence out, but its label is still one of `classes_`.
+            A label with the class weight 0 has the same effect on its sequences.
+        callbacks : sequence of callables
+            As for `rnncore.train.Trainer`, for example `rnncore.viz.Recorder` and `rnncore.viz.Debugger`. Training
+            ends early, as usual, if one sets ``trainer.stop``.
+        progress : bool or callable
+            Updated once per epoch.
         """
         self._check_settings()
         arrays = self._read(_one_each(X))
-        target = self._learn_targets(y, len(arrays))
+        weights = as_sample_weight(sample_weight, len(arrays))
+        target = self._learn_targets(y, len(arrays), weights)
+        counted = np.ones(len(arrays), bool) if weights is None else weights > 0
+        if self.class_weight_ is not None:
+            counted &= self.class_weight_[target] > 0
+        chosen = np.flatnonzero(counted)
         seeds = np.random.SeedSequence(self.seed).generate_state(2, np.uint64).tolist()
         rng = generator(seeds[1])
-        mixed = rng.permutation(len(arrays))
-        cut = round(self.valid_fraction * len(arrays))
+        mixed = chosen[rng.permutation(len(chosen))]
+        cut = round(self.valid_fraction * len(chosen))
         held, rows = mixed[:cut], np.sort(mixed[cut:])
+        if len(chosen) == 0:
+            raise ValueError("sample_weight, class_weight: got weights of which one is 0 for every sequence, expected "
+                             "at least one sequence to train on")
         if len(rows) == 0:
             raise ValueError(f"valid_fraction: got {self.valid_fraction}, it leaves none of "
-                             f"{len(arrays)} sequences to train on; expected less")
-        feed = learn_feed(self, [arrays[i] for i in rows])
+                             f"{len(chosen)} sequences to train on; expected less")
+        for name in ("network_", "history_"):  # of an earlier fit: this one may be interrupted
+            self.__dict__.pop(name, None)
+        feed = learn_feed(self, [arrays[i] for i in rows], None if weights is None else weights[rows].tolist())
         outputs, loss = self._output()
-        self.network_ = build_network(self, feed, outputs, loss, self.readout, seeds[0])
+        self.network_ = build_network(self, feed, outputs, loss, self.readout, seeds[0], self.class_weight_)
         lengths = np.array([len(a) for a in arrays])
 
         def epoch() -> LazyWindows[Window]:
             groups = buckets(lengths[rows], self.batch_size, seed=rng)
-            return self._windows(arrays, [rows[group] for group in groups], target)
+            return self._windows(arrays, [rows[group] for group in groups], target, weights)
 
         valid = [held[group] for group in buckets(lengths[held], ROWS)]
         self.history_ = fit_epochs(
             self.network_, Adam(self.network_, self.lr), epoch, carry=False,
-            valid=self._windows(arrays, valid, target) if valid else None,
+            valid=self._windows(arrays, valid, target, weights) if valid else None,
             epochs=self.epochs, patience=self.patience, max_norm=self.max_norm or None,
-            progress=progress, label=f"SequenceClassifier {self.cell}")
+            callbacks=callbacks, progress=progress, label=f"SequenceClassifier {self.cell}")
         return self
 
     def _check_settings(self) -> None:
         check_network(self)
 
-    def _learn_targets(self, y: ArrayLike, count: int) -> Array:
+    def _learn_targets(self, y: ArrayLike, count: int, weights: Floats | None) -> Array:
         """Class numbers ``(N,)``, or standardised numbers ``(N, 1)``; sets the attributes that belong to them."""
         y = np.asarray(y)
         if y.shape != (count,):
@@ -200,15 +253,21 @@ class SequenceClassifier(SequenceReader):
             raise ValueError(f"y: got {y[at]} at {at}, expected finite numbers")
         for name in ("classes_", "y_shift_", "y_scale_"):
             self.__dict__.pop(name, None)
+        self.class_weight_ = None
         if self.task_ == "label":
             self.classes_, numbers = np.unique(y, return_inverse=True)
             if len(self.classes_) < 2:
                 raise ValueError(f"y: got {self.classes_.tolist()} as the only labels, expected at "
                                  "least two different ones")
+            self.class_weight_ = class_weights(self.class_weight, self.classes_, numbers, weights)
             return numbers
+        if self.class_weight is not None:
+            raise ValueError(f"class_weight: got {self.class_weight!r:.60}, expected None for numbers; sample_weight "
+                             "of fit gives weights to sequences")
         if y.dtype.kind not in "biuf":
             raise TypeError(f"y: got dtype {y.dtype}, expected numbers, because of task='number'")
-        self.y_shift_, self.y_scale_ = float(y.mean()), float(y.std()) or 1.0
+        shift, scale, _ = learn_scale(y.astype(np.float64), weights, name="y")
+        self.y_shift_, self.y_scale_ = float(shift), float(scale)
         target: Array = ((y - self.y_shift_) / self.y_scale_)[:, None]
         return target
 
@@ -216,13 +275,15 @@ class SequenceClassifier(SequenceReader):
         """The number of the network's outputs, and its loss."""
         return (len(self.classes_), "cross_entropy") if self.task_ == "label" else (1, "mse")
 
-    def _windows(self, arrays: Sequence[Array], groups: Sequence[Codes], target: Array) -> LazyWindows[Window]:
+    def _windows(
+        self, arrays: Sequence[Array], groups: Sequence[Codes], target: Array, weights: Floats | None
+    ) -> LazyWindows[Window]:
         """One window per group of sequences, with their targets."""
         feed = feed_of(self)
 
         def window(rows: Codes) -> Window:
             x, lengths = feed.whole([arrays[i] for i in rows])
-            return Window(x, target[rows], lengths)
+            return Window(x, target[rows], lengths, weights=None if weights is None else weights[rows])
 
         return LazyWindows(window, groups)
 
@@ -256,14 +317,17 @@ class SequenceClassifier(SequenceReader):
         probabilities: Array = np.exp(log_softmax(self._outputs(X)))
         return probabilities
 
-    def score(self, X: SequencesLike, y: ArrayLike) -> float:
-        """Share of correct labels, or R² of numbers."""
+    def score(self, X: SequencesLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Share of correct labels, or R² of numbers; with `sample_weight` the weighted share, or the weighted R²."""
         y, found = np.asarray(y), self.predict(X)
         if y.shape != found.shape:
             raise ValueError(f"y: got shape {y.shape}, expected {found.shape}")
+        weights = as_sample_weight(sample_weight, len(y))
         if self.task_ == "label":
-            return float(np.mean(found == y))
-        return float(1 - np.sum((y - found) ** 2) / np.sum((y - y.mean()) ** 2))
+            return float(np.average(found == y, weights=weights))
+        centre = np.average(y, weights=weights)
+        error, spread = (np.average((y - guess) ** 2, weights=weights) for guess in (found, centre))
+        return float(1 - error / spread)
 
     @property
     def n_parameters_(self) -> int:
@@ -283,16 +347,22 @@ class SequenceClassifier(SequenceReader):
     def _set_state(self, state: Field) -> None:
         learnt: tuple[Literal["label", "number"], ...] = ("label", "number")
         task = state["task_"].text(learnt)
-        own = ("classes_",) if task == "label" else ("y_shift_", "y_scale_")
+        own = ("classes_", "class_weight_") if task == "label" else ("class_weight_", "y_shift_", "y_scale_")
         state.only((*KIND_NAMES, "network_", "shift_", "scale_", "task_", "history_", *own))
         self._set_kind_from(state)
         if self._real:
-            scale_from(self, state)
-        self.task_ = task
+            self.shift_, self.scale_ = scale_from(state, self.n_features_)
+        self.task_, self.class_weight_ = task, None
         if task == "label":
             self.classes_ = _labels_from(state["classes_"])
+            if (weights := state.get("class_weight_")) is not None:
+                self.class_weight_ = weights.array((len(self.classes_),))
+                if (self.class_weight_ < 0).any():
+                    raise weights.refuse("weights >= 0")
         else:
             self.y_shift_, self.y_scale_ = state["y_shift_"].number(), state["y_scale_"].number(0)
+            if (weights := state.get("class_weight_")) is not None:
+                raise weights.refuse("null for numbers")
         outputs, loss = self._output()
         self.network_ = network_from(state["network_"], feed_of(self), outputs, loss, self.readout)
         self.history_ = history_from(state["history_"])

@@ -4,7 +4,8 @@ The input at step t is the element before it, so that the output at t predicts
 element t. The input at the first step is START. Symbols are used as they are, with the number of
 symbols as START. Real values are standardised; START and missing values are zeros. If values may be
 missing, the input has a second half of features that are 1 where a value is present and 0 where it
-is missing.
+is missing. Exogenous inputs, which are known at the step itself, follow in the same form: those at t
+are of step t. A sequence with exogenous inputs is one array, with them in its last columns.
 
 Ragged sequences are distributed over lanes, the rows of a batch, and all lanes are processed together
 in windows::
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from rnncore.data import LazyWindows, Window
+from rnncore.models.interface.scale import learn_scale
 
 if TYPE_CHECKING:
     from typing import Self
@@ -53,6 +55,11 @@ class Feed:
         """The network's input for some elements."""
         raise NotImplementedError
 
+    def _write(self, x: Array, values: Array, begin: int, end: int) -> None:
+        """Write the input of the steps `begin` … `end` of a sequence to x, which has START at every step."""
+        first = int(begin == 0)
+        x[first:] = self.encode(values[begin - 1 + first : end - 1])
+
     def _blank(self, steps: int, rows: int) -> tuple[Array, Array, Bools]:
         """Input, targets and the mask of counted targets of a window without any element."""
         raise NotImplementedError
@@ -61,13 +68,15 @@ class Feed:
         """Targets of some elements, and which of them are counted."""
         raise NotImplementedError
 
-    def batch(self, arrays: Sequence[Array], spans: Sequence[Span]) -> Window:
+    def batch(self, arrays: Sequence[Array], spans: Sequence[Span], weights: Sequence[float] | None = None) -> Window:
         """One window of every lane, time first.
 
         Parameters
         ----------
         arrays : list of ``(T,)`` or ``(T, F)`` arrays
         spans : list of (item, begin, end), one per lane
+        weights : list of float, optional
+            One per array: the weights of its steps in the loss.
 
         Returns
         -------
@@ -79,14 +88,16 @@ class Feed:
         fresh = np.array([begin == 0 for _, begin, _ in spans])
         x, target, counted = self._blank(int(lengths.max()), len(spans))
         for row, (item, begin, end) in enumerate(spans):
-            first, steps = int(begin == 0), end - begin
+            steps = end - begin
             if steps:
-                x[first:steps, row] = self.encode(arrays[item][begin - 1 + first : end - 1])
+                self._write(x[:steps, row], arrays[item], begin, end)
                 target[:steps, row], counted[:steps, row] = self._aim(arrays[item][begin:end])
-        return Window(x, target, lengths, counted, fresh)
+        shares = None if weights is None else np.array([weights[item] for item, _, _ in spans])
+        return Window(x, target, lengths, counted, fresh, shares)
 
     def windows(
-        self, arrays: Sequence[Array], width: int, size: int, order: Sequence[int] | Codes
+        self, arrays: Sequence[Array], width: int, size: int, order: Sequence[int] | Codes,
+        weights: Sequence[float] | None = None,
     ) -> LazyWindows[Window]:
         """The windows of all arrays, distributed over lanes.
 
@@ -99,6 +110,8 @@ class Feed:
             Steps of a window, at most.
         order : sequence of int
             The order in which the arrays are put into the lanes.
+        weights : list of float, optional
+            One per array.
 
         Returns
         -------
@@ -107,7 +120,7 @@ class Feed:
         """
         lengths = [len(a) for a in arrays]
         plan = list(spans(lengths, lanes(lengths, width, order), size))
-        return LazyWindows(lambda window: self.batch(arrays, window), plan, continues=True)
+        return LazyWindows(lambda window: self.batch(arrays, window, weights), plan, continues=True)
 
     def whole(self, arrays: Sequence[Array]) -> tuple[Array, Codes]:
         """Whole sequences as input, without START: ``(x, lengths)``, time first."""
@@ -161,6 +174,8 @@ class RealFeed(Feed):
         Whether the input has features that mark which values are present.
     dtype : dtype
         Of the network.
+    exog : RealFeed, optional
+        The form of the exogenous inputs.
 
     Examples
     --------
@@ -172,27 +187,37 @@ class RealFeed(Feed):
 
     symbols, loss = False, "mse"
 
-    def __init__(self, shift: Floats, scale: Floats, flags: bool, dtype: DTypeLike = "float32") -> None:
-        self.shift, self.scale, self.flags, self.dtype = shift, scale, flags, dtype
+    def __init__(
+        self, shift: Floats, scale: Floats, flags: bool, dtype: DTypeLike = "float32", exog: RealFeed | None = None
+    ) -> None:
+        self.shift, self.scale, self.flags, self.dtype, self.exog = shift, scale, flags, dtype, exog
         self.outputs = len(shift)
-        self.inputs = self.outputs * (2 if flags else 1)
+        self._own = self.outputs * (2 if flags else 1)
+        self.inputs = self._own + (0 if exog is None else exog.inputs)
 
     def __repr__(self) -> str:
-        return f"RealFeed({self.outputs} features{' and flags' if self.flags else ''}, dtype={self.dtype!r})"
+        exog = "" if self.exog is None else f", {self.exog.outputs} exogenous inputs"
+        return f"RealFeed({self.outputs} features{' and flags' if self.flags else ''}, dtype={self.dtype!r}{exog})"
 
     @classmethod
-    def learn(cls, arrays: Sequence[Floats], flags: bool, dtype: DTypeLike = "float32") -> Self:
-        """The feed with the mean and deviation of `arrays`; a deviation of 0 counts as 1."""
-        values = np.concatenate(arrays)
-        if len(values) == 0 or np.isnan(values).all(axis=0).any():
-            raise ValueError("sequences: got a feature with no value at all, expected some")
-        scale = np.nanstd(values, axis=0)
-        return cls(np.nanmean(values, axis=0), np.where(scale > 0, scale, 1.0), flags, dtype)
+    def learn(
+        cls, arrays: Sequence[Floats], flags: bool, dtype: DTypeLike = "float32",
+        weights: Sequence[float] | None = None, name: str = "sequences",
+    ) -> Self:
+        """The feed with the mean and deviation of `arrays`, weighted by those of each array."""
+        shares = None if weights is None else np.repeat(weights, [len(a) for a in arrays])
+        shift, scale, _ = learn_scale(np.concatenate(arrays), shares, name=name)
+        return cls(shift, scale, flags, dtype)
 
     def _blank(self, steps: int, rows: int) -> tuple[Array, Array, Bools]:
         target: Array = np.zeros((steps, rows, self.outputs), self.dtype)
         x: Array = np.zeros((steps, rows, self.inputs), self.dtype)
         return x, target, np.zeros(target.shape, bool)
+
+    def _write(self, x: Array, values: Array, begin: int, end: int) -> None:
+        super()._write(x[:, : self._own], values[:, : self.outputs], begin, end)
+        if self.exog is not None:
+            x[:, self._own :] = self.exog.encode(values[begin:end, self.outputs :])
 
     def encode(self, values: Array) -> Array:
         present = ~np.isnan(values)
@@ -200,6 +225,7 @@ class RealFeed(Feed):
         return np.concatenate([filled, present], axis=-1) if self.flags else filled
 
     def _aim(self, values: Array) -> tuple[Array, Bools]:
+        values = values[:, : self.outputs]
         present = ~np.isnan(values)
         return np.where(present, (values - self.shift) / self.scale, 0.0), present
 

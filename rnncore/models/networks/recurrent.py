@@ -1,6 +1,7 @@
 """A recurrent net as a sequence model: its state is its memory of the past.
 
     x_{t-1} ─ embedding ─ RNN | GRU | LSTM ─ linear ─ softmax over symbols, or mean of real values
+    u_t ──────────────────┘ exogenous inputs of real values
 
 Training is truncated back-propagation through time over ragged sequences: every
 lane (see ``feed.py``) carries its state from window to window and starts from zero
@@ -11,21 +12,21 @@ learns START as "nothing is known about earlier elements".
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 
 import numpy as np
 
-from rnncore._checks import as_number, as_size
+from rnncore._checks import as_size
 from rnncore.models.interface.base import (
     KIND_NAMES,
     Gaussian,
-    SequenceModelBase,
     check_fitted,
     generator,
 )
-from rnncore.nn import draw, log_softmax
-from rnncore.nn.state import take_rows, zero_rows
+from rnncore.models.interface.weights import as_sample_weight
+from rnncore.nn import log_softmax
+from rnncore.nn.state import zero_rows
 from rnncore.optim import Adam
 from rnncore.train import fit_epochs
 
@@ -40,20 +41,26 @@ from .build import (
     network_state,
     scale_from,
 )
+from .continuations import Continues
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from rnncore._typing import Array, Floats, Progress, RandomSource, State
+    from rnncore._typing import Array, ArrayLike, Floats, Progress, State
     from rnncore.data import LazyWindows, Window
     from rnncore.io.fields import Field
-    from rnncore.models.interface.sequences import Codes, Missing, SequenceLike, SequencesLike
-    from rnncore.nn import SequenceModel
+    from rnncore.models.interface.estimator import Names
+    from rnncore.models.interface.sequences import Missing, SequenceLike, SequencesLike
+    from rnncore.train.loop import Callback
+
+    from .feed import RealFeed, SymbolFeed
+
+    Item: TypeAlias = tuple[Array, float]       # a sequence with its exogenous inputs, and its weight
 
 CHUNK = 1024  # steps of one forward pass
 
 
-class Recurrent(SequenceModelBase):
+class Recurrent(Continues):
     """RNN, GRU or LSTM that predicts the next symbol or the next real values.
 
     Parameters
@@ -81,9 +88,11 @@ class Recurrent(SequenceModelBase):
     patience : int
         Training stops after this many epochs without a new lowest held-out loss; the weights
         with the lowest loss are kept.
+    label_smoothing : float
+        Of symbols, in [0, 1), in training: the share of the target's probability that all symbols get in equal parts.
     missing : {"refuse", "mask"}
-        Whether NaN in real values is an error. With "mask", NaN is a missing value: it is not part of
-        the loss, and further inputs mark which values are present.
+        Whether NaN in real values or in exogenous inputs is an error. With "mask", NaN is a missing value: it is
+        not part of the loss, and further inputs mark which values are present.
     alphabet : str or int, optional
         The symbols; by default those of `fit`.
     dtype : {"float32", "float64"}
@@ -96,10 +105,12 @@ class Recurrent(SequenceModelBase):
         ``network_.layer`` is the recurrent layer, for the debugger.
     variance_ : ndarray (2, F)
         Of real values: mean squared error of a first step and of later ones on the held-out data
-        (the training data if none is held out). `predict` and `log_prob` use it.
+        (the training data if none is held out). `predict`, `log_prob` and `forecast` use it.
+    n_exog_ : int
+        The number of exogenous inputs.
     history_ : dict of lists
         ``"train"`` and ``"valid"`` loss of every epoch: nats per symbol, or squared error of
-        standardised values.
+        standardised values; with label smoothing and weights, as in training.
 
     Examples
     --------
@@ -111,12 +122,10 @@ class Recurrent(SequenceModelBase):
     'cdabcd'
     """
 
-    _names = NAMES
+    _names: ClassVar[Names] = NAMES
 
-    shift_: Floats
-    scale_: Floats
-    variance_: Floats
-    network_: SequenceModel
+    exog_shift_: Floats
+    exog_scale_: Floats
     history_: dict[str, list[float]]
 
     def __init__(
@@ -134,6 +143,7 @@ class Recurrent(SequenceModelBase):
         max_norm: float = 1.0,
         valid_fraction: float = 0.1,
         patience: int = 3,
+        label_smoothing: float = 0.0,
         missing: Missing = "refuse",
         alphabet: str | int | None = None,
         dtype: Literal["float32", "float64"] = "float32",
@@ -151,6 +161,7 @@ class Recurrent(SequenceModelBase):
         self.max_norm = max_norm
         self.valid_fraction = valid_fraction
         self.patience = patience
+        self.label_smoothing = label_smoothing
         self.missing = missing
         self.alphabet = alphabet
         self.dtype = dtype
@@ -162,94 +173,125 @@ class Recurrent(SequenceModelBase):
         sequences: SequencesLike,
         y: None = None,
         *,
+        exog: SequencesLike | None = None,
+        sample_weight: ArrayLike | None = None,
         valid: SequencesLike | None = None,
+        valid_exog: SequencesLike | None = None,
+        callbacks: Iterable[Callback] = (),
         progress: Progress = False,
     ) -> Self:
         """Train with early stopping; returns self.
 
-        Ctrl-C ends training with a KeyboardInterrupt; `network_` keeps the weights of that moment.
+        Ctrl-C, and an exception in a callback, end training; `network_` keeps the weights of that moment.
 
         Parameters
         ----------
         sequences : list of strings, integer arrays or (T, F) real arrays
+        exog : list of (T, E) real arrays, optional
+            Known inputs of sequences of real values; the row of step t acts on the element of step t. They are
+            standardised by their mean and deviation in the training data.
+        sample_weight : array (N,), optional
+            The weight s of every sequence, finite and >= 0. The loss of a batch is the weighted mean: Σ s·loss / Σ s
+            over its symbols, or its real values. Standardisation, the held-out loss and `variance_` are weighted, too.
+            The weight 0 has the effect of leaving the sequence out.
         valid : list of sequences, optional
-            Held-out data for early stopping, instead of `valid_fraction`.
+            Held-out data for early stopping, instead of `valid_fraction`. All of them have the weight 1.
+        valid_exog : list of (T, E) real arrays, optional
+            The inputs of `valid`.
+        callbacks : sequence of callables
+            As for `rnncore.train.Trainer`, for example `rnncore.viz.Recorder` and `rnncore.viz.Debugger`. Training
+            ends early, as usual, if one sets ``trainer.stop``.
         progress : bool or callable
             Updated once per epoch.
         """
         self._check_settings()
         arrays = self._read(sequences)
+        arrays = _joined(arrays, self._learn_exog(arrays, exog, self.missing))
+        weights = as_sample_weight(sample_weight, len(arrays))
+        items = [(a, w) for a, w in zip(arrays, np.ones(len(arrays)) if weights is None else weights, strict=True) if w]
         seeds = np.random.SeedSequence(self.seed).generate_state(2, np.uint64).tolist()
         rng = generator(seeds[1])
         if valid is None:
-            arrays, held = self._hold_out(arrays, rng)
+            if valid_exog is not None:
+                raise ValueError("valid_exog: got inputs without valid, expected None, or valid= too")
+            items, held = self._hold_out(items, rng)
         else:
-            held = [self._check(s, f"valid[{i}]") for i, s in enumerate(self._list(valid))]
-        arrays, held = ([a for a in part if len(a)] for part in (arrays, held))
-        if not arrays:
+            given = [self._check(s, f"valid[{i}]") for i, s in enumerate(self._list(valid))]
+            given = _joined(given, self._read_exog(given, valid_exog, "valid_exog", self.missing))
+            held = [(a, 1.0) for a in given]
+        items, held = ([item for item in part if len(item[0])] for part in (items, held))
+        if not items:
             raise ValueError("sequences: got no element to train on, expected at least one")
 
-        feed = learn_feed(self, arrays)
+        for name in ("network_", "variance_", "history_"):  # of an earlier fit: this one may be interrupted
+            self.__dict__.pop(name, None)
+        arrays, shares = _split(items, weights)
+        feed = learn_feed(self, arrays, shares)
         self.network_ = build_network(self, feed, feed.outputs, feed.loss, "steps", seeds[0])
-        pieces = self._pieces(arrays)
+        pieces, parts = _split(self._pieces(items), weights)
+        others, theirs = _split(held, weights)
 
         def epoch() -> LazyWindows[Window]:  # all pieces in a new order
-            return feed.windows(pieces, self.batch_size, self.window, rng.permutation(len(pieces)))
+            return feed.windows(pieces, self.batch_size, self.window, rng.permutation(len(pieces)), parts)
 
         self.history_ = fit_epochs(
             self.network_, Adam(self.network_, self.lr), epoch,
-            valid=feed.windows(held, self.batch_size, CHUNK, range(len(held))) if held else None,
+            valid=feed.windows(others, self.batch_size, CHUNK, range(len(others)), theirs) if others else None,
             epochs=self.epochs, patience=self.patience, max_norm=self.max_norm or None,
-            progress=progress, label=f"Recurrent {self.cell}")
+            callbacks=callbacks, progress=progress, label=f"Recurrent {self.cell}")
         if self._real:
-            self.variance_ = self._residuals(held or arrays)
+            self.variance_ = self._residuals(others, theirs) if others else self._residuals(arrays, shares)
         return self
 
     def _check_settings(self) -> None:
         check_network(self)
         as_size(self.window, "window")
 
-    def _hold_out(self, arrays: list[Array], rng: np.random.Generator) -> tuple[list[Array], list[Array]]:
+    def _hold_out(self, items: list[Item], rng: np.random.Generator) -> tuple[list[Item], list[Item]]:
         """``(training, held out)``."""
         share = self.valid_fraction
         if share == 0:
-            return arrays, []
-        if len(arrays) >= 10:
-            mixed = rng.permutation(len(arrays))
-            cut = max(1, round(share * len(arrays)))
-            return [arrays[i] for i in sorted(mixed[cut:])], [arrays[i] for i in mixed[:cut]]
-        cuts = [len(a) - round(share * len(a)) for a in arrays]
-        return ([a[:cut] for a, cut in zip(arrays, cuts, strict=True)],
-                [a[cut:] for a, cut in zip(arrays, cuts, strict=True)])
+            return items, []
+        if len(items) >= 10:
+            mixed = rng.permutation(len(items))
+            cut = max(1, round(share * len(items)))
+            return [items[i] for i in sorted(mixed[cut:])], [items[i] for i in mixed[:cut]]
+        cuts = [len(a) - round(share * len(a)) for a, _ in items]
+        return ([(a[:cut], w) for (a, w), cut in zip(items, cuts, strict=True)],
+                [(a[cut:], w) for (a, w), cut in zip(items, cuts, strict=True)])
 
-    def _pieces(self, arrays: Sequence[Array]) -> list[Array]:
+    def _pieces(self, items: Sequence[Item]) -> list[Item]:
         """Cut long sequences, to fill all lanes, into pieces of about four windows or more."""
-        longest = max(math.ceil(sum(map(len, arrays)) / self.batch_size), 4 * self.window)
-        return [piece for a in arrays for piece in np.array_split(a, math.ceil(len(a) / longest))]
+        longest = max(math.ceil(sum(len(a) for a, _ in items) / self.batch_size), 4 * self.window)
+        return [(piece, w) for a, w in items for piece in np.array_split(a, math.ceil(len(a) / longest))]
 
-    def _outputs(self, arrays: Sequence[Array]) -> Iterator[tuple[Array, Window]]:
+    def _outputs(
+        self, arrays: Sequence[Array], weights: Sequence[float] | None = None
+    ) -> Iterator[tuple[Array, Window]]:
         """Yields ``(output, window)`` over all arrays, one window at a time."""
         check_fitted(self, "network_")
         state: State | None = None
-        for window in feed_of(self).windows(arrays, self.batch_size, CHUNK, range(len(arrays))):
+        for window in feed_of(self).windows(arrays, self.batch_size, CHUNK, range(len(arrays)), weights):
             output, state = self.network_(window.x, zero_rows(state, window.fresh), window.lengths)
             yield output, window
 
-    def _residuals(self, arrays: Sequence[Array]) -> Floats:
+    def _residuals(self, arrays: Sequence[Array], weights: Sequence[float] | None) -> Floats:
         """Mean squared error of first and of later steps, in the data's units, ``(2, F)``."""
-        total, count = np.zeros((2, self.n_features_)), np.zeros((2, self.n_features_))
-        for output, window in self._outputs(arrays):
+        total, count, share = np.zeros((3, 2, self.n_features_))
+        for output, window in self._outputs(arrays, weights):
             counted = window.counted
             assert counted is not None      # a feed's windows have counted and fresh
             assert window.fresh is not None
             error = np.where(counted, output.astype(np.float64) - window.targets, 0.0) ** 2
             first = np.zeros(counted.shape, bool)
             first[0] = window.fresh[:, None]
+            rows = 1.0 if window.weights is None else window.weights[:, None]
             for kind, which in enumerate((first, ~first)):
-                total[kind] += (error * which).sum(axis=(0, 1))
+                total[kind] += (error * which * rows).sum(axis=(0, 1))
                 count[kind] += (counted & which).sum(axis=(0, 1))
+                share[kind] += ((counted & which) * rows).sum(axis=(0, 1))
         # With fewer than two errors it is the variance of the data, which is 1 as they are standardised.
-        variance = np.where(count > 1, total / np.maximum(count, 1), 1.0)
+        variance = np.where(count > 1, total / np.where(share > 0, share, 1), 1.0)
         in_units: Floats = np.maximum(variance, 1e-12) * self.scale_**2
         return in_units
 
@@ -261,15 +303,35 @@ class Recurrent(SequenceModelBase):
 
     # -- answering -------------------------------------------------------------------
     @overload
-    def log_prob(self, sequence: SequenceLike, per_step: Literal[False] = False) -> float: ...
+    def log_prob(
+        self, sequence: SequenceLike, per_step: Literal[False] = False, *, exog: ArrayLike | None = None
+    ) -> float: ...
     @overload
-    def log_prob(self, sequence: SequenceLike, per_step: Literal[True]) -> Floats: ...
+    def log_prob(
+        self, sequence: SequenceLike, per_step: Literal[True], *, exog: ArrayLike | None = None
+    ) -> Floats: ...
     @overload
-    def log_prob(self, sequence: SequenceLike, per_step: bool) -> float | Floats: ...
-    def log_prob(self, sequence: SequenceLike, per_step: bool = False) -> float | Floats:
+    def log_prob(
+        self, sequence: SequenceLike, per_step: bool, *, exog: ArrayLike | None = None
+    ) -> float | Floats: ...
+    def log_prob(
+        self, sequence: SequenceLike, per_step: bool = False, *, exog: ArrayLike | None = None
+    ) -> float | Floats:
+        """Natural log of the probability (density) of a sequence.
+
+        Parameters
+        ----------
+        sequence : str, integer array or (T, F) real array
+        per_step : bool
+            False gives the joint (float). True gives ``log p(x_t | x_<t)`` for
+            every step, ``(T,)``; their sum is the joint. Missing values count 0.
+        exog : (T, E) real array
+            The inputs, if the model was fitted with some.
+        """
         array = self._check(sequence)
+        inputs = self._check_exog(exog, len(array), missing=self.missing)
         if self._real:
-            mean, variance = self._gaussian(array)
+            mean, variance = self._gaussian(array, inputs)
             density = -0.5 * ((array - mean) ** 2 / variance + np.log(2 * np.pi * variance))
             steps: Floats = np.nansum(density, axis=1)  # missing values do not count
         else:
@@ -278,109 +340,68 @@ class Recurrent(SequenceModelBase):
             steps = np.concatenate([np.empty(0), *parts])
         return steps if per_step else float(steps.sum())
 
-    log_prob.__doc__ = SequenceModelBase.log_prob.__doc__
+    def one_step(self, sequence: SequenceLike, *, exog: ArrayLike | None = None) -> Floats | Gaussian:
+        """`predict` at every step of a sequence from its own past.
 
-    def one_step(self, sequence: SequenceLike) -> Floats | Gaussian:
+        Parameters
+        ----------
+        sequence : str, integer array or (T, F) real array
+        exog : (T, E) real array
+            The inputs, if the model was fitted with some.
+
+        Returns
+        -------
+        ndarray ``(T, n_symbols)``, or `Gaussian` with ``(T, F)`` mean and variance
+        """
         array = self._check(sequence)
+        inputs = self._check_exog(exog, len(array), missing=self.missing)
         if self._real:
-            return self._gaussian(array)
+            return self._gaussian(array, inputs)
         parts = [np.exp(log_softmax(output[:, 0])) for output, _ in self._outputs([array])]
         return np.concatenate([np.empty((0, self._alphabet.size)), *parts])
 
-    one_step.__doc__ = SequenceModelBase.one_step.__doc__
-
-    def _gaussian(self, sequence: Array) -> Gaussian:
+    def _gaussian(self, sequence: Array, inputs: Floats) -> Gaussian:
         """Mean and variance of every step, ``(T, F)`` each, in the data's units."""
-        parts = [output[:, 0] * self.scale_ + self.shift_
-                 for output, _ in self._outputs([sequence])]
+        check_fitted(self, "variance_")
+        parts = [self._in_units(output[:, 0]) for output, _ in self._outputs(_joined([sequence], [inputs]))]
         mean = np.concatenate([np.empty((0, self.n_features_)), *parts])
         return Gaussian(mean, self.variance_[np.minimum(np.arange(len(mean)), 1)])
 
-    def _absorb(self, context: Array) -> tuple[Array, State]:
-        """``(output (O,), state)`` after START and the whole context."""
+    def _feed(self) -> SymbolFeed | RealFeed:
+        return feed_of(self)
+
+    def _absorb(self, context: Array, inputs: Floats) -> tuple[Array, State]:
         check_fitted(self, "network_")
-        feed, network = feed_of(self), self.network_
+        feed, network = self._feed(), self.network_
         following = np.zeros((1, *context.shape[1:]), context.dtype)
-        sequence = np.concatenate([context, following])
+        sequence, = _joined([np.concatenate([context, following])], [inputs])
         state: State | None = None
         for begin in range(0, len(sequence), CHUNK):
             x = feed.batch([sequence], [(0, begin, min(begin + CHUNK, len(sequence)))]).x
             output, state = network.layer(x if network.embedding is None else network.embedding(x), state)
         assert state is not None        # there is always one step, START
-        return network.head(output[-1])[0], state
+        return network.head(output[-1]), state
 
-    def predict(self, context: SequenceLike | None = None) -> Floats | Gaussian:
-        past = self._check(context, "context")
-        output, _ = self._absorb(past)
-        if not self._real:
-            probabilities: Array = np.exp(log_softmax(output))
-            return probabilities
-        mean = output.astype(np.float64) * self.scale_ + self.shift_
-        return Gaussian(mean, self.variance_[min(len(past), 1)].copy())
-
-    predict.__doc__ = SequenceModelBase.predict.__doc__
-
-    def sample(
-        self, length: int, context: SequenceLike | None = None, seed: RandomSource = None, *, temperature: float = 1.0
-    ) -> str | Codes | Floats:
-        """Draw `length` elements that follow `context`, reproducible from `seed`.
+    def predict(self, context: SequenceLike | None = None, *, exog: ArrayLike | None = None) -> Floats | Gaussian:
+        """The next element's distribution after `context` (None: the start).
 
         Parameters
         ----------
-        temperature : float
-            Log probabilities are divided by it, and the deviation of real values is multiplied
-            by it; 0 always takes the most probable element.
-        """
-        past = self._check(context, "context")
-        length, rng = as_size(length, "length", least=0), generator(seed)
-        temperature = as_number(temperature, "temperature", least=0)
-        output, state = self._absorb(past)
-        drawn: Array = np.empty((length, *past.shape[1:]), past.dtype)
-        for t in range(length):
-            if self._real:
-                deviation = np.sqrt(self.variance_[min(len(past) + t, 1)])
-                noise = rng.standard_normal(self.n_features_)
-                drawn[t] = output * self.scale_ + self.shift_ + temperature * deviation * noise
-            else:
-                drawn[t] = draw(output, temperature, rng)
-            if t < length - 1:
-                output, state = self._step(drawn[t : t + 1], state)
-                output = output[0]
-        return drawn if self._real else self._alphabet.decode(drawn)
-
-    def beam(
-        self, length: int, context: SequenceLike | None = None, width: int = 8
-    ) -> tuple[str | Codes, float]:
-        """The most probable continuation that a beam search with `width` candidates per step finds.
+        context : str, integer array or (T, F) real array
+        exog : (T + 1, E) real array
+            The inputs of the context and of the next step, if the model was fitted with some.
 
         Returns
         -------
-        continuation : str or integer array
-        log_prob : float
-            Of the continuation, given the context.
+        ndarray ``(n_symbols,)`` of probabilities, or `Gaussian` with ``(F,)`` mean
+        and variance for real values
         """
-        if self._real:
-            raise TypeError("beam: fitted on real values, expected symbols; sample(temperature=0) "
-                            "gives the most probable continuation of real values")
-        length, width = as_size(length, "length", least=0), as_size(width, "width")
-        output, state = self._absorb(self._check(context, "context"))
-        logs, score = log_softmax(output[None]), np.zeros(1)
-        paths, size = np.empty((1, 0), np.int64), self._alphabet.size
-        for t in range(length):
-            joint = (score[:, None] + logs).ravel()
-            best = np.argsort(-joint, kind="stable")[:width]
-            rows, symbols = np.divmod(best, size)
-            score = joint[best]
-            paths = np.concatenate([paths[rows], symbols[:, None]], axis=1)
-            if t < length - 1:
-                output, state = self._step(symbols, take_rows(state, rows))
-                logs = log_softmax(output)
-        return self._alphabet.decode(paths[0]), float(score[0])
-
-    def _step(self, elements: Array, state: State) -> tuple[Array, State]:
-        """Output ``(B, O)`` and state after one more element in every row."""
-        output, state = self.network_(feed_of(self).encode(elements)[None], state)
-        return output[0], state
+        past = self._check(context, "context")
+        (output,), _ = self._absorb(past, self._check_exog(exog, len(past) + 1, missing=self.missing))
+        if not self._real:
+            probabilities: Array = np.exp(log_softmax(output))
+            return probabilities
+        return Gaussian(self._in_units(output.astype(np.float64)), self._variance_at(len(past)).copy())
 
     # -- files -------------------------------------------------------------------------
     def _get_state(self) -> dict[str, Any]:
@@ -390,13 +411,29 @@ class Recurrent(SequenceModelBase):
         return state
 
     def _set_state(self, state: Field) -> None:
-        state.only((*KIND_NAMES, "network_", "shift_", "scale_", "variance_", "history_"))
+        state.only((*KIND_NAMES, "network_", "shift_", "scale_", "n_exog_", "exog_shift_", "exog_scale_", "variance_",
+                    "history_"))
         self._set_kind_from(state)
+        self.n_exog_ = state["n_exog_"].whole() if "n_exog_" in state else 0    # older files have none
         if self._real:
-            scale_from(self, state)
+            self.shift_, self.scale_ = scale_from(state, self.n_features_)
             self.variance_ = state["variance_"].array((2, self.n_features_))
             if (self.variance_ <= 0).any():
                 raise state["variance_"].refuse("variances above 0")
+            if self.n_exog_:
+                self.exog_shift_, self.exog_scale_ = scale_from(state, self.n_exog_, "exog_")
+        elif self.n_exog_:
+            raise state["n_exog_"].refuse("0 for a model of symbols")
         feed = feed_of(self)
         self.network_ = network_from(state["network_"], feed, feed.outputs, feed.loss, "steps")
         self.history_ = history_from(state["history_"])
+
+
+def _joined(arrays: Sequence[Array], inputs: Sequence[Floats]) -> list[Array]:
+    """Sequences with their exogenous inputs as the last columns; as they are where there are none."""
+    return [np.hstack([a, u]) if u.shape[1] else a for a, u in zip(arrays, inputs, strict=True)]
+
+
+def _split(items: Sequence[Item], weights: Floats | None) -> tuple[list[Array], list[float] | None]:
+    """The arrays of the items, and their weights; None where there are no weights."""
+    return [a for a, _ in items], None if weights is None else [w for _, w in items]

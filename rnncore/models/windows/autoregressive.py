@@ -3,31 +3,36 @@
     y_t = c + Σ_{k=1..τ} A_k y_{t-k} + B u_t + ε_t,      ε_t ~ N(0, Σ)
 
 One QR (``regression.py``) gives the least-squares solution of this order and of every
-smaller one on the same rows. Order selection compares these solutions, and those of smaller order
-predict the first τ elements of a sequence, which have fewer than τ elements before them.
+smaller one on the same rows. Order selection compares these solutions (``orders.py``), and those of smaller order
+predict the first τ elements of a sequence, which have fewer than τ elements before them. Where values are missing,
+the regression is of expected values (``gaps.py``).
 """
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Sequence
 from statistics import NormalDist
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, ClassVar, Literal, cast, overload
 
 import numpy as np
 
 from rnncore._checks import as_number, as_size
+from rnncore._progress import progress_bar
 from rnncore.models.interface.base import (
     KIND_NAMES,
     Gaussian,
-    SequenceModelBase,
     check_fitted,
     generator,
+    warn_of_little_data,
 )
-from rnncore.models.interface.sequences import MISSING, as_list, as_real
+from rnncore.models.interface.exog import TakesExog
+from rnncore.models.interface.forecasts import Forecast
+from rnncore.models.interface.scale import positive
+from rnncore.models.interface.sequences import MISSING
 
-from .regression import BLOCK, Triangle, design, log_normal
+from .gaps import trim
+from .orders import criteria, default_top, solve
+from .regression import BLOCK, Standard, design, log_normal, parameters
 
 if TYPE_CHECKING:
     from typing import Self
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
     from rnncore.io.fields import Field
     from rnncore.models.interface.estimator import Names
     from rnncore.models.interface.sequences import Missing, SequenceLike, SequencesLike
+
+    from .regression import Criterion
 
 # The attributes that `fit` learns, and those that are computed from them.
 LEARNT = ("order_", "n_exog_", "n_rows_", "weights_", "covariances_", "criterion_")
@@ -48,16 +55,7 @@ def _check_order(order: object) -> None:
         as_size(order, "order", least=0, also="'aic' or 'bic'")
 
 
-class Forecast(NamedTuple):
-    """Forecasts with intervals; all ``(steps, F)``, covariance ``(steps, F, F)``."""
-
-    mean: Floats
-    lower: Floats
-    upper: Floats
-    covariance: Floats
-
-
-class AutoRegressive(SequenceModelBase):
+class AutoRegressive(TakesExog):
     """Linear regression of the next element on the last `order` elements.
 
     Parameters
@@ -69,8 +67,9 @@ class AutoRegressive(SequenceModelBase):
         of elements, or less if that leaves fewer than twice as many rows as unknowns.
     intercept : bool
     missing : {"refuse", "mask"}
-        Whether NaN is an error or marks a missing value. With "mask", `fit` leaves out rows that have
-        a missing value; all other methods are exact under the Gaussian model (a Kalman filter).
+        Whether NaN is an error or marks a missing value. With "mask", `fit` maximises the likelihood of the
+        values that are there (expectation maximisation), and all other methods are exact under the Gaussian
+        model (a Kalman filter). Masked entries of numpy's masked arrays are missing values too.
 
     Attributes
     ----------
@@ -83,8 +82,12 @@ class AutoRegressive(SequenceModelBase):
         Σ, maximum likelihood.
     order_ : int
         The order in use.
+    n_rows_ : int
+        The number of steps that were predicted in `fit`: those with `order` steps before them, and with a value.
     criterion_ : ndarray (max_order + 1,)
-        The criterion of every order, if a criterion chose the order.
+        The criterion of every order, if a criterion chose the order: −2 log L + penalty · parameters, where the
+        likelihood L is that of the elements that have `max_order` elements before them, in the data's units, and the
+        covariance's entries count as parameters. These are R's and statsmodels' values.
     spectral_radius_ : float
         Largest modulus among the eigenvalues of the companion matrix.
     stationary_ : bool
@@ -110,10 +113,11 @@ class AutoRegressive(SequenceModelBase):
     (3, 1)
     """
 
+    _exog_gaps = ("an autoregression needs its inputs at every step, also with missing='mask': fill them in before, or "
+                  "cut the sequences there")
     _names: ClassVar[Names] = {"order": _check_order, "missing": MISSING}
 
     order_: int
-    n_exog_: int
     n_rows_: int
     weights_: list[Floats]      # of every order 0 … order_
     covariances_: list[Floats]
@@ -147,40 +151,44 @@ class AutoRegressive(SequenceModelBase):
         exog: SequencesLike | None = None,
         progress: Progress = False,
     ) -> Self:
-        """Least squares over all windows of all sequences; returns self.
+        """Least squares over all windows of all sequences, or maximum likelihood if values are missing; returns self.
 
         Parameters
         ----------
         sequences : list of (T, F) real arrays, any lengths
         exog : list of (T, E) real arrays, optional
             Known inputs; the row of step t acts on the element of step t.
-        progress
-            Belongs to the common interface and has no effect: there is no long loop.
+        progress : bool or callable
+            Updated once per order that a criterion compares. Only series with missing values take long.
+
+        Warns
+        -----
+        RuntimeWarning
+            The fitted process is not stationary, or there are fewer values than parameters.
         """
         order, most = self._orders()
         arrays = self._read(sequences, kinds=("real",))
-        inputs = self._read_exog(arrays, exog)
-        top = self._default_top(arrays, inputs) if most is None else most
-        longest = max(map(len, arrays))
+        inputs = self._learn_exog(arrays, exog)
+        unknowns, longest = self.n_exog_ + bool(self.intercept), max(map(len, arrays))
+        top = default_top(arrays, unknowns) if most is None else most
         if longest <= top:
             raise ValueError(f"{'order' if top == order else 'max_order'}: got {top}, expected "
                              f"less than the length of the longest sequence, {longest}")
-
-        triangle = Triangle(arrays, inputs, top, self.intercept)
+        if any(np.isnan(a).any() for a in arrays):
+            arrays, inputs = map(list, zip(*map(trim, arrays, inputs), strict=True))
+        standard = Standard(arrays, inputs, self.intercept)
+        arrays, inputs = standard.apply(arrays, inputs)
+        self.__dict__.pop("criterion_", None)
         if order is None:
-            name = cast(Literal["aic", "bic"], self.order)
-            self.criterion_ = np.array([triangle.criterion(k, name) for k in range(top + 1)])
+            with progress_bar(progress, top + 1, "AutoRegressive") as bar:
+                self.criterion_ = criteria(standard, arrays, inputs, top, cast("Criterion", self.order), bar)
+                bar.update(bar.total - bar.done)
             order = int(np.argmin(self.criterion_))
-            if order < top:  # use the rows whose windows are too short for the larger orders only
-                triangle = Triangle(arrays, inputs, order, self.intercept)
-        else:
-            self.__dict__.pop("criterion_", None)
-        triangle.check(order)
-        self.order_, self.n_rows_ = order, triangle.rows
-        solutions = [triangle.solve(k) for k in range(order + 1)]
-        self.weights_ = [weights for weights, _ in solutions]
-        self.covariances_ = [covariance for _, covariance in solutions]
+        rows, solutions = solve(standard, arrays, inputs, order)
+        self.order_, self.n_rows_ = order, rows
+        self.weights_, self.covariances_ = map(list, zip(*(standard.in_units(*s) for s in solutions), strict=True))
         self._unpack_weights()
+        warn_of_little_data(self, sum(int(np.sum(~np.isnan(a[order:]))) for a in arrays))
         if not self.stationary_:
             warnings.warn(f"AutoRegressive: the fitted process is not stationary (spectral radius "
                           f"{self.spectral_radius_:.4f} >= 1); forecasts do not return to a mean. "
@@ -196,32 +204,6 @@ class AutoRegressive(SequenceModelBase):
             return None, top
         order = as_size(self.order, "order", least=0, also="'aic' or 'bic'")
         return order, order
-
-    def _default_top(self, arrays: Sequence[Floats], inputs: Sequence[Floats]) -> int:
-        """Largest order tried: 10·log₁₀ N, or less to leave twice as many rows as unknowns."""
-        width, extra = self.n_features_, inputs[0].shape[1] + bool(self.intercept)
-        steps, longest = sum(map(len, arrays)), max(map(len, arrays))
-        top = int(10 * math.log10(max(steps, 1)))
-        while top > 0 and (top >= longest or
-                           sum(max(len(a) - top, 0) for a in arrays) < 2 * (top * width + extra)):
-            top -= 1
-        return top
-
-    def _read_exog(self, arrays: Sequence[Floats], exog: SequencesLike | None) -> list[Floats]:
-        if exog is None:
-            self.n_exog_ = 0
-            return [np.empty((len(a), 0)) for a in arrays]
-        items = as_list(exog, real=True, name="exog")
-        if len(items) != len(arrays):
-            raise ValueError(f"exog: got {len(items)} arrays, expected {len(arrays)}, one per "
-                             "sequence")
-        inputs = [as_real(u, name=f"exog[{i}]") for i, u in enumerate(items)]
-        self.n_exog_ = inputs[0].shape[1]
-        for i, (u, a) in enumerate(zip(inputs, arrays, strict=True)):
-            if u.shape != (len(a), self.n_exog_):
-                raise ValueError(f"exog[{i}]: got shape {u.shape}, expected "
-                                 f"{(len(a), self.n_exog_)}, a row for every step")
-        return inputs
 
     def _unpack_weights(self) -> None:
         """Set the named attributes from the weights ``(1 + E + order·F, F)`` of this order."""
@@ -253,19 +235,24 @@ class AutoRegressive(SequenceModelBase):
         self._orders()
 
     def _companion(self) -> Floats:
-        """The matrix that shifts the window by one step, ``(order·F, order·F)``."""
+        """The matrix that shifts the window by one step, ``(order·F, order·F)``, in units of the deviations."""
         size, width = self.order_ * self.n_features_, self.n_features_
         companion = np.eye(size, k=-width)
-        companion[:width] = self.coef_.transpose(1, 0, 2).reshape(width, size)[:size]
+        in_units = self.coef_ * self._unit / self._unit[:, None]
+        companion[:width] = in_units.transpose(1, 0, 2).reshape(width, size)[:size]
         return companion
+
+    @property
+    def _unit(self) -> Floats:
+        """The deviation of every feature, (F,): arithmetic in these units neither overflows nor loses digits."""
+        return np.sqrt(np.diagonal(self.covariances_[0]))
 
     @property
     def n_parameters_(self) -> int:
         """Number of free parameters: coefficients, intercept and the covariance's triangle."""
         check_fitted(self, "coef_")
-        width = self.n_features_
-        return int(self.coef_.size + self.exog_coef_.size + width * bool(self.intercept)
-                   + width * (width + 1) // 2)
+        unknowns = bool(self.intercept) + self.n_exog_ + self.order_ * self.n_features_
+        return parameters(unknowns, self.n_features_)
 
     # -- answering ------------------------------------------------------------
     @overload
@@ -352,7 +339,7 @@ class AutoRegressive(SequenceModelBase):
             raise ValueError("context: got NaN within the last `order` steps, expected values; "
                              "sample after a complete window")
         noise = generator(seed).standard_normal((length, self.n_features_))
-        roots = [np.linalg.cholesky(c) for c in self.covariances_]
+        roots = [np.linalg.cholesky(positive(c)) for c in self.covariances_]
         series = np.concatenate([past, np.empty((length, self.n_features_))])
         for t in range(start, start + length):
             order = min(t, self.order_)
@@ -360,18 +347,6 @@ class AutoRegressive(SequenceModelBase):
             series[t] = mean + roots[order] @ noise[t - start]
         drawn: Floats = series[start:]
         return drawn
-
-    def _check_exog(self, exog: ArrayLike | None, rows: int) -> Floats:
-        check_fitted(self, "n_exog_")
-        if exog is None and self.n_exog_ == 0:
-            return np.empty((rows, 0))
-        if exog is None:
-            raise ValueError(f"exog: got None, expected ({rows}, {self.n_exog_}), as in fit")
-        inputs = as_real(exog, name="exog")
-        if inputs.shape != (rows, self.n_exog_):
-            raise ValueError(f"exog: got shape {inputs.shape}, expected {(rows, self.n_exog_)}: a "
-                             "row for every step of the sequence, or of the context and the steps ahead")
-        return inputs
 
     def _row(self, series: Array, exog: Floats, t: int, order: int) -> Floats:
         """The regressors of step t: [1, u_t, y_{t-1}, y_{t-2}, …]."""
@@ -398,31 +373,33 @@ class AutoRegressive(SequenceModelBase):
         The sequence has `started` steps before the first row, which only choose the order of the first
         predictions.
         """
-        width, top = self.n_features_, self.order_
-        size = top * width
+        width, top, unit = self.n_features_, self.order_, self._unit
+        size, known = top * width, 1 + self.n_exog_
         mean = np.empty_like(series)
         covariance = np.empty((len(series), width, width))
         window, spread = np.zeros(size), np.zeros((size, size))
-        for t, value in enumerate(series):
+        noise = [c / np.outer(unit, unit) for c in self.covariances_]
+        for t, value in enumerate(series / unit):
             order = min(t + started, top)
-            weights = self.weights_[order]
-            known = 1 + self.n_exog_
+            weights = self.weights_[order] / unit
             lags = np.zeros((width, size))
-            lags[:, : order * width] = weights[known:].T
+            lags[:, : order * width] = (weights[known:] * np.tile(unit, order)[:, None]).T
             level = weights[:known].T @ np.concatenate([[1.0], exog[t]])
             joint = np.concatenate([level + lags @ window, window])  # of [y_t, window]
             cross = lags @ spread
-            full = np.block([[cross @ lags.T + self.covariances_[order], cross],
+            full = np.block([[cross @ lags.T + noise[order], cross],
                              [cross.T, spread]])
             mean[t], covariance[t] = joint[:width], full[:width, :width]
             seen = np.flatnonzero(~np.isnan(value))
             if seen.size:
-                gain = np.linalg.solve(full[np.ix_(seen, seen)], full[seen]).T
+                gain = np.linalg.solve(positive(full[np.ix_(seen, seen)]), full[seen]).T
                 joint = joint + gain @ (value[seen] - joint[seen])
-                full = full - gain @ full[seen]
+                left = np.eye(len(full))  # Joseph's form: errors of the gain cannot make a variance negative
+                left[:, seen] -= gain
+                full = left @ full @ left.T
                 joint[seen], full[seen], full[:, seen] = value[seen], 0.0, 0.0
             window, spread = joint[:size], full[:size, :size]
-        return mean, covariance
+        return mean * unit, covariance * np.outer(unit, unit)
 
 
 def _covariance(field: Field, width: int) -> Floats:

@@ -50,7 +50,7 @@ def draw(sheet: Sheet) -> None:
     sheet.node(8.95, low, "×")
     sheet.arrow((8.25, low), (8.67, low))
     sheet.arrow((8.95, 5.05), (8.95, 2.78))
-    sheet.note(8.85, 3.75, "tanh", ha="right", fontsize="small")
+    sheet.note(8.85, 3.75, "tanh", ha="right", small=True)
     sheet.before(0.55, 1.2, "h0")
     sheet.after(10.4, low, "h")
     sheet.arrow((9.23, low), (9.75, low))

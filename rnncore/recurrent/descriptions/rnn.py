@@ -12,17 +12,19 @@ if TYPE_CHECKING:
 
 def draw(sheet: Sheet) -> None:
     """Draw one product, one sum and one nonlinearity; the old state acts through the weights only."""
-    y = 3.0
-    sheet.limits(0.2, 4.3)
+    y = 3.6
+    sheet.limits(-0.1, 4.7)
+    sheet.node(4.6, y, "+")
     sheet.ends_with("h0", "h", y, y)
-    sheet.node(4.2, y, "+")
-    sheet.arrow((1.2, y), (3.92, y))
-    sheet.note(2.55, y + 0.25, "· W$_{hh}$")
-    sheet.arrow((4.2, 0.9), (4.2, y - 0.28))
-    sheet.note(4.35, 1.8, "· W$_{ih}$ + b", ha="left")
-    sheet.note(4.2, 0.6, "x$_t$", fontweight="bold")
-    sheet.arrow((4.48, y), (9.75, y))
-    sheet.framed(7.0, y, sheet.cell.curve)
+    sheet.arrow((1.2, y), (4.6, y))
+    sheet.framed(2.75, y, "W$_{hh}$")
+    sheet.arrow((4.6, 0.75), (4.6, y))
+    sheet.framed(4.6, 2.0, "W$_{ih}$")
+    sheet.note(4.6, 0.4, "x$_t$", fontweight="bold")
+    sheet.note(6.1, 2.0, "b", fontweight="bold")
+    sheet.arrow((5.9, 2.15), (4.6, y))
+    sheet.arrow((4.6, y), (9.75, y))
+    sheet.framed(7.3, y, sheet.cell.curve)
 
 
 def _with(curve: Literal["tanh", "relu", "sigmoid"], label: str) -> Description:

@@ -37,13 +37,12 @@ INLINE const real *state_before(const rc_step *s, rc_idx tape_row)
 INLINE void hold_backward(const rc_step *s, rc_idx row, rc_idx unit0, rc_idx unit1, int slots)
 {
     const rc_idx H = s->h_size;
-    real *delta = row_of(s->delta, row, s->lddelta), *aux_out = row_of(s->aux_out, row, H);
+    real *delta = row_of(s->delta, row, s->lddelta);
     real *total_h = row_of(s->total_h, row, H), *total_c = row_of(s->total_c, row, H);
     for (rc_idx u = unit0; u < unit1; u++) {
         for (int slot = 0; slot < slots; slot++) delta[slot * H + u] = 0;
         if (total_h) total_h[u] = 0;
         if (total_c) total_c[u] = 0;
-        if (aux_out) aux_out[u] = 0;
     }
 }
 

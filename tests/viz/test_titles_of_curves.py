@@ -443,7 +443,7 @@ def test_a_time_scale_beyond_the_recording_has_its_at_least(ax):
 @pytest.mark.parametrize(
     ("values", "title"),
     [([3.0, 2.0, 1.0], "Loss is 3 at update 0 and 1 at update 20"),
-     ([3.0, 0.2, 1.0], "Loss is 3 at update 0 and 1 at update 20, with 0.2 at update 10 in between"),
+     ([3.0, 0.2, 1.0], "Loss is 3 at update 0 and 1 at update 20 (from 0.2 to 3)"),
      ([np.nan, 2.0, 1.0], "Loss is 2 at update 10 and 1 at update 20; 1 of 3 are not finite"),
      ([2.0, 1.0, np.inf], "Loss is 2 at update 0 and 1 at update 10; 1 of 3 are not finite"),
      ([np.nan, np.nan, np.nan], "Loss has no finite value"),

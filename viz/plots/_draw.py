@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
@@ -451,14 +450,8 @@ def say(ax: Axes, kind: str, sentence: str, several: str) -> None:
 
 
 def title(ax: Axes, sentence: str) -> None:
-    """Set the title, which is broken into lines where it is wider than the axes."""
-    found = ax.set_title(sentence, wrap=True)
-    setattr(found, "_get_wrap_line_width", partial(_width, ax))  # noqa: B010  matplotlib would take the figure's width
-
-
-def _width(ax: Axes) -> float:
-    """The width in pixels that the layout gives to the axes, of which axes with a fixed aspect may use a part."""
-    return float(ax.get_position(original=True).width * cast(Any, ax.figure).bbox.width)
+    """Set the title; `axes` has seen to it that it breaks into lines."""
+    ax.set_title(sentence)
 
 
 def legend(ax: Axes, **options: Any) -> None:
@@ -530,6 +523,7 @@ _PLACES = {
 def _taken(ax: Axes) -> tuple[Floats, Floats]:
     """(points, 2): where lines, bands and texts are, and where guides are, in shares of the axes' width and height."""
     from matplotlib.collections import PolyCollection
+    from matplotlib.contour import ContourSet
 
     found: dict[bool, list[Floats]] = {False: [np.empty((0, 2))], True: [np.empty((0, 2))]}
     for one in ax.lines:
@@ -537,7 +531,7 @@ def _taken(ax: Axes) -> tuple[Floats, Floats]:
         if one.get_visible() and len(points):
             found[one.get_gid() == "guide"].append(points if one.get_linestyle() == "None" else _between(points))
     for band in ax.collections:
-        for path in band.get_paths() if isinstance(band, PolyCollection) else ():  # not those of maps
+        for path in band.get_paths() if isinstance(band, (PolyCollection, ContourSet)) else ():
             found[False].append(_between(band.get_transform().transform(path.vertices)))
     for text in ax.texts:
         if text.get_text():

@@ -23,7 +23,7 @@ FORM = pair(array("N"), array("N"), "(updates, values)")
 # name -> (what it is in words, the value that divides two regimes)
 KNOWN: dict[str, tuple[str, float | None]] = {
     "lyapunov": ("λ₁   (nats per step)", 0.0),
-    "horizon": ("horizon   (steps)", None),
+    "horizon": ("horizon   (steps, at most those recorded)", None),
     "saturation": ("share of saturated gate values", None),
     "gradient_norm": ("norm of the gradient", None),
     "loss": ("loss", None),
@@ -98,7 +98,7 @@ def plot_series(
 
 
 def _sentence(name: str, updates: Floats, values: Floats) -> str:
-    """The first and the last value, the lowest or highest if it is beyond them, and how many are not finite."""
+    """The first and the last value, the range if others are beyond them, and how many are not finite."""
     finite = np.isfinite(values)
     if not finite.any():
         return f"{name} has no finite value"
@@ -108,12 +108,9 @@ def _sentence(name: str, updates: Floats, values: Floats) -> str:
     if low == high:
         return f"{name} is {low} at {'the one update' if len(known) == 1 else f'all {len(known)} updates'}{missing}"
     first, last = number(known[0]), number(known[-1])
-    told = f"{name} is {first} at update {at[0]} and {last} at update {at[-1]}"
-    beyond = [
-        f"{value} at update {at[int(where)]}" for value, where in ((low, known.argmin()), (high, known.argmax()))
-        if value not in (first, last)
-    ]  # fmt: skip
-    return told + (f", with {' and '.join(beyond)} in between" if beyond else "") + missing
+    beyond = {low, high} - {first, last}
+    told = f" (from {low} to {high})" if beyond else ""
+    return f"{name} is {first} at update {at[0]} and {last} at update {at[-1]}{told}{missing}"
 
 
 def _capital(sentence: str) -> str:

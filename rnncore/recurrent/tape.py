@@ -88,7 +88,7 @@ class Named(Mapping[str, Array]):
         if not isinstance(name, str):
             raise TypeError(f"name: got {name!r}, expected one of {', '.join(self._names)}")
         if name not in self._names:
-            raise KeyError(f"tape: got {name!r}, expected one of {', '.join(self._names)}")
+            raise KeyError(f"name: got {name!r}, expected one of {', '.join(self._names)}")
         view = self._get(name)
         view.setflags(write=False)
         return view

@@ -1,0 +1,54 @@
+"""On a machine where threads cost time, calls run on one thread for a while, with the same bits."""
+
+import numpy as np
+import pytest
+from support import make, same_bits
+
+import rnncore as rc
+from rnncore import _engine
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    """Two threads, and no time that is owed from calls before."""
+    with rc.threads(2):
+        _engine.give_way(-_engine.give_way(0))
+        yield
+        _engine.give_way(-_engine.give_way(0))
+
+
+def test_calls_give_way_for_as_long_as_they_owe_and_then_use_threads_again(rng):
+    layer = make("lstm", 64, 64)
+    x = rng.normal(size=(200, 16, 64)).astype("f4")
+    _engine.give_way(30_000_000)
+    assert _engine.threads_of_a_call() == 1
+    calls = 0
+    while _engine.give_way(0) > 0:
+        layer(x)
+        calls += 1
+        assert calls < 1000, "what calls take on one thread is not deducted"
+    assert calls > 1
+    assert any(_engine.threads_of_a_call() == 2 for _ in range(20))     # a busy machine may make one of them give way
+
+
+def test_time_on_one_thread_by_choice_is_not_deducted(rng):
+    layer = make("lstm", 64, 64)
+    x = rng.normal(size=(50, 16, 64)).astype("f4")
+    _engine.give_way(10**9)
+    with rc.threads(1):
+        layer(x)
+    assert _engine.give_way(0) == 10**9
+
+
+@pytest.mark.parametrize(("B", "H"), [(3, 512), (40, 64)], ids=["units", "rows"])
+def test_giving_way_does_not_change_the_bits(B, H, rng):
+    layer = make("gru", 16, H, 2)
+    x = rng.normal(size=(60, B, 16)).astype("f4")
+    g = np.ones((60, B, H), "f4")
+    found = []
+    for owed in (0, 10**9):
+        _engine.give_way(owed - _engine.give_way(0))
+        tape = layer.record(x)
+        found.append((tape.output.copy(), tape.backward(g).parameters))
+    same_bits(found[0][0], found[1][0])
+    same_bits(found[0][1], found[1][1])

@@ -104,6 +104,8 @@ def test_text_takes_the_scale_that_fits_its_values(values, norm, plt):
     assert [p.get_xy() for p in ax.patches] == [(0, 0), (2, 0), (0, 1)]
     with pytest.raises(ValueError, match="one per token"):
         viz.plot_text(values, tokens="ab")
+    with pytest.raises(ValueError, match="width: got 0"):
+        viz.plot_text(values, tokens="abc", width=0)
 
 
 @pytest.mark.parametrize(("cell", "back"), [("lstm", True), ("gru", False), ("rnn-sigmoid", True)])

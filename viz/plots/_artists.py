@@ -28,8 +28,9 @@ class Title(Text):
     def _get_wrap_line_width(self) -> float:
         """The width at which lines break: at most that of the figure, and less so that all lines are as long."""
         most: float = super()._get_wrap_line_width()  # type: ignore[misc]  # the stubs leave it out
-        if self.axes and _beside(cast("Axes", self.axes)):
-            most = min(most, 1.05 * self.axes.bbox.width)
+        ax = cast("Axes | None", self.axes)
+        if ax is not None and _beside(ax):  # of what the layout gives the axes: those with a fixed aspect use a part
+            most = min(most, 1.05 * ax.get_position(original=True).width * float(ax.figure.bbox.width))
         longest = max(map(self._get_rendered_text_width, self.get_text().split("\n")))  # type: ignore[attr-defined]
         return min(most, 1.15 * longest / math.ceil(longest / most)) if 0 < most < longest else most
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
+from rnncore._checks import as_size
+
 from .. import style
 from .._door import array, as_numbers
 from ._claims import and_others, counted, largest, named_step
@@ -69,7 +71,7 @@ def plot_text(
     "The value is largest at 'e' at step 1 (0.9)"
     """
     as_numbers(values, array("T"), name="values", source="a measure of every token")
-    shown = [visible(token) for token in tokens]
+    shown, width = [visible(token) for token in tokens], as_size(width, "width")
     values = np.asarray(values, np.float64)
     if values.shape != (len(shown),):
         raise ValueError(

@@ -155,12 +155,12 @@ def _draw(
     lines = LineCollection(edges, array=shown, norm=norm, cmap=colours, linewidths=width, zorder=1)
     lines.set_gid("edges")
     ax.add_collection(lines)
-    for level, lane in enumerate(lanes):
+    for level, name in enumerate(lanes):
         ax.plot(
             steps, np.full(len(steps), level), linestyle="none", marker="o", markersize=9 * scale,
             markerfacecolor="white", markeredgecolor="#333333", markeredgewidth=1.2, zorder=3,
         )  # fmt: skip
-        if f"{lane}.c" in flow:
+        if f"{name}.c" in flow:
             ax.plot(
                 steps, np.full(len(steps), level + 0.3), linestyle="none", marker="s", markersize=6 * scale,
                 markerfacecolor="white", markeredgecolor="#333333", markeredgewidth=1, zorder=3,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnncore._checks import as_size
+from rnncore._checks import as_array, as_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,9 @@ def pad(
     >>> x.T.tolist(), lengths.tolist()
     ([[1, 2, 3], [4, 0, 0]], [3, 1])
     """
-    arrays = [np.asarray(sequence) for sequence in sequences]
+    if not isinstance(sequences, Iterable) or (isinstance(sequences, np.ndarray) and sequences.ndim == 0):
+        raise TypeError(f"sequences: got {sequences!r:.60}, expected a sequence of arrays (T_b, ...)")
+    arrays = [as_array(sequence, f"sequences[{i}]") for i, sequence in enumerate(sequences)]
     if not arrays:
         raise ValueError("sequences: got none, expected at least one")
     shapes = {array.shape[1:] for array in arrays}
@@ -52,7 +54,12 @@ def pad(
         )
     lengths = np.array([len(array) for array in arrays], np.int64)
     dtype = np.result_type(*([array for array in arrays if array.size] or arrays))  # np.asarray([]) is float
-    x: Array = np.full((len(arrays), lengths.max(), *shapes.pop()), value, dtype)
+    x: Array = np.empty((len(arrays), lengths.max(), *shapes.pop()), dtype)
+    try:
+        with np.errstate(invalid="raise"):      # NaN in an integer array
+            x[...] = np.asarray(value).reshape(())
+    except (TypeError, ValueError, ArithmeticError):
+        raise ValueError(f"value: got {value!r:.60}, expected a single value that fits into {dtype}") from None
     for row, array in zip(x, arrays, strict=True):
         row[: len(array)] = array
     return (x if batch_first else np.ascontiguousarray(x.swapaxes(0, 1))), lengths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -194,9 +195,11 @@ def _errors(
     """``(pred − target, counted)`` of every value; the error is 0 for values that do not count."""
     predicted = _floating(pred, "pred")
     expected = as_array(target, "target")
+    if expected.dtype.kind not in REAL_KINDS:
+        raise TypeError(f"target: got {expected.dtype}, expected real numbers")
     if expected.shape != predicted.shape:
         raise ValueError(f"target: got shape {expected.shape}, expected {predicted.shape}, as pred")
-    if mask is not None and np.shape(mask) == predicted.shape:
+    if mask is not None and as_array(mask, "mask").shape == predicted.shape:
         steps = _counted(predicted.shape[:-1], None, lengths)
         counted = steps[..., None] & _boolean(mask)
     else:
@@ -273,6 +276,8 @@ def _softmax_nll(
     """
     scores = _floating(logits, "logits")
     classes = as_indices(targets, "targets")
+    if not isinstance(ignore_index, numbers.Integral) or isinstance(ignore_index, bool):
+        raise TypeError(f"ignore_index: got {ignore_index!r:.60}, expected a whole number")
     if scores.ndim == 0 or classes.shape != scores.shape[:-1]:
         raise ValueError(
             f"targets: got shape {classes.shape}, expected {scores.shape[:-1]}, "
@@ -307,9 +312,10 @@ def _counted(shape: tuple[int, ...], mask: ArrayLike | None, lengths: ArrayLike 
             raise ValueError(f"mask: got shape {given.shape}, expected {shape}, one value per step")
         counted &= given
     if lengths is not None:
-        if len(shape) != 2 or np.shape(lengths) != shape[1:]:
+        rows = as_array(lengths, "lengths").shape
+        if len(shape) != 2 or rows != shape[1:]:
             raise ValueError(
-                f"lengths: got shape {np.shape(lengths)} for steps {shape}, expected (B,) for "
+                f"lengths: got shape {rows} for steps {shape}, expected (B,) for "
                 "time-major (T, B); for another layout pass mask= (see length_mask)"
             )
         counted &= length_mask(lengths, shape[0])

@@ -199,29 +199,21 @@ class CellTape(Generic[StateT]):
         -------
         Gradients
         """
-        many = self._has_many(grad_output, grad_state)
-        axis = 1 if many else 0
-
-        def stacked(a: Any) -> Any:
-            return None if a is None else np.expand_dims(np.asarray(a), axis)
-
-        if isinstance(grad_state, tuple | list):
-            grad_state = tuple(map(stacked, grad_state))
-        else:
-            grad_state = stacked(grad_state)
-        grads = self._tape.backward(stacked(grad_output), grad_state, parameters=parameters)
+        pair = isinstance(grad_state, tuple | list)
+        given: list[Any] = [grad_output, *(cast("tuple[Any, ...]", grad_state) if pair else (grad_state,))]
+        names = ["grad_output", *["grad_state"] * (len(given) - 1)]
+        arrays = [None if a is None else as_array(a, name) for a, name in zip(given, names, strict=True)]
+        axis = int(any(a is not None and a.ndim > self.output.ndim for a in arrays))   # K of them: a leading axis
+        output, *state = [None if a is None else np.expand_dims(a, axis) for a in arrays]
+        carry = cast("StateLike", tuple(state) if pair else state[0])
+        grads = self._tape.backward(output, carry, parameters=parameters)
 
         def single(a: Array) -> Any:
             return np.take(a, 0, axis=axis)
 
-        state = tuple(map(single, grads.state)) if isinstance(grads.state, tuple) else single(grads.state)
+        carried = tuple(map(single, grads.state)) if isinstance(grads.state, tuple) else single(grads.state)
         named = {name.removesuffix("_l0"): array for name, array in grads.parameters.items()}
-        return Gradients(single(grads.input), cast("StateT", state), named)
-
-    def _has_many(self, grad_output: ArrayLike | None, grad_state: StateLike) -> bool:
-        """Whether the cotangents have a leading axis for K of them."""
-        parts: list[Any] = [grad_output, *(grad_state if isinstance(grad_state, tuple | list) else (grad_state,))]
-        return any(a is not None and np.ndim(a) > self.output.ndim for a in parts)
+        return Gradients(single(grads.input), cast("StateT", carried), named)
 
 
 def _first(state: Any) -> Any:

@@ -115,3 +115,12 @@ def test_slices_of_windows_are_sequences_of_windows():
 
 def test_dir_of_the_package_shows_its_public_names():
     assert dir(rnncore.data) == sorted(rnncore.data.__all__)
+
+
+@pytest.mark.parametrize(("sequences", "value", "name"), [
+    ([[1, 2], [3]], 10**30, "value"), ([[1, 2], [3]], float("nan"), "value"), ([[1, 2], [3]], [1, 2], "value"),
+    ([[1, 2], [3]], "a", "value"), (None, 0, "sequences"), ([[1], [[1], [1, 2]]], 0, r"sequences\[1\]"),
+])
+def test_what_cannot_be_padded_is_refused_by_name(sequences, value, name):
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: got"):
+        pad(sequences, value)

@@ -47,7 +47,7 @@ ENDLESS = {"updates", "seconds", "epochs", "n_iter", "n_init", "tested", "every"
            "width", "num_layers"}
 # The calls whose errors have to name an argument.
 NAMED = re.compile(r"(RNN|GRU|LSTM)(Cell)?$|(layer|gru|tape|stream|cell)\b(?!\.load)|Linear$|Embedding$|linear"
-                    r"|embedding|record\.backward|(threads|cross_entropy|token_nll|mse)$")
+                    r"|embedding|record\.backward|(threads|cross_entropy|token_nll|mse|pad|viz\.memory_curve)$")
 SLIPS = (ArithmeticError, MemoryError, RecursionError, NameError, AssertionError, NotImplementedError, SystemError,
          UnicodeError, StopIteration, EOFError, BufferError)
 # Other words by which an error may name a parameter.
@@ -98,8 +98,10 @@ def calls():
                 fits[p.name] = given[p.name]
             elif p.default is not p.empty:
                 fits[p.name] = p.default
-            else:
+            elif p.name in objects():
                 fits[p.name] = objects()[p.name]
+            else:
+                raise AssertionError(f"{name}: no valid argument for {p.name!r}; give one to add(), or to objects()")
         found[name] = function, fits
 
     for kind in ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"):
@@ -111,7 +113,7 @@ def calls():
         add(f"{name}.stream", owner.stream)
         add(f"{name}.load_state_dict", pickle.loads(pickle.dumps(owner)).load_state_dict, state=owner.state_dict())
     tape = layer.record(objects()["x"])
-    add("tape.backward", tape.backward)
+    add("tape.backward", tape.backward, grad_output=np.ones((5, 2, 3)))
     add("tape.pullback", lambda v, every, direction: list(tape.pullback(v, every=every, direction=direction)), v=None,
         every=1)
     add("tape.names", tape.names)
@@ -196,6 +198,7 @@ def _add_models(add):
         "HiddenMarkov gaussian": ({"n_iter": 1, "emission": "gaussian"}, real),
         "SwitchingAutoRegressive": ({"n_iter": 1}, real),
         "Recurrent": ({"hidden_size": 2, "epochs": 1, "window": 3}, ["abcab", "ba"]),
+        "Recurrent of numbers": ({"hidden_size": 2, "epochs": 1, "window": 3}, real),
         "SequenceClassifier": ({"hidden_size": 2, "epochs": 1}, ["ab", "ba"] * 3),
     }  # fmt: skip
     for name, (given, sequences) in made.items():
@@ -217,8 +220,9 @@ def _add_models(add):
         for method in ("log_prob", "predict", "sample", "perplexity", "score", "one_step", "mean_squared_error"):
             if method != "mean_squared_error" or model.kind_ == "real":
                 add(f"{name}.{method}", getattr(model, method), **fits)
-        for method in ("posteriors", "decode", "forecast", "beam"):
-            if hasattr(model, method) and not (method == "beam" and model.kind_ == "real"):
+        other = ("beam", "forecast_proba") if model.kind_ == "real" else ("forecast",)     # for the other kind only
+        for method in ("posteriors", "decode", "forecast", "forecast_proba", "beam"):
+            if hasattr(model, method) and method not in other:
                 add(f"{name}.{method}", getattr(model, method), **fits, steps=2)
 
 
@@ -226,13 +230,25 @@ def _add_viz(add, found):
     """Measures, plots and the debugger's parts."""
     layer, tape = objects()["layer"], objects()["tape"]
     g = np.ones((5, 2, 3))
+    linear = models.AutoRegressive(1).fit([np.arange(30.0) % 7])
+    weights = (("weight_hh_l0", (0, 0)), ("bias_ih_l0", (0,)))
+    convergence = viz.lyapunov_convergence(layer, objects()["x"])
+    plane = {"inputs": objects()["x"], "loss": lambda y: float(np.square(y).sum()), "along": weights, "x": [0.5, 1.0],
+             "y": [0.0, 0.2]}
     given = {
+        "loss_plane": plane, "plot_loss_plane": {"plane": viz.loss_plane(layer, **plane)},
+        "lyapunov_error": {"convergence": convergence}, "plot_clipping": {"run": [0.5, 2.0, 1.0], "max_norm": 1.0},
+        "plot_forecast": {"forecast": linear.forecast(np.arange(5.0), 3)},
+        "coefficients": {"model": linear, "sequences": [np.arange(30.0) % 7]}, "plot_coefficients": {"model": linear},
+        "plot_hidden_states": {"model": ([0, 1], np.full((2, 2), 0.5))},
+        "plot_transition_matrix": {"model": np.full((2, 2), 0.5)},
+        "plot_transition_graph": {"model": np.full((2, 2), 0.5)},
         "context_cut": {"loss": lambda y: np.square(y).sum(-1)}, "memory_curve": {"steps": 60, "washout": 5, "lags": 4},
         "memory_capacity": {"lags": 3}, "integrated_gradients": {"readout": g, "points": 2},
         "plot_connectivity": {"connectivity": viz.connectivity(tape, g)}, "plot_dependency_map": {"loss": g},
         "plot_context_cut": {"cut": (np.arange(1, 4), np.ones((3, 2)))},
         "plot_integrated_gradients": {"attribution": viz.integrated_gradients(layer, objects()["x"], g, points=2)},
-        "plot_lyapunov_convergence": {"convergence": viz.lyapunov_convergence(layer, objects()["x"])},
+        "plot_lyapunov_convergence": {"convergence": convergence},
         "plot_memory_capacity": {"curve": np.array([0.9, 0.5, 0.1])}, "plot_omission": {"change": np.ones((5, 2))},
         "plot_text": {"tokens": list("abcde")}, "side_by_side": {"runs": {"a": tape, "b": tape}},
         "Recorder": {"path": None},

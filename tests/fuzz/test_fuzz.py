@@ -1,8 +1,11 @@
 """The short run: fixed seeds of every subject, in which every possible choice occurs."""
 
+import warnings
+
+import matplotlib.pyplot as plt
 import pytest
 
-from fuzz import ROOMS, runner
+from fuzz import ROOMS, arguments, runner
 
 QUICK = 5  # `make quick` runs every fifth of the seeds
 
@@ -25,3 +28,16 @@ def test_all_seeds_find_no_fault(room):
     assert outcome.cases == sum(ROOMS[room].values())
     never = [f"{label}={choice}" for label, choices in outcome.seen.items() for choice, n in choices.items() if not n]
     assert not never, "the short run has to draw them, with more or other seeds"
+
+
+def test_every_public_function_has_valid_arguments():
+    """Else a wrong argument would be refused because of another one."""
+    for name, (function, fits) in arguments.calls().items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")     # of little data
+                function(**fits)
+        except Exception as error:
+            raise AssertionError(f"{name}: its arguments in tests/fuzz/arguments.py are not valid") from error
+        finally:
+            plt.close("all")

@@ -246,3 +246,15 @@ def test_nothing_but_weights_of_zero_is_no_loss(rng):
 def test_wrong_weights_are_refused_by_name(name, value, message):
     with pytest.raises((ValueError, TypeError), match=message):
         cross_entropy(np.zeros((2, 3)), [0, 2], **{name: value})
+
+
+@pytest.mark.parametrize(("loss", "name", "value"), [
+    *((loss, "ignore_index", value) for loss in (cross_entropy, token_nll) for value in ([], None, 1.5, True)),
+    *((loss, name, [[1], [1, 2]]) for loss in (cross_entropy, token_nll, mse) for name in ("lengths", "mask")),
+    (mse, "target", np.ones((3, 2, 4)) * 1j), (mse, "target", np.full((3, 2, 4), "a")),
+])
+def test_wrong_arguments_are_refused_by_name(rng, loss, name, value):
+    x = rng.normal(size=(3, 2, 4))
+    fits = (x, x[::-1]) if loss is mse else (x, rng.integers(4, size=(3, 2)))
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: got"):
+        loss(*fits[: 1 if name == "target" else 2], **{name: value})

@@ -331,3 +331,14 @@ def test_an_unpickled_cell_runs_on_the_weights_that_it_shows(kind, tmp_path, rng
         same_bits(cell(x), expected)
         rc.optim.SGD(other, lr=0.1).step({n: np.ones_like(a) for n, a in other.parameters.items()})
         bytes_of = [bytearray(b.raw()) for b in buffers]
+
+
+def test_wrong_cotangents_and_names_of_a_tape_are_refused_by_name(rng):
+    tape = rc.LSTMCell(2, 3, seed=0).record(rng.normal(size=(2, 2)).astype("float32"))
+    ragged = [[1], [1, 2]]
+    for given in ({"grad_output": ragged}, {"grad_state": ragged}, {"grad_state": (ragged, None)}):
+        with pytest.raises(ValueError, match=f"^{next(iter(given))}"):
+            tape.backward(**given)
+    for name in ("", "x"):
+        with pytest.raises(KeyError, match=f"name: got '{name}', expected one of h, c"):
+            tape[name]

@@ -356,3 +356,12 @@ def test_measures_do_not_import_matplotlib():
         "assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(("options", "name"), [
+    ({"low": np.nan}, "low"), ({"high": [1.0]}, "high"), ({"low": 1.0, "high": 1.0}, "low, high"),
+    ({"low": -1e308, "high": 1e308}, "low, high"), ({"ridge": -1.0}, "ridge"), ({"seed": "a"}, "seed"),
+])
+def test_wrong_settings_of_a_memory_curve_are_refused_by_name(options, name):
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: got"):
+        viz.memory_curve(make("gru", 1, 3), 2, steps=20, washout=2, **options)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnncore._checks import as_size
+from rnncore._checks import as_number, as_seed, as_size
 
 from .._blas import on_one_blas_thread
 from .._door import as_layer
@@ -85,7 +86,11 @@ def memory_curve(
         raise ValueError(
             f"steps: got {steps}, expected more than the {width} numbers of the state"
         )
-    u = np.random.default_rng(seed).uniform(low, high, washout + 2 * steps)
+    low, high = as_number(low, "low"), as_number(high, "high")
+    ridge, rng = as_number(ridge, "ridge", least=0), np.random.default_rng(as_seed(seed))
+    if not 0 < high - low < math.inf:
+        raise ValueError(f"low, high: got {low} and {high}, expected two numbers, the first below the second")
+    u = rng.uniform(low, high, washout + 2 * steps)
     x = np.repeat(u[:, None, None], layer.input_size, axis=2)
     states = carry_by_step(record(layer, x))[washout:, 0].astype(np.float64)
     wanted = np.stack([u[washout - k : len(u) - k] for k in range(lags)], axis=1)

@@ -10,8 +10,8 @@ stopping rule are those of hmmlearn, and so are the results.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -109,6 +109,7 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
     array([0.864, 0.136])
     """
 
+    _masks_symbols = True
     _names: ClassVar[Names] = {"emission": EMISSIONS, "covariance_type": COVARIANCES, "missing": MISSING}
 
     startprob_ = Parameter()
@@ -298,23 +299,7 @@ class HiddenMarkov(ChainModel[CategoricalEmission | GaussianEmission]):
 
     def _read_rows(self, sequences: SequencesLike) -> list[Array]:
         self._parameters()
-        if self.emission == "gaussian":
-            return self._read(_filled(sequences, np.nan), kinds=("real",))
-        gaps: Sequence[Any] | None = None
-        if self.missing == "mask":
-            sequences, gaps = _without_gaps(sequences)
-        arrays = self._read(sequences, kinds=("text", "ids"))
-        if gaps is not None and self.kind_ == "ids":
-            arrays = [np.where(gap, -1, a) for a, gap in zip(arrays, gaps, strict=True)]
-        return arrays
-
-    def _check(self, sequence: SequenceLike | None, name: str = "sequence") -> Array:
-        if self._real:
-            return super()._check(_filled(sequence, np.nan), name)
-        if self.missing != "mask" or self.kind_ == "text" or sequence is None:
-            return super()._check(sequence, name)
-        (sequence,), (gap,) = _without_gaps([sequence])
-        return np.where(gap, -1, super()._check(sequence, name))
+        return self._read(sequences, kinds=("real",) if self.emission == "gaussian" else ("text", "ids"))
 
     # -- learning ----------------------------------------------------------------------------
     def _begin(self, rows: Rows, rng: np.random.Generator, given: Mapping[str, Floats]) -> Values:
@@ -451,36 +436,3 @@ def _log_sum(x: Floats) -> Floats:
     safe = np.where(top > -np.inf, top, 0)
     with np.errstate(divide="ignore", under="ignore"):
         return cast("Floats", np.log(np.exp(x - safe).sum(axis=0)) + safe)
-
-
-def _filled(sequences: Any, blank: float) -> Any:
-    """Replace masked arrays, also those in a list, by arrays with `blank` in the masked entries.
-
-    Anything else is returned as it is.
-    """
-    if isinstance(sequences, np.ma.MaskedArray):
-        converted: Any = sequences.astype(np.result_type(sequences, type(blank)))
-        return converted.filled(blank)
-    if isinstance(sequences, list) and any(isinstance(s, np.ma.MaskedArray) for s in sequences):
-        return [_filled(s, blank) for s in sequences]
-    return sequences
-
-
-def _without_gaps(sequences: Any) -> tuple[list[Any], Sequence[Any]]:
-    """Replace -1, a missing symbol, by 0 in sequences of symbols.
-
-    Returns
-    -------
-    sequences : list
-    gaps : sequence of ndarray (T,) of bool, or of False
-        For each sequence, where it had -1. False for all if they are not sequences of integers.
-    """
-    if isinstance(sequences, str) or (np.ndim(sequences) == 1 if isinstance(sequences, np.ndarray)
-                                      else False):
-        sequences = [sequences]
-    filled: list[Any] = [s if isinstance(s, str) else np.asarray(_filled(s, -1)) for s in sequences]
-    if any(isinstance(s, str) for s in filled) or any(s.dtype.kind not in "iu" for s in filled
-                                                      if s.size):
-        return filled, [False] * len(filled)
-    gaps = [s == -1 for s in filled]
-    return [np.where(gap, 0, s).astype(np.int64) for s, gap in zip(filled, gaps, strict=True)], gaps

@@ -16,7 +16,7 @@ that do not concern sequences in ``estimator.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast, overload
 
 import numpy as np
 
@@ -28,7 +28,8 @@ from .estimator import (
     generator,
     warn_of_little_data,
 )
-from .sequences import KINDS, MISSING, as_codes, as_list, as_real, guess_kind, learn_symbols, symbols_of
+from .plain import plain
+from .sequences import KINDS, MISSING, as_codes, as_list, as_real, guess_kind, is_array, learn_symbols, symbols_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -64,6 +65,7 @@ class SequenceReader(Estimator):
         F of real values.
     """
 
+    _masks_symbols: ClassVar[bool] = False      # whether missing="mask" also allows missing symbols
     kind_: Kind
     alphabet_: str | int
     n_features_: int
@@ -92,8 +94,16 @@ class SequenceReader(Estimator):
         check_option("missing", missing, MISSING)
         symbols_only = "real" not in kinds
         real_only = list(kinds) == ["real"]
-        whole_numbers = isinstance(sequences, np.ndarray) and sequences.dtype.kind in "iu"
-        items = as_list(sequences, real=real_only or not (symbols_only or whole_numbers))
+        given = getattr(self, "alphabet", None)
+        as_rows = symbols_only or isinstance(given, int)
+        if not (real_only or as_rows) and is_array(sequences):
+            array = plain(sequences, "sequences")
+            if array.ndim == 2 and array.dtype.kind in "iu":
+                raise ValueError(
+                    f"sequences: got integers of shape {array.shape}, which may be {len(array)} sequences of "
+                    f"symbols, or one of real values with {array.shape[1]} features; give list(x) for symbols, or "
+                    "x.astype(float) for real values")
+        items = as_list(sequences, real=not as_rows)
         if not items:
             raise ValueError("sequences: got an empty list, expected at least one sequence")
         kind = "real" if real_only else guess_kind(items)
@@ -112,9 +122,9 @@ class SequenceReader(Estimator):
             self.kind_, self.n_features_ = "real", width
             self.__dict__.pop("alphabet_", None)
             return arrays
-        given = getattr(self, "alphabet", None)
-        symbols = learn_symbols(items) if given is None else symbols_of(given)
-        codes: list[Array] = [as_codes(s, symbols, name=f"sequences[{i}]") for i, s in enumerate(items)]
+        gaps: Missing = missing if self._masks_symbols else "refuse"
+        symbols = learn_symbols(items, missing=gaps) if given is None else symbols_of(given)
+        codes: list[Array] = [as_codes(s, symbols, missing=gaps, name=f"sequences[{i}]") for i, s in enumerate(items)]
         self.alphabet_ = symbols.symbols
         self.kind_ = "text" if isinstance(self.alphabet_, str) else "ids"
         self.__dict__.pop("n_features_", None)
@@ -129,7 +139,8 @@ class SequenceReader(Estimator):
         if self._real:
             return as_real([] if sequence is None else sequence, self.n_features_,
                            missing=getattr(self, "missing", "refuse"), name=name)
-        return as_codes([] if sequence is None else sequence, self._alphabet, name=name)
+        return as_codes([] if sequence is None else sequence, self._alphabet, name=name,
+                        missing=getattr(self, "missing", "refuse") if self._masks_symbols else "refuse")
 
     def _set_kind_from(self, state: Field, kinds: Sequence[Kind] = KINDS) -> None:
         """Restore, from a file, the form of the sequences that its model was fitted on."""

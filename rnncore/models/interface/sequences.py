@@ -11,7 +11,9 @@ Three kinds of sequence exist:
 
 A list of sequences may be ragged and may hold sequences of length 0. One
 sequence given alone is read as a list of one: a ``str``, a list of numbers, a
-1-D array and, for real values, a 2-D array ``(T, F)``.
+1-D array and, for real values, a 2-D array ``(T, F)``. Arrays may be masked, and series and frames
+of pandas and polars are read as arrays (``plain.py``). Where a form may mean one sequence or
+several, it is refused with both ways out.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ import numpy as np
 
 from rnncore._checks import as_size
 from rnncore.data import Alphabet
+
+from .plain import as_floats, is_frame, is_missing, is_series, number_array, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +43,8 @@ Kind: TypeAlias = Literal["text", "ids", "real"]
 Missing: TypeAlias = Literal["refuse", "mask"]
 KINDS: tuple[Kind, ...] = ("text", "ids", "real")
 MISSING: tuple[Missing, ...] = ("refuse", "mask")
+MOST_SYMBOLS = 2**24
+NUMBER_THEM = "number the symbols that occur: np.unique(x, return_inverse=True)[1]"
 MASK = "a model made with missing='mask' reads NaN as missing"
 
 
@@ -67,31 +73,67 @@ def as_list(sequences: Any, *, real: bool = False, name: str = "sequences") -> l
     """
     if isinstance(sequences, str):
         return [sequences]
-    if hasattr(sequences, "to_numpy"):  # a pandas frame or series is one sequence
-        sequences = sequences.to_numpy()
-    if isinstance(sequences, np.ndarray) and sequences.dtype != object:
-        whole = 2 if real else 1
-        if sequences.ndim == whole or sequences.ndim == 1:
-            return [sequences]
-        if sequences.ndim == whole + 1:
-            return list(sequences)
-        raise ValueError(
-            f"{name}: got an array of shape {sequences.shape}, expected a list of sequences, "
-            + ("(T,), (T, F) or (N, T, F)" if real else "(T,) or (N, T)")
-        )
     if sequences is None or isinstance(sequences, (dict, set, bytes, numbers.Number)):
         raise TypeError(
             f"{name}: got {type(sequences).__name__}, expected a list of strings, of integer "
             "arrays or of (T, F) real arrays"
         )
+    if is_array(sequences):
+        return _from_array(sequences, real, name)
     items = list(sequences)
-    scalars = sum(isinstance(item, numbers.Number) for item in items)
+    scalars = sum(isinstance(item, numbers.Number) or is_missing(item) for item in items)
     if scalars and scalars == len(items):
-        return [np.asarray(items)]
+        return [plain(items, name)]
     if scalars:
         raise TypeError(f"{name}: got numbers mixed with sequences, expected only sequences; "
                         "put a single number into a list of its own")
     return items
+
+
+def is_array(sequences: Any) -> bool:
+    """Whether what the user gave is an array, a series or a frame, and not a list of sequences."""
+    if is_series(sequences) or is_frame(sequences):
+        return True
+    if isinstance(sequences, np.ndarray):
+        # an object array of texts or arrays is a list; of scalars it is an array
+        return sequences.dtype.kind != "O" or sequences.ndim != 1 or not any(
+            hasattr(item, "__len__") and not isinstance(item, str) for item in sequences)
+    return hasattr(sequences, "__array__")
+
+
+def _from_array(sequences: Any, real: bool, name: str) -> list[Any]:
+    """The sequences of an array, a series or a frame; see `as_list`."""
+    if is_series(sequences):
+        values = np.asarray(sequences.to_numpy())
+        if values.dtype.kind == "O" and values.ndim == 1 and any(
+                hasattr(v, "__len__") and not isinstance(v, str) for v in values):
+            return list(values)     # a column of lists
+        if values.dtype.kind in "UST" or any(isinstance(v, str) for v in values.ravel() if values.dtype.kind == "O"):
+            raise TypeError(
+                f"{name}: got a {type(sequences).__name__} of {len(values)} strings, which may be one sequence of "
+                "labels or a list of texts; give x.to_list() for texts, or np.unique(x, return_inverse=True)[1] for "
+                "one sequence of numbered labels")
+    array = plain(sequences, name)
+    if array.dtype.kind in "UST" and array.ndim == 1:
+        texts: list[str] = (array.astype(str) if array.dtype.kind == "S" else array).tolist()
+        if len(texts) > 1 and all(len(text) == 1 for text in texts):
+            raise TypeError(
+                f"{name}: got an array of {len(texts)} single characters, which may be one sequence or {len(texts)} "
+                "sequences; give ''.join(x) for one text, or x.tolist() for one text each")
+        return texts
+    whole = 2 if real else 1
+    if array.ndim == 2 and not real and array.shape[1] == 1 < array.shape[0]:
+        raise ValueError(
+            f"{name}: got shape {array.shape}, which may be one sequence or {len(array)} sequences of one symbol; "
+            f"give x.ravel() for one sequence, or list(x) for {len(array)}")
+    if array.ndim == whole or array.ndim == 1:
+        return [array]
+    if array.ndim == whole + 1:
+        return list(array)
+    raise ValueError(
+        f"{name}: got an array of shape {array.shape}, expected a list of sequences, "
+        + ("(T,), (T, F) or (N, T, F)" if real else "(T,) or (N, T)")
+    )
 
 
 def guess_kind(sequences: Iterable[Any], *, name: str = "sequences") -> Kind:
@@ -102,7 +144,7 @@ def guess_kind(sequences: Iterable[Any], *, name: str = "sequences") -> Kind:
     >>> guess_kind(["ab", ""]), guess_kind([[0, 1], []]), guess_kind([[0.5, 1.0]])
     ('text', 'ids', 'real')
     """
-    kinds = {kind for s in sequences if (kind := _kind_of(s)) is not None}
+    kinds = {kind for i, s in enumerate(sequences) if (kind := _kind_of(s, f"{name}[{i}]")) is not None}
     if not kinds:  # nothing but empty lists
         return "ids"
     if kinds == {"ids", "real"}:
@@ -112,12 +154,15 @@ def guess_kind(sequences: Iterable[Any], *, name: str = "sequences") -> Kind:
     return kinds.pop()
 
 
-def _kind_of(sequence: SequenceLike) -> Kind | None:
-    if isinstance(sequence, str):
+def _kind_of(sequence: SequenceLike, name: str) -> Kind | None:
+    array = plain(sequence, name)
+    if isinstance(array, str):
         return "text"
-    array = np.asarray(sequence)
     if array.size == 0 and array.ndim < 2:
         return None
+    if array.dtype.kind in "UST":
+        raise TypeError(f"{name}: got an array of strings as one sequence, expected one string; join them: "
+                        "''.join(x), or number them: np.unique(x, return_inverse=True)[1]")
     return "ids" if array.dtype.kind in "iu" and array.ndim == 1 else "real"
 
 
@@ -150,11 +195,10 @@ def as_real(
     """
     if isinstance(sequence, str):
         raise TypeError(f"{name}: got a string, expected a (T, F) array of real numbers")
-    array = np.asarray(sequence)
+    array = plain(sequence, name)
     if array.size == 0 and array.ndim < 2:
         return np.empty((0, n_features or 1))
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name}: got dtype {array.dtype}, expected real numbers")
+    array = as_floats(number_array(array, name))
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:
@@ -162,7 +206,7 @@ def as_real(
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(f"{name}: got {array.shape[1]} features, expected {n_features}, "
                          "as in fit")
-    array = np.ascontiguousarray(array, dtype=np.float64)
+    array = np.ascontiguousarray(array)
     if np.isinf(array).any():
         step, feature = np.argwhere(np.isinf(array))[0]
         raise ValueError(f"{name}: got an infinite value at step {step}, feature {feature}, "
@@ -173,7 +217,7 @@ def as_real(
     return array
 
 
-def as_codes(sequence: Any, symbols: Symbols, *, name: str = "sequence") -> Codes:
+def as_codes(sequence: Any, symbols: Symbols, *, missing: Missing = "refuse", name: str = "sequence") -> Codes:
     """Integer codes ``(T,)`` int64 of one sequence of symbols; unknown symbols are refused.
 
     Parameters
@@ -181,6 +225,8 @@ def as_codes(sequence: Any, symbols: Symbols, *, name: str = "sequence") -> Code
     sequence : str or integer array
         An empty list also stands for an empty text.
     symbols : Alphabet or Integers
+    missing : {"refuse", "mask"}
+        Whether missing integers are an error, or have the code -1, and -1 is a missing one.
     name : str
         The argument's name, for errors.
 
@@ -190,10 +236,11 @@ def as_codes(sequence: Any, symbols: Symbols, *, name: str = "sequence") -> Code
     (array([0, 1, 1, 0]), array([2, 0]))
     """
     if isinstance(symbols, Integers):
-        return symbols.encode(sequence, name=name)
+        return symbols.encode(sequence, missing=missing, name=name)
     if not isinstance(sequence, str):
         if len(sequence):
-            raise TypeError(f"{name}: got {type(sequence).__name__}, expected a string, as in fit")
+            raise TypeError(f"{name}: got {type(sequence).__name__}, expected a string, as in fit; join single "
+                            "characters: ''.join(x)")
         sequence = ""
     return symbols.encode(sequence, name=name,
                           way_out="give the model alphabet= with every character it may meet")
@@ -218,14 +265,14 @@ class Integers:
     def __repr__(self) -> str:
         return f"Integers({self.size})"
 
-    def encode(self, sequence: ArrayLike, *, name: str = "sequence") -> Codes:
-        """Integer codes ``(T,)`` int64 of one sequence; integers of `size` or more are refused."""
-        ids = _as_ids(sequence, name)
+    def encode(self, sequence: ArrayLike, *, missing: Missing = "refuse", name: str = "sequence") -> Codes:
+        """Integer codes ``(T,)`` int64 of one sequence; integers of `size` or more are refused, see `as_codes`."""
+        ids = _as_ids(sequence, name, missing)
         if ids.size and ids.max() >= self.size:
             step = int(np.argmax(ids >= self.size))
-            raise ValueError(f"{name}: got symbol {ids[step]} at step {step}, expected "
-                             f"0 .. {self.size - 1}; give the model alphabet={ids.max() + 1} "
-                             "to allow more")
+            raise ValueError(f"{name}: got symbol {ids[step]} at step {step}, expected 0 .. {self.size - 1}; "
+                             + (f"give the model alphabet={ids.max() + 1} to allow more" if ids.max() < MOST_SYMBOLS
+                                else NUMBER_THEM))
         return ids
 
     def decode(self, ids: ArrayLike) -> Codes:
@@ -243,10 +290,13 @@ def symbols_of(alphabet: str | int) -> Symbols:
     """
     if isinstance(alphabet, str):
         return Alphabet(alphabet)
-    return Integers(as_size(alphabet, "alphabet", also="a string of characters"))
+    size = as_size(alphabet, "alphabet", also="a string of characters")
+    if size > MOST_SYMBOLS:
+        raise ValueError(f"alphabet: got {size}, expected at most {MOST_SYMBOLS} symbols; {NUMBER_THEM}")
+    return Integers(size)
 
 
-def learn_symbols(sequences: Sequence[Any], *, name: str = "sequences") -> Symbols:
+def learn_symbols(sequences: Sequence[Any], *, missing: Missing = "refuse", name: str = "sequences") -> Symbols:
     """The symbols that occur in training sequences.
 
     Examples
@@ -258,28 +308,42 @@ def learn_symbols(sequences: Sequence[Any], *, name: str = "sequences") -> Symbo
     if guess_kind(sequences, name=name) == "text":
         found = "".join(set().union(*map(set, sequences)))
     else:
-        found = max((int(ids.max()) + 1 for ids in (_as_ids(s, name) for s in sequences) if ids.size), default=0)
+        codes = (_as_ids(s, f"{name}[{i}]", missing) for i, s in enumerate(sequences))
+        found = max((int(ids.max()) + 1 for ids in codes if ids.size), default=0)
+        if found > MOST_SYMBOLS:
+            raise ValueError(f"{name}: got symbol {found - 1}, expected integers below {MOST_SYMBOLS}, as a model has "
+                             f"a place for every one from 0 on; {NUMBER_THEM}")
     if not found:
         raise ValueError(f"{name}: got no symbol at all, expected at least one; all "
                          f"{len(sequences)} sequences are empty")
     return symbols_of(found)
 
 
-def _as_ids(sequence: SequenceLike, name: str) -> Codes:
-    if isinstance(sequence, str):
+def _as_ids(sequence: SequenceLike, name: str, missing: Missing = "refuse") -> Codes:
+    """Integers ``(T,)`` int64, -1 for missing ones with missing="mask"."""
+    array = plain(sequence, name)
+    if isinstance(array, str):
         raise TypeError(f"{name}: got a string, expected integers, as in fit")
-    array = np.asarray(sequence)
     if array.size == 0:
         return np.empty(0, np.int64)
     if array.ndim != 1:
-        raise ValueError(f"{name}: got shape {array.shape}, expected one integer per step, (T,)")
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise ValueError(f"{name}: got NaN at step {int(np.argmax(np.isnan(array)))}, expected "
-                         "integer symbols; drop the missing steps or cut the sequence there")
+        raise ValueError(f"{name}: got shape {array.shape}, expected one integer per step, (T,)"
+                         + ("; x.ravel() has this shape" if array.ndim == 2 and array.shape[1] == 1 else ""))
+    gone = np.ma.getmaskarray(array) if array.dtype.kind != "f" else np.isnan(array)
+    if gone.any() and (missing != "mask" or array.dtype.kind == "f"):
+        what = "NaN" if array.dtype.kind == "f" else "a missing value"
+        raise ValueError(f"{name}: got {what} at step {int(np.argmax(gone))}, expected integer symbols; drop the "
+                         "missing steps or cut the sequence there, or use HiddenMarkov(missing='mask') with -1 or "
+                         "masked entries for them")
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: got dtype {array.dtype}, expected integers or a string")
-    ids = array.astype(np.int64, copy=False)
-    if (ids < 0).any():
-        step = int(np.argmax(ids < 0))
-        raise ValueError(f"{name}: got {array[step]} at step {step}, expected integers >= 0")
+        whole = array.dtype.kind == "f" and not np.any(array % 1) and np.abs(array).max() < MOST_SYMBOLS
+        raise TypeError(f"{name}: got dtype {array.dtype}, expected integers or a string"
+                        + ("; x.astype(int) has the same values" if whole else ""))
+    if array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: got {array.max()}, expected integers below {MOST_SYMBOLS}; {NUMBER_THEM}")
+    ids: Codes = np.where(gone, -1, np.ma.getdata(array).astype(np.int64, copy=False))
+    wrong = (ids < (-1 if missing == "mask" else 0)) & ~gone
+    if wrong.any():
+        step = int(np.argmax(wrong))
+        raise ValueError(f"{name}: got {ids[step]} at step {step}, expected integers >= 0")
     return ids

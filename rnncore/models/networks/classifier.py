@@ -13,8 +13,9 @@ import numpy as np
 from rnncore.data import LazyWindows, Window, buckets
 from rnncore.io.fields import named_errors
 from rnncore.models.interface.base import KIND_NAMES, SequenceReader, check_fitted, generator
+from rnncore.models.interface.plain import as_targets, is_series, plain
 from rnncore.models.interface.scale import learn_scale
-from rnncore.models.interface.sequences import as_list
+from rnncore.models.interface.sequences import as_list, is_array
 from rnncore.models.interface.weights import as_sample_weight, check_class_weight, class_weights
 from rnncore.nn import log_softmax
 from rnncore.optim import Adam
@@ -244,7 +245,7 @@ class SequenceClassifier(SequenceReader):
 
     def _learn_targets(self, y: ArrayLike, count: int, weights: Floats | None) -> Array:
         """Class numbers ``(N,)``, or standardised numbers ``(N, 1)``; sets the attributes that belong to them."""
-        y = np.asarray(y)
+        y = as_targets(y)
         if y.shape != (count,):
             raise ValueError(f"y: got shape {y.shape}, expected ({count},), one value per sequence")
         self.task_ = self.task if self.task != "auto" else "number" if y.dtype.kind == "f" else "label"
@@ -319,7 +320,7 @@ class SequenceClassifier(SequenceReader):
 
     def score(self, X: SequencesLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Share of correct labels, or R² of numbers; with `sample_weight` the weighted share, or the weighted R²."""
-        y, found = np.asarray(y), self.predict(X)
+        y, found = as_targets(y), self.predict(X)
         if y.shape != found.shape:
             raise ValueError(f"y: got shape {y.shape}, expected {found.shape}")
         weights = as_sample_weight(sample_weight, len(y))
@@ -382,8 +383,9 @@ def _labels_from(field: Field) -> Array:
 
 def _one_each(X: SequencesLike) -> list[Any]:
     """A list of sequences; every row of an array is one sequence."""
-    if isinstance(X, np.ndarray) and X.dtype != object and X.ndim > 1:
-        if X.ndim > 3:
-            raise ValueError(f"X: got shape {X.shape}, expected (N, T) or (N, T, F)")
-        return list(X)
-    return as_list(X, name="X")
+    array = plain(X, "X") if is_array(X) and not is_series(X) else None
+    if array is None or array.ndim == 1:
+        return as_list(X if array is None or array.dtype.kind not in "UST" else array.tolist(), name="X")
+    if array.ndim > 3:
+        raise ValueError(f"X: got shape {array.shape}, expected (N, T) or (N, T, F)")
+    return list(array)

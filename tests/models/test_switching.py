@@ -1,6 +1,7 @@
 """SwitchingAutoRegressive against statsmodels and an enumeration of all regime paths, and its training."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
 
 import rnncore as rc
 from rnncore.models import HiddenMarkov, SwitchingAutoRegressive
-from rnncore.models.chains.regimes import steady_state
+from rnncore.models.chains import settings_passes
+from rnncore.models.chains.transitions import steady_state
 
 FLAGS = list(itertools.product([True, False], repeat=3))  # mean, ar, variance
 
@@ -177,6 +179,70 @@ def test_without_a_window_the_model_equals_a_hidden_markov_model(rng):
     plain.means_, plain.covars_ = model.means_, model.covars_
     assert model.log_prob(x) == pytest.approx(plain.log_prob(x), rel=1e-12)
     np.testing.assert_array_equal(model.decode(x)[1], plain.decode(x)[1])
+
+
+# -- the structure of the settings ------------------------------------------------------------------
+@pytest.mark.parametrize("block", [1, 1 << 20])
+@pytest.mark.parametrize(("K", "order", "F"), [(2, 1, 1), (2, 2, 2), (3, 2, 1), (2, 4, 1), (3, 3, 2)])
+def test_both_ways_of_the_recursions_agree(rng, monkeypatch, K, order, F, block):
+    """The kernels with all transitions, and the recursions that know the structure, in blocks of any size."""
+    model, x = random_model(rng, K, order, F, missing="mask"), rng.normal(size=(60, F))
+    x[[20, 41, 42]] = np.nan
+    if K == 3:  # some regimes do not follow others
+        model.transmat_ = [[0.7, 0.0, 0.3], [0.2, 0.8, 0.0], [0.0, 0.1, 0.9]]
+    sequences = [x, x[:15], x[:order]]
+
+    def results():
+        fitted = SwitchingAutoRegressive(K, order, switching_variance=True, missing="mask", n_iter=3,
+                                         tol=-np.inf, random_state=0).fit(sequences)
+        return [model.log_prob(x, per_step=True), model.posteriors(x)[order:], *model.decode(x),
+                *model.one_step(np.nan_to_num(x)), *model.predict(x[:18]), fitted.history_, fitted.transmat_]
+
+    expected = results()
+    monkeypatch.setattr(settings_passes, "DENSE_STATES", 0)
+    monkeypatch.setattr(settings_passes, "BLOCK", block)
+    for ours, theirs in zip(results(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-10)
+
+
+def test_what_has_probability_zero_is_so_both_ways(rng, monkeypatch):
+    model, x = random_model(rng, 2, 2), rng.normal(size=9)
+    x[5] = 1e200  # the square of the residual is infinite
+    for limit in (200, 0):
+        monkeypatch.setattr(settings_passes, "DENSE_STATES", limit)
+        with np.errstate(over="ignore"):
+            steps = model.log_prob(x, per_step=True)
+            assert np.isfinite(steps[:5]).all()
+            assert (steps[5:] == -np.inf).all()
+            with pytest.raises(ValueError, match="has probability 0 under this model"):
+                model.posteriors(x)
+
+
+def test_memory_and_time_of_a_high_order_do_not_grow_with_the_square_of_the_settings(rng):
+    model, x = random_model(rng, 3, 8), rng.normal(size=30)  # 19,683 settings; all transitions would be 3 GB
+    tracemalloc.start()
+    try:
+        model.log_prob(x)
+        model.posteriors(x)
+        model.decode(x)
+        model.predict(x)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6
+
+
+@pytest.mark.parametrize("order", [30, 1000])
+def test_more_settings_than_memory_are_refused_before_they_are_made(rng, order):
+    model, x = random_model(rng, 2, order), rng.normal(size=order + 20)
+    message = rf"order: got {order} with 2 regimes .* 2\*\*{order + 1} .*use form='intercept'"
+    for call in (model.log_prob, model.decode, model.posteriors, model.predict, model.fit,
+                 lambda x: model.sample(3, x)):
+        with pytest.raises(ValueError, match=message):
+            call([x] if call == model.fit else x)
+    # the ways out that the message names
+    assert np.isfinite(random_model(rng, 2, order, form="intercept").log_prob(x))
+    assert np.isfinite(random_model(rng, 2, order, mean=False).log_prob(x))
 
 
 # -- learning -------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ A subclass takes the arguments n_states, n_iter, n_init, tol, warm_start, random
 ``_maximise(values, emission, found)``   the M-step: new values from an `em.Expectation`
 
 It also defines ``_all_steps(steps, sequence)`` if a sequence has steps without a row, and ``_known(array)`` if steps
-may be missing.
+may be missing. A model whose recursions are not those of `em` overrides ``_log_steps``, ``posteriors``, ``decode`` and
+``_climb`` instead of defining ``_build`` and ``_maximise``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import numpy as np
 from rnncore._checks import as_seed, as_size
 from rnncore._progress import progress_bar
 from rnncore.io.fields import named_errors
-from rnncore.models.interface.base import KIND_NAMES, SequenceModelBase, check_fitted
+from rnncore.models.interface.base import KIND_NAMES, SequenceModelBase, check_fitted, warn_of_little_data
 
 from .em import EmissionModel, Expectation, Rows, Workers, expect, filtered, posteriors
 
@@ -160,6 +161,8 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
         assert best is not None     # n_init is 1 or more
         self.__dict__["_values"], history, self.converged_ = best
         self.history_ = np.array(history)
+        known = rows.values >= 0 if rows.values.ndim == 1 else ~np.isnan(rows.values).any(axis=1)
+        warn_of_little_data(self, int(np.sum(known)) * (self.n_features_ if self._real else 1))
         return self
 
     def _check_settings(self) -> None:
@@ -214,8 +217,7 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
         impossible step on.
         """
         values = self._ready()
-        rows = Rows.pack([self._rows(self._check(sequence))])
-        (steps,), _ = filtered(*self._build(values), rows)
+        (steps,) = self._log_steps(values, Rows.pack([self._rows(self._check(sequence))]))
         steps = self._all_steps(steps, sequence)
         return steps if per_step else float(steps.sum())
 
@@ -229,8 +231,7 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
         if known == 0:
             raise ValueError("sequences: got no element at all, expected at least one")
         rows = Rows.pack([self._rows(a) for a in arrays])
-        logs, _ = filtered(*self._build(values), rows)
-        return float(sum(steps.sum() for steps in logs) / known)
+        return float(sum(steps.sum() for steps in self._log_steps(values, rows)) / known)
 
     def posteriors(self, sequence: SequenceLike) -> Floats:
         """Probability of every state at every step, given the whole sequence.
@@ -244,8 +245,7 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
         x = self._rows(self._check(sequence))
         gamma, log_prob = posteriors(*self._build(values), x)
         if log_prob == -np.inf:
-            raise ValueError("sequence: has probability 0 under this model, so its states have "
-                             "no posterior; log_prob(sequence, per_step=True) shows from which step on")
+            raise impossible()
         return gamma
 
     def decode(self, sequence: SequenceLike) -> tuple[float, Codes]:
@@ -273,6 +273,10 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
         self._set_kind(values)
         return values
 
+    def _log_steps(self, values: Values, rows: Rows) -> list[Floats]:
+        """log p(x_t | x_<t) of every row, an array for each sequence."""
+        return filtered(*self._build(values), rows)[0]
+
     def _all_steps(self, steps: Floats, sequence: SequenceLike) -> Floats:
         """The log probabilities of all steps of a sequence, from those of its rows. By default every step has a row."""
         return steps
@@ -298,6 +302,12 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
         if all(name in values for name in self._parameters()):
             with named_errors(state["values"]):
                 self._check_kind(self._shapes(values))
+
+
+def impossible() -> ValueError:
+    """The error for the posteriors of a sequence whose probability is 0."""
+    return ValueError("sequence: has probability 0 under this model, so its states have no posterior; "
+                      "log_prob(sequence, per_step=True) shows from which step on")
 
 
 def check_shape(name: str, value: Floats, shape: Iterable[int]) -> Floats:

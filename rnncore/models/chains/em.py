@@ -122,19 +122,19 @@ class Workers:
 
 def expect(chain: Chain, emission: EmissionModel, rows: Rows, workers: Workers) -> Expectation:
     """The E-step. The log probability of an impossible sequence is -inf."""
-    found = _smooth(chain, emission, rows, workers)
+    found = smoothed(chain, emission, rows, workers)
     n = chain.n_states
     return Expectation(found.log_prob, found.starts[:n], found.pairs[:n, :n], found.sums)
 
 
 def posteriors(chain: Chain, emission: EmissionModel, x: Array) -> tuple[Floats, float]:
     """The posterior probabilities of the states (T, n) of one sequence, and its log probability."""
-    found = _smooth(chain, emission, Rows.pack([x]), Workers(), posteriors=True)
+    found = smoothed(chain, emission, Rows.pack([x]), Workers(), posteriors=True)
     assert found.gamma is not None
     return found.gamma[:, : chain.n_states].copy(), float(found.log_prob[0])
 
 
-def _smooth(
+def smoothed(
     chain: Chain, emission: EmissionModel, rows: Rows, workers: Workers, posteriors: bool = False
 ) -> _hidden_markov.Smoothing:
     """Run the forward and backward recursions on all sequences; `posteriors` of every step are kept on request."""

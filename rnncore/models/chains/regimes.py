@@ -1,21 +1,21 @@
 """Regressions between which a hidden regime switches: densities, and the M-step from weighted sums.
 
-A *setting* is all that the distribution of y_t depends on besides the elements before it. In the intercept form it is
-the current regime. In the mean form past elements enter as deviations from the means of their own regimes, so a
-setting also has the regimes of the last `order` steps:
-
-    τ = (s_t, s_{t-1}, …, s_{t-d+1}),      with the depth d = order + 1, or d = 1
-
-Settings are the states of the hidden Markov chain. They are numbered so that s_t varies slowest. A row is
-z_t = [y_t, y_{t-1}, …, y_{t-order}]. In every setting the residual r is an affine function of it,
+A setting τ is the current regime s_t, and in the mean form also the regimes of the last `order` steps (see
+``settings.py``). A row is z_t = [y_t, y_{t-1}, …, y_{t-order}]. In every setting the residual r is an affine function
+of it,
 
     r = y_t − Σ_k Φ_{s_t,k} y_{t-k} − c_τ
     c_τ = ν_{s_t}                               intercept form
     c_τ = μ_{s_t} − Σ_k Φ_{s_t,k} μ_{s_{t-k}}   mean form
 
-where Φ are the coefficients, μ the means and ν the intercepts. So the M-step needs only the sums
-G_τ = Σ_t γ_t(τ) [1 z_t] [1 z_t]', with γ_t(τ) the posterior probabilities. F is the number of features of y_t, and
-D = (order + 1)·F that of a row.
+where Φ are the coefficients, μ the means and ν the intercepts. With the posterior probabilities γ_t(τ), the M-step
+needs the sums of γ and of γ z for every setting, and those of γ z z' for every regime alone. F is the number of columns
+of y_t, and D = (order + 1)·F that of a row.
+
+A regression falls apart by regime, and by column of y_t, wherever the coefficients do not tie these together: that of a
+regime with its own coefficients has order·F unknowns for each column, whatever the covariances are, because all columns
+have the same regressors (Zellner 1962). Coefficients that all regimes share, while their covariances differ, are
+updated column by column.
 """
 
 from __future__ import annotations
@@ -25,87 +25,19 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from rnncore import _hidden_markov
-
-from .emissions import cholesky, symmetric
+from rnncore.models.interface.scale import positive
 
 if TYPE_CHECKING:
-    from rnncore._typing import Floats, Ints
+    from rnncore._typing import Array, Floats
+    from rnncore.models.interface.sequences import Codes
 
+    from .settings import Settings
 
-class Settings:
-    """The settings of K regimes at depth d: their regimes, transitions and initial distribution.
-
-    Attributes
-    ----------
-    K, depth, n : int
-        The number of regimes, of regimes in a setting, and of settings: n = K**depth.
-    digits : ndarray (n, depth)
-        The regimes of every setting: that of the current step, of the step before, …
-    now : ndarray (n,)
-        The current regime of every setting.
-    """
-
-    def __init__(self, n_states: int, depth: int) -> None:
-        self.K, self.depth, self.n = n_states, depth, n_states**depth
-        self.digits: Ints = np.indices((n_states,) * depth).reshape(depth, -1).T
-        self.now: Ints = self.digits[:, 0]
-
-    def transitions(self, transmat: Floats) -> Floats:
-        """The probabilities (n, n) of the transitions between settings, from those between regimes (K, K).
-
-        The new current regime follows from the previous one with the probabilities in `transmat`; the other regimes of
-        the new setting are those of the previous setting, one step further in the past.
-        """
-        shifted = (self.digits[:, None, :-1] == self.digits[None, :, 1:]).all(axis=2)
-        moves: Floats = shifted * transmat[self.now[:, None], self.now[None, :]]
-        return moves
-
-    def start(self, transmat: Floats) -> Floats:
-        """The probabilities (n,) of the first setting if the chain of regimes is in its steady state."""
-        p: Floats = steady_state(transmat)[self.digits[:, -1]]
-        for k in range(self.depth - 1, 0, -1):
-            p = p * transmat[self.digits[:, k], self.digits[:, k - 1]]
-        return p
-
-    def moves(self, pairs: Floats, starts: Floats) -> tuple[Floats, Floats]:
-        """Sums over settings that the M-step of the regimes' transitions needs.
-
-        Parameters
-        ----------
-        pairs, starts : ndarray (n, n), (n,)
-            As in `em.Expectation`, for the chain of settings.
-
-        Returns
-        -------
-        moves : ndarray (K, K)
-            The expected number of transitions between regimes, including those within the first setting.
-        oldest : ndarray (K,)
-            The posterior probabilities of the oldest regime of the first setting, which the model draws from the steady
-            state, summed over sequences.
-        """
-        moves = np.zeros((self.K, self.K))
-        np.add.at(moves, (self.now[:, None], self.now[None, :]), pairs)
-        for k in range(self.depth - 1):
-            np.add.at(moves, (self.digits[:, k + 1], self.digits[:, k]), starts)
-        oldest = cast("Floats", np.bincount(self.digits[:, -1], starts, self.K))
-        return moves, oldest
-
-
-def steady_state(transmat: Floats) -> Floats:
-    """The distribution π (K,) with π A = π, by least squares; if there are several, the one of least norm.
-
-    Examples
-    --------
-    >>> steady_state(np.array([[0.9, 0.1], [0.3, 0.7]])).round(3)
-    array([0.75, 0.25])
-    """
-    K = len(transmat)
-    left = np.concatenate([np.eye(K) - transmat.T, np.ones((1, K))])
-    found = cast("Floats", np.linalg.lstsq(left, np.eye(K + 1)[K], rcond=None)[0])
-    found = np.maximum(found, 0)
-    share: Floats = found / found.sum()
-    return share
+# A regressor is left out of a regression if its variance there is below this share of what it is over all data, and a
+# direction of the regressors if its share of the largest variance is below the second. Rounding is 1e-16 of it.
+NO_VARIANCE = 1e-12
+NO_DIRECTION = 1e-13
+LEAST_WEIGHT = 1e-5         # a regime with less data keeps its covariance
 
 
 class RegimeEmission:
@@ -119,15 +51,9 @@ class RegimeEmission:
     coef : ndarray (K, order, F, F)
     covars : ndarray (K, F, F)
     mean_form : bool
-    centre : ndarray (F,)
-        A point near the mean of the data. The sums for the M-step are computed from the differences to it, because
-        sums of the squares of large values would lose digits.
     """
 
-    def __init__(
-        self, settings: Settings, level: Floats, coef: Floats, covars: Floats, mean_form: bool, centre: Floats
-    ) -> None:
-        self.centre = centre
+    def __init__(self, settings: Settings, level: Floats, coef: Floats, covars: Floats, mean_form: bool) -> None:
         self.settings, self.level, self.coef, self.covars = settings, level, coef, covars
         self.mean_form = mean_form
         self.constants = constants(settings, level, coef, mean_form)
@@ -135,174 +61,222 @@ class RegimeEmission:
         # (K, D, F): r + c_τ = z @ lags[s] in regime s
         self.lags = np.concatenate([np.tile(np.eye(F), (K, 1, 1)),
                                     -coef.transpose(0, 1, 3, 2).reshape(K, order * F, F)], axis=1)
-        factors = cholesky(covars)
+        factors = np.linalg.cholesky(covars)
         self._whiten = cast("Floats", np.linalg.inv(factors)).transpose(0, 2, 1)
         self._constant = (-0.5 * F * np.log(2 * np.pi)
                           - np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1))
 
-    def on(self, z: Floats) -> _hidden_markov.Given:
-        return _hidden_markov.Given(z, self.log_densities(z), np.tile(self.centre, z.shape[1] // len(self.centre)))
+    def log_densities(self, z: Floats, width: int) -> Floats:
+        """The log densities of rows (N, D) in every setting, (N, width), with -inf after the first n columns.
 
-    def log_densities(self, z: Floats) -> Floats:
-        """The log densities of rows (N, D) in every setting, (N, n rounded up to a multiple of 4).
-
-        The padding is -inf. A row with NaN has log density 0 in every setting, so that it gives no evidence.
+        A row with NaN has log density 0 in every setting, so that it gives no evidence.
         """
-        n, K = self.settings.n, self.settings.K
-        out = np.full((len(z), (n + 3) // 4 * 4), -np.inf)
-        each = n // K  # the number of settings with the same current regime
+        each, n = self.settings.each, self.settings.n
+        out = np.empty((len(z), width))
+        out[:, n:] = -np.inf
         for s, (lags, whiten) in enumerate(zip(self.lags, self._whiten, strict=True)):
-            here = slice(s * each, (s + 1) * each)
-            level = self.constants[here] @ whiten
+            here = out[:, s * each : (s + 1) * each]
+            level = self.constants[s * each : (s + 1) * each] @ whiten
             seen = z @ lags @ whiten
-            square = sum((seen[:, f, None] - level[:, f]) ** 2 for f in range(level.shape[1]))
-            out[:, here] = self._constant[s] - 0.5 * square
+            here[...] = 0
+            for f in range(level.shape[1]):
+                apart = seen[:, f, None] - level[:, f]
+                apart *= apart
+                here += apart
+            here *= -0.5
+            here += self._constant[s]
         out[np.isnan(out[:, 0]), :n] = 0
         return out
 
 
 def constants(settings: Settings, level: Floats, coef: Floats, mean_form: bool) -> Floats:
     """c_τ of every setting, (n, F)."""
-    now = settings.now
-    out: Floats = level[now]
+    K, F = level.shape
     if not mean_form:
-        return out
-    for k in range(coef.shape[1]):
-        past = settings.digits[:, min(k + 1, settings.depth - 1)]  # at depth 1 all means are equal
-        out -= np.einsum("nij,nj->ni", coef[now, k], level[past])
-    return out
+        return np.repeat(level, settings.each, axis=0)
+    out = np.empty((K, settings.each, F))
+    for s in range(K):
+        pulled = np.einsum("kij,mj->kmi", coef[s], level)    # lag, the regime there, feature
+        if settings.depth == 1:  # all means are equal
+            out[s] = level[s] - pulled[:, s].sum(axis=0)
+            continue
+        out[s] = level[s]
+        for k, pull in enumerate(pulled):
+            out[s].reshape(K**k, K, -1, F)[...] -= pull[:, None]
+    return out.reshape(settings.n, F)
 
 
 # --------------------------------------------------------------------------------- the M-step
-def grams(sums: Floats, n: int) -> Floats:
-    """G_τ (n, 1 + D, 1 + D) of n settings, from the sums of moments (1 + D + D·(D + 1)/2, n or more)."""
-    rows = len(sums)
-    D = round((np.sqrt(8 * rows + 1) - 3) / 2)
-    sums = sums[:, :n].T
-    out = np.empty((n, 1 + D, 1 + D))
-    out[:, 0, 0] = sums[:, 0]
-    out[:, 0, 1:] = out[:, 1:, 0] = sums[:, 1 : 1 + D]
-    out[:, 1:, 1:] = symmetric(sums[:, 1 + D :], D)
-    return out
+class Sums:
+    """What the M-step needs of the rows and of the posterior probabilities of the settings.
+
+    Parameters
+    ----------
+    settings : Settings
+    z : ndarray (N, D)
+        The rows of all sequences. One with a NaN is missing, and adds nothing to the moments.
+    first_rows : ndarray of int
+        The numbers of the first rows of the sequences.
+
+    Attributes
+    ----------
+    weight, first : ndarray (n,), (n, D)
+        The sums of γ and of γ z, for each setting.
+    second : ndarray (K, D, D)
+        The sums of γ z z', for each regime.
+    visits, starts : ndarray (n,)
+        The sums of γ over all steps but the first of every sequence, and over the first ones; missing rows are counted.
+    """
+
+    def __init__(self, settings: Settings, z: Floats, first_rows: Codes) -> None:
+        self.settings, self._first_rows = settings, first_rows
+        self._missing = cast("Array", np.isnan(z).any(axis=1))
+        self._z = np.where(self._missing[:, None], 0, z) if self._missing.any() else z
+        n, D = settings.n, z.shape[1]
+        self.weight, self.first, self.second = np.zeros(n), np.zeros((n, D)), np.zeros((settings.K, D, D))
+        self.visits, self.starts = np.zeros(n), np.zeros(n)
+
+    def add(self, begin: int, end: int, gamma: Floats) -> None:
+        """Add the rows from number `begin` to the one before `end`, with their posterior probabilities (rows, n)."""
+        first = self._first_rows
+        starts = gamma[first[(first >= begin) & (first < end)] - begin].sum(axis=0)
+        self.starts += starts
+        self.visits += gamma.sum(axis=0) - starts
+        missing, z = self._missing[begin:end], self._z[begin:end]
+        if missing.any():
+            gamma = np.where(missing[:, None], 0, gamma)
+        self.weight += gamma.sum(axis=0)
+        self.first += gamma.T @ z
+        by_regime = gamma.reshape(len(gamma), self.settings.K, self.settings.each).sum(axis=2)
+        for s in range(self.settings.K):
+            self.second[s] += (z * by_regime[:, s, None]).T @ z
 
 
 def maximise(
-    emission: RegimeEmission, G: Floats, switching: Mapping[str, bool]
+    emission: RegimeEmission, sums: Sums, switching: Mapping[str, bool], least: Floats, shift: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """The M-step: new (level, coef, covars), with which the expected log likelihood is not lower.
 
     In the mean form the levels are updated with the old coefficients, then the coefficients with the new levels, and
-    then the covariances, because all of them together are not the solution of a linear regression.
+    then the covariances, because all of them together are not the solution of a linear regression. What the data do not
+    determine keeps its value.
 
     Parameters
     ----------
     emission : RegimeEmission
         The one with which the E-step was computed.
-    G : ndarray (n, 1 + D, 1 + D)
-        As from `grams`.
+    sums : Sums
     switching : mapping of str to bool
         For each of "mean", "ar" and "variance": whether every regime has its own.
+    least : ndarray (F, F)
+        The new covariances are not smaller than this one, in any direction.
+    shift : ndarray (F,)
+        What was subtracted from the data. In the intercept form, an intercept that does not switch is that of the data
+        before that.
     """
-    settings, coef, covars = emission.settings, emission.coef, emission.covars
-    level = emission.level - _shift(emission, coef)  # the levels of the data minus the centre
+    settings, level, coef, covars = emission.settings, emission.level, emission.coef, emission.covars
+    K, order, F, _ = coef.shape
+    weight = settings.by_regime(sums.weight)
+    precision = cast("Floats", np.linalg.inv(covars))
     if emission.mean_form:
-        level = _levels(settings, level, coef, covars, G, switching["mean"])
-        coef = _coefs(settings, level, coef, covars, G, switching["ar"])
+        level = _levels(emission, precision, sums, switching["mean"])
+        G = _deviations(settings, level, sums)
+        own = np.full(order * F, switching["ar"])
+        B = _regress(G[:, F:, F:], G[:, F:, :F], _as_rows(coef), precision, own, weight)
+        residual = np.concatenate([np.tile(np.eye(F), (K, 1, 1)), -B.transpose(0, 2, 1)], axis=2)
+        coef = _as_coef(B, coef)
     else:
-        level, coef = _lines(settings, level, coef, covars, G, switching)
-    residual = residual_maps(settings, level, coef, emission.mean_form)
-    squares = sum_by(settings, residual @ G @ residual.transpose(0, 2, 1))
-    weight = np.bincount(settings.now, G[:, 0, 0], settings.K)
+        G = _moments(settings, sums)
+        keep = np.r_[0, 1 + F : G.shape[1]]  # 1 and the lags
+        tied = switching["ar"] and not switching["mean"]
+        own = np.r_[switching["mean"] or tied, np.full(order * F, switching["ar"])]
+        B, M = np.concatenate([level[:, None], _as_rows(coef)], axis=1), G[:, keep[:, None], keep]
+        B = _regress(M, G[:, keep, 1 : 1 + F], B, precision, own, weight)
+        if tied:
+            B = _tie(B, M, precision, weight, np.concatenate([[1.0], -np.tile(shift, order)]))
+        residual = np.concatenate([-B[:, :1].transpose(0, 2, 1), np.tile(np.eye(F), (K, 1, 1)),
+                                   -B[:, 1:].transpose(0, 2, 1)], axis=2)
+        level, coef = B[:, 0].copy(), _as_coef(B[:, 1:], coef)
+    squares = residual @ G @ residual.transpose(0, 2, 1)
     if not switching["variance"]:
         squares, weight = squares.sum(axis=0, keepdims=True), weight.sum(keepdims=True)
-    known = weight > 1e-5  # a regime with less data keeps its variance
-    found = squares / np.where(known, weight, 1)[:, None, None]
-    return level + _shift(emission, coef), coef, np.where(known[:, None, None], found, covars)
+    known = weight > LEAST_WEIGHT
+    found = at_least(squares / np.where(known, weight, 1)[:, None, None], least)
+    return level, coef, np.where(known[:, None, None], found, covars)
 
 
-def _shift(emission: RegimeEmission, coef: Floats) -> Floats:
-    """How much the levels of the data exceed those of the data minus the centre, (F,) or (K, F)."""
-    if emission.mean_form:
-        return emission.centre
-    shift: Floats = emission.centre - np.einsum("skfg,g->sf", coef, emission.centre)
-    return shift
+def at_least(covars: Floats, least: Floats) -> Floats:
+    """The matrices (…, F, F) with the variances below those of `least` (F, F) raised to these, in any direction.
+
+    Among all covariances that are not smaller than `least` these are the most probable ones.
+    """
+    root = np.linalg.cholesky(least)
+    inverse = np.linalg.inv(root)
+    covars = (covars + np.swapaxes(covars, -1, -2)) / 2
+    share, axes = np.linalg.eigh(inverse @ covars @ inverse.T)
+    if (share < 1).any():
+        axes = root @ axes
+        covars = (axes * np.maximum(share, 1)[..., None, :]) @ np.swapaxes(axes, -1, -2)
+    return positive(covars)
 
 
-def residual_maps(settings: Settings, level: Floats, coef: Floats, mean_form: bool) -> Floats:
-    """The matrices L_τ (n, F, 1 + D) of the residual: r = L_τ [1 z]."""
-    _, order, F, _ = coef.shape
-    lags = coef[settings.now].transpose(0, 2, 1, 3).reshape(settings.n, F, order * F)
-    level = constants(settings, level, coef, mean_form)[:, :, None]
-    return np.concatenate([-level, np.tile(np.eye(F), (settings.n, 1, 1)), -lags], axis=2)
-
-
-def sum_by(settings: Settings, values: Floats) -> Floats:
-    """Sums of `values` (n, …) over the settings with the same current regime, (K, …)."""
-    sums: Floats = values.reshape(settings.K, -1, *values.shape[1:]).sum(axis=1)
-    return sums
-
-
-def _levels(
-    settings: Settings, level: Floats, coef: Floats, covars: Floats, G: Floats, switching: bool
-) -> Floats:
+def _levels(emission: RegimeEmission, precision: Floats, sums: Sums, switching: bool) -> Floats:
     """The best μ given Φ and Σ, by generalised least squares.
 
-    The residual is linear in μ: r = e − D_τ μ, with e = y_t − Σ_k Φ_k y_{t-k}, and D_τ (F, K·F).
+    The residual is linear in μ: r = z_t @ lags − Σ_k C_{s_t,k} μ_{s_{t-k}}, with C_0 = 1 and C_k = −Φ_k.
     """
+    settings, level, coef = emission.settings, emission.level, emission.coef
     K, order, F, _ = coef.shape
-    D = np.zeros((settings.n, F, K, F))
-    every, now = np.arange(settings.n), settings.now
-    D[every, :, now] += np.eye(F)
-    for k in range(order):
-        past = settings.digits[:, min(k + 1, settings.depth - 1)]
-        D[every, :, past] -= coef[now, k]
-    D = D.reshape(settings.n, F, K * F) if switching else D.sum(axis=2)
-    precision = np.linalg.inv(covars)[now]
-    e = residual_maps(settings, np.zeros_like(level), coef, True) @ G[:, :, 0, None]
-    left = np.einsum("nai,nab,nbj,n->ij", D, precision, D, G[:, 0, 0])
-    right = np.einsum("nai,nab,nbc->ic", D, precision, e)
-    return np.broadcast_to(_solve(left, right).reshape(-1, F), (K, F)).copy()
-
-
-def _coefs(
-    settings: Settings, level: Floats, coef: Floats, covars: Floats, G: Floats, switching: bool
-) -> Floats:
-    """The best Φ given μ and Σ: the regression of y_t − μ on the past deviations y_{t-k} − μ, without an intercept."""
-    K, order, F, _ = coef.shape
-    if order == 0:
-        return coef
-    D = (order + 1) * F
-    shift = np.tile(np.eye(1 + D)[1:], (settings.n, 1, 1))
+    C = np.concatenate([np.tile(np.eye(F), (K, 1, 1, 1)), -coef], axis=1)
+    PC = precision[:, None] @ C
+    residual = np.concatenate([sums.first[s * settings.each : (s + 1) * settings.each] @ emission.lags[s]
+                               for s in range(K)]) - emission.constants * sums.weight[:, None]
+    left, slope = np.zeros((K, F, K, F)), np.zeros((K, F))
     for k in range(order + 1):
-        past = settings.digits[:, min(k, settings.depth - 1)]
-        shift[:, k * F : (k + 1) * F, 0] = -level[past]
-    G = sum_by(settings, shift @ G @ shift.transpose(0, 2, 1))
-    pick = _pick(K, order * F, switching)
-    return _as_coef(_solve_regressions(G[:, F:, F:], G[:, F:, :F], covars, pick), coef)
-
-
-def _lines(
-    settings: Settings, level: Floats, coef: Floats, covars: Floats, G: Floats, switching: Mapping[str, bool]
-) -> tuple[Floats, Floats]:
-    """ν and Φ at once in the intercept form, by one regression with a column of ones for ν."""
-    K, order, F, _ = coef.shape
-    G = sum_by(settings, G)
-    keep = np.r_[0, 1 + F : G.shape[1]]  # 1 and the lags
-    ones, lags = _pick(K, 1, switching["mean"]), _pick(K, order * F, switching["ar"])
-    pick = np.zeros((K, 1 + order * F, ones.shape[2] + lags.shape[2]))
-    pick[:, :1, : ones.shape[2]], pick[:, 1:, ones.shape[2] :] = ones, lags
-    found = _solve_regressions(G[:, keep[:, None], keep], G[:, keep, 1 : 1 + F], covars, pick)
-    return found[:, 0].copy(), _as_coef(found[:, 1:], coef)
-
-
-def _pick(K: int, width: int, switching: bool) -> Floats:
-    """Matrices (K, width, unknowns) that select from all unknowns those of each regime.
-
-    If the coefficients do not switch, all regimes have the same unknowns.
-    """
+        slope += np.einsum("sab,sja->jb", PC[:, k], settings.by_pair(residual, k))
+        for m in range(k, order + 1):
+            both = C[:, k].transpose(0, 2, 1) @ PC[:, m]
+            part = np.einsum("sij,sab->iajb", settings.by_triple(sums.weight, k, m), both)
+            left += part
+            if m > k:
+                left += part.transpose(2, 3, 0, 1)
+    unit = np.einsum("s,saa->a", settings.by_regime(sums.weight), precision)
     if not switching:
-        return np.tile(np.eye(width), (K, 1, 1))
-    return np.eye(K * width).reshape(K, width, K * width)
+        shift = _solve(left.sum(axis=(0, 2)), slope.sum(axis=0)[:, None], unit)
+        return level + shift[:, 0]
+    shift = _solve(left.reshape(K * F, K * F), slope.reshape(-1, 1), np.tile(unit, K))
+    return level + shift.reshape(K, F)
+
+
+def _deviations(settings: Settings, level: Floats, sums: Sums) -> Floats:
+    """Σ_t Σ_τ γ_t(τ) (z_t − m_τ) (z_t − m_τ)' of every regime, (K, D, D); m_τ are the means of the regimes of τ."""
+    K, F = level.shape
+    D = sums.first.shape[1]
+    lags = D // F
+    cross, means = np.empty((K, D, lags, F)), np.empty((K, lags, F, lags, F))
+    for k in range(lags):
+        cross[:, :, k] = np.einsum("sjd,jf->sdf", settings.by_pair(sums.first, k), level)
+        for m in range(k, lags):
+            means[:, k, :, m] = np.einsum("sij,ia,jb->sab", settings.by_triple(sums.weight, k, m), level, level)
+            means[:, m, :, k] = means[:, k, :, m].transpose(0, 2, 1)
+    cross = cross.reshape(K, D, D)
+    found: Floats = sums.second - cross - cross.transpose(0, 2, 1) + means.reshape(K, D, D)
+    return found
+
+
+def _moments(settings: Settings, sums: Sums) -> Floats:
+    """Σ_t γ_t(s) [1 z_t] [1 z_t]' of every regime, (K, 1 + D, 1 + D)."""
+    K, D = settings.K, sums.first.shape[1]
+    G = np.empty((K, 1 + D, 1 + D))
+    G[:, 0, 0], G[:, 1:, 1:] = settings.by_regime(sums.weight), sums.second
+    G[:, 0, 1:] = G[:, 1:, 0] = settings.by_regime(sums.first)
+    return G
+
+
+def _as_rows(coef: Floats) -> Floats:
+    """Coefficients (K, order, F, F) as those of a regression, (K, order·F, F)."""
+    K, order, F, _ = coef.shape
+    return coef.transpose(0, 1, 3, 2).reshape(K, order * F, F)
 
 
 def _as_coef(B: Floats, coef: Floats) -> Floats:
@@ -311,29 +285,84 @@ def _as_coef(B: Floats, coef: Floats) -> Floats:
     return np.ascontiguousarray(B.reshape(K, order, F, F).transpose(0, 1, 3, 2))
 
 
-def _solve_regressions(M: Floats, N: Floats, covars: Floats, pick: Floats) -> Floats:
-    """Generalised least squares of all regimes at once; the coefficients are (K, regressors, F).
+def _regress(M: Floats, N: Floats, B: Floats, precision: Floats, own: Array, weight: Floats) -> Floats:
+    """Better coefficients of all regressions, at least as good as B; the best ones if one solution gives these.
 
-    M_s are the sums of the products of the regressors in regime s, N_s those of regressors and targets, and Σ_s =
-    covars. Regime s has the coefficients B_s = pick_s C, where C solves
-
-        Σ_s pick_s' M_s pick_s C Σ_s⁻¹ = Σ_s pick_s' N_s Σ_s⁻¹.
+    Parameters
+    ----------
+    M, N : ndarray (K, p, p), (K, p, F)
+        The sums of the products of the regressors, and of regressors and targets, in every regime.
+    B : ndarray (K, p, F)
+        The present coefficients, the same in all regimes for a regressor that is not `own`.
+    precision : ndarray (K, F, F)
+        The inverses of the covariances of the residuals.
+    own : ndarray of bool (p,)
+        Whether every regime has its own coefficients for this regressor.
+    weight : ndarray (K,)
+        The sums of the weights.
     """
-    unknowns, F = pick.shape[2], N.shape[2]
-    precision = np.linalg.inv(covars)
-    left = np.einsum("sab,skl->akbl", precision, np.einsum("sik,sij,sjl->skl", pick, M, pick))
-    right = np.einsum("sik,sia,sab->bk", pick, N, precision)
-    size = F * unknowns
-    C = _solve(left.reshape(size, size), right.reshape(size, 1)).reshape(F, unknowns).T
-    coefficients: Floats = pick @ C
-    return coefficients
+    if not len(own):
+        return B
+    B, slope = B.copy(), N - M @ B
+    shared = ~own
+    own_M, across = M[:, own][:, :, own], M[:, own][:, :, shared]
+    if shared.any():
+        # What remains of the shared regressors when those of one's own are regressed out (Frisch and Waugh 1933).
+        rest = M[:, shared][:, :, shared]
+        shared_slope = slope[:, shared]
+        if own.any():
+            out = np.stack([_solve(m, np.concatenate([a, s], axis=1), np.full(len(m), w)) for m, a, s, w in zip(
+                own_M, across, slope[:, own], weight, strict=True)])
+            q = shared.sum()
+            rest = rest - across.transpose(0, 2, 1) @ out[:, :, :q]
+            shared_slope = shared_slope - across.transpose(0, 2, 1) @ out[:, :, q:]
+        if (precision == precision[0]).all():  # then the columns do not depend on each other
+            precision = np.broadcast_to(np.eye(N.shape[2]), precision.shape)
+        for f in range(N.shape[2]):
+            share = precision[:, f, f]
+            pull = np.einsum("spg,sg->p", shared_slope, precision[:, :, f])
+            step = _solve(np.einsum("s,spq->pq", share, rest), pull[:, None], np.full(len(pull), weight @ share))
+            B[:, shared, f] += step[:, 0]
+            shared_slope[:, :, f] -= rest @ step[:, 0]
+        slope = N - M @ B
+    if own.any():
+        for s, w in enumerate(weight):
+            B[s, own] += _solve(own_M[s], slope[s, own], np.full(own.sum(), w))
+    return B
 
 
-def _solve(left: Floats, right: Floats) -> Floats:
-    """Solve symmetric linear equations whose unknowns may differ in scale by many orders of magnitude.
+def _tie(B: Floats, M: Floats, precision: Floats, weight: Floats, g: Floats) -> Floats:
+    """The best coefficients (K, p, F) with g' B_s = a in all regimes, for the best a, from the best ones without that.
 
-    If some unknowns are not determined, it is the solution of least norm.
+    With M_s the sums of products of the regressors, Σ_s⁻¹ the precision and h_s = g' M_s⁻¹ g, they are
+
+        B_s − M_s⁻¹ g (g' B_s − a) / h_s,        a = (Σ_s g' B_s Σ_s⁻¹ / h_s) (Σ_s Σ_s⁻¹ / h_s)⁻¹.
     """
-    scale = np.sqrt(np.diagonal(left))
-    scale = np.where(scale > 0, scale, 1)[:, None]
-    return np.linalg.lstsq(left / scale / scale.T, right / scale, rcond=1e-13)[0] / scale
+    g = g / np.abs(g).max()
+    ways = np.stack([_solve(m, g[:, None], np.full(len(g), w))[:, 0] for m, w in zip(M, weight, strict=True)])
+    h = ways @ g
+    free = ~(h > 0)     # a regime without data may go any way
+    ways[free] = g
+    share = np.where(free, 0, 1 / np.where(free, 1, h))[:, None, None] * precision
+    ends = np.einsum("p,spf->sf", g, B)
+    a = np.linalg.solve(share.sum(axis=0), np.einsum("sfg,sg->f", share, ends))
+    tied: Floats = B - ways[:, :, None] * ((ends - a) / (ways @ g)[:, None])[:, None]
+    return tied
+
+
+def _solve(left: Floats, right: Floats, unit: Floats) -> Floats:
+    """Solve symmetric equations (p, p) with the right-hand sides (p, m); what they do not determine is 0.
+
+    `unit` (p,) is how large the diagonal would be if the unknowns were as well determined as by all of the data. What
+    counts as determined is judged relative to it, so that rounding never does (see `NO_VARIANCE`).
+    """
+    size = np.diagonal(left)
+    known = (size > NO_VARIANCE * unit) & (unit > 0)
+    found = np.zeros_like(right)
+    if not known.any():
+        return found
+    scale = np.sqrt(size[known])[:, None]
+    spread, axes = np.linalg.eigh(left[known][:, known] / scale / scale.T)
+    share = np.where(spread > NO_DIRECTION * len(spread) * spread[-1], spread, np.inf)
+    found[known] = axes @ ((axes.T @ (right[known] / scale)) / share[:, None]) / scale
+    return found

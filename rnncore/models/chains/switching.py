@@ -14,35 +14,36 @@ gradually.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
 
 import numpy as np
 
 from rnncore._checks import as_size
-from rnncore._hidden_markov import Chain
 from rnncore.models.interface.base import Gaussian, generator
 from rnncore.models.interface.sequences import MISSING
 
 from . import regimes
-from .chain_model import ChainModel, Parameter, check_distribution, check_shape
-from .em import Rows, filtered
-from .emissions import normalised
-from .regimes import RegimeEmission, Settings
-from .start import centres
+from .chain_model import ChainModel, Parameter, check_distribution, check_shape, impossible
+from .em import Rows, Workers
+from .regime_fit import STARTS, RegimeFit
+from .regimes import RegimeEmission
+from .settings import Settings
+from .settings_passes import Recursions, check_memory
+from .transitions import steady_state
 
 if TYPE_CHECKING:
+    from rnncore._progress import progress_bar
     from rnncore._typing import Array, Floats, RandomSource
     from rnncore.models.interface.estimator import Names
     from rnncore.models.interface.sequences import Codes, Missing, SequenceLike, SequencesLike
 
     from .chain_model import Values
-    from .em import Expectation
 
 Form: TypeAlias = Literal["mean", "intercept"]
 FORMS: tuple[Form, ...] = ("mean", "intercept")
 
 
-class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
+class SwitchingAutoRegressive(ChainModel[Any]):
     """Autoregression whose mean, coefficients and variance depend on a hidden regime.
 
     Parameters
@@ -58,7 +59,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
     switching_mean, switching_ar, switching_variance : bool
         Whether every regime has its own mean (or intercept), coefficients, covariance.
     n_iter, tol, n_init, random_state, warm_start
-        As in `HiddenMarkov`.
+        As in `HiddenMarkov`. The steps are extrapolated, and a fit ends when two of them gain less than `tol` together.
     missing : {"refuse", "mask"}
         With "refuse", NaN raises an error. With "mask", a step is missing if it has a NaN in it or in its window.
 
@@ -82,9 +83,21 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
     -----
     Probabilities are conditional on the first `order` elements: `log_prob` counts 0 for these. With equal parameters
     the results are those of statsmodels' MarkovAutoregression ("mean") and of its MarkovRegression on lagged elements
-    ("intercept"). In the "mean" form EM updates means, coefficients and covariances one after the other. Since the
-    transition probabilities also determine the steady state, their update is shortened where the full step would lower
-    the likelihood. So no EM step lowers the likelihood.
+    ("intercept").
+
+    EM finds the optimum that is nearest to its start. So a fit tries 24 starts for a few steps, on at most 5,000 rows,
+    and goes on from the best; `n_init` repeats all of that, and `history_` has the steps from the best start on. In the
+    "mean" form a step of EM updates means, coefficients and covariances one after the other. The update of the
+    transition probabilities takes into account that they determine the steady state. Steps are extrapolated (Anderson
+    1965), and an extrapolation is dropped if it lowers the likelihood, so that no step does, but for rounding.
+
+    The likelihood of a regime that fits a few steps exactly has no limit. So the variance of the residuals is at least
+    1e-6 of that which a single regression for all data leaves, in any direction, plus 1e-8 of that in the column, plus
+    1e-10 of the variance of the data; and of several starts, one whose regimes have enough data is preferred. All of
+    this is relative, so that a fit does not depend on the unit of the data.
+
+    With K regimes, a step of EM takes a time of the order T·n·K at most, where n is the number of values of the hidden
+    state: K, or ``K ** (order + 1)`` where means switch in the "mean" form. What needs more than 2 GiB is refused.
 
     Examples
     --------
@@ -105,8 +118,6 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
     intercept_ = Parameter()
     coef_ = Parameter()
     covars_ = Parameter()
-
-    _centre: Floats     # the mean of the training data, see `RegimeEmission`
 
     def __init__(
         self,
@@ -140,17 +151,22 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
     # -- answering -------------------------------------------------------------------
     def posteriors(self, sequence: SequenceLike) -> Floats:
         """Probability of every regime given the whole sequence, (T, K); NaN at the first `order` steps."""
-        gamma = super().posteriors(sequence)
-        each = self._settings().n // self.n_states
-        by_regime = gamma.reshape(len(gamma), self.n_states, each).sum(axis=2)
-        return np.concatenate([np.full((self._skipped(sequence), self.n_states), np.nan),
-                               by_regime])
+        recursions, rows = self._recursions(self._ready()), Rows.pack([self._rows(self._check(sequence))])
+        by_regime = np.empty((len(rows.values), self.n_states))
+
+        def keep(begin: int, end: int, gamma: Floats) -> None:
+            by_regime[begin:end] = gamma.reshape(end - begin, self.n_states, recursions.settings.each).sum(axis=2)
+
+        (log_prob,), _ = recursions.smooth(rows, Workers(), keep)
+        if log_prob == -np.inf:
+            raise impossible()
+        return np.concatenate([np.full((self._skipped(sequence), self.n_states), np.nan), by_regime])
 
     def decode(self, sequence: SequenceLike) -> tuple[float, Codes]:
         """Log probability of the most probable path of regimes, and the path; -1 at the first `order` steps."""
-        log_prob, path = super().decode(sequence)
-        now = self._settings().now[path]
-        return log_prob, np.concatenate([np.full(self._skipped(sequence), -1), now])
+        recursions = self._recursions(self._ready())
+        log_prob, path = recursions.best_path(self._rows(self._check(sequence)))
+        return log_prob, np.concatenate([np.full(self._skipped(sequence), -1), path // recursions.settings.each])
 
     def predict(self, context: SequenceLike | None = None) -> Gaussian:
         """`Gaussian` prediction of the element after `context`.
@@ -159,9 +175,8 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
         """
         values, past = self._ready(), self._context(context)
         self._check_window(past)
-        ahead = self._ahead(values, past)[-1:]
         window = past[-self.order :][None, ::-1] if self.order else past[None, :0]
-        mean, variance = self._mixture(values, window, ahead)
+        mean, variance = self._mixture(values, window, self._ahead(values, past))
         return Gaussian(mean[0], variance[0])
 
     def one_step(self, sequence: SequenceLike) -> Gaussian:
@@ -172,9 +187,14 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
         windows = np.stack([series[self.order - k : len(series) - k]
                             for k in range(1, self.order + 1)], axis=1) if self.order else (
             np.empty((len(x), 0, self.n_features_)))
-        ahead = self._ahead(values, x)
-        early = np.tile(ahead[:1], (min(self.order, len(x)), 1))
-        return Gaussian(*self._mixture(values, windows, np.concatenate([early, ahead])[: len(x)]))
+        parts = []
+        for rows, ahead in self._recursions(values).ahead(self._rows(x)):
+            if rows.start == 0:     # before the first row nothing is known of the regime
+                parts += [self._mixture(values, windows[: self.order], ahead[:1])]
+            here = windows[self.order + rows.start : self.order + rows.stop]
+            parts += [self._mixture(values, here, ahead[: len(here)])]
+        mean, variance = zip(*parts, strict=True)
+        return Gaussian(np.concatenate(mean), np.concatenate(variance))
 
     def sample(self, length: int, context: SequenceLike | None = None, seed: RandomSource = None) -> Floats:
         """Draw values (length, F) that follow `context`; the same seed gives the same values.
@@ -192,23 +212,23 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
         spare = 0 if len(self._check(context, "context")) or self.order == 0 else 50
         past = self._check_window(self._context(context))
         settings, order = self._settings(), self.order
-        ahead = self._ahead(values, past)[-1]
+        ahead = self._ahead(values, past)[0]
         moves = np.cumsum(values["transmat_"], axis=1)
         chance, noise = rng.random(length + spare), rng.standard_normal(
             (length + spare, self.n_features_))
         roots, level = np.linalg.cholesky(values["covars_"]), self._levels(values)
         constant = regimes.constants(settings, level, values["coef_"], self.form == "mean")
         series = np.concatenate([past[len(past) - order :], np.empty_like(noise)])
-        states, each = np.empty(length + spare, np.int64), settings.n // settings.K
+        states, each = np.empty(length + spare, np.int64), settings.each
         for t in range(length + spare):
             if t == 0:
                 cdf = np.cumsum(ahead)
                 now = min(np.searchsorted(cdf, chance[t] * cdf[-1], "right"), settings.n - 1)
             else:
-                cdf = moves[settings.now[now]]
+                cdf = moves[now // each]
                 state = min(np.searchsorted(cdf, chance[t] * cdf[-1], "right"), settings.K - 1)
-                now = state * each + now // settings.K if settings.depth > 1 else state
-            states[t] = state = settings.now[now]
+                now = state * each + now // settings.K
+            states[t] = state = now // each
             series[order + t] = constant[now] + roots[state] @ noise[t]
             for k in range(order):
                 series[order + t] += values["coef_"][state, k] @ series[order + t - 1 - k]
@@ -224,27 +244,38 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
                 + own[bool(self.switching_ar)] * self.order * F * F
                 + own[bool(self.switching_variance)] * F * (F + 1) // 2)
 
+    def _recursions(self, values: Values) -> Recursions:
+        settings = self._settings()
+        check_memory(settings, 0, 1)
+        emission = RegimeEmission(settings, self._levels(values), values["coef_"], values["covars_"],
+                                  self.form == "mean")
+        return Recursions(settings, values["transmat_"], emission)
+
     def _ahead(self, values: Values, x: Array) -> Floats:
-        """The probabilities of the settings at steps `order` … T, given the elements before, (T − order + 1, n)."""
-        chain, emission = self._build(values)
-        _, (alpha,) = filtered(chain, emission, Rows.pack([self._rows(x)]))
-        settings = emission.settings
-        return np.concatenate([settings.start(values["transmat_"])[None],
-                               alpha @ settings.transitions(values["transmat_"])])
+        """The probabilities (1, n) of the settings of the step after the elements x, given these."""
+        *_, (_, ahead) = self._recursions(values).ahead(self._rows(x))
+        return ahead[-1:]
 
     def _mixture(self, values: Values, windows: Floats, weights: Floats) -> tuple[Floats, Floats]:
         """Mean and variance (N, F) of the next element.
 
         `windows` are the past elements (N, order, F), the latest first, and `weights` the probabilities of the settings
-        (N, n).
+        (N, n), or (1, n) for all.
         """
         settings, coef = self._settings(), values["coef_"]
-        constant = regimes.constants(settings, self._levels(values), coef, self.form == "mean")
-        lines = np.einsum("skfg,nkg->nsf", coef, windows)[:, settings.now] + constant
-        mean = np.einsum("nt,ntf->nf", weights, lines)
-        variances = np.diagonal(values["covars_"], axis1=1, axis2=2)[settings.now]
-        spread = (lines - mean[:, None]) ** 2 + variances
-        return mean, np.einsum("nt,ntf->nf", weights, spread)
+        shape = (self.n_states, settings.each)
+        constant = regimes.constants(settings, self._levels(values), coef, self.form == "mean").reshape(*shape, -1)
+        weights = np.broadcast_to(weights.reshape(-1, *shape), (len(windows), *shape))
+        by_regime = weights.sum(axis=2)
+        # The constants vary between the settings of a regime, and the rest of the mean does not.
+        lines = np.einsum("skfg,nkg->nsf", coef, windows)
+        level = np.einsum("nse,sef->nsf", weights, constant)
+        mean = np.einsum("ns,nsf->nf", by_regime, lines) + level.sum(axis=1)
+        spread = np.empty_like(mean)
+        for f, variance in enumerate(np.diagonal(values["covars_"], axis1=1, axis2=2).T):
+            apart = (lines[:, :, f] - mean[:, f, None])[:, :, None] + constant[:, :, f]
+            spread[:, f] = np.einsum("nse,nse->n", weights, apart**2) + by_regime @ variance
+        return mean, spread
 
     def _context(self, context: SequenceLike | None) -> Floats:
         """Check a context, and precede it by the overall level if it has fewer than `order` elements."""
@@ -266,7 +297,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
         In the intercept form it is the fixed point of the regression with averaged intercepts and coefficients.
         """
         values = self._shapes(values)
-        share = regimes.steady_state(values["transmat_"])
+        share = steady_state(values["transmat_"])
         level: Floats = share @ self._levels(values)
         if self.form == "mean":
             return level
@@ -303,10 +334,7 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
         if self.form == "mean" and not self.switching_mean and np.ptp(values["means_"], 0).any():
             raise ValueError("means_: got rows that differ, expected equal ones with "
                              "switching_mean=False")
-        covars = values["covars_"]
-        if not np.allclose(covars, covars.transpose(0, 2, 1), rtol=1e-8, atol=1e-12) or (
-                np.linalg.eigvalsh(covars) <= 0).any():
-            raise ValueError("covars_: got a matrix that is not symmetric positive definite")
+        check_covariances(values["covars_"])
         return values
 
     def _check_kind(self, values: Values) -> None:
@@ -317,17 +345,8 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
             raise ValueError(f"kind_: got {kind!r}, expected 'real'")
         check_shape(self._level_name, self._levels(values), (self.n_states, self.n_features_))
 
-    def _build(self, values: Values) -> tuple[Chain, RegimeEmission]:
-        settings = self._settings()
-        # An intercept that is the same in all regimes would no longer be so for the data minus a centre, because the
-        # intercept of these also depends on the coefficients of the regime. So the centre is then 0.
-        fixed = self.form == "intercept" and not self.switching_mean
-        centre = None if fixed else self.__dict__.get("_centre")
-        emission = RegimeEmission(settings, self._levels(values), values["coef_"],
-                                  values["covars_"], self.form == "mean",
-                                  np.zeros(self.n_features_) if centre is None else centre)
-        return Chain(settings.start(values["transmat_"]),
-                     settings.transitions(values["transmat_"])), emission
+    def _log_steps(self, values: Values, rows: Rows) -> list[Floats]:
+        return self._recursions(values).log_steps(rows)
 
     def _set_kind(self, values: Values) -> None:
         self.__dict__.setdefault("kind_", "real")
@@ -362,73 +381,36 @@ class SwitchingAutoRegressive(ChainModel[RegimeEmission]):
                 "variance": self.switching_variance}
 
     def _begin(self, rows: Rows, rng: np.random.Generator, given: Mapping[str, Floats]) -> Values:
-        z = rows.values[~np.isnan(rows.values).any(axis=1)]
-        if len(z) == 0:
-            raise ValueError("sequences: got no step with a complete window of values, expected at "
-                             "least one")
-        K, F = self.n_states, self.n_features_
-        self._centre = z[:, :F].mean(axis=0)
-        values = self._pooled(z)
-        # Regimes may differ in their level, or in the size of the residuals of a common regression. So the initial
-        # regimes are clusters of the elements by both.
-        residual = z @ regimes.residual_maps(
-            Settings(K, 1), self._levels(values), values["coef_"], self.form == "mean"
-        )[0, :, 1:].T
-        features = np.concatenate([z[:, :F], np.abs(residual - residual.mean(axis=0))], axis=1)
-        features /= features.std(axis=0) + np.finfo(float).tiny
-        centre = centres(features, K, rng)
-        label = np.stack([((features - c) ** 2).sum(axis=1) for c in centre]).argmin(axis=0)
-        for s in range(K):
-            here = z[label == s] if (label == s).any() else z
-            if self.switching_mean:
-                own = here[:, :F].mean(axis=0)
-                if self.form == "intercept":
-                    own = own - np.einsum("kfg,kg->f", values["coef_"][s],
-                                          here[:, F:].mean(axis=0).reshape(-1, F))
-                self._levels(values)[s] = own
-            if self.switching_variance:
-                size = (residual[label == s] ** 2).mean() if (label == s).any() else 0
-                share = size / max((residual**2).mean(), np.finfo(float).tiny)
-                values["covars_"][s] *= min(max(share, 0.1), 10)
-        values["transmat_"] = rng.dirichlet(np.ones(K), K) * 0.2 + 0.8 * np.eye(K)
-        return {name: given.get(name, value) for name, value in values.items()}
+        fit = self._regime_fit(rows)
+        alone = self.n_states == 1 or all(name in given for name in self._parameters())
+        count = 1 if alone else STARTS
+        start = fit.best_start(rng, lambda values: self._shapes(values | dict(given)), count, self.n_iter)
+        return fit.outward(start)
 
-    def _pooled(self, z: Floats) -> Values:
-        """The parameters of one autoregression, fitted to all rows z by least squares, the same for every regime."""
-        K, F = self.n_states, self.n_features_
-        left = np.concatenate([np.ones((len(z), 1)), z[:, F:]], axis=1)
-        weights = np.linalg.lstsq(left, z[:, :F], rcond=None)[0]
-        error = z[:, :F] - left @ weights
-        covar = error.T @ error / len(z)
-        covar += 1e-6 * max(np.trace(covar) / F, np.finfo(float).tiny) * np.eye(F)
-        coef = weights[1:].reshape(self.order, F, F).transpose(0, 2, 1)
-        level = z[:, :F].mean(axis=0) if self.form == "mean" else weights[0]
-        return {self._level_name: np.tile(level, (K, 1)), "coef_": np.tile(coef, (K, 1, 1, 1)),
-                "covars_": np.tile(covar, (K, 1, 1))}
+    def _climb(
+        self, rows: Rows, values: Values, workers: Workers, bar: progress_bar
+    ) -> tuple[Values, list[float], bool]:
+        fit = self._regime_fit(rows)
+        values, history, converged, _ = fit.climb(fit.inward(values), self.n_iter, self.tol, bar)
+        return fit.outward(values), [log_prob + fit.log_unit for log_prob in history], converged
 
-    def _maximise(self, values: Values, emission: RegimeEmission, found: Expectation) -> Values:
-        G = regimes.grams(found.sums, emission.settings.n)
-        level, coef, covars = regimes.maximise(emission, G, self._switching)
-        moves, oldest = emission.settings.moves(found.pairs, found.starts)
-        return {"transmat_": _transitions(values["transmat_"], moves, oldest),
-                self._level_name: level, "coef_": coef, "covars_": covars}
+    def _regime_fit(self, rows: Rows) -> RegimeFit:
+        settings = self._settings()
+        check_memory(settings, 0, len(rows.values))
+        return RegimeFit(rows, settings, self._level_name, self._switching, self.order)
 
 
-def _transitions(old: Floats, moves: Floats, oldest: Floats) -> Floats:
-    """The M-step of the transition probabilities A, from the results of `Settings.moves`.
-
-    A should maximise Σ moves·log A + Σ oldest·log π(A), where π(A) is the steady state, from which the first regime is
-    drawn. The rows of `moves`, divided by their sums, maximise the first term only. So the step from the old A to
-    these is halved until the whole sum is not lower than before; after 12 attempts the old A is returned.
-    """
-    def worth(A: Floats) -> float:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return float(np.where(moves > 0, moves * np.log(A), 0).sum()
-                         + np.where(oldest > 0, oldest * np.log(regimes.steady_state(A)), 0).sum())
-
-    target, least = normalised(moves, old), worth(old)
-    for halvings in range(12):
-        new = old + 0.5**halvings * (target - old)
-        if worth(new) >= least:
-            return new
-    return old
+def check_covariances(covars: Floats) -> None:
+    """Check that matrices (K, F, F) are symmetric and positive definite, in whatever units their columns are."""
+    variances = np.diagonal(covars, axis1=1, axis2=2)
+    if (variances > 0).all():
+        size = np.sqrt(variances)
+        unit = covars / size[:, :, None] / size[:, None, :]
+        try:
+            np.linalg.cholesky(unit)
+        except np.linalg.LinAlgError:
+            pass
+        else:
+            if np.allclose(unit, unit.transpose(0, 2, 1), rtol=0, atol=1e-8):
+                return
+    raise ValueError("covars_: got a matrix that is not symmetric positive definite")

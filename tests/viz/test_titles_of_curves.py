@@ -52,7 +52,7 @@ def test_a_pace_is_said_only_if_its_sign_is_known():
     assert pace_between(-ln2 / 3, -ln2 / 6) == "halves every 3 to 6 steps"
     assert pace_between(-ln2 / 5, -ln2 / 5) == "halves every 5 steps"
     assert pace_between(ln2 / 8, ln2 / 4) == "doubles every 4 to 8 steps"
-    assert pace_between(-3.0, -2.0) == "shrinks 7.4 to 20-fold per step"
+    assert pace_between(-3.0, -2.0) == "shrinks 7.4- to 20-fold per step"
     assert pace_between(-0.1, 0.01) is pace_between(-0.1, 0.0) is pace_between(np.nan, 1.0) is None
 
 

@@ -107,7 +107,8 @@ def memory_curve(
 def memory_capacity(layer: RecurrentLayer, lags: int | None = None, **options: Any) -> float:
     """The sum of `memory_curve` over all lags: N for a delay line of N units, and at most the size of the state.
 
-    The arguments are those of `memory_curve`.
+    The arguments are those of `memory_curve`. Each lag that is not remembered adds about 1/steps by chance; the title
+    of `plot_memory_capacity`, given `steps`, leaves this part out and has the standard error.
 
     Examples
     --------

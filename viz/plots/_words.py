@@ -95,7 +95,7 @@ def pace_between(low: float, high: float) -> str | None:
         return pace(float(np.copysign(np.sqrt(low * high), low)))
     least, most = np.log(2) / fast, np.log(2) / slow
     if most < 0.995:
-        return f"{'shrinks' if low < 0 else 'grows'} {between(np.exp(slow), np.exp(fast))}-fold per step"
+        return f"{'shrinks' if low < 0 else 'grows'} {share(np.exp(slow), np.exp(fast))} per step"
     told = between(least, most)
     return f"{'halves' if low < 0 else 'doubles'} every {told} step" + ("" if told == "1" else "s")
 

@@ -26,7 +26,8 @@ def process(steps, rng, start=None):
 
 def exact(cell="rnn-relu", dtype="float64"):
     """A network that is this process: relu(z) − relu(−z) = z of the standardised input, times a matrix."""
-    model = Recurrent(cell, 4, epochs=1, dtype=dtype, seed=0).fit([process(50, np.random.default_rng(0))])
+    x = process(50, np.random.default_rng(0))
+    model = Recurrent(cell, 4, epochs=1, target="value", dtype=dtype, seed=0).fit([x])
     model.shift_, model.scale_ = CENTRE.copy(), np.array([2.0, 0.5])
     step = MATRIX * model.scale_ / model.scale_[:, None]
     with model.network_.writable() as weights:

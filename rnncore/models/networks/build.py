@@ -12,12 +12,13 @@ from rnncore.models.interface.sequences import MISSING
 from rnncore.nn import SequenceModel, make_model
 from rnncore.recurrent.descriptions import named
 
-from .feed import RealFeed, SymbolFeed
+from .feed import Differences, RealFeed, SymbolFeed
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, Floats
 
     from .classifier import SequenceClassifier
+    from .feed import Target
     from .recurrent import Recurrent
 
     NetworkModel: TypeAlias = Recurrent | SequenceClassifier
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Loss: TypeAlias = Literal["cross_entropy", "mse"]
 Readout: TypeAlias = Literal["steps", "last", "mean"]
 
+# How a model standardises real values, and of which it predicts differences.
+SCALES = ("shift_", "scale_", "differenced_", "step_shift_", "step_scale_")
 
 # The settings of `Recurrent` and `SequenceClassifier` that are one of a few names, see `Estimator`.
 NAMES: Names = {"cell": named, "dtype": as_dtype, "missing": MISSING}
@@ -48,11 +51,14 @@ def feed_of(model: NetworkModel) -> SymbolFeed | RealFeed:
     if not model._real:
         return SymbolFeed(model._alphabet.size)
     check_fitted(model, "scale_")
-    flags, exog = model.missing == "mask", None
+    flags, exog, differences = model.missing == "mask", None, None
+    if hasattr(model, "differenced_"):
+        own = cast("Recurrent", model)
+        differences = Differences(own.differenced_, own.step_shift_, own.step_scale_)
     if getattr(model, "n_exog_", 0):
         own = cast("Recurrent", model)
         exog = RealFeed(own.exog_shift_, own.exog_scale_, flags, own.dtype)
-    return RealFeed(model.shift_, model.scale_, flags, model.dtype, exog)
+    return RealFeed(model.shift_, model.scale_, flags, model.dtype, exog, differences)
 
 
 def learn_feed(
@@ -62,12 +68,16 @@ def learn_feed(
 
     If the model has exogenous inputs, they are the last columns of the arrays. `weights` are those of the arrays.
     """
-    for name in ("shift_", "scale_", "exog_shift_", "exog_scale_"):
+    for name in (*SCALES, "exog_shift_", "exog_scale_"):
         model.__dict__.pop(name, None)
     if model._real:
         F, flags = model.n_features_, model.missing == "mask"
-        feed = RealFeed.learn([a[:, :F] for a in arrays], flags, model.dtype, weights)
+        target: Target = getattr(model, "target", "value")
+        feed = RealFeed.learn([a[:, :F] for a in arrays], flags, model.dtype, weights, target=target)
         model.shift_, model.scale_ = feed.shift, feed.scale
+        if hasattr(model, "target"):
+            own = cast("Recurrent", model)
+            own.differenced_, own.step_shift_, own.step_scale_ = feed.differences
         if getattr(model, "n_exog_", 0):
             own, exog = cast("Recurrent", model), RealFeed.learn(
                 [a[:, F:] for a in arrays], flags, model.dtype, weights, "exog")

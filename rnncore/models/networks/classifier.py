@@ -234,7 +234,7 @@ class SequenceClassifier(SequenceReader):
 
         valid = [held[group] for group in buckets(lengths[held], ROWS)]
         self.history_ = fit_epochs(
-            self.network_, Adam(self.network_, self.lr), epoch, carry=False,
+            self.network_, Adam(self.network_, self.lr), epoch,
             valid=self._windows(arrays, valid, target, weights) if valid else None,
             epochs=self.epochs, patience=self.patience, max_norm=self.max_norm or None,
             callbacks=callbacks, progress=progress, label=f"SequenceClassifier {self.cell}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -33,8 +33,6 @@ class Continues(TakesExog):
 
     missing: Missing
     network_: SequenceModel
-    shift_: Floats
-    scale_: Floats
     variance_: Floats
 
     # -- to be defined by a model ------------------------------------------------------
@@ -43,7 +41,7 @@ class Continues(TakesExog):
         raise NotImplementedError
 
     def _absorb(self, context: Array, inputs: Floats) -> tuple[Array, State]:
-        """``(output (1, O), state)`` after START and the whole context.
+        """``(output (1, O), state)`` after START and the whole context; the output is that of the network itself.
 
         `inputs` has the exogenous inputs of the context and of the step after it.
         """
@@ -102,10 +100,10 @@ class Continues(TakesExog):
         steps, level = as_size(steps, "steps", least=0), as_number(level, "level", above=0, below=1)
         paths = as_size(paths, "paths", also="sample(steps, context, temperature=0) for the path without noise")
         inputs, rng = self._check_exog(exog, len(past) + steps, missing=self.missing), generator(seed)
-        F, begin = self.n_features_, len(past)
+        F = self.n_features_
         drawn, mean, covariance = np.empty((paths, steps, F)), np.empty((steps, F)), np.empty((steps, F, F))
-        for t, output in self._continue(past, steps, paths, inputs, drawn):
-            expected, variance = self._in_units(output.astype(np.float64)), self._variance_at(begin + t)
+        for t, expected in self._continue(past, steps, paths, inputs, drawn):
+            variance = self._variance_after(past, t)
             mean[t] = expected.mean(axis=0)
             covariance[t] = np.diag(variance) + np.cov(expected.T, bias=True)
             drawn[:, t] = expected + np.sqrt(variance) * rng.standard_normal((paths, F))
@@ -159,17 +157,20 @@ class Continues(TakesExog):
     ) -> Iterator[tuple[int, Array]]:
         """Yields ``(t, output)`` for every step after `past`; the caller then writes ``drawn[:, t]``.
 
-        The output is ``(1, O)`` at the first step, and ``(paths, O)`` at the others.
+        The output is ``(1, O)`` at the first step, and ``(paths, O)`` at the others; that of real values is what the
+        network expects, in the data's units.
         """
         begin = len(past)
         if steps == 0:
             return
         output, state = self._absorb(past, inputs[: begin + 1])
-        yield 0, output
+        last = self._last_known(past) if self._real else None
+        yield 0, output if last is None else self._in_units(output, last)
         state = take_rows(state, np.zeros(paths, np.intp))
         for t in range(1, steps):
-            output, state = self._step(drawn[:, t - 1], state, inputs[begin + t])
-            yield t, output
+            output, state = self._step(drawn[:, t - 1], state, inputs[begin + t], last)
+            last = None if last is None else drawn[:, t - 1]
+            yield t, output if last is None else self._in_units(output, last)
 
     def sample(
         self,
@@ -197,9 +198,9 @@ class Continues(TakesExog):
         drawn: Array = np.empty((1, length, *past.shape[1:]), past.dtype)
         for t, (output,) in self._continue(past, length, 1, inputs, drawn):
             if self._real:
-                deviation = np.sqrt(self._variance_at(len(past) + t))
+                deviation = np.sqrt(self._variance_after(past, t))
                 noise = rng.standard_normal(self.n_features_)
-                drawn[0, t] = self._in_units(output) + temperature * deviation * noise
+                drawn[0, t] = output + temperature * deviation * noise
             else:
                 drawn[0, t] = draw(output, temperature, rng)
         return drawn[0] if self._real else self._alphabet.decode(drawn[0])
@@ -234,26 +235,44 @@ class Continues(TakesExog):
                 logs = log_softmax(output)
         return self._alphabet.decode(paths[0]), float(score[0])
 
-    def _step(self, elements: Array, state: State, inputs: Floats | None = None) -> tuple[Array, State]:
+    def _step(
+        self, elements: Array, state: State, inputs: Floats | None = None, before: Floats | None = None
+    ) -> tuple[Array, State]:
         """Output ``(B, O)`` and state after one more element in every row.
 
-        `inputs` ``(E,)`` are the exogenous inputs of the step that the output predicts.
+        `inputs` ``(E,)`` are the exogenous inputs of the step that the output predicts. `before` ``(B, F)`` or
+        ``(1, F)`` are the last known real values before the elements.
         """
         feed = self._feed()
-        x = feed.encode(elements)
+        x = feed.encode(elements, before) if isinstance(feed, RealFeed) else feed.encode(elements)
         if isinstance(feed, RealFeed) and feed.exog is not None and inputs is not None:
             known = feed.exog.encode(inputs)
             x = np.concatenate([x, np.broadcast_to(known, (len(x), len(known)))], axis=1)
         output, state = self.network_(x[None], state)
         return output[0], state
 
-    def _in_units(self, output: Array) -> Floats:
-        """Real values in the data's units, from the network's outputs."""
-        values: Floats = output * self.scale_ + self.shift_
-        return values
+    def _real_feed(self) -> RealFeed:
+        """The form of the input of a model of real values."""
+        return cast(RealFeed, self._feed())
 
-    def _variance_at(self, t: int) -> Floats:
-        """The variance ``(F,)`` of step t of a sequence."""
+    def _last_known(self, past: Floats) -> Floats:
+        """The last known value of every feature after `past`, ``(1, F)``; NaN where there is none."""
+        return self._real_feed().last_known(past, len(past), len(past) + 1)
+
+    def _in_units(self, output: Array, last: Floats) -> Floats:
+        """Real values in the data's units, from the network's outputs and the last known values ``(..., F)``."""
+        return self._real_feed().in_units(output, last)
+
+    def _variance_after(self, past: Floats, t: int = 0) -> Floats:
+        """The variance ``(F,)`` of the step that is `t` steps after `past` and its next one."""
         check_fitted(self, "variance_")
-        variance: Floats = self.variance_[min(t, 1)]
+        if t:
+            later: Floats = self.variance_[1]
+            return later
+        return self._variance_of(self._last_known(past)[0])
+
+    def _variance_of(self, last: Floats) -> Floats:
+        """The variance ``(..., F)`` of steps by the last known value before them."""
+        check_fitted(self, "variance_")
+        variance: Floats = np.where(np.isnan(last), self.variance_[0], self.variance_[1])
         return variance

@@ -7,6 +7,11 @@ missing, the input has a second half of features that are 1 where a value is pre
 is missing. Exogenous inputs, which are known at the step itself, follow in the same form: those at t
 are of step t. A sequence with exogenous inputs is one array, with them in its last columns.
 
+Of some features, see `Differences`, the network predicts the difference from the last known value instead of the value
+itself, except for the first value of a sequence. The input of such a feature stays bounded where a series leaves the
+range of the training data: its standardised value v is squashed to v / √(1 + (v/2)²), and one more input is the
+difference of the value from the last known one before it.
+
 Ragged sequences are distributed over lanes, the rows of a batch, and all lanes are processed together
 in windows::
 
@@ -18,12 +23,12 @@ in windows::
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from rnncore.data import LazyWindows, Window
-from rnncore.models.interface.scale import learn_scale
+from rnncore.models.interface.scale import CONSTANT, learn_scale
 
 if TYPE_CHECKING:
     from typing import Self
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
     from rnncore.models.interface.sequences import Codes
 
 Span: TypeAlias = tuple[int, int, int]      # item, begin, end: a part of one sequence
+Target: TypeAlias = Literal["auto", "value", "difference"]
+LEVEL = 2.0  # the bound of the standardised values of a feature whose differences are predicted
+TARGETS: tuple[Target, ...] = ("auto", "value", "difference")
 
 
 class Feed:
@@ -64,8 +72,8 @@ class Feed:
         """Input, targets and the mask of counted targets of a window without any element."""
         raise NotImplementedError
 
-    def _aim(self, values: Array) -> tuple[Array, Bools | bool]:
-        """Targets of some elements, and which of them are counted."""
+    def _aim(self, values: Array, begin: int, end: int) -> tuple[Array, Bools | bool]:
+        """Targets of the steps `begin` … `end` of a sequence, and which of them are counted."""
         raise NotImplementedError
 
     def batch(self, arrays: Sequence[Array], spans: Sequence[Span], weights: Sequence[float] | None = None) -> Window:
@@ -91,7 +99,7 @@ class Feed:
             steps = end - begin
             if steps:
                 self._write(x[:steps, row], arrays[item], begin, end)
-                target[:steps, row], counted[:steps, row] = self._aim(arrays[item][begin:end])
+                target[:steps, row], counted[:steps, row] = self._aim(arrays[item], begin, end)
         shares = None if weights is None else np.array([weights[item] for item, _, _ in spans])
         return Window(x, target, lengths, counted, fresh, shares)
 
@@ -116,11 +124,17 @@ class Feed:
         Returns
         -------
         LazyWindows
-            Its plan has the spans of every window, as `spans` yields them.
+            Its plan is that of `plan`.
         """
+        return LazyWindows(lambda window: self.batch(arrays, window, weights),
+                           self.plan(arrays, width, size, order), continues=True)
+
+    def plan(
+        self, arrays: Sequence[Array], width: int, size: int, order: Sequence[int] | Codes
+    ) -> list[list[Span]]:
+        """The spans of every window of `windows`, one per lane."""
         lengths = [len(a) for a in arrays]
-        plan = list(spans(lengths, lanes(lengths, width, order), size))
-        return LazyWindows(lambda window: self.batch(arrays, window, weights), plan, continues=True)
+        return list(spans(lengths, lanes(lengths, width, order), size))
 
     def whole(self, arrays: Sequence[Array]) -> tuple[Array, Codes]:
         """Whole sequences as input, without START: ``(x, lengths)``, time first."""
@@ -159,8 +173,23 @@ class SymbolFeed(Feed):
     def encode(self, values: Array) -> Array:
         return values
 
-    def _aim(self, values: Array) -> tuple[Array, bool]:
-        return values, True
+    def _aim(self, values: Array, begin: int, end: int) -> tuple[Array, bool]:
+        return values[begin:end], True
+
+
+class Differences(NamedTuple):
+    """The features of which a network predicts the difference from the last known value, all ``(F,)``.
+
+    Attributes
+    ----------
+    which : ndarray of bool
+    shift, scale : ndarray
+        Mean and deviation of the differences of these features; those of the values of all others.
+    """
+
+    which: Bools
+    shift: Floats
+    scale: Floats
 
 
 class RealFeed(Feed):
@@ -176,6 +205,8 @@ class RealFeed(Feed):
         Of the network.
     exog : RealFeed, optional
         The form of the exogenous inputs.
+    differences : Differences, optional
+        The features of which differences are predicted, and how these are standardised.
 
     Examples
     --------
@@ -183,31 +214,58 @@ class RealFeed(Feed):
     >>> feed.shift, feed.scale, feed.encode(np.array([[3.0], [np.nan]]))
     (array([1.]), array([1.]), array([[2., 1.],
            [0., 0.]]))
+    >>> feed = RealFeed.learn([np.array([[0.0], [2.0], [6.0]])], flags=False, target="difference")
+    >>> feed.differences
+    Differences(which=array([ True]), shift=array([3.]), scale=array([1.]))
+    >>> feed.in_units(np.array([[0.5]]), last=np.array([[6.0]]))      # 6 + 3 + 0.5
+    array([[9.5]])
     """
 
     symbols, loss = False, "mse"
 
     def __init__(
-        self, shift: Floats, scale: Floats, flags: bool, dtype: DTypeLike = "float32", exog: RealFeed | None = None
+        self, shift: Floats, scale: Floats, flags: bool, dtype: DTypeLike = "float32", exog: RealFeed | None = None,
+        differences: Differences | None = None,
     ) -> None:
         self.shift, self.scale, self.flags, self.dtype, self.exog = shift, scale, flags, dtype, exog
         self.outputs = len(shift)
-        self._own = self.outputs * (2 if flags else 1)
+        none = Differences(np.zeros(self.outputs, bool), shift, scale)
+        self.differences = none if differences is None else differences
+        self._own = self.outputs * (2 if flags else 1) + int(self.differences.which.sum())
         self.inputs = self._own + (0 if exog is None else exog.inputs)
 
     def __repr__(self) -> str:
-        exog = "" if self.exog is None else f", {self.exog.outputs} exogenous inputs"
-        return f"RealFeed({self.outputs} features{' and flags' if self.flags else ''}, dtype={self.dtype!r}{exog})"
+        many = int(self.differences.which.sum())
+        extra = f", {many} by differences" if many else ""
+        extra += "" if self.exog is None else f", {self.exog.outputs} exogenous inputs"
+        return f"RealFeed({self.outputs} features{' and flags' if self.flags else ''}, dtype={self.dtype!r}{extra})"
 
     @classmethod
     def learn(
         cls, arrays: Sequence[Floats], flags: bool, dtype: DTypeLike = "float32",
-        weights: Sequence[float] | None = None, name: str = "sequences",
+        weights: Sequence[float] | None = None, name: str = "sequences", target: Target = "value",
     ) -> Self:
-        """The feed with the mean and deviation of `arrays`, weighted by those of each array."""
+        """The feed with the mean and deviation of `arrays`, weighted by those of each array.
+
+        With the target "auto", differences of a feature are predicted if their deviation is below that of its values.
+        """
         shares = None if weights is None else np.repeat(weights, [len(a) for a in arrays])
-        shift, scale, _ = learn_scale(np.concatenate(arrays), shares, name=name)
-        return cls(shift, scale, flags, dtype)
+        values = np.concatenate(arrays)
+        shift, scale, _ = learn_scale(values, shares, name=name)
+        if target == "value":
+            return cls(shift, scale, flags, dtype)
+        plain = cls(shift, scale, flags, dtype)
+        steps = np.concatenate([a - plain.last_known(a, 0, len(a)) for a in arrays])
+        some = ~np.isnan(steps).all(axis=0)
+        steps = np.where(some, steps, values)
+        mean, deviation, _ = learn_scale(steps, shares, name=name)
+        # Differences that are constant, or 0, but for the rounding of the values have no scale of their own.
+        least = CONSTANT * np.nanmax(np.abs(values), axis=0)
+        small = (deviation <= least) | (np.nanmax(np.abs(steps), axis=0) <= least)
+        deviation = np.where(small, np.where(np.abs(mean) > least, np.abs(mean), scale), deviation)
+        which = some & (deviation < scale) if target == "auto" else some
+        differences = Differences(which, np.where(which, mean, shift), np.where(which, deviation, scale))
+        return cls(shift, scale, flags, dtype, differences=differences)
 
     def _blank(self, steps: int, rows: int) -> tuple[Array, Array, Bools]:
         target: Array = np.zeros((steps, rows, self.outputs), self.dtype)
@@ -215,19 +273,63 @@ class RealFeed(Feed):
         return x, target, np.zeros(target.shape, bool)
 
     def _write(self, x: Array, values: Array, begin: int, end: int) -> None:
-        super()._write(x[:, : self._own], values[:, : self.outputs], begin, end)
+        first = int(begin == 0)
+        known = values[begin - 1 + first : end - 1, : self.outputs]
+        x[first:, : self._own] = self.encode(known, self.last_known(values, begin - 1 + first, end - 1))
         if self.exog is not None:
             x[:, self._own :] = self.exog.encode(values[begin:end, self.outputs :])
 
-    def encode(self, values: Array) -> Array:
-        present = ~np.isnan(values)
-        filled = np.where(present, (values - self.shift) / self.scale, 0.0)
-        return np.concatenate([filled, present], axis=-1) if self.flags else filled
+    def encode(self, values: Floats, before: Floats | None = None) -> Floats:
+        """The network's input for some elements ``(..., F)``.
 
-    def _aim(self, values: Array) -> tuple[Array, Bools]:
-        values = values[:, : self.outputs]
+        `before` ``(..., F)`` has the last known value before each of them, NaN where there is none.
+        """
         present = ~np.isnan(values)
-        return np.where(present, (values - self.shift) / self.scale, 0.0), present
+        which, shift, scale = self.differences
+        levels = np.where(present, (values - self.shift) / self.scale, 0.0)
+        parts: list[Array] = [levels]
+        if which.any() and before is not None:
+            parts = [np.where(which, levels / np.hypot(1.0, levels / LEVEL), levels)]
+            steps = ((values - before - shift) / scale)[..., which]
+            parts.append(np.where(np.isnan(steps), 0.0, steps))
+        if self.flags:
+            parts.append(present)
+        return np.concatenate(parts, axis=-1)
+
+    def _aim(self, values: Array, begin: int, end: int) -> tuple[Array, Bools]:
+        base, unit = self._units(self.last_known(values, begin, end))
+        values = values[begin:end, : self.outputs]
+        present = ~np.isnan(values)
+        return np.where(present, (values - base) / unit, 0.0), present
+
+    def last_known(self, values: Floats, begin: int, end: int) -> Floats:
+        """The last known value of every feature before each of the steps `begin` … `end`; NaN where there is none."""
+        last: Floats = np.full((end - begin, self.outputs), np.nan)
+        first = int(begin == 0)
+        last[first:] = values[begin - 1 + first : max(end - 1, 0), : self.outputs]
+        if not np.isnan(last[first:]).any():
+            return last
+        size = 1
+        while size < begin and np.isnan(last[0]).any():     # look back twice as far
+            size = min(2 * size, begin)
+            part = values[begin - size : begin, : self.outputs]
+            back = np.argmax(~np.isnan(part[::-1]), axis=0)
+            last[0] = part[size - 1 - back, np.arange(self.outputs)]
+        rows = np.where(np.isnan(last), 0, np.arange(len(last))[:, None])
+        filled: Floats = np.take_along_axis(last, np.maximum.accumulate(rows, axis=0), axis=0)
+        return filled
+
+    def _units(self, last: Floats) -> tuple[Floats, Floats]:
+        """``(base, unit)`` of outputs after the last known values ``(..., F)``: a value is base + unit · output."""
+        which, shift, scale = self.differences
+        known = which & ~np.isnan(last)
+        return np.where(known, last + shift, self.shift), np.where(known, scale, self.scale)
+
+    def in_units(self, output: Array, last: Floats) -> Floats:
+        """Real values ``(..., F)`` in the data's units, from the network's outputs and the last known values."""
+        base, unit = self._units(last)
+        values: Floats = output.astype(np.float64) * unit + base
+        return values
 
 
 def lanes(lengths: Sequence[int], width: int, order: Sequence[int] | Codes) -> list[list[int]]:

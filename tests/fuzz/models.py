@@ -40,6 +40,7 @@ def draw_model(draw, real, which=None):
     return models.Recurrent(
         cell, draw.size("H", 1, 5), draw.size("L", 1, 2), epochs=draw.size("epochs", 1, 2), window=4,
         batch_size=draw.size("lanes", 1, 4), dropout=draw.one_of("dropout", (0.0, 0.5)),
+        target=draw.one_of("target", ("auto", "value", "difference")),
         dtype=draw.one_of("dtype", ("float32", "float64")), seed=draw.size("seed", 0, 9))
 
 

@@ -150,3 +150,35 @@ def test_wrong_settings_are_refused_by_name(name, value):
 def test_strings_as_numbers_are_refused():
     with pytest.raises(TypeError, match="y: got dtype"):
         SequenceClassifier(task="number").fit(["a", "b"], ["x", "y"])
+
+
+@pytest.mark.parametrize(("y", "message"), [
+    ([1.0, np.nan, 2.0, 3.0], "y: got nan at 1, expected finite numbers"),
+    ([1.0, None, 2.0, 3.0], "y: got .* at 1, expected"),
+    (np.ma.masked_array(np.arange(4.0), [False, True, False, False]), "y: got .* at 1, expected"),
+    ([1.0, 2.0], r"y: got shape \(2,\), expected \(4,\), one value per sequence"),
+    (list("abca"), "y: got dtype <U1, expected numbers, as in fit"),
+])
+def test_wrong_numbers_are_refused_by_score_too(sums, y, message):
+    model, x, _ = sums
+    with pytest.raises((TypeError, ValueError), match=message):
+        model.score(x[:4], y)
+
+
+def test_a_masked_weight_is_refused(sums):
+    weights = np.ma.masked_array(np.ones(4), [False, True, False, False])
+    for call in (SequenceClassifier("rnn", 2, epochs=1).fit, sums[0].score):
+        with pytest.raises(ValueError, match="sample_weight: got a masked value"):
+            call(sums[1][:4], sums[2][:4], sample_weight=weights)
+
+
+@pytest.mark.parametrize("wobble", [0.0, 1e-13])
+@pytest.mark.parametrize("size", [1.0, -3e5, 1e-9])
+def test_numbers_that_are_constant_but_for_rounding_have_their_own_size_as_scale(rng, size, wobble):
+    """The predictions then stay near the constant; a scale of the rounding would make noise of it."""
+    X, y = rng.normal(size=(40, 5)), size * (1 + wobble * rng.uniform(-1, 1, size=40))
+    model = SequenceClassifier("gru", 4, task="number", epochs=5, seed=0).fit(X, y)
+    assert model.y_scale_ == pytest.approx(abs(size))
+    assert model.y_shift_ == pytest.approx(size)
+    moved = SequenceClassifier("gru", 4, task="number", epochs=5, seed=0).fit(X, y + 1e-12 * size)
+    np.testing.assert_allclose(moved.predict(X), model.predict(X), rtol=1e-4)

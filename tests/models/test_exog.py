@@ -253,3 +253,52 @@ def test_symbols_have_no_inputs(rng):
     for call in (model.log_prob, model.one_step, lambda s, exog: model.predict(s[1:], exog=exog)):
         with pytest.raises(ValueError, match=r"exog: got shape \(2, 1\), expected None"):
             call("ab", exog=np.ones(2))
+
+
+@pytest.mark.parametrize("size", [1.0, -3e5, 1e-9])
+def test_an_input_that_is_constant_but_for_rounding_does_not_move_a_forecast(rng, size):
+    """Neither its own rounding in fit, nor a millionth of a millionth of it later."""
+    x, u = rng.normal(size=(80, 1)).cumsum(0), rng.normal(size=(84, 2))
+    u[:, 1] = size * (1 + 1e-14 * rng.uniform(-1, 1, size=84))
+    model = Recurrent("gru", 5, epochs=3, seed=0, dtype="float64").fit([x], exog=[u[:80]])
+    np.testing.assert_allclose(model.exog_scale_[1], abs(size), rtol=1e-12)
+    moved = u + np.array([0.0, 1e-12 * size])
+    one, other = (model.forecast(x, 4, paths=3, seed=0, exog=inputs).mean for inputs in (u, moved))
+    np.testing.assert_allclose(other, one, rtol=1e-9)
+    x[:, 0] = size * (1 + 1e-14 * rng.uniform(-1, 1, size=80))      # the series itself
+    for target in ("auto", "value", "difference"):
+        model = Recurrent("gru", 5, epochs=3, target=target, seed=0, dtype="float64").fit([x])
+        np.testing.assert_allclose(model.predict(x * (1 + 1e-12)).mean, model.predict(x).mean, rtol=1e-9)
+        np.testing.assert_allclose(model.step_scale_, abs(size), rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["masked", "nullable", "objects"])
+def test_every_mark_of_a_missing_input_is_read_as_nan(rng, form):
+    """In fit, in `valid`, and in every method that takes inputs; netCDF's fill value is no number."""
+    import pandas as pd
+
+    def mark(a, gone):
+        if form == "masked":
+            return np.ma.masked_array(np.where(gone, 9.96921e36, a), gone)
+        values = np.where(gone, None, a)
+        if form == "objects":
+            return values
+        return pd.DataFrame({str(f): pd.array(list(values[:, f]), dtype="Float64") for f in range(a.shape[1])})
+
+    x, u = rng.normal(size=(40, 2)).cumsum(0), rng.normal(size=(43, 2))
+    gone, holes = rng.random(x.shape) < 0.2, rng.random(u.shape) < 0.2
+    results = []
+    for data, inputs, more in (
+        (np.where(gone, np.nan, x), np.where(holes, np.nan, u)[:40], np.where(holes, np.nan, u)),
+        (mark(x, gone), mark(u[:40], holes[:40]), mark(u, holes)),
+    ):
+        model = Recurrent("gru", 3, epochs=2, missing="mask", seed=0).fit(
+            [data], exog=[inputs], valid=[data], valid_exog=[inputs])
+        results.append((model.log_prob(data, per_step=True, exog=inputs), model.one_step(data, exog=inputs).mean,
+                        model.sample(3, data, seed=1, exog=more),
+                        model.forecast(data, 3, paths=4, seed=1, exog=more).paths,
+                        model.predict(data, exog=more[:41]).mean))
+        refusing = Recurrent("gru", 3, epochs=1)
+        with pytest.raises(ValueError, match=r"exog\[0\]: got NaN .*missing='mask'"):
+            refusing.fit([x], exog=[inputs])
+    same_bits(*results)

@@ -31,6 +31,8 @@ def as_sample_weight(weights: ArrayLike | None, count: int, name: str = "sample_
     if weights is None:
         return None
     found = as_array(weights, name)
+    if np.ma.is_masked(weights):
+        raise ValueError(f"{name}: got a masked value, expected a weight for every sequence; 0 leaves one out")
     if found.shape != (count,):
         raise ValueError(f"{name}: got shape {found.shape}, expected ({count},), one weight per sequence")
     if found.dtype.kind not in "iufb":

@@ -245,13 +245,8 @@ class SequenceClassifier(SequenceReader):
 
     def _learn_targets(self, y: ArrayLike, count: int, weights: Floats | None) -> Array:
         """Class numbers ``(N,)``, or standardised numbers ``(N, 1)``; sets the attributes that belong to them."""
-        y = as_targets(y)
-        if y.shape != (count,):
-            raise ValueError(f"y: got shape {y.shape}, expected ({count},), one value per sequence")
+        y = _one_for_each(y, count)
         self.task_ = self.task if self.task != "auto" else "number" if y.dtype.kind == "f" else "label"
-        if y.dtype.kind == "f" and not np.isfinite(y).all():
-            at = int(np.argmin(np.isfinite(y)))
-            raise ValueError(f"y: got {y[at]} at {at}, expected finite numbers")
         for name in ("classes_", "y_shift_", "y_scale_"):
             self.__dict__.pop(name, None)
         self.class_weight_ = None
@@ -320,9 +315,10 @@ class SequenceClassifier(SequenceReader):
 
     def score(self, X: SequencesLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Share of correct labels, or R² of numbers; with `sample_weight` the weighted share, or the weighted R²."""
-        y, found = as_targets(y), self.predict(X)
-        if y.shape != found.shape:
-            raise ValueError(f"y: got shape {y.shape}, expected {found.shape}")
+        found = self.predict(X)
+        y = _one_for_each(y, len(found))
+        if self.task_ == "number" and y.dtype.kind not in "biuf":
+            raise TypeError(f"y: got dtype {y.dtype}, expected numbers, as in fit")
         weights = as_sample_weight(sample_weight, len(y))
         if self.task_ == "label":
             return float(np.average(found == y, weights=weights))
@@ -367,6 +363,17 @@ class SequenceClassifier(SequenceReader):
         outputs, loss = self._output()
         self.network_ = network_from(state["network_"], feed_of(self), outputs, loss, self.readout)
         self.history_ = history_from(state["history_"])
+
+
+def _one_for_each(y: ArrayLike, count: int) -> Array:
+    """Labels or numbers, one for each of `count` sequences; none is missing or not finite."""
+    found = as_targets(y)
+    if found.shape != (count,):
+        raise ValueError(f"y: got shape {found.shape}, expected ({count},), one value per sequence")
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        at = int(np.argmin(np.isfinite(found)))
+        raise ValueError(f"y: got {found[at]} at {at}, expected finite numbers")
+    return found
 
 
 def _labels_from(field: Field) -> Array:

@@ -57,6 +57,7 @@ def draw_symbols(draw, size=3):
 def fit(model, *data):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "AutoRegressive: the fitted process is not stationary")
+        warnings.filterwarnings("ignore", ".* parameters to .* values")
         return model.fit(*data)
 
 

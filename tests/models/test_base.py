@@ -296,6 +296,7 @@ def test_progress_may_be_a_callable():
     assert seen == [(1, 3, {}), (3, 3, {"loss": 0.5})]
 
 
+@pytest.mark.filterwarnings("ignore:.*parameters to")
 def test_reprs_have_the_settings_and_no_arrays():
     assert repr(Markov(3, smoothing="kneser-ney")) == "Markov(order=3, smoothing='kneser-ney')"
     assert repr(Markov()) == "Markov()"
@@ -312,6 +313,7 @@ def test_dir_of_the_package_shows_its_public_names():
     assert set(models._HOMES) | {"load"} == set(models.__all__)
 
 
+@pytest.mark.filterwarnings("ignore:.*parameters to")
 def test_score_refuses_inputs_that_a_model_does_not_take():
     with pytest.raises(TypeError, match="exog"):
         HiddenMarkov(2, random_state=0).fit(["abab"]).score(["ab"], exog=[[1.0, 2.0]])

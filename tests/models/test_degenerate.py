@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from rnncore.models import AutoRegressive
+from rnncore.models import AutoRegressive, HiddenMarkov, SwitchingAutoRegressive
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -167,6 +167,11 @@ def test_fewer_values_than_parameters_are_said(rng):
     (text,) = warned(AutoRegressive(1), x[:8])      # 28 values
     assert "fitted 30 parameters to 28 values" in text
     assert "more data" in text
+    assert len(warned(HiddenMarkov(3, "gaussian", random_state=0, n_iter=2), x[:9])) == 0   # 32 parameters, 36 values
+    assert len(warned(HiddenMarkov(3, "gaussian", random_state=0, n_iter=2), x[:7])) == 1
+    assert len(warned(HiddenMarkov(2, random_state=0, n_iter=2), [[0, 1, 2, 0, 1]])) == 1   # 7 parameters, 5 symbols
+    assert len(warned(HiddenMarkov(2, random_state=0, n_iter=2), [[0, 1, 2, 0, 1, 2, 2]])) == 0
+    assert len(warned(SwitchingAutoRegressive(2, 1, random_state=0, n_iter=2), x[:6])) == 1
 
 
 def test_a_criterion_passes_over_orders_whose_covariance_would_be_singular(rng):

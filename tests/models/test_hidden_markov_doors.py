@@ -32,6 +32,7 @@ def test_text_gives_the_results_of_the_same_integers(rng):
 
 
 @pytest.mark.parametrize("kind", ["categorical", "diag", "full"])
+@pytest.mark.filterwarnings("ignore:.*parameters to")
 def test_sequences_of_length_0_and_1_are_accepted(rng, kind):
     values = random_parameters(rng, 3, kind)
     short = random_sequences(rng, kind, lengths=(0, 1, 0, 1, 1))
@@ -209,6 +210,7 @@ def test_a_singular_covariance_is_refused_with_the_way_out(rng):
         HiddenMarkov(3, "gaussian", "full", random_state=0, covars_prior=-1.0).fit([x])
 
 
+@pytest.mark.filterwarnings("ignore:.*parameters to")
 def test_an_emissionprob_that_is_set_may_have_a_larger_alphabet(rng):
     model = ours("categorical", 2, random_parameters(rng, 2, "categorical", symbols=5))
     model.fit([[0, 1, 2, 1, 0, 2]])

@@ -365,7 +365,7 @@ def utf_16(raw: bytes) -> str | None:
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     start = np.frombuffer(raw[: min(len(raw), 4096) // 2 * 2], np.uint8).reshape(-1, 2)
-    zero = (start == 0).mean(axis=0) if len(start) else np.zeros(2)
+    zero = (start == 0).mean(axis=0) if len(start) > 2 else np.zeros(2)
     for encoding, text, high in (("utf-16-le", 0, 1), ("utf-16-be", 1, 0)):
         if zero[high] > 0.7 and zero[text] == 0:
             return encoding

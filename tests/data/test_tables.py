@@ -346,6 +346,7 @@ def test_columns_are_chosen_by_name(read):
     ("x\n" + rows(["a"] * N), "no column of numbers to model: x left out: 'a' in row 2"),
     ("a,b\n" + rows(["x"] * N, ["y"] * N), "a left out: .*; b left out: "),
     ("d\n" + rows(DAYS), "d left out: dates"),
+    ("a,b\n" + rows(COUNT, COUNT) * 9 + "3,4,5\n", r"row 110 has more cells than there are columns, 2; .* is '5"),
     ("a,b\n" + rows(A, B) + "1,2,3\n", r"row 14 has more cells than there are columns, 2; the first of them is '3"),
     (b"a,b\n1\x00,2\n", "binary"), (b"PK\x03\x04" * 9, "zip archive"), (b"\x1f\x8b" * 9, "gunzip"),
     ("a,b\n" + rows(A, B) * 100 + '"1,2\n' + rows(A, B) * 100, "not a table: EOF inside string"),

@@ -1,7 +1,12 @@
 """``rnncore compare FILE``: which memory does this data need?
 
     file ─ series.read ─ measure.measure ─ report.table, figure, JSON
-           text | CSV    fit, held-out loss, context cut
+           text | table  fit, held-out loss, context cut
+
+series     a file as one sequence
+measure    fits the models and measures their loss
+baselines  persistence, and the units of errors
+report     the table, the figure and the JSON file
 
 All models are trained on the first 80 % of one sequence. Order, number of states and early stopping are
 chosen on the next 10 %, and the loss is measured on the last 10 %. Then the context is cut:
@@ -29,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "numbers, and show how well each predicts and how much of the past it needs.")
     parser.add_argument(
         "file", nargs="?", metavar="FILE",
-        help="a UTF-8 text, or a table (.csv, .tsv) (default: the documentation topics of "
+        help="a UTF-8 text, or a table (.csv, .tsv, .tab; needs pandas) (default: the documentation topics of "
         "this Python)")
     parser.add_argument(
         "--out", default="rnncore-compare",
@@ -38,7 +43,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--kind", choices=("text", "series"), help="how FILE is read (default: by its extension)")
     parser.add_argument(
-        "--columns", metavar="A,B", help="columns of a table that are modelled (default: all numeric ones)")
+        "--columns", metavar="A,B",
+        help="columns of a table that are modelled (default: all of numbers that are not time; at most 100)")
+    parser.add_argument(
+        "--index", metavar="NAME",
+        help="the column that says when each row was measured (default: one that looks like it)")
+    parser.add_argument(
+        "--decimal", choices=(".", ","), help="the decimal sign of a table (default: the one that its numbers show)")
+    parser.add_argument(
+        "--missing", metavar="MARK", action="append", default=[],
+        help="a further mark of missing values in a table; may be given several times")
     parser.add_argument(
         "--limit", type=options.count, default=200_000,
         help="the largest number of steps that are used, from the beginning (default: %(default)s)")
@@ -59,8 +73,9 @@ def run(arguments: Namespace) -> int:
     from rnncore.data import TextError
 
     options.set_threads(arguments)
-    columns = arguments.columns.split(",") if arguments.columns else None
-    data = series.read(arguments.file, columns=columns, kind=arguments.kind, limit=arguments.limit)
+    data = series.read(
+        arguments.file, columns=arguments.columns, kind=arguments.kind, limit=arguments.limit, index=arguments.index,
+        decimal=arguments.decimal, missing=arguments.missing, progress=None)
     out = Path(arguments.out)
     options.claim_folder(out, report.FILES, report.KEYS, arguments.file)
     print(data, flush=True)
@@ -70,16 +85,24 @@ def run(arguments: Namespace) -> int:
         "seed": arguments.seed,
     }
     missing = {"missing": "mask"} if data.real and np.isnan(data.values).any() else {}
-    results, failures = [], []
-    for result in measure.measure(measure.Split.of(data.values), missing=missing, **settings):
-        if isinstance(result, measure.Failure):
-            failures.append(result)
-            continue
-        results.append(result)
-        print(f"  {report.label(result)}: {result.loss:.4g}", file=sys.stderr, flush=True)
+    results, failures, interrupted = [], [], False
+    try:
+        for result in measure.measure(measure.Split.of(data.values), missing=missing, progress=None, **settings):
+            if isinstance(result, measure.Failure):
+                failures.append(result)
+                continue
+            results.append(result)
+            print(f"  {report.label(result)}: {result.loss:.4g}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        if not results:
+            raise
+        interrupted = True
     if not results:
         raise TextError(f"{data.name}: no model can be fitted: {failures[0].reason}")
     print(report.table(results, data, failures), flush=True)
+    if interrupted:
+        print(f"interrupted after {len(results)} model{'s' * (len(results) > 1)}; the others are not in the table",
+              flush=True)
     for path in report.write(out, results, data, settings, failures):
         print(path.resolve())
-    return 0
+    return 130 if interrupted else 0

@@ -1,22 +1,25 @@
-"""A file as one sequence: a text, or the numbers of a CSV table."""
+"""A file as one sequence: a text, or the numbers of a table."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rnncore.data import Corpus, TextError
+from rnncore.command.options import CommandError
+from rnncore.data import Corpus, TextError, read_table
 
 if TYPE_CHECKING:
-    from rnncore._typing import Floats, PathLike
+    from rnncore._typing import Floats, PathLike, Progress
 
 SHORTEST = 60  # steps: the parts of a shorter sequence would be too short for any result
+MOST_COLUMNS = 100  # modelled unless columns are named: the cost of some models grows with their square, or faster
+TABLES = (".csv", ".tsv", ".tab")
+SHOWN = 10  # names of columns, and reasons, that are printed
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,11 @@ class Data:
     columns : tuple of str
         The F columns' names; none for text.
     notes : tuple of str
-        Columns and steps that were left out, and the reasons.
+        What was left out, and what else to know.
+    index : str
+        The column that says when each row was measured.
+    left_out : dict
+        The reason for every column that is not modelled.
     """
 
     values: str | Floats
@@ -40,6 +47,8 @@ class Data:
     sha256: str
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    index: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def real(self) -> bool:
@@ -47,11 +56,13 @@ class Data:
         return not isinstance(self.values, str)
 
     def __str__(self) -> str:
-        kind = "characters"
-        if self.real:
-            kind = f"steps of {', '.join(self.columns)}"
-        told = [f"{self.name}: {len(self.values):,} {kind}", *self.notes]
-        return ", ".join([*told, f"sha256 {self.sha256[:12]}…"])
+        kind = f"steps of {_listed(self.columns, ', ')}" if self.real else "characters"
+        lines = [f"{self.name}: {len(self.values):,} {kind}, sha256 {self.sha256[:12]}…"]
+        if self.index:
+            lines.append(f"index: {self.index}")
+        reasons = [f"{column} left out: {reason}" for column, reason in self.left_out.items()]
+        lines += [_listed(reasons, "\n  ")] if reasons else []
+        return "\n  ".join([*lines, *self.notes])
 
     def __repr__(self) -> str:
         text = isinstance(self.values, str)
@@ -62,21 +73,29 @@ class Data:
 def read(
     path: PathLike | None = None,
     *,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     kind: Literal["text", "series"] | None = None,
     limit: int | None = None,
+    index: str | None = None,
+    decimal: str | None = None,
+    missing: Sequence[str] = (),
+    progress: Progress = False,
 ) -> Data:
     """The text or series of a file; by default the documentation topics of this Python.
 
     Parameters
     ----------
     path : str or Path, optional
-    columns : list of str, optional
-        The columns of a table to model; by default the numeric ones except those that only count time.
+    columns : sequence of str, or str, optional
+        The columns of a table to model; by default those of numbers except what only counts time.
     kind : {"text", "series"}, optional
-        By default files ending in .csv and .tsv are series and all others text.
+        By default files ending in .csv, .tsv and .tab are series and all others text.
     limit : int, optional
-        The largest number of steps; later ones are left out.
+        The largest number of steps; no more of the file is read than they need.
+    index, decimal, missing
+        Of a table, see `rnncore.data.read_table`.
+    progress : bool or callable
+        Updated while the file is read.
 
     Raises
     ------
@@ -85,107 +104,73 @@ def read(
     TextError
         It is empty, binary, not a table, or too short.
     """
-    corpus = Corpus.topics(valid_fraction=0) if path is None else Corpus.from_file(
-        path, valid_fraction=0)
-    text = corpus.decode(corpus.train)
     if kind is None:
-        table = path is not None and Path(path).suffix.lower() in (".csv", ".tsv")
-        kind = "series" if table else "text"
+        kind = "series" if path is not None and Path(path).suffix.lower() in TABLES else "text"
     if kind == "text":
-        if columns:
-            raise TextError(f"--columns: {corpus.name} is read as text, which has no columns")
-        data = Data(text, corpus.name, corpus.sha256)
+        corpus = Corpus.topics(valid_fraction=0) if path is None else Corpus.from_file(
+            path, valid_fraction=0, limit=limit, progress=progress)
+        for option, given in (("columns", columns), ("index", index), ("decimal", decimal), ("missing", missing)):
+            if given:
+                raise TextError(f"--{option}: {corpus.name} is read as text, not as a table; give --kind series")
+        text = corpus.decode(corpus.train[:limit])
+        cut = not corpus.complete or len(text) < len(corpus.train)
+        data = Data(text, corpus.name, corpus.sha256, notes=(f"the first {len(text):,} characters",) if cut else ())
     else:
-        values, names, notes = table_of(text, corpus.name, columns)
-        data = Data(values, corpus.name, corpus.sha256, names, notes)
-    total = len(data.values)
-    if total < SHORTEST:
-        raise TextError(f"{data.name} is too short: {total} steps, expected at least {SHORTEST}")
-    if limit is None or total <= limit:
-        return data
-    return Data(data.values[:limit], data.name, data.sha256, data.columns,
-                (*data.notes, f"the first {limit:,} of {total:,}"))
-
-
-def table_of(
-    text: str, name: str, columns: Sequence[str] | None = None
-) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
-    """The numbers of a CSV table: ``(values (T, F), column names, notes)``.
-
-    An empty cell is a missing value. A first row that is not all numbers is the header.
-
-    Examples
-    --------
-    >>> values, names, notes = table_of("year,spots\\n1700,5\\n1701,11\\n1702,\\n", "f.csv")
-    >>> values.ravel(), names, notes
-    (array([ 5., 11., nan]), ('spots',), ('year left out: it increases by a constant per row',))
-    """
-    lines = [row for row in csv.reader(io.StringIO(text), _delimiter(text))
-             if any(map(str.strip, row))]
-    header = bool(lines) and not all(_is_number(cell) for cell in lines[0])
-    if not lines[header:]:
-        raise TextError(f"{name} has no rows: give a table with a column of numbers")
-    names = [cell.strip() or f"column {i + 1}" for i, cell in enumerate(lines[0])] if header else [
-        f"column {i + 1}" for i in range(len(lines[0]))]
-    rows = lines[header:]
-    for number, row in enumerate(rows, start=1 + header):
-        if len(row) != len(names):
-            raise TextError(f"{name} is not a table: row {number} has {len(row)} cells, the first "
-                            f"has {len(names)}")
-    if columns:
-        unknown = [c for c in columns if c not in names]
-        if unknown:
-            raise TextError(f"--columns: {name} has no {unknown[0]!r}; it has {', '.join(names)}")
-        chosen, notes = [names.index(c) for c in columns], list[str]()
-    else:
-        chosen, notes = _choose(names, rows)
-    values = np.empty((len(rows), len(chosen)))
-    for f, column in enumerate(chosen):
-        for t, row in enumerate(rows):
-            if not _is_number(row[column]):
-                raise TextError(f"{name}: {names[column]} at row {t + 1 + header} is "
-                                f"{row[column]!r}, expected a number")
-            values[t, f] = _number(row[column])
-    if not chosen or np.isnan(values).all(axis=0).any() or np.isinf(values).any():
-        raise TextError(f"{name} has no column of finite numbers to model; name it with --columns")
-    return values, tuple(names[c] for c in chosen), tuple(notes)
-
-
-def _choose(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[int], list[str]]:
-    """Numeric columns except those that only count time, and notes on the others."""
-    chosen: list[int] = []
-    notes: list[str] = []
-    for i, name in enumerate(names):
-        if not all(_is_number(row[i]) for row in rows):
-            notes.append(f"{name} left out: not all numbers")
-            continue
-        with np.errstate(invalid="ignore"):  # infinities are refused later
-            steps = np.diff([_number(row[i]) for row in rows])
-        if len(names) > 1 and len(steps) and steps[0] > 0 and np.allclose(steps, steps[0]):
-            notes.append(f"{name} left out: it increases by a constant per row")
+        if path is None:
+            raise TextError("--kind series: give a table, the documentation topics are text")
+        try:
+            table = read_table(path, columns=columns, index=index, limit=limit, decimal=decimal, missing=missing,
+                               progress=progress)
+        except ImportError as error:
+            raise CommandError(str(error)) from None
+        if len(table.values) >= SHORTEST:
+            kept, reasons, notes = _modelled(table.values, table.columns, named=columns is not None)
+            values = table.values if kept == list(range(len(table.columns))) else table.values[:, kept]
+            data = Data(values, table.name, table.sha256, tuple(table.columns[i] for i in kept),
+                        (*table.notes, *notes), table.index, table.left_out | reasons)
+            if not kept:
+                raise TextError(f"{data.name} has no column to model: "
+                                + _listed([f"{column} left out: {why}" for column, why in data.left_out.items()], "; "))
         else:
-            chosen.append(i)
-    return chosen, notes
+            data = Data(table.values, table.name, table.sha256)
+    if len(data.values) < SHORTEST:
+        limited = f" because of --limit {limit}" if limit is not None and limit < SHORTEST else ""
+        steps = f"{len(data.values)} step{'s' * (len(data.values) != 1)}"
+        across = data.real and np.shape(data.values)[1] >= SHORTEST
+        raise TextError(f"{data.name} is too short: {steps}{limited}, expected at least {SHORTEST}"
+                        + ("; if time runs along its columns, exchange rows and columns" if across else ""))
+    return data
 
 
-def _delimiter(text: str) -> type[csv.Dialect]:
-    """The dialect whose separator is the most frequent one in the first line."""
-    first = text.lstrip("\n").split("\n", 1)[0]
+def _modelled(values: Floats, names: Sequence[str], *, named: bool) -> tuple[list[int], dict[str, str], list[str]]:
+    """``(columns that are modelled, reasons for the others, notes)``.
 
-    class Dialect(csv.excel):
-        delimiter = max(",;\t", key=first.count)
+    A model needs values of each column in the training part, in the part for choices and in the held-out part.
+    """
+    cuts = (0, int(0.8 * len(values)), int(0.9 * len(values)), len(values))
+    there = ~np.isnan(values)
+    kept: list[int] = []
+    reasons: dict[str, str] = {}
+    for i, name in enumerate(names):
+        given = values[there[:, i], i]
+        counts = [int(there[a:b, i].sum()) for a, b in pairwise(cuts)]
+        lacking = next((k for k, count in enumerate(counts) if count < (3, 1, 1)[k]), None)
+        if lacking is not None:
+            part = ("first 80 %", "10 % for choices", "last 10 %")[lacking]
+            reasons[name] = f"{'no' if counts[lacking] == 0 else 'fewer than 3'} values in the {part} of the rows"
+        elif given.min() == given.max() and not named:
+            reasons[name] = f"it is always {given[0]:g}"
+        else:
+            kept.append(i)
+    notes = []
+    if len(kept) > MOST_COLUMNS and not named:
+        notes.append(f"the first {MOST_COLUMNS} of {len(kept):,} columns are modelled, since the time for some models "
+                     "grows with the square of their number; name others, or more, with --columns")
+        kept = kept[:MOST_COLUMNS]
+    return kept, reasons, notes
 
-    return Dialect
 
-
-def _is_number(cell: str) -> bool:
-    try:
-        _number(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(cell: str) -> float:
-    cell = cell.strip()
-    return float("nan") if cell in ("", "NA", "NaN", "nan") else float(cell)
+def _listed(items: Sequence[str], between: str) -> str:
+    """The first items, and how many more there are."""
+    more = len(items) - SHOWN
+    return between.join([*items[:SHOWN], *([f"and {more:,} more"] if more > 0 else [])])

@@ -151,7 +151,7 @@ def _score(rows: Sequence[Sequence[str]], missing: frozenset[str]) -> tuple[floa
              if (kind := kind_of(cell, missing)) != "missing"]
     good = sum(kind != "text" for kind in given) / max(len(given), 1)
     # A header that is shorter than the rows, and 12,05 in two cells, speak for a decimal comma instead of a separator.
-    other = 0.9 if len(rows[0]) < usual or (usual == 2 and _broken(body)) else 1.0
+    other = 0.9 if len(rows[0]) < usual or (usual == 2 and _broken(body)) else 0.95 if usual == 1 else 1.0
     return round(other * good * count / len(body), 2), usual
 
 

@@ -21,6 +21,10 @@ engine are in src/. The ``__init__`` of each package lists its contents.
 
 from __future__ import annotations
 
+from . import _interrupt
+
+_interrupt.end_quietly()        # what follows takes a while; the command's `main` ends this
+
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -8,6 +8,7 @@ import os
 import sys
 
 import rnncore
+from rnncore import _interrupt
 from rnncore.command import all_cells, compare, info, sample, train
 from rnncore.command.options import CommandError
 
@@ -20,7 +21,19 @@ def main(argv: list[str] | None = None) -> int:
 
     0: done. 2: the arguments or a file cannot be used, for a reason printed in one line. 130: ended by Ctrl-C.
     """
-    arguments = make_parser().parse_args(argv)
+    command = ""
+    try:
+        _interrupt.raise_again()
+        arguments = make_parser().parse_args(argv)
+        command = f" {arguments.command}"
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print(f"rnncore{command}: interrupted", file=sys.stderr)
+        return _interrupt.INTERRUPTED
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run one subcommand; what the user can correct is told in one line."""
     from rnncore.data import TextError
     from rnncore.io.safetensors import DamagedFileError
 
@@ -37,10 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         named = error.filename is not None and error.strerror
         message = f"{error.filename}: {error.strerror}" if named else str(error)
-    except KeyboardInterrupt:
-        message = "interrupted"
     print(f"rnncore {arguments.command}: {message}", file=sys.stderr)
-    return 130 if message == "interrupted" else 2
+    return 2
 
 
 def make_parser() -> argparse.ArgumentParser:

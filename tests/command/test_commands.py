@@ -157,3 +157,30 @@ def test_help_imports_no_large_packages():
     out = run_python(code).stdout
     for command in ("debug", "train", "sample", "info"):
         assert f"    {command} " in out
+
+
+@pytest.mark.parametrize("module", ["numpy", "rnncore._engine", "rnncore.command.options", "rnncore.data.text",
+                                    "pandas"])
+@pytest.mark.parametrize("script", ["/usr/bin/rnncore", "C:/rnncore.exe", "other"])
+def test_ctrl_c_while_the_command_starts_ends_without_a_traceback(folder, module, script):
+    """The signal is sent when `module` is about to be imported; another program sees its KeyboardInterrupt."""
+    (folder / "a.csv").write_text("x\n1\n")
+    code = f"""
+import os, signal, sys
+
+class Hook:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Hook())
+sys.argv = [{script!r}, "compare", "a.csv"]
+from rnncore.command.cli import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if script == "other" and module != "rnncore.data.text" and module != "pandas":
+        assert "KeyboardInterrupt" in done.stderr
+        return
+    assert done.returncode == 130
+    assert done.stderr in ("", "rnncore compare: interrupted\n")

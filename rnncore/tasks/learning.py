@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rnncore._checks import as_size
+from rnncore._checks import as_number, as_size
 from rnncore._progress import progress_bar
 from rnncore.data import LazyWindows
 from rnncore.optim import Adam
@@ -79,7 +79,7 @@ def learn(
     max_norm : float
         Gradients are clipped to this joint norm; 0 does not clip.
     every : int
-        Updates between two tests.
+        Updates between two tests, at least 1.
     tested : int
         Number of test sequences. They are the same in every test and not part of the training data.
     progress : bool or callable
@@ -95,6 +95,8 @@ def learn(
         raise ValueError(f"network: got one with loss {network.loss_name!r}, expected {task.loss_name!r}; "
                          "task.network makes a suitable one")
     every, tested = as_size(every, "every"), as_size(tested, "tested")
+    updates = None if updates is None else as_size(updates, "updates", least=0)
+    seconds = None if seconds is None else as_number(seconds, "seconds", least=0, finite=updates is None)
     windows = LazyWindows(lambda number: task.batch(batch_size, number), range(END))
     trainer = Trainer(network, Adam(network, lr), windows, max_norm=max_norm or None)
     test, curve, spent = [task.batch(tested, END)], Curve(), 0.0

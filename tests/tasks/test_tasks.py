@@ -203,3 +203,16 @@ def test_reprs_give_settings_and_sizes():
 
 def test_dir_of_the_package_shows_its_public_names():
     assert dir(rnncore.tasks) == sorted(rnncore.tasks.__all__)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"every": 0}, "every: got 0"), ({"every": -1}, "every: got -1"), ({"every": 0.5}, "every: got 0.5"),
+    ({"every": True}, "every: got True"), ({"updates": -1}, "updates: got -1"), ({"updates": 2.5}, "updates: got 2.5"),
+    ({"seconds": math.nan}, "seconds: got nan"), ({"seconds": -1}, "seconds: got -1"),
+    ({"updates": None, "seconds": math.inf}, "seconds: got inf"), ({"tested": 0}, "tested: got 0"),
+])
+def test_a_budget_that_would_never_end_is_refused(options, message):
+    task = Adding(5, seed=0)
+    network = task.network("rnn", 3, seed=0)
+    with pytest.raises(ValueError, match=message):
+        learn(task, network, **{"updates": 3, **options})

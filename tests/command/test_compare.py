@@ -83,6 +83,7 @@ def test_a_series_and_its_table_agree_with_models_called_by_hand(sunspots, tmp_p
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.filterwarnings("ignore:.*parameters to")     # so little text
 def test_a_text_and_its_table_agree_with_models_called_by_hand(tmp_path, capsys):
     (tmp_path / "a.txt").write_text(TEXT)
     status, out, _ = run(capsys, tmp_path / "a.txt", "--out", tmp_path, "--limit", 1300, *SMALL)

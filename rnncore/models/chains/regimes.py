@@ -228,6 +228,8 @@ def _levels(emission: RegimeEmission, precision: Floats, sums: Sums, switching: 
     settings, level, coef = emission.settings, emission.level, emission.coef
     K, order, F, _ = coef.shape
     C = np.concatenate([np.tile(np.eye(F), (K, 1, 1, 1)), -coef], axis=1)
+    if settings.depth == 1:     # all steps have the same mean
+        C, order = C.sum(axis=1, keepdims=True), 0
     PC = precision[:, None] @ C
     residual = np.concatenate([sums.first[s * settings.each : (s + 1) * settings.each] @ emission.lags[s]
                                for s in range(K)]) - emission.constants * sums.weight[:, None]
@@ -253,6 +255,11 @@ def _deviations(settings: Settings, level: Floats, sums: Sums) -> Floats:
     K, F = level.shape
     D = sums.first.shape[1]
     lags = D // F
+    if settings.depth == 1:
+        mean = np.tile(level, lags)
+        half = (sums.first - sums.weight[:, None] * mean / 2)[:, :, None] * mean[:, None]
+        alone: Floats = sums.second - half - half.transpose(0, 2, 1)
+        return alone
     cross, means = np.empty((K, D, lags, F)), np.empty((K, lags, F, lags, F))
     for k in range(lags):
         cross[:, :, k] = np.einsum("sjd,jf->sdf", settings.by_pair(sums.first, k), level)

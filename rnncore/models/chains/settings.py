@@ -78,12 +78,9 @@ class Settings:
         return sums
 
     def by_pair(self, values: Floats, k: int) -> Floats:
-        """Sums of `values` (n, …) by the current regime and the one `k` steps before, (K, K, …).
-
-        If a setting has no regime of that step, the current one stands for it: the entries with two regimes are 0.
-        """
+        """Sums of `values` (n, …) by the current regime and the one `k` steps before, (K, K, …)."""
         K, rest = self.K, values.shape[1:]
-        if k == 0 or self.depth == 1:
+        if k == 0:
             out = np.zeros((K, K, *rest))
             out[range(K), range(K)] = self.by_regime(values)
             return out
@@ -93,7 +90,7 @@ class Settings:
     def by_triple(self, weight: Floats, k: int, m: int) -> Floats:
         """Sums of `weight` (n,) by the current regime and those `k` and `m` steps before, (K, K, K), where k ≤ m."""
         K = self.K
-        if 0 < k < m and self.depth > 1:
+        if 0 < k < m:
             shape = (K, K ** (k - 1), K, K ** (m - k - 1), K, -1)
             sums: Floats = weight.reshape(shape).sum(axis=(1, 3, 5))
             return sums
@@ -101,7 +98,7 @@ class Settings:
         for s in range(K):
             if k == m:
                 out[s, range(K), range(K)] = pairs[s]
-            else:  # k is 0, or there is only the current regime
+            else:  # k is 0
                 out[s, s] = pairs[s]
         return out
 

@@ -43,7 +43,7 @@ def read_text(path: PathLike | None) -> Corpus:
     """The text that the argument of `add_text` names, as a `Corpus`."""
     from rnncore.data import Corpus
 
-    return Corpus.topics() if path is None else Corpus.from_file(path)
+    return Corpus.topics() if path is None else Corpus.from_file(path, progress=None)   # a bar on a terminal
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

@@ -203,11 +203,11 @@ def waves(rng, steps=150):
     return x + 0.1 * rng.normal(size=x.shape)
 
 
-@pytest.mark.parametrize("scale", [1e-200, 1e-9, 3e-4, 7.0, 1e6, 1e200])
+@pytest.mark.parametrize("scale", [1e-200, 3e-4, 1e200])
 def test_no_unit_changes_the_ranking(rng, scale):
-    values = waves(rng)
-    units = np.array([scale, 1.0, 1.0])
-    shift = np.array([5 * scale, 300.0, 0.0])
+    values = waves(rng, 100)[:, :2]
+    units = np.array([scale, 1.0])
+    shift = np.array([5 * scale, 300.0])
     mine, other = (list(measure.measure(measure.Split.of(v), hidden=4, epochs=3, positions=5))
                    for v in (values, shift + units * values))
     assert [r.name for r in mine] == [r.name for r in other]
@@ -257,17 +257,18 @@ def test_the_season_is_found(rng, period):
 
 
 def test_the_table_says_what_is_gained_over_persistence(rng):
-    t = np.arange(200)
     walk = np.cumsum(rng.normal(size=(200, 1)), axis=0)
-    wave = np.sin(t / 4)[:, None] + 0.02 * rng.normal(size=(200, 1))
-    for values, said in ((walk, "No model predicts better than"), (wave, " predicts best: its error is ")):
+    back = np.zeros((200, 1))       # a value pulls the next one to the other side
+    for t in range(1, 200):
+        back[t] = -0.8 * back[t - 1] + rng.normal()
+    for values in (walk, back):
         data = series.Data(values, "f", "0", ("x",))
         results = list(measure.measure(measure.Split.of(values), hidden=2, epochs=1, positions=5))
         told = report.verdict(results, data)
         least = {kind: min(r.loss for r in results if (r.name in measure.BASELINES) == kind) for kind in (False, True)}
         assert (least[False] < least[True]) == ("predicts best" in told[0])
-        if values is wave:
-            assert said in told[0]
+        if values is back:
+            assert "predicts best: its error is " in told[0]
         assert told[0] in report.table(results, data)
         worse = [r for r in results if r.loss > least[True] and r.name not in measure.BASELINES]
         if "predicts best" in told[0]:
@@ -372,7 +373,7 @@ def test_columns_that_cannot_be_modelled_are_left_out_with_the_reason(tmp_path, 
     assert "b left out: it is always 7\n" in str(data)
     assert table_of(tmp_path, content, columns="a, b").columns == ("a", "b")
     data = table_of(tmp_path, content, limit=90)
-    assert data.columns == ("a", "c", "d")
+    assert data.columns == ("a", "c")       # the last tenth of 90 steps has none of d
     assert len(data.values) == 90
 
 

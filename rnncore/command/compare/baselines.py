@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rnncore._typing import Floats
 
 LONGEST_SEASON = 400    # steps: a year of days, with some to spare
+SIMILAR = 1.5           # times the smallest mean squared error
 SEARCHED = 5000         # the last steps of the training part, in which the season is looked for
 
 
@@ -110,6 +111,8 @@ def _positive(variance: Floats, values: Floats) -> Floats:
 def season(values: Floats) -> int:
     """The period, of 2 steps or more, with the smallest error of seasonal persistence on `values` (T, F).
 
+    Multiples of a period are as good but for noise, so a divisor of the best one is preferred if its error is similar.
+
     Examples
     --------
     >>> import numpy as np
@@ -123,7 +126,8 @@ def season(values: Floats) -> int:
     for period in range(2, largest + 1):
         error = np.square(values[largest:] - values[largest - period : len(values) - period])  # the same steps for all
         errors[period] = float(np.nanmean(error)) if not np.isnan(error).all() else np.inf
-    return min(errors, key=lambda period: (errors[period], period))
+    best = min(errors, key=lambda period: (errors[period], period))
+    return next(period for period in errors if best % period == 0 and errors[period] <= SIMILAR * errors[best])
 
 
 @dataclass(frozen=True)

@@ -119,16 +119,16 @@ class Result:
     steps : ndarray
         The held-out loss of every step: bits, or the mean squared error over the columns, without a unit; NaN where
         values are missing.
-    errors : list of float
-        The root mean squared error of each column in its own unit.
-    scaled : float
-        The root mean squared error relative to that of persistence in the training part, over all columns.
     lags, curve : lists
         Lengths of context, and the loss with each.
     memory : int
         Steps of context that give 95 % of the gain of the whole context.
     notes : list of str
         The model's warnings.
+    errors : list of float
+        The root mean squared error of each column in its own unit.
+    scaled : float
+        The root mean squared error relative to that of persistence in the training part, over all columns.
     """
 
     name: str
@@ -137,12 +137,12 @@ class Result:
     loss: float
     log_loss: float
     steps: Floats
-    errors: list[float] = field(default_factory=list)
-    scaled: float = math.nan
     lags: list[int] = field(default_factory=list)
     curve: list[float] = field(default_factory=list)
     memory: int = 0
     notes: list[str] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    scaled: float = math.nan
 
     @property
     def parameters(self) -> int:

@@ -16,9 +16,8 @@ style            colours, markers and the style sheet
 
 ``viz.<measure>(tape)`` returns arrays and needs numpy alone; ``viz.plot_<measure>`` takes a tape or
 the measure's numbers, draws on an axes and returns it. matplotlib is imported by the first plot. A plot
-that is given no axes draws on pyplot's current ones if they are empty or hold the same kind of plot: a
-run is then added to the runs that are there, and a map takes the place of the map that is there. In
-all other cases it makes a new figure.
+that is given no axes draws on pyplot's current ones if they are empty, or if they hold the same kind of
+plot and the two can overlay, as the curves of several runs do. In all other cases it makes a new figure.
 """
 
 from importlib import import_module as _import_module

@@ -34,11 +34,12 @@ _KINDS: WeakKeyDictionary[Axes, str] = WeakKeyDictionary()
 def axes(ax: Axes | None, kind: str, *, overlays: bool = True) -> Axes:
     """The axes to draw a plot of this kind on.
 
-    `ax` itself; or else pyplot's current axes if they are empty or hold a plot of the same kind, which a
-    plot that `overlays` is added to and any other replaces; or else those of a new figure.
+    `ax` itself; or else pyplot's current axes if they are empty, or if they hold a plot of the same kind
+    that this one `overlays`; or else those of a new figure. A plot that cannot overlay, such as a map,
+    takes the place of one of its kind on the caller's own `ax`.
     """
     if ax is None:
-        ax = _current_axes(kind)
+        ax = _current_axes(kind if overlays else None)
     if not overlays and _KINDS.get(ax) == kind:
         _clear(ax)
     _KINDS[ax] = kind
@@ -48,7 +49,7 @@ def axes(ax: Axes | None, kind: str, *, overlays: bool = True) -> Axes:
     return ax
 
 
-def _current_axes(kind: str) -> Axes:
+def _current_axes(kind: str | None) -> Axes:
     import matplotlib.pyplot as plt
 
     if plt.get_fignums():
@@ -57,7 +58,7 @@ def _current_axes(kind: str) -> Axes:
             return figure.add_subplot()
         ax = figure.gca()
         empty = not ax.has_data() and not ax.texts
-        if empty or _KINDS.get(ax) == kind:
+        if empty or (kind is not None and _KINDS.get(ax) == kind):
             return ax
     return plt.figure(layout="constrained").add_subplot()
 
@@ -90,15 +91,19 @@ def pick_row(a: ArrayLike, row: int | None) -> Floats:
     a = columns(a)
     if row is None:
         return a
-    if not -a.shape[1] <= row < a.shape[1]:
-        raise ValueError(f"row: got {row}, expected one of {a.shape[1]} rows, or None for all")
+    check_row(row, a.shape[1], ", or None for all")
     return a[:, row][:, None]
+
+
+def check_row(row: int, rows: int, otherwise: str = "") -> None:
+    """Raise a ValueError unless a batch has this row."""
+    if not -rows <= row < rows:
+        raise ValueError(f"row: got {row}, expected one of {rows} rows{otherwise}")
 
 
 def row_length(tape: Recorded, row: int) -> int:
     """The number of steps of a row of the batch, of which a picture needs at least one."""
-    if not -tape.B <= row < tape.B:
-        raise ValueError(f"row: got {row}, expected one of {tape.B} rows")
+    check_row(row, tape.B)
     length = int(tape.lengths[row])
     if not length:
         raise ValueError(f"row: got {row}, a row of no steps, expected one that has some")
@@ -294,13 +299,14 @@ def band_order(order: ArrayLike, units: int) -> Ints:
 
 def units_of(tape: Recorded, name: str, order: Order) -> Ints:
     """The units of a named array from top to bottom: "auto", None, or the caller's order."""
+    units = tape[name].shape[-1]  # a frame may have some of them
     if order is None:
-        return np.arange(tape.layer.hidden_size)
+        return np.arange(units)
     if isinstance(order, str):
         if order != "auto":
             raise ValueError(f"order: got {order!r}, expected 'auto', None or the units' numbers")
         return unit_order(tape, layer_of(name))
-    return band_order(order, tape.layer.hidden_size)
+    return band_order(order, units)
 
 
 Band: TypeAlias = "tuple[str, Array, str | Colormap, Normalize]"  # name, values (T, H), colour map, its limits

@@ -6,7 +6,7 @@ Anything else is refused here, in one sentence that says what was got, what was 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -20,10 +20,6 @@ Numbers = TypeVar("Numbers")
 # ---------------------------------------------------------------- tapes and layers
 
 
-@overload
-def as_tape(data: Tape | HasTape, expected: str = ...) -> Tape: ...
-@overload
-def as_tape(data: Recorded | HasTape, expected: str = ...) -> Recorded: ...
 def as_tape(data: object, expected: str = "a tape") -> Recorded:
     """A tape or a frame as it is; the record of a model, or a moment of training, by its tape."""
     if is_tape(data):
@@ -32,6 +28,23 @@ def as_tape(data: object, expected: str = "a tape") -> Recorded:
     if is_tape(inner):
         return inner
     raise TypeError(f"tape: got {described(data)}, expected {expected}{way_to_a_tape(data)}")
+
+
+def as_whole_tape(data: Tape | HasTape) -> Tape:
+    """The same for what also needs the input, the initial state, the weights or the way back: a frame has none."""
+    found = as_tape(data)
+    if not hasattr(found, "initial"):
+        raise not_whole(getattr(found, "update", None))
+    return cast("Tape", found)
+
+
+def not_whole(update: int | None) -> TypeError:
+    """The error for a frame of a run file where a tape is needed."""
+    return TypeError(
+        f"tape: got the recorded frame of update {update}, expected a tape: a frame has neither the input and the "
+        "initial state nor the way back through time; record the input again with the weights of that update "
+        "(Recorder(weights=True), or Moment.reopen)"
+    )
 
 
 def as_layer(data: object) -> RecurrentLayer:

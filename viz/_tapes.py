@@ -200,6 +200,12 @@ def _state_gradient(tape: Recorded) -> Array | None:
     return gradient(tape, names[0]) if names else None
 
 
+def state_gradients(tape: Recorded) -> dict[str, Array]:
+    """The gradients of all states, by name, in the order of the layers; a frame may lack some."""
+    found = {name: gradient(tape, name) for name in state_names(tape)}
+    return {name: grad for name, grad in found.items() if grad is not None}
+
+
 def has_gradients(tape: Recorded) -> bool:
     """Whether the tape has gradients of a single cotangent, without a leading axis."""
     found = _state_gradient(tape)
@@ -210,6 +216,11 @@ def check_backward(tape: Recorded) -> None:
     """Raise a ValueError that names the missing call, unless the tape has gradients of one cotangent."""
     found = _state_gradient(tape)
     if found is None:
+        if not hasattr(tape, "backward"):
+            raise ValueError(
+                f"tape: got the recorded frame of update {getattr(tape, 'update', None)}, which has no gradients of h, "
+                'expected one with them; keep them with Recorder(gradients="*")'
+            )
         raise ValueError(
             "tape: got one without gradients, expected one after backward; call "
             "tape.backward(grad_output) first"

@@ -377,7 +377,7 @@ def test_a_frame_that_lacks_what_a_picture_needs_is_refused(rng, plt):
     recorder.record(rc.LSTM(3, 4, seed=0).record(rng.normal(size=(9, 2, 3))))
     with pytest.raises(ValueError, match=r'^tape: got no gate with a nonlinearity, .*names="\*"'):
         viz.plot_slopes(recorder.frames[-1])
-    with pytest.raises(TypeError, match=r"^tape: got a Frame, expected a tape, .*record the input again"):
+    with pytest.raises(TypeError, match=r"^tape: got the recorded frame of update 1, .*record the input again"):
         viz.plot_recurrence(recorder.frames[-1])
     assert not plt.get_fignums()
     every = viz.Recorder(every=1, names="*")

@@ -370,7 +370,9 @@ def attribution(value, residual=0.0):
 
 @pytest.mark.parametrize(("parts", "told"), [
     (attribution([1, -2, 0.5], 0.25), "F falls by 0.25 from x′ to x; largest part: 'b' at step 1 (−2); "
-                                      "unexplained: 0.25"),
+                                      "unexplained: +0.25"),
+    (attribution([1, -2, 0.5], -0.25), "F falls by 0.75 from x′ to x; largest part: 'b' at step 1 (−2); "
+                                       "unexplained: −0.25"),
     (attribution([2, 2]), "F rises by 4 from x′ to x; largest part: 'a' at step 0 (+2) and as much on 1 other step; "
                           "unexplained: 0"),
     (attribution([0, 0]), "F does not change from x′ to x; unexplained: 0"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._door import as_tape
+from .._door import as_whole_tape
 from .._layers import as_given, record_again, time_major
 from .._norms import norm
 from .._tapes import valid_steps
@@ -55,7 +55,7 @@ def connectivity(tape: Tape | HasTape, logit: Loss, scaled: bool = True) -> Floa
     >>> map.shape, float(np.nanmax(map[3]))
     ((4, 4, 1), 1.0)
     """
-    tape = as_tape(tape)
+    tape = as_whole_tape(tape)
     g = output_gradient(tape, logit, "logit")
     T, B, _ = g.shape
     valid = valid_steps(tape)

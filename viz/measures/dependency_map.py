@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._door import as_tape
+from .._door import as_whole_tape
 from .._norms import norm
 from .._tapes import Direction, check_direction, steps_back, top_of_carry, valid_steps
 from ._loss import Loss, output_gradient
@@ -55,7 +55,7 @@ def dependency_map(tape: Tape | HasTape, loss: Loss, direction: Direction = "for
     >>> viz.dependency_map(tape, np.ones((4, 1, 3)))[:, :, 0].round(2).shape
     (4, 4)
     """
-    tape = as_tape(tape)
+    tape = as_whole_tape(tape)
     reverse = check_direction(tape, direction)
     g = output_gradient(tape, loss)
     T, B, H = tape.T, tape.B, tape.layer.hidden_size

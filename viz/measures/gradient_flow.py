@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._door import as_tape
 from .._norms import norm
-from .._tapes import Recorded, check_backward, state_names
+from .._tapes import Recorded, check_backward, state_gradients
 
 if TYPE_CHECKING:
     from rnncore._typing import Floats
@@ -44,4 +44,4 @@ def gradient_flow(tape: Recorded | HasTape) -> dict[str, Floats]:
     """
     tape = as_tape(tape)
     check_backward(tape)
-    return {name: norm(tape.grad[name]) for name in state_names(tape)}
+    return {name: norm(grad) for name, grad in state_gradients(tape).items()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._blas import on_one_blas_thread
-from .._door import as_tape
+from .._door import as_whole_tape
 from .._tapes import Direction, check_direction
 from ._spectral import SpectralNorm
 
@@ -62,7 +62,7 @@ def jacobian_norms(tape: Tape | HasTape, direction: Direction = "forward") -> Fl
     >>> viz.jacobian_norms(rnn.record(np.ones((4, 1, 1)))).ravel().round(3).tolist()
     [1.0, 1.1, 1.21, 1.331]
     """
-    tape = as_tape(tape)
+    tape = as_whole_tape(tape)
     check_direction(tape, direction)
     lengths = np.asarray(tape.lengths)
     log = np.full((tape.T, tape.B), np.nan)

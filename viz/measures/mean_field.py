@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from .._blas import on_one_blas_thread
-from .._door import as_tape
+from .._door import as_whole_tape
 from .._tapes import layer_input, layers, previous, valid_steps, weight_name
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def mean_field(tape: Tape | HasTape) -> dict[str, MeanField]:
     >>> float(viz.mean_field(rnn.record(np.ones((5, 1, 1))))["l0"].chi)
     1.0
     """
-    tape = as_tape(tape)
+    tape = as_whole_tape(tape)
     if tape.cell.gates and tape.cell.growth is None:
         raise ValueError(
             f"tape: got one of an {tape.mode}, for which there is no formula of χ, expected another cell "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._door import as_tape
+from .._door import as_whole_tape
 from .._norms import norm
 from .._tapes import (
     Direction,
@@ -60,7 +60,7 @@ def norm_preservation(
     >>> viz.norm_preservation(tape, grad_state=np.ones((1, 1, 3))).ravel().tolist()
     [0.5, 0.5, 0.5, 0.5]
     """
-    tape = as_tape(tape)
+    tape = as_whole_tape(tape)
     reverse = check_direction(tape, direction)
     check_backward(tape)
     layer, T, B = tape.layer, tape.T, tape.B
@@ -117,7 +117,7 @@ def omega(tape: Tape | HasTape, grad_state: StateLike = None, direction: Directi
     >>> viz.omega(tape).tolist()
     [0.0]
     """
-    tape = as_tape(tape)
+    tape = as_whole_tape(tape)
     ratio = norm_preservation(tape, grad_state, direction)
     total: Floats = np.nansum((ratio - 1) ** 2, axis=0)
     return total

@@ -9,7 +9,7 @@ import numpy as np
 from rnncore._checks import as_size
 
 from .._blas import on_one_blas_thread
-from .._door import as_tape
+from .._door import as_whole_tape
 from .._tapes import Direction, check_direction
 from .jacobian_norms import products
 
@@ -53,7 +53,7 @@ def singular_values(
     >>> lags.tolist(), sigma.shape
     ([0, 1, 2, 3, 4, 5], (6, 1, 3))
     """
-    tape = as_tape(tape)
+    tape = as_whole_tape(tape)
     check_direction(tape, direction)
     n, every = as_size(n, "n"), as_size(every, "every")
     lengths = np.asarray(tape.lengths)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._door import as_tape
+from .._door import as_whole_tape
 from .._norms import norm
 from .._tapes import check_backward, layer_input, layers, previous, valid_steps, weight_name
 
@@ -48,7 +48,7 @@ def step_share(tape: Tape | HasTape) -> dict[str, Floats]:
     >>> sorted(share), share["weight_ih_l0"].sum(0).round(12).tolist()
     (['weight_hh_l0', 'weight_ih_l0'], [1.0])
     """
-    tape = as_tape(tape)
+    tape = as_whole_tape(tape)
     check_backward(tape)
     valid = valid_steps(tape)
     out: dict[str, Floats] = {}

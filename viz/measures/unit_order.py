@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from .._door import as_tape
-from .._tapes import Recorded, valid_steps
+from .._tapes import Recorded, layer_of, part_of, valid_steps
 from .timescales import timescales
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def unit_order(
     by : {"timescale", "likeness"}, optional
         "timescale" sorts from the slowest to the fastest unit, see `timescales`; it is the default
         for gated cells. "likeness" sorts by the angle of a unit's loadings on the two leading principal
-        components of h, so that neighbouring units vary together; it is the default for other cells.
+        components of h, so that neighbouring units vary together; it is the default for other cells, and
+        for a frame without the gate that keeps. A frame that has neither that gate nor h is not sorted.
 
     Returns
     -------
@@ -46,9 +47,14 @@ def unit_order(
     [0, 1, 2, 3, 4, 5]
     """
     tape = as_tape(tape)
-    if by is None:
-        by = "timescale" if tape.cell.gated else "likeness"
+    possible = criteria(tape, layer)
+    if by is None and not possible:
+        recorded = [name for name in tape.names("*") if layer_of(name) == layer]
+        return np.arange(tape[recorded[0]].shape[-1] if recorded else 0)
+    by = possible[0] if by is None else by
     if by == "timescale":
+        if tape.cell.gated and by not in possible:
+            raise ValueError(f"by: got 'timescale' for {layer}, which lacks the gate that keeps, expected 'likeness'")
         return np.argsort(-timescales(tape)[layer], kind="stable")
     if by != "likeness":
         raise ValueError(f"by: got {by!r}, expected 'timescale' or 'likeness'")
@@ -58,3 +64,11 @@ def unit_order(
     h = h - h.mean(0)
     _, _, V = np.linalg.svd(h / np.maximum(h.std(0), 1e-300), full_matrices=False)
     return np.argsort(np.arctan2(V[1], V[0]), kind="stable")
+
+
+def criteria(tape: Recorded, layer: str) -> list[Literal["timescale", "likeness"]]:
+    """What the units of a layer can be sorted by, the default first; a frame may lack what is needed."""
+    there = {part_of(name) for name in tape.names("*") if layer_of(name) == layer}
+    keeps = tape.cell.keeps or tape.cell.enters
+    found: list[Literal["timescale", "likeness"]] = ["timescale"] if keeps in there else []
+    return [*found, "likeness"] if "h" in there else found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import style
-from .._door import as_tape
+from .._door import as_whole_tape
 from .._tapes import HasTape, gradient, layers, previous
 from ._claims import counted, of_row, percent, quoted
 from ._draw import axes, row_length
@@ -68,8 +68,7 @@ def plot_cell(
     >>> sorted(image.get_gid() for image in ax.images)
     ['c', 'c0', 'f', 'g', 'h', 'h0', 'i', 'o']
     """
-    tape = as_tape(tape)
-    ax = axes(ax, KIND, overlays=False)
+    tape = as_whole_tape(tape)
     parts = layers(tape)
     if layer not in parts:
         raise ValueError(f"layer: got {layer!r}, expected one of {list(parts)}")
@@ -88,6 +87,7 @@ def plot_cell(
         if not 0 <= unit < tape.layer.hidden_size:
             raise ValueError(f"unit: got {unit}, expected 0 … {tape.layer.hidden_size - 1}")
         values = {k: v[unit : unit + 1] for k, v in values.items()}
+    ax = axes(ax, KIND, overlays=False)
     sheet = Sheet(ax, tape.cell, values)
     draw_cell(sheet)
     _gradients(sheet, tape, layer, step, row, unit)

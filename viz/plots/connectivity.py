@@ -10,7 +10,7 @@ import numpy as np
 from .. import style
 from .._door import array, as_numbers
 from ._claims import and_others, counted, largest, named_step, of_row
-from ._draw import axes, cmap, gate_norm, time_axis
+from ._draw import axes, check_row, cmap, gate_norm, time_axis
 from ._words import count_of, number, plain
 from .text import plot_text
 
@@ -67,8 +67,9 @@ def plot_connectivity(
     "The prediction at step 4 depends most on 'e' at step 1, 3 steps back"
     """
     as_numbers(connectivity, array("T", "T", "B"), name="connectivity", source="viz.connectivity")
-    ax = axes(ax, KIND, overlays=False)
     every = np.asarray(connectivity, np.float64)
+    check_row(row, every.shape[2])
+    ax = axes(ax, KIND, overlays=False)
     sizes, of = _scaled(every[:, :, row]), of_row(row, every.shape[2])
     if step is None:
         return _map(ax, sizes, tokens, of, plain(readout))

@@ -14,7 +14,7 @@ from .._tapes import HasTape, is_tape
 from ..measures._loss import Loss
 from ..measures.dependency_map import dependency_map, dependency_reach
 from ._claims import at_most, counted, of_row
-from ._draw import axes, cmap, magnitude_norm, time_axis
+from ._draw import axes, check_row, cmap, magnitude_norm, time_axis
 from ._words import count_of
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def plot_dependency_map(
     from ._artists import Steps
 
     every = np.asarray(measured(tape, partial(dependency_map, loss=cast("Loss", loss)), FORM))
+    check_row(row, every.shape[2])
     ax = axes(ax, KIND, overlays=False)
     sizes = every[:, :, row]
     norm = magnitude_norm(sizes, decades)

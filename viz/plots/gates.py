@@ -70,14 +70,16 @@ def plot_gates(
     """
     tape = as_tape(tape)
     names = gate_names(tape) if names is None else names
+    if not names and tape.cell.gates:
+        raise ValueError('tape: got a frame without gates, expected one with some; keep them with Recorder(names="*")')
     if not names:
         raise ValueError(
             f"tape: got one of an {tape.mode}, which has no gates, expected an LSTM or a GRU "
             "(viz.plot_states draws its h)"
         )
-    ax = axes(ax, KIND, overlays=False)
     length = row_length(tape, row)
     values = {name: np.asarray(tape[name][:length, row], np.float64) for name in names}
+    ax = axes(ax, KIND, overlays=False)
     norms: dict[str, Normalize] = {}  # by what a name is: all shares have one, and every other part its own
     parts: list[Band] = []
     kinds = [_kind(tape, name) for name in names]

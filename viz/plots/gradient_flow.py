@@ -74,9 +74,9 @@ def plot_gradient_flow(
         valid = valid_steps(data)
         flow = {name: np.where(valid, size, np.nan) for name, size in flow.items()}
     names = some_names(names, flow)
+    sizes = {name: pick_row(flow[name], row) for name in names}
     ax = axes(ax, KIND)
-    for name in names:
-        size = pick_row(flow[name], row)
+    for name, size in sizes.items():
         magnitude_line(ax, KIND, np.arange(len(size)), size, of_run(label, name), **line_kw)
     rows = flow[names[0]].shape[1] if np.ndim(flow[names[0]]) > 1 else 1
     of = of_row(row, rows) if row is not None else ""
@@ -84,7 +84,7 @@ def plot_gradient_flow(
     ax.set_ylabel("‖∂L / ∂state‖" + (f"\n{rows} rows: median, range" if row is None and rows > 1 else ""))
     if len(drawn(ax, KIND)) <= len(names):
         floor = FLOOR if is_tape(data) and data.dtype == np.float32 else 0.0
-        ax.set_title(_sentence({name: pick_row(flow[name], row) for name in names}, floor))
+        ax.set_title(_sentence(sizes, floor))
     else:
         ax.set_title("How large the gradient is at every step")
     legend(ax)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import style
 from .._door import as_tape
-from .._tapes import HasTape, Recorded, check_backward, state_names
+from .._tapes import HasTape, Recorded, check_backward, state_gradients
 from ._claims import not_finite, of_row, percent
 from ._draw import Band, Order, axes, bands, cmap, colour_bars, row_length, units_of
 from ._words import number
@@ -71,10 +71,10 @@ def plot_gradient_map(
     from matplotlib.colors import SymLogNorm
 
     check_backward(tape)
-    ax = axes(ax, KIND, overlays=False)
-    names = state_names(tape) if names is None else names
+    names = list(state_gradients(tape)) if names is None else names
     length = row_length(tape, row)
     values = {n: np.asarray(tape.grad[n][:length, row], np.float64) for n in names}
+    ax = axes(ax, KIND, overlays=False)
     largest = max(np.abs(v[np.isfinite(v)]).max(initial=0) for v in values.values()) or 1.0
     norm = SymLogNorm(largest * 10.0**-decades, vmin=-largest, vmax=largest, base=10)
     parts: list[Band] = []

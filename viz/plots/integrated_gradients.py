@@ -11,7 +11,7 @@ from .. import style
 from .._door import as_numbers, fields
 from ..measures.integrated_gradients import Attribution
 from ._claims import and_others, largest, named_step, of_row
-from ._draw import axes, time_axis
+from ._draw import axes, check_row, time_axis
 from ._words import number, plain
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def plot_integrated_gradients(
     "F falls by 1 from x′ = 0 to x; largest part: 'b' at step 1 (−2); unexplained: 0"
     """
     as_numbers(attribution, fields(Attribution), name="attribution", source="viz.integrated_gradients")
+    check_row(row, np.shape(attribution.value)[1])
     ax = axes(ax, KIND, overlays=False)
     value: Floats = np.asarray(attribution.value)[:, row].sum(-1)
     residual = float(np.asarray(attribution.residual)[row])
@@ -102,7 +103,7 @@ def _sentence(value: Floats, residual: float, tokens: Sequence[object] | None, r
     part = ""
     if top.size and value[top[0]] != 0:
         part = f"; largest part: {named_step(int(top[0]), tokens)} ({_signed(value[top[0]])}){and_others(top)}"
-    return f"{who} {verb} from {at} to x{part}; unexplained: {number(abs(residual))}"
+    return f"{who} {verb} from {at} to x{part}; unexplained: {_signed(residual)}"
 
 
 def _signed(value: float) -> str:

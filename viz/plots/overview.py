@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .._door import as_tape
+from .._door import as_whole_tape
 from .._tapes import HasTape, gate_names, has_gradients, state_names
 from ..style import context
 from ._claims import of_row
@@ -59,7 +59,7 @@ def overview(
     'LSTM: 4 units, 6 steps, 1 row'
     >>> import matplotlib.pyplot as plt; plt.close(figure)
     """
-    tape = as_tape(tape)
+    tape = as_whole_tape(tape)
     import matplotlib.pyplot as plt
 
     cell, back = tape.cell, has_gradients(tape)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
-from .._door import as_tape, described
+from .._door import as_whole_tape
 from .._layers import time_major
 from .._tapes import HasTape, is_reverse, is_tape, layer_input, layer_number, layers, previous
 from ._draw import axes, cmap, row_length, signed_norm, visible
@@ -74,12 +74,7 @@ def plot_recurrence(
     'The same 32 weights of the layer act at each of the 6 steps'
     """
     predicted = None if is_tape(tape) else getattr(tape, "output", None)
-    tape = as_tape(tape)
-    if not hasattr(tape, "initial"):
-        raise TypeError(
-            f"tape: got {described(tape)}, expected a tape, which has the inputs and the initial state too; record "
-            "the input again"
-        )
+    tape = as_whole_tape(tape)
     weights = sum(a.size for a in tape.layer.state_dict().values())
     length = row_length(tape, row)
     last = length - 1 if last is None else last

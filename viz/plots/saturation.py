@@ -62,10 +62,13 @@ def plot_saturation(
     from matplotlib import rcParams
 
     shares: Mapping[str, Saturation] = measured(tape, saturation, by_name(fields(Saturation)))
-    ax = axes(ax, KIND)
     names = list(shares) if names is None else list(names)
     if not names:
-        raise ValueError("tape: got no gates between 0 and 1, expected an LSTM or a GRU")
+        raise ValueError(
+            "tape: got no gates between 0 and 1, expected an LSTM or a GRU; a Recorder keeps their gates with "
+            'names="*"'
+        )
+    ax = axes(ax, KIND)
     for name in names:
         low, high = shares[name]
         index = len(drawn(ax, KIND))

@@ -11,7 +11,7 @@ from .. import style
 from .._door import array, measured, pair
 from .._tapes import HasTape
 from ..measures.singular_values import singular_values
-from ._draw import axes, drawn, lag_axis, legend, mark_floor, title
+from ._draw import axes, check_row, drawn, lag_axis, legend, mark_floor, title
 from ._words import of_rows, of_run, plain
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ def plot_singular_values(
     from matplotlib import colormaps, rcParams
 
     found = measured(tape, partial(singular_values, n=n, every=every), FORM)
-    ax = axes(ax, KIND)
     lags, whole = np.asarray(found[0]), np.asarray(found[1])
+    check_row(row, whole.shape[1])
+    ax = axes(ax, KIND)
     sigma = whole[:, row]
     n = sigma.shape[1]
     earlier = len(drawn(ax, KIND))

@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import style
 from .._door import as_tape
-from .._tapes import HasTape, Recorded, part_of, state_names
+from .._tapes import HasTape, Recorded, layer_of, part_of, state_names
+from ..measures.unit_order import criteria
 from ._claims import at_most, counted, not_finite, of_row
 from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
 
@@ -64,10 +65,12 @@ def plot_states(
     ['l0.h', 'l0.c']
     """
     tape = as_tape(tape)
-    ax = axes(ax, KIND, overlays=False)
     names = state_names(tape) if names is None else names
+    if not names:
+        raise ValueError('tape: got no states, expected some; a Recorder keeps all with names="*"')
     length = row_length(tape, row)
     values = {n: tape[n][:length, row] for n in names}
+    ax = axes(ax, KIND, overlays=False)
     norms = {
         state: signed_norm(*(v for n, v in values.items() if part_of(n) == state))
         for state in tape.cell.states
@@ -98,6 +101,7 @@ def _sentence(tape: Recorded, values: Mapping[str, Array], is_sorted: bool) -> s
         reached.append(f"|{state}| reaches {at_most(largest)}")
     steps, units = next(iter(values.values())).shape
     how = ""
-    if is_sorted and units > 1:
-        how = "; slowest units on top" if tape.cell.gated else "; similar units together"
+    by = {criterion for name in values for criterion in criteria(tape, layer_of(name))[:1]}
+    if is_sorted and units > 1 and len(by) == 1:
+        how = "; slowest units on top" if by == {"timescale"} else "; similar units together"
     return f"In {counted(steps, 'step')} {' and '.join(reached)}{how}"

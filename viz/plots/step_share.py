@@ -69,9 +69,9 @@ def plot_step_share(
     """
     shares: Mapping[str, Array] = measured(tape, step_share, by_name(array("T", "B")))
     names = some_names(names, shares)
+    chosen = {name: pick_row(shares[name], row) for name in names}
     ax = axes(ax, KIND)
-    for name in names:
-        share = pick_row(shares[name], row)
+    for name, share in chosen.items():
         look: dict[str, Any] = {"drawstyle": "steps-mid"} | line_kw
         line(ax, KIND, np.arange(len(share)), 100 * share, of_run(label, name), **look)
     rows = shares[names[0]].shape[1] if np.ndim(shares[names[0]]) > 1 else 1
@@ -79,7 +79,7 @@ def plot_step_share(
     ax.set_ylabel("share of the gradient (%)" + (f"\n{rows} rows: median, range" if row is None and rows > 1 else ""))
     ax.set_ylim(bottom=0)
     if len(drawn(ax, KIND)) <= len(names):
-        ax.set_title(_sentence({name: pick_row(shares[name], row) for name in names}))
+        ax.set_title(_sentence(chosen))
     else:
         ax.set_title("Which steps the weights' gradient comes from")
     legend(ax)

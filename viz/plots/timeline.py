@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .._door import as_tape
-from .._tapes import HasTape, Recorded, has_gradients, part_of
+from .._tapes import HasTape, Recorded, has_gradients, part_of, state_gradients
 from ..style import context
 from ._claims import of_row
 from ._draw import row_length, time_axis
@@ -69,9 +69,13 @@ def plot_timeline(
     back = has_gradients(tape)
     length = row_length(tape, row)
     tokens = None if tokens is None else list(tokens)[:length]
+    of_states = list(state_gradients(tape)) if back else []
+    chosen = [n for n in of_states if n in states] or of_states
     panels = [("states", 1.1 * len(states))] if states else []
     panels += [("gates", 1.1 * len(gates))] if gates else []
-    panels += [("gradient map", 1.1 * max(1, len(states))), ("gradient", 2.4)] if back else []
+    panels += [("gradient map", 1.1 * len(chosen)), ("gradient", 2.4)] if back else []
+    if not panels:
+        raise ValueError('tape: got neither states nor gates, expected some; a Recorder keeps all with names="*"')
     heights = [h + 1.0 for _, h in panels]
     with context():
         scale = text_scale()
@@ -85,10 +89,10 @@ def plot_timeline(
             elif kind == "gates":
                 plot_gates(tape, ax, names=gates, row=row)
             elif kind == "gradient map":
-                plot_gradient_map(tape, ax, names=states or None, row=row)
+                plot_gradient_map(tape, ax, names=chosen, row=row)
             else:
                 lay_out(figure)
-                plot_gradient_flow(tape, ax, names=states or None, row=row)
+                plot_gradient_flow(tape, ax, names=chosen, row=row)
             ax.set_xlim(-0.5, length - 0.5)
             if ax is not axes[-1, 0]:
                 ax.set_xlabel("")

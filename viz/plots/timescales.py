@@ -63,6 +63,8 @@ def plot_timescales(
     data = held_tape(tape)
     scales: Mapping[str, Array] = measured(data, timescales, by_name(array("H")))
     steps = int(np.max(data.lengths, initial=0)) if is_tape(data) else None
+    if not scales:
+        raise ValueError('tape: got no gate that keeps, expected one in a layer; a Recorder keeps all with names="*"')
     ax = axes(ax, KIND)
     for name, tau in scales.items():
         tau = np.sort(np.asarray(tau))[::-1]

@@ -69,15 +69,15 @@ def plot_unrolled(
     ['edges']
     """
     tape = as_tape(tape)
-    flow = {name: size[:, row] for name, size in gradient_flow(tape).items()}
-    ax = axes(ax, KIND, overlays=False)
     length = row_length(tape, row)
+    flow = {name: size[:, row] for name, size in gradient_flow(tape).items()}
     last = length - 1 if last is None else last
     first = max(0, last - 23) if first is None else first
     if not 0 <= first <= last < length:
         raise ValueError(
             f"first, last: got {first}, {last}, expected 0 <= first <= last < {length}"
         )
+    ax = axes(ax, KIND, overlays=False)
     steps = np.arange(first, last + 1)
     lanes = list(dict.fromkeys(map(layer_of, flow)))
     edges: list[Points] = []

@@ -11,6 +11,7 @@ import numpy as np
 
 from rnncore.recurrent.descriptions import choices, find
 
+from .._door import not_whole
 from .._tapes import Sizes
 from ..plots.series import HasSeries
 
@@ -61,11 +62,7 @@ class Frame:
 
     def pullback(self, *_: object, **__: object) -> NoReturn:
         """Not possible on a frame, which has values and gradients alone; the error names the way out."""
-        raise TypeError(
-            f"tape: got the recorded frame of update {self.update}, expected a tape: values and "
-            "gradients cannot be walked back; record the input again with the weights of that "
-            "update (Recorder(weights=True), or Moment.reopen)"
-        )
+        raise not_whole(self.update)
 
     def names(self, pattern: str = "*") -> list[str]:
         """Recorded names that match a shell pattern, in the order of the layers."""

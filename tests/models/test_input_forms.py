@@ -20,6 +20,37 @@ from rnncore.models import (
 from rnncore.models.interface.plain import as_targets, plain
 from rnncore.models.interface.sequences import MOST_SYMBOLS, as_list, as_real
 
+
+class OnlyDlpack:
+    """An array of a library that numpy knows by the DLPack protocol alone."""
+
+    def __init__(self, values):
+        self._values = np.array(values)
+
+    def __dlpack__(self, **options):
+        return self._values.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._values.__dlpack_device__()
+
+    def __len__(self):
+        return len(self._values)
+
+    def __iter__(self):
+        return iter(self._values)
+
+
+def tensors():
+    """Arrays of other libraries, by name: functions of a numpy array."""
+    found = [pytest.param(OnlyDlpack, id="dlpack")]
+    try:
+        import torch
+    except ImportError:
+        return found
+    return [*found, pytest.param(torch.tensor, id="torch"), pytest.param(
+        lambda x: torch.tensor(x, requires_grad=x.dtype.kind == "f"), id="torch with gradients")]
+
+
 REAL = {
     "AutoRegressive": lambda: AutoRegressive(1, missing="mask"),
     "HiddenMarkov": lambda: HiddenMarkov(2, "gaussian", missing="mask", random_state=0, n_iter=3),
@@ -41,6 +72,48 @@ def frames():
         return found
     return [*found, pytest.param(lambda columns: polars.DataFrame(columns), lambda values, **how: polars.Series(
         [None if v is pd.NA else v for v in values]), id="polars")]
+
+
+# -- tensors of other libraries -------------------------------------------------------------
+@pytest.mark.parametrize("tensor", tensors())
+@pytest.mark.parametrize("kind", REAL)
+def test_a_tensor_is_the_sequence_that_the_array_is(rng, kind, tensor):
+    """Alone or in a list, of one feature or several: never one sequence per step."""
+    for x in (rng.normal(size=40), rng.normal(size=(40, 2)), rng.normal(size=(3, 30, 2))):
+        model, same = REAL[kind]().fit(x), REAL[kind]().fit(tensor(x))
+        assert same.score(tensor(x)) == same.score(x) == model.score(x)
+    model = REAL[kind]().fit([x[0], x[1]])
+    assert REAL[kind]().fit([tensor(x[0]), tensor(x[1])]).log_prob(tensor(x[2])) == model.log_prob(x[2])
+
+
+@pytest.mark.parametrize("tensor", tensors())
+def test_tensors_of_symbols_inputs_and_labels_are_read_as_arrays(rng, tensor):
+    ids = rng.integers(0, 3, size=50)
+    assert Markov(1).fit(tensor(ids)).log_prob(tensor(ids)) == Markov(1).fit(ids).log_prob(ids)
+    x, u = rng.normal(size=40), rng.normal(size=(40, 2))
+    model = AutoRegressive(1).fit(x, exog=u)
+    same = AutoRegressive(1).fit(tensor(x), exog=tensor(u))
+    np.testing.assert_array_equal(same.coef_, model.coef_)
+    assert same.log_prob(tensor(x), exog=tensor(u)) == model.log_prob(x, exog=u)
+    X, y = rng.normal(size=(8, 12)), np.arange(8) % 2
+    classifier = SequenceClassifier("gru", 4, epochs=1, seed=0).fit(X, y)
+    same = SequenceClassifier("gru", 4, epochs=1, seed=0).fit(tensor(X), tensor(y))
+    np.testing.assert_array_equal(same.predict_proba(tensor(X)), classifier.predict_proba(X))
+
+
+@pytest.mark.parametrize("kind", REAL)
+def test_a_second_sequence_is_not_taken_for_inputs_and_ignored(rng, kind):
+    """``fit([load], [temp])`` once trained without the inputs."""
+    x, u = rng.normal(size=40), rng.normal(size=40)
+    model = REAL[kind]()
+    takes_inputs = kind in ("AutoRegressive", "Recurrent")
+    way_out = r"did you mean exog=\?" if takes_inputs else r"as a list, \[x1, x2\]"
+    for y in ([u], u, [40]):
+        with pytest.raises(TypeError, match=f"y: got a .*, expected None: .*{way_out}"):
+            model.fit([x], y)
+    model.fit([x], None)
+    with pytest.raises(TypeError, match="y: got a list, expected None"):
+        model.score([x], [u])
 
 
 # -- real values ------------------------------------------------------------------------

@@ -140,6 +140,7 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
             Whether to show a progress bar, or a function that is called as ``progress(done, total, info)``.
         """
         self._check_settings()
+        self._check_no_targets(y)
         arrays = self._read_rows(sequences)
         rows = Rows.pack(arrays)
         if len(rows.values) == 0:
@@ -223,6 +224,7 @@ class ChainModel(SequenceModelBase, Generic[Emission]):
 
     def score(self, sequences: SequencesLike, y: None = None, **inputs: Any) -> float:
         """Mean log probability per element that is not missing, in nats; higher is better."""
+        self._check_no_targets(y)
         if inputs:
             raise TypeError(f"{type(self).__name__}.score: got {', '.join(inputs)}, expected sequences alone")
         values = self._ready()

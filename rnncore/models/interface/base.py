@@ -15,6 +15,7 @@ that do not concern sequences in ``estimator.py``.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast, overload
 
@@ -163,12 +164,12 @@ class SequenceModelBase(SequenceReader):
     """Base of the sequence models: what they share, written once.
 
     A subclass defines `fit`, `log_prob`, `predict` and `sample`, calls
-    `_read` at the start of `fit`, and `_check` on every sequence afterwards.
+    `_check_no_targets` and `_read` at the start of `fit`, and `_check` on every sequence afterwards.
     """
 
     # -- to be defined by every model ----------------------------------------
     def fit(self, sequences: SequencesLike, y: None = None, *, progress: Progress = False) -> Self:
-        """Learn from a list of sequences; returns self."""
+        """Learn from a list of sequences; returns self. `y` is None; scikit-learn's pipelines give it."""
         raise NotImplementedError
 
     @overload
@@ -219,12 +220,23 @@ class SequenceModelBase(SequenceReader):
         """
         return float(np.exp(-self.score(sequences, None, **inputs)))
 
+    def _check_no_targets(self, y: object) -> None:
+        """Refuse a second argument of `fit` or `score`, which exists for scikit-learn's pipelines and has no effect."""
+        if y is None:
+            return
+        inputs = "exog" in inspect.signature(type(self).fit).parameters
+        raise TypeError(
+            f"y: got a {type(y).__name__}, expected None: {type(self).__name__} learns from the sequences alone; "
+            + ("did you mean exog=? SequenceClassifier learns labels" if inputs else
+               "give several sequences as a list, [x1, x2]"))
+
     def score(self, sequences: SequencesLike, y: None = None, **inputs: SequencesLike | None) -> float:
         """Mean log probability per element in nats, over all elements; higher is better.
 
         `inputs` are further arguments of `log_prob`, each a list with one item per
         sequence (``exog=[...]`` of `AutoRegressive`).
         """
+        self._check_no_targets(y)
         sequences = self._list(sequences)
         steps = sum(len(s) for s in sequences)
         if steps == 0:

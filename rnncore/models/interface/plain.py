@@ -29,6 +29,23 @@ def is_series(value: Any) -> bool:
     return hasattr(value, "to_numpy") and not is_frame(value)
 
 
+def from_tensor(value: Any) -> Any:
+    """A tensor of another library as an array that numpy reads, whether or not it has gradients; else the value.
+
+    Models learn from the numbers alone, so that a tensor that requires a gradient is detached from its graph.
+
+    Examples
+    --------
+    >>> from_tensor([1, 2])
+    [1, 2]
+    """
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        return value.detach().cpu()
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    return value
+
+
 def plain(value: Any, name: str) -> Any:
     """One sequence as a string, or as an array of numbers, strings or dates that is no object array.
 
@@ -60,7 +77,7 @@ def plain(value: Any, name: str) -> Any:
         value, gone = _from_series(value)
     if isinstance(value, np.ma.MaskedArray):
         value, gone = value.data, np.ma.getmaskarray(value)
-    array = as_array(value, name)
+    array = as_array(from_tensor(value), name)
     if array.dtype.kind == "O" and array.ndim == 2:
         columns = [array[:, f] if gone is None else np.ma.masked_array(array[:, f], gone[:, f])
                    for f in range(array.shape[1])]
@@ -189,6 +206,7 @@ def as_targets(y: Any, name: str = "y") -> Array:
         y, gone = _from_series(y)
     if isinstance(y, np.ma.MaskedArray):
         y, gone = y.data, np.ma.getmaskarray(y)
+    y = from_tensor(y)
     if gone is not None and gone.any():
         y = y.astype(object)
         y[gone] = None

@@ -27,7 +27,7 @@ import numpy as np
 from rnncore._checks import as_size
 from rnncore.data import Alphabet
 
-from .plain import as_floats, is_frame, is_missing, is_series, number_array, plain
+from .plain import as_floats, from_tensor, is_frame, is_missing, is_series, number_array, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +80,7 @@ def as_list(sequences: Any, *, real: bool = False, name: str = "sequences") -> l
         )
     if is_array(sequences):
         return _from_array(sequences, real, name)
-    items = list(sequences)
+    items = list(map(from_tensor, sequences))
     scalars = sum(isinstance(item, numbers.Number) or is_missing(item) for item in items)
     if scalars and scalars == len(items):
         return [plain(items, name)]
@@ -98,7 +98,7 @@ def is_array(sequences: Any) -> bool:
         # an object array of texts or arrays is a list; of scalars it is an array
         return sequences.dtype.kind != "O" or sequences.ndim != 1 or not any(
             hasattr(item, "__len__") and not isinstance(item, str) for item in sequences)
-    return hasattr(sequences, "__array__")
+    return hasattr(sequences, "__array__") or hasattr(sequences, "__dlpack__")
 
 
 def _from_array(sequences: Any, real: bool, name: str) -> list[Any]:

@@ -257,6 +257,7 @@ class Recurrent(Continues):
             Updated once per epoch.
         """
         self._check_settings()
+        self._check_no_targets(y)
         arrays = self._read(sequences)
         arrays = _joined(arrays, self._learn_exog(arrays, exog, self.missing))
         weights = as_sample_weight(sample_weight, len(arrays))

@@ -167,6 +167,7 @@ class AutoRegressive(TakesExog):
             The fitted process is not stationary, or there are fewer values than parameters.
         """
         order, most = self._orders()
+        self._check_no_targets(y)
         arrays = self._read(sequences, kinds=("real",))
         inputs = self._learn_exog(arrays, exog)
         unknowns, longest = self.n_exog_ + bool(self.intercept), max(map(len, arrays))

@@ -118,6 +118,7 @@ class Markov(SequenceModelBase):
         `progress` belongs to the common interface and has no effect: counting is one sort per level.
         """
         self._check_settings()
+        self._check_no_targets(y)
         arrays = self._read(sequences, kinds=("text", "ids"))
         size, order = self._alphabet.size, int(self.order)
         symbols = np.concatenate([*arrays, np.empty(0, np.int64)])

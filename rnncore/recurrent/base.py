@@ -191,7 +191,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         T, B = sequences.shape[:2]
         row_lengths = as_lengths(lengths, T, B)
         states, structure, out = self.check_state(state, B, layout), self.structure, sequences
-        batch = Batch.of(row_lengths, T)
+        batch = None if row_lengths is None else Batch(row_lengths, T)
         if batch is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
@@ -249,7 +249,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         T, B = given.shape[:2]
         row_lengths = as_lengths(lengths, T, B)
         states = self.check_state(state, B, layout)
-        batch = Batch.of(row_lengths, T)
+        batch = None if row_lengths is None else Batch(row_lengths, T)
         initial = start = [part.copy() for part in states]
         if batch is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]

@@ -157,7 +157,8 @@ class LayerPass(RecordedSteps):
     structure : Structure
     part : Part
     mask : ndarray (T, B, I) or None
-        The dropout mask by which the layer's input was multiplied to give `x`.
+        The dropout mask by which the layer's input was multiplied to give `x`, for all steps of all rows in the
+        caller's order.
     checkpoints : list of (start, stop, states) or None
         The steps start .. stop, and copies of the states from which the pass ran them, in the order in which it ran.
         None if the pass was recorded without checkpoints.

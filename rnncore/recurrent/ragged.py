@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +10,6 @@ import numpy as np
 from rnncore import _engine
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from rnncore._typing import Array, Ints
 
 
@@ -36,20 +35,15 @@ class Batch:
 
     __slots__ = ("lengths", "order", "rank", "sorted_lengths", "starts", "steps")
 
-    def __init__(self, lengths: Ints, steps: int, order: Ints | None = None) -> None:
+    def __init__(self, lengths: Ints, steps: int) -> None:
         self.lengths, self.steps = lengths, steps
-        self.order = np.argsort(-lengths, kind="stable") if order is None else order
+        self.order = np.argsort(-lengths, kind="stable")
         self.rank = np.empty_like(self.order)
         self.rank[self.order] = np.arange(len(self.order))
-        self.sorted_lengths = np.ascontiguousarray(lengths[self.order], np.intp)
+        self.sorted_lengths = lengths[self.order]
         ended = np.cumsum(np.bincount(lengths, minlength=steps + 1))[:steps]    # rows without step t
         self.starts = np.zeros(steps + 1, np.intp)
         np.cumsum(len(lengths) - ended, out=self.starts[1:])
-
-    @classmethod
-    def of(cls, lengths: Ints | None, steps: int) -> Self | None:
-        """The batch with these lengths; None if every row has all steps."""
-        return None if lengths is None or (lengths == steps).all() else cls(lengths, steps)
 
     @property
     def N(self) -> int:
@@ -58,7 +52,11 @@ class Batch:
 
     def between(self, start: int, stop: int) -> Batch:
         """The batch of the steps start .. stop."""
-        return Batch(np.clip(self.lengths - start, 0, stop - start), stop - start, self.order)
+        part = copy(self)
+        part.lengths, part.sorted_lengths = (
+            np.clip(lengths - start, 0, stop - start) for lengths in (self.lengths, self.sorted_lengths))
+        part.steps, part.starts = stop - start, self.starts[start:stop + 1] - self.starts[start]
+        return part
 
     def gather(self, padded: Array) -> Array:
         """(T, B, F) in the caller's order -> (N, 1, F)."""

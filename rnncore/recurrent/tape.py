@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .descriptions import Description
     from .layout import Layout
     from .passes import LayerPass, RecordedSteps
+    from .ragged import Batch
 
 NO_GRADIENT = "no gradient yet; call tape.backward(grad_output) first"
 
@@ -220,6 +221,9 @@ class Tape(Generic[StateT]):
     def _ipython_key_completions_(self) -> list[str]:
         return self.names()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_spread": {}}
+
     def names(self, pattern: str = "*") -> list[str]:
         """Names that match a shell pattern ("*.f", "l1.*"), in the order of the layers.
 
@@ -271,7 +275,7 @@ class Tape(Generic[StateT]):
     @property
     def nbytes(self) -> int:
         """The size of the arrays of the recorded pass in bytes, without gradients; shared memory counts once."""
-        arrays: list[Array | None] = [self._time_major_output, *self._initial, *self._final]
+        arrays: list[Array | None] = [self._time_major_output, *self._initial, *self._final, *self._spread.values()]
         for layer_pass in self._passes:
             arrays += [layer_pass.x, layer_pass.h, *layer_pass.initial, layer_pass.slots, layer_pass.c, layer_pass.mask]
             arrays += [state for *_, states in layer_pass.checkpoints or () for state in states]
@@ -369,6 +373,13 @@ class Tape(Generic[StateT]):
         self.packed()                   # if the weights have changed, the error comes here, not at the first step
         return pullback(self, self._passes, v, every, direction)
 
+    def _active_rows(self, R: int) -> Batch | None:
+        """The rows of unequal length whose steps alone a backward pass of R rows goes through; None: through all.
+
+        Several cotangents go through all steps: see `Walk`.
+        """
+        return self._batch if R == self.B else None
+
     def _room_for_steps(self, R: int) -> list[Array]:
         """Uninitialised arrays for the gradients at every step, for R rows of cotangents.
 
@@ -376,10 +387,8 @@ class Tape(Generic[StateT]):
         (T, R, H), and for c (T, R, H), or None if the cell has no c. For one cotangent on rows of unequal length they
         hold the active rows alone, (N, 1, …).
         """
-        if self._batch is not None and R == self.B:
-            shapes = self.layer.structure.gradient_shapes(self._batch.N, 1)
-        else:
-            shapes = self.layer.structure.gradient_shapes(self.T, R)
+        batch = self._active_rows(R)
+        shapes = self.layer.structure.gradient_shapes(*((self.T, R) if batch is None else (batch.N, 1)))
         return _engine.carve("gradients", self.dtype, shapes * len(self._passes))
 
     def _walk(self, weights: list[_engine.Weights], grad_out: Array | None, carry: list[Array],
@@ -404,10 +413,9 @@ class Tape(Generic[StateT]):
         -------
         ndarray (T, R, I)
         """
-        structure, batch, given = self.layer.structure, self._batch, carry
+        structure, given = self.layer.structure, carry
         R = carry[0].shape[1]
-        if R != self.B:
-            batch = None                        # several cotangents: see `Walk`
+        batch = self._active_rows(R)
         if batch is not None:
             grad_out, carry = None if grad_out is None else batch.gather(grad_out), list(map(batch.sorted, carry))
         for index in reversed(range(structure.num_layers)):
@@ -418,7 +426,7 @@ class Tape(Generic[StateT]):
                 part = layer_pass.part
                 walk = Walk(weights[part.position], layer_pass, carry, part.position,
                             None if grad_out is None else structure.half(grad_out, part), grad_x,
-                            part.direction == 1, active_rows_alone=R == self.B)
+                            part.direction == 1, active_rows_alone=batch is not None)
                 if found is not None:
                     walk.delta, walk.total_h, walk.total_c = _of_pass(found, layer_pass)
                 if wanted:
@@ -474,8 +482,9 @@ class Tape(Generic[StateT]):
             self._walk(weights, grad_output, [state.copy() for state in carry], {}, found)
         delta, total_h, total_c = _of_pass(found, layer_pass)
         array = total_h if short == "h" else total_c if short == "c" else delta[:, :, self._cell.slots[short]]
-        if self._batch is not None and many in (None, 1):
-            array = self._batch.spread(array)
+        batch = self._active_rows(self.B if many is None else many * self.B)
+        if batch is not None:
+            array = batch.spread(array)
         return array.view() if many is None else _many(array, many, self.B)
 
     # ---- shapes ---------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ _choose()
 # For the other compiled module (_hidden_markov): all of rnncore uses one pool of threads and one instruction set.
 cdef rc_shared to_share
 to_share.hidden_markov = rc_kernels_for(chosen_isa, 64).hidden_markov
-to_share.pool_run = rc_pool_run
+to_share.pool_run = rc_pool_run_portions
 to_share.now = rc_now
 shared = PyCapsule_New(&to_share, "rnncore._engine.shared", NULL)
 

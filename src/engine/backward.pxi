@@ -64,7 +64,7 @@ def backward(walk):
         T, B = steps.batch.steps, job.tape.B
     job.rows, job.tape_row = job.tape, NULL
     if not walk.active_rows_alone:
-        job.rows.B, job.rows.starts = R, NULL
+        job.rows.B, job.rows.starts, job.rows.lengths = R, NULL, NULL
         if steps.batch is not None:
             take(steps.batch.rank, &a, 0)
             job.tape_row = <const idx *>a.p
@@ -114,7 +114,7 @@ def backward(walk):
             memset(job.sums, 0, job.cell.slots * H * item)
             if not job.overwrite:
                 copy_sums(w, job.sums, b_ih, b_hh, False)
-        pace = first_stretch(w, T, (N + T - 1) // T, 3 if job.grad_w_ih != NULL else 2)
+        pace = first_stretch(w, T, &job.rows, not job.reverse, 3 if job.grad_w_ih != NULL else 2)
         job.chunk_start = 0
         while True:
             job.s0, job.s1 = pace.s0, pace.s1

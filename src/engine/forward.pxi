@@ -106,7 +106,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
         job.slots.stride[0], job.slots.stride[1] = B * row, row
     job.gathered.p = scratch.p + 2 * state + slots_bytes
     job.gathered.stride[1] = job.I * job.item
-    pace = first_stretch(w, T, (N + T - 1) // T, 1)
+    pace = first_stretch(w, T, &job.rows, reverse, 1)
     try:
         while True:
             job.s0, job.s1 = pace.s0, pace.s1

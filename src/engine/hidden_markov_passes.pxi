@@ -77,7 +77,7 @@ cdef class Pass:
         """Work until no portion is left, on one thread for each `Space`."""
         cdef Job job
         cdef Space space
-        cdef int i, threads = <int>min(len(spaces), RC_MAX_THREADS)
+        cdef int i, threads = <int>min(len(spaces), self.portions.shape[0] - 1, RC_MAX_THREADS)
         for i in range(threads):
             space = spaces[i]
             space.reserve(self.longest, self.chain.width)

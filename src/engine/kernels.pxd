@@ -125,6 +125,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct rc_barrier:
         pass
     void rc_pool_run(rc_pool_fn f, void *context, int threads)
+    void rc_pool_run_portions(rc_pool_fn f, void *context, int threads)
     long long rc_now()
     int rc_barrier_wait(rc_barrier *b, int thread, int threads, int may_shrink)
     long long rc_pool_give_way(long long ns)

@@ -163,36 +163,51 @@ cdef enum:
 cdef struct Pace:
     idx s0, s1                  # the stretch, in steps from where the pass begins
     idx T                       # steps in all
+    const Rows *rows
+    bint from_last              # the pass begins with the last step
+    double of_step, of_row      # work of a step without rows, and of one of its rows
+    double work                 # of the stretch
     long long began             # ns
 
 
-cdef Pace first_stretch(Weights w, idx T, idx rows, double passes) noexcept:
+cdef Pace first_stretch(Weights w, idx T, const Rows *rows, bint from_last, double passes) noexcept:
     """The first stretch of T steps that each take `passes` times the work of a forward step."""
     cdef Pace p
-    cdef idx H = w.hidden_size
-    cdef double step = passes * (rows * H * (w.cell.blocks * (H + w.input_size) + 32.0 * w.cell.slots) + 256)
-    p.s0, p.T = 0, T
-    p.s1 = stretch_end(&p, FIRST_STRETCH / step)
+    p.s0, p.T, p.rows, p.from_last = 0, T, rows, from_last
+    p.of_step = 256 * passes
+    p.of_row = passes * w.hidden_size * (w.cell.blocks * (w.hidden_size + w.input_size) + 32.0 * w.cell.slots)
+    find_end(&p, FIRST_STRETCH)
     p.began = rc_now()
     return p
 
 
-cdef inline idx stretch_end(const Pace *p, double steps) noexcept:
-    return p.T if steps >= p.T - p.s0 else p.s0 + max(1, <idx>steps)
+cdef inline double work_of(const Pace *p, idx s) noexcept:
+    return p.of_step + p.of_row * active_rows(p.rows, p.T - 1 - s if p.from_last else s)
+
+
+cdef void find_end(Pace *p, double most) noexcept:
+    """End the stretch before its work exceeds `most`, but after one step."""
+    cdef double steps = most / work_of(p, p.s0)
+    if p.rows.starts == NULL:
+        p.s1 = p.T if steps >= p.T - p.s0 else p.s0 + max(1, <idx>steps)
+        p.work = (p.s1 - p.s0) * work_of(p, p.s0)
+        return
+    p.s1, p.work = p.s0 + 1, work_of(p, p.s0)
+    while p.s1 < p.T and p.work + work_of(p, p.s1) <= most:
+        p.work += work_of(p, p.s1)
+        p.s1 += 1
 
 
 cdef bint next_stretch(Pace *p) except -1:
     """Go on to the next stretch; False after the last. The handler of a pending signal runs here, and may raise."""
     cdef long long now, spent
-    cdef double steps
     if p.s1 >= p.T:
         return False
     PyErr_CheckSignals()
     now = rc_now()
     spent = max(1, now - p.began)
-    steps = (p.s1 - p.s0) * min(4.0, max(0.25, <double>STRETCH_NS / spent))     # not misled by one odd stretch
     p.s0, p.began = p.s1, now
-    p.s1 = stretch_end(p, steps)
+    find_end(p, p.work * min(4.0, max(0.25, <double>STRETCH_NS / spent)))       # not misled by one odd stretch
     return True
 
 

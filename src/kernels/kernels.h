@@ -226,13 +226,14 @@ typedef struct {
     _Alignas(RC_CACHE_LINE) int phase;      /* how often it has opened */
     int solo;                   /* thread 0 finishes the call alone */
 } rc_barrier;
-void rc_pool_run(rc_pool_fn f, void *context, int threads);
+void rc_pool_run(rc_pool_fn f, void *context, int threads);             /* threads have equal shares of the work */
+void rc_pool_run_portions(rc_pool_fn f, void *context, int threads);    /* threads take portions as they go */
 long long rc_now(void);         /* ns, of a clock that never goes back */
 int rnncore_get_num_threads(void);
 void rnncore_set_num_threads(int n);
 /* `may_shrink`: thread 0 could go on alone from here.  Returns whether it does. */
 int rc_barrier_wait(rc_barrier *b, int thread, int threads, int may_shrink);
-/* For the tests: add ns to the time that calls run on one thread for (see pool.c); returns what it is then. */
+/* Adds ns to the time for which calls run on one thread (see pool.c); returns what it is then. */
 long long rc_pool_give_way(long long ns);
 
 /* What the second compiled module (src/engine/_hidden_markov.pyx) uses of the first: handed over in a capsule, so that

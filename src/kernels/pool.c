@@ -5,8 +5,9 @@
  * spin on after a region (about 1 ms and more) and hang in a forked child that uses them again: here a
  * child starts with no workers and makes its own when it needs them.
  *
- * Contract: `rc_pool_run` may be called from any thread.  While another call has the pool, f runs on the caller alone;
- * where workers cannot be made, on those that there are.  f must give the same bits on any number of threads. */
+ * Contract: `rc_pool_run` may be called from any thread.  While another call has the pool, and while calls give way (see
+ * below), f runs on the caller alone; where workers cannot be made, on those that there are.  f must give the same bits
+ * on any number of threads. */
 #if defined(__linux__)
 #define _GNU_SOURCE             /* CPU sets */
 #endif
@@ -55,7 +56,7 @@ static struct {
     int threads;
     atomic_int running;
     long long began;            /* ns */
-    atomic_llong waited;        /* ns that thread 0 has waited for the others */
+    atomic_llong waited;        /* ns that thread 0 has waited for the others; it alone writes this */
     long long shared;           /* ns that thread 0 worked until it went on alone; 0: it did not */
 } call;
 
@@ -150,10 +151,12 @@ static void place(int helpers)
  * the others' shares could have taken, threads have cost time, the loss.
  *
  * - Within a call: once the loss is above LOSS_NS, thread 0 finishes the call alone, from the next barrier on.
- * - Afterwards: calls run on one thread until they have taken GIVE_WAY times the loss, so that in the long run a machine
- *   that stays busy costs at most a fraction 1 / GIVE_WAY more than one thread.  Where threads help there is no loss.
+ * - Afterwards: calls run on one thread until they have taken GIVE_WAY times the loss, MOST_NS at most, so that on a
+ *   machine that stays busy threads cost about a fraction 1 / GIVE_WAY more than one.  Where threads help there is no
+ *   loss.
  *
- * SLACK_NS of a loss are forgiven, since sleeping threads take so long to wake.  (Measured: make busy, docs/engine.md.) */
+ * SLACK_NS of a loss are forgiven, since sleeping threads take so long to wake.  Calls whose threads take portions of
+ * unequal size have no account, since their waiting says nothing.  (Measured: make busy, docs/engine.md.) */
 enum { LOSS_NS = 100000, SLACK_NS = 20000, GIVE_WAY = 16, MOST_NS = 500000000 };
 static atomic_llong give_way;   /* ns for which calls still run on one thread */
 
@@ -175,12 +178,8 @@ static void run_alone(rc_pool_fn f, void *context)
     rc_pool_give_way(began - rc_now());
 }
 
-void rc_pool_run(rc_pool_fn f, void *context, int threads)
+static void run(rc_pool_fn f, void *context, int threads, int even)
 {
-    if (threads > 1 && atomic_load_explicit(&give_way, memory_order_relaxed) > 0) {
-        run_alone(f, context);
-        return;
-    }
     if (threads <= 1 || pthread_mutex_trylock(&busy)) {
         f(context, 0, 1);
         return;
@@ -206,10 +205,18 @@ void rc_pool_run(rc_pool_fn f, void *context, int threads)
     for (int spins = 0; atomic_load_explicit(&call.running, memory_order_acquire) > 0;) spin(&spins);
     atomic_fetch_add_explicit(&call.waited, rc_now() - done, memory_order_relaxed);
     const long long lost = loss(call.shared, helpers + 1) - SLACK_NS;
-    if (lost > 0)
+    if (even && lost > 0)
         atomic_store_explicit(&give_way, lost < MOST_NS / GIVE_WAY ? lost * GIVE_WAY : MOST_NS, memory_order_relaxed);
     pthread_mutex_unlock(&busy);
 }
+
+void rc_pool_run(rc_pool_fn f, void *context, int threads)
+{
+    if (threads > 1 && atomic_load_explicit(&give_way, memory_order_relaxed) > 0) run_alone(f, context);
+    else run(f, context, threads, 1);
+}
+
+void rc_pool_run_portions(rc_pool_fn f, void *context, int threads) { run(f, context, threads, 0); }
 
 long long rc_now(void)
 {

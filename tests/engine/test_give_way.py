@@ -40,6 +40,13 @@ def test_time_on_one_thread_by_choice_is_not_deducted(rng):
     assert _engine.give_way(0) == 10**9
 
 
+def test_portions_of_unequal_size_are_no_loss(rng):
+    """The threads of hidden Markov passes take sequences as they go, and the last ones wait."""
+    model = rc.models.HiddenMarkov(8, n_iter=3, tol=0, random_state=0)
+    model.fit([rng.integers(5, size=steps) for steps in (20_000, 60_000)])
+    assert _engine.give_way(0) <= 0
+
+
 @pytest.mark.parametrize(("B", "H"), [(3, 512), (40, 64)], ids=["units", "rows"])
 def test_giving_way_does_not_change_the_bits(B, H, rng):
     layer = make("gru", 16, H, 2)

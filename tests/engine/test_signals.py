@@ -106,6 +106,22 @@ def test_one_engine_call_answers_many_signals(cell, I, H, T, B, threads, monkeyp
     assert backward[0] >= 3
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_signals_are_answered_where_most_rows_end_soon(both, monkeypatch, rng):
+    """Stretches count work, not steps: nearly all of it is in a few steps, the first ones and those of the reverse
+    direction's end."""
+    layer = make("lstm", 4, 64, bidirectional=both, dtype="float64")
+    lengths = np.full(1500, 60)
+    lengths[7] = T = 3000
+    x = rng.normal(size=(T, len(lengths), 4))
+    with rc.threads(1):
+        forward, backward = (of_engine(monkeypatch, name) for name in ("forward", "backward"))
+        tape = layer.record(x, lengths=lengths)
+        tape.backward(np.ones_like(tape.output))
+    assert min(forward) >= 3
+    assert min(backward) >= 3
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
 def test_interruptible_stretches_do_not_change_the_bits(cell, threads, rng):

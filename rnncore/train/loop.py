@@ -68,7 +68,7 @@ class Trainer:
     epoch : int
         The number of times that training has gone through the windows.
     losses : list of float
-        The loss of every update; cross-entropy in nats.
+        The loss of every update; cross-entropy in nats. It is NaN for a window in which nothing counts.
     counted : int or float
         The number of steps (for squared error: of values) in the mean of the last loss, or the sum of their weights.
     interrupted : bool
@@ -107,6 +107,7 @@ class Trainer:
         self.max_norm, self.carry = max_norm, carry
         self.callbacks = _callables(callbacks)
         self.updates = self.position = self.epoch = 0
+        self._uncounted = 0     # the last updates in succession in which nothing counted
         self.losses: list[float] = []
         self.state: State | None = None
         self.record: SequenceRecord | None = None
@@ -130,7 +131,7 @@ class Trainer:
     @batches.setter
     def batches(self, batches: Sequence[Any]) -> None:
         self._batches: Sequence[Any] = as_windows(batches, "batches")
-        self.position = 0
+        self.position = self._uncounted = 0
 
     @property
     def valid(self) -> Sequence[Any] | None:
@@ -169,8 +170,14 @@ class Trainer:
         TypeError, ValueError, IndexError
             The window does not fit the model, or its rows do not fit the state that is carried into it; the message
             names the window.
+            ValueError, too: as many windows in succession as there are had no step that counts.
         FloatingPointError
             The loss or its gradient is not finite; the weights are left unchanged.
+
+        Notes
+        -----
+        A window in which nothing counts, for example of a gap in a series, is passed over: its loss is NaN, and the
+        weights and the optimiser are left unchanged.
         """
         name = f"batches[{self.position}]"
         window = as_window(self.batches[self.position], name)
@@ -182,7 +189,24 @@ class Trainer:
             loss, grad, counted = self.model.mean_loss(
                 record.output, window.targets, window.lengths, window.counted, **_weights(window)
             )
+        self._uncounted = 0 if counted else self._uncounted + 1
+        if self._uncounted >= len(self.batches):
+            raise ValueError(f"{name}: got no step that counts, nor in any other of {len(self.batches)} batches, "
+                             "expected at least one; a mask is True where a step counts, and lengths are above 0")
         grads = record.backward(grad).parameters
+        if counted:
+            self._step(record, loss, grads)
+        else:
+            loss = self.grad_norm = math.nan
+        self.state, self.record, self.counted = record.state, record, counted
+        self.updates += 1
+        self.position = (self.position + 1) % len(self.batches)
+        self.epoch += self.position == 0
+        self.losses.append(loss)
+        return loss
+
+    def _step(self, record: SequenceRecord, loss: float, grads: dict[str, Array]) -> None:
+        """Change the weights by the gradients of a recorded pass."""
         for callback in self.callbacks:
             if hasattr(callback, "before_step"):
                 callback.before_step(self, record, loss, grads)
@@ -193,12 +217,6 @@ class Trainer:
                 f"{self.grad_norm}; the weights are left unchanged: lower lr or max_norm"
             )
         self.optimiser.step(grads)
-        self.state, self.record, self.counted = record.state, record, counted
-        self.updates += 1
-        self.position = (self.position + 1) % len(self.batches)
-        self.epoch += self.position == 0
-        self.losses.append(loss)
-        return loss
 
     def fit(
         self,

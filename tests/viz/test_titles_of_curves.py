@@ -84,6 +84,10 @@ CURVES = {
     "no lag": (np.array([1.0]), "There is no earlier step that a gradient could reach", False),
     "NaN alone": (np.array([1.0, np.nan]), "There is no earlier step that a gradient could reach", False),
     "infinite": (np.r_[np.ones(5), np.full(5, np.inf)], "The gradient is too large for float64 from lag 5 on", False),
+    "a peak, then less": (1.5 ** np.minimum(LAGS, 13) * 0.9 ** np.maximum(LAGS - 13, 0),
+                          "The gradient grows up to 195-fold (lag 13); at most 153 % at lag 59", False),
+    "a peak, then below 1": (1.5 ** np.minimum(LAGS, 13) * 0.5 ** np.maximum(LAGS - 13, 0),
+                             "The gradient grows up to 195-fold (lag 13); at most 2.8·10⁻¹² at lag 59", False),
     "four lags": (0.5 ** np.arange(5.0), "At most 6.2 % of the gradient is left 4 steps back", False),
 }  # fmt: skip
 
@@ -156,21 +160,40 @@ def test_decay_range_is_that_of_lines_fitted_to_the_parts(rng):
 
 
 def test_what_the_recording_cuts_off_has_its_at_least(ax):
-    assert viz.plot_horizon(np.ones(60), ax).get_title() == "1 % of the gradient remains ≥ 59 steps back"
-    assert labels(ax) == ["half-life: ≥ 60 steps", "centroid: ≥ 30 steps", "horizon (0.01): ≥ 59 steps"]
+    assert viz.plot_horizon(np.ones(60), ax).get_title() == "1 % of the norm at lag 1 remains ≥ 59 steps back"
+    assert labels(ax) == [
+        "half-life (50 % of lag 1): ≥ 60 steps", "centroid: ≥ 30 steps",
+        "horizon (1 % of lag 1): ≥ 59 steps"]  # fmt: skip
+
+
+def test_the_horizon_is_said_to_be_relative_to_lag_1(ax):
+    """The finding that led here: of 0.5·I, 0.8 % of the gradient is left at lag 7, and the title said 1 %."""
+    viz.plot_horizon(0.5**LAGS, ax)
+    assert ax.get_title() == "1 % of the norm at lag 1 remains 7 steps back"
+    assert [t.get_text() for t in ax.texts if t.get_gid() == "eps"] == ["1 % of the norm at lag 1"]
+
+
+@pytest.mark.parametrize("plot", [viz.plot_jacobian_norms, viz.plot_horizon])
+def test_the_lags_of_the_reverse_direction_count_from_the_first_step(plot, ax):
+    tape = rc.GRU(2, 3, bidirectional=True, seed=0).record(np.ones((9, 1, 2)))
+    plot(tape, ax, direction="reverse")
+    assert ax.get_xlabel() == "lag k   (steps from the first on; time →; reverse direction)"
+    assert ax.get_ylabel().startswith("‖∂s$_0$ / ∂s$_k$‖")
+    forward = plot(tape, ax.figure.add_subplot())
+    assert "← time" in forward.get_xlabel()
 
 
 def test_what_is_seen_to_the_end_has_none(ax):
     viz.plot_horizon(0.8**LAGS, ax)
-    assert ax.get_title() == "1 % of the gradient remains 21 steps back"
-    assert labels(ax) == ["half-life: 5 steps", "centroid: 5 steps", "horizon (0.01): 21 steps"]
+    assert ax.get_title() == "1 % of the norm at lag 1 remains 21 steps back"
+    assert labels(ax) == ["half-life (50 % of lag 1): 5 steps", "centroid: 5 steps", "horizon (1 % of lag 1): 21 steps"]
 
 
 @pytest.mark.parametrize(
     ("norms", "title"),
     [([1.0], "There is no earlier step that a gradient could reach"),
      ([1.0, 0.0, 0.0], "The gradient is exactly 0 one step back"),
-     ([1.0, 0.5], "1 % of the gradient remains ≥ 1 step back")],
+     ([1.0, 0.5], "1 % of the norm at lag 1 remains ≥ 1 step back")],
 )  # fmt: skip
 def test_the_horizon_of_odd_curves(norms, title, ax):
     assert viz.plot_horizon(np.array(norms), ax).get_title() == title
@@ -179,9 +202,9 @@ def test_the_horizon_of_odd_curves(norms, title, ax):
 def test_a_title_of_several_runs_is_not_that_of_the_last(ax):
     viz.plot_horizon(0.8**LAGS, ax, label="a")
     viz.plot_horizon(0.9**LAGS, ax, label="b")
-    assert ax.get_title() == "How far back 1 % of the gradient remains"
+    assert ax.get_title() == "How far back 1 % of the norm at lag 1 remains"
     assert [name for name in labels(ax) if "horizon" in name] == [
-        "a horizon (0.01): 21 steps", "b horizon (0.01): 44 steps"]  # fmt: skip
+        "a horizon (1 % of lag 1): 21 steps", "b horizon (1 % of lag 1): 44 steps"]  # fmt: skip
 
 
 def test_a_median_is_cut_off_if_a_row_up_to_it_is():
@@ -389,6 +412,13 @@ def test_directions_that_were_not_computed_may_count_too(ax):
     assert "row 1 of 2" in ax.get_ylabel()
 
 
+def test_all_directions_of_a_tape_are_no_lower_bound(ax):
+    rnn = rc.RNN(1, 3, nonlinearity="relu", bias=False, dtype="float64")
+    rnn.load_state_dict({"weight_ih_l0": np.ones((3, 1)), "weight_hh_l0": 0.5 * np.eye(3)})
+    title = viz.plot_singular_values(rnn.record(np.ones((5, 1, 1))), ax).get_title()
+    assert title == "Directions within a factor 100 of the largest: 3 at lag 1, 3 at lag 4"
+
+
 def test_no_direction_and_no_lag(ax):
     nothing = np.zeros((3, 1, 2))
     nothing[0] = 1
@@ -410,6 +440,15 @@ def test_what_an_unremembered_input_has_by_chance_is_not_counted(ax, rng):
     assert curve.sum() > 2.3
     assert abs(held - 2) < error < 0.25
     assert labels(ax) == [f"net: {' '.join(ax.get_title().split()[3:6])}"]
+
+
+def test_a_dead_net_holds_nothing(ax):
+    rnn = rc.RNN(1, 4, nonlinearity="relu", bias=False)
+    rnn.load_state_dict({name: -np.ones_like(w) for name, w in rnn.state_dict().items()})
+    curve = viz.memory_curve(rnn, 6, steps=500, low=0.0)
+    assert not curve.any()
+    assert viz.memory_capacity(rnn, 6, steps=500, low=0.0) == 0
+    assert "?" not in viz.plot_memory_capacity(curve, ax, steps=500).get_title()
 
 
 def test_a_capacity_cut_off_by_the_lags_has_its_at_least(ax):
@@ -452,6 +491,27 @@ def test_one_row_has_no_error_and_says_so(ax):
 
 
 # ---- steps, gates, series ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("norms", "title"),
+    [([0.5, 4.0, 0.5, 0.5], "Clipping to 1 shortens 25 % of the updates, one of them 4-fold"),
+     ([0.5, np.inf], "No finite gradient is longer than 1; 1 is infinite"),
+     ([2.0, np.inf, np.nan], "Every finite gradient is longer than 1, one of them 2 times; 2 are not finite"),
+     ([2.0, 0.5, np.inf], "Clipping to 1 shortens 50 % of the finite gradients, one of them 2-fold; 1 is infinite")],
+)  # fmt: skip
+def test_clipping_counts_an_infinite_gradient_apart(norms, title, ax):
+    assert viz.plot_clipping(np.array(norms), ax, max_norm=1).get_title() == title
+
+
+def test_the_share_of_steps_is_of_the_lengths_of_the_rows(ax):
+    rnn = rc.RNN(2, 3, seed=0)
+    x = np.ones((40, 2, 2))
+    tape = rnn.record(x, lengths=np.array([40, 12]))
+    tape.backward(np.ones((40, 2, 3)))
+    assert " of 12 to 40 steps" in viz.plot_step_share(tape, ax).get_title()
+    alone = viz.plot_step_share(tape, ax.figure.add_subplot(), row=1)
+    assert alone.get_title().endswith(" of 12 steps") or " of 12 steps, of" in alone.get_title()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from rnncore._checks import as_number, as_size
 from rnncore._progress import progress_bar
 from rnncore.data.window import as_window, as_windows
 from rnncore.io.files import check_target
+from rnncore.module import Module
 from rnncore.optim import clip_grad_norm
 from rnncore.train.carry import as_carry, begin, carry_of_run
 from rnncore.train.checkpoint import check_notes, take_checkpoint, write_checkpoint
@@ -101,8 +102,7 @@ class Trainer:
         carry: bool | None = None,
         callbacks: Iterable[Callback] = (),
     ) -> None:
-        if optimiser.module is not model:
-            raise ValueError("optimiser: got the optimiser of another module, expected one that was made for model")
+        _check_parts(model, optimiser, batches)
         self.model, self.optimiser, self.batches, self.valid = model, optimiser, batches, valid
         self.max_norm, self.carry = max_norm, carry
         self.callbacks = _callables(callbacks)
@@ -391,8 +391,28 @@ def _interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
+def _check_parts(model: Any, optimiser: Any, batches: Any) -> None:
+    """Refuse arguments of a `Trainer` of the wrong kind or in the wrong order, with the way out."""
+    order = "the arguments are Trainer(model, optimiser, batches)"
+    if not hasattr(model, "mean_loss"):
+        layer = "; put the layer into one: rnncore.nn.SequenceModel(None, layer, rnncore.nn.Linear(…))"
+        raise TypeError(f"model: got {type(model).__name__}, expected a SequenceModel, which has a loss"
+                        + (layer if isinstance(model, Module) else f"; {order}"))
+    if not hasattr(optimiser, "step") or not hasattr(optimiser, "module"):
+        raise TypeError(f"optimiser: got {type(optimiser).__name__}, expected an optimiser, such as "
+                        f"rnncore.optim.Adam(model); {order}")
+    if optimiser.module is not model:
+        raise ValueError("optimiser: got the optimiser of another module, expected one that was made for model")
+    if not hasattr(batches, "__len__") and hasattr(batches, "train"):
+        raise TypeError(f"batches: got {type(batches).__name__} with all its parts, expected the batches of one; "
+                        "pass Trainer(model, optimiser, w.train, valid=w.valid)")
+
+
 def _callables(callbacks: Any) -> list[Any]:
     found = list(callbacks) if isinstance(callbacks, Iterable) else [None]
+    if kinds := [kind for kind in found if isinstance(kind, type)]:
+        raise TypeError(f"callbacks: got the class {kinds[0].__name__}, expected an object of it; call it first: "
+                        f"{kinds[0].__name__}()")
     if not all(map(callable, found)):
         raise TypeError(
             f"callbacks: got {callbacks!r:.60}, expected a list of functions of the trainer"

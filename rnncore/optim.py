@@ -41,7 +41,7 @@ class Optimiser:
     _checked_options: Callable[..., dict[str, Any]]
 
     def __init__(self, module: Module, **options: Any) -> None:
-        self.module = module
+        self.module = _as_module(module)
         self.options = options
         self.steps = 0
         weights = module.state_dict()
@@ -402,6 +402,23 @@ def clip_grad_norm(grads: Mapping[str, Array], max_norm: float) -> float:
         for grad in grads.values():
             grad *= factor
     return norm
+
+
+def _as_module(module: Any) -> Module:
+    """The module itself; what users of other libraries give instead is refused with the way out."""
+    if isinstance(module, Module):
+        return module
+    expected = "expected the model or the layer itself, as in Adam(model)"
+    if isinstance(module, Mapping):
+        raise TypeError(f"module: got a dict of {len(module)} arrays, which are copies of the weights, {expected}")
+    if isinstance(module, (list, tuple)):
+        raise TypeError(f"module: got a {type(module).__name__} of {len(module)}, {expected}; several layers are "
+                        "trained together as one rnncore.nn.SequenceModel")
+    if type(module).__module__.startswith("torch") or any(
+            base.__module__.startswith("torch.") for base in type(module).__mro__):
+        raise TypeError(f"module: got {type(module).__name__} of torch, expected a module of rnncore; convert it with "
+                        "rnncore.convert.from_torch, or train it by torch's own optimiser")
+    raise TypeError(f"module: got a {type(module).__name__}, {expected}")
 
 
 def compare_names(what: str, got: Mapping[str, Any], expected: Collection[str]) -> None:

@@ -78,5 +78,8 @@ class Explicit:
             for k, t in enumerate(range(self.T - 1, warmup - 1, -1)):
                 Q, R = np.linalg.qr(self.J[t, b].T @ Q)
                 if k >= align:
-                    total[b] += np.log(np.abs(np.diag(R)))
+                    size = np.abs(np.diag(R))
+                    size[size < self.S * np.finfo(float).eps * size.max()] = 0  # a rank below S leaves rounding here
+                    with np.errstate(divide="ignore"):
+                        total[b] += np.log(size)
         return np.sort(total.mean(0) / (self.T - warmup - align))[::-1]

@@ -237,7 +237,8 @@ def _to_hold(tape: Tape, steps: int) -> str:
         if cell.keeps is None:
             return f"{set_it} would hold for {steps} steps, {spread}"
         gate = cell.gate(cell.keeps).words.replace(" ", "-")
-        return f"a {gate} bias of ln(T−1) = {bias:.1f} would hold for {steps} steps: {set_it}, {spread}"
+        a = "an" if gate[0] in "aeiou" else "a"
+        return f"{a} {gate} bias of ln(T−1) = {bias:.1f} would hold for {steps} steps: {set_it}, {spread}"
     if cell.curve == "sigmoid":
         return (
             "a sigmoid passes at most a quarter of the gradient per step: use an LSTM or a GRU, or the "

@@ -277,10 +277,11 @@ class SequenceModel(Module):
         """Booleans for a prediction of this shape: True for each step or value that is part of the loss."""
         steps = shape[:-1]
         given: Bools = np.ones(steps, bool) if counted is None else as_array(counted, "counted")
-        if given.dtype != bool or given.shape not in (steps, shape):
+        allowed = (steps, shape) if self.loss_name == "mse" else (steps,)       # a symbol is one value, not O of them
+        if given.dtype != bool or given.shape not in allowed:
             raise ValueError(
                 f"counted: got {given.dtype} values of shape {given.shape}, expected booleans "
-                f"{steps} or {shape}, True where something counts"
+                f"{' or '.join(map(str, allowed))}, True where something counts (the mask of a batch is counted)"
             )
         if lengths is None or self.readout != "steps":
             return given

@@ -153,7 +153,9 @@ def read_checkpoint(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
             head["carry"].flag()
         if head["data"].value is not None:
             head["data"].text()
-    Field(arrays, path)["losses"].array((head["updates"].whole(),), np.float64)
+    losses = Field(arrays, path)["losses"]
+    if np.isinf(losses.array((head["updates"].whole(),), np.float64, finite=False)).any():
+        raise losses.refuse("finite losses, or NaN for windows in which nothing counted")
     return arrays, metadata
 
 

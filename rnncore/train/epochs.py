@@ -100,7 +100,8 @@ def _epoch(trainer: Trainer) -> float:
     total, count = 0.0, 0.0
     for _ in range(len(trainer.batches)):
         loss = trainer.update()
-        total, count = total + loss * trainer.counted, count + trainer.counted
+        if trainer.counted:         # else the loss is NaN
+            total, count = total + loss * trainer.counted, count + trainer.counted
         for callback in trainer.callbacks:
             callback(trainer)
         if trainer.stop:

@@ -13,6 +13,7 @@ from rnncore._checks import as_number, as_size
 from rnncore._progress import progress_bar
 from rnncore.data.window import as_window, as_windows
 from rnncore.io.files import check_target
+from rnncore.module import Module
 from rnncore.optim import clip_grad_norm
 from rnncore.train.carry import as_carry, begin, carry_of_run
 from rnncore.train.checkpoint import check_notes, take_checkpoint, write_checkpoint
@@ -68,7 +69,7 @@ class Trainer:
     epoch : int
         The number of times that training has gone through the windows.
     losses : list of float
-        The loss of every update; cross-entropy in nats.
+        The loss of every update; cross-entropy in nats. It is NaN for a window in which nothing counts.
     counted : int or float
         The number of steps (for squared error: of values) in the mean of the last loss, or the sum of their weights.
     interrupted : bool
@@ -101,12 +102,12 @@ class Trainer:
         carry: bool | None = None,
         callbacks: Iterable[Callback] = (),
     ) -> None:
-        if optimiser.module is not model:
-            raise ValueError("optimiser: got the optimiser of another module, expected one that was made for model")
+        _check_parts(model, optimiser, batches)
         self.model, self.optimiser, self.batches, self.valid = model, optimiser, batches, valid
         self.max_norm, self.carry = max_norm, carry
         self.callbacks = _callables(callbacks)
         self.updates = self.position = self.epoch = 0
+        self._uncounted = 0     # the last updates in succession in which nothing counted
         self.losses: list[float] = []
         self.state: State | None = None
         self.record: SequenceRecord | None = None
@@ -130,7 +131,7 @@ class Trainer:
     @batches.setter
     def batches(self, batches: Sequence[Any]) -> None:
         self._batches: Sequence[Any] = as_windows(batches, "batches")
-        self.position = 0
+        self.position = self._uncounted = 0
 
     @property
     def valid(self) -> Sequence[Any] | None:
@@ -169,8 +170,14 @@ class Trainer:
         TypeError, ValueError, IndexError
             The window does not fit the model, or its rows do not fit the state that is carried into it; the message
             names the window.
+            ValueError, too: as many windows in succession as there are had no step that counts.
         FloatingPointError
             The loss or its gradient is not finite; the weights are left unchanged.
+
+        Notes
+        -----
+        A window in which nothing counts, for example of a gap in a series, is passed over: its loss is NaN, and the
+        weights and the optimiser are left unchanged.
         """
         name = f"batches[{self.position}]"
         window = as_window(self.batches[self.position], name)
@@ -182,7 +189,24 @@ class Trainer:
             loss, grad, counted = self.model.mean_loss(
                 record.output, window.targets, window.lengths, window.counted, **_weights(window)
             )
+        self._uncounted = 0 if counted else self._uncounted + 1
+        if self._uncounted >= len(self.batches):
+            raise ValueError(f"{name}: got no step that counts, nor in any other of {len(self.batches)} batches, "
+                             "expected at least one; a mask is True where a step counts, and lengths are above 0")
         grads = record.backward(grad).parameters
+        if counted:
+            self._step(record, loss, grads)
+        else:
+            loss = self.grad_norm = math.nan
+        self.state, self.record, self.counted = record.state, record, counted
+        self.updates += 1
+        self.position = (self.position + 1) % len(self.batches)
+        self.epoch += self.position == 0
+        self.losses.append(loss)
+        return loss
+
+    def _step(self, record: SequenceRecord, loss: float, grads: dict[str, Array]) -> None:
+        """Change the weights by the gradients of a recorded pass."""
         for callback in self.callbacks:
             if hasattr(callback, "before_step"):
                 callback.before_step(self, record, loss, grads)
@@ -193,12 +217,6 @@ class Trainer:
                 f"{self.grad_norm}; the weights are left unchanged: lower lr or max_norm"
             )
         self.optimiser.step(grads)
-        self.state, self.record, self.counted = record.state, record, counted
-        self.updates += 1
-        self.position = (self.position + 1) % len(self.batches)
-        self.epoch += self.position == 0
-        self.losses.append(loss)
-        return loss
 
     def fit(
         self,
@@ -373,8 +391,28 @@ def _interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
+def _check_parts(model: Any, optimiser: Any, batches: Any) -> None:
+    """Refuse arguments of a `Trainer` of the wrong kind or in the wrong order, with the way out."""
+    order = "the arguments are Trainer(model, optimiser, batches)"
+    if not hasattr(model, "mean_loss"):
+        layer = "; put the layer into one: rnncore.nn.SequenceModel(None, layer, rnncore.nn.Linear(…))"
+        raise TypeError(f"model: got {type(model).__name__}, expected a SequenceModel, which has a loss"
+                        + (layer if isinstance(model, Module) else f"; {order}"))
+    if not hasattr(optimiser, "step") or not hasattr(optimiser, "module"):
+        raise TypeError(f"optimiser: got {type(optimiser).__name__}, expected an optimiser, such as "
+                        f"rnncore.optim.Adam(model); {order}")
+    if optimiser.module is not model:
+        raise ValueError("optimiser: got the optimiser of another module, expected one that was made for model")
+    if not hasattr(batches, "__len__") and hasattr(batches, "train"):
+        raise TypeError(f"batches: got {type(batches).__name__} with all its parts, expected the batches of one; "
+                        "pass Trainer(model, optimiser, w.train, valid=w.valid)")
+
+
 def _callables(callbacks: Any) -> list[Any]:
     found = list(callbacks) if isinstance(callbacks, Iterable) else [None]
+    if kinds := [kind for kind in found if isinstance(kind, type)]:
+        raise TypeError(f"callbacks: got the class {kinds[0].__name__}, expected an object of it; call it first: "
+                        f"{kinds[0].__name__}()")
     if not all(map(callable, found)):
         raise TypeError(
             f"callbacks: got {callbacks!r:.60}, expected a list of functions of the trainer"

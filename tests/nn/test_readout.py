@@ -119,6 +119,14 @@ def test_configurations_have_the_readout_unless_it_is_steps():
         model.readout = "last"
 
 
+def test_a_mask_of_values_is_refused_for_symbols_by_the_only_shape_that_fits(rng):
+    model = sequence_model("gru", 8, hidden_size=4, seed=0)
+    x = rng.integers(0, 8, size=(5, 3))
+    prediction, _ = model(x)
+    with pytest.raises(ValueError, match=r"counted: got bool .*\(5, 3, 8\), expected booleans \(5, 3\), True"):
+        model.loss(prediction, x, counted=np.ones(prediction.shape, bool))
+
+
 def test_only_counted_values_are_part_of_the_loss(rng):
     model = make("steps")
     x, wanted = rng.normal(size=(5, 3, 3)), rng.normal(size=(5, 3, 2))

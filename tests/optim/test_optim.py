@@ -230,3 +230,18 @@ def test_a_copy_of_an_optimiser_has_its_own_state():
         np.testing.assert_array_equal(after["buffers"][name], values)
     assert second.steps == 2
     assert second.module is linear
+
+
+def test_what_is_no_module_is_refused_with_the_way_out():
+    linear = Linear(3, 2, seed=0)
+    itself = r"expected the model or the layer itself, as in Adam\(model\)"
+    for optimiser in (SGD, Adam, AdamW):
+        for given, message in (
+            (linear.parameters, f"module: got a dict of 2 arrays, which are copies of the weights, {itself}"),
+            ([linear], f"module: got a list of 1, {itself}; several layers"),
+            (torch.nn.LSTM(2, 3), "module: got LSTM of torch, expected a module of rnncore; convert it"),
+            (torch.nn.Sequential(torch.nn.Linear(2, 3)), "module: got Sequential of torch"),
+            (Linear, f"module: got a type, {itself}"), (None, f"module: got a NoneType, {itself}"),
+        ):
+            with pytest.raises(TypeError, match=message):
+                optimiser(given)

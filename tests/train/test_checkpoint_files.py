@@ -133,7 +133,7 @@ ARRAYS = {
     "fewer losses": ("losses", np.ones(3), "losses is an array of float64 with shape"),
     "losses of another type": ("losses", np.ones(4, "i8"), "losses is an array of int64"),
     "no losses": ("losses", None, "losses is missing"),
-    "losses that are none": ("losses", np.full(4, np.nan), "losses has values that are not finite"),
+    "losses that are none": ("losses", np.array([1, np.nan, np.inf, 1]), "expected finite losses, or NaN"),
 }  # fmt: skip
 
 

@@ -273,3 +273,21 @@ def test_wrong_arguments_are_refused():
     trainer.valid = None
     with pytest.raises(ValueError, match="valid: got None"):
         trainer.evaluate()
+
+
+def test_parts_of_a_trainer_of_the_wrong_kind_are_refused_with_the_way_out(rng):
+    """In the wrong order, a layer for the model, a class for a callback, all the parts of a series."""
+    trainer = make()
+    model, optimiser, windows = trainer.model, trainer.optimiser, trainer.batches
+    order = r"the arguments are Trainer\(model, optimiser, batches\)"
+    series = rc.data.windows(rng.normal(size=60), 5, valid=0.2)
+    for arguments, message in (
+        ((model, windows, optimiser), f"optimiser: got Batches, expected an optimiser, .*; {order}"),
+        ((optimiser, model, windows), f"model: got Adam, expected a SequenceModel, which has a loss; {order}"),
+        ((model.layer, Adam(model.layer), windows), r"model: got GRU, expected .*SequenceModel\(None, layer"),
+        ((model, optimiser, series), r"batches: got SeriesWindows .*Trainer\(model, optimiser, w\.train"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            Trainer(*arguments)
+    with pytest.raises(TypeError, match=r"callbacks: got the class Recorder, .*call it first: Recorder\(\)"):
+        Trainer(model, optimiser, windows, callbacks=[rc.viz.Recorder])

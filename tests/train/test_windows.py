@@ -77,6 +77,48 @@ def test_only_counted_steps_have_gradients(rng):
     assert all(np.isfinite(w).all() for w in model.state_dict().values())
 
 
+@pytest.mark.parametrize("kind", ["counted", "lengths", "weights", "missing"])
+def test_a_window_in_which_nothing_counts_changes_no_weight(rng, tmp_path, kind):
+    """Adam's momentum once moved the weights without any data."""
+    loss = "mse" if kind == "missing" else "cross_entropy"
+    layer, head = rc.GRU(2, 4, dtype="float64", seed=0), Linear(4, 3, dtype="float64", seed=0)
+    model = SequenceModel(None, layer, head, loss=loss)
+    x = rng.normal(size=(6, 3, 2))
+    targets = rng.normal(size=(6, 3, 3)) if loss == "mse" else rng.integers(0, 3, size=(6, 3))
+    nothing = {"counted": {"counted": np.zeros((6, 3), bool)}, "lengths": {"lengths": np.zeros(3, int)},
+               "weights": {"weights": np.zeros(3)}, "missing": {"counted": np.zeros((6, 3, 3), bool)}}[kind]
+    empty = Window(x, np.full_like(targets, np.nan) if loss == "mse" else targets, **nothing)
+    called = []
+
+    class Before:
+        def __call__(self, trainer):
+            pass
+
+        def before_step(self, trainer, record, loss, grads):
+            called.append(trainer.updates)
+
+    trainer = Trainer(model, Adam(model, 0.1), [Window(x, targets), empty], carry=False, callbacks=[Before()])
+    trainer.update()
+    before = model.state_dict(), trainer.optimiser.state_dict()
+    assert np.isnan(trainer.update())
+    assert (trainer.counted, trainer.updates, trainer.epoch) == (0, 2, 1)
+    same_bits(model.state_dict(), before[0])
+    same_bits(trainer.optimiser.state_dict()["buffers"], before[1]["buffers"])
+    assert trainer.optimiser.steps == before[1]["steps"]
+    trainer.save(tmp_path / "run.safetensors")
+    assert np.isnan(Trainer(model, Adam(model), trainer.batches).resume(tmp_path / "run.safetensors").losses).tolist() \
+        == [False, True]
+    trainer.fit(4, progress=False)
+    assert called == [0, 2, 4]
+    assert np.isnan(trainer.losses).tolist() == [False, True] * 3
+    trainer.batches = [empty, empty]
+    trainer.update()
+    with pytest.raises(ValueError, match=r"batches\[1\]: got no step that counts, nor in any other of 2 batches"):
+        trainer.update()
+    with pytest.raises(ValueError, match=r"batches\[0\]: got no step that counts"):
+        Trainer(model, Adam(model), [empty]).fit(1, progress=False)
+
+
 @pytest.mark.parametrize("fresh", [np.array([1, 0, 0, 0]), np.array([True]), np.ones((4, 1), bool)])
 def test_wrong_masks_of_fresh_rows_are_refused(fresh):
     x, targets = WINDOWS[0]

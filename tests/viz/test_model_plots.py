@@ -228,6 +228,21 @@ def test_values_that_are_missing_are_not_counted(plt):
     plt.close()
 
 
+def test_a_value_between_missing_ones_is_drawn_as_a_dot(plt):
+    """A line has nothing to show where neither neighbour has a value."""
+    gap = np.nan
+    context, actual = [1.0, gap, 2.0, gap, 3.0, 4.0], [gap, 5.0, gap, 6.0, 7.0, gap, 8.0]
+    ax = viz.plot_forecast(Band(np.zeros(7), np.ones(7)), context=context, actual=actual)
+    for kind, alone in (("context", [0, 2]), ("actual", [1, 6])):
+        (found,) = lines(ax, kind)
+        assert (found.get_marker(), found.get_markevery()) == (".", alone)
+    assert lines(ax, "forecast")[0].get_markevery() != [0]
+    whole = viz.plot_forecast(Band([0], [1]), plt.figure().gca(), context=[1.0, 2.0, gap])
+    assert lines(whole, "context")[0].get_marker() in ("None", None, "")
+    assert (lines(whole, "forecast")[0].get_marker(), lines(whole, "forecast")[0].get_markevery()) == (".", [0])
+    plt.close()
+
+
 def test_a_forecast_of_sampled_paths_is_drawn_too(rng, plt):
     paths = rng.normal(size=(400, 6, 1))
     low, high = np.quantile(paths, (0.1, 0.9), axis=0)
@@ -257,6 +272,8 @@ def test_forecasts_of_two_models_overlay(ahead, plt):
         (lambda f: viz.plot_forecast(f, feature=2), "feature: got 2, expected one of 2 features"),
         (lambda f: viz.plot_forecast(f, context=np.ones((2, 2, 2))), "context: got an array of shape"),
         (lambda f: viz.plot_forecast(f, actual="abc"), "actual: got 'abc'"),
+        (lambda f: viz.plot_forecast(f, context=np.ones((9, 3))), "context: got 3 features, expected 2, as the fore"),
+        (lambda f: viz.plot_forecast(f, actual=np.ones(9)), "actual: got 1 features, expected 2, as the forecast"),
         (lambda f: viz.plot_forecast(f._replace(mean=f.mean[:0])), "forecast: got 0, 20 and 20 steps"),
     ],
 )

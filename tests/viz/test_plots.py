@@ -221,11 +221,11 @@ def test_the_end_of_float32_and_exact_zeros_are_drawn_apart(plt):
 def test_horizon_marks_lie_on_the_curve(plt):
     norms = 0.8 ** np.arange(60.0)
     ax = viz.plot_horizon(norms, eps=0.01)
-    for kind, lag in {"half-life": 5, "horizon (0.01)": 21}.items():
+    for kind, lag in {"half-life (50 % of lag 1)": 5, "horizon (1 % of lag 1)": 21}.items():
         (mark,) = lines(ax, kind)
         assert mark.get_xdata()[0] == lag
         assert mark.get_ydata()[0] == pytest.approx(0.8**lag)
-    assert ax.get_title() == "1 % of the gradient remains 21 steps back"
+    assert ax.get_title() == "1 % of the norm at lag 1 remains 21 steps back"
 
 
 def test_singular_values_are_drawn_one_line_each(taped, plt):

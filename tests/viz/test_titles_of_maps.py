@@ -122,9 +122,11 @@ def test_rows_that_disagree_have_a_range():
     rows = np.ones((5, 3))
     rows[0] = 0.1, 0.2, 0.4
     assert flow(h=rows) == "The gradient at the first step is 20 % (10 % to 40 %) of that at the last"
-    rows[0] = 0.9, 1, 1.5
+    rows[0] = 0.9, 1, 1.1
     assert flow(h=rows) == "The gradient is about as large at the first step as at the last"
     assert title(viz.plot_gradient_flow, {"l0.h": rows * [1, 1, 9]}, row=2).startswith("The gradient is about as large")
+    rows[0] = 0.61, 1, 1.5
+    assert flow(h=rows) == "The gradient at the first step is 100 % (61 % to 150 %) of that at the last"
     ax = viz.plot_gradient_flow({"l0.h": rows}, new())
     assert "3 rows: median, range" in ax.get_ylabel()
 
@@ -177,8 +179,26 @@ def test_a_gradient_below_the_smallest_float32_is_not_compared():
         assert first > 0
         assert dtype != "float32" or found[-1] in (
             f"The gradient is below the smallest normal float32 before step {first}",
-            f"The gradient is exactly 0 before step {np.flatnonzero(viz.gradient_flow(tape)['l0.h'])[0]}")
+            f"The gradient is too small for float32 before step {np.flatnonzero(viz.gradient_flow(tape)['l0.h'])[0]}")
     assert "times smaller than at the last" in found[1]
+
+
+def test_a_gradient_that_underflows_is_not_called_exactly_0():
+    """With 0.1·I and one weight of the output, float32 ends after some 40 steps; where a ReLU is off it is truly 0."""
+    told = {}
+    for dead in (False, True):
+        layer = rc.RNN(1, 3, nonlinearity="relu", bias=False)
+        layer.load_state_dict({"weight_ih_l0": np.ones((3, 1)), "weight_hh_l0": 0.1 * np.eye(3)})
+        x = np.ones((100, 1, 1))
+        if dead:
+            x[90] = -9
+        tape, grad = layer.record(x), np.zeros((100, 1, 3))
+        grad[-1] = 1
+        tape.backward(grad)
+        first = np.flatnonzero(viz.gradient_flow(tape)["l0.h"])[0]
+        told[dead] = title(viz.plot_gradient_flow, tape), first
+    assert told[False][0] == f"The gradient is too small for float32 before step {told[False][1]}"
+    assert told[True] == ("The gradient is exactly 0 before step 90", 90)
 
 
 def test_overlaid_runs_are_not_titled_by_the_last():
@@ -300,7 +320,7 @@ def test_the_unrolled_network_is_judged_by_all_its_states():
     assert title(viz.plot_unrolled, one) == told
     one.gradients["l0.c"] = one.gradients["l0.h"]
     assert title(viz.plot_unrolled, one).startswith("The gradient at step 0 is 512 times smaller than at step 9")
-    assert title(viz.plot_unrolled, one, first=8).startswith("The gradient is about as large at step 8")
+    assert title(viz.plot_unrolled, one, first=8).startswith("The gradient at step 8 is 50 % of that at step 9")
     assert title(viz.plot_unrolled, one, first=4, last=4).startswith("The gradient at step 4 is 0.031")
     one.gradients = {name: wide * (np.arange(10) > 3)[:, None, None] for name in ("l0.h", "l0.c")}
     assert title(viz.plot_unrolled, one) == "The gradient is exactly 0 before step 4"

@@ -51,6 +51,11 @@ def test_advice_for_an_lstm_names_the_bias():
     assert viz.diagnose(lstm.record(np.zeros((100, 1, 1)))).names[0] != "vanishes"
 
 
+def test_advice_for_a_gru_is_in_english():
+    found = viz.diagnose(zeroed(rc.GRU(1, 4, dtype="float64"), z=1.0).record(np.zeros((100, 1, 1))))["vanishes"]
+    assert found.advice.startswith("an update-gate bias of ln(T−1) = 4.6")
+
+
 def test_the_advice_is_for_the_given_length():
     lstm = zeroed(rc.LSTM(1, 4), f=1.0)
     found = viz.diagnose(lstm.record(np.zeros((30, 1, 1))), steps=1000)["vanishes"]

@@ -99,16 +99,19 @@ def memory_curve(
     mean, wanted_mean = states[train].mean(0), wanted[train].mean(0)
     A = states[train] - mean
     gram = A.T @ A
+    if not gram.any():  # a state that never changes holds nothing
+        return np.zeros(lags)
     gram.flat[:: width + 1] += ridge * max(float(np.trace(gram)) / width, float(np.finfo(float).tiny))
     readout = np.linalg.solve(gram, A.T @ (wanted[train] - wanted_mean))
     return _squared_correlation((states[held] - mean) @ readout, wanted[held])
 
 
 def memory_capacity(layer: RecurrentLayer, lags: int | None = None, **options: Any) -> float:
-    """The sum of `memory_curve` over all lags: N for a delay line of N units, and at most the size of the state.
+    """The sum of `memory_curve` over all lags: N for a delay line of N units.
 
-    The arguments are those of `memory_curve`. Each lag that is not remembered adds about 1/steps by chance; the title
-    of `plot_memory_capacity`, given `steps`, leaves this part out and has the standard error.
+    The arguments are those of `memory_curve`. What the state holds is at most its size (Jaeger 2001), but each lag that
+    is not remembered adds about 1/steps by chance, so the sum of a state that is full is a little larger.
+    The title of `plot_memory_capacity`, given `steps`, leaves this part out and has the standard error.
 
     Examples
     --------

@@ -98,7 +98,7 @@ def compared(ratios: ArrayLike, here: str, there: str) -> str:
     """How large the gradient is in one place relative to another, with the range over rows."""
     ratios = np.asarray(ratios, np.float64)
     middle = float(np.median(ratios))
-    if ratios.min() >= 0.5 and ratios.max() <= 2:
+    if ratios.min() >= 0.9 and ratios.max() <= 1.1:
         return f"The gradient is about as large at {here} as at {there}"
     if middle >= 2:
         return f"The gradient at {here} is {spread(ratios, number)} times that at {there}"

@@ -45,6 +45,8 @@ def fate(norms: Floats) -> Fate:
     'The gradient halves every 1 step'
     >>> fate(np.exp(-0.3 * np.minimum(np.arange(40.0), 9))[:, None]).sentence
     'At most 6.7 % of the gradient is left 39 steps back'
+    >>> fate(np.r_[1, 5.0, 9, 9.5, 6, 3, 2.0, 1.5, 1.2][:, None]).sentence
+    'The gradient grows up to 9.5-fold (lag 3); at most 120 % at lag 8'
     """
     rows = norms[1:, ~np.isnan(norms[1])] if len(norms) > 1 else norms[:0]
     if not rows.size:
@@ -75,6 +77,12 @@ def fate(norms: Floats) -> Fate:
     least, most = float(rows[last - 1].min()), float(rows[last - 1].max())
     steps = f"{last} step{'' if last == 1 else 's'} back"
     short = f"{share(least, most)} at lag {last}"
+    with np.errstate(invalid="ignore"):
+        highest = np.nanmax(rows[:last], axis=1)
+    peak = int(highest.argmax())
+    if highest[peak] > LEVEL * max(1.0, most):  # the end alone would hide it
+        top = f"up to {share(float(highest[peak]))} (lag {peak + 1})"
+        return Fate(f"The gradient grows {top}; at most {short}", f"{top}, {short}")
     if least < 1 < most and rows.shape[1] > 1:
         return Fate(f"At most {number(least)} to {number(most)} times the gradient is left {steps}", short)
     if most > 1:

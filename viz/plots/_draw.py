@@ -12,7 +12,7 @@ import numpy as np
 from rnncore._typing import Array, ArrayLike, Floats, Ints
 
 from .. import style
-from .._tapes import Recorded, layer_of
+from .._tapes import Direction, Recorded, layer_of
 from ..measures.unit_order import unit_order
 from ._words import plain
 
@@ -270,9 +270,16 @@ def _token_row(ax: Axes, shown: list[str]) -> None:
     ax.grid(False, axis="x")
 
 
-def lag_axis(ax: Axes) -> None:
-    """Label the axis of lags, which run left to right, and time right to left."""
-    ax.set_xlabel("lag k   (steps back from the end; ← time)")
+NORM = {"forward": "‖∂s$_T$ / ∂s$_{T-k}$‖$_2$", "reverse": "‖∂s$_0$ / ∂s$_k$‖$_2$"}
+"""The norm against lag, by direction: the reverse direction ends at step 0."""
+
+
+def lag_axis(ax: Axes, direction: Direction = "forward") -> None:
+    """Label the axis of lags, which run left to right; time runs right to left, except for the reverse direction."""
+    if direction == "reverse":
+        ax.set_xlabel("lag k   (steps from the first on; time →; reverse direction)")
+    else:
+        ax.set_xlabel("lag k   (steps back from the end; ← time)")
 
 
 def visible(token: object) -> str:

@@ -30,7 +30,7 @@ def number(value: float) -> str:
     size = abs(value)
     if size >= 1e4 or size < 1e-2:
         mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa}·10" + superscript(int(exponent))
+        return f"{mantissa.replace('-', '−')}·10" + superscript(int(exponent))
     if size >= 10:
         return f"{value:.0f}".replace("-", "−")
     return f"{value:.2g}".replace("-", "−")
@@ -63,11 +63,24 @@ def at_least(value: float, more: bool) -> str:
 
 
 def with_error(value: float, error: float) -> str:
-    """(0.0553, 0.0112) -> "0.055 ± 0.011": the value to the digits that its error leaves."""
-    if not (np.isfinite(value) and 1e-6 < error < 1e4):
+    """(0.0553, 0.0112) -> "0.055 ± 0.011": the value to the digits that its error leaves, but at most five.
+
+    >>> with_error(-0.6931472, 2e-15), with_error(4e-18, 2e-15)
+    ('−0.6931 (error below 10⁻⁴)', '0 ± 2.0·10⁻¹⁵')
+    """
+    if not (np.isfinite(value) and 0 < error < 1e4):
         return number(value) + ("" if np.isnan(error) else f" ± {number(error)}")
     lead, exponent = f"{error:.0e}".split("e")
     decimals = max(0, (int(lead) < 3) - int(exponent))
+    if abs(value) <= error < 1e-6:
+        return f"0 ± {number(error)}"
+    digits = decimals + int(f"{value:.0e}".split("e")[1]) + 1
+    if digits > 5:
+        decimals = max(0, decimals - digits + 4)
+        if decimals > 8:
+            return f"{number(value)} ± {number(error)}"
+        told = f"{value:.{decimals}f}".replace("-", "−")
+        return f"{told} (error below {f'10{superscript(-decimals)}' if decimals else '1'})"
     told = f"{value:.{decimals}f}".replace("-", "−")
     return f"{told.removeprefix('−') if float(f'{value:.{decimals}f}') == 0 else told} ± {error:.{decimals}f}"
 

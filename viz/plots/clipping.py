@@ -127,15 +127,18 @@ def _numbers(run: HasSeries | tuple[ArrayLike, ArrayLike] | ArrayLike) -> tuple[
 def _sentence(norms: Floats, max_norm: float) -> str:
     finite = norms[np.isfinite(norms)]
     bad = len(norms) - len(finite)
-    note = f"; {bad} {'is' if bad == 1 else 'are'} not finite" if bad else ""
+    infinite = int(np.isinf(norms).sum())
+    note = f"; {bad} {'is' if bad == 1 else 'are'} {'infinite' if infinite == bad else 'not finite'}" if bad else ""
+    gradient = "finite gradient" if bad else "gradient"  # an infinite one is longer, but clipping cannot shorten it
     if not len(finite):
         return "No gradient is finite"
     long = finite[finite > max_norm]
     if not len(long):
-        return f"No gradient is longer than {max_norm:g}{note}"
+        return f"No {gradient} is longer than {max_norm:g}{note}"
     largest = number(float(long.max() / max_norm))
     if len(long) == len(finite):
-        return f"Every gradient is longer than {max_norm:g}, one of them {largest} times{note}"
+        return f"Every {gradient} is longer than {max_norm:g}, one of them {largest} times{note}"
     share = 100 * len(long) / len(finite)
     told = f"{share:.0f}" if 1 <= share <= 99 else "less than 1" if share < 1 else "more than 99"
-    return f"Clipping to {max_norm:g} shortens {told} % of the updates, one of them {largest}-fold{note}"
+    what = "finite gradients" if bad else "updates"
+    return f"Clipping to {max_norm:g} shortens {told} % of the {what}, one of them {largest}-fold{note}"

@@ -57,7 +57,7 @@ def plot_forecast(
         The result of ``forecast`` of a model, such as `rnncore.models.AutoRegressive`.
     ax : matplotlib Axes, optional
     context : ndarray (T, F) or (T,), optional
-        The last steps of the series before the forecast.
+        The last steps of the series before the forecast. A value between two that are missing is a dot.
     actual : ndarray (n, F) or (n,), optional
         What came after the context; compared over the steps that both have.
     feature : int
@@ -86,14 +86,18 @@ def plot_forecast(
     from matplotlib import rcParams
 
     mean, low, high = _band(forecast, feature)
-    before, after = _series(context, "context", feature), _series(actual, "actual", feature)
+    width = 1 if np.ndim(forecast.mean) < 2 else np.shape(forecast.mean)[1]
+    before, after = (_series(values, what, feature, width)
+                     for values, what in ((context, "context"), (actual, "actual")))
     steps = len(mean)
     ax = axes(ax, KIND)
     thin = 0.7 * rcParams["lines.linewidth"]
     if before is not None and not drawn(ax, "context"):
-        ax.plot(np.arange(1 - len(before), 1), before, color="black", linewidth=thin, gid="context", zorder=2)
+        ax.plot(np.arange(1 - len(before), 1), before, color="black", linewidth=thin, gid="context", zorder=2,
+                **_dots(before))
     if after is not None and not drawn(ax, "actual"):
         look: dict[str, Any] = {"color": "black", "linewidth": thin, "linestyle": (0, (2, 1.5)), "zorder": 4}
+        look |= _dots(after)
         ax.plot(np.arange(1, len(after) + 1), after, label="observed", gid="actual", **look)
     if not drawn(ax, "now"):
         ax.axvline(0, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="now")
@@ -102,12 +106,12 @@ def plot_forecast(
     inside = None if after is None else _inside(after, low, high)
     told = f": {inside[0]} of {inside[1]} inside" if inside and label else ""
     ahead = np.arange(1, steps + 1)
-    found = line(ax, KIND, ahead, mean, (label or f"forecast, {band}") + told, **{"zorder": 3} | line_kw)
+    found = line(ax, KIND, ahead, mean, (label or f"forecast, {band}") + told, **{"zorder": 3} | _dots(mean) | line_kw)
     ax.fill_between(
         ahead, low, high, color=found.get_color(), alpha=0.2, linewidth=0, gid="band", zorder=1
     )
     ax.set_xlabel("steps ahead")
-    several = "" if np.ndim(forecast.mean) < 2 or np.shape(forecast.mean)[1] == 1 else f"feature {feature}"
+    several = "" if width == 1 else f"feature {feature}"
     ax.set_ylabel(several if name is None else plain(name))
     if len(drawn(ax, KIND)) > 1:
         ax.set_title(f"Forecasts with their {band}s")
@@ -136,14 +140,23 @@ def _band(forecast: HasBand, feature: int) -> tuple[Floats, Floats, Floats]:
     return mean, low, high
 
 
-def _series(values: ArrayLike | None, name: str, feature: int) -> Floats | None:
-    """(T,): one feature of a series."""
+def _dots(values: Floats) -> dict[str, Any]:
+    """Dots for the values that have none beside them, so that a line would not show them."""
+    gone = np.concatenate([[True], np.isnan(values), [True]])
+    alone = np.flatnonzero(~gone[1:-1] & gone[:-2] & gone[2:])
+    return {"marker": ".", "markevery": alone.tolist()} if alone.size else {}
+
+
+def _series(values: ArrayLike | None, name: str, feature: int, width: int | None = None) -> Floats | None:
+    """(T,): one feature of a series, which has `width` of them."""
     if values is None:
         return None
     found = np.asarray(values)
     found = found[:, None] if found.ndim == 1 else found
     if not SERIES.fits(found):
         raise ValueError(f"{name}: got {described(values)}, expected {SERIES.words}, or (T,) for one feature")
+    if width is not None and found.shape[1] != width:
+        raise ValueError(f"{name}: got {found.shape[1]} features, expected {width}, as the forecast")
     if as_size(feature, "feature", least=0) >= found.shape[1]:
         raise ValueError(f"feature: got {feature}, expected one of {found.shape[1]} features of {name}")
     return found[:, feature].astype(np.float64)

@@ -10,7 +10,6 @@ import numpy as np
 from .._door import array, by_name, held_tape, measured
 from .._tapes import HasTape, Recorded, is_tape, valid_steps
 from ..measures.gradient_flow import gradient_flow
-from ..style import FLOOR
 from ._claims import compared, larger_of, not_finite, of_row, spread
 from ._draw import axes, drawn, legend, magnitude_line, pick_row, some_names, time_axis
 from ._words import number, of_run
@@ -83,19 +82,19 @@ def plot_gradient_flow(
     time_axis(ax, len(size), tokens=tokens, gradient=True, of=of)
     ax.set_ylabel("‖∂L / ∂state‖" + (f"\n{rows} rows: median, range" if row is None and rows > 1 else ""))
     if len(drawn(ax, KIND)) <= len(names):
-        floor = FLOOR if is_tape(data) and data.dtype == np.float32 else 0.0
-        ax.set_title(_sentence(sizes, floor))
+        ax.set_title(_sentence(sizes, np.dtype(data.dtype) if is_tape(data) else None))
     else:
         ax.set_title("How large the gradient is at every step")
     legend(ax)
     return ax
 
 
-def _sentence(sizes: Mapping[str, Floats], floor: float) -> str:
+def _sentence(sizes: Mapping[str, Floats], dtype: np.dtype[Any] | None) -> str:
     """What all lines together show: the largest state at every step, in every row.
 
-    Below `floor` the gradients have lost their digits.
+    Below the smallest normal number of `dtype` the gradients have lost their digits, and further below they are 0.
     """
+    floor = 0.0 if dtype is None else float(np.finfo(dtype).tiny)
     rows = [_of_row(list(sizes.values()), b) for b in range(next(iter(sizes.values())).shape[1])]
     rows = [size for size in rows if size.size]
     broken = [where for size in rows if (where := not_finite(size))]
@@ -111,12 +110,14 @@ def _sentence(sizes: Mapping[str, Floats], floor: float) -> str:
     if len(met) < len(rows):
         return f"No gradient reaches any step of {len(rows) - len(met)} of {len(rows)} rows"
     if starts.all():
-        return f"The gradient is exactly 0 before step {spread(starts, number)}"
+        faded = all(_fades_to(floor, size[steps[0] :]) for steps, size in met)
+        does = f"too small for {dtype}" if faded else "exactly 0"
+        return f"The gradient is {does} before step {spread(starts, number)}"
     if starts.any():
         return f"The gradient is exactly 0 at the first step of {(starts > 0).sum()} of {len(met)} rows"
     above = np.array([np.flatnonzero(size >= floor)[:1].sum() for _, size in met])
     if above.all():
-        return f"The gradient is below the smallest normal float32 before step {spread(above, number)}"
+        return f"The gradient is below the smallest normal {dtype} before step {spread(above, number)}"
     if not last.any():
         only = all(len(size) == 1 for size in rows)
         if only:
@@ -126,6 +127,11 @@ def _sentence(sizes: Mapping[str, Floats], floor: float) -> str:
     there = "the last" if at_end else "the last that has one" if len(set(last)) > 1 else f"step {last[0]}"
     ratios = [size[0] / size[steps[-1]] for steps, size in met]
     return compared(ratios, "the first step", there) + about
+
+
+def _fades_to(floor: float, size: Floats) -> bool:
+    """Whether the next step back, if it shrinks as the last one did, is below the smallest normal number."""
+    return len(size) > 1 and size[0] < size[1] and bool(size[0] * (size[0] / size[1]) < floor)
 
 
 def _of_row(sizes: list[Floats], row: int) -> Floats:

@@ -10,7 +10,7 @@ from .. import style
 from .._tapes import Direction, HasTape
 from ..measures._decay import norms_by_lag
 from ._decay import readings
-from ._draw import axes, lag_axis, legend, magnitude_line, pick_row, say
+from ._draw import NORM, axes, lag_axis, legend, magnitude_line, pick_row, say
 from ._words import count_of, of_rows, of_run, plain
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def plot_horizon(
     **line_kw: Any,
 ) -> Axes:
     """The Jacobian norm against lag, with half-life, centroid and horizon marked on it.
+
+    Half-life and horizon compare with the norm at lag 1, not with the gradient at the last step.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def plot_horizon(
     >>> from matplotlib.figure import Figure
     >>> from rnncore import viz
     >>> viz.plot_horizon(0.8 ** np.arange(60.0), Figure().subplots()).get_title()
-    '1 % of the gradient remains 21 steps back'
+    '1 % of the norm at lag 1 remains 21 steps back'
     """
     norms = norms_by_lag(tape, direction)
     rows = norms.shape[1]
@@ -72,7 +74,7 @@ def plot_horizon(
     color = found.get_color()
     read = readings(norms, eps)
     for (name, (lag, more)), mark in zip(read.items(), ("v", "D", "s"), strict=True):
-        name = f"horizon ({eps:.2g})" if name == "horizon" else name
+        name += {"half-life": " (50 % of lag 1)", "horizon": f" ({100 * eps:.2g} % of lag 1)"}.get(name, "")
         if not np.isfinite(lag):
             continue
         # a half-life that is not reached lies beyond the last lag
@@ -87,12 +89,12 @@ def plot_horizon(
         look = {"color": color if label else style.GREY, "linewidth": 1, "linestyle": "--", "zorder": 1}
         ax.axhline(eps * lag1, gid="eps", **look)
         ax.annotate(
-            f"{100 * eps:.2g} % of lag 1", (0.01, eps * lag1), xycoords=("axes fraction", "data"), xytext=(0, 2),
-            textcoords="offset points", color=look["color"], fontsize="small", va="bottom", gid="eps",
+            f"{100 * eps:.2g} % of the norm at lag 1", (0.01, eps * lag1), xycoords=("axes fraction", "data"),
+            xytext=(0, 2), textcoords="offset points", color=look["color"], fontsize="small", va="bottom", gid="eps",
         )  # fmt: skip
-    lag_axis(ax)
-    ax.set_ylabel("\n".join(filter(None, ["‖∂s$_T$ / ∂s$_{T-k}$‖$_2$", of_rows(rows, row)])))
-    say(ax, KIND, _sentence(eps, *read["horizon"]), f"How far back {100 * eps:.2g} % of the gradient remains")
+    lag_axis(ax, direction)
+    ax.set_ylabel("\n".join(filter(None, [NORM[direction], of_rows(rows, row)])))
+    say(ax, KIND, _sentence(eps, *read["horizon"]), f"How far back {100 * eps:.2g} % of the norm at lag 1 remains")
     legend(ax)
     return ax
 
@@ -102,4 +104,4 @@ def _sentence(eps: float, far: float, more: bool) -> str:
         return "There is no earlier step that a gradient could reach"
     if far == 0:
         return "The gradient is exactly 0 one step back"
-    return f"{100 * eps:.2g} % of the gradient remains {count_of(far, more=more)} back"
+    return f"{100 * eps:.2g} % of the norm at lag 1 remains {count_of(far, more=more)} back"

@@ -11,7 +11,7 @@ from .._tapes import Direction, HasTape
 from ..measures._decay import norms_by_lag
 from ..measures.decay_rate import decay_fit
 from ._decay import fate
-from ._draw import axes, drawn, lag_axis, legend, magnitude_line, pick_row, say
+from ._draw import NORM, axes, drawn, lag_axis, legend, magnitude_line, pick_row, say
 from ._words import of_rows
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def plot_jacobian_norms(
         ax.plot(
             lag[1:], fitted, color=found.get_color(), linestyle=(0, (4, 2)), linewidth=1, alpha=0.8, gid="fit"
         )
-    lag_axis(ax)
-    ax.set_ylabel("\n".join(filter(None, ["‖∂s$_T$ / ∂s$_{T-k}$‖$_2$", of_rows(rows, row)])))
+    lag_axis(ax, direction)
+    ax.set_ylabel("\n".join(filter(None, [NORM[direction], of_rows(rows, row)])))
     ax.margins(x=0.02)
     if guides:
         _guides(ax, len(lag))

@@ -36,7 +36,7 @@ def plot_lyapunov_convergence(
     ax : matplotlib Axes, optional
     n : int
         How many of the exponents to draw, evenly spaced from the first to the last. The legend gives the last
-        estimate of each, with twice its standard error (`viz.lyapunov_error`).
+        estimate of each, with twice its error (`viz.lyapunov_error`).
     **line_kw
         For the lines, as in ``ax.plot``.
 
@@ -52,7 +52,7 @@ def plot_lyapunov_convergence(
     >>> steps = np.arange(1, 33)
     >>> estimate = -0.4 + 0.1 / steps[:, None]
     >>> viz.plot_lyapunov_convergence((steps, estimate), Figure().subplots()).get_title()
-    'λ₁ = −0.397 ± 0.006: a perturbation halves every 1.7 to 1.8 steps'
+    'λ₁ = −0.397 ± 0.010: a perturbation halves every 1.7 to 1.8 steps'
     """
     from matplotlib import colormaps
 
@@ -70,8 +70,10 @@ def plot_lyapunov_convergence(
     ax.axhline(0, color=style.GREY, linewidth=1, linestyle="--", zorder=1, gid="zero")
     show_small(ax, estimate[-1], error)
     ax.set_xscale("log")
+    if not np.isfinite(estimate[:, which]).any():  # no line gives the axis its range
+        ax.set_xlim(0.9 * counted[0], 1.1 * counted[-1])
     ax.set_xlabel("number of steps")
     ax.set_ylabel("estimate of λ$_i$   (nats per step)")
-    title(ax, sentence(estimate[-1], error))
+    title(ax, sentence(estimate[-1], error, counted[-1]))
     legend(ax)
     return ax

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
-from .._door import array, measured, pair
-from .._tapes import HasTape
+from .._door import array, held_tape, measured, pair
+from .._tapes import HasTape, is_tape
 from ..measures.singular_values import singular_values
 from ._draw import axes, check_row, drawn, lag_axis, legend, mark_floor, title
 from ._words import of_rows, of_run, plain
@@ -68,12 +68,14 @@ def plot_singular_values(
     """
     from matplotlib import colormaps, rcParams
 
-    found = measured(tape, partial(singular_values, n=n, every=every), FORM)
+    data = held_tape(tape)
+    found = measured(data, partial(singular_values, n=n, every=every), FORM)
     lags, whole = np.asarray(found[0]), np.asarray(found[1])
     check_row(row, whole.shape[1])
     ax = axes(ax, KIND)
     sigma = whole[:, row]
     n = sigma.shape[1]
+    all_of_them = is_tape(data) and n == data.layer.structure.carry_size
     earlier = len(drawn(ax, KIND))
     shades = np.asarray(colormaps[style.MAGNITUDE](np.linspace(0, 0.85, n)))
     for i in range(n):
@@ -94,17 +96,21 @@ def plot_singular_values(
     mark_floor(ax)
     lag_axis(ax)
     ax.set_ylabel("\n".join(filter(None, ["singular values of ∂s$_T$ / ∂s$_{T-k}$", of_rows(whole.shape[1], row)])))
-    title(ax, "How many directions of the state a gradient can take back" if earlier else _sentence(lags, sigma))
+    several = "How many directions of the state a gradient can take back"
+    title(ax, several if earlier else _sentence(lags, sigma, all_of_them))
     legend(ax)
     return ax
 
 
-def _sentence(lags: Ints, sigma: Floats) -> str:
-    """How many directions are within a factor 100 of the largest, at the first and at the last lag that are drawn."""
+def _sentence(lags: Ints, sigma: Floats, all_of_them: bool) -> str:
+    """How many directions are within a factor 100 of the largest, at the first and at the last lag that are drawn.
+
+    If not all directions were computed, others than these may count too.
+    """
     some = np.flatnonzero((sigma[:, 0] > 0) & np.isfinite(sigma[:, 0]) & (lags > 0))
     if not some.size:
         return "No direction of the state reaches an earlier step"
-    n = sigma.shape[1]
+    n = np.inf if all_of_them else sigma.shape[1]
     counts = {int(lags[at]): int((sigma[at] >= 0.01 * sigma[at, 0]).sum()) for at in (some[0], some[-1])}
     told = [f"{'≥ ' if count == n else ''}{count} at lag {lag}" for lag, count in counts.items()]
     return f"Directions within a factor 100 of the largest: {', '.join(told)}"

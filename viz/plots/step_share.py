@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._door import array, by_name, measured
+from .._door import array, by_name, held_tape, measured
+from .._tapes import is_tape
 from ..measures.step_share import step_share, steps_for_half
-from ._claims import counted, of_row, spread
+from ._claims import of_row, spread
 from ._draw import axes, drawn, legend, line, pick_row, some_names, time_axis
 from ._words import number, of_run, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rnncore._typing import Array, Floats
+    from rnncore._typing import Array, Floats, Ints
     from rnncore.recurrent.tape import Tape
 
     from .._tapes import HasTape
@@ -67,7 +68,8 @@ def plot_step_share(
     >>> viz.plot_step_share(share, Figure().subplots()).get_title()
     "Half of weight_hh_l0's gradient comes from 1 of 3 steps"
     """
-    shares: Mapping[str, Array] = measured(tape, step_share, by_name(array("T", "B")))
+    data = held_tape(tape)
+    shares: Mapping[str, Array] = measured(data, step_share, by_name(array("T", "B")))
     names = some_names(names, shares)
     chosen = {name: pick_row(shares[name], row) for name in names}
     ax = axes(ax, KIND)
@@ -79,25 +81,29 @@ def plot_step_share(
     ax.set_ylabel("share of the gradient (%)" + (f"\n{rows} rows: median, range" if row is None and rows > 1 else ""))
     ax.set_ylim(bottom=0)
     if len(drawn(ax, KIND)) <= len(names):
-        ax.set_title(_sentence(chosen))
+        lengths = np.asarray(data.lengths) if is_tape(data) else np.full(rows, len(share))
+        ax.set_title(_sentence(chosen, lengths if row is None else lengths[[row]]))
     else:
         ax.set_title("Which steps the weights' gradient comes from")
     legend(ax)
     return ax
 
 
-def _sentence(shares: Mapping[str, Floats]) -> str:
+def _sentence(shares: Mapping[str, Floats], lengths: Ints) -> str:
     """For the weights drawn, the number of steps that half of their gradient comes from."""
     every = {name: steps_for_half(share) for name, share in shares.items()}
     halves = {name: half[half > 0] for name, half in every.items() if half.any()}
-    steps = len(next(iter(shares.values())))
     if not halves:
         finite = all(np.isfinite(share).all() for share in shares.values())
         return "The weights get no gradient" if finite else "The weights' gradient is not finite"
+    got = lengths[np.any([half > 0 for half in every.values()], axis=0)]
+    low, high = got.min(), got.max()
+    steps = f"{low}" if low == high else f"{low} to {high}"
     told = {name: spread(half, number) for name, half in halves.items()}
     if len(set(told.values())) == 1:
         what = f"{plain(next(iter(told)))}'s" if len(shares) == 1 else "every weight's"
-        return f"Half of {what} gradient comes from {next(iter(told.values()))} of {counted(steps, 'step')}"
+        of = f"of {steps} step{'' if steps == '1' else 's'}"
+        return f"Half of {what} gradient comes from {next(iter(told.values()))} {of}"
     if len(told) == 2:
         (one, few), (other, more) = told.items()
         return f"Half of the gradient of {plain(one)} comes from {few} of {steps} steps, of {plain(other)} from {more}"

@@ -19,7 +19,7 @@ INDEX = {"co2": "date", "elec_equip": "DATE", "data": "period", "macrodata": "ye
 @pytest.mark.slow
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_a_table_gives_a_result_and_says_what_it_is_worth(path, tmp_path, capsys):
-    status = main(["compare", str(path), "--out", str(tmp_path), "--limit", "400", "--hidden", "4", "--epochs", "3"])
+    status = main(["compare", str(path), "--out", str(tmp_path), "--limit", "200", "--hidden", "4", "--epochs", "3"])
     out, err = capsys.readouterr()
     if status == 2:
         assert err.startswith("rnncore compare: ")

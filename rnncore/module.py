@@ -28,7 +28,7 @@ from . import _engine
 from ._checks import Fixed, as_dtype, as_real
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from ._typing import Array, ArrayLike, DTypeLike
 
@@ -42,12 +42,13 @@ def prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {f"{prefix}.{name}": values for name, values in arrays.items()}
 
 
-def renamed(state: Mapping[str, Any], prefix: str | Mapping[str, str]) -> dict[str, Any]:
+def renamed(state: Mapping[str, Any], prefix: str | Mapping[str, str | None]) -> dict[str, Any]:
     """The same values under other names, see `Module.load_state_dict`."""
-    pairs = {prefix: ""} if isinstance(prefix, str) else prefix
-    if not isinstance(pairs, Mapping) or not all(isinstance(part, str) for pair in pairs.items() for part in pair):
+    pairs: Mapping[str, str | None] = {prefix: ""} if isinstance(prefix, str) else prefix
+    if not isinstance(pairs, Mapping) or not all(
+            isinstance(old, str) and (new is None or isinstance(new, str)) for old, new in pairs.items()):
         raise TypeError(f"prefix: got {prefix!r:.60}, expected a string, or a dict that maps the beginnings of names "
-                        "to others")
+                        "to others, or to None for names to leave out")
     longest_first = sorted(pairs, key=len, reverse=True)
     origins: dict[str, str] = {}
     used = set()
@@ -56,7 +57,10 @@ def renamed(state: Mapping[str, Any], prefix: str | Mapping[str, str]) -> dict[s
         own = name
         if begins is not None:
             used.add(begins)
-            own = pairs[begins] + name[len(begins):]
+            new = pairs[begins]
+            if new is None:
+                continue
+            own = new + name[len(begins):]
         if own in origins:
             raise ValueError(f"prefix: got {prefix!r}, with which {origins[own]!r} and {name!r} both become {own!r}; "
                              "expected a name of its own for each, so leave one of them out of state_dict")
@@ -68,17 +72,42 @@ def renamed(state: Mapping[str, Any], prefix: str | Mapping[str, str]) -> dict[s
     return {own: state[name] for own, name in origins.items()}
 
 
-def _told_unknown(unknown: list[Any], missing: list[str]) -> str:
+def _told_unknown(unknown: Mapping[Any, Any], missing: Mapping[str, Array]) -> str:
     """Unknown names for a message, with the missing name that is nearest to each.
 
-    A file may have any number of names of any length, and comparing them takes time, so some are not compared.
+    Missing names of arrays of the same shape are nearer than all others. A file may have any number of names of any
+    length, and comparing them takes time, so some are not compared.
     """
-    parts = []
-    for i, name in enumerate(unknown):
-        compared = i < 50 and isinstance(name, str) and len(name) <= 200
-        near = difflib.get_close_matches(name, missing[:200], 1) if compared else []
+    parts, some = [], list(missing)[:200]
+    for i, (name, value) in enumerate(unknown.items()):
+        near: list[str] = []
+        if i < 50 and isinstance(name, str) and len(name) <= 200:
+            shape = getattr(value, "shape", None)
+            fit = [] if shape is None else [one for one in some if missing[one].shape == tuple(shape)]
+            near = difflib.get_close_matches(name, fit, 1, 0.3) or difflib.get_close_matches(name, some, 1)
         parts.append(repr(name) + "".join(f" (the nearest missing one: {other!r})" for other in near))
     return ", ".join(parts)
+
+
+def _way_out(unknown: Collection[Any], missing: Collection[str], prefix: str | Mapping[str, str | None] | None) -> str:
+    """The end of an error about names that do not fit: what `prefix` would have to be."""
+    if "losses" in unknown and any(isinstance(name, str) and name.startswith("model.") for name in unknown):
+        return "; it is a checkpoint of a Trainer: rnncore.train.load_model(path) reads its model"
+    if not unknown:
+        return ""
+    names = [name for name in unknown if isinstance(name, str)]
+    old = prefix if isinstance(prefix, str) else next(iter(prefix or ()), "")
+    if old and not old.endswith(".") and any(name.startswith(".") for name in names):
+        return f"; a prefix ends with its dot: {old + '.'!r}"
+    firsts = list(dict.fromkeys(name.split(".")[0] + "." for name in names if "." in name))[:3]
+    if not missing:
+        leave = {old: "", **dict.fromkeys(firsts)} if isinstance(prefix, str) else dict.fromkeys(firsts)
+        return f"; leave names out by None, as in prefix={leave}" if firsts else ""
+    if prefix is None and firsts:
+        own = list(dict.fromkeys(name.rpartition(".")[0] for name in missing))[:3]
+        to = f"{own[0]}." if own[0] else ""
+        return f"; where only the beginnings of the names differ, give prefix=, as in prefix={ {firsts[0]: to} }"
+    return ""
 
 
 class Packed:
@@ -255,7 +284,9 @@ class Module(Fixed):
         """A block that gives the weights themselves, by name, for our own optimisers; to be used under LOCK."""
         return _InPlace(self)
 
-    def load_state_dict(self, state: Mapping[str, Any], *, prefix: str | Mapping[str, str] | None = None) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, Any], *, prefix: str | Mapping[str, str | None] | None = None
+    ) -> None:
         """Set all weights; nothing changes unless every name and shape fits.
 
         Parameters
@@ -263,10 +294,12 @@ class Module(Fixed):
         state : mapping of str to array_like
             As from `state_dict`, or from a file of another program that `rnncore.io.read_safetensors` has read. Values
             may be torch tensors.
-        prefix : mapping of str to str, or str, optional
+        prefix : mapping of str to str or None, or str, optional
             How names begin in `state`, and how they begin here: ``{"lstm.": "layer."}`` takes ``lstm.weight_ih_l0`` for
             ``layer.weight_ih_l0``. If several prefixes fit a name, the longest is replaced; a name that none fits stays
-            as it is. One string is a prefix to remove: ``"module."`` is the same as ``{"module.": ""}``.
+            as it is. Names with a prefix that is mapped to None are left out: ``{"rnn.": "", "": None}`` takes one
+            layer out of a whole model. One string is a prefix to remove: ``"module."`` is the same as
+            ``{"module.": ""}``.
 
         Raises
         ------
@@ -287,16 +320,20 @@ class Module(Fixed):
         True
         """
         if not isinstance(state, Mapping):
-            raise TypeError(f"state_dict: got {type(state).__name__}, expected a mapping of names to arrays")
+            way_out = ("; give rnncore.io.read_safetensors(path), or torch.load(path) for a file of torch"
+                       if isinstance(state, (str, os.PathLike)) else "; give its .state_dict()"
+                       if hasattr(state, "state_dict") else "")
+            raise TypeError(f"state_dict: got {type(state).__name__}, expected a mapping of names to arrays{way_out}")
         if prefix is not None:
             state = renamed(state, prefix)
         own = {name: owner._parameters[inner] for owner, names in self.owned() for name, inner in names.items()}
         missing = [name for name in own if name not in state]
         unknown = [name for name in state if name not in own]
         if missing or unknown:
-            parts = {"missing": ", ".join(map(repr, missing)), "unexpected": _told_unknown(unknown, missing)}
+            told_unknown = _told_unknown({name: state[name] for name in unknown}, {name: own[name] for name in missing})
+            parts = {"missing": ", ".join(map(repr, missing)), "unexpected": told_unknown}
             told = "; ".join(f"{what}: {names}" for what, names in parts.items() if names)
-            raise KeyError(f"state_dict: {told}; expected exactly {', '.join(own)}")
+            raise KeyError(f"state_dict: {told}; expected exactly {', '.join(own)}{_way_out(unknown, missing, prefix)}")
         values = {}
         for name, array in own.items():
             value = state[name]

@@ -202,11 +202,23 @@ def _opened(path: PathLike) -> Iterator[Any]:      # safetensors.safe_open, whic
         with safe_open(path, framework="numpy") as file:
             yield file
     except (SafetensorError, OSError) as error:
+        if _is_of_torch(path):
+            raise DamagedFileError(f"{path} is a file of torch, not a safetensors file; read it by torch.load(path), "
+                                   "and give load_state_dict what it has") from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DamagedFileError(
             f"{path} is not a complete safetensors file ({reason}): "
             "it was cut short, was changed, or is another kind of file"
         ) from None
+
+
+def _is_of_torch(path: PathLike) -> bool:
+    """Whether a file has the form of ``torch.save``: a zip archive, or in old versions a pickle."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(4) == b"PK\x03\x04" or Path(path).suffix in (".pt", ".pth")
+    except OSError:
+        return False
 
 
 def _tensor(path: PathLike, file: Any, name: str, kind: str) -> Array:

@@ -110,7 +110,7 @@ def test_a_layer_is_loaded_into_a_model_by_the_empty_prefix():
         ({"fc.": "words."}, ValueError, r"'words\.weight' and 'fc\.weight' both become 'words\.weight'"),
         (PREFIX | {"fc": "x", "fc.": "head."}, ValueError, "got 'fc', which replaces nothing"),
         (3, TypeError, "prefix: got 3, expected a string, or a dict"),
-        ({"rnn.": None}, TypeError, "prefix: got .*, expected a string, or a dict"),
+        ({"rnn.": 1}, TypeError, "prefix: got .*, expected a string, or a dict"),
         ([("rnn.", "layer.")], TypeError, "prefix: got"),
     ],
 )
@@ -150,3 +150,50 @@ def test_a_file_without_metadata_is_loaded(tmp_path):
     save_file(state, tmp_path / "a")
     model.load_state_dict(rc.io.read_safetensors(tmp_path / "a"), prefix="net.")
     same_bits(model.state_dict(), {name.removeprefix("net."): array for name, array in state.items()})
+
+
+def test_a_layer_is_taken_out_of_a_whole_model():
+    """Names that are mapped to None are left out; without that the error says how."""
+    theirs, layer = Theirs("LSTM"), rc.LSTM(WIDTH, HIDDEN, seed=0)
+    state = theirs.state_dict()
+    for prefix in ({"rnn.": "", "words.": None, "fc.": None}, {"rnn.": "", "": None}):
+        layer = rc.LSTM(WIDTH, HIDDEN, seed=0)
+        layer.load_state_dict(state, prefix=prefix)
+        same_bits(layer.state_dict(), {name: value.detach().numpy() for name, value in theirs.rnn.state_dict().items()})
+    told = r"leave names out by None, as in prefix=\{'rnn\.': '', 'words\.': None, 'fc\.': None\}"
+    with pytest.raises(KeyError, match=told):
+        layer.load_state_dict(state, prefix="rnn.")
+    with pytest.raises(ValueError, match=r"got 'tok\.', which replaces nothing"):
+        layer.load_state_dict(state, prefix={"rnn.": "", "": None, "tok.": None})
+
+
+def test_the_nearest_name_has_the_shape_of_the_value():
+    """``words.weight`` is the embedding, though the head's name has more letters in common."""
+    model, theirs = ours("LSTM"), Theirs("LSTM")
+    state = {f"w.{name}" if name.startswith("fc") else name: value for name, value in theirs.state_dict().items()}
+    with pytest.raises(KeyError) as error:
+        model.load_state_dict(state)
+    assert "'words.weight' (the nearest missing one: 'embedding.weight')" in str(error.value)
+    assert "'w.fc.weight' (the nearest missing one: 'head.weight')" in str(error.value)
+    assert "'w.fc.bias' (the nearest missing one: 'head.bias')" in str(error.value)
+
+
+def test_names_that_do_not_fit_are_refused_with_the_way_out(tmp_path):
+    model, theirs, layer = ours("LSTM"), Theirs("LSTM"), rc.LSTM(WIDTH, HIDDEN, seed=0)
+    with pytest.raises(KeyError, match=r"give prefix=, as in prefix=\{'words\.': 'embedding\.'\}"):
+        model.load_state_dict(theirs.state_dict())
+    with pytest.raises(KeyError, match=r"unexpected: '\.weight_ih_l0'.*a prefix ends with its dot: 'rnn\.'"):
+        layer.load_state_dict({f"rnn.{name}": value for name, value in layer.state_dict().items()}, prefix="rnn")
+    with pytest.raises(TypeError, match=r"got str, .*give rnncore\.io\.read_safetensors\(path\), or torch\.load"):
+        model.load_state_dict("a.safetensors")
+    with pytest.raises(TypeError, match=r"got Theirs, .*give its \.state_dict\(\)"):
+        model.load_state_dict(theirs)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.bin")
+    with pytest.raises(rc.io.DamagedFileError, match=r"is a file of torch, .*read it by torch\.load\(path\)"):
+        rc.io.read_safetensors(tmp_path / "theirs.bin")
+    symbols = rc.nn.sequence_model("gru", 5, hidden_size=4, seed=0)
+    windows = rc.data.batches(np.arange(40) % 5, 2, 4)
+    trainer = rc.train.Trainer(symbols, rc.optim.Adam(symbols), windows).fit(1, progress=False)
+    trainer.save(tmp_path / "run.safetensors")
+    with pytest.raises(KeyError, match=r"a checkpoint of a Trainer: rnncore\.train\.load_model\(path\)"):
+        symbols.load_state_dict(rc.io.read_safetensors(tmp_path / "run.safetensors"))

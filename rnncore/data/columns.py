@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -51,6 +52,7 @@ def chosen_columns(given: Any, known: tuple[Any, ...], name: str) -> tuple[Colum
 
 def read_columns(series: Any, columns: tuple[Column, ...], width: int | None, name: str) -> Floats:
     """The values (T, columns) of a DataFrame or an array."""
+    _check_times(getattr(series, "index", None), name)
     if width is None:
         if not _is_frame(series):
             raise TypeError(f"{name}: got a {type(series).__name__}, expected a DataFrame, as the first series is")
@@ -74,6 +76,31 @@ def read_columns(series: Any, columns: tuple[Column, ...], width: int | None, na
     if isinstance(series, np.ma.MaskedArray):
         chosen[np.ma.getmaskarray(series).reshape(values.shape)[:, at]] = np.nan
     return chosen
+
+
+def _check_times(index: Any, name: str) -> None:
+    """Refuse an index of pandas in which a time occurs twice, and warn if its steps are not all of one length."""
+    if not hasattr(index, "asi8") or len(index) < 3:
+        return
+    if not index.is_unique:
+        twice = index[index.duplicated()][0]
+        raise ValueError(f"{name}: got the time {twice} twice in its index, expected one row for each step; give a "
+                         "list of frames for several series, or one row per time, as .groupby(level=0).mean() has")
+    steps = np.diff(index.asi8)
+    lengths, counts = np.unique(steps, return_counts=True)
+    if len(lengths) == 1 or lengths[0] < 0 or _has_frequency(index):    # steps back in time are refused
+        return
+    at = int(np.argmax(steps != lengths[np.argmax(counts)]))
+    warnings.warn(f"{name}: got {len(steps) - counts.max()} of {len(steps)} steps of its index that are not as long as "
+                  f"most, the first of them after {index[at]}; all steps are read as if they were equally long. Give "
+                  '.asfreq(…) with missing="mask" to have the gaps as missing values', RuntimeWarning, stacklevel=5)
+
+
+def _has_frequency(index: Any) -> bool:
+    """Whether times are those of a calendar, such as months or working days."""
+    with warnings.catch_warnings():     # pandas will return another type here, which makes no difference
+        warnings.simplefilter("ignore")
+        return getattr(index, "inferred_freq", None) is not None
 
 
 def _column(column: Any, name: str) -> Floats:

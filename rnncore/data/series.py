@@ -165,8 +165,13 @@ class SeriesWindows:
     Raises
     ------
     ValueError, TypeError
-        A series is too short for one window in each part, a column is unknown or has no numbers, or an input is
-        missing.
+        A series is too short for one window in each part, a column is unknown or has no numbers, an input is
+        missing, or a time occurs twice in the index of a DataFrame.
+
+    Warns
+    -----
+    RuntimeWarning
+        The steps of a DataFrame's index of times are not all of one length.
 
     Notes
     -----

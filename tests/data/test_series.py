@@ -1,6 +1,7 @@
 """Windows of real-valued series: targets by hand, no leakage from later parts, scaling, missing values, layouts."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -351,6 +352,29 @@ def test_data_frames_are_read_by_name(rng):
         windows([frame, frame[["load"]]], 5, inputs="wind", targets="load")
     with pytest.raises(TypeError, match=r"series\[1\]: got a ndarray, expected a DataFrame, as the first series is"):
         windows([frame, series], 5, inputs="wind", targets="load")
+
+
+@pytest.mark.parametrize("form", ["frame", "series"])
+def test_an_index_of_times_that_is_not_regular_is_told(rng, form):
+    """Steps that are left out move every later value to a wrong lag."""
+    pandas = pytest.importorskip("pandas")
+    values = rng.normal(size=60)
+
+    def made(index):
+        column = pandas.Series(values[:len(index)], index=index)
+        return column if form == "series" else column.to_frame("load")
+
+    hours = pandas.date_range("2024-01-01", periods=60, freq="h")
+    with pytest.warns(RuntimeWarning, match=r"series: got 2 of 56 steps .*after 2024-01-01 09:00:00; .*asfreq"):
+        rc.data.windows(made(hours.delete([10, 40, 41])), 5)
+    with pytest.raises(ValueError, match=r"series: got the time 2024-01-01 05:00:00 twice .*a list of frames"):
+        rc.data.windows(made(hours[:50].insert(5, hours[5])), 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for freq in ("h", "B", "MS", "W"):
+            rc.data.windows(made(pandas.date_range("2024-01-01", periods=60, freq=freq)), 5)
+        gaps = made(hours.delete([10, 40, 41])).asfreq("h")
+        assert rc.data.windows(gaps, 5, missing="mask").train.size == rc.data.windows(made(hours), 5).train.size
 
 
 def test_pandas_is_not_imported():

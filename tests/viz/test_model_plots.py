@@ -305,8 +305,7 @@ def test_the_matrix_of_a_markov_chain_has_a_row_for_every_context(plt):
     np.testing.assert_allclose(ax.images[0].get_array(), model.transition_table())
     assert [t.get_text() for t in ax.get_yticklabels()] == ["aa", "ab", "ba", "bb"]
     assert ax.get_ylabel() == "last 2 symbols"
-    some = viz.plot_transition_matrix(model, contexts=["ab", "b"])
-    assert some is ax
+    viz.plot_transition_matrix(model, ax, contexts=["ab", "b"])
     np.testing.assert_allclose(ax.images[0].get_array(), [model.predict("ab"), model.predict("b")])
     numbers = Markov(1).fit([np.array([0, 1, 2, 1])])
     ax = viz.plot_transition_matrix(numbers, plt.figure().gca(), names=["x", "y", "z"])
@@ -371,10 +370,46 @@ def test_a_graph_of_many_states_has_fewer_numbers(plt):
     table[np.arange(8), np.arange(8) - 1] += 0.04
     ax = viz.plot_transition_graph(table)
     assert set(arrows(ax)) == {f"{k},{k}" for k in range(8)} | {f"{k},{(k - 1) % 8}" for k in range(8)}
-    assert "48 arrows below 0.1 not drawn" in texts(ax, "note")[0]
-    ax = viz.plot_transition_graph(table, least=0.05)
+    assert "48 arrows below 0.1 not drawn" in " ".join(texts(ax, "note")[0].split())
+    viz.plot_transition_graph(table, ax, least=0.05)
     assert len(arrows(ax)) == 64
     assert texts(ax, "0,1") == []
+
+
+def shares(n, rng):
+    return rng.dirichlet(np.full(n, 0.8), n)
+
+
+@pytest.mark.parametrize("sheet", ["page", "slide"])
+@pytest.mark.parametrize("n", [4, 7, 8])
+def test_numbers_of_a_dense_graph_do_not_overlap(n, sheet, rng, plt):
+    with viz.style.context(sheet):
+        figure, ax = plt.subplots()
+        viz.plot_transition_graph(shares(n, rng), ax, names=[*["running"] * 2, *"abcdef"[: n - 2]], least=0)
+        figure.canvas.draw()
+        numbers = [text for text in ax.texts if "," in str(text.get_gid())]
+        boxes = [text.get_window_extent() for text in numbers]
+        assert len(boxes) > n / 2
+        names = [text.get_window_extent() for text in ax.texts if text.get_gid() == "name"]
+    for k, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in [*boxes[:k], *names])
+
+
+def test_a_number_without_room_is_left_out_and_the_note_says_so(rng, plt):
+    figure = plt.figure(figsize=(1.5, 1.5))
+    ax = viz.plot_transition_graph(shares(8, rng), figure.subplots(), least=0)
+    assert "where there is room" in " ".join(texts(ax, "note")[0].split())
+
+
+def test_eight_states_have_eight_colours(plt):
+    ax = viz.plot_transition_graph(np.full((8, 8), 1 / 8))
+    assert len({patch.get_facecolor() for patch in ax.patches if patch.get_gid() is None}) == 8
+
+
+def test_a_long_name_is_as_large_as_a_short_one(plt):
+    ax = viz.plot_transition_graph([[0.5, 0.5], [0.2, 0.8]], names=["a", "a much longer name"])
+    short, long = [text for text in ax.texts if text.get_gid() == "name"]
+    assert long.get_fontsize() >= 0.8 * short.get_fontsize()
 
 
 def test_all_chains_have_both_pictures(rng, plt):
@@ -421,6 +456,12 @@ def runs(path):
     return {(int(path[s]), s, e) for s, e in zip(starts, [*edges.tolist(), len(path)], strict=True)}
 
 
+def spans(ax, state):
+    """The left and right ends of the rectangles of a state."""
+    (band,) = [patch for patch in ax.patches if patch.get_gid() == f"state {state}"]
+    return band.get_path().vertices.reshape(-1, 5, 2)[:, :, 0]
+
+
 def test_bands_are_the_path_and_areas_the_posteriors(rng, plt):
     x = np.r_[rng.normal(size=40), 3 + rng.normal(size=30), rng.normal(size=30)]
     model = HiddenMarkov(2, "gaussian", random_state=0).fit([x])
@@ -430,9 +471,7 @@ def test_bands_are_the_path_and_areas_the_posteriors(rng, plt):
     np.testing.assert_array_equal(y_of(series), x)
     found = set()
     for state in range(2):
-        (band,) = [c for c in ax.collections if c.get_gid() == f"state {state}"]
-        for one in band.get_paths():
-            across = one.vertices[:, 0]
+        for across in spans(ax, state):
             found.add((state, round(across.min() + 0.5), round(across.max() + 0.5)))
     assert found == runs(path)
     (below,) = ax.child_axes
@@ -484,10 +523,29 @@ def test_regimes_are_unknown_in_the_first_window(rng, plt):
     model = SwitchingAutoRegressive(2, order=3, form="intercept", random_state=0).fit([x])
     ax = viz.plot_hidden_states(model, sequence=x, names=["low", "high"])
     assert "changes regime" in ax.get_title()
-    bands = [c for c in ax.collections if str(c.get_gid()).startswith("state")]
-    assert min(path.vertices[:, 0].min() for band in bands for path in band.get_paths()) == 2.5
+    assert min(spans(ax, state).min() for state in range(2)) == 2.5
     (below,) = ax.child_axes
+    assert below.get_ylabel() == "P(regime)"
     assert legend_of(below) == ["1: high", "0: low"]
+
+
+def test_a_long_series_has_two_shapes_for_each_state_and_the_means_of_posteriors(rng, plt):
+    steps = 20_000
+    path = rng.integers(3, size=steps)
+    posteriors = rng.dirichlet(np.ones(3), steps)
+    ax = viz.plot_hidden_states((path, posteriors), sequence=rng.normal(size=steps))
+    assert len([patch for patch in ax.patches if patch is not ax.patch]) == 6
+    found = {(state, round(x.min() + 0.5), round(x.max() + 0.5)) for state in range(3) for x in spans(ax, state)}
+    assert found == runs(path)
+    (below,) = ax.child_axes
+    (area,) = [c for c in below.collections if c.get_gid() == "posterior 0"]
+    vertices = area.get_paths()[0].vertices
+    assert len(vertices) < 20_000
+    at = {float(x) for x in vertices[:, 0] if 9 < x < 15}
+    assert at == {9.5, 14.5}                               # one value for the steps from 10 to 14: their mean
+    edge = vertices[vertices[:, 0] == 9.5][:, 1]
+    assert np.abs(edge - posteriors[10:15, 0].mean()).min() < 1e-12
+    assert vertices[:, 0].max() == steps - 0.5
 
 
 def test_symbols_are_dots_in_rows_of_their_own(plt):

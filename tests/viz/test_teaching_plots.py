@@ -338,10 +338,35 @@ def test_every_layer_and_direction_has_a_row(cell, rng, plt):
     lanes = ["l0", "l0.reverse", "l1", "l1.reverse"]
     assert {gid.rpartition(" ")[0] for gid in strips(ax)} == {"x", *(f"{lane}.h" for lane in lanes)}
     into = {lane: sum(p.get_gid() == f"{lane} into" for p in ax.patches) for lane in lanes}
-    assert into == {"l0": 5, "l0.reverse": 5, "l1": 10, "l1.reverse": 10}   # both directions feed both of the next
+    assert into == dict.fromkeys(lanes, 3)
+    assert texts(ax, "lane") == lanes
+    starts = {lane: [tuple(p.get_path().vertices[0]) for p in ax.patches if p.get_gid() == f"{lane} into"]
+              for lane in lanes}
+    assert starts["l1"] == starts["l1.reverse"]                # where both directions are joined
+    joined = [line.get_xydata() for line in ax.lines if line.get_gid() == "l0 joined 0"]
+    assert all(tuple(line[-1]) == pytest.approx(starts["l1"][0], abs=0.05) for line in joined)
+    assert len(joined) == 3                                    # a line from each of the two, and the dot
+    assert "a dot: the states of both directions" in " ".join(texts(ax, "note")[0].split())
     arrows = [p for p in ax.patches if p.get_gid() == "l0.reverse over"]
     ends = [arrow.get_path().vertices[:, 0] for arrow in arrows]
     assert all(x[0] > x[1] for x in ends)
+
+
+@pytest.mark.parametrize("sheet", ["page", "slide"])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_no_name_of_a_crowded_network_lies_over_another_or_over_a_box(layers, sheet, rng, plt):
+    tape = make("gru", 3, 4, layers, bidirectional=True).record(rng.normal(size=(12, 1, 3)))
+    with viz.style.context(sheet):
+        figure, ax = plt.subplots()
+        viz.plot_recurrence(tape, ax, tokens="abcdefghijkl")
+        figure.canvas.draw()
+        found = [text.get_window_extent() for text in ax.texts]
+        boxes = [patch.get_window_extent() for patch in ax.patches if patch.get_gid() is None]
+        names = [text.get_window_extent() for text in ax.texts if text.get_gid() in ("lane", "over", "into", "token")]
+    assert len(names) > 4 * layers
+    for k, box in enumerate(found):
+        assert not any(box.overlaps(other) for other in found[:k])
+    assert not any(name.overlaps(box) for name in names for box in boxes)
 
 
 def test_by_default_the_last_five_steps_of_a_row_are_shown(rng, plt):

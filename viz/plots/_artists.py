@@ -35,9 +35,9 @@ class Title(Text):
         return min(most, 1.15 * longest / math.ceil(longest / most)) if 0 < most < longest else most
 
     def _get_wrapped_text(self) -> str:
-        """The text in lines, none of which starts with a sign that belongs to the number before it."""
+        """The text in lines; none starts with a sign that belongs to what is before it, or ends with an arrow."""
         text = self.get_text()
-        self._text = _SIGN.sub("\N{NO-BREAK SPACE}\\1", text)
+        self._text = _SIGN.sub("\N{NO-BREAK SPACE}\\1", text).replace("→ ", "→\N{NO-BREAK SPACE}")
         try:
             wrapped: str = super()._get_wrapped_text()  # type: ignore[misc]
         finally:
@@ -45,7 +45,7 @@ class Title(Text):
         return wrapped
 
 
-_SIGN = re.compile(" ([%=−≥≤])")
+_SIGN = re.compile(" ([%=−≥≤→])")
 
 
 def _beside(ax: Axes) -> bool:

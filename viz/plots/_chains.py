@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .. import style
 from .._door import array, described
-from ._draw import visible
+from ._draw import line_colour, visible
 from ._words import number
 
 if TYPE_CHECKING:
@@ -144,7 +143,9 @@ def sentence(found: Transitions) -> str:
 
 def colour_of(state: int) -> str:
     """The colour of a state, the same in all pictures."""
-    return style.LINES[state % len(style.LINES)]
+    from matplotlib.colors import to_hex
+
+    return to_hex(line_colour(state))
 
 
 def ink_on(colour: ColorType) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from weakref import WeakKeyDictionary
@@ -465,6 +466,17 @@ def say(ax: Axes, kind: str, sentence: str, several: str) -> None:
 def title(ax: Axes, sentence: str) -> None:
     """Set the title; `axes` has seen to it that it breaks into lines."""
     ax.set_title(sentence)
+
+
+def note_below(ax: Axes, *said: str) -> None:
+    """Write below axes without ticks what the signs of a picture mean, in lines that are not wider than the axes."""
+    from matplotlib.font_manager import FontProperties
+
+    size = FontProperties(size="small").get_size_in_points()
+    width = 72 * float(ax.get_window_extent().width) / ax.figure.dpi
+    lines = [line for each in said for line in textwrap.wrap(each, max(30, int(width / (0.55 * size))))]
+    look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "small", "color": style.GREY, "gid": "note"}
+    ax.text(0.5, -0.01, "\n".join(lines), transform=ax.transAxes, **look)
 
 
 def legend(ax: Axes, **options: Any) -> None:

@@ -17,6 +17,7 @@ from ._words import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.path import Path
 
     from rnncore._typing import ArrayLike, Floats, Ints
     from rnncore.models import HiddenMarkov, SwitchingAutoRegressive
@@ -29,6 +30,7 @@ __all__ = ["plot_hidden_states"]
 KIND = "hidden_states"
 FORM = pair(array("T"), array("T", "n"), "(path, posteriors)")
 CERTAIN = 0.9
+MOST_AREAS = 4000  # steps of the posteriors, beyond which neighbours are averaged
 
 
 class Values(NamedTuple):
@@ -51,7 +53,8 @@ def plot_hidden_states(
 
     Above are the values, over a colour for each state of the most probable path (Viterbi). Below are the
     posteriors, which do not depend on that path: the probability of every state given the whole sequence,
-    as areas for up to seven states and as a map for more.
+    as areas for up to seven states (the mean of neighbouring steps if there are more than 4,000 of these)
+    and as a map for more.
 
     Parameters
     ----------
@@ -100,9 +103,9 @@ def plot_hidden_states(
     below.tick_params(axis="x", labelbottom=False, length=0)
     below.grid(False)
     if areas:
-        _areas(below, posteriors, names)
+        _areas(below, posteriors, names, word)
     else:
-        _map(below, posteriors, path, names)
+        _map(below, posteriors, path, names, word)
     tokens = [*map(visible, sequence)] if isinstance(sequence, str) and steps <= 80 else None
     time_axis(ax, steps, tokens=tokens)
     ax.set_title(_sentence(path, posteriors, word))
@@ -190,15 +193,18 @@ def _runs(path: Ints) -> list[tuple[int, int, int]]:
 
 def _bands(ax: Axes, path: Ints, foot: float) -> None:
     """Colour the steps by their state, and write its number above where there is space."""
+    from matplotlib.patches import PathPatch
+
     runs = _runs(path)
     across = ax.get_xaxis_transform()
     for state in sorted({state for state, *_ in runs} - {-1}):
-        spans = [(start - 0.5, count) for each, start, count in runs if each == state]
-        for height, alpha in (((foot, 0.94 - foot), 0.25), ((0.94, 0.06), 1.0)):
-            ax.broken_barh(
-                spans, height, transform=across, color=colour_of(state), alpha=alpha, linewidth=0, zorder=1,
-                gid=f"state {state}" if alpha < 1 else None,
+        spans = np.array([(start - 0.5, start + count - 0.5) for each, start, count in runs if each == state])
+        for low, high, alpha in ((foot, 0.94, 0.25), (0.94, 1.0, 1.0)):
+            band = PathPatch(
+                _rectangles(spans, low, high), transform=across, color=colour_of(state), alpha=alpha, linewidth=0,
+                zorder=1, gid=f"state {state}" if alpha < 1 else None,
             )  # fmt: skip
+            ax.add_artist(band)  # add_patch would look at every corner for limits, which are set already
     for state, start, count in runs:
         if state >= 0 and count >= 0.03 * len(path):
             ax.text(
@@ -207,10 +213,25 @@ def _bands(ax: Axes, path: Ints, foot: float) -> None:
             )  # fmt: skip
 
 
-def _areas(ax: Axes, posteriors: Floats, names: Sequence[str]) -> None:
+def _rectangles(spans: Floats, low: float, high: float) -> Path:
+    """Rectangles between the ends of each span, as one path: thousands are drawn as fast as one."""
+    from matplotlib.path import Path
+
+    left, right = spans.T
+    corners = [(left, low), (left, high), (right, high), (right, low), (left, low)]
+    vertices = np.stack([np.stack([x, np.full(len(spans), y)], 1) for x, y in corners], 1)
+    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
+    return Path(vertices.reshape(-1, 2), np.tile(codes, len(spans)).astype(Path.code_type))
+
+
+def _areas(ax: Axes, posteriors: Floats, names: Sequence[str], word: str) -> None:
     """The posteriors on top of each other; where they are NaN there is a gap."""
+    every = -(-len(posteriors) // MOST_AREAS)
+    starts = np.arange(0, len(posteriors), every)
+    posteriors = np.add.reduceat(posteriors, starts) / np.diff([*starts, len(posteriors)])[:, None]
     # steps, so that a change lies between two steps as it does in the bands above
-    edges = np.repeat(np.arange(len(posteriors) + 1) - 0.5, 2)[1:-1]
+    ends = np.array([*starts, starts[-1] + every]) - 0.5
+    edges = np.repeat(np.minimum(ends, ax.get_xlim()[1]), 2)[1:-1]
     tops = np.repeat(np.cumsum(posteriors, axis=1), 2, axis=0)
     foot = np.where(np.isnan(tops[:, 0]), np.nan, 0.0)
     for k, name in enumerate(names):
@@ -219,14 +240,14 @@ def _areas(ax: Axes, posteriors: Floats, names: Sequence[str]) -> None:
         foot = top
     ax.set_ylim(0, 1)
     ax.set_yticks([0, 1])
-    ax.set_ylabel("P(state)", labelpad=2)
+    ax.set_ylabel(f"P({word})", labelpad=2)
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(  # the topmost area first
         handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1, borderaxespad=0.3
     )
 
 
-def _map(ax: Axes, posteriors: Floats, path: Ints, names: Sequence[str]) -> None:
+def _map(ax: Axes, posteriors: Floats, path: Ints, names: Sequence[str], word: str) -> None:
     """The posteriors as a map, a row for each state, and the path as dots on it."""
     n = len(names)
     image = ax.imshow(
@@ -241,7 +262,7 @@ def _map(ax: Axes, posteriors: Floats, path: Ints, names: Sequence[str]) -> None
     every = -(-n // 8)
     ax.set_yticks(range(0, n, every), [plain(name) for name in names[::every]], fontsize="x-small")
     bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.015, 0, 0.018, 1)))
-    bar.set_label("P(state)", fontsize="small")
+    bar.set_label(f"P({word})", fontsize="small")
 
 
 def _sentence(path: Ints, posteriors: Floats, word: str) -> str:

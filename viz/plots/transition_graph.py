@@ -9,9 +9,8 @@ import numpy as np
 
 from rnncore._checks import as_number
 
-from .. import style
 from ._chains import colour_of, ink_on, long_run, sentence, transitions
-from ._draw import axes
+from ._draw import axes, note_below
 from ._words import plain
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ KIND = "transition_graph"
 MOST_NODES = 8
 FEW = 4  # states, up to which every arrow has its number
 BEND = 0.18  # of an arrow, relative to its length
+PLACES = (0.36, 0.42, 0.3, 0.48, 0.24, 0.54, 0.6, 0.66)  # of its number, where it starts at 0 and ends at 1
 
 
 def plot_transition_graph(
@@ -52,7 +52,8 @@ def plot_transition_graph(
         Of the states, or of the symbols of a model of integers; by default "0", "1", ….
     least : float, optional
         Transitions that are less probable are left out, apart from the most probable one to another state; by
-        default 0.01 for up to four states, and 0.1 for more, where arrows have a number only from 0.2 on.
+        default 0.01 for up to four states, and 0.1 for more, where arrows have a number only from 0.2 on. A number
+        is left out if there is no room for it on its arrow.
 
     Returns
     -------
@@ -100,15 +101,13 @@ def plot_transition_graph(
         ax.add_patch(circle)
         _name(ax, circle, found.before[k], None if share is None else float(share[k]), colour_of(k))
     left_out = _arrows(ax, found, circles, angle, least)
+    unsaid = _numbers(ax, found, circles, angle, {patch.get_gid() for patch in ax.patches})
     notes = ["%: share of steps in the long run"] * (share is not None)
     if n > FEW:
-        notes.append("numbers from 0.2 on")
+        notes.append("numbers from 0.2 on" + (", where there is room" if unsaid else ""))
     if left_out:
         notes.append(f"{left_out} arrow{'s' * (left_out > 1)} below {least:g} not drawn")
-    ax.text(
-        0.5, -0.01, "; ".join(notes), transform=ax.transAxes, ha="center", va="top", fontsize="small",
-        color=style.GREY, gid="note",
-    )  # fmt: skip
+    note_below(ax, "; ".join(notes))
     ax.set_title(plain(sentence(found)))
     return ax
 
@@ -117,22 +116,34 @@ def _name(ax: Axes, circle: Circle, name: str, share: float | None, colour: str)
     """The name of a state in its circle, and the share of steps below."""
     x, y = circle.center
     ink: dict[str, Any] = {"ha": "center", "color": ink_on(colour), "zorder": 5}
-    bold: dict[str, Any] = {"fontweight": "bold", "fontsize": _size(ax, circle, len(name)), "gid": "name"} | ink
+    bold: dict[str, Any] = {"fontweight": "bold", "fontsize": _name_size(ax, circle, name), "gid": "name"} | ink
+    if bold["fontsize"] > _size(ax, circle, len(name)):  # wider than the circle, so that it needs a ground of its own
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colour, "linewidth": 1.2}
+        bold |= {"color": "black", "bbox": box}
     if share is None:
         ax.text(x, y, plain(name), va="center", **bold)
         return
-    ax.text(x, y, plain(name), va="bottom", **bold)
+    ax.text(x, y + 0.1 * circle.radius, plain(name), va="bottom", **bold)
     ax.text(x, y - 0.02, f"{100 * share:.0f} %", va="top", fontsize=0.85 * _size(ax, circle, 4), gid="share", **ink)
+
+
+def _points(ax: Axes) -> float:
+    """The length of one unit of the axes, in points."""
+    box, (left, right), (low, high) = ax.get_window_extent(), ax.get_xlim(), ax.get_ylim()
+    return min(float(box.width) / (right - left), float(box.height) / (high - low)) * 72 / ax.figure.dpi
 
 
 def _size(ax: Axes, circle: Circle, letters: int) -> float:
     """The size of a text of so many letters that fits into a circle, in points; at most that of other texts."""
     from matplotlib import rcParams
 
-    box, (left, right), (low, high) = ax.get_window_extent(), ax.get_xlim(), ax.get_ylim()
-    dots = min(float(box.width) / (right - left), float(box.height) / (high - low))  # of one unit of the axes
-    across = 1.7 * circle.radius * dots * 72 / ax.figure.dpi
+    across = 1.7 * circle.radius * _points(ax)
     return float(min(rcParams["font.size"], across / (0.7 * max(letters, 2)), across / 2.4))
+
+
+def _name_size(ax: Axes, circle: Circle, name: str) -> float:
+    """The size of the name of a state, which is legible even if the name is wider than its circle."""
+    return max(_size(ax, circle, len(name)), 0.85 * _size(ax, circle, 2))
 
 
 def _arrows(ax: Axes, found: Transitions, circles: list[Circle], angle: Floats, least: float) -> int:
@@ -152,24 +163,42 @@ def _arrows(ax: Axes, found: Transitions, circles: list[Circle], angle: Floats, 
                 "joinstyle": "miter", "capstyle": "butt",
             }  # fmt: skip
             if i == j:
-                start, end, where = _loop(circles[i], float(angle[i]))
+                start, end, _ = _loop(circles[i], float(angle[i]))
                 arrow = FancyArrowPatch(start, end, connectionstyle="arc3,rad=1.7", shrinkA=0, shrinkB=1, **look)
             else:
-                a, b = np.array(circles[i].center), np.array(circles[j].center)
                 arrow = FancyArrowPatch(
-                    tuple(a), tuple(b), connectionstyle=f"arc3,rad={BEND}", patchA=circles[i], patchB=circles[j],
-                    shrinkA=1, shrinkB=2, **look,
+                    circles[i].center, circles[j].center, connectionstyle=f"arc3,rad={BEND}", patchA=circles[i],
+                    patchB=circles[j], shrinkA=1, shrinkB=2, **look,
                 )  # fmt: skip
-                where = _on_the_way(a, b, 0.36 if np.hypot(*(b - a)) > 1.2 else 0.46)
             ax.add_patch(arrow)
-            if len(circles) > FEW and p < 0.2:
-                continue
-            box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
-            ax.text(
-                *where, f"{p:.2f}", ha="center", va="center", fontsize=0.85 * _size(ax, circles[i], 3), bbox=box,
-                zorder=3, gid=f"{i},{j}",
-            )  # fmt: skip
     return left_out
+
+
+def _numbers(ax: Axes, found: Transitions, circles: list[Circle], angle: Floats, arrows: set[str | None]) -> int:
+    """Write the probabilities on the arrows, the largest first; returns how many found no place there."""
+    size = 0.85 * _size(ax, circles[0], 3)
+    half = np.array([1.5, 0.85]) * size / _points(ax)  # of the width and the height of a number with its box
+    taken = []
+    for circle, name in zip(circles, found.before, strict=True):
+        wide = 0.36 * len(name) * _name_size(ax, circle, name) / _points(ax)
+        taken.append((np.array(circle.center), np.array([max(0.9 * circle.radius, wide), 0.9 * circle.radius])))
+    least = 0.2 if len(circles) > FEW else 0.0
+    unsaid = 0
+    for p, i, j in sorted(((p, i, j) for (i, j), p in np.ndenumerate(found.table)), key=lambda each: -each[0]):
+        if p < least or f"{i},{j}" not in arrows:
+            continue
+        a, b = np.array(circles[i].center), np.array(circles[j].center)
+        on = [_loop(circles[i], float(angle[i]))[2]] if i == j else [_on_the_way(a, b, t) for t in PLACES]
+        free = (place for place in map(np.array, on) if not any((abs(place - c) < half + r).all() for c, r in taken))
+        where = next(free, None)
+        if where is None:
+            unsaid += 1
+            continue
+        taken.append((where, half))
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colour_of(i), "linewidth": 0.8}
+        x, y = where.tolist()
+        ax.text(x, y, f"{p:.2f}", ha="center", va="center", fontsize=size, bbox=box, zorder=3, gid=f"{i},{j}")
+    return unsaid
 
 
 def _on_the_way(a: Floats, b: Floats, t: float) -> tuple[float, float]:

@@ -153,7 +153,8 @@ def test_coefficients_of_two_models_overlay(plt):
         (lambda: viz.plot_coefficients(np.ones((0, 1, 1))), "model: got one of order 0"),
         (lambda: viz.plot_coefficients(found_of([1]), target=1), "target: got 1, expected one of 1 features"),
         (lambda: viz.plot_coefficients(found_of([1]), names=["a", "b"]), "names: got 2, expected 1"),
-        (lambda: viz.plot_coefficients(found_of([1]), sources=["b"]), r"names: got \['b'\], expected some of 0"),
+        (lambda: viz.plot_coefficients(found_of([1]), sources=["b"]), r"sources: got \['b'\], expected some of 0"),
+        (lambda: viz.plot_coefficients(found_of([1]), target="b"), "target: got 'b', expected one of 0, or its number"),
         (lambda: viz.plot_coefficients(found_of([1]), level=1.5), "level: got 1.5"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
@@ -73,12 +74,16 @@ def _clear(ax: Axes) -> None:
     ax.set_axis_on()
 
 
-def some_names(names: Iterable[str] | None, among: Collection[str]) -> list[str]:
-    """The names to draw: all, or some of them."""
-    found = list(among) if names is None else list(names)
-    if not found or any(name not in among for name in found):
-        raise ValueError(f"names: got {found}, expected some of {', '.join(among)}")
-    return found
+def some_names(names: str | Iterable[str] | None, among: Collection[str], argument: str = "names") -> list[str]:
+    """The names to draw: all, or those that were chosen by names or patterns, as a Recorder chooses them."""
+    if names is None:
+        return list(among)
+    given = [names] if isinstance(names, str) else list(names)
+    found = [[one] if one in among else [name for name in among if fnmatch.fnmatchcase(name, str(one))]
+             for one in given]
+    if not found or not all(found):
+        raise ValueError(f"{argument}: got {given}, expected some of {', '.join(among)}, or patterns of them")
+    return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 
 def columns(a: ArrayLike) -> Floats:

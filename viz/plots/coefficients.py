@@ -34,8 +34,8 @@ def plot_coefficients(
     model: AutoRegressive | Coefficients | ArrayLike,
     ax: Axes | None = None,
     *,
-    target: int = 0,
-    sources: Sequence[str] | None = None,
+    target: int | str = 0,
+    sources: str | Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     level: float = 0.95,
     label: str | None = None,
@@ -49,10 +49,10 @@ def plot_coefficients(
         `viz.coefficients` computes the standard errors, from which the intervals come; a fitted model and
         an array have none.
     ax : matplotlib Axes, optional
-    target : int
-        The feature whose prediction is shown.
-    sources : sequence of str, optional
-        The features, by their `names`, whose coefficients are shown; all by default.
+    target : int or str
+        The feature whose prediction is shown: its number, or one of `names`.
+    sources : str or sequence of str, optional
+        The features, by their `names` or patterns of them, whose coefficients are shown; all by default.
     names : sequence of str, optional
         Names of the features; by default "0", "1", ….
     level : float
@@ -80,13 +80,18 @@ def plot_coefficients(
     value, error = _numbers(model)
     level = as_number(level, "level", above=0, below=1)
     order, width = value.shape[:2]
-    target = as_size(target, "target", least=0)
-    if target >= width:
-        raise ValueError(f"target: got {target}, expected one of {width} features")
     names = [str(i) for i in range(width)] if names is None else list(names)
     if len(names) != width:
         raise ValueError(f"names: got {len(names)}, expected {width}, one per feature")
-    shown = [names.index(name) for name in some_names(sources, names)]
+    if isinstance(target, str):
+        if target not in names:
+            raise ValueError(f"target: got {target!r}, expected one of {', '.join(names)}, or its number; names= gives "
+                             "the features other names")
+        target = names.index(target)
+    target = as_size(target, "target", least=0)
+    if target >= width:
+        raise ValueError(f"target: got {target}, expected one of {width} features")
+    shown = [names.index(name) for name in some_names(sources, names, "sources")]
     ax = axes(ax, KIND)
     lag = np.arange(1, order + 1)
     half = None if error is None else NormalDist().inv_cdf(0.5 + level / 2) * error[:, target]

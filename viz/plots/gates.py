@@ -11,7 +11,7 @@ from .. import style
 from .._door import as_tape
 from .._tapes import HasTape, Recorded, gate_names, part_of
 from ._claims import counted, not_finite, of_row, percent
-from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
+from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, some_names, units_of
 from ._words import number
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def plot_gates(
     tape: Recorded | HasTape,
     ax: Axes | None = None,
     *,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     row: int = 0,
     order: Order = "auto",
     tokens: Sequence[object] | None = None,
@@ -43,8 +43,8 @@ def plot_gates(
     tape : Tape or Frame
         Of an LSTM or a GRU.
     ax : matplotlib Axes, optional
-    names : sequence of str, optional
-        Such as ["l0.f", "l1.f"] or ``tape.names("*.f")``; by default all gates.
+    names : str or sequence of str, optional
+        Such as ["l0.f", "l1.f"], or patterns such as "*.f"; by default all gates.
     row : int
         Row of the batch.
     order : "auto", None or sequence of int
@@ -69,7 +69,7 @@ def plot_gates(
     ['l0.i', 'l0.f', 'l0.g', 'l0.o']
     """
     tape = as_tape(tape)
-    names = gate_names(tape) if names is None else names
+    names = gate_names(tape) if names is None else some_names(names, tape.names("*"))
     if not names and tape.cell.gates:
         raise ValueError('tape: got a frame without gates, expected one with some; keep them with Recorder(names="*")')
     if not names:

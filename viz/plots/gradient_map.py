@@ -11,7 +11,7 @@ from .. import style
 from .._door import as_tape
 from .._tapes import HasTape, Recorded, check_backward, state_gradients
 from ._claims import not_finite, of_row, percent
-from ._draw import Band, Order, axes, bands, cmap, colour_bars, row_length, units_of
+from ._draw import Band, Order, axes, bands, cmap, colour_bars, row_length, some_names, units_of
 from ._words import number
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def plot_gradient_map(
     tape: Recorded | HasTape,
     ax: Axes | None = None,
     *,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     row: int = 0,
     order: Order = "auto",
     tokens: Sequence[object] | None = None,
@@ -41,8 +41,8 @@ def plot_gradient_map(
     tape : Tape or Frame
         After `backward` with one cotangent.
     ax : matplotlib Axes, optional
-    names : sequence of str, optional
-        Any of ``tape.names("*")``; by default all h and c.
+    names : str or sequence of str, optional
+        Any of ``tape.names("*")``, or patterns such as "l0.*"; by default all h and c.
     row : int
         Row of the batch.
     order : "auto", None or sequence of int
@@ -71,7 +71,7 @@ def plot_gradient_map(
     from matplotlib.colors import SymLogNorm
 
     check_backward(tape)
-    names = list(state_gradients(tape)) if names is None else names
+    names = list(state_gradients(tape)) if names is None else some_names(names, tape.names("*"))
     length = row_length(tape, row)
     values = {n: np.asarray(tape.grad[n][:length, row], np.float64) for n in names}
     ax = axes(ax, KIND, overlays=False)

@@ -11,7 +11,7 @@ from .. import style
 from .._door import by_name, fields, measured
 from .._tapes import HasTape, Recorded
 from ..measures.saturation import Saturation, saturation
-from ._draw import axes, drawn, legend, line_colour, title
+from ._draw import axes, drawn, legend, line_colour, some_names, title
 from ._words import of_run, plain
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def plot_saturation(
     tape: Recorded | HasTape | Mapping[str, Saturation],
     ax: Axes | None = None,
     *,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     label: str | None = None,
     **line_kw: Any,
 ) -> Axes:
@@ -39,8 +39,8 @@ def plot_saturation(
     tape : Tape, Frame, or dict of str to Saturation
         A tape, or the result of `viz.saturation`.
     ax : matplotlib Axes, optional
-    names : sequence of str, optional
-        Which gates; all by default.
+    names : str or sequence of str, optional
+        Which gates, such as "l0.f", or patterns such as "*.f"; all by default.
     label : str, optional
         Put in front of the gates' names in the legend.
     **line_kw
@@ -62,12 +62,12 @@ def plot_saturation(
     from matplotlib import rcParams
 
     shares: Mapping[str, Saturation] = measured(tape, saturation, by_name(fields(Saturation)))
-    names = list(shares) if names is None else list(names)
-    if not names:
+    if not shares:
         raise ValueError(
             "tape: got no gates between 0 and 1, expected an LSTM or a GRU; a Recorder keeps their gates with "
             'names="*"'
         )
+    names = some_names(names, shares)
     ax = axes(ax, KIND)
     for name in names:
         low, high = shares[name]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from rnncore._checks import did_you_mean
+
 from .. import style
 from .._door import array, as_numbers, described, pair
 from ._draw import axes, drawn, legend, line, say
@@ -79,9 +81,10 @@ def plot_series(
         raise TypeError(f"run: got {described(run)}, expected a Recorder, a Run or {FORM.words}")
     values = np.asarray(numbers, np.float64)
     if not values.size:
-        raise ValueError(
-            f"name: got {name!r}, for which the run has no values, expected one of its series"
-        )
+        known: list[str] = getattr(run, "series_names", [])
+        listed = f": {', '.join(known)}" if known else ""
+        raise ValueError(f"name: got {name!r}, for which the run has no values, expected one of its series{listed}"
+                         + did_you_mean(name, known))
     ax = axes(ax, f"{KIND} {name}")
     words, divide = KNOWN.get(name, (plain(name), None))
     line(ax, KIND, updates, values, label, **line_kw)

@@ -12,7 +12,7 @@ from .._door import as_tape
 from .._tapes import HasTape, Recorded, layer_of, part_of, state_names
 from ..measures.unit_order import criteria
 from ._claims import at_most, counted, not_finite, of_row
-from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, units_of
+from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, some_names, units_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def plot_states(
     tape: Recorded | HasTape,
     ax: Axes | None = None,
     *,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     row: int = 0,
     order: Order = "auto",
     tokens: Sequence[object] | None = None,
@@ -39,8 +39,8 @@ def plot_states(
     ----------
     tape : Tape or Frame
     ax : matplotlib Axes, optional
-    names : sequence of str, optional
-        Such as ["l0.h", "l1.h"]; by default all h and c.
+    names : str or sequence of str, optional
+        Such as ["l0.h", "l1.h"], or patterns such as "*.h"; by default all h and c.
     row : int
         Row of the batch.
     order : "auto", None or sequence of int
@@ -65,9 +65,9 @@ def plot_states(
     ['l0.h', 'l0.c']
     """
     tape = as_tape(tape)
-    names = state_names(tape) if names is None else names
-    if not names:
+    if not (known := state_names(tape)):
         raise ValueError('tape: got no states, expected some; a Recorder keeps all with names="*"')
+    names = some_names(names, known)
     length = row_length(tape, row)
     values = {n: tape[n][:length, row] for n in names}
     ax = axes(ax, KIND, overlays=False)

@@ -5,11 +5,13 @@ Anything else is refused here, in one sentence that says what was got, what was 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 
+from rnncore._typing import Floats
 from rnncore.recurrent.base import RecurrentLayer
 from rnncore.recurrent.tape import Tape
 
@@ -70,6 +72,17 @@ def held_tape(data: Recorded | HasTape | Numbers) -> Recorded | Numbers:
 
 def way_to_a_tape(data: object) -> str:
     """How to get a tape from what was given instead, as the end of an error; empty if nothing is known."""
+    from rnncore.models import Recurrent, SequenceClassifier  # late, for the message alone
+
+    if isinstance(data, type) and hasattr(data, "record"):
+        return f"; make one, and record a pass of it: tape = {data.__name__}(…).record(x)"
+    if not hasattr(data, "network_") and issubclass(data if isinstance(data, type) else type(data),
+                                                    (Recurrent, SequenceClassifier)):
+        return "; fit a model first, and record a pass of its network: tape = model.network_.record(x).tape"
+    if isinstance(data, type):
+        return ""
+    if hasattr(data, "optimiser") and hasattr(data, "model"):
+        return "; record a pass of its model: tape = trainer.model.record(x).tape, or take trainer.record.tape"
     if isinstance(data, RecurrentLayer):
         return "; record a pass first: tape = layer.record(x)"
     if isinstance(getattr(data, "layer", None), RecurrentLayer) and hasattr(data, "record"):
@@ -129,15 +142,37 @@ def array(*axes: str) -> Form:
     return Form(words, lambda data: _is_real(data) and np.ndim(data) in ndims, is_array=True)
 
 
-def by_name(form: Form) -> Form:
-    """A dict of names to such numbers, of which there is at least one."""
+def narrowed(form: Form, words: str, fits: Callable[[Floats], bool]) -> Form:
+    """The same form for numbers of which something more is known, such as that they start with 1."""
+    return Form(f"{form.words} {words}", lambda data: form.fits(data) and fits(np.asarray(data)), form.is_array)
+
+
+def not_negative(form: Form) -> Form:
+    """The same form for sizes, such as norms; NaN is left open."""
+    return narrowed(form, "of numbers >= 0", lambda data: not (data < 0).any())
+
+
+_NAMES = {"weight": r"(weight|bias)_\w+", "layer": r"l\d+(\.reverse)?", "state": r"l\d+(\.reverse)?\.(?!reverse$)\w+"}
+
+
+def by_name(form: Form, of: Literal["weight", "layer", "state"] | None = None) -> Form:
+    """A dict of names to such numbers, of which there is at least one.
+
+    With `of` the names are those of weights ("weight_hh_l0"), layers ("l0") or states ("l0.h"): a dict with the names
+    of another of these is refused, because it is the result of another measure. Any other names are the caller's own.
+    """
 
     def fits(data: Any) -> bool:
         if not isinstance(data, Mapping) or not data:
             return False
-        return all(isinstance(name, str) for name in data) and all(map(form.fits, data.values()))
+        if not all(isinstance(name, str) for name in data) or not all(map(form.fits, data.values())):
+            return False
+        others = [pattern for kind, pattern in _NAMES.items() if of is not None and kind != of]
+        return not any(re.fullmatch(pattern, name) for pattern in others for name in data)
 
-    return Form(f"a dict of names to {form.words.removeprefix('an ').removeprefix('a ')}s", fits)
+    names = "names" if of is None else f"names of {of}s"
+    words = form.words.removeprefix("an ").removeprefix("a ")
+    return Form(f"a dict of {names} to {words.replace('array', 'arrays', 1) if form.is_array else f'{words}s'}", fits)
 
 
 def fields(kind: type[tuple[Any, ...]]) -> Form:

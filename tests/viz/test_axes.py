@@ -107,6 +107,60 @@ def test_whole_figures_can_be_pickled(tape):
     assert pickle.loads(pickle.dumps(viz.overview(tape))).get_suptitle()
 
 
+def test_a_context_is_that_of_whole_figures_too_and_ends_with_the_block(tape):
+    import matplotlib
+
+    def looks():
+        figures = [viz.overview(tape), viz.side_by_side({"a": tape}), viz.plot_timeline(tape)]
+        found = [(figure.axes[0].title.get_fontsize(), tuple(figure.get_size_inches())) for figure in figures]
+        for figure in figures:
+            pyplot.close(figure)
+        return [*found, *(matplotlib.rcParams[f"{key}width"] for key in ("axes.line", "grid.line", "xtick.major."))]
+
+    with matplotlib.rc_context():
+        viz.style.use("page")
+        page = looks()
+        with viz.style.context("slide"):
+            slide = looks()
+            with viz.style.context("page"):
+                assert looks() == page
+            assert looks() == slide
+        assert looks() == page
+        assert all(a != b for a, b in zip(page, slide, strict=True))
+        viz.style.use("slide")
+        with viz.style.context("page"):
+            assert looks() == page
+        assert looks() == slide
+        viz.style.use("page")
+        assert looks() == page
+
+
+def test_the_page_style_takes_back_all_that_the_slide_style_changes():
+    from matplotlib import rc_params_from_file
+
+    page, slide = (rc_params_from_file(path, use_default_template=False) for path in (viz.style.SHEET, viz.style.SLIDE))
+    assert set(slide) <= set(page)
+
+
+def test_axes_that_are_none_are_refused_in_one_sentence(tape, plt):
+    figure = plt.figure()
+    several, grid = figure.subplots(1, 2), plt.Figure().subplots(2, 2)
+    for plot in (viz.plot_gates, viz.plot_states, viz.plot_jacobian_norms, viz.plot_cell):
+        for ax, message in ((several, r"got 2 Axes, expected one of them, such as ax\[0\]"),
+                            (grid, r"got 4 Axes, expected one of them, such as ax\[0, 0\]"),
+                            (figure, r"got a Figure, expected a matplotlib Axes; make one with figure.subplots"),
+                            (3, "got the number 3, expected a matplotlib Axes")):
+            with pytest.raises(TypeError, match=f"^ax: {message}"):
+                plot(tape, ax)
+
+
+def test_side_by_side_names_the_argument_that_is_wrong(tape):
+    with pytest.raises(TypeError, match=r"^runs: got a list of 2, expected a dict of name -> tape, such as \{'a'"):
+        viz.side_by_side([tape, tape])
+    with pytest.raises(TypeError, match=r"^plot: got 'gates', expected a function such as"):
+        viz.side_by_side({"a": tape}, "gates")
+
+
 def test_the_slide_style_has_larger_words(tape):
     import matplotlib
 
@@ -122,5 +176,7 @@ def test_the_slide_style_has_larger_words(tape):
             assert viz.plot_states(tape).title.get_fontsize() == large
         with pytest.raises(ValueError, match="name: got 'slides', expected one of 'page', 'slide'"):
             viz.style.use("slides")
+        with pytest.raises(ValueError, match="name: got 'slides', expected one of 'page', 'slide'"):
+            viz.style.context("slides")
     finally:
         matplotlib.rcParams.update(before)

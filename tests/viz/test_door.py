@@ -100,3 +100,30 @@ def test_numbers_of_another_measure_are_refused(numbers, plt):
         with pytest.raises((TypeError, ValueError), match=r"^[a-z]+: got (a|an) .*expected .*(viz\.|Recorder)"):
             plot(numbers)
     assert not pyplot.get_fignums()
+
+
+@pytest.mark.parametrize(
+    ("plot", "of_another"),
+    [(viz.plot_horizon, viz.horizon), (viz.plot_jacobian_norms, viz.half_life),
+     (viz.plot_jacobian_norms, viz.decay_rate),
+     (viz.plot_gradient_flow, viz.timescales), (viz.plot_gradient_flow, viz.step_share),
+     (viz.plot_step_share, viz.gradient_flow), (viz.plot_step_share, viz.timescales),
+     (viz.plot_timescales, lambda tape: {name: flow[:, 0] for name, flow in viz.gradient_flow(tape).items()}),
+     (viz.plot_lyapunov_spectrum, lambda tape: np.arange(4.0)),
+     (viz.plot_jacobian_norms, lambda tape: -viz.jacobian_norms(tape)),
+     (viz.plot_gradient_flow, lambda tape: {"l0.h": -viz.gradient_flow(tape)["l0.h"]})],
+)  # fmt: skip
+def test_numbers_that_only_have_the_shape_are_refused_by_names_and_values(plot, of_another, tape):
+    source = {viz.plot_horizon: "jacobian_norms"}.get(plot, plot.__name__.removeprefix("plot_"))
+    message = rf"^(tape|spectrum): got (a|an) .*expected .*as from viz\.{source}"
+    with pytest.raises((TypeError, ValueError), match=message):
+        plot(of_another(tape))
+    assert not pyplot.get_fignums()
+
+
+def test_the_numbers_of_the_measure_are_taken(tape, plt):
+    for name in ("horizon", "jacobian_norms", "gradient_flow", "step_share", "timescales"):
+        measure = viz.jacobian_norms if name == "horizon" else getattr(viz, name)
+        assert getattr(viz, f"plot_{name}")(measure(tape), plt.Figure().gca()).has_data()
+    own = {"mine": np.ones((4, 1))}  # names of the caller's own
+    assert viz.plot_gradient_flow(own, plt.Figure().gca()).has_data()

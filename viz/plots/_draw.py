@@ -14,6 +14,7 @@ import numpy as np
 from rnncore._typing import Array, ArrayLike, Floats, Ints
 
 from .. import style
+from .._door import described
 from .._tapes import Direction, Recorded, layer_of
 from ..measures.unit_order import unit_order
 from ._words import plain
@@ -42,6 +43,7 @@ def axes(ax: Axes | None, kind: str, *, overlays: bool = True) -> Axes:
     """
     if ax is None:
         ax = _current_axes(kind if overlays else None)
+    _check_axes(ax)
     if not overlays and _KINDS.get(ax) == kind:
         _clear(ax)
     _KINDS[ax] = kind
@@ -49,6 +51,21 @@ def axes(ax: Axes | None, kind: str, *, overlays: bool = True) -> Axes:
 
     wrap_title(ax)
     return ax
+
+
+def _check_axes(ax: object) -> None:
+    """Raise a TypeError unless this is one matplotlib Axes."""
+    from matplotlib.axes import Axes
+
+    if isinstance(ax, Axes):
+        return
+    way = ""
+    if isinstance(ax, (np.ndarray, list, tuple)) and len(ax) and all(isinstance(one, Axes) for one in np.ravel(ax)):
+        first = "ax[0, 0]" if np.ndim(ax) > 1 else "ax[0]"
+        raise TypeError(f"ax: got {np.size(ax)} Axes, expected one of them, such as {first}")
+    if hasattr(ax, "subplots"):
+        way = "; make one with figure.subplots()"
+    raise TypeError(f"ax: got {described(ax)}, expected a matplotlib Axes{way}")
 
 
 def _current_axes(kind: str | None) -> Axes:

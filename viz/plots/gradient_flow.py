@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._door import array, by_name, held_tape, measured
+from .._door import array, by_name, held_tape, measured, not_negative
 from .._tapes import HasTape, Recorded, is_tape, valid_steps
 from ..measures.gradient_flow import gradient_flow
 from ._claims import compared, larger_of, not_finite, of_row, spread
@@ -68,7 +68,7 @@ def plot_gradient_flow(
     'step   time →   ← gradient'
     """
     data = held_tape(tape)
-    flow: Mapping[str, Array] = measured(data, gradient_flow, by_name(array("T", "B")))
+    flow: Mapping[str, Array] = measured(data, gradient_flow, by_name(not_negative(array("T", "B")), "state"))
     if is_tape(data):  # past a row's end there is no gradient, rather than a gradient of 0
         valid = valid_steps(data)
         flow = {name: np.where(valid, size, np.nan) for name, size in flow.items()}

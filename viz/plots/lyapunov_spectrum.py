@@ -9,7 +9,7 @@ import numpy as np
 from rnncore._checks import as_size
 
 from .. import style
-from .._door import array, as_numbers
+from .._door import array, as_numbers, narrowed
 from ..measures.lyapunov_spectrum import entropy_rate, kaplan_yorke_dimension
 from ._draw import axes, drawn, legend, line, say
 from ._words import between, number, pace_between, with_error
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_lyapunov_spectrum"]
 
 KIND = "lyapunov_spectrum"
+EXPONENTS = narrowed(array("n"), "in descending order", lambda found: not (found[1:] > found[:-1]).any())
 SMALLEST = 1e-3  # half of the smallest range of the axis, in nats per step
 LEVEL = 1e-4  # a pace slower than this neither fades nor grows
 
@@ -69,7 +70,7 @@ def plot_lyapunov_spectrum(
     >>> viz.plot_lyapunov_spectrum(spectrum, Figure().subplots(), error=np.array([0.02, 0.1])).get_title()
     'λ₁ = −0.10 ± 0.04: a perturbation halves every 5 to 12 steps'
     """
-    as_numbers(spectrum, array("n"), name="spectrum", source="viz.lyapunov_spectrum")
+    as_numbers(spectrum, EXPONENTS, name="spectrum", source="viz.lyapunov_spectrum")
     spectrum = np.asarray(spectrum, np.float64)
     if not spectrum.size:
         raise ValueError("spectrum: got no exponents, expected at least one, as from viz.lyapunov_spectrum")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnncore._checks import as_size
 
+from .._door import described
 from .._tapes import part_of
 from ..style import context
 from ._figure import shown_once, text_scale
@@ -62,6 +63,10 @@ def side_by_side(
     """
     import matplotlib.pyplot as plt
 
+    if not isinstance(runs, Mapping):
+        raise TypeError(f"runs: got {described(runs)}, expected a dict of name -> tape, such as {{'a': tape}}")
+    if not callable(plot):
+        raise TypeError(f"plot: got {described(plot)}, expected a function such as viz.plot_gates")
     runs = dict(runs)
     if not runs:
         raise ValueError("runs: got none, expected a dict of name -> tape")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._door import array, by_name, held_tape, measured
+from .._door import array, by_name, held_tape, measured, not_negative
 from .._tapes import is_tape
 from ..measures.step_share import step_share, steps_for_half
 from ._claims import of_row, spread
@@ -69,7 +69,7 @@ def plot_step_share(
     "Half of weight_hh_l0's gradient comes from 1 of 3 steps"
     """
     data = held_tape(tape)
-    shares: Mapping[str, Array] = measured(data, step_share, by_name(array("T", "B")))
+    shares: Mapping[str, Array] = measured(data, step_share, by_name(not_negative(array("T", "B")), "weight"))
     names = some_names(names, shares)
     chosen = {name: pick_row(shares[name], row) for name in names}
     ax = axes(ax, KIND)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
-from .._door import array, by_name, held_tape, measured
+from .._door import array, by_name, held_tape, measured, not_negative
 from .._tapes import HasTape, Recorded, is_tape
 from ..measures.timescales import timescales
 from ._draw import axes, drawn, legend, line, title
@@ -61,7 +61,7 @@ def plot_timescales(
     from matplotlib.ticker import LogFormatter
 
     data = held_tape(tape)
-    scales: Mapping[str, Array] = measured(data, timescales, by_name(array("H")))
+    scales: Mapping[str, Array] = measured(data, timescales, by_name(not_negative(array("H")), "layer"))
     steps = int(np.max(data.lengths, initial=0)) if is_tape(data) else None
     if not scales:
         raise ValueError('tape: got no gate that keeps, expected one in a layer; a Recorder keeps all with names="*"')

@@ -16,7 +16,9 @@ large enough for the back of a room:
 
 from __future__ import annotations
 
+from collections.abc import Iterator as _Iterator
 from contextlib import AbstractContextManager as _AbstractContextManager
+from contextlib import contextmanager as _contextmanager
 from pathlib import Path as _Path
 
 __all__ = [
@@ -80,7 +82,9 @@ def use(name: str = "page") -> None:
 
 
 def context(name: str | None = None) -> _AbstractContextManager[None]:
-    """A style for the duration of a with block; by default the one that `use` chose, or else "page".
+    """A style for the duration of a with block; by default the one that is in use, or else "page".
+
+    It is the one of whole figures within the block as well, such as `viz.overview`.
 
     Examples
     --------
@@ -90,9 +94,22 @@ def context(name: str | None = None) -> _AbstractContextManager[None]:
     ...     matplotlib.rcParams["font.size"]
     18.0
     """
+    name = _in_use if name is None else name
+    return _within(name, _sheets(name))
+
+
+@_contextmanager
+def _within(name: str, sheets: list[_Path]) -> _Iterator[None]:
+    global _in_use
     from matplotlib import style
 
-    return style.context(_sheets(_in_use if name is None else name))
+    before = _in_use
+    with style.context(sheets):
+        _in_use = name
+        try:
+            yield
+        finally:
+            _in_use = before
 
 
 def _sheets(name: str) -> list[_Path]:

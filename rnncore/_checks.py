@@ -185,7 +185,9 @@ def as_lengths(lengths: Any, steps: int, batch: int) -> Ints | None:
     wrong = ~((found >= 0) & (found <= steps) & (found == np.floor(found)))     # NaN is wrong too
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise ValueError(f"lengths: got {found.reshape(-1)[row]} in row {row}, expected {expected}; "
-                         "pad x to the longest row")
+        value = found.reshape(-1)[row]
+        raise ValueError(f"lengths: got {value} in row {row}, expected {expected}"
+                         + ("; pad x to the longest row" if value > steps else "; an empty row has the length 0"
+                            if value < 0 else ""))
     found = found.reshape(batch).astype(np.intp)
     return None if (found == steps).all() else found

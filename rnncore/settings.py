@@ -41,6 +41,17 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
+        At least 1. A number above that of the CPUs is not refused, though a call is not faster by it; the most that
+        there can be is 256, and a larger number is read as this.
+
+    Examples
+    --------
+    >>> import rnncore as rc
+    >>> before = rc.num_threads()
+    >>> rc.set_num_threads(1000)
+    >>> rc.num_threads()
+    256
+    >>> rc.set_num_threads(before)
     """
     _engine.set_num_threads(min(as_size(n, "n"), MOST))
 

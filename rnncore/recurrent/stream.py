@@ -90,13 +90,19 @@ class Stream(Generic[StateT]):
         expected = (self._batch, layer.hidden_size)
         if not isinstance(out, np.ndarray) or out.shape != expected or out.dtype != layer.dtype \
                 or not out.flags.c_contiguous or not out.flags.writeable:
-            got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+            got = type(out).__name__
+            if isinstance(out, np.ndarray):
+                wrong = [word for word, fits in (("read-only", out.flags.writeable),
+                                                 ("non-contiguous", out.flags.c_contiguous)) if not fits]
+                got = " ".join([*wrong, f"{out.dtype} {out.shape}"])
             raise ValueError(f"out: got {got}, expected a writable C-contiguous {layer.dtype} array "
                              f"of shape {expected}")
         x = np.asarray(as_rows(x_t, "x_t", layer.dtype), order="C")
         if x.shape != (self._batch, layer.input_size):
+            one_row = self._batch == 1 and x.shape == (layer.input_size,)
             raise ValueError(f"x_t: got shape {x.shape}, expected (B, I) = {(self._batch, layer.input_size)}; "
-                             "open the stream with another batch_size, or pass a single step")
+                             + ("x_t[None] has this shape" if one_row else
+                                "open the stream with another batch_size, or pass a single step"))
         if not self._steps.run(x, out):
             raise ValueError(f"x_t, out: got arrays of {x.dtype} and {out.dtype}, expected native {layer.dtype}")
 

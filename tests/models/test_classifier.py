@@ -182,3 +182,10 @@ def test_numbers_that_are_constant_but_for_rounding_have_their_own_size_as_scale
     assert model.y_shift_ == pytest.approx(size)
     moved = SequenceClassifier("gru", 4, task="number", epochs=5, seed=0).fit(X, y + 1e-12 * size)
     np.testing.assert_allclose(moved.predict(X), model.predict(X), rtol=1e-4)
+
+
+@pytest.mark.parametrize("y", [[None] * 2, np.array([None, None]), [None, float("nan")]])
+def test_labels_of_which_none_is_known_are_refused(y):
+    """One message for all of them, not one about the first, which could be left out."""
+    with pytest.raises(ValueError, match="y: got no value at all among 2, expected a label or a number"):
+        SequenceClassifier("gru", 4, epochs=1, seed=0).fit(["ab", "ba"], y)

@@ -219,6 +219,9 @@ def as_targets(y: Any, name: str = "y") -> Array:
     missing = [is_missing(v) for v in array]
     numeric = all(isinstance(v, (numbers.Real, np.bool_)) for v, away in zip(array, missing, strict=True) if not away)
     if any(missing) and not (numeric and all(isinstance(v, float) for v in array)):
+        if all(missing):
+            raise ValueError(f"{name}: got no value at all among {len(array)}, expected a label or a number for every "
+                             "sequence; a model that learns from sequences alone is Recurrent, for example")
         at = missing.index(True)
         raise ValueError(f"{name}: got {array[at]!r} at {at}, expected a value for every sequence; leave out the "
                          "sequences that have none")

@@ -32,7 +32,8 @@ def is_series(value: Any) -> bool:
 def from_tensor(value: Any) -> Any:
     """A tensor of another library as an array that numpy reads, whether or not it has gradients; else the value.
 
-    Models learn from the numbers alone, so that a tensor that requires a gradient is detached from its graph.
+    Models learn from the numbers alone, so that a tensor that requires a gradient is detached from its graph. One
+    without axes, as in ``list(tensor)``, is a number.
 
     Examples
     --------
@@ -40,9 +41,11 @@ def from_tensor(value: Any) -> Any:
     [1, 2]
     """
     if hasattr(value, "detach") and hasattr(value, "cpu"):
-        return value.detach().cpu()
+        value = value.detach().cpu()
+        return value.item() if value.ndim == 0 else value
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        return np.from_dlpack(value)
+        array = np.from_dlpack(value)
+        return array.item() if array.ndim == 0 else array
     return value
 
 

@@ -106,10 +106,9 @@ def plot_forecast(
     inside = None if after is None else _inside(after, low, high)
     told = f": {inside[0]} of {inside[1]} inside" if inside and label else ""
     ahead = np.arange(1, steps + 1)
-    found = line(ax, KIND, ahead, mean, (label or f"forecast, {band}") + told, **{"zorder": 3} | _dots(mean) | line_kw)
-    ax.fill_between(
-        ahead, low, high, color=found.get_color(), alpha=0.2, linewidth=0, gid="band", zorder=1
-    )
+    found = line(ax, KIND, ahead, mean, (label or f"forecast, {band}") + told, **{"zorder": 3} | line_kw)
+    area = (ahead, low, high) if steps > 1 else (np.array([0.6, 1.4]), low.repeat(2), high.repeat(2))
+    ax.fill_between(*area, color=found.get_color(), alpha=0.2, linewidth=0, gid="band", zorder=1)
     ax.set_xlabel("steps ahead")
     several = "" if width == 1 else f"feature {feature}"
     ax.set_ylabel(several if name is None else plain(name))

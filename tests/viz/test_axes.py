@@ -180,3 +180,54 @@ def test_the_slide_style_has_larger_words(tape):
             viz.style.context("slides")
     finally:
         matplotlib.rcParams.update(before)
+
+
+@pytest.mark.parametrize("sheet", ["page", "slide"])
+@pytest.mark.parametrize("plot", [viz.plot_gates, viz.plot_states, viz.plot_gradient_map, viz.plot_dependency_map])
+def test_numbers_of_steps_are_below_the_row_of_tokens(plot, sheet, plt, rng):
+    """Whether the row is shown depends on the width that the layout gives the axes, in words of this size."""
+    layer = rc.LSTM(2, 8, seed=0)
+    tape = layer.record(rng.standard_normal((48, 1, 2)))
+    tape.backward(np.ones((48, 1, 8)))
+    options = {"loss": np.ones((48, 1, 8))} if plot is viz.plot_dependency_map else {}
+    with viz.style.context(sheet):
+        ax = plot(tape, tokens=list("the cat sat on the mat. the dog sat on the log. "), **options)
+        ax.figure.canvas.draw()
+        (row,) = [artist for artist in ax.artists if artist.get_gid() == "tokens"]
+        assert row.shown()
+        foot = row.get_window_extent().y0
+        numbers = [label for label in ax.get_xticklabels() if label.get_text()]
+        assert numbers
+        assert all(label.get_window_extent().y1 < foot + 1 for label in numbers)
+
+
+def test_ticks_are_whole_lags_and_short_numbers(plt):
+    ax = viz.plot_memory_capacity(np.array([1.0, 1.0, 0.9]), plt.figure().gca())
+    ax.figure.canvas.draw()
+    assert all(tick == round(tick) for tick in ax.get_xticks())
+    slow = viz.plot_timescales({"l0": np.array([0.4, 0.6, 0.9])}, plt.gcf().add_subplot())
+    slow.figure.canvas.draw()
+    ticks = [text.get_text() for minor in (False, True) for text in slow.get_yticklabels(minor=minor)]
+    assert any(ticks)
+    assert not any("e" in tick for tick in ticks)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.93])
+def test_the_words_at_the_threshold_are_not_behind_the_mark_of_the_horizon(share, plt):
+    with viz.style.context("slide"):
+        ax = viz.plot_horizon(share ** np.arange(60.0), plt.figure().gca())
+        ax.figure.canvas.draw()
+    (words,) = [text for text in ax.texts if text.get_gid() == "eps"]
+    (mark,) = [line for line in ax.lines if str(line.get_gid()).startswith("horizon (")]
+    assert not words.get_window_extent().overlaps(mark.get_window_extent())
+
+
+def test_the_labels_of_an_overview_are_no_longer_than_its_panels(tape, plt):
+    with viz.style.context("slide"):
+        figure = viz.overview(tape)
+        figure.canvas.draw()
+    for ax in figure.axes:
+        if ax.get_ylabel().startswith("share of steps"):
+            assert ax.yaxis.label.get_window_extent().height < 1.02 * ax.get_window_extent().height
+            return
+    raise AssertionError("no panel of the saturation")

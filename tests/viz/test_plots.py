@@ -405,6 +405,11 @@ def test_the_mean_field_map_shows_the_layers_of_the_run(taped, plt):
     assert ax.get_title().startswith("If the weights were random: χ = ")
     gated = viz.plot_mean_field(taped("gru")[0], plt.figure().gca())
     assert lines(gated, "edge")[0].get_xdata()[0] == 1
+    assert gated.get_legend() is None
+    (name,) = [text for text in gated.texts if text.get_gid() == "name"]
+    (dot,) = lines(gated, "run")
+    assert name.get_text().startswith("l0: χ = ")
+    assert name.xy == (dot.get_xdata()[0], dot.get_ydata()[0])
     plt.close()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._door import array, measured, narrowed, not_negative
+from .._door import Form, array, measured, narrowed, not_negative
 from .._tapes import Direction, HasTape
 from .jacobian_norms import jacobian_norms
 
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
     from rnncore.recurrent.tape import Tape
 
 
+SIZES = not_negative(array("T", "B"))
 NORMS = narrowed(
-    not_negative(array("T", "B")),
+    SIZES,
     "that start with 1, the norm at lag 0,",
     lambda norms: bool(((np.abs(norms[:1] - 1) < 1e-3) | np.isnan(norms[:1])).all()),
 )
 
 
-def norms_by_lag(tape: Tape | HasTape | ArrayLike, direction: Direction = "forward") -> Floats:
+def norms_by_lag(
+    tape: Tape | HasTape | ArrayLike, direction: Direction = "forward", *, form: Form = SIZES
+) -> Floats:
     """(T, B): the Jacobian norms of a tape; or norms that are given, as (T, B), or as (T,) for one row."""
-    norms = np.asarray(measured(tape, partial(jacobian_norms, direction=direction), NORMS), np.float64)
+    norms = np.asarray(measured(tape, partial(jacobian_norms, direction=direction), form), np.float64)
     return norms[:, None] if norms.ndim == 1 else norms
 
 

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from matplotlib import rcParams
 from matplotlib.artist import Artist
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from matplotlib.transforms import Bbox, ScaledTranslation
 
 from .. import style
@@ -76,6 +77,13 @@ class Steps(MaxNLocator):
         return [float(t) for t in super().__call__() if 0 <= t < self.count and t == round(t)]
 
 
+class ShortTicks(LogFormatter):
+    """The ticks of a log axis as short numbers: 0.6, and not 6e-01."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 class TokenRow(Artist):
     """A row of tokens under the axes, one at each step, with the name of the row before it.
 
@@ -93,10 +101,17 @@ class TokenRow(Artist):
         Of the font, in points.
     drop : float
         The distance from the axes, in points.
+    pads : (float, float)
+        The distances of the numbers of the steps from the axes and of the axis' label from these, in points, where the
+        row is shown. Whether it is depends on the width of the axes, which is known when they are laid out.
     """
 
-    def __init__(self, ax: Axes, tokens: Sequence[str], *, name: str, size: float, drop: float) -> None:
+    def __init__(
+        self, ax: Axes, tokens: Sequence[str], *, name: str, size: float, drop: float, pads: tuple[float, float]
+    ) -> None:
         super().__init__()
+        self.pads = {True: pads, False: (float(rcParams["xtick.major.pad"]), float(rcParams["axes.labelpad"]))}
+        self.room: bool | None = None
         self.set_gid("tokens")
         self.set_clip_on(False)
         below = ScaledTranslation(0, -drop / 72, ax.figure.dpi_scale_trans)
@@ -124,6 +139,15 @@ class TokenRow(Artist):
         least = 0.9 if all(len(text.get_text()) == 1 for text in self.texts) else 0.125
         return [*fitting, self.name] if len(fitting) >= least * inside > 0 else []
 
+    def make_room(self, shown: list[Text]) -> None:
+        """Move the numbers of the steps below the row, or back to the axes if it is not shown."""
+        ax, room = cast("Axes", self.axes), bool(shown)
+        if room != self.room:
+            self.room = room
+            pad, gap = self.pads[room]
+            ax.tick_params(axis="x", pad=pad)
+            ax.xaxis.labelpad = gap
+
     def _fitting(self, renderer: RendererBase | None) -> Iterator[Text]:
         end = self.name.get_window_extent(renderer).x1
         for text in filter(self._is_inside, self.texts):
@@ -142,10 +166,13 @@ class TokenRow(Artist):
         return Bbox.union(boxes) if boxes else Bbox.null()
 
     def get_tightbbox(self, renderer: RendererBase | None = None) -> Bbox | None:
-        return self.get_window_extent(renderer) if self.shown(renderer) else None
+        self.make_room(self.shown(renderer))
+        return self.get_window_extent(renderer) if self.room else None
 
     def draw(self, renderer: RendererBase) -> None:
         if self.get_visible():
-            for text in self.shown(renderer):
+            shown = self.shown(renderer)
+            self.make_room(shown)
+            for text in shown:
                 text.draw(renderer)
         self.stale = False

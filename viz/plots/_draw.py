@@ -284,12 +284,11 @@ def _token_row(ax: Axes, shown: list[str]) -> None:
     figure = ax.get_figure(root=True)
     tight = figure is None or figure.get_layout_engine() is None  # then nothing makes room under the axes
     drop = (0.3 if tight else 0.6) * largest  # past half a label of the other axis
-    row = TokenRow(ax, [plain(token) for token in shown], name="input", size=size, drop=drop)
+    pad = drop + (0.95 * size if tight else rcParams["xtick.major.pad"] + 1.1 * size)
+    gap = 1 if tight else rcParams["axes.labelpad"]
+    row = TokenRow(ax, [plain(token) for token in shown], name="input", size=size, drop=drop, pads=(pad, gap))
     ax.add_artist(row)
-    if row.shown():
-        pad = rcParams["xtick.major.pad"] + 1.1 * size
-        ax.tick_params(axis="x", pad=drop + (0.95 * size if tight else pad))
-        ax.xaxis.labelpad = 1 if tight else rcParams["axes.labelpad"]
+    row.make_room(row.shown())
     ax.grid(False, axis="x")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import style
 from .._tapes import Direction, HasTape
-from ..measures._decay import norms_by_lag
+from ..measures._decay import NORMS, norms_by_lag
 from ._decay import readings
 from ._draw import NORM, axes, lag_axis, legend, magnitude_line, pick_row, say
 from ._words import count_of, of_rows, of_run, plain
@@ -66,7 +66,7 @@ def plot_horizon(
     >>> viz.plot_horizon(0.8 ** np.arange(60.0), Figure().subplots()).get_title()
     '1 % of the norm at lag 1 remains 21 steps back'
     """
-    norms = norms_by_lag(tape, direction)
+    norms = norms_by_lag(tape, direction, form=NORMS)
     rows = norms.shape[1]
     norms = pick_row(norms, row)
     ax = axes(ax, KIND)
@@ -88,9 +88,12 @@ def plot_horizon(
     if lag1 > 0:
         look = {"color": color if label else style.GREY, "linewidth": 1, "linestyle": "--", "zorder": 1}
         ax.axhline(eps * lag1, gid="eps", **look)
+        far = read["horizon"]
+        right = not far.more and far.steps < len(norms) / 2  # the mark of the horizon is on this line, to the left
         ax.annotate(
-            f"{100 * eps:.2g} % of the norm at lag 1", (0.01, eps * lag1), xycoords=("axes fraction", "data"),
-            xytext=(0, 2), textcoords="offset points", color=look["color"], fontsize="small", va="bottom", gid="eps",
+            f"{100 * eps:.2g} % of the norm at lag 1", (0.99 if right else 0.01, eps * lag1), gid="eps", va="bottom",
+            xycoords=("axes fraction", "data"), xytext=(0, 2), textcoords="offset points", color=look["color"],
+            fontsize="small", ha="right" if right else "left",
         )  # fmt: skip
     lag_axis(ax, direction)
     ax.set_ylabel("\n".join(filter(None, [NORM[direction], of_rows(rows, row)])))

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import style
 from .._tapes import Direction, HasTape
-from ..measures._decay import norms_by_lag
+from ..measures._decay import NORMS, norms_by_lag
 from ..measures.decay_rate import decay_fit
 from ._decay import fate
 from ._draw import NORM, axes, drawn, lag_axis, legend, magnitude_line, pick_row, say
@@ -72,7 +72,7 @@ def plot_jacobian_norms(
     >>> ax.get_title()
     'The gradient halves every 3.1 steps'
     """
-    norms = norms_by_lag(tape, direction)
+    norms = norms_by_lag(tape, direction, form=NORMS)
     rows = norms.shape[1]
     norms = pick_row(norms, row)
     ax = axes(ax, KIND)

@@ -72,7 +72,8 @@ def plot_mean_field(
         _map(ax, found, nonlinearity or own, label, line_kw)
     alone = len(drawn(ax, "run")) == len(found)
     title(ax, _sentence(found) if alone else "What one step would do to the gradient if the weights were random")
-    legend(ax)
+    if not gated:
+        legend(ax)
     return ax
 
 
@@ -143,7 +144,16 @@ def _dots(
         ax.axvline(1, color=style.GREY, linestyle="--", linewidth=1, gid="edge", zorder=1)
     ax.set_yticks([])
     ax.set_xlim(0, max(1.2, 1.1 * max(float(np.asarray(dot.get_xdata())[0]) for dot in drawn(ax, "run"))))
-    ax.set_ylim(-0.7, len(drawn(ax, "run")) + 0.7)
+    ax.set_ylim(-0.7, len(drawn(ax, "run")) - 0.3)
+    for old in [text for text in ax.texts if text.get_gid() == "name"]:
+        old.remove()
+    for dot in drawn(ax, "run"):  # named beside it: in a legend its mark would look like another χ
+        x, y = (float(np.asarray(at)[0]) for at in dot.get_data())
+        left = x > 0.5 * ax.get_xlim()[1]
+        ax.annotate(
+            str(dot.get_label()), (x, y), xytext=((-1 if left else 1) * (dot.get_markersize() / 2 + 4), 0),
+            textcoords="offset points", ha="right" if left else "left", va="center", gid="name",
+        )  # fmt: skip
     ax.set_xlabel("χ   (1 would keep the size of the gradient)")
 
 

@@ -60,6 +60,8 @@ def plot_memory_capacity(
     >>> viz.plot_memory_capacity(curve, Figure().subplots(), steps=4000).get_title()
     'The state holds 1.500 ± 0.022 steps of its input'
     """
+    from matplotlib.ticker import MaxNLocator
+
     as_numbers(curve, array("lags"), name="curve", source="viz.memory_curve")
     ax = axes(ax, KIND)
     curve = np.asarray(curve, np.float64)
@@ -70,6 +72,7 @@ def plot_memory_capacity(
     ax.fill_between(lag, 0, curve, color=found.get_color(), alpha=0.12, linewidth=0)
     ax.set_ylim(0, 1.04)
     ax.set_xlim(left=0)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     ax.set_xlabel("lag k   (steps back)")
     ax.set_ylabel("r² of the best linear\nreadout of u$_{t-k}$")
     sentence = f"r² of the lags 0 to {len(curve) - 1} adds up to {told}"

@@ -90,7 +90,7 @@ def plot_saturation(
     ax.set_ylim(0, 1)
     ax.set_aspect("equal")
     ax.set_xlabel("share of steps closed (< 0.1)")
-    ax.set_ylabel("share of steps fully open (> 0.9)")
+    ax.set_ylabel("share of steps\nfully open (> 0.9)")
     title(ax, _sentence(drawn(ax, KIND)))
     legend(ax, loc="upper right")  # where no dot can be
     return ax

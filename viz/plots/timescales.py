@@ -58,7 +58,7 @@ def plot_timescales(
     >>> viz.plot_timescales({"l0": np.array([2.0, 8.0, 30.0])}, Figure().subplots()).get_title()
     'By their gates alone, half of the units keep their values for 8 steps or more'
     """
-    from matplotlib.ticker import LogFormatter
+    from ._artists import ShortTicks
 
     data = held_tape(tape)
     scales: Mapping[str, Array] = measured(data, timescales, by_name(not_negative(array("H")), "layer"))
@@ -78,7 +78,7 @@ def plot_timescales(
             ax.plot(never, np.full(len(never), 0.985), label="never forgets", gid="never", **look)
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    ax.yaxis.set_minor_formatter(ShortTicks(minor_thresholds=(1.5, 0.5)))
     ax.set_xlim(0, 1)
     ax.set_xlabel("share of units, slowest first")
     ax.set_ylabel("τ   (steps)")

@@ -12,6 +12,8 @@ import models
 import nets
 import pictures
 
+from rnncore import viz
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], prog="make gallery")
@@ -19,11 +21,13 @@ def main():
     parser.add_argument("--out", type=Path, default=folder, help="folder for the figures (%(default)s)")
     parser.add_argument("--updates", type=int, default=1500, help="training updates per network (%(default)s)")
     parser.add_argument("--only", help="draw only figures whose name contains this")
+    parser.add_argument("--style", default="page", help='"page", or "slide" for a projector (%(default)s)')
     options = parser.parse_args()
 
     import matplotlib
 
     matplotlib.use("Agg")
+    viz.style.use(options.style)
     options.out.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     if options.only in models.FIGURES:

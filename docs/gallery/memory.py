@@ -170,7 +170,7 @@ def draw_training(runs):
     import matplotlib.pyplot as plt
 
     with viz.style.context():
-        figure, axes = plt.subplots(2, 3, figsize=(11, 6), sharex=True, sharey=True)
+        figure, axes = plt.subplots(2, 3, figsize=(11, 6.4), sharex=True, sharey=True)
         for ax, (name, run) in zip(axes.flat, runs.items(), strict=True):
             options = {"fit": False, "guides": False}
             before = {"color": viz.style.GREY, "linestyle": "--", "marker": ""}
@@ -178,10 +178,7 @@ def draw_training(runs):
             after = {"color": viz.style.LINES[0], "marker": "o"}
             viz.plot_jacobian_norms(cut(run.after, 1e-12), ax, **after, **options)
             learnt = run.curve.losses[-1] < LEARNT
-            ax.set_title(
-                f"{name}: {'learnt' if learnt else 'not learnt'}, error {run.curve.losses[-1]:.3f}",
-                fontsize="medium",
-            )
+            ax.set_title(f"{name}\n{'learnt' if learnt else 'not learnt'}, error {run.curve.losses[-1]:.3f}")
             ax.set(xlabel="", ylabel="", ylim=(1e-12, 1e4))
         for ax in axes[-1]:
             ax.set_xlabel("lag k")

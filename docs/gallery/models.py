@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from rnncore.viz.plots._figure import text_scale
 
 import rnncore as rc
 from rnncore import viz
@@ -15,13 +16,15 @@ from rnncore.train import Trainer
 
 AHEAD = 40
 KINDS = ["vowel", "consonant", "space", "other"]
+LEVELS = ["middle", "high", "low"]
 
 
-def grid(rows, columns, size):
-    """A figure in the style of the gallery, and its axes in a list."""
+def grid(rows, columns, size, **options):
+    """A figure in the style of the gallery, larger where its words are, and its axes in a list."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    scale = text_scale()
+    figure, axes = plt.subplots(rows, columns, figsize=(size[0] * scale, size[1] * scale), squeeze=False, **options)
     return figure, list(axes.flat)
 
 
@@ -44,16 +47,26 @@ def coefficients():
     return figure
 
 
-def forecast():
+def past_and_future():
     x = oscillation()
-    past, future = x[:-AHEAD], x[-AHEAD:]
+    past = x[:-AHEAD]
+    return past, {"context": past[-80:], "actual": x[-AHEAD:]}
+
+
+def forecast():
+    past, shown = past_and_future()
+    figure, (ax,) = grid(1, 1, (10, 3.8))
+    viz.plot_forecast(AutoRegressive("bic", max_order=20).fit([past]).forecast(past, AHEAD), ax, **shown)
+    return figure
+
+
+def forecasts():
+    past, shown = past_and_future()
     linear = AutoRegressive("bic", max_order=20).fit([past])
     gru = Recurrent("gru", 16, epochs=60, lr=0.01, window=32, seed=0).fit([past])
-    figure, (top, bottom) = grid(2, 1, (10, 7))
-    shown = {"context": past[-80:], "actual": future}
-    viz.plot_forecast(linear.forecast(past, AHEAD), top, **shown)
-    viz.plot_forecast(linear.forecast(past, AHEAD), bottom, label=f"AutoRegressive, order {linear.order_}", **shown)
-    viz.plot_forecast(gru.forecast(past, AHEAD, seed=0), bottom, label="Recurrent, a GRU of 16 units", **shown)
+    figure, (ax,) = grid(1, 1, (10, 3.8))
+    viz.plot_forecast(linear.forecast(past, AHEAD), ax, label=f"AutoRegressive, order {linear.order_}", **shown)
+    viz.plot_forecast(gru.forecast(past, AHEAD, seed=0), ax, label="Recurrent, a GRU of 16 units", **shown)
     return figure
 
 
@@ -75,9 +88,9 @@ def transition_matrix():
 
 
 def transition_graph():
-    figure, (left, right) = grid(1, 2, (12, 4.6))
+    figure, (left, right) = grid(1, 2, (12, 5.4))
     viz.plot_transition_graph(Markov(1).fit([kinds_of_characters()]), left, names=KINDS)
-    viz.plot_transition_graph(three_states()[0], right, names=["calm", "rising", "falling"])
+    viz.plot_transition_graph(three_states()[0], right, names=LEVELS)
     return figure
 
 
@@ -121,7 +134,7 @@ def hidden_states():
     model, x = three_states()
     letters, text = vowels()
     figure, (top, bottom) = grid(2, 1, (10, 8))
-    viz.plot_hidden_states(model, top, sequence=x[:300], names=["calm", "rising", "falling"])
+    viz.plot_hidden_states(model, top, sequence=x[:300], names=LEVELS)
     viz.plot_hidden_states(letters, bottom, sequence=text[203:270])
     return figure
 
@@ -141,7 +154,7 @@ def regimes():
 def slopes(nets):
     """Of a sigmoid and a tanh RNN as they begin, and of the trained LSTM that reads text."""
     x = np.random.default_rng(0).normal(size=(100, 8, 16))
-    figure, axes = grid(1, 3, (13, 5))
+    figure, axes = grid(1, 3, (13, 5.6))
     runs = {
         "RNN with σ, as it begins": rc.RNN(16, 64, nonlinearity="sigmoid", seed=0).record(x),
         "RNN with tanh, as it begins": rc.RNN(16, 64, seed=0).record(x),
@@ -228,7 +241,7 @@ def recurrence():
 def cells():
     """One step of the three cells, from the same input."""
     x = np.random.default_rng(0).normal(size=(20, 1, 8))
-    figure, axes = grid(3, 1, (9, 11.5))
+    figure, axes = grid(3, 1, (9, 10.5), height_ratios=(0.7, 1, 1))
     for ax, cell in zip(axes, (rc.RNN, rc.GRU, rc.LSTM), strict=True):
         viz.plot_cell(cell(8, 16, seed=0).record(x), ax)
         ax.set_title(f"{cell.__name__}: {ax.get_title()}")
@@ -237,7 +250,7 @@ def cells():
 
 # name -> how to draw it; `slopes` alone needs the trained networks.
 FIGURES = {
-    "coefficients": coefficients, "forecast": forecast, "transition_matrix": transition_matrix,
+    "coefficients": coefficients, "forecast": forecast, "forecasts": forecasts, "transition_matrix": transition_matrix,
     "transition_graph": transition_graph, "hidden_states": hidden_states, "regimes": regimes, "clipping": clipping,
     "loss_plane": loss_plane, "recurrence": recurrence, "cells": cells,
 }  # fmt: skip

@@ -100,11 +100,12 @@ def recorded(net):
     import matplotlib.pyplot as plt
 
     with viz.style.context():
-        size = (8, 2.2 * len(net.series))
+        size = (8, 2.4 * len(net.series))
         figure, axes = plt.subplots(len(net.series), 1, sharex=True, squeeze=False, figsize=size)
         for name, ax in zip(net.series, axes[:, 0], strict=True):
             viz.plot_series(net.series[name], ax, name=name)
             ax.set_xlabel("update" if ax is axes[-1, 0] else "")
+            ax.set_ylabel("\n".join(textwrap.wrap(ax.get_ylabel(), 22)))
     return figure
 
 
@@ -134,7 +135,7 @@ def panels(name, nets):
         figure, axes = plt.subplots(rows, columns, figsize=(10, rows * height), squeeze=False)
         for net, ax in zip(nets, axes.flat, strict=True):
             draw(net, ax)
-            said = textwrap.fill(ax.get_title(), 44 if name in SQUARE else 96)
+            said = textwrap.fill(ax.get_title(), 44 if name in SQUARE else 106)
             ax.set_title(f"{net.name}" + (f"\n{said}" if said else ""), loc="left")
             if said:
                 ax.set_title("")

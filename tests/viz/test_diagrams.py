@@ -50,9 +50,9 @@ def test_the_cell_shows_one_unit_at_the_first_step(taped, plt):
     assert float(said["f"]) == pytest.approx(tape["l0.f"][0, 0, 2], abs=0.005)
     assert "gradient h" not in said
     keeps, enters = (100 * tape[name][0, 0, 2] for name in ("l0.f", "l0.i"))
-    told = f"unit 2 keeps {keeps:.0f} %, lets in {enters:.0f} % of the new"
+    told = f"unit 2 keeps {keeps:.0f} % of the old and lets in {enters:.0f} % of the new"
     assert ax.get_title() == f"l0 at step 0 of row 0 reading '␣': {told}"
-    assert viz.plot_cell(tape).get_title().startswith("l0 at step 11 of row 0: 5 units on average keep ")
+    assert viz.plot_cell(tape, ax).get_title().startswith("l0 at step 11 of row 0: 5 units on average keep ")
     for call, says in (
         (lambda: viz.plot_cell(tape, step=12), "step: got 12"),
         (lambda: viz.plot_cell(tape, layer="l1"), "layer: got 'l1'"),

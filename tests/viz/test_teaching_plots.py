@@ -272,8 +272,8 @@ def test_the_plane_is_drawn_with_the_paths_up_to_where_they_leave_it(plt):
     np.testing.assert_array_equal(first.get_xydata(), stays[0])
     np.testing.assert_array_equal(second.get_xydata(), leaves[0][:2])
     assert legend_of(ax) == [
-        "clipped: ends at loss 0.25 after 2 steps",
-        "free: leaves the plane at step 2, ends at loss 8 after 3 steps",
+        "clipped: ends at loss 0.25 after 2 updates",
+        "free: leaves the plane at update 2, ends at loss 8 after 3 updates",
     ]
     (arrow,) = [text for text in ax.texts if text.arrow_patch is not None]
     assert tuple(arrow.xy) == (3.0, 0.5)

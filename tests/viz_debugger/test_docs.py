@@ -92,6 +92,33 @@ def test_the_numbers_of_the_book_are_measured():
             assert abs(np.log(2) / rate) == pytest.approx(float(steps), rel=0.02), label
 
 
+@pytest.mark.parametrize(("page", "pictures"), [("models.md", 9), ("memory.md", 5)])
+@pytest.mark.filterwarnings("ignore:HiddenMarkov. fitted 47 parameters")  # to eight names, to show the interface
+def test_the_examples_of_the_book_run(page, pictures, monkeypatch):
+    """One after the other, as a reader would; those with `>>>` print what their test file checks."""
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("Agg")
+    drawn = []
+    for name in viz.plots.__all__:
+        monkeypatch.setattr(viz, name, _counting(getattr(viz, name), drawn))
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    names: dict = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        if not block.startswith(">>>"):
+            exec(compile(block, page, "exec"), names)
+            plt.close("all")
+    assert len(drawn) == pictures
+
+
+def _counting(function, calls):
+    def counted(*args, **options):
+        calls.append(function.__name__)
+        return function(*args, **options)
+
+    return counted
+
+
 def test_pictures_that_the_book_shows_are_there():
     for page in (ROOT / "docs").glob("*.md"):
         for name in re.findall(r"\((img/[\w/]+\.png)\)", page.read_text(encoding="utf-8")):

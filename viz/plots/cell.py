@@ -98,7 +98,8 @@ def plot_cell(
     if units > 1:
         low = ax.get_ylim()[0]
         told = f"number: mean of {units} units; strip: all of them"
-        sheet.note(11.05, low + 0.3, told, ha="right", small=True, color=style.GREY)
+        shades = "dark 0 … yellow 1 in gates; blue < 0 < red" if tape.cell.gates else "blue < 0 < red"
+        sheet.note(11.05, low + 0.08, f"{told}\n{shades}", ha="right", va="bottom", small=True, color=style.GREY)
     ax.set_axis_off()
     return ax
 
@@ -125,4 +126,4 @@ def _sentence(cell: Description, values: dict[str, Floats], who: str) -> str:
     keep = kept.mean()
     new = values[cell.enters].mean() if cell.enters else 1 - keep
     verbs = ("on average keep", "let in") if several else ("keeps", "lets in")
-    return f"{who} {verbs[0]} {percent(keep)}, {verbs[1]} {percent(new)} of the new"
+    return f"{who} {verbs[0]} {percent(keep)} of the old and {verbs[1]} {percent(new)} of the new"

@@ -110,7 +110,7 @@ def plot_forecast(
     area = (ahead, low, high) if steps > 1 else (np.array([0.6, 1.4]), low.repeat(2), high.repeat(2))
     ax.fill_between(*area, color=found.get_color(), alpha=0.2, linewidth=0, gid="band", zorder=1)
     ax.set_xlabel("steps ahead")
-    several = "" if width == 1 else f"feature {feature}"
+    several = "value" if width == 1 else f"feature {feature}"
     ax.set_ylabel(several if name is None else plain(name))
     if len(drawn(ax, KIND)) > 1:
         ax.set_title(f"Forecasts with their {band}s")

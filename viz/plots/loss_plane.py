@@ -10,8 +10,9 @@ import numpy as np
 from .. import style
 from .._door import array, as_numbers, described, fields, pair
 from ..measures.loss_plane import LossPlane
+from ._claims import counted
 from ._draw import axes, cmap, legend
-from ._words import count_of, number, plain
+from ._words import number, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,9 +104,9 @@ def _descent(ax: Axes, name: str, points: Floats, losses: Floats, index: int) ->
     inside = (left <= points[:, 0]) & (points[:, 0] <= right) & (low <= points[:, 1]) & (points[:, 1] <= high)
     outside = np.flatnonzero(~inside)
     stop = int(outside[0]) if outside.size else len(points)
-    how = f"ends at loss {number(float(losses[-1]))} after {count_of(len(points) - 1)}"
+    how = f"ends at loss {number(float(losses[-1]))} after {counted(len(points) - 1, 'update')}"
     if outside.size:
-        how = f"leaves the plane at step {stop}, " + how
+        how = f"leaves the plane at update {stop}, " + how
     width = rcParams["lines.linewidth"]
     look: dict[str, Any] = {
         "color": colour, "linewidth": width, "markersize": 0.6 * rcParams["lines.markersize"], "zorder": 4,

@@ -1,6 +1,6 @@
 """Draws all figures of docs/gallery.md and docs/memory.md: `make gallery`, or `python docs/gallery`.
 
-It trains two small networks for the gallery and six for docs/memory.md: some minutes on two cores.
+It trains two small networks for the gallery and six for docs/memory.md: about two minutes on two cores.
 """
 
 import argparse

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from rnncore.viz.plots._decay import readings
+from rnncore.viz.plots._figure import text_scale
 
 import rnncore as rc
 from rnncore import viz
@@ -170,7 +171,8 @@ def draw_training(runs):
     import matplotlib.pyplot as plt
 
     with viz.style.context():
-        figure, axes = plt.subplots(2, 3, figsize=(11, 6.4), sharex=True, sharey=True)
+        scale = text_scale()
+        figure, axes = plt.subplots(2, 3, figsize=(11 * scale, 6.4 * scale), sharex=True, sharey=True)
         for ax, (name, run) in zip(axes.flat, runs.items(), strict=True):
             options = {"fit": False, "guides": False}
             before = {"color": viz.style.GREY, "linestyle": "--", "marker": ""}
@@ -186,7 +188,7 @@ def draw_training(runs):
             ax.set_ylabel("‖∂s$_T$ / ∂s$_{T-k}$‖$_2$")
         handles = [axes[0, 0].lines[0], axes[0, 0].lines[-1]]
         figure.legend(handles, ["before training", "after training"], loc="outside lower center", ncols=2)
-        figure.suptitle("Memory against lag on the adding problem, before and after training")
+        figure.suptitle("Memory against lag on the adding problem, before and after training", wrap=True)
     return figure
 
 

@@ -2,6 +2,8 @@
 
 import textwrap
 
+from rnncore.viz.plots._figure import text_scale
+
 from rnncore import viz
 
 
@@ -100,7 +102,7 @@ def recorded(net):
     import matplotlib.pyplot as plt
 
     with viz.style.context():
-        size = (8, 2.4 * len(net.series))
+        size = (8 * text_scale(), 2.4 * text_scale() * len(net.series))
         figure, axes = plt.subplots(len(net.series), 1, sharex=True, squeeze=False, figsize=size)
         for name, ax in zip(net.series, axes[:, 0], strict=True):
             viz.plot_series(net.series[name], ax, name=name)
@@ -132,10 +134,12 @@ def panels(name, nets):
     draw, height = PANELS[name]
     rows, columns = (1, len(nets)) if name in SQUARE else (len(nets), 1)
     with viz.style.context():
-        figure, axes = plt.subplots(rows, columns, figsize=(10, rows * height), squeeze=False)
+        scale = text_scale()
+        figure, axes = plt.subplots(rows, columns, figsize=(10 * scale, rows * height * scale), squeeze=False)
         for net, ax in zip(nets, axes.flat, strict=True):
             draw(net, ax)
-            said = textwrap.fill(ax.get_title(), 44 if name in SQUARE else 106)
+            said = ax.get_title().replace("unexplained: ", "unexplained:\N{NO-BREAK SPACE}")
+            said = textwrap.fill(said, 44 if name in SQUARE else 106)
             ax.set_title(f"{net.name}" + (f"\n{said}" if said else ""), loc="left")
             if said:
                 ax.set_title("")

@@ -415,6 +415,17 @@ def test_a_long_name_is_as_large_as_a_short_one(plt):
     assert long.get_fontsize() >= 0.8 * short.get_fontsize()
 
 
+def test_titles_keep_what_an_arrow_joins_on_one_line_and_have_no_more_lines_than_they_need(plt):
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
+    for ax in axes:
+        viz.plot_transition_graph([[0.09, 0.91], [0.6, 0.4]], ax, names=["running and running", "consonants"])
+    figure.canvas.draw()
+    told = axes[0].title._get_wrapped_text().split("\n")
+    assert len(told) == 2
+    assert not any(line.strip().endswith("→") or line.strip().startswith("→") for line in told)
+    assert "running → consonants" in axes[0].title._get_wrapped_text().replace("\N{NO-BREAK SPACE}", " ")
+
+
 def test_all_chains_have_both_pictures(rng, plt):
     x = np.r_[rng.normal(size=100), 4 + rng.normal(size=100)]
     hidden = HiddenMarkov(2, "gaussian", random_state=0).fit([x])

@@ -104,6 +104,24 @@ def pictures(tape, g, layer, x):
     return found
 
 
+def test_no_line_without_points_takes_room_in_the_layout(plt, rng):
+    """matplotlib gives an empty line a place at the corner of the figure; unless it is clipped, axes make room for it."""
+    x, g = rng.normal(size=(T, B, 3)), rng.normal(size=(T, B, 5))
+    for cell in ("rnn-relu", "lstm", "gru"):
+        layer = make(cell, 3, 5, dtype="float64")
+        if cell == "rnn-relu":
+            rc.init.identity(layer)
+        tape = layer.record(np.abs(x))
+        tape.backward(g)
+        for name, call in pictures(tape, g, layer, x).items():
+            figure, ax = plt.subplots()
+            call(ax)
+            for line in ax.lines:
+                some = np.isfinite(np.asarray(line.get_xydata(), float)).all(1).any()
+                assert some or line.get_clip_on(), f"{name}: {line.get_gid()}"
+            plt.close(figure)
+
+
 FIGURES = {"plot_timeline"}  # it makes a figure of several panels, as `viz.overview` does, and takes no axes
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 class Title(Text):
     """A title that is broken into lines where it would leave the figure or run into the axes beside it."""
 
+    _even = True  # whether lines are made as long as each other
+    _lines = 1  # the fewest lines that hold the text
+
     def _get_wrap_line_width(self) -> float:
         """The width at which lines break: at most that of the figure, and less so that all lines are as long."""
         most: float = super()._get_wrap_line_width()  # type: ignore[misc]  # the stubs leave it out
@@ -33,7 +36,8 @@ class Title(Text):
         if ax is not None and _beside(ax):  # of what the layout gives the axes: those with a fixed aspect use a part
             most = min(most, 1.05 * ax.get_position(original=True).width * float(ax.figure.bbox.width))
         longest = max(map(self._get_rendered_text_width, self.get_text().split("\n")))  # type: ignore[attr-defined]
-        return min(most, 1.15 * longest / math.ceil(longest / most)) if 0 < most < longest else most
+        self._lines = math.ceil(longest / most) if 0 < most < longest else 1
+        return min(most, 1.15 * longest / self._lines) if self._lines > 1 and self._even else most
 
     def _get_wrapped_text(self) -> str:
         """The text in lines; none starts with a sign that belongs to what is before it, or ends with an arrow."""
@@ -41,8 +45,11 @@ class Title(Text):
         self._text = _SIGN.sub("\N{NO-BREAK SPACE}\\1", text).replace("→ ", "→\N{NO-BREAK SPACE}")
         try:
             wrapped: str = super()._get_wrapped_text()  # type: ignore[misc]
+            if "\n" not in text and wrapped.count("\n") >= self._lines > 1:  # long words: then not of equal length
+                self._even = False
+                wrapped = super()._get_wrapped_text()  # type: ignore[misc]
         finally:
-            self._text = text
+            self._text, self._even = text, True
         return wrapped
 
 

@@ -126,6 +126,8 @@ def _mark_reach(ax: Axes, sizes: Floats) -> None:
     from matplotlib import rcParams
 
     losses, reach, ends = _reach(sizes)
+    if ends.all():
+        return
     back = -1 if np.isnan(sizes[np.triu_indices(len(sizes), 1)]).all() else 1
     look: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markeredgewidth": 0.6}
     look["markersize"] = 0.7 * rcParams["lines.markersize"]

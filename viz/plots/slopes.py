@@ -96,7 +96,7 @@ def plot_slopes(
                 label=f"{CURVES[c].name}, at most {most:g}")  # fmt: skip
     lane = 0.2 * top
     for k, name in enumerate(chosen):
-        _lane(ax, found[name], edge, -(k + 1) * lane * 1.12, lane, k)
+        _lane(ax, found[name], edge, -(k + 1) * lane * 1.12, lane, k, len(chosen))
     feet = [-(k + 1) * lane * 1.12 for k in range(len(chosen))]
     ticks = [top * share for share in (0, 0.5, 1)] if top < 1 else [0, 0.25, 0.5, 1]
     ax.set_yticks([*ticks, *(foot + 0.3 * lane for foot in feet)], [*(f"{t:g}" for t in ticks), *map(plain, chosen)])
@@ -118,7 +118,7 @@ def _edge(found: Sequence[Slopes]) -> float:
     return float(np.clip(np.ceil(far), 4, 12))
 
 
-def _lane(ax: Axes, found: Slopes, edge: float, foot: float, height: float, index: int) -> None:
+def _lane(ax: Axes, found: Slopes, edge: float, foot: float, height: float, index: int, of: int) -> None:
     """The distribution of one gate's pre-activations, on a line of its own."""
     from matplotlib import rcParams
 
@@ -143,6 +143,7 @@ def _lane(ax: Axes, found: Slopes, edge: float, foot: float, height: float, inde
         mark |= {"markersize": 1.6 * rcParams["lines.markersize"], "markeredgecolor": "white"}
         ax.plot([middle], [foot], gid="median", **mark)
         half = float(np.nanmedian(found.slope))
+        mark["markersize"] *= 1 + 1.2 * (of - 1 - index) / of  # so that one behind another shows around it
         ax.plot([_where(found.curve, half, edge, middle)], [half], gid="median slope", **mark)
 
 

@@ -103,8 +103,9 @@ def plot_transition_graph(
     left_out = _arrows(ax, found, circles, angle, least)
     unsaid = _numbers(ax, found, circles, angle, {patch.get_gid() for patch in ax.patches})
     notes = ["%: share of steps in the long run"] * (share is not None)
-    if n > FEW:
-        notes.append("numbers from 0.2 on" + (", where there is room" if unsaid else ""))
+    which = ["from 0.2 on"] * (n > FEW) + ["where there is room"] * (unsaid > 0)
+    if which:
+        notes.append(f"numbers {', '.join(which)}")
     if left_out:
         notes.append(f"{left_out} arrow{'s' * (left_out > 1)} below {least:g} not drawn")
     note_below(ax, "; ".join(notes))

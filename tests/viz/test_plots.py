@@ -105,7 +105,7 @@ def pictures(tape, g, layer, x):
 
 
 def test_no_line_without_points_takes_room_in_the_layout(plt, rng):
-    """matplotlib gives an empty line a place at the corner of the figure; unless it is clipped, axes make room for it."""
+    """matplotlib puts an empty line at the corner of the figure; unless it is clipped, axes make room for it."""
     x, g = rng.normal(size=(T, B, 3)), rng.normal(size=(T, B, 5))
     for cell in ("rnn-relu", "lstm", "gru"):
         layer = make(cell, 3, 5, dtype="float64")

@@ -205,8 +205,8 @@ def draw_curves(runs):
         ax.axhline(1 / 6, color=viz.style.GREY, linestyle="--")
         ax.annotate("always answering 1: 1/6", (ax.get_xlim()[1], 1 / 6), ha="right", va="top",
                     color=viz.style.GREY, xytext=(0, -6), textcoords="offset points")  # fmt: skip
-        ax.set(yscale="log", xlabel="updates", ylabel="mean squared error on fresh sequences",
-               title=_title(runs))  # fmt: skip
+        ax.set(yscale="log", xlabel="updates", ylabel="mean squared error on fresh sequences")
+        ax.set_title(_title(runs), wrap=True)
         ax.legend(loc="lower left")
     return figure
 

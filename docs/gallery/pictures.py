@@ -2,7 +2,7 @@
 
 import textwrap
 
-from rnncore.viz.plots._figure import text_scale
+from rnncore.viz.plots._figure import PAGE, text_scale
 
 from rnncore import viz
 
@@ -139,7 +139,7 @@ def panels(name, nets):
         for net, ax in zip(nets, axes.flat, strict=True):
             draw(net, ax)
             said = ax.get_title().replace("unexplained: ", "unexplained:\N{NO-BREAK SPACE}")
-            said = textwrap.fill(said, 44 if name in SQUARE else 106)
+            said = textwrap.fill(said, int((44 if name in SQUARE else 106) * scale * PAGE / plt.rcParams["font.size"]))
             ax.set_title(f"{net.name}" + (f"\n{said}" if said else ""), loc="left")
             if said:
                 ax.set_title("")

@@ -52,7 +52,7 @@ def plot_slopes(
 
     A gradient that passes a gate is multiplied by that slope. Below the curves is the distribution of the
     pre-activations of every gate, over all steps, rows and units, with the median and the range of the middle
-    90 %; the mark on the curve is at the median of the slopes, below which are half of them. Values beyond the
+    90 %; the open mark on the curve is at the median of the slopes, below which are half of them. Values beyond the
     ends of the axis are counted at the ends.
 
     Parameters
@@ -143,7 +143,9 @@ def _lane(ax: Axes, found: Slopes, edge: float, foot: float, height: float, inde
         mark |= {"markersize": 1.6 * rcParams["lines.markersize"], "markeredgecolor": "white"}
         ax.plot([middle], [foot], gid="median", **mark)
         half = float(np.nanmedian(found.slope))
-        mark["markersize"] *= 1 + 1.2 * (of - 1 - index) / of  # so that one behind another shows around it
+        # open and of different sizes, so that one is seen behind another
+        mark |= {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 2}
+        mark["markersize"] *= 1 + 2 * (of - 1 - index) / of
         ax.plot([_where(found.curve, half, edge, middle)], [half], gid="median slope", **mark)
 
 

@@ -105,9 +105,9 @@ typedef struct {
 static void multiply(void *context, int thread, int threads)
 {
     shared_product *s = context;
-    rc_barrier_wait(&s->barrier, threads, 0);
+    rc_barrier_wait(&s->barrier, thread, threads, 0);
     K->product(s->product, B * thread / threads, B * (thread + 1) / threads, 0, s->product->pack->n);
-    rc_barrier_wait(&s->barrier, threads, 0);
+    rc_barrier_wait(&s->barrier, thread, threads, 0);
 }
 
 static void check_products(rc_idx n, rc_idx k)

@@ -90,7 +90,7 @@ def plot(measured: list[tuple[Line, list[float]]], about: str) -> Any:
         ax.set_xlabel(XLABELS[axis])
         ax.legend(fontsize="small", frameon=False, loc="lower right" if axis == "values" else "upper left")
         ax.grid(alpha=0.3)
-        ax.set_ylim(bottom=1)
+        ax.set_ylim(bottom=0.3)
         for side in (ax.xaxis, ax.yaxis):
             side.set_minor_formatter("")
     figure.axes[0].set_ylabel("milliseconds for a step of EM")

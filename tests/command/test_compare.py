@@ -443,6 +443,9 @@ def test_the_figure_shows_the_numbers():
         np.testing.assert_array_equal(line.get_xdata(), result.lags)
         np.testing.assert_array_equal(line.get_ydata(), result.curve)
     assert axes.get_title() == report.sentence(results)
+    axes.set_title(40 * "long words ")
+    axes.figure.draw_without_rendering()
+    assert axes.title.get_window_extent().width <= axes.figure.bbox.width, "the title is cut"
     assert "RMS" in axes.get_ylabel()
     rows = report.table(results, data).splitlines()[: 2 + len(results)]
     assert len({len(row) for row in rows}) == 1

@@ -485,7 +485,10 @@ def say(ax: Axes, kind: str, sentence: str, several: str) -> None:
 
 
 def title(ax: Axes, sentence: str) -> None:
-    """Set the title; `axes` has seen to it that it breaks into lines."""
+    """Set the title, which breaks into lines where the figure ends."""
+    from ._artists import wrap_title
+
+    wrap_title(ax)
     ax.set_title(sentence)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from rnncore.command.all_cells.training import LATER, TRAINED, TrainedCell
 from rnncore.command.options import as_png
+from rnncore.viz.plots._draw import title
 from rnncore.viz.plots._words import between, number, share
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def draw_loss(trained: list[TrainedCell]) -> tuple[Figure, str]:
         bits = np.convolve(one.losses, np.full(width, 1 / width), "valid") / np.log(2)
         ax.plot(np.arange(len(bits)) + width, bits, color=color, label=one.label)
     ordered = sorted(trained, key=lambda one: np.inf if np.isnan(one.bits) else one.bits)
-    ax.set_title(f"Bits on held-out text: {', '.join(f'{one.label} {one.bits_text}' for one in ordered)}")
+    title(ax, f"Bits on held-out text: {', '.join(f'{one.label} {one.bits_text}' for one in ordered)}")
     guess = np.log2(trained[0].model.head.out_features)  # a uniform guess; early spikes are higher
     ax.set_ylim(top=min(ax.get_ylim()[1], guess + 0.5))
     ax.set_xlabel("update")

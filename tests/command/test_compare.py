@@ -127,6 +127,8 @@ def test_missing_values_are_masked_in_all_models(tmp_path, capsys):
     assert status == 0
     assert "200 steps of left, right" in out
     told = json.loads((tmp_path / "compare.json").read_text())
+    assert [row["name"] for row in told["not_fitted"]] == ["SwitchingAutoRegressive"]
+    assert "SwitchingAutoRegressive cannot be fitted: it cannot predict after missing values" in out
     assert all("missing='mask'" in row["model"] for row in told["models"] if "Persistence" not in row["model"])
 
 

@@ -182,12 +182,11 @@ def candidates(
             ("HiddenMarkov", lambda bar: split.choose([
                 HiddenMarkov(n, "gaussian", random_state=seed, n_init=3, **options).fit(pieces, progress=bar)
                 for n in (2, 4, 8)])),
-        ]
-        if not missing:  # this model does not predict after a window with missing values
-            rows.append(("SwitchingAutoRegressive", lambda bar: split.choose([
+            ("SwitchingAutoRegressive", lambda bar: split.choose([
                 _narrow(SwitchingAutoRegressive(2, order=k, random_state=seed), width, SWITCHING).fit(
-                    whole, progress=bar)
-                for k in orders or [1]])))
+                    _complete(whole, bool(missing)), progress=bar)
+                for k in orders or [1]])),
+        ]
     else:
         options = {"alphabet": "".join(sorted(set(split.values)))}
         rows = [
@@ -212,6 +211,13 @@ def _narrow(model: M, width: int, most: int = UNKNOWNS) -> M:
         raise ValueError(f"a step of {width:,} columns has {width * width:,} coefficients, which would take too long: "
                          f"name up to {most} with --columns")
     return model
+
+
+def _complete(sequences: list[Floats], missing: bool) -> list[Floats]:
+    """The sequences, refused for a model that does not predict after a window with missing values."""
+    if missing:
+        raise ValueError("it cannot predict after missing values, which the data have")
+    return sequences
 
 
 def held_out(model: Model, split: Split, factor: Floats | float = 1.0) -> tuple[float, float, Floats]:

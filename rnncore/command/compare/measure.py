@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Model: TypeAlias = AutoRegressive | HiddenMarkov | Markov | Persistence | Recurrent | SwitchingAutoRegressive
 Fit: TypeAlias = "Callable[[Progress], Model]"
 M = TypeVar("M", bound=Model)
+S = TypeVar("S")
 
 LEAD = 1000  # the most steps before the held-out part that are given to a model as context
 PIECE = {False: 1000, True: 50}  # steps of a piece of a text, of a series
@@ -213,7 +214,7 @@ def _narrow(model: M, width: int, most: int = UNKNOWNS) -> M:
     return model
 
 
-def _complete(sequences: list[Floats], missing: bool) -> list[Floats]:
+def _complete(sequences: S, missing: bool) -> S:
     """The sequences, refused for a model that does not predict after a window with missing values."""
     if missing:
         raise ValueError("it cannot predict after missing values, which the data have")

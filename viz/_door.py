@@ -24,11 +24,9 @@ Numbers = TypeVar("Numbers")
 
 def as_tape(data: object, expected: str = "a tape") -> Recorded:
     """A tape or a frame as it is; the record of a model, or a moment of training, by its tape."""
-    if is_tape(data):
-        return data
-    inner = getattr(data, "tape", None)
-    if is_tape(inner):
-        return inner
+    found = held_tape(data)
+    if is_tape(found):
+        return found
     raise TypeError(f"tape: got {described(data)}, expected {expected}{way_to_a_tape(data)}")
 
 
@@ -65,9 +63,9 @@ def as_layer(data: object) -> RecurrentLayer:
 
 
 def held_tape(data: Recorded | HasTape | Numbers) -> Recorded | Numbers:
-    """The tape of something that has one; anything else as it is."""
+    """The tape of something that has one but is none; anything else as it is."""
     inner = getattr(data, "tape", None)
-    return inner if is_tape(inner) else data  # type: ignore[return-value]
+    return inner if is_tape(inner) and not is_tape(data) else data  # type: ignore[return-value]
 
 
 def way_to_a_tape(data: object) -> str:

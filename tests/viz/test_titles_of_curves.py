@@ -600,7 +600,7 @@ def test_twenty_one_lines_have_twenty_one_colours(ax):
 @pytest.mark.parametrize("style", ["page", "slide"])
 def test_a_legend_is_never_over_a_line(style, plt, rng):
     """Ten rows of noise fill the axes, so that room has to be made."""
-    from rnncore.viz.plots._draw import _taken
+    from rnncore.viz.plots._legend import _taken
 
     for runs in (1, 3, 9):
         with viz.style.context(style):

@@ -1,34 +1,26 @@
-"""What plots share: which axes to use, the next colour, maps of units over time, log axes and zeros."""
+"""What plots share: which axes to use, the next colour, lines over rows, the axes of time and lag, and zeros."""
 
 from __future__ import annotations
 
 import fnmatch
 import itertools
 import textwrap
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from rnncore._typing import Array, ArrayLike, Floats, Ints
+from rnncore._typing import ArrayLike, Floats
 
 from .. import style
 from .._door import described
-from .._tapes import Direction, Recorded, layer_of
-from ..measures.unit_order import unit_order
+from .._tapes import Direction, Recorded
 from ._words import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap, LogNorm, Normalize, SymLogNorm
-    from matplotlib.image import AxesImage
-    from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
-
-Order: TypeAlias = Literal["auto"] | Sequence[int] | Ints | None
-"""The units from top to bottom: sorted, as listed, or None: as they are."""
-
 
 _KINDS: WeakKeyDictionary[Axes, str] = WeakKeyDictionary()
 """Which kind of plot the axes hold that our plots have drawn on."""
@@ -316,180 +308,9 @@ def visible(token: object) -> str:
 _MARKS = {"\n": "↵", "\r": "␍", "\t": "⇥"}
 
 
-def band_order(order: ArrayLike, units: int) -> Ints:
-    """The units from top to bottom, each exactly once."""
-    order = np.asarray(order)
-    if not np.array_equal(np.sort(order), np.arange(units)):
-        raise ValueError(
-            f"order: got {order.tolist()}, expected the units 0 … {units - 1} once each"
-        )
-    return order
-
-
-def units_of(tape: Recorded, name: str, order: Order) -> Ints:
-    """The units of a named array from top to bottom: "auto", None, or the caller's order."""
-    units = tape[name].shape[-1]  # a frame may have some of them
-    if order is None:
-        return np.arange(units)
-    if isinstance(order, str):
-        if order != "auto":
-            raise ValueError(f"order: got {order!r}, expected 'auto', None or the units' numbers")
-        return unit_order(tape, layer_of(name))
-    return band_order(order, units)
-
-
-Band: TypeAlias = "tuple[str, Array, str | Colormap, Normalize]"  # name, values (T, H), colour map, its limits
-
-
-def bands(
-    ax: Axes,
-    parts: Sequence[Band],
-    *,
-    tokens: Iterable[object] | None = None,
-    gradient: bool = False,
-    of: str = "",
-) -> list[AxesImage]:
-    """Draw maps of units over time, one below the other.
-
-    Every part is an image of its own, so that gates keep the limits 0 … 1 while states are centred at 0.
-    Where there are more units than dots, neighbours are averaged, so that none is left out.
-    """
-    gap = 0.12  # between parts, relative to their height
-    total = len(parts) * (1 + gap) - gap
-    images = []
-    for index, (name, values, cmap, norm) in enumerate(parts):
-        values = np.ma.masked_invalid(np.asarray(values, np.float64).T)
-        top = index * (1 + gap)
-        image = ax.imshow(
-            values,
-            cmap=cmap,
-            norm=norm,
-            aspect="auto",
-            interpolation="antialiased" if _is_fine(ax, values.shape, total) else "nearest",
-            origin="upper",
-            extent=(-0.5, values.shape[1] - 0.5, top + 1, top),
-        )
-        image.set_gid(name)
-        images.append(image)
-    ax.set_ylim(total, 0)
-    names = [name for name, *_ in parts]
-    ax.set_yticks([i * (1 + gap) + 0.5 for i in range(len(parts))], names, fontsize=name_size(ax, names, total))
-    ax.tick_params(axis="y", length=0)
-    ax.grid(False)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    ax.set_facecolor("white")
-    steps = parts[0][1].shape[0]
-    ax.set_xlim(-0.5, steps - 0.5)
-    time_axis(ax, steps, tokens=tokens, gradient=gradient, of=of)
-    return images
-
-
-def _is_fine(ax: Axes, shape: tuple[int, ...], total: float) -> bool:
-    """Whether a map has more units, or more steps, than there are dots for them."""
-    box = ax.get_window_extent()
-    return bool(shape[0] > box.height / total or shape[1] > box.width)
-
-
-def name_size(ax: Axes, names: Sequence[str], total: float) -> float:
-    """The font size at which the names of parts fit their height and, where no layout makes room, their margin."""
-    from matplotlib import rcParams
-    from matplotlib.font_manager import FontProperties
-
-    largest = FontProperties(size=rcParams["ytick.labelsize"]).get_size_in_points()
-    dot = 72 / ax.figure.dpi
-    box = ax.get_window_extent()
-    room = [largest, 0.9 * dot * float(box.height) / total]
-    figure = ax.get_figure(root=True)
-    if figure is not None and figure.get_layout_engine() is None:
-        beside = [other.bbox.x1 for other in ax.figure.axes if other.bbox.x1 < box.x0]
-        margin = dot * (float(box.x0) - max(beside, default=0.0)) - rcParams["ytick.major.pad"] - 2
-        room.append(margin / (0.62 * max(map(len, names))))
-    return max(min(room), 0.5 * largest)
-
-
-def colour_bars(ax: Axes, images: Sequence[AxesImage], labels: Sequence[str]) -> None:
-    """Draw narrow colour bars beside the axes without changing its width, so that panels stay aligned in time."""
-    from matplotlib import rcParams
-    from matplotlib.colors import SymLogNorm
-    from matplotlib.ticker import FixedLocator, MaxNLocator
-
-    n = len(images)
-    inches = float(ax.get_window_extent().width) / ax.figure.dpi
-    size = float(rcParams["font.size"])
-    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        height = 1 / n
-        box = ax.inset_axes((1.01, 1 - (i + 1) * height + 0.05 * (n > 1), max(0.012, 0.08 / inches), height * 0.9))
-        bar = ax.figure.colorbar(image, cax=box)
-        bar.set_label(label, fontsize="small", labelpad=1)
-        bar.ax.tick_params(labelsize="x-small", length=2, pad=2)
-        points = 72 * float(ax.get_window_extent().height) / ax.figure.dpi * height * 0.9
-        ticks = int(np.clip(points / (2.2 * size), 2, 5))  # as many as the bar has room for
-        if isinstance(image.norm, SymLogNorm):
-            bar.set_ticks(FixedLocator(_decades(image.norm, ticks)))
-            bar.ax.minorticks_off()
-        else:
-            bar.set_ticks(MaxNLocator(ticks, steps=[1, 2, 5, 10]))
-        cast(Any, bar.outline).set_visible(False)
-
-
-def _decades(norm: SymLogNorm, count: int) -> list[float]:
-    """Ticks at powers of ten on both sides of 0, about `count` in all."""
-    assert norm.vmax is not None
-    low, high = np.log10(norm.linthresh), np.floor(np.log10(norm.vmax))
-    gap = max(1, int(np.ceil((high - low) / max(1, count // 2))))
-    powers = [10.0**power for power in np.arange(high, low, -gap)]
-    return [-power for power in powers] + [0.0, *powers[::-1]]
-
-
-def signed_norm(*arrays: ArrayLike) -> Normalize:
-    """Limits that are symmetric about 0, the same for all arrays."""
-    from matplotlib.colors import Normalize
-
-    sizes = [float(np.abs(a[np.isfinite(a)]).max(initial=0.0)) for a in map(np.asarray, arrays)]
-    limit = max(sizes, default=0.0) or 1.0
-    return Normalize(-limit, limit)
-
-
-def gate_norm() -> Normalize:
-    """The limits of a gate, 0 and 1."""
-    from matplotlib.colors import Normalize
-
-    return Normalize(0.0, 1.0)
-
-
-def magnitude_norm(a: ArrayLike, decades: float | None = None) -> LogNorm:
-    """Logarithmic limits around all positive numbers, or at most some decades from the largest down."""
-    from matplotlib.colors import LogNorm
-
-    known = np.asarray(a)
-    known = known[np.isfinite(known) & (known > 0)]
-    if not known.size:
-        return LogNorm(0.1, 1.0)
-    low, high = float(known.min()), float(known.max())
-    if decades is not None:
-        low = max(low, high * 10.0**-decades)
-    return LogNorm(low, high if high > low else low * 10)
-
-
-def cmap(name: str, *, missing: str | None = None, under: str | None = None) -> Colormap:
-    """A copy of a colour map with colours for missing numbers and for those below the range."""
-    from matplotlib import colormaps
-
-    return colormaps[name].with_extremes(bad=missing or style.MISSING, under=under)
-
-
 def say(ax: Axes, kind: str, sentence: str, several: str) -> None:
     """Set the title: what one run shows, or what is compared once several are drawn."""
-    title(ax, sentence if len(drawn(ax, kind)) <= 1 else several)
-
-
-def title(ax: Axes, sentence: str) -> None:
-    """Set the title, which breaks into lines where the figure ends."""
-    from ._artists import wrap_title
-
-    wrap_title(ax)
-    ax.set_title(sentence)
+    ax.set_title(sentence if len(drawn(ax, kind)) <= 1 else several)
 
 
 def note_below(ax: Axes, *said: str) -> None:
@@ -501,100 +322,3 @@ def note_below(ax: Axes, *said: str) -> None:
     lines = [line for each in said for line in textwrap.wrap(each, max(30, int(width / (0.55 * size))))]
     look: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "small", "color": style.GREY, "gid": "note"}
     ax.text(0.5, -0.01, "\n".join(lines), transform=ax.transAxes, **look)
-
-
-def legend(ax: Axes, **options: Any) -> None:
-    """Add a legend if a line has a label: where nothing is drawn, or else in room made for it above the lines."""
-    handles, labels = ax.get_legend_handles_labels()
-    if not labels:
-        return
-    if len(labels) > 6:
-        options.setdefault("fontsize", "x-small")
-    look: dict[str, Any] = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"}
-    options = look | options
-    if "loc" in options or "bbox_to_anchor" in options:
-        ax.legend(handles, labels, **options)
-        return
-    ax.get_ylim()  # applies limits that are still to be computed from the data
-    taken, guides = _taken(ax)
-    shapes = {}
-    for columns in range(options.pop("ncols", 1), 5):
-        options |= {"loc": "upper right", "ncols": columns}
-        made = ax.legend(handles, labels, **options)
-        wide, high = shapes[columns] = _shape(ax, made)
-        if wide > 1:
-            continue
-        for obstacles in (np.concatenate([taken, guides]), taken):
-            for place, (left, foot) in _PLACES.items():
-                x, y = left * (1 - wide), foot * (1 - high)
-                across, along = obstacles.T
-                if not ((across > x) & (across < x + wide) & (along > y) & (along < y + high)).any():
-                    made.set_loc(cast(Any, place))
-                    _hide_covered_guides(ax, made)
-                    return
-    # No place is free: room is made above the lines for the flattest that is not wider than the axes.
-    columns = min(shapes, key=lambda n: (shapes[n][0] > 1, shapes[n][1], n))
-    high = shapes[columns][1]
-    if high > TALLEST and ax.figure.get_layout_engine() is not None:  # beside the axes, which the layout makes narrower
-        beside = {"ncols": 1, "loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-        ax.legend(handles, labels, **options | beside)
-        return
-    ax.legend(handles, labels, **options | {"ncols": columns})
-    high = min(high, TALLEST)
-    scale = ax.yaxis.get_transform()
-    low, top = scale.transform(np.array(ax.get_ylim(), float))
-    raised = scale.inverted().transform(np.array([low + (top - low) / (1 - high)]))
-    ax.set_ylim(top=float(raised[0]), auto=None)
-
-
-def _shape(ax: Axes, made: Legend) -> tuple[float, float]:
-    """Width and height of a legend, with a margin, as shares of those of the axes."""
-    box, size = ax.get_window_extent(), made.get_window_extent()
-    margin = 1.2 * made.prop.get_size_in_points() * cast(Any, ax.figure).dpi / 72  # twice its distance to the axes
-    return (size.width + margin) / box.width, (size.height + margin) / box.height
-
-
-def _hide_covered_guides(ax: Axes, made: Legend) -> None:
-    """Hide labels of guides behind the legend: half a number would be read as another one."""
-    covered = made.get_window_extent()
-    for text in ax.texts:
-        if text.get_gid() == "guide" and covered.overlaps(text.get_window_extent()):
-            text.set_visible(False)
-
-
-TALLEST = 0.5  # a legend within the axes, as a share of their height
-_PLACES = {
-    "upper right": (1, 1), "lower left": (0, 0), "upper left": (0, 1), "lower right": (1, 0),
-    "center right": (1, 0.5), "center left": (0, 0.5), "upper center": (0.5, 1), "lower center": (0.5, 0),
-}  # fmt: skip
-
-
-def _taken(ax: Axes) -> tuple[Floats, Floats]:
-    """(points, 2): where lines, bands and texts are, and where guides are, in shares of the axes' width and height."""
-    from matplotlib.collections import PolyCollection
-    from matplotlib.contour import ContourSet
-
-    found: dict[bool, list[Floats]] = {False: [np.empty((0, 2))], True: [np.empty((0, 2))]}
-    for one in ax.lines:
-        points = one.get_transform().transform(np.array(one.get_xydata(), float))
-        if one.get_visible() and len(points):
-            found[one.get_gid() == "guide"].append(points if one.get_linestyle() == "None" else _between(points))
-    for band in ax.collections:
-        for path in band.get_paths() if isinstance(band, (PolyCollection, ContourSet)) else ():
-            found[False].append(_between(band.get_transform().transform(path.vertices)))
-    for text in ax.texts:
-        if text.get_text():
-            (x0, y0), (x1, y1) = text.get_window_extent().get_points()
-            corners = [[x, y] for x in np.linspace(x0, x1, 9) for y in (y0, (y0 + y1) / 2, y1)]
-            found[text.get_gid() == "guide"].append(np.array(corners))
-    taken, guides = (ax.transAxes.inverted().transform(np.concatenate(found[kind])) for kind in (False, True))
-    return taken[np.isfinite(taken).all(1)], guides[np.isfinite(guides).all(1)]
-
-
-def _between(points: Floats) -> Floats:
-    """A polygon's points and eight more on each of its edges."""
-    part = np.linspace(0, 1, 9)[:, None, None]
-    if len(points) < 2:
-        return points
-    with np.errstate(invalid="ignore"):  # at points that are not finite
-        return np.asarray(((1 - part) * points[:-1] + part * points[1:]).reshape(-1, 2))

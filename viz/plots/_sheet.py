@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import style
-from ._draw import cmap
+from ._maps import cmap
 from ._words import number
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from rnncore._checks import as_number
 
 from .. import style
 from .._door import array, as_numbers, described, pair
-from ._draw import axes, drawn, legend, next_look
+from ._draw import axes, drawn, next_look
+from ._legend import legend
 from ._words import number, plain
 
 if TYPE_CHECKING:

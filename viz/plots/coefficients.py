@@ -14,7 +14,8 @@ from rnncore.models.windows.autoregressive import AutoRegressive
 from .. import style
 from .._door import array, described
 from ..measures.coefficients import Coefficients
-from ._draw import axes, drawn, legend, line, some_names
+from ._draw import axes, drawn, line, some_names
+from ._legend import legend
 from ._words import number, of_run, plain
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import numpy as np
 from .. import style
 from .._door import array, as_numbers
 from ._claims import and_others, counted, largest, named_step, of_row
-from ._draw import axes, check_row, cmap, gate_norm, time_axis
+from ._draw import axes, check_row, time_axis
+from ._maps import cmap, gate_norm
 from ._words import count_of, number, plain
 from .text import plot_text
 

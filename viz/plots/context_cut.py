@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import style
 from .._door import array, as_numbers, pair
-from ._draw import axes, drawn, legend, line, say
+from ._draw import axes, drawn, line, say
+from ._legend import legend
 from ._words import count_of, share
 
 if TYPE_CHECKING:

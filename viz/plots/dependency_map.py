@@ -14,7 +14,8 @@ from .._tapes import HasTape, is_tape
 from ..measures._loss import Loss
 from ..measures.dependency_map import dependency_map, dependency_reach
 from ._claims import at_most, counted, of_row
-from ._draw import axes, check_row, cmap, magnitude_norm, time_axis
+from ._draw import axes, check_row, time_axis
+from ._maps import cmap, magnitude_norm
 from ._words import count_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from rnncore._checks import as_size
 
 from .. import style
 from .._door import array, described
-from ._draw import axes, drawn, legend, line
+from ._draw import axes, drawn, line
+from ._legend import legend
 from ._words import count_of, number, plain
 
 if TYPE_CHECKING:

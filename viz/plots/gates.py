@@ -11,7 +11,8 @@ from .. import style
 from .._door import as_tape
 from .._tapes import HasTape, Recorded, gate_names, part_of
 from ._claims import counted, not_finite, of_row, percent
-from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, some_names, units_of
+from ._draw import axes, row_length, some_names
+from ._maps import Band, Order, bands, colour_bars, gate_norm, signed_norm, units_of
 from ._words import number
 
 if TYPE_CHECKING:

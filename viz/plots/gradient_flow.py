@@ -11,7 +11,8 @@ from .._door import array, by_name, held_tape, measured, not_negative
 from .._tapes import HasTape, Recorded, is_tape, valid_steps
 from ..measures.gradient_flow import gradient_flow
 from ._claims import compared, larger_of, not_finite, of_row, spread
-from ._draw import axes, drawn, legend, magnitude_line, pick_row, some_names, time_axis
+from ._draw import axes, drawn, magnitude_line, pick_row, some_names, time_axis
+from ._legend import legend
 from ._words import number, of_run
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from .. import style
 from .._door import as_tape
 from .._tapes import HasTape, Recorded, check_backward, state_gradients
 from ._claims import not_finite, of_row, percent
-from ._draw import Band, Order, axes, bands, cmap, colour_bars, row_length, some_names, units_of
+from ._draw import axes, row_length, some_names
+from ._maps import Band, Order, bands, cmap, colour_bars, units_of
 from ._words import number
 
 if TYPE_CHECKING:

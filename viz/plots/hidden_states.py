@@ -12,7 +12,8 @@ from rnncore._checks import as_size
 from .. import style
 from .._door import array, described, pair
 from ._chains import colour_of
-from ._draw import axes, cmap, gate_norm, time_axis, visible
+from ._draw import axes, time_axis, visible
+from ._maps import cmap, gate_norm
 from ._words import plain
 
 if TYPE_CHECKING:

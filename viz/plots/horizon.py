@@ -10,7 +10,8 @@ from .. import style
 from .._tapes import Direction, HasTape
 from ..measures._decay import NORMS, norms_by_lag
 from ._decay import readings
-from ._draw import NORM, axes, lag_axis, legend, magnitude_line, pick_row, say
+from ._draw import NORM, axes, lag_axis, magnitude_line, pick_row, say
+from ._legend import legend
 from ._words import count_of, of_rows, of_run, plain
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from .._tapes import Direction, HasTape
 from ..measures._decay import NORMS, norms_by_lag
 from ..measures.decay_rate import decay_fit
 from ._decay import fate
-from ._draw import NORM, axes, drawn, lag_axis, legend, magnitude_line, pick_row, say
+from ._draw import NORM, axes, drawn, lag_axis, magnitude_line, pick_row, say
+from ._legend import legend
 from ._words import of_rows
 
 if TYPE_CHECKING:

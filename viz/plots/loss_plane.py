@@ -11,7 +11,9 @@ from .. import style
 from .._door import array, as_numbers, described, fields, pair
 from ..measures.loss_plane import LossPlane
 from ._claims import counted
-from ._draw import axes, cmap, legend
+from ._draw import axes
+from ._legend import legend
+from ._maps import cmap
 from ._words import number, plain
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import numpy as np
 from .. import style
 from .._door import array, as_numbers, pair
 from ..measures.lyapunov_spectrum import lyapunov_error
-from ._draw import axes, legend, line, title
+from ._draw import axes, line
+from ._legend import legend
 from ._words import with_error
 from .lyapunov_spectrum import sentence, show_small
 
@@ -74,6 +75,6 @@ def plot_lyapunov_convergence(
         ax.set_xlim(0.9 * counted[0], 1.1 * counted[-1])
     ax.set_xlabel("number of steps")
     ax.set_ylabel("estimate of λ$_i$   (nats per step)")
-    title(ax, sentence(estimate[-1], error, counted[-1]))
+    ax.set_title(sentence(estimate[-1], error, counted[-1]))
     legend(ax)
     return ax

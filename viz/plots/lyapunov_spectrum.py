@@ -11,7 +11,8 @@ from rnncore._checks import as_size
 from .. import style
 from .._door import array, as_numbers, narrowed
 from ..measures.lyapunov_spectrum import entropy_rate, kaplan_yorke_dimension
-from ._draw import axes, drawn, legend, line, say
+from ._draw import axes, drawn, line, say
+from ._legend import legend
 from ._words import between, number, pace_between, with_error
 
 if TYPE_CHECKING:

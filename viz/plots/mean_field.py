@@ -11,7 +11,8 @@ from .. import style
 from .._door import by_name, fields, held_tape, measured
 from .._tapes import HasTape, is_tape
 from ..measures.mean_field import MeanField, mean_field, mean_field_theory
-from ._draw import axes, drawn, legend, line_colour, title
+from ._draw import axes, drawn, line_colour
+from ._legend import legend
 from ._words import number, of_run, plain
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def plot_mean_field(
     else:
         _map(ax, found, nonlinearity or own, label, line_kw)
     alone = len(drawn(ax, "run")) == len(found)
-    title(ax, _sentence(found) if alone else "What one step would do to the gradient if the weights were random")
+    ax.set_title(_sentence(found) if alone else "What one step would do to the gradient if the weights were random")
     if not gated:
         legend(ax)
     return ax

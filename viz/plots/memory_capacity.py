@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._door import array, as_numbers
-from ._draw import axes, legend, line, say
+from ._draw import axes, line, say
+from ._legend import legend
 from ._words import with_error
 
 if TYPE_CHECKING:

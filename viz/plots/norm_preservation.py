@@ -10,7 +10,8 @@ import numpy as np
 from .. import style
 from .._door import array, measured
 from ..measures.omega import norm_preservation
-from ._draw import axes, columns, drawn, legend, line, pick_row, say, time_axis
+from ._draw import axes, columns, drawn, line, pick_row, say, time_axis
+from ._legend import legend
 from ._words import between, number, of_rows
 
 if TYPE_CHECKING:

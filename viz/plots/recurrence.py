@@ -11,7 +11,8 @@ from .. import style
 from .._door import as_whole_tape
 from .._layers import time_major
 from .._tapes import HasTape, is_reverse, is_tape, layer_input, layer_number, layers, previous
-from ._draw import axes, cmap, note_below, row_length, signed_norm, visible
+from ._draw import axes, note_below, row_length, visible
+from ._maps import cmap, signed_norm
 from ._words import plain
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from .. import style
 from .._door import by_name, fields, measured
 from .._tapes import HasTape, Recorded
 from ..measures.saturation import Saturation, saturation
-from ._draw import axes, drawn, legend, line_colour, some_names, title
+from ._draw import axes, drawn, line_colour, some_names
+from ._legend import legend
 from ._words import of_run, plain
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def plot_saturation(
     ax.set_aspect("equal")
     ax.set_xlabel("share of steps closed (< 0.1)")
     ax.set_ylabel("share of steps\nfully open (> 0.9)")
-    title(ax, _sentence(drawn(ax, KIND)))
+    ax.set_title(_sentence(drawn(ax, KIND)))
     legend(ax, loc="upper right")  # where no dot can be
     return ax
 

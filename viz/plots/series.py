@@ -10,7 +10,8 @@ from rnncore._checks import did_you_mean
 
 from .. import style
 from .._door import array, as_numbers, described, pair
-from ._draw import axes, drawn, legend, line, say
+from ._draw import axes, drawn, line, say
+from ._legend import legend
 from ._words import number, plain
 
 if TYPE_CHECKING:

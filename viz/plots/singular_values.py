@@ -11,7 +11,8 @@ from .. import style
 from .._door import array, held_tape, measured, pair
 from .._tapes import HasTape, is_tape
 from ..measures.singular_values import singular_values
-from ._draw import axes, check_row, drawn, lag_axis, legend, mark_floor, title
+from ._draw import axes, check_row, drawn, lag_axis, mark_floor
+from ._legend import legend
 from ._words import of_rows, of_run, plain
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def plot_singular_values(
     lag_axis(ax)
     ax.set_ylabel("\n".join(filter(None, ["singular values of ∂s$_T$ / ∂s$_{T-k}$", of_rows(whole.shape[1], row)])))
     several = "How many directions of the state a gradient can take back"
-    title(ax, several if earlier else _sentence(lags, sigma, all_of_them))
+    ax.set_title(several if earlier else _sentence(lags, sigma, all_of_them))
     legend(ax)
     return ax
 

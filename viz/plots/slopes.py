@@ -11,7 +11,8 @@ from .. import style
 from .._door import by_name, fields, measured
 from .._tapes import HasTape, Recorded
 from ..measures.slopes import Slopes, slopes
-from ._draw import axes, legend, some_names
+from ._draw import axes, some_names
+from ._legend import legend
 from ._words import number, plain
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from .._door import as_tape
 from .._tapes import HasTape, Recorded, layer_of, part_of, state_names
 from ..measures.unit_order import criteria
 from ._claims import at_most, counted, not_finite, of_row
-from ._draw import Band, Order, axes, bands, colour_bars, gate_norm, row_length, signed_norm, some_names, units_of
+from ._draw import axes, row_length, some_names
+from ._maps import Band, Order, bands, colour_bars, gate_norm, signed_norm, units_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

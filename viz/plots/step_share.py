@@ -11,7 +11,8 @@ from .._door import array, by_name, held_tape, measured, not_negative
 from .._tapes import is_tape
 from ..measures.step_share import step_share, steps_for_half
 from ._claims import of_row, spread
-from ._draw import axes, drawn, legend, line, pick_row, some_names, time_axis
+from ._draw import axes, drawn, line, pick_row, some_names, time_axis
+from ._legend import legend
 from ._words import number, of_run, plain
 
 if TYPE_CHECKING:

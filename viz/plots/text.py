@@ -12,7 +12,8 @@ from rnncore._checks import as_size
 from .. import style
 from .._door import array, as_numbers
 from ._claims import and_others, counted, largest, named_step
-from ._draw import axes, cmap, magnitude_norm, signed_norm, visible
+from ._draw import axes, visible
+from ._maps import cmap, magnitude_norm, signed_norm
 from ._words import number, plain
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from .. import style
 from .._door import array, by_name, held_tape, measured, not_negative
 from .._tapes import HasTape, Recorded, is_tape
 from ..measures.timescales import timescales
-from ._draw import axes, drawn, legend, line, title
+from ._draw import axes, drawn, line
+from ._legend import legend
 from ._words import count_of, number, of_run
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def plot_timescales(
             textcoords="offset points", color=style.GREY, fontsize="small", ha="right", va="bottom", gid="recorded",
         )  # fmt: skip
     alone = len(drawn(ax, KIND)) == len(scales)
-    title(ax, _sentence(scales, steps) if alone else "How long units keep their values, by their gates alone")
+    ax.set_title(_sentence(scales, steps) if alone else "How long units keep their values, by their gates alone")
     legend(ax)
     return ax
 

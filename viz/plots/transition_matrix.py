@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import style
 from ._chains import ink_on, sentence, transitions
-from ._draw import axes, cmap, colour_bars, gate_norm
+from ._draw import axes
+from ._maps import cmap, colour_bars, gate_norm
 from ._words import plain
 
 if TYPE_CHECKING:

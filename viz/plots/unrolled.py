@@ -12,7 +12,8 @@ from .._door import as_tape
 from .._tapes import HasTape, Recorded, is_reverse, layer_number, layer_of
 from ..measures.gradient_flow import gradient_flow
 from ._claims import compared, larger_of, not_finite, of_row
-from ._draw import axes, cmap, magnitude_norm, name_size, row_length, time_axis
+from ._draw import axes, row_length, time_axis
+from ._maps import cmap, magnitude_norm, name_size
 from ._words import number
 
 if TYPE_CHECKING:

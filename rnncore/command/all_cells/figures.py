@@ -8,7 +8,6 @@ import numpy as np
 
 from rnncore.command.all_cells.training import LATER, TRAINED, TrainedCell
 from rnncore.command.options import as_png
-from rnncore.viz.plots._draw import title
 from rnncore.viz.plots._words import between, number, share
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def draw_all(trained: list[TrainedCell]) -> dict[str, tuple[bytes, str]]:
 def draw_jacobian_norms(trained: list[TrainedCell]) -> tuple[Figure, str]:
     """All cells on one axes: the norm of the Jacobian product against lag."""
     from rnncore import viz
-    from rnncore.viz.plots._draw import legend
+    from rnncore.viz.plots._legend import legend
 
     figure, ax = _axes(5.2, width=10)
     for one in trained:
@@ -136,7 +135,7 @@ def draw_loss(trained: list[TrainedCell]) -> tuple[Figure, str]:
         bits = np.convolve(one.losses, np.full(width, 1 / width), "valid") / np.log(2)
         ax.plot(np.arange(len(bits)) + width, bits, color=color, label=one.label)
     ordered = sorted(trained, key=lambda one: np.inf if np.isnan(one.bits) else one.bits)
-    title(ax, f"Bits on held-out text: {', '.join(f'{one.label} {one.bits_text}' for one in ordered)}")
+    ax.set_title(f"Bits on held-out text: {', '.join(f'{one.label} {one.bits_text}' for one in ordered)}")
     guess = np.log2(trained[0].model.head.out_features)  # a uniform guess; early spikes are higher
     ax.set_ylim(top=min(ax.get_ylim()[1], guess + 0.5))
     ax.set_xlabel("update")
@@ -166,11 +165,15 @@ def draw_gates(one: TrainedCell) -> tuple[Figure, str]:
 
 
 def _axes(height: float, width: float = 12) -> tuple[Figure, Axes]:
-    """A new figure outside pyplot, and its axes."""
+    """A new figure outside pyplot, and its axes, whose title breaks into lines."""
     from matplotlib.figure import Figure
 
+    from rnncore.viz.plots._artists import wrap_title
+
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.add_subplot()
+    ax = figure.add_subplot()
+    wrap_title(ax)
+    return figure, ax
 
 
 def _drawable(text: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rnncore.command.options import as_png, write_folder
 from rnncore.viz import style
-from rnncore.viz.plots._draw import legend, title
+from rnncore.viz.plots._legend import legend
 
 from .baselines import Units
 from .measure import BASELINES, Split, is_behind
@@ -175,6 +175,9 @@ def figure(results: Sequence[Result], data: Data) -> Figure:
 
 def draw(axes: Axes, results: Sequence[Result], data: Data) -> None:
     """The same on given axes."""
+    from rnncore.viz.plots._artists import wrap_title
+
+    wrap_title(axes)
     nets = [result.name for result in results if result.name not in STYLES]
     looks = STYLES | dict(zip(nets, cycle(NETS), strict=False))
     for result in results:
@@ -191,7 +194,7 @@ def draw(axes: Axes, results: Sequence[Result], data: Data) -> None:
     several = data.real and len(data.columns) > 1
     axes.set_ylabel("held-out RMS error, in that of persistence" if several else
                     "held-out RMS error" if data.real else "held-out bits per symbol")
-    title(axes, sentence(results))
+    axes.set_title(sentence(results))
     legend(axes)
 
 

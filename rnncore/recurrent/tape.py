@@ -451,7 +451,8 @@ class Tape(Generic[StateT]):
         """Uninitialised arrays for the gradients of the parameters, in memory that was freed earlier, if any."""
         shapes = self.layer.structure.shapes
         arrays = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
-        if not self.lengths.any():          # without a step the engine does not write to them
+        steps = self.T * self.B if self._batch is None else self._batch.N
+        if not steps:                       # without a step the engine does not write to them
             for array in arrays:
                 array[...] = 0
         return dict(zip(shapes, arrays, strict=True))

@@ -2,28 +2,12 @@
 
 import numpy as np
 import pytest
+from drawn import legend_of, lines, texts, y_of
 from statsmodels.tsa.api import VAR
 
 import rnncore as rc
 from rnncore import viz
 from rnncore.models import AutoRegressive, HiddenMarkov, Markov, SwitchingAutoRegressive
-
-
-def lines(ax, kind):
-    return [line for line in ax.lines if line.get_gid() == kind]
-
-
-def y_of(line):
-    return np.asarray(line.get_ydata(), float)
-
-
-def legend_of(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def texts(ax, gid):
-    return [text.get_text() for text in ax.texts if text.get_gid() == gid]
-
 
 # ---- coefficients ---------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from drawn import lines, y_of
 from support import make
 
 import rnncore as rc
@@ -30,14 +31,6 @@ def taped(rng):
 
 def labels(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def lines(ax, kind):
-    return [line for line in ax.lines if line.get_gid() == kind]
-
-
-def y_of(line):
-    return np.asarray(line.get_ydata(), float)
 
 
 # ---- every plot, in general ---------------------------------------------------------------------

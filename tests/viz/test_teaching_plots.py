@@ -5,6 +5,7 @@ import math
 import matplotlib.pyplot as pyplot
 import numpy as np
 import pytest
+from drawn import legend_of, lines, texts, y_of
 from support import make
 
 import rnncore as rc
@@ -12,23 +13,6 @@ from rnncore import viz
 from rnncore.nn import sequence_model
 from rnncore.optim import Adam
 from rnncore.train import Trainer
-
-
-def lines(ax, kind):
-    return [line for line in ax.lines if line.get_gid() == kind]
-
-
-def y_of(line):
-    return np.asarray(line.get_ydata(), float)
-
-
-def legend_of(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def texts(ax, gid):
-    return [text.get_text() for text in ax.texts if text.get_gid() == gid]
-
 
 # ---- slopes ---------------------------------------------------------------------------------------
 

@@ -212,10 +212,7 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
     step.first, step.ldstate = first, state.stride[1] // item
     step.dh, step.dc, step.daux = j.dh, j.dc, j.daux
     step.ldgout = j.grad_out.stride[1] // item if j.grad_out.p != NULL else 0
-    if j.reverse:
-        share_rows(mine, &j.rows, s0, s1)
-    else:
-        share_rows(mine, &j.rows, j.T - s1, j.T - s0)
+    share_rows(mine, &j.rows, j.T, s0, s1, not j.reverse)
     for s in range(s0, s1):
         t = s if j.reverse else j.T - 1 - s
         row1 = min(mine.row1, active_rows(&j.rows, t))

@@ -58,17 +58,8 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     cdef size_t state, row, slots_bytes = 0, x_bytes = 0
     cdef idx copies = 1
     cdef Memory scratch
-    cdef Array a
-    T, B = x.shape[0], x.shape[1]
-    job.rows = take_batch(batch, B)
-    job.x_row = job.out_row = NULL
-    if batch is not None:
-        T = batch.steps
-        take(batch.order, &a, 0)
-        # Where B is 1, both orders are the same, and the rows lie in the same places.
-        job.x_row = <const idx *>a.p if 1 < job.rows.B == x.shape[1] else NULL
-        job.out_row = <const idx *>a.p if 1 < job.rows.B == out.shape[1] else NULL
-        B = job.rows.B
+    job.rows = take_batch(batch, x.shape[1])
+    T, B = x.shape[0] if batch is None else batch.steps, job.rows.B
     if T == 0 or B == 0 or rows_between(&job.rows, 0, T) == 0:
         return
     N = rows_between(&job.rows, 0, T)
@@ -78,14 +69,8 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     job.slots_wanted = slots is not None
     job.plan = make_plan(w, T, N, B, 1, FORWARD_CHUNK)
     job.products, job.scratch_of_thread = NULL, 0
-    if job.x_row != NULL:
-        take(x, &job.x, 2)
-    else:
-        take_rows(x, &job.x, &job.rows)
-    if job.out_row != NULL:
-        take(out, &job.out, 2)
-    else:
-        take_rows(out, &job.out, &job.rows)
+    job.x_row = take_in_either_order(x, &job.x, &job.rows, batch)
+    job.out_row = take_in_either_order(out, &job.out, &job.rows, batch)
     take_rows(slots, &job.slots, &job.rows)
     take_rows(c_out, &job.c_out, &job.rows)
     job.h[0], job.c = state_at(states, 0, position), state_at(states, 1, position)
@@ -141,10 +126,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     cdef rc_step step
     cdef Products own
     cdef Products *products = j.products
-    if j.reverse:
-        share_rows(&mine, &j.rows, T - j.s1, T - j.s0)
-    else:
-        share_rows(&mine, &j.rows, j.s0, j.s1)
+    share_rows(&mine, &j.rows, T, j.s0, j.s1, j.reverse)
     if products == NULL:
         products = &own
         set_up_products(j, &mine, products)

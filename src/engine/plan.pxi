@@ -86,6 +86,20 @@ cdef int take_rows(object a, Array *out, const Rows *rows) except -1:
     return 0
 
 
+cdef const idx *take_in_either_order(object a, Array *out, const Rows *rows, object batch) except? NULL:
+    """As `take_rows`, or (T, B, …) in the caller's order; returns which of its rows is a row's. NULL: it is in ours.
+
+    Where B is 1, both orders are the same, and the rows lie in the same places.
+    """
+    cdef Array order
+    if batch is None or rows.B == 1 or a.shape[1] != rows.B:
+        take_rows(a, out, rows)
+        return NULL
+    take(a, out, 2)
+    take(batch.order, &order, 0)
+    return <const idx *>order.p
+
+
 cdef inline idx active_rows(const Rows *rows, idx t) noexcept nogil:
     return rows.B if rows.starts == NULL else rows.starts[t + 1] - rows.starts[t]
 
@@ -230,8 +244,9 @@ cdef inline Share share_of(const Plan *plan, idx rows, idx units, int thread, in
     return p
 
 
-cdef inline void share_rows(Share *p, const Rows *rows, idx t0, idx t1) noexcept nogil:
-    """Divide the work of the steps t0 .. t1, where the first rows have more steps than the last ones."""
+cdef inline void share_rows(Share *p, const Rows *rows, idx T, idx s0, idx s1, bint from_last) noexcept nogil:
+    """Divide the work of the steps s0 .. s1, counted from the first or the last, where rows end at different steps."""
+    cdef idx t0 = T - s1 if from_last else s0, t1 = T - s0 if from_last else s1
     cdef double total, work = 0
     cdef idx row = 0
     cdef int thread

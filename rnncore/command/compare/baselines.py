@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnncore.models.interface.base import Gaussian
+from rnncore.models.interface.scale import CONSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,7 +164,7 @@ class Units:
                 naive[i] = np.sqrt(np.mean(np.square(steps))) if len(steps) else 0.0
                 if naive[i] > 0:
                     break
-            if scale[i] <= 1e-13:                           # rounding of the mean of equal values
+            if scale[i] <= CONSTANT:
                 scale[i] = np.nanstd(column) or 1.0
             naive[i] = naive[i] or scale[i]
         return cls(shift * largest, scale * largest, naive * largest)

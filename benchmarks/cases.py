@@ -28,6 +28,8 @@ class Case:
     layers : int
     bidirectional : bool
     dtype : {"float32", "float64"}
+    ragged : bool
+        Whether the rows have unequal lengths; see `lengths`.
 
     Examples
     --------
@@ -46,11 +48,12 @@ class Case:
     layers: int = 1
     bidirectional: bool = False
     dtype: str = "float32"
+    ragged: bool = False
 
     @classmethod
     def parse(cls, cell: str, text: str) -> Case:
-        """Read ``T,B,I,H`` followed by any of ``x2`` (layers), ``bi``, ``f64``."""
-        how = "write T,B,I,H and then any of xN (layers), bi, f64, as in 100,16,128,128,x2"
+        """Read ``T,B,I,H`` followed by any of ``x2`` (layers), ``bi``, ``f64``, ``ragged``."""
+        how = "write T,B,I,H and then any of xN (layers), bi, f64, ragged, as in 100,16,128,128,x2"
         if cell not in CELLS:
             raise ValueError(f"cell is {cell!r}; expected one of {', '.join(CELLS)}")
         parts = [part.strip() for part in text.split(",")]
@@ -66,6 +69,8 @@ class Case:
                 case = replace(case, bidirectional=True)
             elif part == "f64":
                 case = replace(case, dtype="float64")
+            elif part == "ragged":
+                case = replace(case, ragged=True)
             elif part[:1] == "x" and part[1:].isdigit() and int(part[1:]) > 0:
                 case = replace(case, layers=int(part[1:]))
             else:
@@ -79,6 +84,7 @@ class Case:
         parts += [f"x{self.layers}"] if self.layers > 1 else []
         parts += ["bi"] if self.bidirectional else []
         parts += ["f64"] if self.dtype == "float64" else []
+        parts += ["ragged"] if self.ragged else []
         return ",".join(map(str, parts))
 
     @property
@@ -91,19 +97,37 @@ class Case:
         ends = ("", "_reverse")[: self.directions]
         return [f"l{layer}{end}" for layer in range(self.layers) for end in ends]
 
+    @property
+    def lengths(self) -> np.ndarray | None:
+        """The number of steps of each row (B,), uniform from T/10 to T, and T for one of them; None: all have T.
+
+        Examples
+        --------
+        >>> Case.parse("LSTM", "100,8,4,4,ragged").lengths.tolist()
+        [48, 89, 97, 36, 20, 100, 70, 80]
+        """
+        if not self.ragged:
+            return None
+        rng = np.random.Generator(np.random.PCG64(9))
+        lengths = rng.integers(max(1, self.T // 10), self.T, self.B, endpoint=True)
+        lengths[rng.integers(self.B)] = self.T
+        return lengths
+
     def flops(self, mode: str) -> int:
         """Number of floating-point operations of the matrix products; activations are not counted.
 
         forward: 2·T·B·G·H·(I + H) for each layer and direction, where G is 4, 3, 1 for
         LSTM, GRU, RNN, and I of an upper layer is the output size of the layer below.
         training: three times that, since backward has two products for each one of forward: one for
-        the gradients of state and input, one for those of the weights.
+        the gradients of state and input, one for those of the weights. For rows of unequal length
+        T·B is the sum of the lengths.
         """
         total = 0
         for layer in range(self.layers):
             width = self.I if layer == 0 else self.H * self.directions
             total += self.directions * GATES[self.cell] * self.H * (width + self.H)
-        return 2 * self.T * self.B * total * (3 if mode == "training" else 1)
+        steps = self.T * self.B if self.lengths is None else int(self.lengths.sum())
+        return 2 * steps * total * (3 if mode == "training" else 1)
 
 
 @dataclass(frozen=True)

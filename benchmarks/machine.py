@@ -69,6 +69,25 @@ def running_threads(pid: int) -> int:
     return count
 
 
+def seconds_of(pids: list[int]) -> float:
+    """CPU time that these processes have used so far (on Linux; 0 elsewhere)."""
+    ticks = 0
+    for pid in pids:
+        with suppress(OSError, IndexError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
+
+
+def seconds_of_all() -> float | None:
+    """CPU time that all programs have used so far, and what a hypervisor took; None where Linux does not tell it."""
+    try:
+        fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")  # without idle and iowait
+
+
 def wait_until_asleep(pid: int, at_most: float = 0.25) -> float:
     """Wait until no thread of ``pid`` runs, since spinning threads would slow down the next process.
 

@@ -87,9 +87,10 @@ CELL: dict[str, tuple[Callable, Callable]] = {
 class Direction:
     """One layer in one direction; the forward pass keeps what the backward pass needs."""
 
-    def __init__(self, cell: str, parameters: Numbers, suffix: str, reverse: bool):
+    def __init__(self, cell: str, parameters: Numbers, suffix: str, has_step: np.ndarray):
         self.step, self.adjoint = CELL[cell]
-        self.suffix, self.reverse = suffix, reverse
+        self.suffix, self.reverse = suffix, suffix.endswith("_reverse")
+        self.has_step = has_step  # (T, B, 1): a row without the step keeps its state, and its output is zero
         self.W, self.U, self.b, self.d = (
             parameters[f"{name}_{suffix}"]
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -103,8 +104,9 @@ class Direction:
         self.order = range(T - 1, -1, -1) if self.reverse else range(T)
         for t in self.order:
             self.carries.append(carry)
-            carry, self.saved[t] = self.step(xW[t], carry[0] @ self.U.T + self.d, carry)
-            y[t] = carry[0]
+            after, self.saved[t] = self.step(xW[t], carry[0] @ self.U.T + self.d, carry)
+            carry = tuple(np.where(self.has_step[t], new, old) for new, old in zip(after, carry, strict=True))
+            y[t] = np.where(self.has_step[t], carry[0], 0)
         return y, carry
 
     def backward(self, grad_y: np.ndarray) -> tuple[np.ndarray, tuple, Numbers]:
@@ -114,9 +116,12 @@ class Direction:
         h_before = np.empty_like(grad_y)
         grad = tuple(np.zeros_like(part) for part in self.carries[0])
         for t, carry in zip(reversed(self.order), reversed(self.carries), strict=True):
-            grad = (grad[0] + grad_y[t], *grad[1:])
-            through_x[t], through_h[t], grad = self.adjoint(grad, carry, self.saved[t])
-            grad = (grad[0] + through_h[t] @ self.U, *grad[1:])
+            has = self.has_step[t]
+            total = (grad[0] + grad_y[t], *grad[1:])
+            of_x, of_h, before = self.adjoint(total, carry, self.saved[t])
+            through_x[t], through_h[t] = np.where(has, of_x, 0), np.where(has, of_h, 0)
+            before = (before[0] + through_h[t] @ self.U, *before[1:])
+            grad = tuple(np.where(has, new, old) for new, old in zip(before, grad, strict=True))
             h_before[t] = carry[0]
         steps_and_rows = (0, 1)
         grads = {
@@ -157,10 +162,9 @@ def numbers(case: Case, mode: str, arrays: Arrays | None = None, dtype: Any = No
     parameters = {name: value.astype(dtype) for name, value in arrays.parameters.items()}
     state = tuple(part.astype(dtype) for part in arrays.state)
     D = case.directions
-    stack = [
-        Direction(case.cell, parameters, suffix, reverse=suffix.endswith("_reverse"))
-        for suffix in case.suffixes
-    ]
+    lengths = np.full(case.B, case.T) if case.lengths is None else case.lengths
+    has_step = (np.arange(case.T)[:, None] < lengths)[:, :, None]
+    stack = [Direction(case.cell, parameters, suffix, has_step) for suffix in case.suffixes]
 
     y, final = arrays.x.astype(dtype), []
     for layer in range(case.layers):

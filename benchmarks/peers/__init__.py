@@ -12,7 +12,7 @@ Each library has a process of its own, so that their thread pools do not interfe
 works at a time; the next one starts when the threads of the previous one are asleep.
 """
 
-NAMES = ("rnncore", "torch", "onnxruntime", "jax")
+NAMES = ("rnncore", "torch", "torch_packed", "onnxruntime", "jax")
 
 
 class Unsupported(Exception):

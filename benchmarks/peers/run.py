@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from statistics import median
 
 import numpy as np
 
-from .. import twin
+from .. import machine, twin
 from ..cases import Case
 from . import Unsupported, matmul
 from .coordinator import Died, Worker
@@ -94,6 +95,7 @@ class Bench:
         for n in threads:
             for name in [*names, "matmul"]:
                 self.start(Worker(name, n, variables.get(name)))
+        self.began, self.used = time.perf_counter(), self.used_by_others()
 
     def start(self, worker: Worker) -> None:
         name = worker.name
@@ -103,6 +105,20 @@ class Bench:
         except (Unsupported, Died, RuntimeError) as error:
             self.missing[name] = str(error)
             worker.close()
+
+    def used_by_others(self) -> float | None:
+        """CPU time that programs other than this benchmark have used so far; None if it is not known."""
+        total = machine.seconds_of_all()
+        ours = [worker.process.pid for workers in self.workers.values() for worker in workers.values()]
+        return None if total is None else total - machine.seconds_of([os.getpid(), *ours])
+
+    @property
+    def cores_of_others(self) -> float | None:
+        """How many cores other programs have kept busy since the workers started, on average."""
+        now = self.used_by_others()
+        if now is None or self.used is None:
+            return None
+        return max(0.0, now - self.used) / (time.perf_counter() - self.began)
 
     def close(self) -> None:
         for workers in self.workers.values():
@@ -167,8 +183,10 @@ class Bench:
             point.samples.pop(name, None)
 
 
-def check(got: twin.Numbers, expected: twin.Numbers, tolerance: float) -> None:
+def check(got: dict[str, np.ndarray | None], expected: twin.Numbers, tolerance: float) -> None:
     """Raise unless names and shapes are those of the twin, and max|a − b| ≤ tolerance·max|b| for each array.
+
+    A library has None for a result that it does not compute.
 
     Examples
     --------
@@ -180,6 +198,8 @@ def check(got: twin.Numbers, expected: twin.Numbers, tolerance: float) -> None:
     if missing := sorted(set(expected) ^ set(got)):
         raise RuntimeError(f"wrong numbers, not timed: {', '.join(missing)} on one side only")
     for name, want in expected.items():
+        if got[name] is None:  # a result that the library does not have
+            continue
         if got[name].shape != want.shape:
             raise RuntimeError(
                 f"wrong numbers, not timed: {name} has shape {got[name].shape}, not {want.shape}"

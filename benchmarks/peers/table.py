@@ -11,14 +11,23 @@ from .run import Point
 
 NOISE = 0.97  # below this ratio the best peer counts as faster
 NEAR_PEAK = 0.80  # a peer above this share of the peak leaves little to gain
-TITLES = {"onnxruntime": "ONNX Runtime", "jax": "JAX"}
+TITLES = {"onnxruntime": "ONNX Runtime", "jax": "JAX", "torch_packed": "torch packed"}
 
 HOW_MEASURED = (
     "A *point* is one cell with one shape, mode and number of threads. Shapes are T,B,I,H; x2 stands for two "
-    "layers, bi for both directions, f64 for float64. The *peers* are the other libraries, and the best peer at a "
-    "point is the fastest of them there. Each library runs in a process of its own, which may use as many cores as "
-    "it has threads, and only one process runs at a time. Before a library is timed, its results are compared with "
-    "a plain numpy implementation in float64."
+    "layers, bi for both directions, f64 for float64, ragged for rows of unequal length. The *peers* are the other "
+    "libraries, and the best peer at a point is the fastest of them there. Before a library is timed, its results are "
+    "compared with a plain numpy implementation in float64."
+)
+QUIET = (
+    "Neighbours were kept quiet: each library runs in a process of its own, which may use as many cores as it has "
+    "threads, only one process runs at a time, and it begins when no thread of the one before runs any more (threads of "
+    "a pool spin for a while after a call). {others}"
+)
+RAGGED = (
+    "The lengths are uniform from T/10 to T, in no order, and one row has T steps. Operations are counted for the steps "
+    "that a row has. torch computes the padding too, which is why its speed looks low here, or is given packed rows "
+    "(*torch packed*); ONNX Runtime gets the lengths; in JAX a row keeps its state after its end. rnncore gets `lengths`."
 )
 WHAT_IS_SHOWN = (
     "Speeds are in GF/s (10⁹ floating-point operations per second), medians of {rounds} rounds; in each round, the "
@@ -119,7 +128,7 @@ def near_peak(points: list[Point]) -> list[str]:
 
 def speeds(points: list[Point], names: list[str]) -> str:
     """GF/s of all libraries, rnncore's share of the peak, and the ratio: one row per point."""
-    mine = ours(names)
+    mine, names = ours(names), [name for name in names if any(name in point.samples for point in points)]
     header = ["cell", "T,B,I,H", "threads", "peak", *map(title, names), "best peer", "ratio"]
     rows = []
     for point in points:
@@ -158,6 +167,12 @@ def rounds(points: list[Point]) -> str:
     return "–".join(map(str, sorted({min(counts), max(counts)})))
 
 
+def quiet(cores: float | None) -> str:
+    """How the libraries were kept from disturbing each other, and how much other programs ran meanwhile."""
+    others = "" if cores is None else f"Other programs used {cores:.2f} of a core meanwhile, on average."
+    return QUIET.format(others=others).strip()
+
+
 def bullets(lines: list[str]) -> str:
     return "\n".join(f"- {line}" for line in lines) if lines else "None."
 
@@ -180,7 +195,7 @@ def markdown(points: list[Point], about: dict[str, Any]) -> str:
         Those without samples are left out.
     about : dict
         date, cpu, command, commit, names, versions {name: version}, missing {name: why},
-        complete (bool).
+        complete (bool), cores_of_others (float or None; see `Bench`).
     """
     points = [point for point in points if point.seconds]
     names = about["names"]
@@ -197,13 +212,21 @@ def markdown(points: list[Point], about: dict[str, Any]) -> str:
     if not points:
         return "\n\n".join([*parts, "Nothing was measured."]) + "\n"
     peak = about["versions"].get("matmul", "no library")
-    parts += [HOW_MEASURED, WHAT_IS_SHOWN.format(rounds=rounds(points), peak=peak, noise=NOISE)]
-    if any(ratio(point) is not None for point in points):
-        parts += against_the_best(points)
+    parts += [HOW_MEASURED, quiet(about["cores_of_others"])]
+    parts += [WHAT_IS_SHOWN.format(rounds=rounds(points), peak=peak, noise=NOISE)]
+    full = [point for point in points if not point.case.ragged]
+    if any(ratio(point) is not None for point in full):
+        parts += against_the_best(full)
     for mode in MODES:
-        of_mode = [point for point in points if point.mode == mode]
+        of_mode = [point for point in full if point.mode == mode]
         if of_mode:
             parts += [f"## {mode.capitalize()}", speeds(of_mode, names)]
+    if len(full) < len(points):
+        parts += ["## Rows of unequal length", RAGGED]
+    for mode in MODES:
+        of_mode = [point for point in points if point.case.ragged and point.mode == mode]
+        if of_mode:
+            parts += [f"### {mode.capitalize()}", speeds(of_mode, names)]
     parts += [
         "## Empty fields\n\nThe number of points at which a library was not measured, with the reason.",
         bullets(absences(points)),

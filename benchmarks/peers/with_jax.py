@@ -15,6 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ..cases import Arrays, Case
 from ..twin import Numbers
 
@@ -36,12 +38,15 @@ class Peer:
         jax = self.jax
         jax.config.update("jax_enable_x64", case.dtype == "float64")
         arrays = Arrays.draw(case)
+        has_step = None
+        if case.lengths is not None:
+            has_step = (np.arange(case.T)[:, None] < case.lengths)[:, :, None]
         inputs = jax.device_put((arrays.x, arrays.state, arrays.parameters))
         grad_output = jax.device_put(arrays.grad_output)
 
         def compiled(hoist: bool, unroll: int) -> Callable:
             def forward(x: Any, state: tuple, parameters: dict) -> tuple:
-                return stack(jax, case, hoist, unroll, x, state, parameters)
+                return stack(jax, case, hoist, unroll, has_step, x, state, parameters)
 
             def training(grad_output: Any, *inputs: Any) -> tuple:
                 output, back, final = jax.vjp(forward, *inputs, has_aux=True)
@@ -69,10 +74,12 @@ def best_of_three(call: Callable) -> float:
     return min(times)
 
 
-def stack(jax: Any, case: Case, hoist: bool, unroll: int, x: Any, state: tuple, p: dict) -> tuple:
+def stack(
+    jax: Any, case: Case, hoist: bool, unroll: int, has_step: Any, x: Any, state: tuple, p: dict
+) -> tuple:
     """All layers and directions: (T, B, I) → output (T, B, D·H), final states."""
     jnp, finals, D = jax.numpy, [], case.directions
-    scan = partial(scanned, jax, STEPS[case.cell], hoist, unroll)
+    scan = partial(scanned, jax, STEPS[case.cell], hoist, unroll, has_step)
     for layer in range(case.layers):
         halves = []
         for index in range(layer * D, layer * D + D):
@@ -91,23 +98,32 @@ def scanned(
     step: Callable,
     hoist: bool,
     unroll: int,
+    has_step: Any,
     x: Any,
     carry: tuple,
     weights: tuple,
     reverse: bool,
 ) -> tuple:
-    """One layer in one direction: final carry, outputs (T, B, H)."""
+    """One layer in one direction: final carry, outputs (T, B, H).
+
+    Where `has_step` (T, B, 1) is false, a row keeps its state and its output is zero; None: all rows have all steps.
+    """
     W, U, b, d = weights
 
     def project(x: Any) -> Any:
         return x @ W.T + b
 
-    def body(carry: tuple, x_t: Any) -> tuple:
+    def body(carry: tuple, given: tuple) -> tuple:
+        x_t, has = given
         xW = x_t if hoist else project(x_t)
-        carry = step(jax, xW, carry[0] @ U.T + d, carry)
-        return carry, carry[0]
+        after = step(jax, xW, carry[0] @ U.T + d, carry)
+        if has is None:
+            return after, after[0]
+        where = jax.numpy.where
+        carry = tuple(where(has, new, old) for new, old in zip(after, carry, strict=True))
+        return carry, where(has, carry[0], 0)
 
-    steps = project(x) if hoist else x
+    steps = project(x) if hoist else x, has_step
     return jax.lax.scan(body, carry, steps, reverse=reverse, unroll=unroll)
 
 

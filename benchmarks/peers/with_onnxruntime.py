@@ -71,8 +71,10 @@ class Peer:
 
 
 def inputs(case: Case, arrays: Arrays) -> dict[str, np.ndarray]:
-    """x, and the initial states of each layer."""
+    """x, the lengths of rows of unequal length, and the initial states of each layer."""
     D, named = case.directions, {"x": arrays.x}
+    if case.lengths is not None:
+        named["lengths"] = case.lengths.astype(np.int32)
     for name, part in zip("hc", arrays.state, strict=False):
         for layer in range(case.layers):
             named[f"{name}0_{layer}"] = np.ascontiguousarray(part[layer * D : layer * D + D])
@@ -98,7 +100,7 @@ def model(case: Case, arrays: Arrays) -> bytes:
         nodes.append(
             helper.make_node(
                 case.cell,
-                [below, *weights, "", *initial],
+                [below, *weights, "lengths" if case.ragged else "", *initial],
                 [f"Y_{layer}", *final],
                 hidden_size=H,
                 direction="bidirectional" if D == 2 else "forward",
@@ -117,7 +119,10 @@ def model(case: Case, arrays: Arrays) -> bytes:
     graph = helper.make_graph(
         nodes,
         case.cell,
-        [info(name, kind, value.shape) for name, value in inputs(case, arrays).items()],
+        [
+            info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            for name, value in inputs(case, arrays).items()
+        ],
         [
             info("output", kind, (case.T, case.B, D * H)),
             *(info(name, kind, (D, case.B, H)) for name in states),

@@ -36,14 +36,15 @@ class Peer:
         layer.load_state_dict(arrays.parameters)
         x, grad_output = arrays.x, arrays.grad_output
         state = arrays.state if case.cell == "LSTM" else arrays.state[0]
+        lengths = case.lengths
 
         def forward() -> Any:
-            return layer(x, state)
+            return layer(x, state, lengths)
 
         def training() -> Any:
             with layer._in_place():  # marks the weights as changed, so that they are packed again
                 pass
-            tape = layer.record(x, state)
+            tape = layer.record(x, state, lengths)
             return tape.output, tape.state, tape.backward(grad_output)
 
         return (training if mode == "training" else forward), read

@@ -33,9 +33,10 @@ class Station:
     def version(self) -> str:
         return str(self.peer.version)  # torch has a class for it, which could only be unpickled with torch
 
-    def prepare(self, case: Any, mode: str) -> dict[str, np.ndarray]:
+    def prepare(self, case: Any, mode: str) -> dict[str, np.ndarray | None]:
         self.call, read = self.peer.prepare(case, mode)
-        return {name: np.array(value) for name, value in read(self.call()).items()}
+        found = read(self.call())
+        return {name: None if value is None else np.array(value) for name, value in found.items()}
 
     def calibrate(self, seconds: float) -> int:
         return timing.calibrate(self.call, seconds)

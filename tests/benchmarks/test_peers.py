@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from benchmarks import twin
-from benchmarks.cases import MODES, Case
+from benchmarks.cases import CELLS, MODES, Case
 from benchmarks.peers import NAMES, Unsupported, __main__, run
 from benchmarks.peers.coordinator import ROOT, Died, Worker
 
@@ -17,12 +17,27 @@ TINY = run.Plan(samples=3, least=0.0, warm=0.0)
 
 
 def bench_of(name):
-    pytest.importorskip(name)
+    pytest.importorskip(name.partition("_")[0])
     return run.Bench([name], [1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_rows_of_unequal_length_have_the_numbers_of_the_numpy_twin(name, cell):
+    with bench_of(name) as bench:
+        for shape in ("12,5,4,6,ragged", "7,4,3,5,x2,ragged", "9,3,2,4,bi,ragged"):
+            for mode in ("forward",) if name == "onnxruntime" else MODES:
+                point = run.Point(Case.parse(cell, shape), mode, 1)
+                bench.measure(point, TINY, twin.numbers(point.case, mode))
+                if name == "torch" and "bi" in shape:
+                    assert "begins in the padding" in point.absent[name]
+                else:
+                    assert not point.absent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "torch_packed"])
 def test_every_library_computes_the_numbers_of_the_numpy_twin(name):
     with bench_of(name) as bench:
         assert name in bench.versions, bench.missing

@@ -29,6 +29,7 @@ def about(**changed):
         "versions": dict.fromkeys(["rnncore", "torch", "matmul"], "1.0"),
         "missing": {"jax": "No module named 'jax'"},
         "complete": True,
+        "cores_of_others": 0.013,
         **changed,
     }
 
@@ -72,13 +73,29 @@ def test_the_page_names_missing_peers_with_the_reason():
     page = table.markdown([point("training", absent=absent, rnncore=0.5, torch=0.25)], about())
     assert "**JAX is missing:** No module named 'jax'" in page
     assert "ONNX Runtime, 1 point: it does not train" in page
-    assert "| LSTM | 100,1,64,64 | 1 | 100 | 50 (50%) | 25 | – | – | torch | 2.00 |" in page
+    assert "| LSTM | 100,1,64,64 | 1 | 100 | 50 (50%) | 25 | torch | 2.00 |" in page   # no empty columns
 
 
 def test_a_page_without_our_numbers_makes_no_claim():
     page = table.markdown([point(torch=0.5)], about(missing={"rnncore": "not built"}))
     assert "**rnncore is missing:** not built" in page
     assert "Against the best peer" not in page
+
+
+def test_rows_of_unequal_length_have_a_section_of_their_own():
+    ragged = point(rnncore=0.5, torch=0.25, torch_packed=0.1)
+    ragged.case = Case.parse("LSTM", "100,8,64,64,ragged")
+    page = table.markdown([point(rnncore=0.5, torch=0.2), ragged], about(names=["rnncore", "torch", "torch_packed"]))
+    full, unequal = page.split("## Rows of unequal length")
+    assert "torch packed |" not in full
+    assert "| cell | T,B,I,H | threads | peak | rnncore | torch | torch packed | best peer | ratio |" in unequal
+    assert "LSTM | 2.50 (least 2.50)" in full           # the other point is not in the means
+
+
+def test_the_head_says_how_quiet_the_machine_was():
+    measured = [point(rnncore=0.5, torch=0.25)]
+    assert "Other programs used 0.01 of a core" in table.markdown(measured, about())
+    assert "Other programs" not in table.markdown(measured, about(cores_of_others=None))
 
 
 def test_the_page_of_an_interrupted_run_says_that_it_is_incomplete():

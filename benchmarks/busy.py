@@ -144,13 +144,17 @@ def main() -> None:
         json.dump(measure(case, mode, neighbours, options.seconds, options.threads), sys.stdout)
         return
     plan = [(p, m, n) for p in options.points for m in options.modes for n in options.neighbours]
-    rows = [(*one, run(*one, options.seconds, options.threads)) for one in tqdm(plan, unit="point")]
+    rows: list[tuple[str, str, str, dict[str, float]]] = []
     what = f"The time of a call on {options.threads} threads, divided by its time on one: the mean, the median,\n"
     what += "and in brackets the mean of the control, which has one thread too."
-    text = f"{machine.cpu_name()}, {len(machine.allowed_cpus())} CPUs. {what}\n\n{table(rows)}\n"
-    print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    try:
+        for one in tqdm(plan, unit="point"):
+            rows.append((*one, run(*one, options.seconds, options.threads)))
+    finally:                    # after Ctrl-C, too: what was measured until then
+        text = f"{machine.cpu_name()}, {len(machine.allowed_cpus())} CPUs. {what}\n\n{table(rows)}\n"
+        print(text)
+        if options.out:
+            options.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

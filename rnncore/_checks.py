@@ -182,9 +182,11 @@ def as_lengths(lengths: Any, steps: int, batch: int) -> Ints | None:
         raise ValueError(f"lengths: got shape {found.shape}, expected ({batch},): {expected}")
     if found.dtype.kind not in "iuf":
         raise TypeError(f"lengths: got {found.dtype} values, expected {expected}")
-    wrong = ~((found >= 0) & (found <= steps) & (found == np.floor(found)))     # NaN is wrong too
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
+    right = (found >= 0) & (found <= steps)         # NaN is wrong too
+    if found.dtype.kind == "f":
+        right &= found == np.floor(found)
+    if not right.all():
+        row = int(np.flatnonzero(~right)[0])
         value = found.reshape(-1)[row]
         raise ValueError(f"lengths: got {value} in row {row}, expected {expected}"
                          + ("; pad x to the longest row" if value > steps else "; an empty row has the length 0"

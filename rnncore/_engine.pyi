@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
 from rnncore.module import Module
-from rnncore.recurrent.passes import Walk
+from rnncore.recurrent.passes import RecordedSteps, Walk
 from rnncore.recurrent.ragged import Batch
 
 _HandedOut = TypeVar("_HandedOut")
@@ -49,6 +49,14 @@ class Weights:
         cls, cell: str, w_ih: _Array, w_hh: _Array, b_ih: _Array | None = None, b_hh: _Array | None = None
     ) -> Self: ...
     def pack_backward(self, w_ih: _Array, w_hh: _Array) -> None: ...
+
+@disjoint_base
+class Sums:
+    def __new__(
+        cls, w: Weights, steps: RecordedSteps, windows: bool, w_ih: _Array, w_hh: _Array,
+        b_ih: _Array | None = None, b_hh: _Array | None = None,
+    ) -> Self: ...
+    def finish(self) -> None: ...
 
 @disjoint_base
 class Allocation(Buffer):
@@ -103,6 +111,7 @@ def replace_values(
     open: dict[int, Any],
 ) -> None: ...
 def count_versions(owned: _Owned) -> None: ...
+def arrange(batch: Batch) -> None: ...
 def gather(padded: _Array, active: _Array, batch: Batch) -> None: ...
 def spread(active: _Array, padded: _Array, batch: Batch) -> None: ...
 def forward(

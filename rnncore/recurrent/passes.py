@@ -48,14 +48,21 @@ class RecordedSteps:
         The rows; None if every row has all steps.
     reverse : bool
         Whether the pass ran from the last step to the first.
+    first_step : int
+        Which step of the whole pass the first of these is.
     """
 
-    __slots__ = ("batch", "c", "h", "initial", "position", "reverse", "slots", "x")
+    __slots__ = ("batch", "c", "first_step", "h", "initial", "position", "reverse", "slots", "x")
 
     def __init__(self, x: Array, h: Array, initial: list[Array], position: int, slots: Array | None, c: Array | None,
-                 batch: Batch | None, reverse: bool) -> None:
+                 batch: Batch | None, reverse: bool, first_step: int = 0) -> None:
         self.x, self.h, self.initial, self.position = x, h, initial, position
-        self.slots, self.c, self.batch, self.reverse = slots, c, batch, reverse
+        self.slots, self.c, self.batch, self.reverse, self.first_step = slots, c, batch, reverse, first_step
+
+    @property
+    def T(self) -> int:
+        """The number of steps."""
+        return len(self.x) if self.batch is None else self.batch.steps
 
 
 class Walk:
@@ -88,12 +95,9 @@ class Walk:
         Gradients of the pre-activations in all slots; one slot for a cell without gates.
     total_h, total_c : ndarray (T, R, H) or None
         Total derivatives with respect to the states, which include the effect through all later steps.
-    grad_w_ih, grad_w_hh, grad_b_ih, grad_b_hh : ndarray or None
-        Gradients of the weights and biases, for K = 1 only.
+    sums : _engine.Sums or None
+        The gradients of the weights and biases, for K = 1 only.
     active_rows_alone : bool
-    overwrite_parameters : bool
-        Whether the gradients of the weights and biases replace the values in their arrays, which then need not be
-        initialised, or are added to them.
     """
 
     __slots__ = (
@@ -101,15 +105,11 @@ class Walk:
         "add_to_grad_x",
         "carry",
         "delta",
-        "grad_b_hh",
-        "grad_b_ih",
         "grad_out",
-        "grad_w_hh",
-        "grad_w_ih",
         "grad_x",
-        "overwrite_parameters",
         "position",
         "steps",
+        "sums",
         "total_c",
         "total_h",
         "weights",
@@ -118,10 +118,7 @@ class Walk:
     delta: Array | None
     total_h: Array | None
     total_c: Array | None
-    grad_w_ih: Array | None
-    grad_w_hh: Array | None
-    grad_b_ih: Array | None
-    grad_b_hh: Array | None
+    sums: _engine.Sums | None
 
     def __init__(self, weights: _engine.Weights, steps: RecordedSteps, carry: list[Array], position: int,
                  grad_out: Array | None, grad_x: Array | None, add_to_grad_x: bool = False,
@@ -129,9 +126,7 @@ class Walk:
         self.active_rows_alone = active_rows_alone
         self.weights, self.steps, self.carry, self.position = weights, steps, carry, position
         self.grad_out, self.grad_x, self.add_to_grad_x = grad_out, grad_x, add_to_grad_x
-        self.delta = self.total_h = self.total_c = None
-        self.grad_w_ih = self.grad_w_hh = self.grad_b_ih = self.grad_b_hh = None
-        self.overwrite_parameters = True
+        self.delta = self.total_h = self.total_c = self.sums = None
 
     def within(self, start: int, stop: int, steps: RecordedSteps) -> Walk:
         """The part of this backward pass that goes through steps start .. stop."""
@@ -141,9 +136,7 @@ class Walk:
                     _between(self.grad_x, start, stop), self.add_to_grad_x, self.active_rows_alone)
         walk.delta = _between(self.delta, start, stop)
         walk.total_h, walk.total_c = _between(self.total_h, start, stop), _between(self.total_c, start, stop)
-        walk.grad_w_ih, walk.grad_w_hh = self.grad_w_ih, self.grad_w_hh
-        walk.grad_b_ih, walk.grad_b_hh = self.grad_b_ih, self.grad_b_hh
-        walk.overwrite_parameters = self.overwrite_parameters
+        walk.sums = self.sums
         return walk
 
 
@@ -224,17 +217,18 @@ class LayerPass(RecordedSteps):
         """
         if self.checkpoints is None:
             _engine.backward(walk)
-            return
-        for start, stop, steps in self.recomputed(walk.weights):
-            if walk.active_rows_alone and not len(steps.x):
-                continue                        # no row has these steps
-            _engine.backward(walk.within(start, stop, steps))
-            walk.overwrite_parameters = False   # the following groups of steps add to the gradients so far
+        else:
+            for start, stop, steps in self.recomputed(walk.weights):
+                if walk.active_rows_alone and not len(steps.x):
+                    continue                    # no row has these steps
+                _engine.backward(walk.within(start, stop, steps))
+        if walk.sums is not None:
+            walk.sums.finish()
 
     def _steps(self, start: int, stop: int, initial: list[Array], slots: Array | None,
                c: Array | None) -> RecordedSteps:
         batch, where = None if self.batch is None else self.batch.between(start, stop), self._where(start, stop)
-        return RecordedSteps(self.x[where], self.h[where], initial, 0, slots, c, batch, self.reverse)
+        return RecordedSteps(self.x[where], self.h[where], initial, 0, slots, c, batch, self.reverse, start)
 
     def _state_after(self, t: int, recorded: Array, initial: Array) -> Array:
         """A state (B, H) after step t, from the recorded values (T, B, H) and the initial states (n, B, H).
@@ -252,11 +246,6 @@ class LayerPass(RecordedSteps):
     def _where(self, start: int, stop: int) -> slice:
         """Where the steps start .. stop lie along the first axis of the arrays."""
         return slice(start, stop) if self.batch is None else slice(*self.batch.starts[[start, stop]].tolist())
-
-    @property
-    def T(self) -> int:
-        """The number of steps."""
-        return len(self.x) if self.batch is None else self.batch.steps
 
 
 def record_passes(

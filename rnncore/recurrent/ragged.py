@@ -37,13 +37,9 @@ class Batch:
 
     def __init__(self, lengths: Ints, steps: int) -> None:
         self.lengths, self.steps = lengths, steps
-        self.order = np.argsort(-lengths, kind="stable")
-        self.rank = np.empty_like(self.order)
-        self.rank[self.order] = np.arange(len(self.order))
-        self.sorted_lengths = lengths[self.order]
-        ended = np.cumsum(np.bincount(lengths, minlength=steps + 1))[:steps]    # rows without step t
-        self.starts = np.zeros(steps + 1, np.intp)
-        np.cumsum(len(lengths) - ended, out=self.starts[1:])
+        self.order, self.rank, self.sorted_lengths = np.empty((3, len(lengths)), np.intp)
+        self.starts = np.empty(steps + 1, np.intp)
+        _engine.arrange(self)
 
     @property
     def N(self) -> int:

@@ -430,10 +430,8 @@ class Tape(Generic[StateT]):
                 if found is not None:
                     walk.delta, walk.total_h, walk.total_c = _of_pass(found, layer_pass)
                 if wanted:
-                    names = structure.names_by_part[part.position]
-                    walk.grad_w_ih, walk.grad_w_hh = wanted[names[0]], wanted[names[1]]
-                    if structure.bias:
-                        walk.grad_b_ih, walk.grad_b_hh = wanted[names[2]], wanted[names[3]]
+                    walk.sums = _engine.Sums(weights[part.position], layer_pass, layer_pass.checkpoints is not None,
+                                             *(wanted[name] for name in structure.names_by_part[part.position]))
                 layer_pass.walk_back(walk)
             mask = passes[0].mask
             if mask is not None and batch is not None:
@@ -450,7 +448,7 @@ class Tape(Generic[StateT]):
     def _room_for_parameters(self) -> dict[str, Array]:
         """Uninitialised arrays for the gradients of the parameters, in memory that was freed earlier, if any."""
         shapes = self.layer.structure.shapes
-        arrays = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
+        arrays: list[Array] = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
         steps = self.T * self.B if self._batch is None else self._batch.N
         if not steps:                       # without a step the engine does not write to them
             for array in arrays:

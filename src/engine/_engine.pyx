@@ -10,6 +10,7 @@ included files, one subject each:
     packing.pxi    packing matrices, on several threads
     weights.pxi    the packed weights of one layer and direction
     forward.pxi    x, h0 -> h_1 .. h_T, recorded or not
+    sums.pxi       the order in which gradients of weights and biases are summed over steps and rows
     backward.pxi   cotangents on h_t -> gradients of everything
     stream.pxi     one step at a time, with buffers bound once
     changes.pxi    weights and settings that change, each change as a whole
@@ -106,6 +107,7 @@ include "plan.pxi"
 include "packing.pxi"
 include "weights.pxi"
 include "forward.pxi"
+include "sums.pxi"
 include "backward.pxi"
 include "stream.pxi"
 include "changes.pxi"

@@ -4,10 +4,7 @@
 # of the gates and of the state before. Then the gradients of the input and of the weights are computed for the whole
 # chunk.
 #
-# Sums over time and batch have one accumulator for each element and run in the order of the walk, within a step from
-# the last row to the first (a reversed layer: from the first to the last). So neither threads nor chunks nor the
-# windows of a checkpointed pass change a bit. Rows of unequal length are in the order of `plan.Rows`, and only steps
-# that a row has are in the sums.
+# Where a chunk ends, and the order in which sums over time and batch are taken, is told in sums.pxi.
 #
 # One cotangent on rows of unequal length is stored as the tape is, the active rows of each step alone. Several are
 # (T, K·B, …) in the caller's order, and the rows without the step are held: there are many cotangents on few rows.
@@ -31,11 +28,11 @@ cdef struct Backward:
     char *daux
     char *aux                   # r * h of the chunk, for the weight gradient of a second stage; NULL: not needed
     idx chunk_start             # of the chunk in which s0 lies
-    bint reverse, accumulate, overwrite
+    bint reverse, accumulate
     bint delta_wanted           # `delta` is the caller's array of all steps, not one chunk of scratch
-    char *grad_w_ih
-    char *grad_w_hh
-    char *sums                  # [slots][H]: sums of delta, for the biases; NULL: not wanted
+    const Summing *sums         # the gradients of weights and biases; NULL: not wanted
+    Numbering numbering         # of the rows of all steps of the pass, of which these begin with step `first_step`
+    idx first_step
     rc_pack packed_x, packed_h
     Plan plan
     rc_barrier barrier
@@ -51,13 +48,15 @@ def backward(walk):
     cdef Pace pace
     cdef Array a
     cdef Weights w = walk.weights
+    cdef Sums sums = walk.sums
     cdef list initial, carry = walk.carry
-    steps, b_ih, b_hh = walk.steps, walk.grad_b_ih, walk.grad_b_hh
+    steps = walk.steps
     initial = steps.initial
     x = steps.x
     cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2], N
     cdef idx H = w.hidden_size, item = w.item, rows, row
-    cdef size_t at_delta, at_x, at_h, at_aux, at_sums
+    cdef size_t at_delta, at_x, at_h, at_aux, end
+    cdef bint two_stages = w.cell.stages > 1 and sums is not None
     cdef Memory scratch
     job.tape = take_batch(steps.batch, B)
     if steps.batch is not None:
@@ -73,7 +72,7 @@ def backward(walk):
         return
     job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
     job.T, job.B, job.R, job.I, job.H, job.item = T, B, R, w.input_size, H, item
-    job.reverse, job.accumulate, job.overwrite = steps.reverse, walk.add_to_grad_x, walk.overwrite_parameters
+    job.reverse, job.accumulate = steps.reverse, walk.add_to_grad_x
     take_rows(x, &job.x, &job.tape)
     take_rows(steps.h, &job.h, &job.tape)
     take_rows(steps.slots, &job.slots, &job.tape)
@@ -86,67 +85,50 @@ def backward(walk):
     take_rows(walk.grad_x, &job.grad_x, &job.rows)
     job.h0, job.c0 = state_at(initial, 0, steps.position), state_at(initial, 1, steps.position)
     job.dh, job.dc = state_at(carry, 0, walk.position), state_at(carry, 1, walk.position)
-    take(walk.grad_w_ih, &a, 0)
-    job.grad_w_ih = a.p
-    take(walk.grad_w_hh, &a, 0)
-    job.grad_w_hh = a.p
+    if sums is not None:
+        job.sums, job.numbering, job.first_step = &sums.s, sums.s.numbering, steps.first_step
+    else:
+        job.sums, job.numbering.starts, job.numbering.B, job.numbering.T = NULL, job.rows.starts, R, T
+        job.first_step = 0
 
-    job.plan = make_plan(w, T, N, R, 3 if job.grad_w_ih != NULL else 2, BACKWARD_CHUNK)
-    rows = job.plan.chunk_rows
+    job.plan = make_plan(w, T, N, R, 3 if sums is not None else 2)
+    rows = min(N, SUM_CHUNK + R - 1)                # the most that a chunk can have
     job.packed_x = w.shape(job.I, rows, 1)
     job.packed_h = w.shape(H, rows, 1)
     row = row_bytes(job.cell.slots * H * item)
     at_delta = rounded(R * H * item)
     at_x = at_delta + (0 if job.delta_wanted else rounded(rows * row))
-    at_h = at_x + (w.bytes_of(&job.packed_x) if job.grad_w_ih != NULL else 0)
-    at_aux = at_h + (w.bytes_of(&job.packed_h) if job.grad_w_ih != NULL else 0)
-    at_sums = at_aux + (rounded(rows * H * item) if job.cell.stages > 1 and job.grad_w_ih != NULL else 0)
-    scratch = memory(at_sums + (job.cell.slots * H * item if b_ih is not None else 0), SCRATCH)
+    at_h = at_x + (w.bytes_of(&job.packed_x) if sums is not None else 0)
+    at_aux = at_h + (w.bytes_of(&job.packed_h) if sums is not None else 0)
+    end = at_aux + (rounded(rows * H * item) if two_stages else 0)
+    scratch = memory(end, SCRATCH)
     try:
         job.daux = scratch.p
-        job.aux = scratch.p + at_aux if job.cell.stages > 1 and job.grad_w_ih != NULL else NULL
+        job.aux = scratch.p + at_aux if two_stages else NULL
         job.packed_x.w, job.packed_h.w = scratch.p + at_x, scratch.p + at_h
         if not job.delta_wanted:
             job.delta.p = scratch.p + at_delta
             job.delta.stride[1] = row
-        job.sums = scratch.p + at_sums if b_ih is not None else NULL
-        if b_ih is not None:
-            memset(job.sums, 0, job.cell.slots * H * item)
-            if not job.overwrite:
-                copy_sums(w, job.sums, b_ih, b_hh, False)
-        pace = first_stretch(w, T, &job.rows, not job.reverse, 3 if job.grad_w_ih != NULL else 2)
+        pace = first_stretch(w, T, &job.rows, not job.reverse, 3 if sums is not None else 2)
         job.chunk_start = 0
         while True:
             job.s0, job.s1 = pace.s0, pace.s1
-            while chunk_end(&job.plan, &job.rows, T, job.chunk_start, not job.reverse) <= job.s0 < T:
-                job.chunk_start = chunk_end(&job.plan, &job.rows, T, job.chunk_start, not job.reverse)
+            while chunk_end_of_walk(&job, job.chunk_start) <= job.s0 < T:
+                job.chunk_start = chunk_end_of_walk(&job, job.chunk_start)
             memset(&job.barrier, 0, sizeof(job.barrier))
             with nogil:
                 rc_pool_run(backward_thread, &job, job.plan.threads)
             if not next_stretch(&pace):
                 break
-        if b_ih is not None:
-            copy_sums(w, job.sums, b_ih, b_hh, True)
     finally:
         give_back(scratch)
 
 
-cdef int copy_sums(Weights w, char *sums, b_ih, b_hh, bint out) except -1:
-    """Copy the sums of the slots' gradients to the gradients of the biases (out), or from there, to go on adding."""
-    cdef Array a
-    cdef idx size = w.hidden_size * w.item
-    cdef char *slot
-    cdef char *block
-    cdef int g, of_h
-    for of_h in range(2):
-        take(b_hh if of_h else b_ih, &a, 0)
-        for g in range(w.cell.blocks):
-            slot, block = sums + slot_of(w.cell, of_h, g) * size, a.p + block_of(w.cell, of_h, g) * size
-            if out:
-                memcpy(block, slot, size)
-            else:
-                memcpy(slot, block, size)
-    return 0
+cdef inline idx chunk_end_of_walk(const Backward *j, idx s) noexcept nogil:
+    """Where the chunk of step s ends; both are counted from where the walk begins."""
+    if j.reverse:
+        return min(j.T, chunk_stop(&j.numbering, j.first_step + s) - j.first_step)
+    return j.T - max(0, chunk_first(&j.numbering, j.first_step + j.T - 1 - s) - j.first_step)
 
 
 cdef inline char *delta_at(const Backward *j, idx t, idx low) noexcept nogil:
@@ -167,21 +149,21 @@ cdef void backward_thread(void *context, int thread, int threads) noexcept nogil
     while s1 < j.s1:
         s0 = s1
         start = s0 if s0 == stop else j.chunk_start
-        stop = chunk_end(&j.plan, &j.rows, j.T, start, not j.reverse)
+        stop = chunk_end_of_walk(j, start)
         s1 = min(j.s1, stop)
         low = start if j.reverse else j.T - stop        # the chunk's first step in time
         if walk_steps(j, s0, s1, low, &mine):
             return
         if s1 < stop:
             continue
-        if j.grad_w_ih != NULL:
+        if j.sums != NULL:
             pack_chunk(j, low, low + stop - start, &mine)
         if meet(&j.barrier, &mine, True):       # delta, and the packed x and h, are complete
             return
         if j.grad_x.p != NULL:
             input_gradient(j, low, low + stop - start, &mine)
-        if j.grad_w_ih != NULL:
-            weight_gradients(j, low, low + stop - start, j.overwrite and start == 0, &mine)
+        if j.sums != NULL:
+            weight_gradients(j, low, low + stop - start, &mine)
         if meet(&j.barrier, &mine, True):       # and read by all, before the next chunk overwrites them
             return
 
@@ -314,19 +296,29 @@ cdef inline void pack_evenly(const Backward *j, const rc_pack *pack, idx at, cha
     j.k.pack_rows(pack, at, rows, src, stride // j.item)
 
 
-cdef void weight_gradients(Backward *j, idx low, idx high, bint overwrite, Share *mine) noexcept nogil:
+cdef void weight_gradients(Backward *j, idx low, idx high, Share *mine) noexcept nogil:
     """The gradients of both weight matrices and the sums for the biases: of every block, this thread's rows."""
     cdef const rc_cell *cell = j.cell
+    cdef const Summing *sums = j.sums
     cdef idx H = j.H, item = j.item, slots = cell.slots, rows = rows_between(&j.rows, low, high), m0, m1
     cdef idx first = 0 if j.reverse else rows - 1
     cdef char *d = delta_at(j, low, low) + first * j.delta.stride[1]
     cdef rc_weight_gradient o
+    cdef rc_blocks blocks
+    cdef idx at
     cdef int s, g, slot, block = 0
+    if rows == 0:
+        return
+    low, high = j.first_step + low, j.first_step + high
+    blocks = blocks_of(&sums.numbering, low, high, j.reverse)
     split(H, j.k.lanes, mine.thread, mine.threads, &m0, &m1)
+    if ends_span(&sums.numbering, low, high, j.reverse):
+        end_span(sums, j.I, H, low, j.reverse, m0, m1)
     o.ldd = j.delta.stride[1] // item if j.reverse else -(j.delta.stride[1] // item)
-    o.ldc[0], o.ldc[1], o.overwrite = j.I, H, overwrite
-    for slot in range(slots if j.sums != NULL else 0):
-        j.k.column_sums(j.sums + slot * H * item, d + slot * H * item, o.ldd, rows, m0, m1)
+    o.ldc[0], o.ldc[1], o.blocks = j.I, H, &blocks
+    for slot in range(slots if sums.slots.sum != NULL else 0):
+        at = slot * H * item
+        j.k.column_sums(sums.slots.sum + at, sums.slots.partial + at, d + at, o.ldd, rows, &blocks, m0, m1)
     o.pack[1] = NULL
     for slot in range(cell.stage[0].slot):          # slots that only the input adds to
         of_slot(j, &o, d, slot)
@@ -337,7 +329,8 @@ cdef void weight_gradients(Backward *j, idx low, idx high, bint overwrite, Share
             pack_aux(j, rows, mine)
         for g in range(cell.stage[s].groups):
             of_slot(j, &o, d, cell.stage[s].slot + g)
-            o.c[1] = j.grad_w_hh + cell.h_order[block] * H * H * item
+            at = cell.h_order[block] * H * H * item
+            o.c[1], o.partial[1] = sums.w_hh.sum + at, sums.w_hh.partial + at
             j.k.weight_gradient(&o, m0, m1)
             block += 1
 
@@ -345,10 +338,12 @@ cdef void weight_gradients(Backward *j, idx low, idx high, bint overwrite, Share
 cdef inline void of_slot(const Backward *j, rc_weight_gradient *o, char *d, int slot) noexcept nogil:
     """Point `o` at the gradients of a slot and, if the input adds to that slot, at the block of w_ih for it."""
     cdef int g = slot - j.cell.x_slot
+    cdef idx at
     o.d = d + slot * j.H * j.item
     o.pack[0] = &j.packed_x if 0 <= g < j.cell.blocks else NULL
     if o.pack[0] != NULL:
-        o.c[0] = j.grad_w_ih + j.cell.x_order[g] * j.H * j.I * j.item
+        at = j.cell.x_order[g] * j.H * j.I * j.item
+        o.c[0], o.partial[0] = j.sums.w_ih.sum + at, j.sums.w_ih.partial + at
 
 
 cdef void pack_aux(Backward *j, idx rows, Share *mine) noexcept nogil:

@@ -67,7 +67,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     job.T, job.H, job.I, job.item = T, w.hidden_size, w.input_size, w.item
     job.reverse = reverse
     job.slots_wanted = slots is not None
-    job.plan = make_plan(w, T, N, B, 1, FORWARD_CHUNK)
+    job.plan = make_plan(w, T, N, B, 1)
     job.products, job.scratch_of_thread = NULL, 0
     job.x_row = take_in_either_order(x, &job.x, &job.rows, batch)
     job.out_row = take_in_either_order(out, &job.out, &job.rows, batch)

@@ -10,6 +10,7 @@ cdef extern from "kernels.h" nogil:
         RC_PANEL_VECTORS
         RC_L1_BYTES
         RC_CACHE_LINE
+        RC_SUM_ROWS
         RC_MAX_THREADS
         RC_STATE_VECTOR
 
@@ -34,13 +35,18 @@ cdef extern from "kernels.h" nogil:
         int downward
         rc_prepared *prepared
 
+    ctypedef struct rc_blocks:
+        idx first
+        int resumes, pauses, overwrite
+
     ctypedef struct rc_weight_gradient:
         const void *d
         idx ldd
         const rc_pack *pack[2]
         void *c[2]
+        void *partial[2]
         idx ldc[2]
-        int overwrite
+        const rc_blocks *blocks
 
     ctypedef struct rc_step:
         idx h_size, tape_rows
@@ -111,7 +117,10 @@ cdef extern from "kernels.h" nogil:
         void (*pack_rows)(const rc_pack *p, idx k0, idx rows, const void *src, idx ld) noexcept nogil
         void (*product)(const rc_product *p, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
         void (*weight_gradient)(const rc_weight_gradient *p, idx m0, idx m1) noexcept nogil
-        void (*column_sums)(void *sum, const void *d, idx ldd, idx rows, idx m0, idx m1) noexcept nogil
+        void (*column_sums)(void *sum, void *partial, const void *d, idx ldd, idx rows, const rc_blocks *blocks,
+                            idx m0, idx m1) noexcept nogil
+        void (*add_to_total)(double *total, const void *c, idx n, int overwrite) noexcept nogil
+        void (*round_total)(void *c, const double *total, idx n) noexcept nogil
         void (*sigmoid)(const void *x, void *out, idx n) noexcept nogil
         void (*tanh)(const void *x, void *out, idx n) noexcept nogil
         const rc_cell *cells

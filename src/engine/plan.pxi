@@ -13,10 +13,8 @@ cdef enum:
 
 
 cdef enum:
-    # Rows of a chunk. Forward: so few that the sums are still in cache when their step comes. Backward: so many that a
-    # weight gradient is read and written seldom.
+    # Rows of a chunk in forward: so few that the sums are still in cache when their step comes. (Backward: sums.pxi.)
     FORWARD_CHUNK = 48
-    BACKWARD_CHUNK = 256
     # Flops of a call from which two threads help, and of a step from which they may divide the units.
     THREADS_FORWARD = 10000000
     THREADS_BACKWARD = 24000000
@@ -45,6 +43,36 @@ cdef Rows take_batch(object batch, idx B) except *:
         r.lengths = <const idx *>a.p
         r.B = a.last
     return r
+
+
+def arrange(batch):
+    """Sort the rows of a `ragged.Batch`: fills in its order, rank, sorted_lengths and starts. (A counting sort.)"""
+    cdef Array lengths, order, rank, sorted_lengths, starts
+    cdef idx T = batch.steps, B, t, n, row, place
+    cdef idx *count
+    take(batch.lengths, &lengths, 0)
+    take(batch.order, &order, 0)
+    take(batch.rank, &rank, 0)
+    take(batch.sorted_lengths, &sorted_lengths, 0)
+    take(batch.starts, &starts, 0)
+    B, count = lengths.last, <idx *>starts.p
+    memset(count, 0, (T + 1) * sizeof(idx))
+    for row in range(B):
+        count[(<idx *>lengths.p)[row]] += 1
+    place = 0
+    for t in range(T, -1, -1):          # count: the place of the first row of this length
+        n, count[t] = count[t], place
+        place += n
+    for row in range(B):
+        n = (<idx *>lengths.p)[row]
+        place = count[n]
+        count[n] += 1
+        (<idx *>order.p)[place], (<idx *>rank.p)[row], (<idx *>sorted_lengths.p)[place] = row, place, n
+    place, count[0] = B, 0
+    for t in range(T):                  # the rows that have step t are those before `place`
+        while place > 0 and (<idx *>sorted_lengths.p)[place - 1] <= t:
+            place -= 1
+        count[t + 1] = count[t] + place
 
 
 def gather(padded, active, batch):
@@ -118,14 +146,14 @@ cdef struct Plan:
     int threads
     bint by_units
     int multiple                # a thread's units begin at a multiple of this, where a panel begins in every product
-    idx chunk                   # steps in a chunk, where every step has all rows
-    idx chunk_rows              # rows in a chunk, at most
+    idx chunk                   # forward: steps in a chunk, where every step has all rows
+    idx chunk_rows              # forward: rows in a chunk, at most
 
 
-cdef Plan make_plan(Weights w, idx T, idx N, idx B, double passes, idx chunk_rows) noexcept:
+cdef Plan make_plan(Weights w, idx T, idx N, idx B, double passes) noexcept:
     """How many threads a pass of T steps uses that have N rows in all and at most B, and what they divide.
 
-    A step takes `passes` times the flops of a forward step (1: it is forward); a chunk has about `chunk_rows` rows.
+    A step takes `passes` times the flops of a forward step (1: it is forward).
 
     The thresholds are where two threads began to help on a 2-core EPYC at 3.7 GHz (November 2026): 0.1 ms of work in
     all, since a sleeping thread takes 10 us to wake, and 2 us of work between two barriers.
@@ -139,8 +167,8 @@ cdef Plan make_plan(Weights w, idx T, idx N, idx B, double passes, idx chunk_row
     for s in range(w.cell.stages):
         if w.cell.stage[s].groups == 1:
             p.multiple = RC_PANEL_VECTORS * w.k.lanes
-    p.chunk = max(1, min(T, (chunk_rows + rows - 1) // rows))
-    p.chunk_rows = p.chunk * B if N == T * B else max(chunk_rows, B)
+    p.chunk = max(1, min(T, (FORWARD_CHUNK + rows - 1) // rows))
+    p.chunk_rows = p.chunk * B if N == T * B else max(FORWARD_CHUNK, B)
     if n > 1 and step * T > (THREADS_FORWARD if passes == 1 else THREADS_BACKWARD):
         if rows >= n * (1 if weights <= SMALL else 4 if weights <= LARGE else 16):
             p.threads = n
@@ -151,7 +179,7 @@ cdef Plan make_plan(Weights w, idx T, idx N, idx B, double passes, idx chunk_row
 
 
 cdef inline idx chunk_end(const Plan *plan, const Rows *rows, idx T, idx s, bint from_last) noexcept nogil:
-    """Where the chunk ends that begins at s; steps are counted from the first one or, `from_last`, from the last."""
+    """Where the chunk of a forward pass ends that begins at s, counted from the first step or, `from_last`, the last."""
     cdef idx n = 0, stop = s
     if rows.starts == NULL:
         return min(T, s + plan.chunk)

@@ -23,6 +23,8 @@ cdef class Weights:
         cdef Array of_x, of_h, a
         cdef size_t size
         cdef int s, g, second
+        cdef rc_blocks one
+        one.first, one.resumes, one.pauses, one.overwrite = 1, False, False, False
         take(w_ih, &of_x, 0)
         take(w_hh, &of_h, 0)
         self.item, self.input_size, self.hidden_size = of_x.item, of_x.last, of_h.last
@@ -42,8 +44,8 @@ cdef class Weights:
             take(b_hh if second else b_ih, &a, 0)
             for g in range(self.cell.blocks):
                 # column sums of one row: adds the bias to that of the slot
-                self.k.column_sums(self.bias + slot_of(self.cell, second, g) * size,
-                                   a.p + block_of(self.cell, second, g) * size, 0, 1, 0, self.hidden_size)
+                self.k.column_sums(self.bias + slot_of(self.cell, second, g) * size, NULL,
+                                   a.p + block_of(self.cell, second, g) * size, 0, 1, &one, 0, self.hidden_size)
         self.pack_matrices(of_x.p, of_h.p, &self.x, self.h, False)
 
     def __dealloc__(self):

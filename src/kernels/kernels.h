@@ -35,6 +35,7 @@
  *   sweep    all rows of a call with one strip (or one or several whole panels) and one k block.
  *   chunk    the time steps that are multiplied together outside the recurrence: in forward their products with the
  *            input, in backward the gradients of the input and of the weights (src/engine).
+ *   sum block   some rows of a chunk, whose terms of a gradient are added up before the result joins the sum.
  *   part     the last vector of a row where H is not a multiple of LANES, of which only some lanes exist; the units
  *            before it are whole.
  */
@@ -52,6 +53,7 @@ enum {
     RC_PANEL_VECTORS = 4,       /* vectors in a panel of a matrix with one group */
     RC_L1_BYTES = 16384,        /* data that should stay in L1 while it is used again: half of the smallest L1 in use */
     RC_CACHE_LINE = 64,         /* bytes */
+    RC_SUM_ROWS = 64,           /* rows of a block of a sum: see `rc_blocks` */
     RC_MAX_THREADS = 256,
 };
 
@@ -91,15 +93,25 @@ typedef struct {
     rc_prepared *prepared;                  /* one for each value of `downward`; NULL: prepare at every call */
 } rc_product;
 
+/* How a sum over the rows of a call is divided: into blocks, each of which is added up from zero, in one accumulator,
+ * before it is added to the sum.  So a float32 sum of many rows stays exact: see src/engine/sums.pxi.  A call may begin
+ * and end inside a block; what it has of an incomplete one is then in `partial`, which is laid out as the sum. */
+typedef struct {
+    rc_idx first;               /* rows of the first block; the others have RC_SUM_ROWS, and the last what is left */
+    int resumes;                /* the first block goes on from `partial` */
+    int pauses;                 /* the last block is incomplete, and goes to `partial` */
+    int overwrite;              /* the first block that is complete replaces the sum, which need not be initialised */
+} rc_blocks;
+
 /* The weight gradient C[m, n] += sum_q D[q, m] A[q, n], over the rows q of a chunk in the order in which they are
  * packed.  D is the gradient of one slot; A is the input (0) or the state (1), each with a C of its own. */
 typedef struct {
     const void *d;                          /* row stride ldd, may be negative */
     rc_idx ldd;
     const rc_pack *pack[2];                 /* A from `pack_rows`: n columns; its k is the range of q; NULL: none */
-    void *c[2];
+    void *c[2], *partial[2];
     rc_idx ldc[2];
-    int overwrite;                          /* C = instead of C += */
+    const rc_blocks *blocks;
 } rc_weight_gradient;
 
 /* One step of one layer and direction.  Forward reads pre-activations from `slots` and, with `slots_wanted`, leaves the
@@ -206,7 +218,11 @@ typedef struct {
     void (*product)(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
     void (*weight_gradient)(const rc_weight_gradient *p, rc_idx m0, rc_idx m1);     /* rows m0 .. m1 of C */
     /* sum[m] += sum_q d[q, m], q ascending */
-    void (*column_sums)(void *sum, const void *d, rc_idx ldd, rc_idx rows, rc_idx m0, rc_idx m1);
+    void (*column_sums)(void *sum, void *partial, const void *d, rc_idx ldd, rc_idx rows, const rc_blocks *blocks,
+                        rc_idx m0, rc_idx m1);
+    /* total += c, or with `overwrite` total = c; and c = total + c, rounded once; n values */
+    void (*add_to_total)(double *total, const void *c, rc_idx n, int overwrite);
+    void (*round_total)(void *c, const double *total, rc_idx n);
     /* out = curve(x), n values, for the tests of accuracy */
     void (*sigmoid)(const void *x, void *out, rc_idx n);
     void (*tanh)(const void *x, void *out, rc_idx n);

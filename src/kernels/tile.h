@@ -27,7 +27,9 @@ typedef struct {
     rc_idx k;                               /* inner size */
     rc_idx wk;                              /* stride of k; a tile of a step knows it as a constant */
     real *c; rc_idx ldc, cv, cp;            /* strides of row, vector, panel */
-    int adds;                               /* vectors that start from what C holds ... */
+    const real *from;                       /* weight gradient: the sums start from this, strides as C's; NULL: zero */
+    int adds;                               /* vectors that start from what C holds (weight gradient: whether C is added
+                                             * to the sums at the end) ... */
     const real *bias[RC_PANEL_VECTORS];     /* ... and what the others start from, in the first panel; NULL: zero */
     int lanes[RC_PANEL_VECTORS];            /* valid lanes of each vector, read where the panel has a part */
     /* Prefetch: every `prefetch_every` steps of k fetch `prefetch_bytes` at `prefetch`, then advance it by
@@ -45,8 +47,8 @@ INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, co
     const rc_idx ldc = t->ldc, cv = t->cv, cp = t->cp;
 #pragma GCC unroll 4
     for (int v = 0; v < NV; v++) {
-        const real *s = v < t->adds ? to + v * cv : t->bias[v];
-        const rc_idx ld = v < t->adds ? ldc : 0;
+        const real *s = gradient ? (t->from ? t->from + v * cv : NULL) : v < t->adds ? to + v * cv : t->bias[v];
+        const rc_idx ld = gradient || v < t->adds ? ldc : 0;
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
@@ -64,7 +66,7 @@ INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, co
     for (rc_idx k0 = 0; k0 < K; k0 += every) {
         const rc_idx k1 = K - k0 < every ? K : k0 + every;
         for (rc_idx b = 0; b < bytes; b += RC_CACHE_LINE)
-            if (gradient) __builtin_prefetch(prefetch + b, 0, 3);      /* to L1: C is read next */
+            if (gradient) __builtin_prefetch(prefetch + b, 0, 3);      /* to L1: C is read at the end */
             else __builtin_prefetch(prefetch + b, 0, 2);               /* to L2: weights of the next k block */
         prefetch += stride;
 #pragma GCC unroll 2
@@ -105,9 +107,11 @@ INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, co
         for (int p = 0; p < NP; p++)
 #pragma GCC unroll 4
             for (int v = 0; v < NV; v++) {
-                real *c = to + r * ldc + v * cv;
-                if (part) vstore_n(c, acc[r][p * NV + v], t->lanes[v]);
-                else vstore(c + p * cp, acc[r][p * NV + v]);
+                real *c = to + r * ldc + v * cv + p * cp;
+                vec sum = acc[r][p * NV + v];
+                if (gradient && t->adds) sum = (part ? vload_n(c, t->lanes[v]) : vload(c)) + sum;
+                if (part) vstore_n(c, sum, t->lanes[v]);
+                else vstore(c, sum);
             }
 }
 

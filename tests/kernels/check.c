@@ -137,15 +137,30 @@ static void check_gradients(rc_idx n, rc_idx k)
     K->pack_rows(&p, 0, k / 2, random_array(k * n), n);
     K->pack_rows(&p, k / 2, k - k / 2, random_array(k * n), n);
     const rc_idx m = 11;
-    rc_weight_gradient g = {.d = random_array(k * m), .ldd = m, .pack = {&p, &p},
-                       .c = {random_array(m * n), random_array(m * (n + 1))}, .ldc = {n, n + 1}};
-    K->weight_gradient(&g, 0, 4);
-    K->weight_gradient(&g, 4, m);
-    result("outer_x", "gradient", n, g.c[0], m * n, k);
-    result("outer_h", "gradient", n, g.c[1], m * (n + 1), k);
+    void *d = random_array(k * m);
+    for (int variant = 0; variant < 8; variant++) {
+        const rc_blocks blocks = {.first = k < 5 ? k : 5, .resumes = variant & 1, .pauses = variant >> 1 & 1,
+                                  .overwrite = variant >> 2};
+        rc_weight_gradient g = {.d = d, .ldd = m, .pack = {&p, &p}, .ldc = {n, n + 1}, .blocks = &blocks,
+                                .c = {random_array(m * n), random_array(m * (n + 1))},
+                                .partial = {random_array(m * n), random_array(m * (n + 1))}};
+        K->weight_gradient(&g, 0, 4);
+        K->weight_gradient(&g, 4, m);
+        result("outer_x", "gradient", n, g.c[0], m * n, k);
+        result("outer_h", "gradient", n, g.c[1], m * (n + 1), k);
+        result("partial_x", "gradient", n, g.partial[0], m * n, k);
+        result("partial_h", "gradient", n, g.partial[1], m * (n + 1), k);
+        void *sums = random_array(m), *partial = random_array(m);
+        K->column_sums(sums, partial, d, m, k, &blocks, 0, m);
+        result("sums", "gradient", n, sums, m, k);
+        result("partial_sums", "gradient", n, partial, m, k);
+    }
+    double *total = calloc((size_t)m, sizeof *total);
     void *sums = random_array(m);
-    K->column_sums(sums, g.d, m, k, 0, m);
-    result("sums", "gradient", n, sums, m, k);
+    K->add_to_total(total, sums, m, 1);
+    K->add_to_total(total, sums, m, 0);
+    K->round_total(sums, total, m);
+    result("total", "gradient", n, sums, m, 3);
 }
 
 static void check_activations(void)

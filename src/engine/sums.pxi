@@ -1,0 +1,219 @@
+# The gradients of weights and biases: sums over all steps and rows.
+#
+# A float32 sum that adds one term after the other loses more the longer it is: constant terms are off by 3 % after three
+# million of them. So terms are added up in three levels. The rows that have a step are numbered: those of step 0, then
+# those of step 1, and so on, a batch of unequal lengths in the order of `plan.Rows`. Then
+#
+#   a chunk  is all steps whose first row has a number in the same SUM_CHUNK numbers;
+#   a block  is RC_SUM_ROWS rows of a chunk, from its first row on: added up in one accumulator, from zero;
+#   a span   is all chunks whose first row has a number in the same SUM_SPAN numbers: its blocks are added in the
+#            layer's type, and spans are added in float64.
+#
+# Everything goes in the order of the walk: from the last row to the first, in a reversed layer from the first to the
+# last. Where a chunk, a block or a span ends depends on the numbers of rows alone, which padding, threads and
+# checkpoints do not change, so they do not change a bit of the sums.
+
+
+cdef enum:
+    # So many rows that a weight gradient is read and written seldom, and few enough to stay in cache.
+    SUM_CHUNK = 256
+    # So few blocks that adding them loses no more than adding the rows of a block.
+    SUM_SPAN = 4096
+
+
+cdef struct Numbering:          # of the rows of all steps
+    const idx *starts           # T + 1: the number of the first row of each step; NULL: every step has B rows
+    idx B, T
+
+
+cdef inline idx number_of(const Numbering *n, idx t) noexcept nogil:
+    """The number of the first row of step t."""
+    return t * n.B if n.starts == NULL else n.starts[t]
+
+
+cdef inline idx chunk_first(const Numbering *n, idx t) noexcept nogil:
+    """The first step of the chunk that step t is in."""
+    cdef idx chunk = number_of(n, t) // SUM_CHUNK
+    if n.starts == NULL:
+        return (chunk * SUM_CHUNK + n.B - 1) // n.B
+    while t > 0 and n.starts[t - 1] // SUM_CHUNK == chunk:
+        t -= 1
+    return t
+
+
+cdef inline idx chunk_stop(const Numbering *n, idx t) noexcept nogil:
+    """The first step after the chunk that step t is in."""
+    cdef idx chunk = number_of(n, t) // SUM_CHUNK
+    if n.starts == NULL:
+        return min(n.T, ((chunk + 1) * SUM_CHUNK + n.B - 1) // n.B)
+    while t < n.T and n.starts[t] // SUM_CHUNK == chunk:
+        t += 1
+    return t
+
+
+cdef inline idx span_of(const Numbering *n, idx t) noexcept nogil:
+    """The span of the chunk that step t is in."""
+    return number_of(n, chunk_first(n, t)) // SUM_SPAN
+
+
+cdef struct Part:               # one array of sums
+    char *sum
+    char *partial               # of a block that an earlier window began; NULL where there are no windows
+    double *total               # of earlier spans; NULL where there is only one
+    idx size                    # values
+
+
+cdef struct Summing:
+    const rc_kernels *k
+    Numbering numbering
+    Part w_ih, w_hh, slots      # slots: [slots][H], the sums for the biases; `sum` NULL where there are none
+    idx last_span
+
+
+cdef class Sums:
+    """The gradients of the weights and biases of one layer and direction, while they are summed.
+
+    The walk may come in windows, one after the other, as it does between checkpoints.
+    """
+    cdef Summing s
+    cdef Weights w
+    cdef object arrays          # what `s` points to
+    cdef Memory own
+
+    def __cinit__(self, Weights w, steps, bint windows, w_ih, w_hh, b_ih=None, b_hh=None):
+        """`steps` are all steps of the pass. The arrays, contiguous and of the layer's type, receive the gradients."""
+        cdef Rows rows = take_batch(steps.batch, steps.x.shape[1])
+        cdef Array a
+        cdef Part *part
+        cdef Part *parts[3]
+        cdef size_t at = 0
+        cdef int i
+        self.w, self.arrays = w, (steps, w_ih, w_hh, b_ih, b_hh)
+        self.s.k = w.k
+        self.s.numbering.starts, self.s.numbering.B, self.s.numbering.T = rows.starts, rows.B, steps.T
+        self.s.last_span = last_span(&self.s.numbering)
+        take(w_ih, &a, 0)
+        self.s.w_ih.sum, self.s.w_ih.size = a.p, w.cell.blocks * w.hidden_size * w.input_size
+        take(w_hh, &a, 0)
+        self.s.w_hh.sum, self.s.w_hh.size = a.p, w.cell.blocks * w.hidden_size * w.hidden_size
+        self.s.slots.size = w.cell.slots * w.hidden_size if b_ih is not None else 0
+        parts[0], parts[1], parts[2] = &self.s.w_ih, &self.s.w_hh, &self.s.slots
+        for i in range(3):
+            at += self.bytes_beside(parts[i], windows)
+        at += rounded(self.s.slots.size * w.item)
+        self.own = memory(at, SCRATCH)
+        at = 0
+        if self.s.slots.size > 0:
+            self.s.slots.sum = self.own.p
+            at = rounded(self.s.slots.size * w.item)
+            memset(self.s.slots.sum, 0, at)                 # the biases' gradients where there is no step
+        for i in range(3):
+            part = parts[i]
+            if self.s.last_span > 0:
+                part.total = <double *>(self.own.p + at)
+            if windows:
+                part.partial = self.own.p + at + (rounded(part.size * 8) if self.s.last_span > 0 else 0)
+            at += self.bytes_beside(part, windows)
+
+    def __dealloc__(self):
+        give_back(self.own)
+
+    cdef size_t bytes_beside(self, const Part *part, bint windows) noexcept:
+        """Bytes that an array needs besides itself."""
+        return (rounded(part.size * 8) if self.s.last_span > 0 else 0) + (
+            rounded(part.size * self.w.item) if windows else 0)
+
+    def finish(self):
+        """After the last window: what the arrays hold from now on are the gradients."""
+        cdef object b_ih = self.arrays[3], b_hh = self.arrays[4]
+        if self.s.last_span > 0:
+            round_part(&self.s, &self.s.w_ih)
+            round_part(&self.s, &self.s.w_hh)
+            round_part(&self.s, &self.s.slots)
+        if b_ih is not None:
+            self.copy_sums(b_ih, False)
+            self.copy_sums(b_hh, True)
+
+    cdef int copy_sums(self, bias, bint of_h) except -1:
+        """Copy the sums of the slots to the gradient of a bias."""
+        cdef Array a
+        cdef idx size = self.w.hidden_size * self.w.item
+        cdef int g
+        take(bias, &a, 0)
+        for g in range(self.w.cell.blocks):
+            memcpy(a.p + block_of(self.w.cell, of_h, g) * size,
+                   self.s.slots.sum + slot_of(self.w.cell, of_h, g) * size, size)
+        return 0
+
+
+cdef inline void round_part(const Summing *s, const Part *part) noexcept:
+    s.k.round_total(part.sum, part.total, part.size)
+
+
+cdef idx last_span(const Numbering *n) noexcept:
+    """The span of the last step that a row has."""
+    cdef idx t = n.T - 1
+    if n.B == 0:
+        return 0
+    while t > 0 and n.starts != NULL and n.starts[t] == n.starts[n.T]:
+        t -= 1
+    return span_of(n, t) if t >= 0 else 0
+
+
+cdef rc_blocks blocks_of(const Numbering *n, idx low, idx high, bint ascending) noexcept nogil:
+    """The blocks of the steps low .. high of one chunk, in the order of the walk."""
+    cdef rc_blocks b
+    cdef idx begin = number_of(n, chunk_first(n, low))
+    cdef idx all = number_of(n, chunk_stop(n, low)) - begin                     # rows of the whole chunk
+    cdef idx r0 = number_of(n, low) - begin, r1 = number_of(n, high) - begin    # and those of these steps among them
+    if ascending:
+        b.first = RC_SUM_ROWS - r0 % RC_SUM_ROWS
+        b.resumes = r0 % RC_SUM_ROWS != 0
+        b.pauses = r1 < all and r1 % RC_SUM_ROWS != 0
+        b.overwrite = r0 < RC_SUM_ROWS and begins_span(n, low, True)
+    else:
+        b.first = (r1 - 1) % RC_SUM_ROWS + 1
+        b.resumes = r1 < all and r1 % RC_SUM_ROWS != 0
+        b.pauses = r0 % RC_SUM_ROWS != 0
+        b.overwrite = (r1 + RC_SUM_ROWS - 1) // RC_SUM_ROWS * RC_SUM_ROWS >= all and begins_span(n, low, False)
+    b.first = min(b.first, r1 - r0)
+    return b
+
+
+cdef inline bint begins_span(const Numbering *n, idx t, bint ascending) noexcept nogil:
+    """Whether the chunk of step t is the first of its span in the order of the walk."""
+    cdef idx before = step_before(n, t, ascending)
+    return before < 0 or span_of(n, before) != span_of(n, t)
+
+
+cdef inline idx step_before(const Numbering *n, idx t, bint ascending) noexcept nogil:
+    """A step of the chunk that comes before that of step t in the walk; -1: it is the first."""
+    cdef idx before = chunk_first(n, t) - 1 if ascending else chunk_stop(n, t)
+    if before == n.T or before >= 0 and number_of(n, before) == number_of(n, n.T):      # no row has it
+        return -1
+    return before
+
+
+cdef inline bint ends_span(const Numbering *n, idx low, idx high, bint ascending) noexcept nogil:
+    """Whether a span ends before the steps low .. high, which are of one chunk: they are the first ones of another."""
+    cdef bint begins = low == chunk_first(n, low) if ascending else number_of(n, high) == number_of(n, chunk_stop(n, low))
+    return begins and step_before(n, low, ascending) >= 0 and begins_span(n, low, ascending)
+
+
+cdef void end_span(const Summing *s, idx I, idx H, idx low, bint ascending, idx m0, idx m1) noexcept nogil:
+    """Before the chunk of step `low`, the first one of its span, add the sums of the span before to the totals.
+
+    Of every block of H rows, and of every slot, only the rows m0 .. m1.
+    """
+    cdef idx before = step_before(&s.numbering, low, ascending)
+    cdef bint first = span_of(&s.numbering, before) == (0 if ascending else s.last_span)
+    add_rows(s, &s.w_ih, I, H, m0, m1, first)
+    add_rows(s, &s.w_hh, H, H, m0, m1, first)
+    add_rows(s, &s.slots, 1, H, m0, m1, first)
+
+
+cdef void add_rows(const Summing *s, const Part *part, idx width, idx H, idx m0, idx m1, bint first) noexcept nogil:
+    cdef idx at = m0 * width, item = s.k.bits // 8
+    while at < part.size:
+        s.k.add_to_total(part.total + at, part.sum + at * item, (m1 - m0) * width, first)
+        at += H * width

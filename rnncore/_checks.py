@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ._typing import Array, Ints
+    from ._typing import Array, Bools, Ints
 
 REAL_KINDS = "fiub"
 
@@ -168,6 +168,18 @@ def as_rows(value: object, name: str, dtype: np.dtype[Any]) -> Array:
     if not rows_fit or not array.flags.aligned or any(s % array.itemsize for s in array.strides):
         array = np.require(array, requirements=("C", "A"))
     return array
+
+
+def as_marks(value: object, name: str, shape: tuple[int, ...], axes: str) -> Bools:
+    """A boolean array of this shape; 0 and 1 of another type count as False and True."""
+    found = as_array(value.detach().cpu() if hasattr(value, "detach") else value, name)
+    if found.shape != shape:
+        raise ValueError(f"{name}: got shape {found.shape}, expected {shape}: {axes}, as x")
+    if found.dtype.kind != "b":
+        if found.dtype.kind not in "iuf" or not ((found == 0) | (found == 1)).all():
+            raise TypeError(f"{name}: got {found.dtype} values, expected True or False, or 1 or 0")
+        found = found != 0
+    return found
 
 
 def as_lengths(lengths: Any, steps: int, batch: int) -> Ints | None:

@@ -11,6 +11,7 @@ from typing_extensions import Buffer, disjoint_base
 from rnncore.module import Module
 from rnncore.recurrent.passes import RecordedSteps, Walk
 from rnncore.recurrent.ragged import Batch
+from rnncore.recurrent.resets import Resets
 
 _HandedOut = TypeVar("_HandedOut")
 _Array = NDArray[Any]
@@ -124,6 +125,8 @@ def forward(
     slots: _Array | None = None,
     c_out: _Array | None = None,
     batch: Batch | None = None,
+    resets: Resets | None = None,
+    first_step: int = 0,
     reverse: bool = False,
 ) -> None: ...
 def backward(walk: Walk) -> None: ...

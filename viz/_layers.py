@@ -15,7 +15,7 @@ from rnncore.recurrent.layout import Layout
 from ._tapes import as_parts, as_state
 
 if TYPE_CHECKING:
-    from rnncore._typing import Array, ArrayLike, Ints, State, StateLike
+    from rnncore._typing import Array, ArrayLike, Bools, Ints, State, StateLike
     from rnncore.recurrent.base import RecurrentLayer
     from rnncore.recurrent.tape import Tape
 
@@ -60,10 +60,16 @@ def run(
 
 
 def record(
-    layer: RecurrentLayer, x: Array, state: StateLike = None, lengths: ArrayLike | None = None
+    layer: RecurrentLayer,
+    x: Array,
+    state: StateLike = None,
+    lengths: ArrayLike | None = None,
+    reset: Bools | None = None,
 ) -> Tape:
-    """The tape of the layer on time-major x."""
-    return layer.record(Layout(layer.batch_first).as_given(x), state, lengths=lengths)
+    """The tape of the layer on x, with x and `reset` time-major."""
+    layout = Layout(layer.batch_first)
+    marks = None if reset is None else layout.as_given(reset[..., None])[..., 0]
+    return layer.record(layout.as_given(x), state, lengths=lengths, reset=marks)
 
 
 def repeat_state(state: State | None, times: int) -> State | None:
@@ -84,7 +90,10 @@ def in_float64(layer: RecurrentLayer) -> RecurrentLayer:
 
 def record_again(tape: Tape) -> Tape:
     """A second tape of the same pass, in the same layout, so that `backward` on it leaves the first unchanged."""
-    again = tape.layer.record(as_given(tape, tape.input), tape.initial, lengths=tape.lengths)
+    reset = as_given(tape, tape.reset[..., None])[..., 0]
+    again = tape.layer.record(
+        as_given(tape, tape.input), tape.initial, lengths=tape.lengths, reset=reset
+    )
     if not np.array_equal(again.output, tape.output, equal_nan=True):
         raise ValueError(
             "tape: the layer's output differs from the recorded one, expected the same; record "
@@ -102,8 +111,9 @@ def record_rows(tape: Tape, rows: slice | Ints, layer: RecurrentLayer | None = N
     """
     lengths = np.asarray(tape.lengths)[rows]
     state = as_state(part[:, rows] for part in as_parts(tape.initial))
-    x = tape.input[: lengths.max(initial=0), rows]
-    return record(layer or tape.layer, x, state, lengths)
+    steps = lengths.max(initial=0)
+    x, reset = tape.input[:steps, rows], tape.reset[:steps, rows]
+    return record(layer or tape.layer, x, state, lengths, reset)
 
 
 def some_rows(tape: Tape, most: int) -> Tape:

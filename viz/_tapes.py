@@ -175,11 +175,13 @@ def previous(tape: Tape, layer: str, part: str = "h") -> Array:
     if not is_reverse(layer):
         out[1:] = state[:-1]
         out[:1] = first
+        out[tape.reset] = 0
         return out
     out[:-1] = state[1:]
     for b, length in enumerate(np.asarray(tape.lengths)):
         if length:
             out[length - 1, b] = first[b]  # the reverse direction starts at the row's own end
+            out[: length - 1, b][tape.reset[1:length, b]] = 0
     return out
 
 

@@ -23,7 +23,7 @@ SHAPES = (
     *("100,16,128,128", "100,32,256,256", "50,64,512,512", "784,64,1,128"),
     *("25,128,1024,1024", "2000,8,40,100", "30,1,1024,1024"),
     *("100,16,128,128,x2", "100,16,128,128,bi", "100,1,64,64,f64", "100,16,128,128,f64"),
-    *("1000,32,64,128,ragged", "200,8,32,64,ragged", "100,64,256,256,ragged"),
+    *("1000,32,128,128,ragged", "200,8,32,64,ragged", "100,64,256,256,ragged"),
 )
 TORCH_SHAPES = (
     *("100,1,64,64", "100,1,256,256", "100,16,128,128", "100,32,256,256", "50,64,512,512"),
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("--cells", nargs="+", choices=CELLS, default=list(CELLS))
-    add("--shapes", nargs="+", metavar="T,B,I,H[,xN][,bi][,f64][,ragged]", help="shapes to measure instead of the default ones")
+    add("--shapes", nargs="+", metavar="T,B,I,H[,xN][,bi][,f64][,ragged]", help="to measure instead of the usual ones")
     add("--modes", nargs="+", choices=MODES, default=list(MODES))
     add("--threads", nargs="+", type=int, metavar="N", help="numbers of threads (1 and 2, if there are two cores)")
     add("--peers", nargs="+", choices=NAMES[1:], default=list(NAMES[1:]))

@@ -21,13 +21,13 @@ HOW_MEASURED = (
 )
 QUIET = (
     "Neighbours were kept quiet: each library runs in a process of its own, which may use as many cores as it has "
-    "threads, only one process runs at a time, and it begins when no thread of the one before runs any more (threads of "
-    "a pool spin for a while after a call). {others}"
+    "threads, only one process runs at a time, and it begins when no thread of the one before runs any more (the "
+    "threads of a pool spin for a while after a call). {others}"
 )
 RAGGED = (
-    "The lengths are uniform from T/10 to T, in no order, and one row has T steps. Operations are counted for the steps "
-    "that a row has. torch computes the padding too, which is why its speed looks low here, or is given packed rows "
-    "(*torch packed*); ONNX Runtime gets the lengths; in JAX a row keeps its state after its end. rnncore gets `lengths`."
+    "The lengths are uniform from T/10 to T, in no order, and one row has T steps. Operations are counted for the "
+    "steps that a row has. torch computes the padding too, which is why its speed looks low here, or is given packed "
+    "rows (*torch packed*); in JAX a row keeps its state after its end; ONNX Runtime and rnncore are given the lengths."
 )
 WHAT_IS_SHOWN = (
     "Speeds are in GF/s (10⁹ floating-point operations per second), medians of {rounds} rounds; in each round, the "

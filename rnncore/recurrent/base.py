@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 import numpy as np
 
 from rnncore import _engine
-from rnncore._checks import as_flag, as_lengths, as_probability, as_real, as_rows, as_seed, as_size
+from rnncore._checks import as_flag, as_lengths, as_marks, as_probability, as_real, as_rows, as_seed, as_size
 from rnncore._typing import Array, StateT
 from rnncore.module import LOCK, Module, Packed
 
@@ -21,6 +21,7 @@ from .dropout import Masks, mask
 from .layout import Layout
 from .passes import record_passes
 from .ragged import Batch
+from .resets import Resets
 from .stream import Stream
 from .structure import Structure
 from .tape import Tape
@@ -28,7 +29,7 @@ from .tape import Tape
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rnncore._typing import ArrayLike, DTypeLike, Seed, StateLike
+    from rnncore._typing import ArrayLike, Bools, DTypeLike, Seed, StateLike
 
     from .descriptions import Description
 
@@ -153,7 +154,8 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     # ---- running: a call, a recorded pass, a stream ---------------------------------------------
 
-    def __call__(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None) -> tuple[Array, StateT]:
+    def __call__(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None,
+                 reset: ArrayLike | None = None) -> tuple[Array, StateT]:
         """Run a batch of sequences; nothing is recorded, and no dropout is applied.
 
         Parameters
@@ -166,6 +168,10 @@ class RecurrentLayer(Module, Generic[StateT]):
             The number of steps of each row, in any order; 0 is allowed. Outputs past a row's end are 0, and its final
             state is the one after its last step. The reverse direction begins at each row's own last step and ends at
             step 0.
+        reset : array_like of bool, (T, B), (B, T) with ``batch_first``, or (T,) for one sequence, optional
+            The steps before which a row's state is zero, such as the first steps of episodes or of documents that
+            follow each other in one row. At step 0 it replaces the initial state. The reverse direction is cut in the
+            same places, between steps t − 1 and t. Marks past a row's end have no effect.
 
         Returns
         -------
@@ -178,10 +184,10 @@ class RecurrentLayer(Module, Generic[StateT]):
         TypeError, ValueError
             An argument has the wrong type, shape or length; the message names it.
         """
-        return self.call_on(self.packed(), x, state, lengths)
+        return self.call_on(self.packed(), x, state, lengths, reset)
 
-    def call_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None,
-                lengths: ArrayLike | None = None) -> tuple[Array, StateT]:
+    def call_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None,
+                reset: ArrayLike | None = None) -> tuple[Array, StateT]:
         """The same as a call, with packed weights that the caller took before.
 
         A model needs this: it takes the packed weights of all its parts at one moment, so that no change of the weights
@@ -192,6 +198,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         row_lengths = as_lengths(lengths, T, B)
         states, structure, out = self.check_state(state, B, layout), self.structure, sequences
         batch = None if row_lengths is None else Batch(row_lengths, T)
+        resets = self._resets(self._marks(reset, T, B, layout), batch)
         if batch is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
@@ -202,19 +209,19 @@ class RecurrentLayer(Module, Generic[StateT]):
                 else:
                     out = np.empty((*((T, B) if batch is None else (batch.N, 1)), structure.features), self.dtype)
             _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,
-                            batch=batch, reverse=part.direction == 1)
+                            batch=batch, resets=resets[part.direction], reverse=part.direction == 1)
         if batch is not None:
             states = [batch.in_given_order(part) for part in states]
         return layout.as_given(out), cast("StateT", layout.states(states))
 
     def record(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False,
-               checkpoint_every: int | None = None) -> Tape[StateT]:
+               checkpoint_every: int | None = None, reset: ArrayLike | None = None) -> Tape[StateT]:
         """Run a batch of sequences and keep what the backward pass and the debugger need, on a tape.
 
         Parameters
         ----------
-        x, state, lengths
-            As in a call. Without dropout the output is bit-identical to that of a call.
+        x, state, lengths, reset
+            As in a call. No gradient crosses a reset. Without dropout the output is bit-identical to that of a call.
         train : bool
             Whether to apply ``dropout`` between the layers of the stack.
         checkpoint_every : int, optional
@@ -237,10 +244,11 @@ class RecurrentLayer(Module, Generic[StateT]):
         >>> grads.parameters["weight_hh_l0"].shape
         (16, 4)
         """
-        return self.record_on(self.packed(), x, state, lengths, train, checkpoint_every)
+        return self.record_on(self.packed(), x, state, lengths, train, checkpoint_every, reset)
 
     def record_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None,
-                  train: bool = False, checkpoint_every: int | None = None) -> Tape[StateT]:
+                  train: bool = False, checkpoint_every: int | None = None,
+                  reset: ArrayLike | None = None) -> Tape[StateT]:
         """The same as `record`, with packed weights that the caller took before; see `call_on`."""
         as_flag(train, "train")
         if checkpoint_every is not None:
@@ -250,6 +258,8 @@ class RecurrentLayer(Module, Generic[StateT]):
         row_lengths = as_lengths(lengths, T, B)
         states = self.check_state(state, B, layout)
         batch = None if row_lengths is None else Batch(row_lengths, T)
+        marks = self._marks(reset, T, B, layout)
+        resets = self._resets(marks, batch)
         initial = start = [part.copy() for part in states]
         if batch is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]
@@ -258,14 +268,14 @@ class RecurrentLayer(Module, Generic[StateT]):
             if train and self.dropout and self.num_layers > 1:
                 mask_number = self.masks.next()
                 mask_of = partial(mask, self.masks.seed, mask_number, share=self.dropout, dtype=self.dtype)
-            passes, output = record_passes(self.structure, packed.weights, given, start, states, batch, mask_of,
-                                           checkpoint_every)
+            passes, output = record_passes(self.structure, packed.weights, given, start, states, batch, resets,
+                                           mask_of, checkpoint_every)
         except BaseException:                   # Ctrl-C among others
             self.masks.take_back(mask_number)
             raise
         if batch is not None:
             states, output = [batch.in_given_order(part) for part in states], batch.spread(output)
-        return Tape(self, packed.version, passes, row_lengths, layout, initial, states, output)
+        return Tape(self, packed.version, passes, row_lengths, marks, layout, initial, states, output)
 
     def stream(self, batch_size: int = 1) -> Stream[StateT]:
         """An object that runs the layer one step at a time, with buffers that are allocated once.
@@ -293,6 +303,18 @@ class RecurrentLayer(Module, Generic[StateT]):
                              f"one sequence, with I = input_size = {self.input_size}")
         layout = Layout.of(sequences, self.batch_first)
         return layout.time_major(sequences), layout
+
+    def _marks(self, reset: ArrayLike | None, steps: int, batch_size: int, layout: Layout) -> Bools | None:
+        """Check a caller's resets; return a copy of them, (T, B)."""
+        if reset is None:
+            return None
+        shape = (batch_size, steps) if layout.batch_first else (steps, batch_size)
+        marks = as_marks(reset, "reset", shape if layout.batched else (steps,), layout.axes.replace(", I", ""))
+        return np.array(marks[:, None] if not layout.batched else marks.T if layout.batch_first else marks)
+
+    def _resets(self, marks: Bools | None, batch: Batch | None) -> list[Resets | None]:
+        """The resets of each direction."""
+        return [None if marks is None else Resets(marks, batch, direction == 1) for direction in range(self.directions)]
 
     def check_state(self, state: StateLike, batch: int, layout: Layout) -> list[Array]:
         """Check a caller's state; return copies of its arrays, each (layers·directions, B, H). None means zeros."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rnncore._typing import Array
 
     from .ragged import Batch
+    from .resets import Resets
     from .structure import Part, Shape, Structure
 
     Checkpoint = tuple[int, int, list[Array]]   # start, stop, and the states from which the pass ran these steps
@@ -48,16 +49,19 @@ class RecordedSteps:
         The rows; None if every row has all steps.
     reverse : bool
         Whether the pass ran from the last step to the first.
+    resets : Resets or None
+        Of the whole pass.
     first_step : int
         Which step of the whole pass the first of these is.
     """
 
-    __slots__ = ("batch", "c", "first_step", "h", "initial", "position", "reverse", "slots", "x")
+    __slots__ = ("batch", "c", "first_step", "h", "initial", "position", "resets", "reverse", "slots", "x")
 
     def __init__(self, x: Array, h: Array, initial: list[Array], position: int, slots: Array | None, c: Array | None,
-                 batch: Batch | None, reverse: bool, first_step: int = 0) -> None:
+                 batch: Batch | None, reverse: bool, resets: Resets | None = None, first_step: int = 0) -> None:
         self.x, self.h, self.initial, self.position = x, h, initial, position
-        self.slots, self.c, self.batch, self.reverse, self.first_step = slots, c, batch, reverse, first_step
+        self.slots, self.c, self.batch, self.reverse = slots, c, batch, reverse
+        self.resets, self.first_step = resets, first_step
 
     @property
     def T(self) -> int:
@@ -160,8 +164,8 @@ class LayerPass(RecordedSteps):
     __slots__ = ("checkpoints", "mask", "part", "structure")
 
     def __init__(self, structure: Structure, part: Part, x: Array, h: Array, initial: list[Array], slots: Array | None,
-                 c: Array | None, batch: Batch | None, mask: Array | None) -> None:
-        super().__init__(x, h, initial, part.position, slots, c, batch, part.direction == 1)
+                 c: Array | None, batch: Batch | None, resets: Resets | None, mask: Array | None) -> None:
+        super().__init__(x, h, initial, part.position, slots, c, batch, part.direction == 1, resets)
         self.structure, self.part, self.mask = structure, part, mask
         self.checkpoints: list[Checkpoint] | None = None
 
@@ -193,7 +197,7 @@ class LayerPass(RecordedSteps):
             n = part.stop - part.start
             slots, c = _between(kept[0], 0, n), _between(kept[1], 0, n)
             steps = self._steps(start, stop, before, slots, c)
-            again = RecordedSteps(steps.x, h[:n], before, 0, slots, c, steps.batch, steps.reverse)
+            again = RecordedSteps(steps.x, h[:n], before, 0, slots, c, steps.batch, steps.reverse, steps.resets, start)
             _forward(weights, again, [state.copy() for state in before], slots, c)
             yield start, stop, steps
 
@@ -228,7 +232,8 @@ class LayerPass(RecordedSteps):
     def _steps(self, start: int, stop: int, initial: list[Array], slots: Array | None,
                c: Array | None) -> RecordedSteps:
         batch, where = None if self.batch is None else self.batch.between(start, stop), self._where(start, stop)
-        return RecordedSteps(self.x[where], self.h[where], initial, 0, slots, c, batch, self.reverse, start)
+        return RecordedSteps(self.x[where], self.h[where], initial, 0, slots, c, batch, self.reverse,
+                             self.resets, start)
 
     def _state_after(self, t: int, recorded: Array, initial: Array) -> Array:
         """A state (B, H) after step t, from the recorded values (T, B, H) and the initial states (n, B, H).
@@ -255,6 +260,7 @@ def record_passes(
     initial: list[Array],
     states: list[Array],
     batch: Batch | None,
+    resets: list[Resets | None],
     mask_of: Callable[[int, Shape], Array] | None,
     checkpoint_every: int | None,
 ) -> tuple[list[LayerPass], Array]:
@@ -271,6 +277,8 @@ def record_passes(
         of the batch.
     batch : Batch or None
         The rows; None if every row has all T steps.
+    resets : list of Resets or None
+        Of each direction.
     mask_of : callable or None
         Returns the dropout mask for the index of a layer and the shape of its input; None for no dropout.
     checkpoint_every : int or None
@@ -300,10 +308,10 @@ def record_passes(
                 x = x * (mask if batch is None else batch.gather(mask))
             out = np.empty((*shape, structure.features), structure.dtype)
         layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), batch,
-                               mask)
+                               resets[part.direction], mask)
         if checkpoint_every is None:
             _engine.forward(weights[position], x, layer_pass.h, states, position, slots=layer_pass.slots,
-                            c_out=layer_pass.c, batch=batch, reverse=layer_pass.reverse)
+                            c_out=layer_pass.c, batch=batch, resets=layer_pass.resets, reverse=layer_pass.reverse)
         else:
             layer_pass.forward(weights[position], [state[position] for state in states], checkpoint_every)
         passes.append(layer_pass)
@@ -316,4 +324,5 @@ def _between(array: Array | None, start: int, stop: int) -> Array | None:
 
 def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list[Array], slots: Array | None,
              c: Array | None) -> None:
-    _engine.forward(weights, steps.x, steps.h, states, slots=slots, c_out=c, batch=steps.batch, reverse=steps.reverse)
+    _engine.forward(weights, steps.x, steps.h, states, slots=slots, c_out=c, batch=steps.batch, resets=steps.resets,
+                    first_step=steps.first_step, reverse=steps.reverse)

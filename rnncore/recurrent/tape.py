@@ -26,7 +26,7 @@ from .pullback import Pullback, pullback
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from rnncore._typing import ArrayLike, Ints, StateLike
+    from rnncore._typing import ArrayLike, Bools, Ints, StateLike
 
     from .base import RecurrentLayer
     from .descriptions import Description
@@ -123,6 +123,8 @@ class Tape(Generic[StateT]):
     T, B : int
         The number of steps, and the batch size.
     lengths : ndarray of int, (B,)
+    reset : ndarray of bool, (T, B)
+        The steps before which a row's state was set to zero.
     input : ndarray, (T, B, I)
     output, state, initial
         What the call would have returned, and the initial state.
@@ -138,14 +140,15 @@ class Tape(Generic[StateT]):
     _last: tuple[int | None, tuple[Array | None, list[Array]] | None, list[Array] | None] | None = None
 
     def __init__(self, layer: RecurrentLayer[StateT], version: int, passes: list[LayerPass], lengths: Ints | None,
-                 layout: Layout, initial: list[Array], final: list[Array], output: Array) -> None:
+                 reset: Bools | None, layout: Layout, initial: list[Array], final: list[Array],
+                 output: Array) -> None:
         self._layer, self._cell, self._dtype = layer, layer.cell, layer.dtype
         self._passes, self._layout = passes, layout
         self._T: int = output.shape[0]
         self._B: int = output.shape[1]
         self._batch = passes[0].batch
         self._version = version
-        self._lengths = lengths
+        self._lengths, self._reset = lengths, reset
         self._initial, self._final = initial, final         # of every state (layers·directions, B, H)
         self._spread: dict[str, Array] = {}                 # see `_padded`
         self._time_major_output = output
@@ -188,6 +191,10 @@ class Tape(Generic[StateT]):
     @property
     def lengths(self) -> Ints:
         return _locked(np.full(self.B, self.T) if self._lengths is None else self._lengths)
+
+    @property
+    def reset(self) -> Bools:
+        return _locked(np.zeros((self.T, self.B), bool) if self._reset is None else self._reset)
 
     @cached_property
     def _where(self) -> dict[str, tuple[LayerPass, str]]:

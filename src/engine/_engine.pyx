@@ -12,6 +12,7 @@ included files, one subject each:
     forward.pxi    x, h0 -> h_1 .. h_T, recorded or not
     sums.pxi       the order in which gradients of weights and biases are summed over steps and rows
     backward.pxi   cotangents on h_t -> gradients of everything
+    resets.pxi     steps before which the state of a row is zero
     stream.pxi     one step at a time, with buffers bound once
     changes.pxi    weights and settings that change, each change as a whole
     testing.pxi    what only the tests call
@@ -109,6 +110,7 @@ include "weights.pxi"
 include "forward.pxi"
 include "sums.pxi"
 include "backward.pxi"
+include "resets.pxi"
 include "stream.pxi"
 include "changes.pxi"
 include "testing.pxi"

@@ -19,6 +19,9 @@ cdef struct Backward:
     Rows tape                   # the rows of the tape's steps
     Rows rows                   # the rows of the cotangents' steps
     const idx *tape_row         # which row of the tape's steps holds a row of the batch; NULL: the same
+    Resets resets
+    unsigned char *was_reset    # B marks for each thread; zeros: H zeros
+    char *zeros
     idx s0, s1                  # the steps to compute now, counted from where the walk begins
     Array x, h, slots, c, grad_out, delta, total_h, total_c, grad_x
     char *h0
@@ -55,7 +58,7 @@ def backward(walk):
     x = steps.x
     cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2], N
     cdef idx H = w.hidden_size, item = w.item, rows, row
-    cdef size_t at_delta, at_x, at_h, at_aux, end
+    cdef size_t at_delta, at_x, at_h, at_aux, at_zeros, end
     cdef bint two_stages = w.cell.stages > 1 and sums is not None
     cdef Memory scratch
     job.tape = take_batch(steps.batch, B)
@@ -73,6 +76,7 @@ def backward(walk):
     job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
     job.T, job.B, job.R, job.I, job.H, job.item = T, B, R, w.input_size, H, item
     job.reverse, job.accumulate = steps.reverse, walk.add_to_grad_x
+    job.resets = take_resets(steps.resets, steps.first_step)
     take_rows(x, &job.x, &job.tape)
     take_rows(steps.h, &job.h, &job.tape)
     take_rows(steps.slots, &job.slots, &job.tape)
@@ -100,8 +104,11 @@ def backward(walk):
     at_x = at_delta + (0 if job.delta_wanted else rounded(rows * row))
     at_h = at_x + (w.bytes_of(&job.packed_x) if sums is not None else 0)
     at_aux = at_h + (w.bytes_of(&job.packed_h) if sums is not None else 0)
-    end = at_aux + (rounded(rows * H * item) if two_stages else 0)
+    at_zeros = at_aux + (rounded(rows * H * item) if two_stages else 0)
+    end = at_zeros + (rounded(H * item) + job.plan.threads * rounded(B) if job.resets.starts != NULL else 0)
     scratch = memory(end, SCRATCH)
+    job.zeros, job.was_reset = scratch.p + at_zeros, <unsigned char *>(scratch.p + at_zeros + rounded(H * item))
+    memset(job.zeros, 0, end - at_zeros)
     try:
         job.daux = scratch.p
         job.aux = scratch.p + at_aux if two_stages else NULL
@@ -181,6 +188,7 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
     cdef rc_step step
     cdef StageProduct r[RC_MAX_STAGES]
     cdef rc_product *p
+    cdef unsigned char *marks = j.was_reset + mine.thread * rounded(j.B)
     cdef int k
     for k in range(cell.stages):
         p = &r[k].p
@@ -192,7 +200,7 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
     step.h_size, step.tape_rows, step.tape_row = H, j.B, j.tape_row
     step.ldslots, step.lddelta = j.slots.stride[1] // item, j.delta.stride[1] // item
     step.first, step.ldstate = first, state.stride[1] // item
-    step.dh, step.dc, step.daux = j.dh, j.dc, j.daux
+    step.dh, step.dc, step.daux, step.zeros = j.dh, j.dc, j.daux, j.zeros
     step.ldgout = j.grad_out.stride[1] // item if j.grad_out.p != NULL else 0
     share_rows(mine, &j.rows, j.T, s0, s1, not j.reverse)
     for s in range(s0, s1):
@@ -208,6 +216,10 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
             step.prev, step.ldprev = step_at(state, &j.tape, before), state.stride[1] // item
             step.continued = active_rows(&j.tape, before)
         step.state = step_at(state, &j.tape, t)
+        step.was_reset = NULL
+        if any_reset(&j.resets, t):
+            step.was_reset = marks
+            mark_resets(&j.resets, t, marks, True)
         step.grad_out = step_at(&j.grad_out, &j.rows, t) if j.grad_out.p != NULL else NULL
         step.delta = delta_at(j, t, low)
         step.total_h = step_at(&j.total_h, &j.rows, t) if j.total_h.p != NULL else NULL
@@ -224,6 +236,9 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
             p.a = <char *>step.delta + stage.slot * H * item
             p.c = j.daux if stage.from_aux else j.dh
             j.k.product(p, mine.row0, row1, mine.unit0, mine.unit1)
+        if step.was_reset != NULL:
+            cut_gradients(j, &step, row1, mine)
+            mark_resets(&j.resets, t, marks, False)
     return False
 
 
@@ -240,11 +255,12 @@ cdef void input_gradient(Backward *j, idx low, idx high, const Share *mine) noex
 
 cdef void pack_chunk(Backward *j, idx low, idx high, const Share *mine) noexcept nogil:
     """Pack x, and h before each step, in the order of the walk. Each thread packs its share of the steps."""
-    cdef idx n0, n1, t0, t1, at, t, first
+    cdef idx n0, n1, t0, t1, at, t, first, all0, all1
     cdef bint even = j.rows.starts == NULL and (j.B == 1 or j.h.stride[0] == j.B * j.h.stride[1])
     j.packed_x.k = j.packed_h.k = rows_between(&j.rows, low, high)
     split(high - low, 1, mine.thread, mine.threads, &n0, &n1)
     t0, t1 = (low + n0, low + n1) if j.reverse else (high - n1, high - n0)
+    all0, all1 = t0, t1
     at = rows_between(&j.rows, low, t0) if j.reverse else rows_between(&j.rows, t1, high)
     pack_steps(j, &j.packed_x, at, &j.x, t0, t1)
     if even and t0 < t1:        # h before all of these steps in one call, but for the step that begins with h0
@@ -258,6 +274,8 @@ cdef void pack_chunk(Backward *j, idx low, idx high, const Share *mine) noexcept
             at, t1 = at + (t1 - t0 - first) * j.B, t0 + first
     for t in range(t1 - t0):
         at += pack_before(j, at, t0 + t if j.reverse else t1 - 1 - t)
+    if j.resets.starts != NULL:
+        pack_resets(j, low, high, all0, all1)
 
 
 cdef void pack_steps(const Backward *j, const rc_pack *pack, idx at, const Array *a, idx t0, idx t1) noexcept nogil:

@@ -26,6 +26,7 @@ cdef struct Forward:
     Array gathered              # x in the order of the rows: scratch for one chunk, used with x_row
     const idx *x_row            # x is (T, B, I), in an order of its own: which of its rows is a row's; NULL: in ours
     const idx *out_row          # the same of out
+    Resets resets
     bint reverse, slots_wanted
     char *h[2]                  # carried h, before the step and after it, in turns
     char *c
@@ -36,7 +37,8 @@ cdef struct Forward:
     Products *products          # prepared once for many calls; NULL: each thread prepares its own
 
 
-def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None, bint reverse=False):
+def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None, resets=None,
+            idx first_step=0, bint reverse=False):
     """Run one layer and direction over time.
 
     Parameters
@@ -51,6 +53,8 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     batch : ragged.Batch or None
         The rows of unequal length. Then `states` are in its order, and slots and c_out hold the N active rows alone, as
         (N, 1, …); x and out do so too, or are (T, B, …) in the caller's order.
+    resets : resets.Resets or None
+        Of the whole pass, of which these steps begin with `first_step`.
     """
     cdef Forward job
     cdef Pace pace
@@ -65,7 +69,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     N = rows_between(&job.rows, 0, T)
     job.k, job.cell, job.x_pack, job.h_pack, job.bias = w.k, w.cell, &w.x, w.h, w.bias
     job.T, job.H, job.I, job.item = T, w.hidden_size, w.input_size, w.item
-    job.reverse = reverse
+    job.reverse, job.resets = reverse, take_resets(resets, first_step)
     job.slots_wanted = slots is not None
     job.plan = make_plan(w, T, N, B, 1)
     job.products, job.scratch_of_thread = NULL, 0
@@ -150,6 +154,10 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
                     if n > active and mine.by_units and meet(&j.barrier, &mine, True):  # the product reads all units
                         return
                 active = n
+            if any_reset(&j.resets, t):
+                reset_states(j, t, j.h[now], &mine)
+                if mine.by_units and meet(&j.barrier, &mine, True):     # the product reads all units
+                    return
             row1 = min(mine.row1, n)
             if mine.row0 < row1:
                 step.slots = slots_at(j, t, low, mine.thread)

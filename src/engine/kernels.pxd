@@ -58,6 +58,8 @@ cdef extern from "kernels.h" nogil:
         idx ldslots
         const void *prev
         const void *first
+        const unsigned char *was_reset
+        const void *zeros
         idx ldprev
         const void *state
         idx ldstate

@@ -31,6 +31,11 @@ cdef struct Rows:
     const idx *lengths          # B, descending; NULL as `starts`
 
 
+cdef struct Resets:             # of the states of rows: see resets.pxi
+    const idx *starts           # T + 1: where the rows that are reset before each step begin; NULL: there are no resets
+    const idx *rows             # before: in the order in which the pass runs
+
+
 cdef Rows take_batch(object batch, idx B) except *:
     """The rows of a `ragged.Batch`, or, where that is None, of B full rows."""
     cdef Rows r

@@ -29,6 +29,7 @@ INLINE rc_idx tape_row_of(const rc_step *s, rc_idx row)
 /* Backward: the state before the step. */
 INLINE const real *state_before(const rc_step *s, rc_idx tape_row)
 {
+    if (s->was_reset && s->was_reset[tape_row]) return (const real *)s->zeros;
     if (tape_row >= s->continued) return (const real *)s->first + tape_row * s->h_size;
     return (const real *)s->prev + tape_row * s->ldprev;
 }

@@ -132,6 +132,9 @@ typedef struct {
     const void *prev;           /* the state before the step: h in forward and in the GRU's backward, c in the LSTM's
                                  * backward; the RNN's backward does not read it */
     const void *first;          /* backward: the initial state, row stride H */
+    const unsigned char *was_reset;     /* backward: whether a row of the tape was reset before the step, so that the
+                                         * state before it was zero; NULL: none was */
+    const void *zeros;          /* H of them, read where was_reset */
     rc_idx ldprev;
     const void *state;          /* backward: the tape's c (LSTM) or h (RNN) after the step */
     rc_idx ldstate;

@@ -1,4 +1,4 @@
-"""Gradients of weights and biases are sums over all steps and rows: exact however long, in one order, always the same."""
+"""Gradients of weights and biases are sums over steps and rows: exact however long, and always in the same order."""
 
 import numpy as np
 import pytest

@@ -205,7 +205,10 @@ class RecurrentLayer(Module, Generic[StateT]):
             if part.direction == 0:
                 inputs = out
                 if part.layer == self.num_layers - 1:
-                    out = layout.empty(T, B, structure.features, self.dtype, zeros=batch is not None)
+                    zeros = batch is not None and batch.mostly_padding
+                    out = layout.empty(T, B, structure.features, self.dtype, zeros=zeros)
+                    if batch is not None:
+                        batch.clear(out)
                 else:
                     out = np.empty((*((T, B) if batch is None else (batch.N, 1)), structure.features), self.dtype)
             _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,
@@ -274,7 +277,7 @@ class RecurrentLayer(Module, Generic[StateT]):
             self.masks.take_back(mask_number)
             raise
         if batch is not None:
-            states, output = [batch.in_given_order(part) for part in states], batch.spread(output)
+            states = [batch.in_given_order(part) for part in states]
         return Tape(self, packed.version, passes, row_lengths, marks, layout, initial, states, output)
 
     def stream(self, batch_size: int = 1) -> Stream[StateT]:

@@ -76,8 +76,9 @@ class Walk:
     computed if the array for it is None.
 
     For rows of unequal length there are two forms. With `active_rows_alone` K is 1, and the arrays of the walk are like
-    those of its steps: (N, 1, …), and `carry` in the order of the batch. Otherwise they are (T, R, …) in the caller's
-    order; past a row's end cotangents are ignored, and gradients are zero.
+    those of its steps: (N, 1, …), and `carry` in the order of the batch; `grad_out` and `grad_x` may also be (T, B, …)
+    in the caller's order. Otherwise all are (T, R, …) in the caller's order; past a row's end cotangents are ignored,
+    and gradients are zero.
 
     Attributes
     ----------
@@ -134,10 +135,17 @@ class Walk:
 
     def within(self, start: int, stop: int, steps: RecordedSteps) -> Walk:
         """The part of this backward pass that goes through steps start .. stop."""
+        t0, t1, B = start, stop, self.steps.x.shape[1]
         if self.active_rows_alone and self.steps.batch is not None:
             start, stop = self.steps.batch.starts[[start, stop]].tolist()
-        walk = Walk(self.weights, steps, self.carry, self.position, _between(self.grad_out, start, stop),
-                    _between(self.grad_x, start, stop), self.add_to_grad_x, self.active_rows_alone)
+            B = len(self.steps.batch.order)
+
+        def given(array: Array | None) -> Array | None:
+            by_step = array is not None and array.shape[1] == B         # for one row both are the same
+            return _between(array, t0, t1) if by_step else _between(array, start, stop)
+
+        walk = Walk(self.weights, steps, self.carry, self.position, given(self.grad_out), given(self.grad_x),
+                    self.add_to_grad_x, self.active_rows_alone)
         walk.delta = _between(self.delta, start, stop)
         walk.total_h, walk.total_c = _between(self.total_h, start, stop), _between(self.total_c, start, stop)
         walk.sums = self.sums
@@ -169,10 +177,10 @@ class LayerPass(RecordedSteps):
         self.structure, self.part, self.mask = structure, part, mask
         self.checkpoints: list[Checkpoint] | None = None
 
-    def forward(self, weights: _engine.Weights, states: list[Array], checkpoint_every: int) -> None:
+    def forward(self, weights: _engine.Weights, states: list[Array], y: Array | None, checkpoint_every: int) -> None:
         """Run all steps, and keep a checkpoint before every group of `checkpoint_every` steps.
 
-        `states` are the initial states, and are overwritten with the final ones.
+        `states` are the initial states, and are overwritten with the final ones; `y` is as `_engine.forward` takes it.
         """
         self.checkpoints = []
         T = self.T
@@ -181,7 +189,8 @@ class LayerPass(RecordedSteps):
             stop = min(T, start + checkpoint_every)
             before = [state.copy() for state in states]
             self.checkpoints.append((start, stop, before))
-            _forward(weights, self._steps(start, stop, before, None, None), states, None, None)
+            _forward(weights, self._steps(start, stop, before, None, None), states, None, None,
+                     _between(y, start, stop))
 
     def recomputed(self, weights: _engine.Weights) -> Iterator[tuple[int, int, RecordedSteps]]:
         """Recompute slots and c from each checkpoint, from the end of the pass to its start.
@@ -287,7 +296,7 @@ def record_passes(
     Returns
     -------
     passes : list of LayerPass
-    output : ndarray (T, B, directions·H), or (N, 1, directions·H) in the order of the batch
+    output : ndarray (T, B, directions·H)
     """
     shape = given.shape[:2] if batch is None else (batch.N, 1)
     shapes = (None, None) if checkpoint_every else structure.kept_shapes(*shape)
@@ -298,7 +307,7 @@ def record_passes(
     else:
         _engine.gather(given, out, batch)
     passes: list[LayerPass] = []
-    each, mask = iter(kept), None
+    each, mask, y = iter(kept), None, None
     for part in structure.parts:
         position = part.position
         if part.direction == 0:
@@ -306,16 +315,24 @@ def record_passes(
             if mask_of is not None and part.layer > 0:
                 mask = mask_of(part.layer, (*given.shape[:2], structure.features))
                 x = x * (mask if batch is None else batch.gather(mask))
-            out = np.empty((*shape, structure.features), structure.dtype)
+            room = (*shape, structure.features)
+            if batch is None:
+                out = np.empty(room, structure.dtype)
+            else:
+                out = _engine.carve("a tape", structure.dtype, (room,))[0]
+                if part.layer == structure.num_layers - 1:
+                    y = batch.room(structure.features, structure.dtype)
         layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), batch,
                                resets[part.direction], mask)
+        of_part = None if y is None else structure.half(y, part)
         if checkpoint_every is None:
             _engine.forward(weights[position], x, layer_pass.h, states, position, slots=layer_pass.slots,
-                            c_out=layer_pass.c, batch=batch, resets=layer_pass.resets, reverse=layer_pass.reverse)
+                            c_out=layer_pass.c, y=of_part, batch=batch, resets=layer_pass.resets,
+                            reverse=layer_pass.reverse)
         else:
-            layer_pass.forward(weights[position], [state[position] for state in states], checkpoint_every)
+            layer_pass.forward(weights[position], [state[position] for state in states], of_part, checkpoint_every)
         passes.append(layer_pass)
-    return passes, out
+    return passes, out if y is None else y
 
 
 def _between(array: Array | None, start: int, stop: int) -> Array | None:
@@ -323,6 +340,6 @@ def _between(array: Array | None, start: int, stop: int) -> Array | None:
 
 
 def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list[Array], slots: Array | None,
-             c: Array | None) -> None:
-    _engine.forward(weights, steps.x, steps.h, states, slots=slots, c_out=c, batch=steps.batch, resets=steps.resets,
-                    first_step=steps.first_step, reverse=steps.reverse)
+             c: Array | None, y: Array | None = None) -> None:
+    _engine.forward(weights, steps.x, steps.h, states, slots=slots, c_out=c, y=y, batch=steps.batch,
+                    resets=steps.resets, first_step=steps.first_step, reverse=steps.reverse)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -55,15 +55,31 @@ class Batch:
         return part
 
     def gather(self, padded: Array) -> Array:
-        """(T, B, F) in the caller's order -> (N, 1, F)."""
-        found: Array = np.empty((self.N, 1, padded.shape[-1]), padded.dtype)
+        """(T, B, F) in the caller's order -> (N, 1, F), in memory that is kept for the next pass."""
+        found: Array = _engine.carve("gradients", padded.dtype, ((self.N, 1, padded.shape[-1]),))[0]
         _engine.gather(padded, found, self)
         return found
 
     def spread(self, active: Array) -> Array:
         """(N, 1, F) -> (T, B, F) in the caller's order, with zeros past the rows' ends."""
-        padded: Array = np.zeros((self.steps, len(self.order), active.shape[-1]), active.dtype)
+        padded = self.room(active.shape[-1], active.dtype)
         _engine.spread(active, padded, self)
+        return padded
+
+    def room(self, features: int, dtype: np.dtype[Any]) -> Array:
+        """A new array (T, B, F) with zeros past the rows' ends; what the rows have is not initialised."""
+        shape = self.steps, len(self.order), features
+        return self.clear((np.zeros if self.mostly_padding else np.empty)(shape, dtype))
+
+    @property
+    def mostly_padding(self) -> bool:
+        """Whether a new array should be of zeros, which the system hands out by the page, instead of being cleared."""
+        return self.steps * len(self.order) > 4 * self.N
+
+    def clear(self, padded: Array) -> Array:
+        """Write zeros past the rows' ends of (T, B, F), unless the array was made of zeros; returns it."""
+        if not self.mostly_padding:
+            _engine.clear(padded, self)
         return padded
 
     def sorted(self, state: Array) -> Array:

@@ -424,11 +424,11 @@ class Tape(Generic[StateT]):
         R = carry[0].shape[1]
         batch = self._active_rows(R)
         if batch is not None:
-            grad_out, carry = None if grad_out is None else batch.gather(grad_out), list(map(batch.sorted, carry))
+            carry = list(map(batch.sorted, carry))
         for index in reversed(range(structure.num_layers)):
             passes = self._passes[index * structure.directions:(index + 1) * structure.directions]
             shape = (self.T, R) if batch is None else (batch.N, 1)
-            grad_x = np.empty((*shape, passes[0].part.input_size), self.dtype)
+            grad_x = self._room_for_input((*shape, passes[0].part.input_size), index == 0, batch)
             for layer_pass in passes:
                 part = layer_pass.part
                 walk = Walk(weights[part.position], layer_pass, carry, part.position,
@@ -450,12 +450,19 @@ class Tape(Generic[StateT]):
             return grad_x
         for array, ours in zip(given, carry, strict=True):
             array[...] = batch.in_given_order(ours)
-        return batch.spread(grad_x)
+        return grad_x
+
+    def _room_for_input(self, shape: tuple[int, ...], returned: bool, batch: Batch | None) -> Array:
+        """An array for the gradients of a layer's input: as the caller gets them, or in memory that is kept."""
+        if not returned:
+            kept: Array = _engine.carve("gradients", self.dtype, (shape,))[0]
+            return kept
+        return np.empty(shape, self.dtype) if batch is None else batch.room(shape[-1], self.dtype)
 
     def _room_for_parameters(self) -> dict[str, Array]:
         """Uninitialised arrays for the gradients of the parameters, in memory that was freed earlier, if any."""
         shapes = self.layer.structure.shapes
-        arrays: list[Array] = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
+        arrays = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
         steps = self.T * self.B if self._batch is None else self._batch.N
         if not steps:                       # without a step the engine does not write to them
             for array in arrays:

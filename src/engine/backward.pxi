@@ -19,6 +19,9 @@ cdef struct Backward:
     Rows tape                   # the rows of the tape's steps
     Rows rows                   # the rows of the cotangents' steps
     const idx *tape_row         # which row of the tape's steps holds a row of the batch; NULL: the same
+    const idx *grad_out_row     # grad_out is (T, B, H) in an order of its own: which of its rows is a row's; NULL: in ours
+    const idx *grad_x_row       # the same of grad_x, which is then written to `grad_x_chunk` first, for one chunk
+    char *grad_x_chunk
     Resets resets
     unsigned char *was_reset    # B marks for each thread; zeros: H zeros
     char *zeros
@@ -58,7 +61,7 @@ def backward(walk):
     x = steps.x
     cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2], N
     cdef idx H = w.hidden_size, item = w.item, rows, row
-    cdef size_t at_delta, at_x, at_h, at_aux, at_zeros, end
+    cdef size_t at_delta, at_x, at_h, at_aux, at_zeros, at_grad_x, end
     cdef bint two_stages = w.cell.stages > 1 and sums is not None
     cdef Memory scratch
     job.tape = take_batch(steps.batch, B)
@@ -81,12 +84,20 @@ def backward(walk):
     take_rows(steps.h, &job.h, &job.tape)
     take_rows(steps.slots, &job.slots, &job.tape)
     take_rows(steps.c, &job.c, &job.tape)
-    take_rows(walk.grad_out, &job.grad_out, &job.rows)
+    batch = steps.batch if walk.active_rows_alone else None
+    job.grad_out_row = job.grad_x_row = NULL
+    if walk.grad_out is not None:
+        job.grad_out_row = take_in_either_order(walk.grad_out, &job.grad_out, &job.rows, batch)
+    else:
+        job.grad_out.p = NULL
+    if walk.grad_x is not None:
+        job.grad_x_row = take_in_either_order(walk.grad_x, &job.grad_x, &job.rows, batch)
+    else:
+        job.grad_x.p = NULL
     take_rows(walk.delta, &job.delta, &job.rows)
     job.delta_wanted = job.delta.p != NULL
     take_rows(walk.total_h, &job.total_h, &job.rows)
     take_rows(walk.total_c, &job.total_c, &job.rows)
-    take_rows(walk.grad_x, &job.grad_x, &job.rows)
     job.h0, job.c0 = state_at(initial, 0, steps.position), state_at(initial, 1, steps.position)
     job.dh, job.dc = state_at(carry, 0, walk.position), state_at(carry, 1, walk.position)
     if sums is not None:
@@ -105,10 +116,12 @@ def backward(walk):
     at_h = at_x + (w.bytes_of(&job.packed_x) if sums is not None else 0)
     at_aux = at_h + (w.bytes_of(&job.packed_h) if sums is not None else 0)
     at_zeros = at_aux + (rounded(rows * H * item) if two_stages else 0)
-    end = at_zeros + (rounded(H * item) + job.plan.threads * rounded(B) if job.resets.starts != NULL else 0)
+    at_grad_x = at_zeros + (rounded(H * item) + job.plan.threads * rounded(B) if job.resets.starts != NULL else 0)
+    end = at_grad_x + (rows * job.I * item if job.grad_x_row != NULL else 0)
     scratch = memory(end, SCRATCH)
     job.zeros, job.was_reset = scratch.p + at_zeros, <unsigned char *>(scratch.p + at_zeros + rounded(H * item))
-    memset(job.zeros, 0, end - at_zeros)
+    memset(job.zeros, 0, at_grad_x - at_zeros)
+    job.grad_x_chunk = scratch.p + at_grad_x
     try:
         job.daux = scratch.p
         job.aux = scratch.p + at_aux if two_stages else NULL
@@ -197,7 +210,7 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
         p.adds = not cell.stage[k].from_aux     # to what the equations passed on to the state
         r[k].prepared[0].count = r[k].prepared[1].count = 0
     memset(&step, 0, sizeof(step))
-    step.h_size, step.tape_rows, step.tape_row = H, j.B, j.tape_row
+    step.h_size, step.tape_rows, step.tape_row, step.out_row = H, j.B, j.tape_row, j.grad_out_row
     step.ldslots, step.lddelta = j.slots.stride[1] // item, j.delta.stride[1] // item
     step.first, step.ldstate = first, state.stride[1] // item
     step.dh, step.dc, step.daux, step.zeros = j.dh, j.dc, j.daux, j.zeros
@@ -220,7 +233,10 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
         if any_reset(&j.resets, t):
             step.was_reset = marks
             mark_resets(&j.resets, t, marks, True)
-        step.grad_out = step_at(&j.grad_out, &j.rows, t) if j.grad_out.p != NULL else NULL
+        step.grad_out = NULL
+        if j.grad_out.p != NULL:
+            step.grad_out = (j.grad_out.p + t * j.grad_out.stride[0] if j.grad_out_row != NULL
+                             else step_at(&j.grad_out, &j.rows, t))
         step.delta = delta_at(j, t, low)
         step.total_h = step_at(&j.total_h, &j.rows, t) if j.total_h.p != NULL else NULL
         step.total_c = step_at(&j.total_c, &j.rows, t) if j.total_c.p != NULL else NULL
@@ -248,9 +264,34 @@ cdef void input_gradient(Backward *j, idx low, idx high, const Share *mine) noex
     split(rows, j.k.tile_rows, mine.thread, mine.threads, &row0, &row1)
     p.a = delta_at(j, low, low) + j.cell.x_slot * j.H * j.item
     p.lda = j.delta.stride[1] // j.item
-    p.c, p.ldc = step_at(&j.grad_x, &j.rows, low), j.grad_x.stride[1] // j.item
     p.adds = j.accumulate
+    if j.grad_x_row == NULL:
+        p.c, p.ldc = step_at(&j.grad_x, &j.rows, low), j.grad_x.stride[1] // j.item
+        j.k.product(&p, row0, row1, 0, j.I)
+        return
+    p.c, p.ldc = j.grad_x_chunk, j.I
+    if j.accumulate:
+        copy_input_gradient(j, low, high, row0, row1, True)
     j.k.product(&p, row0, row1, 0, j.I)
+    copy_input_gradient(j, low, high, row0, row1, False)
+
+
+cdef void copy_input_gradient(Backward *j, idx low, idx high, idx row0, idx row1, bint to_chunk) noexcept nogil:
+    """Copy the rows row0 .. row1 of a chunk between `grad_x`, in the caller's order, and the chunk's own array."""
+    cdef idx t = low, first = 0, n, row, size = j.I * j.item
+    cdef char *mine
+    cdef char *theirs
+    while first < row1:
+        n = active_rows(&j.rows, t)
+        for row in range(max(row0 - first, 0), min(row1 - first, n)):
+            mine = j.grad_x_chunk + (first + row) * size
+            theirs = j.grad_x.p + t * j.grad_x.stride[0] + j.grad_x_row[row] * j.grad_x.stride[1]
+            if to_chunk:
+                rc_copy_row(mine, theirs, size)
+            else:
+                rc_copy_row(theirs, mine, size)
+        first += n
+        t += 1
 
 
 cdef void pack_chunk(Backward *j, idx low, idx high, const Share *mine) noexcept nogil:

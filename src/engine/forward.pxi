@@ -26,6 +26,8 @@ cdef struct Forward:
     Array gathered              # x in the order of the rows: scratch for one chunk, used with x_row
     const idx *x_row            # x is (T, B, I), in an order of its own: which of its rows is a row's; NULL: in ours
     const idx *out_row          # the same of out
+    Array y                     # the output again, (T, B, H) in the caller's order, whose row y_row[r] is row r's
+    const idx *y_row
     Resets resets
     bint reverse, slots_wanted
     char *h[2]                  # carried h, before the step and after it, in turns
@@ -37,7 +39,7 @@ cdef struct Forward:
     Products *products          # prepared once for many calls; NULL: each thread prepares its own
 
 
-def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None, resets=None,
+def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, y=None, batch=None, resets=None,
             idx first_step=0, bint reverse=False):
     """Run one layer and direction over time.
 
@@ -50,6 +52,8 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     position : which of the n
     slots : (T, B, slots, H), rows contiguous, or None: not wanted
     c_out : (T, B, H), contiguous, or None; given together with `slots` where the cell has c
+    y : (T, B, H) in the caller's order, or None; only with `batch`, where `out` has the active rows alone
+        The outputs are written here, too.
     batch : ragged.Batch or None
         The rows of unequal length. Then `states` are in its order, and slots and c_out hold the N active rows alone, as
         (N, 1, …); x and out do so too, or are (T, B, …) in the caller's order.
@@ -58,6 +62,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     """
     cdef Forward job
     cdef Pace pace
+    cdef Array order
     cdef idx B, T, N
     cdef size_t state, row, slots_bytes = 0, x_bytes = 0
     cdef idx copies = 1
@@ -75,6 +80,11 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     job.products, job.scratch_of_thread = NULL, 0
     job.x_row = take_in_either_order(x, &job.x, &job.rows, batch)
     job.out_row = take_in_either_order(out, &job.out, &job.rows, batch)
+    job.y_row = NULL
+    if y is not None:
+        take(y, &job.y, 2)
+        take(batch.order, &order, 0)
+        job.y_row = <const idx *>order.p
     take_rows(slots, &job.slots, &job.rows)
     take_rows(c_out, &job.c_out, &job.rows)
     job.h[0], job.c = state_at(states, 0, position), state_at(states, 1, position)
@@ -166,6 +176,8 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
                 step.c_out = step_at(&j.c_out, &j.rows, t) if j.c_out.p != NULL else NULL
                 if recur(j, &step, products.of_h, row1, t & 1, &mine):
                     return
+                if j.y_row != NULL:
+                    give_output(j, t, &step, row1, &mine)
             now = 1 - now
     if now == 1:                # an odd number of steps: the final h goes to the caller's array
         copy_states(j, 0, active, 1, &mine)
@@ -177,6 +189,14 @@ cdef void copy_states(Forward *j, idx row0, idx row1, int source, const Share *m
     for row in range(max(row0, mine.row0), min(row1, mine.row1)):
         at = (row * H + mine.unit0) * item
         memcpy(j.h[1 - source] + at, j.h[source] + at, (mine.unit1 - mine.unit0) * item)
+
+
+cdef void give_output(Forward *j, idx t, const rc_step *step, idx row1, const Share *mine) noexcept nogil:
+    """Copy this thread's part of the outputs of step t to `y`, while it is in cache."""
+    cdef idx row, at = mine.unit0 * j.item, size = (mine.unit1 - mine.unit0) * j.item
+    cdef char *y = j.y.p + t * j.y.stride[0]
+    for row in range(mine.row0, row1):
+        rc_copy_row(y + j.y_row[row] * j.y.stride[1] + at, <char *>step.h_out + row * j.out.stride[1] + at, size)
 
 
 cdef bint gather_input(Forward *j, idx low, idx high, Share *mine) noexcept nogil:
@@ -191,7 +211,7 @@ cdef bint gather_input(Forward *j, idx low, idx high, Share *mine) noexcept nogi
     for t in range(t0, t1):
         src, dst = j.x.p + t * j.x.stride[0], input_at(j, t, low, mine.thread)
         for row in range(mine.row0, min(mine.row1, active_rows(&j.rows, t))):
-            memcpy(dst + row * stride, src + j.x_row[row] * j.x.stride[1], size)
+            rc_copy_row(dst + row * stride, src + j.x_row[row] * j.x.stride[1], size)
     return mine.by_units and meet(&j.barrier, mine, True)
 
 

@@ -90,6 +90,19 @@ def spread(active, padded, batch):
     copy_rows(padded, active, batch, True)
 
 
+def clear(padded, batch):
+    """Write zeros past the rows' ends of (T, B, F), in the caller's order. The last axis is contiguous."""
+    cdef Rows rows = take_batch(batch, 0)
+    cdef Array p, order
+    cdef idx T = batch.steps, t, row
+    take(padded, &p, 2)
+    take(batch.order, &order, 0)
+    with nogil:
+        for t in range(T):
+            for row in range(active_rows(&rows, t), rows.B):
+                memset(p.p + t * p.stride[0] + (<const idx *>order.p)[row] * p.stride[1], 0, p.last * p.item)
+
+
 cdef int copy_rows(padded, active, batch, bint to_padded) except -1:
     cdef Rows rows = take_batch(batch, 0)
     cdef Array p, a, order
@@ -105,9 +118,9 @@ cdef int copy_rows(padded, active, batch, bint to_padded) except -1:
                 one = p.p + t * p.stride[0] + (<const idx *>order.p)[row] * p.stride[1]
                 other = step_at(&a, &rows, t) + row * a.stride[1]
                 if to_padded:
-                    memcpy(one, other, a.last * a.item)
+                    rc_copy_row(one, other, a.last * a.item)
                 else:
-                    memcpy(other, one, a.last * a.item)
+                    rc_copy_row(other, one, a.last * a.item)
     return 0
 
 

@@ -19,6 +19,12 @@ INLINE real *output_of(const rc_step *s, rc_idx row)
     return (real *)s->h_out + (s->out_row ? s->out_row[row] : row) * s->ldout;
 }
 
+/* Backward: the gradient on a row's h from above, or NULL. */
+INLINE const real *grad_out_of(const rc_step *s, rc_idx row)
+{
+    return const_row_of(s->grad_out, s->out_row ? s->out_row[row] : row, s->ldgout);
+}
+
 /* Backward: the row of the tape that a row of gradients belongs to. */
 INLINE rc_idx tape_row_of(const rc_step *s, rc_idx row)
 {

@@ -74,7 +74,7 @@ INLINE gru_row_backward gru_row_backward_of(const rc_step *s, rc_idx row, rc_idx
     real *da_n = row_of(s->delta, row, s->lddelta);
     return (gru_row_backward){
         .n = n, .r = n + H, .z = n + 2 * H, .hn = n + 3 * H, .h_prev = state_before(s, tape_row),
-        .grad_out = const_row_of(s->grad_out, row, s->ldgout), .da_n = da_n, .da_r = da_n + H, .da_z = da_n + 2 * H,
+        .grad_out = grad_out_of(s, row), .da_n = da_n, .da_r = da_n + H, .da_z = da_n + 2 * H,
         .d_hn = da_n + 3 * H, .dh = row_of(s->dh, row, H), .total_h = row_of(s->total_h, row, H)};
 }
 

@@ -124,7 +124,7 @@ typedef struct {
     rc_idx active;              /* backward: rows of the tape that have this step; the others are held */
     rc_idx continued;           /* backward: rows of the tape that have the step before, in the order of the pass; the
                                  * others begin here, from the initial state */
-    const rc_idx *out_row;      /* forward: which row of h_out is a row's; NULL: the same */
+    const rc_idx *out_row;      /* which row of h_out, in backward of grad_out, is a row's; NULL: the same */
     int slots_wanted;           /* forward: the slots and c_out are read again, by backward or by the tape */
 
     void *slots;                /* [B][slots][H] */

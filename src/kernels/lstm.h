@@ -81,7 +81,7 @@ INLINE lstm_row_backward lstm_row_backward_of(const rc_step *s, rc_idx row, rc_i
     real *da_i = row_of(s->delta, row, s->lddelta);
     return (lstm_row_backward){
         .i = i, .f = i + H, .g = i + 2 * H, .o = i + 3 * H, .c_new = const_row_of(s->state, tape_row, s->ldstate),
-        .c_prev = state_before(s, tape_row), .grad_out = const_row_of(s->grad_out, row, s->ldgout),
+        .c_prev = state_before(s, tape_row), .grad_out = grad_out_of(s, row),
         .da_i = da_i, .da_f = da_i + H, .da_g = da_i + 2 * H, .da_o = da_i + 3 * H, .dh = row_of(s->dh, row, H),
         .dc = row_of(s->dc, row, H), .total_h = row_of(s->total_h, row, H), .total_c = row_of(s->total_c, row, H)};
 }

@@ -50,7 +50,7 @@ INLINE void rnn_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit
             continue;
         }
         const rnn_row_backward at = {
-            .h = const_row_of(s->state, tape_row, s->ldstate), .grad_out = const_row_of(s->grad_out, row, s->ldgout),
+            .h = const_row_of(s->state, tape_row, s->ldstate), .grad_out = grad_out_of(s, row),
             .d_a = row_of(s->delta, row, s->lddelta), .dh = row_of(s->dh, row, H),
             .total_h = row_of(s->total_h, row, H)};
         for (rc_idx u = unit0; u < whole; u += LANES) rnn_gradients(&at, u, LANES, phi);

@@ -33,7 +33,7 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick bench busy peers scaling regressions adding copy docs gallery lint annotate \
+.PHONY: help demo test quick bench busy ragged peers scaling regressions adding copy docs gallery lint annotate \
         sanitized sanitize fuzz mutants arm64 build wheel clean
 
 help:  ## this list
@@ -94,6 +94,9 @@ peers: $(S)/project $(S)/extra-bench  ## the side-by-side table against torch, O
 
 busy: $(S)/project $(S)/extra-bench  ## two threads beside busy processes, relative to one thread: 20 minutes
 	$(BIN)/python -m benchmarks.busy $(ARGS)
+
+ragged: $(S)/project  ## what rows of unequal length cost, compared with full rows: five minutes
+	$(BIN)/python -m benchmarks.ragged $(ARGS)
 
 scaling: $(S)/project  ## cost against T, B and H: fitted slopes and their plot
 	$(BIN)/python -m benchmarks.scaling --out docs/img/scaling.png $(ARGS)

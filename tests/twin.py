@@ -183,6 +183,7 @@ class Scan:
     steps: dict  # t -> (x, s, values)
     h: np.ndarray  # (T, B, H), zeros past a row's end
     final: tuple
+    cut: np.ndarray  # (T, B): the state before this step, in the order of the walk, is zero
 
 
 @dataclass
@@ -252,14 +253,16 @@ class Twin:
     def array(a):
         return np.asarray(a, np.float64)
 
-    def forward(self, x, state=None, lengths=None, masks=None):
-        """masks: layer -> (T, B, D·H), what that layer's input is multiplied by (dropout)."""
+    def forward(self, x, state=None, lengths=None, masks=None, reset=None):
+        """masks: layer -> (T, B, D·H), what that layer's input is multiplied by (dropout); reset (T, B)."""
         x = self.array(x)
         T, B, _ = x.shape
         state = self.zeros(B) if state is None else tuple(self.array(s) for s in state)
         lengths = np.full(B, T) if lengths is None else np.asarray(lengths)
         valid = np.arange(T)[:, None] < lengths
         masks = masks or {}
+        marks = valid & (False if reset is None else np.asarray(reset))
+        cuts = marks, np.concatenate([marks[1:], np.zeros_like(marks[:1])])
         values, scans, finals = {}, [], []
         inp = np.where(valid[..., None], x, 0)
         for layer in range(self.num_layers):
@@ -267,7 +270,7 @@ class Twin:
             scans.append([])
             for d in range(self.directions):
                 s0 = tuple(s[layer * self.directions + d] for s in state)
-                scan = self._scan(self.weights(layer, d), inp, s0, valid, reverse=d)
+                scan = self._scan(self.weights(layer, d), inp, s0, valid, cuts[d], reverse=d)
                 scans[-1].append(scan)
                 finals.append(scan.final)
                 names = (
@@ -284,17 +287,18 @@ class Twin:
         final = tuple(np.stack([f[p] for f in finals]) for p in range(self.parts))
         return TwinPass(inp, final, values, valid, scans, masks)
 
-    def _scan(self, w, x, s, valid, reverse):
+    def _scan(self, w, x, s, valid, cut, reverse):
         T, B, _ = x.shape
         order = list(range(T))[::-1] if reverse else list(range(T))
         steps, h = {}, np.zeros((T, B, self.hidden_size))
         for t in order:
+            s = tuple(np.where(cut[t][:, None], 0, a) for a in s)
             new, values = self.cell.step(w, x[t], s)
             steps[t] = (x[t], s, values)
             row = valid[t][:, None]
             s = tuple(np.where(row, b, a) for a, b in zip(s, new, strict=True))
             h[t] = np.where(row, new[0], 0)
-        return Scan(w, order, steps, h, s)
+        return Scan(w, order, steps, h, s, cut)
 
     def backward(self, run, grad_output=None, grad_state=None):
         T, B, _ = run.output.shape
@@ -340,6 +344,7 @@ class Twin:
                 named[name][..., t, :, :] = g
             untied.append(weight_products(*products))
             ds = tuple(np.where(row, b, a) for a, b in zip(ds, ds_prev, strict=True))
+            ds = tuple(np.where(scan.cut[t][:, None], 0, a) for a in ds)
         return dx, ds, named, untied
 
     def _named(self, layer, d, w, untied, K):

@@ -77,6 +77,12 @@ class Pass:
     grad: np.ndarray | None  # (T, B, D·H)
     grad_state: tuple | None
     batched: bool
+    marks: np.ndarray | None = None  # (T, B): the steps before which a row is reset
+
+    @property
+    def reset(self):
+        """The marks in the caller's layout."""
+        return None if self.marks is None else self.laid_out(self.marks[..., None])[..., 0]
 
     def laid_out(self, a):
         """An array (…, T, B, F) in the caller's layout."""
@@ -107,6 +113,8 @@ def draw_pass(draw, layer, T=9, B=6, scales=(1e-3, 1, 10)):
     grad, grad_state = random_cotangents(layer, T, B, draw.rng)
     given = draw.one_of("cotangents", ("both", "output", "state"))
     p = Pass(layer, x.astype(layer.dtype), None, lengths, None, None, batched)
+    if draw.one_of("resets", (False, False, True)):
+        p.marks = draw.rng.random((T, B)) < draw.one_of("share of resets", (0.1, 0.5, 1))
     past = ~p.valid[..., None]
     p.x = np.where(past, 0, p.x)
     if draw.flag("initial state"):
@@ -165,7 +173,7 @@ def dropout_masks(draw, layer, T, B):
 
 def twin_results(p, judge, masks=None):
     """All numbers of a pass by a twin, in the caller's layout."""
-    run = judge.forward(p.x, p.state, p.lengths, masks)
+    run = judge.forward(p.x, p.state, p.lengths, masks, p.marks)
     back = judge.backward(run, p.grad, p.grad_state)
     seen = SimpleNamespace(output=p.laid_out(run.output), state=p.state_laid_out(run.state))
     grads = SimpleNamespace(input=p.laid_out(back.input), state=p.state_laid_out(back.state),
@@ -186,7 +194,7 @@ def layers(draw):
     T, B, _ = p.x.shape
     train = draw.flag("train")
     with rc.threads(draw.size("threads", 1, 3)):
-        tape = layer.record(*call, train=train, checkpoint_every=draw_steps(draw, T))
+        tape = layer.record(*call, train=train, checkpoint_every=draw_steps(draw, T), reset=p.reset)
         got = our_results(tape, tape.backward(*cotangents))
     masks = dropout_masks(draw, layer, T, B) if train and layer.dropout else None
     judge_results(layer, got, lambda judge: twin_results(p, judge, masks))
@@ -198,8 +206,8 @@ def bits(draw):
     p, call, cotangents = draw_pass(draw, layer)
     T, B, _ = p.x.shape
     before = pickle.dumps((call, cotangents))
-    y, state = layer(*call)
-    tape = layer.record(*call)
+    y, state = layer(*call, reset=p.reset)
+    tape = layer.record(*call, reset=p.reset)
     grads = tape.backward(*cotangents)
     expected = everything(tape, grads)
     same_bits((tape.output, tape.state), (y, state), "record and call")
@@ -212,7 +220,7 @@ def bits(draw):
     other = clone[draw.one_of("who", clone)](layer)
     mine = pickle.loads(before)  # arrays that may be overwritten
     with rc.threads(threads):
-        again = other.record(*mine[0], checkpoint_every=every)
+        again = other.record(*mine[0], checkpoint_every=every, reset=p.reset)
         scribble(mine[0])
         grads = again.backward(*mine[1])
         scribble(mine[1])
@@ -242,8 +250,8 @@ def judge_row(draw, p, tape, expected):
         return None if arrays is None else tuple(a[:, row] for a in arrays)
 
     alone = Pass(layer, p.x[:n, row], state(p.state), None, None if p.grad is None else p.grad[:n, row],
-                 state(p.grad_state), True)
-    other = layer.record(alone.laid_out(alone.x), alone.state_laid_out(alone.state))
+                 state(p.grad_state), True, None if p.marks is None else p.marks[:n, row])
+    other = layer.record(alone.laid_out(alone.x), alone.state_laid_out(alone.state), reset=alone.reset)
     grad = None if alone.grad is None else alone.laid_out(alone.grad)
     grads = other.backward(grad, alone.state_laid_out(alone.grad_state))
     names = ("output", "input", *(f"value {m}" for m in tape.names()), *(f"grad {m}" for m in tape.names()))

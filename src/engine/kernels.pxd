@@ -118,6 +118,7 @@ cdef extern from "kernels.h" nogil:
         void (*pack)(const rc_pack *p, const void *const *src, idx ld, idx unit0, idx unit1) noexcept nogil
         void (*pack_rows)(const rc_pack *p, idx k0, idx rows, const void *src, idx ld) noexcept nogil
         void (*product)(const rc_product *p, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
+        void (*product_again)(const rc_product *p, idx row0) noexcept nogil
         void (*weight_gradient)(const rc_weight_gradient *p, idx m0, idx m1) noexcept nogil
         void (*column_sums)(void *sum, void *partial, const void *d, idx ldd, idx rows, const rc_blocks *blocks,
                             idx m0, idx m1) noexcept nogil

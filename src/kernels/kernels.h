@@ -219,6 +219,8 @@ typedef struct {
     /* Pack a matrix stored by k, one group: its rows k0 .. k0+rows are rows of `src`; ld may be negative. */
     void (*pack_rows)(const rc_pack *p, rc_idx k0, rc_idx rows, const void *src, rc_idx ld);
     void (*product)(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
+    /* The same for one step and the ranges of rows and units for which `p->prepared` was made; its count is not 0. */
+    void (*product_again)(const rc_product *p, rc_idx row0);
     void (*weight_gradient)(const rc_weight_gradient *p, rc_idx m0, rc_idx m1);     /* rows m0 .. m1 of C */
     /* sum[m] += sum_q d[q, m], q ascending */
     void (*column_sums)(void *sum, void *partial, const void *d, rc_idx ldd, rc_idx rows, const rc_blocks *blocks,

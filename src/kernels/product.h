@@ -101,6 +101,24 @@ INLINE void run_sweep(const rc_product *p, sweep *s, rc_idx row0)
     }
 }
 
+static void product_again(const rc_product *p, rc_idx row0)
+{
+    sweep *s = (sweep *)p->prepared->sweeps, *const end = s + p->prepared->count;
+    const real *const a = (const real *)p->a + row0 * p->lda;
+    real *const c = (real *)p->c + row0 * p->ldc;
+    for (; s < end; s++) {
+        s->t.a = a + s->a_offset;
+        s->t.c = c + s->c_offset;
+        if (s->one) {                       /* all rows at once: there is no next k block to prefetch */
+            s->one(&s->t, s->part);
+            continue;
+        }
+        s->t.prefetch = (const char *)(s->t.w + s->t.k * s->t.wk);
+        s->t.prefetch_bytes = s->t.prefetch_stride = s->prefetch_bytes;
+        row_tiles(&s->t, s->tiles, &s->rows, 0, s->part);
+    }
+}
+
 static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
 {
     const rc_pack *pk = p->pack;

@@ -29,7 +29,7 @@ static const rc_cell cells[] = {
 const rc_kernels KERNELS = {
     .isa = ISA_NAME, .bits = REAL, .lanes = LANES, .tile_rows = MAX_ROWS(STRIP(RC_PANEL_VECTORS)),
     .pack_size = pack_size, .pack = pack, .pack_rows = pack_rows,
-    .product = product, .weight_gradient = weight_gradient, .column_sums = column_sums,
+    .product = product, .product_again = product_again, .weight_gradient = weight_gradient, .column_sums = column_sums,
     .add_to_total = add_to_total, .round_total = round_total,
     .sigmoid = sigmoid_array, .tanh = tanh_array, .cells = cells,
 #if REAL == 64

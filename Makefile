@@ -34,7 +34,7 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test quick bench busy ragged peers scaling regressions adding copy docs gallery lint annotate \
-        sanitized sanitize fuzz mutants arm64 build wheel clean
+        sanitized sanitize fuzz mutants arm64 page build wheel clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -166,6 +166,9 @@ arm64:  ## the kernels cross-compiled for arm64, run by an emulator, compared wi
 FLAGS = $(or $(shell sed -n '/^COMPILE = \[/,/^\]/s/^ *"\(-.*\)",/\1/p' setup.py),$(error no flags found in setup.py))
 
 # ------------------------------------------------------------------------------- build
+
+page: $(S)/extra-page  ## viz/page/built from its sources: needs Node.js; ARGS=--check only compares
+	$(BIN)/python tools/build_page.py $(ARGS)
 
 build: $(S)/project  ## compile what changed, into .venv's editable install
 

@@ -11,6 +11,7 @@ watches          conditions checked at every update of training
 recorder         what is kept of a training run, in memory or in a run file
 diagnosis        what a tape shows about its network, in sentences
 reports          an HTML page about tapes and recorded runs
+page             a page that runs networks on what its reader types
 debugger         breakpoints: watches with actions
 style            colours, markers and the style sheet
 
@@ -39,6 +40,7 @@ _LATER: dict[str, str] = {
     "diagnose": ".diagnosis",
     "Diagnosis": ".diagnosis",
     "Finding": ".diagnosis",
+    "explore": ".page",
     "report": ".reports",
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from .debugger import replay as replay
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import Finding as Finding
 from .diagnosis import diagnose as diagnose
+from .page import explore as explore
 from .recorder import Recorder as Recorder
 from .recorder.runfile import Run as Run
 from .reports import report as report

@@ -1,0 +1,2 @@
+import type { Page } from "../api";
+export function start(_document: Document, _page: Page): void {}

@@ -1,0 +1,186 @@
+"""The file of a page: networks, kernels, script and style sheet in one, and a policy that allows nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnncore.io.files import check_target, write_bytes
+
+from .networks import Arrays, network_of
+
+if TYPE_CHECKING:
+    from rnncore._typing import ArrayLike, PathLike
+
+    from .networks import Explored, Network
+
+TITLE = "Type, and watch the memory"
+DEFAULT_TEXT = "The memory of a network is how far back it can look."
+STEPS = 120  # rows of an example that nobody gave
+
+
+def explore(
+    runs: Explored | Mapping[str, Explored],
+    path: PathLike,
+    *,
+    vocabulary: str | Sequence[str] | None = None,
+    examples: Mapping[str, str | ArrayLike] | None = None,
+    title: str = TITLE,
+) -> Path:
+    """Write a page that runs networks on what its reader types, and shows what they remember.
+
+    It is one HTML file that needs no network. It holds the weights and the kernels of this package, compiled to
+    WebAssembly, and computes in float32 what the instruction set "base" computes, to the bit.
+
+    Parameters
+    ----------
+    runs : Recurrent, SequenceModel, layer or tape, or a mapping of names to them
+        Fitted models of text, sequence models with one prediction per step, or layers alone. All of them read the same
+        input: the same symbols, or rows of equally many numbers. A tape stands for its layer; its first row is the
+        example. A network in float64 is run as float32, and the page says so.
+    path : path
+        Where to write the page, which appears there complete or not at all.
+    vocabulary : str or sequence of str, optional
+        For a sequence model of symbols: the character of each token, in their order.
+    examples : mapping of names to texts, or to arrays (T, I), optional
+        What the reader can choose to begin with; the first is shown at first.
+    title : str
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        The networks do not read the same input, or the page cannot run one of them: it is bidirectional, or predicts
+        once per sequence.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from rnncore import viz
+    >>> from rnncore.models import Recurrent
+    >>> model = Recurrent("gru", 8, epochs=1, seed=0).fit(["hello world " * 20])
+    >>> page = viz.explore(model, pathlib.Path(tempfile.mkdtemp()) / "page.html", examples={"": "hello"})
+    >>> "://" in page.read_text(encoding="utf-8")
+    False
+    """
+    given = {str(name): run for name, run in runs.items()} if isinstance(runs, Mapping) else {"network": runs}
+    if not given:
+        raise ValueError("runs: got none, expected at least one network")
+    check_target(path)
+    arrays = Arrays()
+    symbols = None if vocabulary is None else _symbols(vocabulary)
+    networks = [network_of(name, run, symbols, arrays) for name, run in given.items()]
+    _check_same_input(dict(zip(given, networks, strict=True)))
+    description = {
+        "title": str(title),
+        "symbols": networks[0].symbols,
+        "examples": _examples(networks, examples),
+        "runs": [network.entry for network in networks],
+    }
+    path = Path(path)
+    write_bytes(path, _page(str(title), description, arrays.content()).encode("utf-8", "replace"))
+    return path
+
+
+def _symbols(vocabulary: str | Sequence[str]) -> list[str]:
+    symbols = list(vocabulary)
+    wrong = [symbol for symbol in symbols if not isinstance(symbol, str) or len(symbol) != 1]
+    if not symbols or wrong or len(set(symbols)) != len(symbols):
+        got = f"{wrong[0]!r}" if wrong else f"{len(symbols)} symbols, of which {len(set(symbols))} differ"
+        raise ValueError(f"vocabulary: got {got}, expected different single characters, one per token")
+    return symbols
+
+
+def _check_same_input(networks: Mapping[str, Network]) -> None:
+    (first, one), *others = networks.items()
+    for name, network in others:
+        if (network.symbols, network.inputs) != (one.symbols, one.inputs):
+            raise ValueError(
+                f"runs: got {first!r}, which reads {_input(one)}, and {name!r}, which reads {_input(network)}, expected "
+                "networks that read the same; write a page for each"
+            )
+
+
+def _input(network: Network) -> str:
+    what = "numbers per step" if network.symbols is None else "symbols"
+    return f"{network.inputs} {what}"
+
+
+def _examples(networks: Sequence[Network], given: Mapping[str, str | ArrayLike] | None) -> list[dict[str, Any]]:
+    one = networks[0]
+    if given:
+        return [{"name": str(name), "input": _checked(name, value, one)} for name, value in given.items()]
+    if one.symbols is not None:
+        known = set(one.symbols)
+        text = "".join(symbol for symbol in DEFAULT_TEXT if symbol in known) or "".join(one.symbols)
+        return [{"name": "a sentence", "input": text}]
+    recorded = [network.example for network in networks if network.example is not None]
+    if recorded:
+        return [{"name": "the recorded sequence", "input": recorded[0]}]
+    rows = np.random.default_rng(0).standard_normal((STEPS, one.inputs)).round(3)
+    return [{"name": "noise", "input": rows.tolist()}]
+
+
+def _checked(name: str, value: str | ArrayLike, network: Network) -> str | list[list[float]]:
+    if network.symbols is not None:
+        if not isinstance(value, str):
+            raise TypeError(f"examples: got {type(value).__name__} for {name!r}, expected a text")
+        return value
+    rows = np.asarray(value, np.float64)
+    if rows.ndim != 2 or rows.shape[1] != network.inputs or not np.isfinite(rows).all():
+        raise ValueError(f"examples: got an array of shape {rows.shape} for {name!r}, expected finite numbers of shape "
+                         f"(T, {network.inputs})")
+    found: list[list[float]] = rows.tolist()
+    return found
+
+
+# ---------------------------------------------------------------- HTML
+
+
+def _page(title: str, description: Mapping[str, Any], arrays: bytes) -> str:
+    built = resources.files(__package__) / "built"
+    script, sheet = ((built / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
+    policy = (
+        f"default-src 'none'; script-src '{_digest(script)}' 'wasm-unsafe-eval'; style-src '{_digest(sheet)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    # In JSON a < can only be part of a text, where this escape means the same; so no text can end the element.
+    told = json.dumps(description, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width">
+<title>{escape(title)}</title>
+<style>{sheet}</style>
+</head>
+<body>
+<main id="page"><p id="sentence">This page needs a browser with WebAssembly: Chrome 97, Firefox 113 or Safari 16.4.</p></main>
+<script id="description" type="application/json">{told}</script>
+<script id="arrays" type="text/plain">{_deflated(arrays)}</script>
+<script id="kernels" type="text/plain">{_deflated((built / "kernels.wasm").read_bytes())}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _deflated(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content, 9)).decode()

@@ -1,0 +1,70 @@
+"""The networks of a page compute what the engine computes with the instruction set "base": the same bits."""
+
+import platform
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import run_python
+
+HERE = Path(__file__).resolve().parent
+
+# A product of the head has K = 24 terms in an order that BLAS chooses: K·2⁻²⁴ of the largest, and a softmax over 20
+# symbols in float32, on both sides.
+HEAD_BOUND = 1e-5
+# The norm of a Jacobian product is found to 1e-9 by both; see viz/measures/_spectral.py.
+NORM_BOUND = 1e-8
+
+
+def run_cases(run, folder):
+    code = (
+        f"import runpy; runpy.run_path({str(HERE / 'base_cases.py')!r})"
+        f"['main']({str(folder / 'arrays.npz')!r}, {str(folder)!r}, *{run!r})"
+    )
+    run_python(code, timeout=600, RNNCORE_ISA="base")
+    with np.load(folder / "arrays.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def in_node(node, tmp_path_factory):
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip(f"the base instruction set without fused multiply-add is x86-64's; this is {platform.machine()}")
+    return run_cases(node, tmp_path_factory.mktemp("page"))
+
+
+def pairs(arrays, wanted):
+    """(case and name, the page's array, the engine's) of those names that `wanted` accepts."""
+    for key, page in arrays.items():
+        case, name, side = key.split(" | ")
+        if side == "page" and wanted(name):
+            yield f"{case}: {name}", page, arrays[f"{case} | {name} | engine"]
+
+
+def approximate(name):
+    return name in ("logits", "loss", "jacobian_norms") or name.startswith("own grad")
+
+
+@pytest.mark.slow
+def test_values_and_gradients_have_the_bits_of_the_engine(in_node):
+    compared = 0
+    for what, page, engine in pairs(in_node, lambda name: not approximate(name)):
+        assert page.dtype == np.float32 and page.shape == engine.shape, what
+        assert page.tobytes() == np.ascontiguousarray(engine).tobytes(), what
+        compared += bool(page.any())
+    assert compared > 900  # those of T = 0, and the gradients of T = 1 without a loss, are empty or zero
+
+
+@pytest.mark.slow
+def test_jacobian_norms_are_those_of_the_measure(in_node):
+    for what, page, engine in pairs(in_node, lambda name: name == "jacobian_norms"):
+        assert page.dtype == np.float64
+        np.testing.assert_allclose(page, engine, rtol=NORM_BOUND, err_msg=what)
+
+
+@pytest.mark.slow
+def test_logits_losses_and_their_gradients_agree(in_node):
+    for what, page, engine in pairs(in_node, lambda name: approximate(name) and name != "jacobian_norms"):
+        assert page.shape == engine.shape, what
+        bound = HEAD_BOUND * max(np.abs(engine).max(initial=0), 1e-30)
+        assert np.abs(page - engine).max(initial=0) <= bound, what

@@ -1,0 +1,33 @@
+/** A canvas that is sharp on every screen. */
+
+export interface Surface {
+  canvas: HTMLCanvasElement;
+  context: CanvasRenderingContext2D;
+  width: number;
+  height: number;
+}
+
+/** The canvas with this size in CSS pixels, cleared. */
+export function prepare(canvas: HTMLCanvasElement, width: number, height: number): Surface {
+  const ratio = window.devicePixelRatio || 1;
+  const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
+  if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  const context = canvas.getContext("2d")!;
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  context.font = '12px system-ui, sans-serif';
+  return { canvas, context, width, height };
+}
+
+export function element<Name extends keyof HTMLElementTagNameMap>(
+  name: Name, options: { class?: string; text?: string; id?: string } = {}, ...children: (Node | string)[]
+): HTMLElementTagNameMap[Name] {
+  const made = document.createElement(name);
+  if (options.class) made.className = options.class;
+  if (options.id) made.id = options.id;
+  if (options.text !== undefined) made.textContent = options.text;
+  made.append(...children);
+  return made;
+}

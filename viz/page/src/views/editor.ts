@@ -1,0 +1,123 @@
+/**
+ * The text that the networks read, in the colours of what the loss looked at depends on.
+ *
+ * The field itself is transparent and lies on a copy of its text, which has the colours. Rows of numbers are edited in
+ * the same field, one row a line.
+ */
+import type { Session, Shown } from "../session";
+import { element } from "./canvas";
+import { cssOf, logShare, lookUp, type Theme } from "./theme";
+
+export class Editor {
+  readonly root: HTMLElement;
+  readonly field: HTMLTextAreaElement;
+  private readonly copy: HTMLElement;
+  private readonly note: HTMLElement;
+  private composing = false;
+
+  constructor(private readonly session: Session, changed: () => void, caretMoved: (element: number | null) => void) {
+    const words = session.page.description.symbols ? "Text that the networks read" : "Rows that the networks read, one a line";
+    this.field = element("textarea");
+    Object.assign(this.field, { spellcheck: false, autocapitalize: "off", autocomplete: "off", rows: 3 });
+    this.field.setAttribute("aria-label", words);
+    this.field.setAttribute("autocorrect", "off");
+    this.copy = element("div", { class: "copy" });
+    this.copy.setAttribute("aria-hidden", "true");
+    this.note = element("p", { class: "note", id: "note" });
+    this.note.setAttribute("role", "status");
+    this.root = element("section", { class: "editor" }, element("div", { class: "field" }, this.copy, this.field), this.note);
+    this.field.addEventListener("compositionstart", () => (this.composing = true));
+    this.field.addEventListener("compositionend", () => {
+      this.composing = false;
+      changed();
+    });
+    this.field.addEventListener("input", () => {
+      this.mirror();
+      if (!this.composing) changed();
+    });
+    this.field.addEventListener("scroll", () => (this.copy.scrollTop = this.field.scrollTop));
+    const byCaret = (): void => caretMoved(this.elementAtCaret());
+    this.field.addEventListener("click", byCaret);
+    this.field.addEventListener("keyup", (event) => {
+      if (/^(Arrow|Home|End|Page)/.test(event.key)) byCaret();
+    });
+  }
+
+  /** The element to the left of the caret; null at the end, where the last one is looked at. */
+  private elementAtCaret(): number | null {
+    if (!this.session.page.description.symbols) return null;
+    const before = Array.from(this.field.value.slice(0, this.field.selectionStart)).length;
+    const step = this.session.input.steps.slice(0, before).reduce((last, at) => Math.max(last, at), -1);
+    return step < 0 || step >= this.session.T - 1 ? null : step;
+  }
+
+  /** What is written, or what is wrong with it. */
+  value(): { input: string | number[][]; problem: string | null } {
+    const text = this.field.value;
+    if (this.session.page.description.symbols) return { input: text, problem: null };
+    const width = this.session.page.models[0]!.network.I;
+    const rows: number[][] = [];
+    for (const [index, line] of text.split("\n").entries()) {
+      if (line.trim() === "") continue;
+      const row = line.trim().split(/[\s,;]+/).map(Number);
+      if (row.length !== width || !row.every(Number.isFinite)) {
+        return { input: rows, problem: `Line ${index + 1} has to have ${width} finite ${width === 1 ? "number" : "numbers"}; ` +
+                                       "the networks read what stands before it." };
+      }
+      rows.push(row);
+    }
+    return { input: rows, problem: null };
+  }
+
+  set(input: string | number[][]): void {
+    this.field.value = typeof input === "string" ? input : input.map((row) => row.join(" ")).join("\n");
+    this.mirror();
+  }
+
+  /** Until colours are known, the copy is plain: the reader sees the key that was pressed at once. */
+  private mirror(): void {
+    this.copy.textContent = `${this.field.value.slice(0, 20000)}\n`;
+    this.copy.scrollTop = this.field.scrollTop;
+  }
+
+  draw(run: Shown, theme: Theme, problem: string | null): void {
+    const { input, page, T, target } = this.session;
+    if (page.description.symbols) this.colour(run, theme);
+    const told = [problem ?? ""];
+    if (input.unknown.length) {
+      const few = input.unknown.slice(0, 8).map((symbol) => JSON.stringify(symbol)).join(" ");
+      told.push(`Struck through: ${few}${input.unknown.length > 8 ? " …" : ""}. The networks never learnt ` +
+                `${input.unknown.length === 1 ? "this symbol" : "these symbols"}, and do not read ${input.unknown.length === 1 ? "it" : "them"}.`);
+    }
+    if (input.omitted) told.push(`The networks read the first ${T.toLocaleString("en")} steps; ${input.omitted.toLocaleString("en")} more are left out.`);
+    const converted = page.models.filter((model) => model.description.dtype === "float64").map((model) => model.name);
+    if (converted.length) told.push(`Run here in float32: ${converted.join(", ")}.`);
+    const end = run.model.hasLoss ? "predicted" : "looked at";
+    told.push(T < 2 ? "Type at least two symbols." :
+              `${T.toLocaleString("en")} steps; step ${target} is ${end}. Click in the text or in a picture to look at another.`);
+    this.note.textContent = told.filter(Boolean).join(" ");
+  }
+
+  private colour(run: Shown, theme: Theme): void {
+    const { input, target } = this.session;
+    const largest = run.dependence.reduce((most, value) => Math.max(most, value), 0);
+    const parts: Node[] = [];
+    let index = 0;
+    for (const symbol of this.field.value) {
+      const step = input.steps[index++];
+      if (step === undefined) break;
+      const span = element("span", { text: symbol });
+      if (step < 0) span.className = "unknown";
+      else if (step === target) span.className = "target";
+      else if (step < target) {
+        const share = 0.75 * logShare(run.dependence[step]!, largest);     // the text has to stay legible
+        if (share > 0) span.style.backgroundColor = cssOf(lookUp(theme.size, share));
+        if (share > 0.6 && !theme.dark) span.style.color = "#fff";
+        if (share > 0.5 && theme.dark) span.style.color = "#000";
+      }
+      parts.push(span);
+    }
+    this.copy.replaceChildren(...parts, "\n");
+    this.copy.scrollTop = this.field.scrollTop;
+  }
+}

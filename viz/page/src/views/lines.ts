@@ -1,0 +1,99 @@
+/** Lines over time or over the lag, on a linear or a logarithmic scale. */
+import { scaleLinear, scaleLog } from "d3-scale";
+import { prepare } from "./canvas";
+import type { Theme } from "./theme";
+import { number, superscript } from "./words";
+
+export interface Line {
+  values: ArrayLike<number>;
+  colour: string;
+  dash: number[];
+  wide?: boolean;
+}
+
+export interface Frame {
+  width: number;
+  height: number;
+  /** Left of the plot, for numbers. */
+  left: number;
+  /** The place of element i. */
+  x: (i: number) => number;
+  logarithmic: boolean;
+  /** Numbers under the plot, and their places. */
+  ticks?: { at: number; text: string }[];
+}
+
+/** What a logarithmic scale shows at most, counted from the largest value: all of float32 would flatten the rest. */
+const MOST_DECADES = 16;
+const TOP = 8;
+
+export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame, theme: Theme): void {
+  const { context } = prepare(canvas, frame.width, frame.height);
+  const bottom = frame.height - (frame.ticks ? 20 : 6);
+  const [low, high] = rangeOf(lines, frame.logarithmic);
+  const y = (frame.logarithmic ? scaleLog : scaleLinear)().domain([low, high]).range([bottom, TOP]);
+  if (!frame.logarithmic) y.nice(4);
+  context.textBaseline = "middle";
+  for (const tick of frame.logarithmic ? decades(low, high) : y.ticks(4)) {
+    const at = Math.round(y(tick)) + 0.5;
+    context.strokeStyle = theme.line;
+    context.beginPath();
+    context.moveTo(frame.left, at);
+    context.lineTo(frame.width, at);
+    context.stroke();
+    context.fillStyle = theme.muted;
+    context.textAlign = "right";
+    const text = frame.logarithmic ? (tick === 1 ? "1" : `10${superscript(Math.round(Math.log10(tick)))}`) : number(tick);
+    context.fillText(text, frame.left - 8, at);
+  }
+  context.textAlign = "center";
+  for (const { at, text } of frame.ticks ?? []) context.fillText(text, at, frame.height - 8);
+  for (const line of lines) {
+    context.strokeStyle = line.colour;
+    context.lineWidth = line.wide ? 2.25 : 1.5;
+    context.setLineDash(line.dash);
+    context.beginPath();
+    let open = false;
+    for (let i = 0; i < line.values.length; i++) {
+      const value = line.values[i]!;
+      const drawn = Number.isFinite(value) && (!frame.logarithmic || value > 0);
+      if (drawn) {
+        const height = Math.min(bottom, y(Math.max(value, low)));
+        if (open) context.lineTo(frame.x(i), height);
+        else context.moveTo(frame.x(i), height);
+        if (!open && !(i + 1 < line.values.length && Number.isFinite(line.values[i + 1]!))) {
+          context.lineTo(frame.x(i) + 2, height);              // a single value is a dash
+        }
+      }
+      open = drawn;
+    }
+    context.stroke();
+  }
+  context.setLineDash([]);
+}
+
+function rangeOf(lines: Line[], logarithmic: boolean): [number, number] {
+  let [low, high] = [Infinity, -Infinity];
+  for (const { values } of lines) {
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
+      if (!Number.isFinite(value) || (logarithmic && value <= 0)) continue;
+      low = Math.min(low, value);
+      high = Math.max(high, value);
+    }
+  }
+  if (low > high) [low, high] = logarithmic ? [1e-3, 1] : [0, 1];
+  if (!logarithmic) return [Math.min(0, low), high === low ? low + 1 : high];
+  low = Math.max(low, high * 10 ** -MOST_DECADES);
+  low = Math.min(low, high / 100);
+  return [10 ** Math.floor(Math.log10(low)), 10 ** Math.ceil(Math.log10(high))];
+}
+
+/** At most six powers of ten. */
+function decades(low: number, high: number): number[] {
+  const [first, last] = [Math.round(Math.log10(low)), Math.round(Math.log10(high))];
+  const every = Math.max(1, Math.ceil((last - first) / 5));
+  const found: number[] = [];
+  for (let exponent = last; exponent >= first; exponent -= every) found.push(10 ** exponent);
+  return found;
+}

@@ -1,0 +1,62 @@
+/** Pictures of numbers: one column a step, one row a unit. */
+import type { TimeAxis } from "./axis";
+import { GUTTER } from "./axis";
+import { prepare } from "./canvas";
+import type { Table, Theme } from "./theme";
+
+export interface Picture {
+  /** (T, H) by stride: element (t, u) is values[start + t * stride + u]. */
+  values: Float32Array;
+  start: number;
+  stride: number;
+  H: number;
+  /** The table for the share (value − low) / (high − low). */
+  table: Table;
+  low: number;
+  high: number;
+}
+
+const scratch = new Map<string, HTMLCanvasElement>();
+
+export function drawMap(canvas: HTMLCanvasElement, axis: TimeAxis, height: number, picture: Picture, theme: Theme): void {
+  const { context } = prepare(canvas, axis.plotWidth, height);
+  const { T } = axis;
+  if (T === 0) return;
+  const { H, values, start, stride, table, low } = picture;
+  const image = new ImageData(T, H);
+  const pixels = new Uint32Array(image.data.buffer);
+  const scale = 255 / (picture.high - low);
+  for (let t = 0; t < T; t++) {
+    for (let u = 0; u < H; u++) {
+      const at = (values[start + t * stride + u]! - low) * scale + 0.5;
+      pixels[u * T + t] = Number.isFinite(at) ? table[at < 0 ? 0 : at > 255 ? 255 : at | 0]! : theme.unknown;
+    }
+  }
+  paint(context, image, axis.step * T, height);
+}
+
+/** One strip of colours, one for each step. */
+export function drawStrip(context: CanvasRenderingContext2D, axis: TimeAxis, top: number, height: number,
+                          colours: Uint32Array): void {
+  if (colours.length === 0) return;
+  const image = new ImageData(colours.length, 1);
+  new Uint32Array(image.data.buffer).set(colours);
+  paint(context, image, axis.step * colours.length, height, top);
+}
+
+function paint(context: CanvasRenderingContext2D, image: ImageData, width: number, height: number, top = 0): void {
+  const { width: w, height: h } = image;
+  const key = `${w}×${h}`;
+  let canvas = scratch.get(key);
+  if (!canvas) {
+    if (scratch.size > 8) scratch.clear();
+    canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [w, h];
+    scratch.set(key, canvas);
+  }
+  canvas.getContext("2d")!.putImageData(image, 0, 0);
+  context.imageSmoothingEnabled = w > width || h > height;     // several values in a pixel: their mean
+  context.drawImage(canvas, 0, 0, w, h, 0, top, width, height);
+}
+
+export { GUTTER };

@@ -1,0 +1,41 @@
+/** Numbers and symbols as texts. */
+
+const DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
+export function superscript(n: number): string {
+  return String(n).replace("-", "⁻").replace(/\d/g, (digit) => DIGITS[Number(digit)]!);
+}
+
+/** Three significant digits, without an exponent if that is short. */
+export function number(value: number): string {
+  if (Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e5 || size < 1e-3) {
+    const [mantissa, exponent] = value.toExponential(1).split("e") as [string, string];
+    return `${mantissa.replace("-", "−")}·10${superscript(Number(exponent))}`;
+  }
+  return Number(value.toPrecision(3)).toString().replace("-", "−");
+}
+
+export function percent(share: number): string {
+  const value = 100 * share;
+  return value >= 10 || value === 0 ? `${value.toFixed(0)} %` : value >= 0.1 ? `${value.toFixed(1)} %` : "< 0.1 %";
+}
+
+const MARKS: Record<string, string> = { " ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍", "\0": "␀", "\u00a0": "⍽" };
+
+/** A symbol in a place where a space must be seen. */
+export function visible(symbol: string): string {
+  if (symbol in MARKS) return MARKS[symbol]!;
+  const code = symbol.codePointAt(0)!;
+  if (code < 32) return String.fromCodePoint(0x2400 + code);
+  if (/^\p{M}/u.test(symbol)) return `◌${symbol}`;                    // a combining mark needs something to stand on
+  if (/^[\p{Cc}\p{Cf}\p{Cs}]/u.test(symbol)) return `U+${code.toString(16).toUpperCase()}`;
+  return symbol;
+}
+
+export function steps(n: number): string {
+  return n === 1 ? "1 step" : `${n} steps`;
+}

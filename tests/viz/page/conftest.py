@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path.insert(0, str(HERE))  # base_cases, which also runs alone
 PLAYWRIGHT = ROOT / "viz" / "page" / "node_modules" / "playwright-core"
 
 

@@ -68,3 +68,16 @@ def test_logits_losses_and_their_gradients_agree(in_node):
         assert page.shape == engine.shape, what
         bound = HEAD_BOUND * max(np.abs(engine).max(initial=0), 1e-30)
         assert np.abs(page - engine).max(initial=0) <= bound, what
+
+
+@pytest.mark.slow
+def test_chromium_has_the_bits_of_node(browser, in_node, tmp_path):
+    run, environment = browser
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        in_chromium = run_cases(run, tmp_path)
+    assert in_chromium.keys() == in_node.keys()
+    for name, array in in_chromium.items():
+        if name.endswith("page"):
+            assert array.tobytes() == in_node[name].tobytes(), name

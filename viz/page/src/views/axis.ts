@@ -4,7 +4,8 @@ import { prepare } from "./canvas";
 import { visible } from "./words";
 
 /** Left of the first step, for names and numbers; in pixels of the page. */
-export const GUTTER = 128;
+export const GUTTER = 136;
+const MARGIN = 14;
 const WIDEST = 18;
 const READABLE = 8;
 
@@ -12,7 +13,7 @@ export class TimeAxis {
   constructor(readonly width: number, readonly T: number) {}
 
   get plotWidth(): number {
-    return Math.max(1, this.width - GUTTER);
+    return Math.max(1, this.width - GUTTER - MARGIN);
   }
 
   /** Of one step. */

@@ -4,7 +4,7 @@ import type { TimeAxis } from "./axis";
 import { element, prepare } from "./canvas";
 import { drawStrip } from "./maps";
 import { DASHES, logShare, lookUp, type Theme } from "./theme";
-import { steps } from "./words";
+import { equation, steps } from "./words";
 
 const HEIGHT = 26;
 
@@ -20,7 +20,7 @@ export class Lanes {
       const button = element("button", { class: "lane-name" }, mark,
                              element("span", { class: "name", text: model.name }), reach);
       button.type = "button";
-      button.title = `${model.name}: ${model.description.cell.equations}`;
+      button.title = `${model.name}: ${equation(model.description.cell)}`;
       button.addEventListener("click", () => focus(index));
       const canvas = element("canvas");
       canvas.setAttribute("role", "img");

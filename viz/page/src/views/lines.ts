@@ -37,6 +37,7 @@ export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame
   for (const tick of frame.logarithmic ? decades(low, high) : y.ticks(4)) {
     const at = Math.round(y(tick)) + 0.5;
     context.strokeStyle = theme.line;
+    context.lineWidth = 1;
     context.beginPath();
     context.moveTo(frame.left, at);
     context.lineTo(frame.width, at);
@@ -48,6 +49,10 @@ export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame
   }
   context.textAlign = "center";
   for (const { at, text } of frame.ticks ?? []) context.fillText(text, at, frame.height - 8);
+  context.save();
+  context.beginPath();                          // a line leaves the plot where its values are below what is shown
+  context.rect(frame.left, 0, frame.width - frame.left, bottom + 1);
+  context.clip();
   for (const line of lines) {
     context.strokeStyle = line.colour;
     context.lineWidth = line.wide ? 2.25 : 1.5;
@@ -57,19 +62,14 @@ export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame
     for (let i = 0; i < line.values.length; i++) {
       const value = line.values[i]!;
       const drawn = Number.isFinite(value) && (!frame.logarithmic || value > 0);
-      if (drawn) {
-        const height = Math.min(bottom, y(Math.max(value, low)));
-        if (open) context.lineTo(frame.x(i), height);
-        else context.moveTo(frame.x(i), height);
-        if (!open && !(i + 1 < line.values.length && Number.isFinite(line.values[i + 1]!))) {
-          context.lineTo(frame.x(i) + 2, height);              // a single value is a dash
-        }
-      }
+      if (drawn && open) context.lineTo(frame.x(i), y(value));
+      else if (drawn) context.moveTo(frame.x(i), y(value));
+      if (drawn && !open && !Number.isFinite(line.values[i + 1] ?? NaN)) context.lineTo(frame.x(i) + 2, y(value));
       open = drawn;
     }
     context.stroke();
   }
-  context.setLineDash([]);
+  context.restore();
 }
 
 function rangeOf(lines: Line[], logarithmic: boolean): [number, number] {

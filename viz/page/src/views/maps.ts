@@ -1,15 +1,14 @@
 /** Pictures of numbers: one column a step, one row a unit. */
 import type { TimeAxis } from "./axis";
-import { GUTTER } from "./axis";
 import { prepare } from "./canvas";
 import type { Table, Theme } from "./theme";
 
 export interface Picture {
-  /** (T, H) by stride: element (t, u) is values[start + t * stride + u]. */
+  /** Row r shows unit order[r]; the value of unit u at step t is values[start + t * stride + u]. */
   values: Float32Array;
   start: number;
   stride: number;
-  H: number;
+  order: number[];
   /** The table for the share (value − low) / (high − low). */
   table: Table;
   low: number;
@@ -22,14 +21,15 @@ export function drawMap(canvas: HTMLCanvasElement, axis: TimeAxis, height: numbe
   const { context } = prepare(canvas, axis.plotWidth, height);
   const { T } = axis;
   if (T === 0) return;
-  const { H, values, start, stride, table, low } = picture;
+  const { order, values, start, stride, table, low } = picture;
+  const H = order.length;
   const image = new ImageData(T, H);
   const pixels = new Uint32Array(image.data.buffer);
   const scale = 255 / (picture.high - low);
   for (let t = 0; t < T; t++) {
-    for (let u = 0; u < H; u++) {
-      const at = (values[start + t * stride + u]! - low) * scale + 0.5;
-      pixels[u * T + t] = Number.isFinite(at) ? table[at < 0 ? 0 : at > 255 ? 255 : at | 0]! : theme.unknown;
+    for (let row = 0; row < H; row++) {
+      const at = (values[start + t * stride + order[row]!]! - low) * scale + 0.5;
+      pixels[row * T + t] = Number.isFinite(at) ? table[at < 0 ? 0 : at > 255 ? 255 : at | 0]! : theme.unknown;
     }
   }
   paint(context, image, axis.step * T, height);
@@ -58,5 +58,3 @@ function paint(context: CanvasRenderingContext2D, image: ImageData, width: numbe
   context.imageSmoothingEnabled = w > width || h > height;     // several values in a pixel: their mean
   context.drawImage(canvas, 0, 0, w, h, 0, top, width, height);
 }
-
-export { GUTTER };

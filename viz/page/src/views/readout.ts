@@ -11,7 +11,7 @@ export class Readout {
     this.root.replaceChildren();
     if (step < 0) return;
     const symbol = session.input.symbols?.[step];
-    const heading = element("h2", { text: `Step ${step}` });
+    const heading = element("h2", { class: "plain", text: `Step ${step}` });
     if (symbol !== undefined) heading.append(", ", element("q", { class: "symbols", text: visible(symbol) }));
     const table = element("table");
     const hasLoss = session.runs.some((run) => run.model.hasLoss);

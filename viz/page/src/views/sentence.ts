@@ -5,22 +5,16 @@ import { steps, visible } from "./words";
 export function sentenceOf(session: Session): string {
   const { runs, T, target, input } = session;
   if (T < 2) return "Type something: the networks read it, and the colours show what they remember.";
-  const what = input.symbols ? `The prediction of “${visible(input.symbols[target]!)}”` : `Step ${target}`;
-  const [shortest, longest] = extremes(runs);
-  if (runs.length === 1) return `${what} depends on ${spans(session, longest)}; on what came before with less than 1 %.`;
-  if (shortest.reach === longest.reach) return `${what} depends on ${spans(session, longest)}, in every network.`;
-  const last = runs.length > 2 ? "the shortest memory: " : "";
-  return `${what} depends on ${spans(session, longest)} in ${longest.model.name}, and in ${shortest.model.name}, ` +
-         `${last}on ${spans(session, shortest)}.`;
-}
-
-function spans(session: Session, run: Shown): string {
-  const step = session.lossStep(run.model);
-  if (run.reach === step && step > 0) return `all ${step + 1} steps before it`;
-  return run.reach === 0 ? "the last step alone" : `the last ${steps(run.reach + 1)}`;
-}
-
-function extremes(runs: Shown[]): [Shown, Shown] {
+  const what = input.symbols ? `To predict “${visible(input.symbols[target]!)}”, ` : `At step ${target}, `;
   const sorted = [...runs].sort((a, b) => a.reach - b.reach);
-  return [sorted[0]!, sorted.at(-1)!];
+  const [least, most] = [sorted[0]!, sorted.at(-1)!];
+  if (least.reach === most.reach) return `${what}${runs.length > 1 ? "each network" : most.model.name} looks ${back(session, most)}.`;
+  if (runs.length === 2) return `${what}${most.model.name} looks ${back(session, most)}, and ${least.model.name} ${back(session, least)}.`;
+  return `${what}${most.model.name} looks furthest, ${back(session, most)}; ${least.model.name} least far, ${back(session, least)}.`;
+}
+
+function back(session: Session, run: Shown): string {
+  const step = session.lossStep(run.model);
+  if (run.reach === step && step > 0) return `back to the start, ${steps(step)}`;
+  return run.reach === 0 ? "at the step before alone" : `back ${steps(run.reach)}`;
 }

@@ -12,7 +12,7 @@ import { Readout } from "./readout";
 import { sentenceOf } from "./sentence";
 import { DASHES, readTheme, type Theme } from "./theme";
 
-const CHART = 132;
+const CHART = 112;
 const ASIDE = 288;
 /** After the last key, until the Jacobians are computed; and the time between two pictures of them. */
 const PAUSE = 250;
@@ -55,7 +55,7 @@ class View {
     this.focus = page.models.length - 1;
     this.editor = new Editor(this.session, () => void this.recompute(), (at) => this.look(at));
     this.lanes = new Lanes(this.session, (run) => this.setFocus(run));
-    this.details = new Details();
+    this.details = new Details(() => this.draw());
     this.readout = new Readout();
     root.append(this.header(), this.editor.root, this.sentence,
                 element("div", { class: "columns" }, this.timelinePanels(), this.aside()));
@@ -263,7 +263,7 @@ class View {
     };
     place(this.targetLine, session.T > 0 ? session.target : null);
     place(this.cursorLine, this.cursor);
-    drawPredictions(this.predictions, session, this.cursor ?? (session.pinned === null ? session.T : session.target), this.theme);
+    drawPredictions(this.predictions, session, this.cursor ?? (session.pinned === null ? session.T : session.target), this.focus, this.theme);
     this.readout.draw(session, Math.min(this.cursor ?? session.target, session.T - 1), this.focus, this.layer);
   }
 }

@@ -1,5 +1,5 @@
 /** Colours. Texts and lines take theirs from the style sheet; maps have tables of 256 colours, for light and for dark. */
-import { interpolateCividis, interpolateRdBu } from "d3-scale-chromatic";
+import { interpolateRdBu } from "d3-scale-chromatic";
 
 export type Table = Uint32Array;
 
@@ -41,8 +41,9 @@ export function readTheme(dark: boolean): Theme {
     runs: dark ? DARK : LIGHT,
     // On a dark background the middle, 0, is dark as well: a value far from 0 is what should be seen.
     signed: dark ? table([[110, 190, 255], [40, 110, 190], [30, 36, 44], [190, 80, 40], [255, 175, 110]])
-                 : tableOf((at) => interpolateRdBu(1 - at)),
-    share: tableOf(interpolateCividis),
+                 : tableOf((at) => interpolateRdBu(0.95 - 0.9 * at)),
+    share: dark ? table([[24, 30, 38], [38, 70, 88], [72, 132, 156], [214, 236, 242]])
+                : table([[247, 246, 242], [184, 211, 216], [91, 147, 168], [28, 72, 104]]),
     size: dark ? table([surface, [60, 52, 40], [160, 100, 40], [255, 190, 90]])
                : table([surface, [253, 224, 190], [226, 130, 60], [120, 40, 10]]),
     unknown: packed(parse(colour("--line"))),

@@ -36,6 +36,16 @@ export function visible(symbol: string): string {
   return symbol;
 }
 
+/** A piece of text between quotes: its spaces as they are. */
+export function quoted(symbols: string[]): string {
+  return symbols.map((symbol) => (symbol === " " ? symbol : visible(symbol))).join("");
+}
+
+/** An equation of a cell's description as a line of text: c_{t-1} becomes cₜ₋₁. */
+export function equation(cell: { equations: string; curve: string }): string {
+  return cell.equations.replaceAll("_{t-1}", "ₜ₋₁").replaceAll("_t", "ₜ").replaceAll("φ", cell.curve);
+}
+
 export function steps(n: number): string {
   return n === 1 ? "1 step" : `${n} steps`;
 }

@@ -1,0 +1,68 @@
+// Uses a page as a reader does, and writes what was seen: node use_page.mjs page.html seen.json hostile-text-as-JSON
+import { writeFileSync } from "node:fs";
+import { opened } from "./chromium.mjs";
+
+const [path, results, hostile] = process.argv.slice(2);
+const { browser, page, said, requests, firstPicture } = await opened(path);
+
+/** All that is shown: texts, and a digest of every canvas. */
+const shown = () => page.evaluate(() => ({
+  sentence: document.getElementById("sentence").textContent,
+  note: document.getElementById("note").textContent,
+  readout: document.getElementById("readout").innerText,
+  predictions: document.querySelector("aside section").innerText,
+  coloured: [...document.querySelectorAll(".copy span")].map((span) => [span.textContent, span.className, span.style.backgroundColor]),
+  names: [...document.querySelectorAll(".lane-name .name")].map((name) => name.textContent),
+  pictures: Object.fromEntries([...document.querySelectorAll("canvas[role=img]")].map((canvas) => {
+    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    let digest = 0;
+    for (let i = 0; i < pixels.length; i += 3) digest = (digest * 31 + pixels[i]) | 0;
+    return [canvas.getAttribute("aria-label").replace(/-?[\d.−·⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+.*/, "").trim(), digest];
+  })),
+  cursor: document.querySelector(".cursor").hidden ? null : document.querySelector(".cursor").style.transform,
+  overflow: document.documentElement.scrollWidth - innerWidth,
+}));
+const settled = async () => {
+  await page.waitForTimeout(120);
+  return shown();
+};
+const seen = { firstPicture, first: await settled() };
+
+const field = page.locator("textarea");
+await field.focus();
+await page.keyboard.press("Control+End");
+await page.keyboard.type("abc");
+seen.typed = await settled();
+
+await field.evaluate((area) => area.setSelectionRange(5, 5));
+await field.dispatchEvent("click");
+seen.looked = await settled();
+
+await page.locator(".timeline").focus();
+for (let i = 0; i < 3; i++) await page.keyboard.press("ArrowLeft");
+seen.moved = await settled();
+await page.keyboard.press("Enter");
+seen.entered = await settled();
+
+await page.locator(".lane-name").first().focus();
+await page.keyboard.press("Enter");
+seen.focused = await settled();
+
+await page.locator("button.theme").click();
+seen.dark = await settled();
+
+await field.fill(JSON.parse(hostile));
+seen.hostile = await settled();
+seen.elements = await page.evaluate(() => document.querySelectorAll("img, iframe, script[src]").length);
+const start = performance.now();
+await field.fill("a".repeat(1_000_000));
+await page.waitForFunction(() => document.getElementById("note").textContent.includes("left out"), null, { timeout: 60_000 });
+seen.megabyte = performance.now() - start;
+seen.long = { ...(await settled()), coloured: [] };
+await field.fill("");
+seen.empty = await settled();
+await field.fill("b");
+seen.one = await settled();
+
+await browser.close();
+writeFileSync(results, JSON.stringify({ ...seen, said, requests }));

@@ -179,6 +179,8 @@ def _cell(cell: Description) -> dict[str, Any]:
         "equations": cell.equations,
         "curve": cell.curve,
         "states": list(cell.states),
+        "keeps": cell.keeps,
+        "enters": cell.enters,
         "gates": [
             {"name": gate.name, "words": gate.words, "slot": gate.slot, "curve": gate.curve} for gate in cell.gates
         ],

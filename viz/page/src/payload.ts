@@ -18,6 +18,9 @@ export interface CellDescription {
   gates: Gate[];
   states: string[];
   curve: "tanh" | "sigmoid" | "relu";
+  /** The gate that multiplies a unit's old state; or the one of which 1 minus its value does. */
+  keeps: string | null;
+  enters: string | null;
 }
 
 export interface RunDescription {

@@ -4,7 +4,7 @@ import { prepare } from "./canvas";
 import { visible } from "./words";
 
 /** Left of the first step, for names and numbers; in pixels of the page. */
-export const GUTTER = 136;
+export const GUTTER = 144;
 const MARGIN = 14;
 const WIDEST = 18;
 const READABLE = 8;

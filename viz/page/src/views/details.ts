@@ -1,5 +1,6 @@
 /** States and gates of one layer of one run, as maps on the time axis. */
 import type { LayerTape } from "../engine/network";
+import type { CellDescription } from "../payload";
 import type { Shown } from "../session";
 import type { TimeAxis } from "./axis";
 import { element } from "./canvas";
@@ -32,7 +33,7 @@ export class Details {
     const units = element("span", { class: "legend" }, `${H} units, one a row, `, this.order);
     this.heading.replaceChildren(`Inside ${model.name}${where}: ${equation(cell)}`, units);
     const tape = forward.tape.layers[layer]!;
-    const order = this.order.value === "slow" ? slowestFirst(tape, H) : Array.from({ length: H }, (_, unit) => unit);
+    const order = this.order.value === "slow" ? slowestFirst(tape, cell, model.network.cell.slots, H) : Array.from({ length: H }, (_, unit) => unit);
     const height = Math.max(SHORT, Math.min(TALL, 2 * H));
     const shown: HTMLElement[] = [];
     for (const state of cell.states) {
@@ -65,20 +66,35 @@ export class Details {
   }
 }
 
-/** Units in ascending order of the mean square of their change in a step, relative to their variance. */
-function slowestFirst(tape: LayerTape, H: number): number[] {
-  const T = tape.h.length / H - 1;
-  const speed = Array.from({ length: H }, (_, unit) => {
-    let [sum, squares, changes] = [0, 0, 0];
-    for (let t = 1; t <= T; t++) {
-      const h = tape.h[t * H + unit]!;
-      sum += h;
-      squares += h * h;
-      changes += (h - tape.h[(t - 1) * H + unit]!) ** 2;
-    }
-    return changes / Math.max(squares - sum * sum / Math.max(T, 1), 1e-30);
-  });
+/** Units in descending order of their time scale: that of the gate that keeps the old state, or that of h itself. */
+function slowestFirst(tape: LayerTape, cell: CellDescription, slots: number, H: number): number[] {
+  const gate = cell.gates.find(({ name }) => name === (cell.keeps ?? cell.enters));
+  const speed = Array.from({ length: H }, (_, unit) =>
+    gate ? -meanLogKept(tape, gate.slot * H + unit, slots * H, cell.keeps !== null) : meanChange(tape, unit, H));
   return Array.from(speed.keys()).sort((a, b) => speed[a]! - speed[b]!);
+}
+
+/** The mean of ln f: viz.timescales is −1 divided by it. */
+function meanLogKept(tape: LayerTape, start: number, stride: number, keeps: boolean): number {
+  let sum = 0;
+  let count = 0;
+  for (let at = start; at < tape.slots.length; at += stride, count++) {
+    sum += Math.log(Math.max(keeps ? tape.slots[at]! : 1 - tape.slots[at]!, 1e-30));
+  }
+  return sum / Math.max(count, 1);
+}
+
+/** The mean square of the change of h in a step, relative to its variance. */
+function meanChange(tape: LayerTape, unit: number, H: number): number {
+  const T = tape.h.length / H - 1;
+  let [sum, squares, changes] = [0, 0, 0];
+  for (let t = 1; t <= T; t++) {
+    const h = tape.h[t * H + unit]!;
+    sum += h;
+    squares += h * h;
+    changes += (h - tape.h[(t - 1) * H + unit]!) ** 2;
+  }
+  return changes / Math.max(squares - sum * sum / Math.max(T, 1), 1e-30);
 }
 
 /** Shares have fixed limits, 0 to 1; what may be negative is drawn around 0. */

@@ -94,7 +94,7 @@ export class Editor {
     if (converted.length) told.push(`Run here in float32: ${converted.join(", ")}.`);
     const end = run.model.hasLoss ? "predicted" : "looked at";
     told.push(T < 2 ? "Type at least two symbols." :
-              `${T.toLocaleString("en")} steps; step ${target} is ${end}. Click in the text or in a picture to look at another.`);
+              `${T.toLocaleString("en")} steps, computed in ${this.session.took.toFixed(0)} ms; step ${target} is ${end}. Click in the text or in a picture to look at another.`);
     this.note.textContent = told.filter(Boolean).join(" ");
   }
 

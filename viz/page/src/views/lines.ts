@@ -8,7 +8,8 @@ export interface Line {
   values: ArrayLike<number>;
   colour: string;
   dash: number[];
-  wide?: boolean;
+  /** Drawn stronger than the others, and above them. */
+  focused: boolean;
 }
 
 export interface Frame {
@@ -53,9 +54,10 @@ export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame
   context.beginPath();                          // a line leaves the plot where its values are below what is shown
   context.rect(frame.left, 0, frame.width - frame.left, bottom + 1);
   context.clip();
-  for (const line of lines) {
+  for (const line of [...lines].sort((a, b) => Number(a.focused) - Number(b.focused))) {
     context.strokeStyle = line.colour;
-    context.lineWidth = line.wide ? 2.25 : 1.5;
+    context.globalAlpha = line.focused ? 1 : 0.7;
+    context.lineWidth = line.focused ? 2.25 : 1.25;
     context.setLineDash(line.dash);
     context.beginPath();
     let open = false;

@@ -15,7 +15,7 @@ export class Readout {
     if (symbol !== undefined) heading.append(", ", element("q", { class: "symbols", text: visible(symbol) }));
     const table = element("table");
     const hasLoss = session.runs.some((run) => run.model.hasLoss);
-    table.append(row("th", ["", ...(hasLoss ? ["loss"] : []), "‖∂L/∂h‖", "‖∂L/∂c‖", "‖∂L/∂x‖"]));
+    table.append(row("th", ["at this step", ...(hasLoss ? ["loss"] : []), "‖∂L/∂h‖", "‖∂L/∂c‖", "‖∂L/∂x‖"]));
     for (const run of session.runs) {
       const flow = run.flow[Math.min(layer, run.flow.length - 1)]!;
       const loss = step > 0 ? run.forward.losses[step - 1]! : NaN;

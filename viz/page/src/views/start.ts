@@ -233,7 +233,7 @@ class View {
       values: values(index),
       colour: this.theme.runs[index % this.theme.runs.length]!,
       dash: DASHES[index % DASHES.length]!,
-      wide: index === this.focus,
+      focused: index === this.focus,
     }));
   }
 
@@ -264,7 +264,8 @@ class View {
     place(this.targetLine, session.T > 0 ? session.target : null);
     place(this.cursorLine, this.cursor);
     drawPredictions(this.predictions, session, this.cursor ?? (session.pinned === null ? session.T : session.target), this.focus, this.theme);
-    this.readout.draw(session, Math.min(this.cursor ?? session.target, session.T - 1), this.focus, this.layer);
+    const step = this.cursor ?? session.lossStep(session.runs[this.focus]!.model);
+    this.readout.draw(session, Math.min(step, session.T - 1), this.focus, this.layer);
   }
 }
 

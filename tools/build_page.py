@@ -2,9 +2,9 @@
 
     make page
 
-It needs the pinned compiler (the wheel `ziglang`, extra "page") and Node.js with npm, which installs the pinned parts of
-viz/page/package-lock.json. The same sources and tools give the same bytes; `--check` builds into a folder of its own and
-says which files of viz/page/built differ.
+It needs the pinned compiler (the wheel `ziglang`, extra "page") and Node.js with npm, which installs the pinned parts
+of viz/page/package-lock.json. The same sources and tools give the same bytes; `--check` builds into a folder of its own
+and says which files of viz/page/built differ.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ PAGE = ROOT / "viz" / "page"
 BUILT = PAGE / "built"
 FILES = ("kernels.wasm", "page.js", "page.css")
 
-# The flags of setup.py that numbers depend on, and what WebAssembly needs: 128-bit SIMD as every browser has it (not the
-# relaxed kind), and no library.
+# The flags of setup.py that numbers depend on, and what WebAssembly needs: 128-bit SIMD as every browser has it (not
+# the relaxed kind), and no library.
 COMPILE = [
     "-target", "wasm32-freestanding", "-mcpu=generic+simd128+bulk_memory", "-std=gnu11", "-O3", "-fno-math-errno",
     "-fno-trapping-math", "-ffp-contract=off", "-fno-sanitize=undefined", "-fvisibility=hidden", "-nostdlib", "-g0",
@@ -91,7 +91,7 @@ def differing(out: Path) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build viz/page/built from its sources.")
-    parser.add_argument("--check", action="store_true", help="only say whether viz/page/built is what its sources build")
+    parser.add_argument("--check", action="store_true", help="say whether viz/page/built is what its sources build")
     arguments = parser.parse_args()
     try:
         check_tools()

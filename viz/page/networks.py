@@ -91,7 +91,7 @@ def network_of(name: str, run: Explored, vocabulary: list[str] | None, arrays: A
 
 def _network(name: str, model: Recurrent) -> SequenceModel:
     if not hasattr(model, "network_"):
-        raise ValueError(f"runs: got a model that is not fitted for {name!r}, expected a fitted one: call its fit first")
+        raise ValueError(f"runs: got a model that is not fitted for {name!r}, expected a fitted one: call fit first")
     return model.network_
 
 
@@ -129,7 +129,7 @@ def _of_model(name: str, model: SequenceModel, symbols: list[str] | None, arrays
         return Network(entry | {"predicts": "row" if next_row else None}, None, layer.input_size)
     if symbols is None:
         raise ValueError(
-            f"vocabulary: got None, expected the symbols that {name!r} reads, in the order of its tokens (for a Corpus: "
+            f"vocabulary: got None, expected the symbols that {name!r} reads, in the order of its tokens (of a Corpus: "
             "corpus.vocabulary)"
         )
     if len(symbols) > model.embedding.num_embeddings or len(symbols) > head.out_features:

@@ -108,8 +108,8 @@ def _check_same_input(networks: Mapping[str, Network]) -> None:
     for name, network in others:
         if (network.symbols, network.inputs) != (one.symbols, one.inputs):
             raise ValueError(
-                f"runs: got {first!r}, which reads {_input(one)}, and {name!r}, which reads {_input(network)}, expected "
-                "networks that read the same; write a page for each"
+                f"runs: got {first!r}, which reads {_input(one)}, and {name!r}, which reads {_input(network)}, "
+                "expected networks that read the same; write a page for each"
             )
 
 
@@ -168,7 +168,9 @@ def _page(title: str, description: Mapping[str, Any], arrays: bytes) -> str:
 <style>{sheet}</style>
 </head>
 <body>
-<main id="page"><p id="sentence">This page needs a browser with WebAssembly: Chrome 97, Firefox 113 or Safari 16.4.</p></main>
+<main id="page">
+<p id="sentence">This page needs a browser with WebAssembly: Chrome 97, Firefox 113 or Safari 16.4.</p>
+</main>
 <script id="description" type="application/json">{told}</script>
 <script id="arrays" type="text/plain">{_deflated(arrays)}</script>
 <script id="kernels" type="text/plain">{_deflated((built / "kernels.wasm").read_bytes())}</script>

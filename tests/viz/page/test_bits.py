@@ -49,7 +49,7 @@ def approximate(name):
 def test_values_and_gradients_have_the_bits_of_the_engine(in_node):
     compared = 0
     for what, page, engine in pairs(in_node, lambda name: not approximate(name)):
-        assert page.dtype == np.float32 and page.shape == engine.shape, what
+        assert (page.dtype, page.shape) == (np.float32, engine.shape), what
         assert page.tobytes() == np.ascontiguousarray(engine).tobytes(), what
         compared += bool(page.any())
     assert compared > 900  # those of T = 0, and the gradients of T = 1 without a loss, are empty or zero

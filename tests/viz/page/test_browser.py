@@ -1,4 +1,4 @@
-"""The page in a real browser, with the network off: what a reader does, what is shown, and that nothing else happens."""
+"""The page in a real browser, with the network off: what is shown to a reader, and that nothing else happens."""
 
 import json
 import subprocess
@@ -26,7 +26,8 @@ def seen(browser, models, tmp_path_factory):
     page = viz.explore(models, folder / "page.html", vocabulary=ALPHABET, examples={"one": TEXT}, title=HOSTILE)
     run, environment = browser
     script = run[1].replace("in_browser", "use_page")
-    subprocess.run([run[0], script, str(page), str(folder / "seen.json"), json.dumps(HOSTILE)], check=True, env=environment)
+    arguments = [str(page), str(folder / "seen.json"), json.dumps(HOSTILE)]
+    subprocess.run([run[0], script, *arguments], check=True, env=environment)
     return json.loads((folder / "seen.json").read_text())
 
 
@@ -83,7 +84,8 @@ def test_a_click_in_the_text_looks_at_the_symbol_left_of_the_caret(seen):
     marked = [i for i, (_, kind, _) in enumerate(seen["looked"]["coloured"]) if kind == "target"]
     assert marked == [4]
     coloured = [bool(colour) for _, _, colour in seen["looked"]["coloured"]]
-    assert any(coloured[:4]) and not any(coloured[5:])
+    assert any(coloured[:4])
+    assert not any(coloured[4:])
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn-sigmoid"])
@@ -97,7 +99,8 @@ def test_the_readout_has_the_numbers_of_the_engine(seen, models, name):
 
 
 def test_the_keyboard_moves_the_cursor_and_chooses(seen):
-    assert seen["looked"]["cursor"] is None and seen["moved"]["cursor"]
+    assert seen["looked"]["cursor"] is None
+    assert seen["moved"]["cursor"]
     assert [i for i, (_, kind, _) in enumerate(seen["entered"]["coloured"]) if kind == "target"] == [1]
     assert "rnn-sigmoid" not in seen["focused"]["readout"].splitlines()[-1]
     assert seen["focused"]["readout"].splitlines()[-1].startswith("lstm")
@@ -111,12 +114,14 @@ def test_dark_is_drawn_in_other_colours(seen):
 def test_unknown_symbols_are_marked_and_not_read(seen):
     shown = seen["hostile"]
     unknown = [symbol for symbol, kind, _ in shown["coloured"] if kind == "unknown"]
-    assert "<" in unknown and "\U0001f600" in unknown and "\u202e" in unknown
+    assert {"<", "\U0001f600", "\u202e"} <= set(unknown)
     known = [symbol for symbol in HOSTILE if symbol in ALPHABET]
-    assert f"{len(known)} steps" in shown["note"] and "never learnt" in shown["note"]
+    assert f"{len(known)} steps" in shown["note"]
+    assert "never learnt" in shown["note"]
     assert shown["overflow"] <= 0
 
 
 def test_short_and_long_texts(seen):
     assert "998,000 more are left out" in seen["long"]["note"]
-    assert "at least two" in seen["empty"]["note"] and "at least two" in seen["one"]["note"]
+    assert "at least two" in seen["empty"]["note"]
+    assert "at least two" in seen["one"]["note"]

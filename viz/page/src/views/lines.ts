@@ -1,5 +1,4 @@
 /** Lines over time or over the lag, on a linear or a logarithmic scale. */
-import { scaleLinear, scaleLog } from "d3-scale";
 import { prepare } from "./canvas";
 import type { Theme } from "./theme";
 import { number, superscript } from "./words";
@@ -32,21 +31,21 @@ export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame
   const { context } = prepare(canvas, frame.width, frame.height);
   const bottom = frame.height - (frame.ticks ? 20 : 6);
   const [low, high] = rangeOf(lines, frame.logarithmic);
-  const y = (frame.logarithmic ? scaleLog : scaleLinear)().domain([low, high]).range([bottom, TOP]);
-  if (!frame.logarithmic) y.nice(4);
+  const at = frame.logarithmic ? Math.log : (value: number) => value;
+  const y = (value: number): number => bottom - ((at(value) - at(low)) / (at(high) - at(low))) * (bottom - TOP);
   context.textBaseline = "middle";
-  for (const tick of frame.logarithmic ? decades(low, high) : y.ticks(4)) {
-    const at = Math.round(y(tick)) + 0.5;
+  for (const tick of frame.logarithmic ? decades(low, high) : roundNumbers(low, high)) {
+    const height = Math.round(y(tick)) + 0.5;
     context.strokeStyle = theme.line;
     context.lineWidth = 1;
     context.beginPath();
-    context.moveTo(frame.left, at);
-    context.lineTo(frame.width, at);
+    context.moveTo(frame.left, height);
+    context.lineTo(frame.width, height);
     context.stroke();
     context.fillStyle = theme.muted;
     context.textAlign = "right";
     const text = frame.logarithmic ? (tick === 1 ? "1" : `10${superscript(Math.round(Math.log10(tick)))}`) : number(tick);
-    context.fillText(text, frame.left - 8, at);
+    context.fillText(text, frame.left - 8, height);
   }
   context.textAlign = "center";
   for (const { at, text } of frame.ticks ?? []) context.fillText(text, at, frame.height - 8);
@@ -85,10 +84,28 @@ function rangeOf(lines: Line[], logarithmic: boolean): [number, number] {
     }
   }
   if (low > high) [low, high] = logarithmic ? [1e-3, 1] : [0, 1];
-  if (!logarithmic) return [Math.min(0, low), high === low ? low + 1 : high];
+  if (!logarithmic) {
+    const bottom = Math.min(0, low);
+    const step = roundStep(bottom, high > bottom ? high : bottom + 1);
+    return [Math.floor(bottom / step) * step, Math.ceil((high > bottom ? high : bottom + 1) / step) * step];
+  }
   low = Math.max(low, high * 10 ** -MOST_DECADES);
   low = Math.min(low, high / 100);
   return [10 ** Math.floor(Math.log10(low)), 10 ** Math.ceil(Math.log10(high))];
+}
+
+/** 1, 2 or 5 times a power of ten, of which three to six fit between two numbers. */
+function roundStep(low: number, high: number): number {
+  const least = (high - low) / 5;
+  const power = 10 ** Math.floor(Math.log10(least));
+  return power * [1, 2, 5, 10].find((factor) => factor * power >= 0.999 * least)!;
+}
+
+function roundNumbers(low: number, high: number): number[] {
+  const step = roundStep(low, high);
+  const first = Math.ceil(low / step - 1e-9);
+  const last = Math.floor(high / step + 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step);
 }
 
 /** At most six powers of ten. */

@@ -1,6 +1,4 @@
 /** Colours. Texts and lines take theirs from the style sheet; maps have tables of 256 colours, for light and for dark. */
-import { interpolateRdBu } from "d3-scale-chromatic";
-
 export type Table = Uint32Array;
 
 export interface Theme {
@@ -41,7 +39,7 @@ export function readTheme(dark: boolean): Theme {
     runs: dark ? DARK : LIGHT,
     // On a dark background the middle, 0, is dark as well: a value far from 0 is what should be seen.
     signed: dark ? table([[110, 190, 255], [40, 110, 190], [30, 36, 44], [190, 80, 40], [255, 175, 110]])
-                 : tableOf((at) => interpolateRdBu(0.95 - 0.9 * at)),
+                 : table([[24, 85, 150], [120, 180, 214], [247, 247, 247], [240, 150, 120], [165, 20, 40]]),
     share: dark ? table([[24, 30, 38], [38, 70, 88], [72, 132, 156], [214, 236, 242]])
                 : table([[247, 246, 242], [184, 211, 216], [91, 147, 168], [28, 72, 104]]),
     size: dark ? table([surface, [60, 52, 40], [160, 100, 40], [255, 190, 90]])
@@ -60,10 +58,6 @@ function parse(text: string): Colour {
 /** As ImageData stores it on machines of today: red in the lowest byte. */
 function packed([red, green, blue]: Colour): number {
   return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
-}
-
-function tableOf(colour: (at: number) => string): Table {
-  return Uint32Array.from({ length: 256 }, (_, i) => packed(parse(colour(i / 255))));
 }
 
 /** Colours that stand at equal distances, and between them their mixtures. */

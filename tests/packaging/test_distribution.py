@@ -77,9 +77,19 @@ def test_wheel_installs_one_package(wheel_files):
     assert {name.split("/")[0] for name in wheel_files} == {"rnncore", "rnncore-0.1.0.dist-info"}
 
 
+def of_page(name):
+    """Whether a file is needed to build viz/page/built, and not to run it."""
+    return name.startswith("viz/page/") and not name.endswith(".py") and not name.startswith("viz/page/built/")
+
+
+def test_wheel_has_no_sources_of_the_page(checkout, wheel_files):
+    assert {"viz/page/package-lock.json", "viz/page/src/main.ts"} <= set(filter(of_page, sources(checkout, "viz")))
+    assert [name for name in wheel_files if of_page(name.removeprefix("rnncore/"))] == []
+
+
 def test_wheel_has_every_module_stub_and_data_file(checkout, wheel_files):
     expected = sources(checkout, "rnncore") | {
-        f"rnncore/{name}" for name in sources(checkout, "viz") if not name.endswith(".md")
+        f"rnncore/{name}" for name in sources(checkout, "viz") if not name.endswith(".md") and not of_page(name)
     }
     assert {"rnncore/py.typed", "rnncore/viz/__init__.py"} <= expected
     assert any(name.endswith(".pyi") for name in expected)

@@ -9,6 +9,7 @@ MODULES = [
     "rnncore.init",
     "rnncore.viz.debugger",
     "rnncore.viz.diagnosis",
+    "rnncore.viz.page.writer",
     "rnncore.viz.recorder",
     "rnncore.viz.recorder.live",
     "rnncore.viz.recorder.runfile",

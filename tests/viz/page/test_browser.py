@@ -60,7 +60,7 @@ def by_engine(model, text, target, step):
 def test_nothing_is_said_or_asked_for(seen):
     assert seen["said"] == []
     assert [url for url in seen["requests"] if not url.startswith("file:")] == []
-    assert len(seen["requests"]) == 1
+    assert len(seen["requests"]) == 2  # the page, and the page again by its link
     assert seen["elements"] == 0  # the hostile text made none
 
 
@@ -109,6 +109,15 @@ def test_the_keyboard_moves_the_cursor_and_chooses(seen):
 def test_dark_is_drawn_in_other_colours(seen):
     light, dark = seen["focused"]["pictures"], seen["dark"]["pictures"]
     assert all(light[name] != dark[name] for name in light)
+
+
+def test_a_link_shows_the_same(seen):
+    assert "look=1" in seen["address"]
+    same = ("sentence", "readout", "predictions", "coloured", "names", "pictures")
+    lags = "Norm of the Jacobian of the state against the lag, logarithmic, for each network"  # perhaps unfinished
+    for view in (seen["dark"], seen["linked"]):
+        view["pictures"].pop(lags)
+    assert {name: seen["linked"][name] for name in same} == {name: seen["dark"][name] for name in same}
 
 
 def test_unknown_symbols_are_marked_and_not_read(seen):

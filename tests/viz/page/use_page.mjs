@@ -48,8 +48,17 @@ await page.locator(".lane-name").first().focus();
 await page.keyboard.press("Enter");
 seen.focused = await settled();
 
+await page.locator(".timeline").focus();
+await page.keyboard.press("Escape");            // no cursor, which a link does not hold
 await page.locator("button.theme").click();
 seen.dark = await settled();
+
+await page.waitForTimeout(400);
+seen.address = await page.evaluate(() => location.href);
+await page.goto("about:blank");
+await page.goto(seen.address);
+await page.waitForFunction(() => document.querySelector(".copy span"));
+seen.linked = await settled();
 
 await field.fill(JSON.parse(hostile));
 seen.hostile = await settled();

@@ -1,12 +1,13 @@
 /** Builds the page, and redraws it when something changes. */
 import type { Page } from "../api";
 import { Session } from "../session";
+import { keepInAddress, stateOfAddress } from "./address";
 import { GUTTER, TimeAxis } from "./axis";
 import { element } from "./canvas";
 import { Details } from "./details";
 import { Editor } from "./editor";
 import { Lanes } from "./lanes";
-import { drawLines, type Line } from "./lines";
+import { drawLines, type Frame, type Line } from "./lines";
 import { drawPredictions } from "./predictions";
 import { Readout } from "./readout";
 import { sentenceOf } from "./sentence";
@@ -33,6 +34,7 @@ class View {
   private readonly sentence = element("p", { id: "sentence" });
   private readonly timeline = element("div", { class: "timeline" });
   private readonly symbols = element("canvas", { class: "symbols-axis" });
+  private readonly input = element("canvas", { class: "chart" });
   private readonly flow = element("canvas", { class: "chart" });
   private readonly loss = element("canvas", { class: "chart" });
   private readonly cursorLine = element("div", { class: "cursor" });
@@ -50,9 +52,14 @@ class View {
   private idle = 0;
 
   constructor(root: HTMLElement, private readonly page: Page) {
+    const state = stateOfAddress();
+    if (state.theme) document.documentElement.dataset.theme = state.theme;
     this.session = new Session(page);
+    this.session.pinned = state.look;
     this.theme = readTheme(isDark());
-    this.focus = page.models.length - 1;
+    const named = page.models.findIndex((model) => model.name === state.run);
+    this.focus = named >= 0 ? named : page.models.length - 1;
+    this.layer = state.layer;
     this.editor = new Editor(this.session, () => void this.recompute(), (at) => this.look(at));
     this.lanes = new Lanes(this.session, (run) => this.setFocus(run));
     this.details = new Details(() => this.draw());
@@ -62,7 +69,7 @@ class View {
     this.sentence.setAttribute("aria-live", "polite");
     new ResizeObserver(() => this.draw()).observe(this.timeline);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.retheme());
-    this.editor.set(page.description.examples[0]?.input ?? "");
+    this.editor.set((page.description.symbols && state.text) ?? page.description.examples[0]?.input ?? "");
     void this.recompute();
   }
 
@@ -83,6 +90,8 @@ class View {
     }
     const most = Math.max(...this.page.models.map((model) => model.network.layerCount));
     for (let layer = 0; layer < most; layer++) this.layerPicker.append(new Option(`layer ${layer + 1}`, String(layer)));
+    this.layer = Math.min(this.layer, most - 1);
+    this.layerPicker.value = String(this.layer);
     this.layerPicker.addEventListener("change", () => {
       this.layer = Number(this.layerPicker.value);
       this.draw();
@@ -100,9 +109,13 @@ class View {
 
   private timelinePanels(): HTMLElement {
     const legend = element("span", { class: "legend" }, "10⁻⁴ ", element("span", { class: "scale" }), " 1 of the largest");
+    const loss = this.page.models.some((model) => model.hasLoss) ? "loss" : "sum of outputs";
     const back = this.page.models.some((model) => model.network.cell.states === 2) ? ": ∂L/∂h, below it ∂L/∂c" : ": ∂L/∂h";
+    if (!this.page.description.symbols) {
+      this.timeline.append(panel("Input: each column of the rows", null, this.input));
+    }
     this.timeline.append(
-      panel(`How far back the gradient of that loss gets${back}`, legend, this.symbols, this.lanes.root),
+      panel(`How far back the gradient of that ${loss} gets${back}`, legend, this.symbols, this.lanes.root),
       panel("Size of that gradient, ‖∂L/∂h‖, at every step", null, this.flow),
     );
     if (this.page.models.some((model) => model.hasLoss)) {
@@ -212,6 +225,7 @@ class View {
     this.axis.draw(this.symbols, session.input.symbols, theme);
     this.lanes.draw(this.axis, this.layer, this.focus, theme);
     const frame = { width: this.axis.width, height: CHART, left: GUTTER, x: (i: number) => this.axis.middle(i) };
+    this.drawInput(frame);
     const layer = (flow: { h: Float64Array }[]): Float64Array => flow[Math.min(this.layer, flow.length - 1)]!.h;
     drawLines(this.flow, this.lines((index) => layer(session.runs[index]!.flow)), { ...frame, logarithmic: true }, theme);
     this.label(this.flow, "Norm of the gradient of h at each step, logarithmic, for each network");
@@ -221,6 +235,28 @@ class View {
     this.details.draw(run, this.axis, Math.min(this.layer, run.flow.length - 1), theme);
     this.drawLags(false);
     this.drawCursor();
+    keepInAddress({
+      text: this.page.description.symbols ? this.editor.field.value : null,
+      look: session.pinned,
+      run: run.model.name,
+      layer: this.layer,
+      theme: (document.documentElement.dataset.theme as "light" | "dark" | undefined) ?? null,
+    });
+  }
+
+  /** The columns of rows of numbers; the networks have their colours, so these have none. */
+  private drawInput(frame: Omit<Frame, "logarithmic">): void {
+    const { sequence } = this.session.input;
+    if (!("rows" in sequence)) return;
+    const width = this.page.models[0]!.network.I;
+    const lines = Array.from({ length: Math.min(width, DASHES.length) }, (_, column): Line => ({
+      values: sequence.rows.filter((_, i) => i % width === column),
+      colour: this.theme.text,
+      dash: DASHES[column]!,
+      focused: false,
+    }));
+    drawLines(this.input, lines, { ...frame, logarithmic: false }, this.theme);
+    this.label(this.input, "The input: one line for each of the first columns");
   }
 
   private label(canvas: HTMLCanvasElement, words: string): void {
@@ -249,7 +285,7 @@ class View {
     drawLines(this.lags, lines, { width, height: 190, left, x, logarithmic: true, ticks }, this.theme);
     this.label(this.lags, "Norm of the Jacobian of the state against the lag, logarithmic, for each network");
     const last = Math.min(...runs.map((run) => run.walk?.lag ?? 0));
-    this.lagNote.textContent = "‖∂s(T)/∂s(T−k)‖ of the whole state s, T the step of the loss. " +
+    this.lagNote.textContent = "‖∂s(T)/∂s(T−k)‖ of the whole state s, T the step looked at. " +
       (done || runs.every((run) => run.walk?.done) ? "" : `Computed up to lag ${last} …`);
   }
 

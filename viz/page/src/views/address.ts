@@ -1,0 +1,45 @@
+/** The state of the page in its address, after #, so that a link shows the same thing. */
+
+export interface State {
+  text: string | null;
+  look: number | null;
+  run: string | null;
+  layer: number;
+  theme: "light" | "dark" | null;
+}
+
+/** A longer text is left out: addresses of more than a few thousand characters do not survive being sent. */
+const LONGEST = 2000;
+const PAUSE = 300;
+
+export function stateOfAddress(): State {
+  const read = new URLSearchParams(location.hash.slice(1));
+  const whole = (name: string): number | null => {
+    const value = read.get(name);
+    return value !== null && /^\d{1,6}$/.test(value) ? Number(value) : null;
+  };
+  const theme = read.get("theme");
+  return {
+    text: read.get("text"),
+    look: whole("look"),
+    run: read.get("run"),
+    layer: whole("layer") ?? 0,
+    theme: theme === "light" || theme === "dark" ? theme : null,
+  };
+}
+
+let waiting = 0;
+
+/** Writes the state a moment later, since a browser refuses many changes at once. */
+export function keepInAddress(state: State): void {
+  window.clearTimeout(waiting);
+  waiting = window.setTimeout(() => {
+    const written = new URLSearchParams();
+    if (state.text !== null && state.text.length <= LONGEST) written.set("text", state.text);
+    if (state.look !== null) written.set("look", String(state.look));
+    if (state.run !== null) written.set("run", state.run);
+    if (state.layer > 0) written.set("layer", String(state.layer));
+    if (state.theme) written.set("theme", state.theme);
+    history.replaceState(null, "", `#${written}`);
+  }, PAUSE);
+}

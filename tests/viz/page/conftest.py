@@ -35,4 +35,5 @@ def browser(node):
     if not PLAYWRIGHT.exists():
         missing("playwright-core is not installed: make page", "the page in a browser")
     environment = {"CHROMIUM": chromium, "PLAYWRIGHT": str(PLAYWRIGHT / "index.mjs")}
+    environment["AXE"] = str(PLAYWRIGHT.parent / "axe-core" / "axe.min.js")
     return [node[0], str(HERE / "in_browser.mjs")], os.environ | environment

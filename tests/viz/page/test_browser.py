@@ -64,6 +64,10 @@ def test_nothing_is_said_or_asked_for(seen):
     assert seen["elements"] == 0  # the hostile text made none
 
 
+def test_no_serious_barrier_is_found(seen):
+    assert [barrier for barrier in seen["barriers"] if barrier.startswith(("serious", "critical"))] == []
+
+
 def test_the_first_picture_comes_soon(seen):
     assert seen["firstPicture"] < 10_000  # ms; a machine that runs other tests meanwhile is no measure of 2 s
     assert seen["first"]["names"] == ["lstm", "gru", "rnn-sigmoid"]

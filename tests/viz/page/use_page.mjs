@@ -1,5 +1,5 @@
 // Uses a page as a reader does, and writes what was seen: node use_page.mjs page.html seen.json hostile-text-as-JSON
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { opened } from "./chromium.mjs";
 
 const [path, results, hostile] = process.argv.slice(2);
@@ -26,7 +26,14 @@ const settled = async () => {
   await page.waitForTimeout(120);
   return shown();
 };
+/** What axe-core finds wrong for people who use a screen reader, a keyboard, or need contrast. */
+const barriers = async () => {
+  await page.evaluate(readFileSync(process.env.AXE, "utf8"));
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  return violations.map(({ impact, id, nodes }) => `${impact}: ${id}: ${nodes[0].html}`);
+};
 const seen = { firstPicture, first: await settled() };
+seen.barriers = await barriers();
 
 const field = page.locator("textarea");
 await field.focus();
@@ -52,6 +59,7 @@ await page.locator(".timeline").focus();
 await page.keyboard.press("Escape");            // no cursor, which a link does not hold
 await page.locator("button.theme").click();
 seen.dark = await settled();
+seen.barriers.push(...(await barriers()));
 
 await page.waitForTimeout(400);
 seen.address = await page.evaluate(() => location.href);

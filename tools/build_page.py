@@ -2,9 +2,9 @@
 
     make page
 
-It needs the pinned compiler (the wheel `ziglang`, extra "page") and Node.js with npm, which installs the pinned parts
-of viz/page/package-lock.json. The same sources and tools give the same bytes; `--check` builds into a folder of its own
-and says which files of viz/page/built differ.
+It needs the pinned compiler (the wheel `ziglang`, extra "page") and Node.js with npm, which installs the pinned tools
+of viz/page/package-lock.json into build/page. The same sources and tools give the same bytes; `--check` builds into
+another folder and says which files of viz/page/built differ.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "viz" / "page"
 BUILT = PAGE / "built"
+TOOLS = ROOT / "build" / "page"  # where npm installs; outside of viz, which is a package
 FILES = ("kernels.wasm", "page.js", "page.css")
 
 # The flags of setup.py that numbers depend on, and what WebAssembly needs: 128-bit SIMD as every browser has it (not
@@ -61,11 +62,14 @@ def check_tools() -> None:
 
 
 def install() -> None:
-    """Install the parts of package-lock.json, unless they are there."""
-    lock, stamp = PAGE / "package-lock.json", PAGE / "node_modules" / ".rnncore-lock"
+    """Install the tools of package-lock.json into build/page, unless they are there."""
+    lock, stamp = PAGE / "package-lock.json", TOOLS / "installed"
     if stamp.exists() and stamp.read_bytes() == lock.read_bytes():
         return
-    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=PAGE, check=True)
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    for name in (".npmrc", "package.json", "package-lock.json"):
+        shutil.copyfile(PAGE / name, TOOLS / name)
+    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=TOOLS, check=True)
     stamp.write_bytes(lock.read_bytes())
 
 
@@ -74,7 +78,7 @@ def build(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     compiler = [sys.executable, "-m", "ziglang", "cc", *COMPILE]
     subprocess.run([*compiler, "-o", str(out / "kernels.wasm"), "src/kernels/page.c"], cwd=ROOT, check=True)
-    tools = PAGE / "node_modules" / ".bin"
+    tools = TOOLS / "node_modules" / ".bin"
     subprocess.run([tools / "tsc", "-p", "."], cwd=PAGE, check=True)
     bundle = [tools / "esbuild", "--bundle", "--minify", "--charset=utf8", "--log-level=warning", "--target=es2022"]
     subprocess.run([*bundle, "--format=iife", "src/main.ts", f"--outfile={out / 'page.js'}"], cwd=PAGE, check=True)

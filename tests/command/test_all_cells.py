@@ -103,6 +103,16 @@ def test_the_page_shows_every_figure_and_needs_no_network(report):
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def test_the_page_of_networks_has_the_trained_ones_and_begins_with_held_out_text(report):
+    html = (report[0] / "networks.html").read_text(encoding="utf-8")
+    description = json.loads(re.search(r'<script id="description"[^>]*>(.*?)</script>', html, re.DOTALL)[1])
+    assert [run["name"] for run in description["runs"]] == ["RNN tanh", "RNN ReLU", "RNN sigmoid", "GRU", "LSTM"]
+    assert {run["hiddenSize"] for run in description["runs"]} == {12}
+    assert description["symbols"] == sorted(set(TEXT))
+    assert description["examples"][0]["input"] == TEXT[-len(TEXT) // 10:][:240]
+    assert "://" not in html
+
+
 def test_the_jacobian_norms_are_those_of_the_product_of_jacobians():
     """Lag by lag against numpy in f64, for the plain cell: J = diag(1 − h²)·W."""
     budget = Budget(updates=2, hidden_size=5, batch_size=2, window=10, lags=6, rows=2)

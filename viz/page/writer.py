@@ -75,10 +75,24 @@ def explore(
     >>> "://" in page.read_text(encoding="utf-8")
     False
     """
+    check_target(path)
+    content = page_of(runs, vocabulary=vocabulary, examples=examples, title=title)
+    path = Path(path)
+    write_bytes(path, content)
+    return path
+
+
+def page_of(
+    runs: Explored | Mapping[str, Explored],
+    *,
+    vocabulary: str | Sequence[str] | None = None,
+    examples: Mapping[str, str | ArrayLike] | None = None,
+    title: str = TITLE,
+) -> bytes:
+    """The content of the file that `explore` writes."""
     given = {str(name): run for name, run in runs.items()} if isinstance(runs, Mapping) else {"network": runs}
     if not given:
         raise ValueError("runs: got none, expected at least one network")
-    check_target(path)
     arrays = Arrays()
     symbols = None if vocabulary is None else _symbols(vocabulary)
     networks = [network_of(name, run, symbols, arrays) for name, run in given.items()]
@@ -89,9 +103,7 @@ def explore(
         "examples": _examples(networks, examples),
         "runs": [network.entry for network in networks],
     }
-    path = Path(path)
-    write_bytes(path, _page(str(title), description, arrays.content()).encode("utf-8", "replace"))
-    return path
+    return _page(str(title), description, arrays.content()).encode("utf-8", "replace")
 
 
 def _symbols(vocabulary: str | Sequence[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 text ─ training: train each cell, measure it ─┬ table on stdout
                                               ├ results.json
-                                              └ figures ─ index.html
+                                              ├ figures ─ index.html
+                                              └ networks.html, a page that runs the trained cells
 
 `training` has all computations, `figures` and `page` only show their results.
 """

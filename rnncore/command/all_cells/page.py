@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from rnncore._typing import PathLike
 
 # The files of a report, and the entries of its results.json.
-FILES = ("results.json", "index.html", *(f"{name}.png" for name in NAMES))
+FILES = ("results.json", "index.html", "networks.html", *(f"{name}.png" for name in NAMES))
+TYPED = 240  # characters of held-out text with which the page of networks begins
 KEYS = ("version", "build", "text", "budget", "cells", "files")
 
 _PAGE = """<!doctype html>
@@ -41,6 +42,7 @@ figure {{ margin: 2rem 0 }}
 code {{ overflow-wrap: anywhere }}
 </style>
 <h1>Where the gradient dies</h1>
+<p><a href="networks.html">Type, and watch the memory</a>: a page that runs these five networks on what you type.</p>
 <p>{text}</p>
 <p>{budget}</p>
 <table>
@@ -58,7 +60,7 @@ All numbers are in <a href="results.json">results.json</a>.</p>
 
 
 def write_report(out: PathLike, corpus: Corpus, budget: Budget, trained: list[TrainedCell]) -> list[Path]:
-    """Write results.json, the figures and index.html into the folder `out`.
+    """Write results.json, the figures, networks.html and index.html into the folder `out`.
 
     Returns
     -------
@@ -67,8 +69,17 @@ def write_report(out: PathLike, corpus: Corpus, budget: Budget, trained: list[Tr
     """
     figures = draw_all(trained)
     contents = {name: png for name, (png, _) in figures.items()}
+    contents["networks.html"] = _networks(corpus, trained)
     contents["index.html"] = _page(corpus, budget, trained, figures).encode()
     return write_folder(Path(out), FILES[0], as_json(corpus, budget, trained), contents)
+
+
+def _networks(corpus: Corpus, trained: list[TrainedCell]) -> bytes:
+    """The page that runs the trained networks on what its reader types."""
+    from rnncore.viz.page.writer import page_of
+
+    runs = {one.label: one.model for one in trained}
+    return page_of(runs, vocabulary=corpus.vocabulary, examples={"held-out text": corpus.decode(corpus.valid[:TYPED])})
 
 
 def as_json(corpus: Corpus, budget: Budget, trained: list[TrainedCell]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(HERE))  # base_cases, which also runs alone
-PLAYWRIGHT = ROOT / "viz" / "page" / "node_modules" / "playwright-core"
+PLAYWRIGHT = ROOT / "build" / "page" / "node_modules" / "playwright-core"
 
 
 def missing(what, untested):

@@ -30,7 +30,7 @@ def test_the_built_files_are_what_their_sources_build(node, tmp_path):
         tool.check_tools()
     except tool.Missing as missing:
         pytest.skip(f"NOT TESTED: whether viz/page/built is what its sources build. {missing}")
-    if not (ROOT / "viz/page/node_modules/.bin/esbuild").exists():
+    if not (tool.TOOLS / "node_modules").exists():
         pytest.skip("NOT TESTED: whether viz/page/built is what its sources build. Tools are not installed: make page")
     tool.build(tmp_path)
     assert tool.differing(tmp_path) == []

@@ -9,7 +9,7 @@ from base_cases import ALPHABET, networks
 
 import rnncore as rc
 from rnncore import viz
-from rnncore.nn import token_nll
+from rnncore.nn import SequenceModel, sequence_model, token_nll
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&amp;\u202eab\U0001f600e\u0301\x00c</textarea>"
 TEXT = "abcdefghij klmnop qrs abc abc fed"
@@ -138,3 +138,40 @@ def test_short_and_long_texts(seen):
     assert "998,000 more are left out" in seen["long"]["note"]
     assert "at least two" in seen["empty"]["note"]
     assert "at least two" in seen["one"]["note"]
+
+
+def planted():
+    """A network in which unit 5 counts open brackets: h' = relu(h + 1) at "(" and relu(h − 1) at ")"."""
+    model = sequence_model("rnn", len(BRACKETS), hidden_size=9, embedding_size=4, seed=2)
+    model = SequenceModel(model.embedding, rc.RNN(4, 9, nonlinearity="relu", seed=3), model.head)
+    with model.writable() as weights:
+        weights["embedding.weight"][:, :2] = 0
+        weights["embedding.weight"][BRACKETS.index("("), 0] = 1
+        weights["embedding.weight"][BRACKETS.index(")"), 1] = 1
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            weights[f"layer.{name}_l0"][5] = 0
+        weights["layer.weight_ih_l0"][5, :2] = 1, -1
+        weights["layer.weight_hh_l0"][5, 5] = 1
+    return model
+
+
+BRACKETS = "()abc "
+NESTED = "ab (ca (b) ac) ab (c) bab (ac (ab (c) b)) ca"
+
+
+def test_a_planted_unit_is_found(browser, tmp_path):
+    marks, depth = "", 0
+    for symbol in NESTED:
+        depth += (symbol == "(") - (symbol == ")")
+        marks += "." if symbol in "()" else "+" if depth else "-"
+    page = viz.explore(planted(), tmp_path / "page.html", vocabulary=BRACKETS, examples={"nested": NESTED})
+    run, environment = browser
+    script = run[1].replace("in_browser", "find_unit")
+    subprocess.run([run[0], script, str(page), str(tmp_path / "found.json"), marks], check=True, env=environment)
+    found = json.loads((tmp_path / "found.json").read_text())
+    (first, score), (_, second) = found["byKeys"][:2]
+    assert first == "unit 5"
+    assert number(score.removeprefix("score ")) > 0.5 > number(second.removeprefix("score "))
+    assert found["cleared"] == []
+    assert len(found["byMouse"]) == 4
+    assert found["said"] == []

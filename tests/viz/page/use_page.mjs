@@ -13,7 +13,7 @@ const shown = () => page.evaluate(() => ({
   predictions: document.querySelector("aside section").innerText,
   coloured: [...document.querySelectorAll(".copy span")].map((span) => [span.textContent, span.className, span.style.backgroundColor]),
   names: [...document.querySelectorAll(".lane-name .name")].map((name) => name.textContent),
-  pictures: Object.fromEntries([...document.querySelectorAll("canvas[role=img]")].map((canvas) => {
+  pictures: Object.fromEntries([...document.querySelectorAll("canvas[role=img][aria-label]")].map((canvas) => {
     const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
     let digest = 0;
     for (let i = 0; i < pixels.length; i += 3) digest = (digest * 31 + pixels[i]) | 0;

@@ -42,6 +42,8 @@ export class Session {
   runs: Shown[] = [];
   /** The element looked at; null: the last one. */
   pinned: number | null = null;
+  /** Steps at which a unit that is searched for is on (true) or off. */
+  readonly marks = new Map<number, boolean>();
   /** Milliseconds that the last pass of all runs took. */
   took = 0;
   private turn = 0;
@@ -117,6 +119,12 @@ export class Session {
   look(element: number | null): void {
     this.pinned = element;
     this.runs = this.runs.map((run) => this.looked(run.model, run.forward));
+  }
+
+  /** Marks a step, or removes the same mark. */
+  mark(step: number, on: boolean): void {
+    if (this.marks.get(step) === on) this.marks.delete(step);
+    else if (step < this.T) this.marks.set(step, on);
   }
 
   private looked(model: Model, forward: Forward): Shown {

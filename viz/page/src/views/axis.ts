@@ -36,8 +36,9 @@ export class TimeAxis {
   }
 
   /** Draws the symbols, where there is room for them, or numbers of steps. */
-  draw(canvas: HTMLCanvasElement, symbols: string[] | null, theme: Theme): void {
-    const { context } = prepare(canvas, this.width, 20);
+  draw(canvas: HTMLCanvasElement, symbols: string[] | null, marks: Map<number, boolean>, theme: Theme): void {
+    const { context } = prepare(canvas, this.width, 26);
+    for (const [step, on] of marks) if (step < this.T) this.drawMark(context, this.middle(step), on, theme);
     context.textBaseline = "middle";
     context.fillStyle = theme.muted;
     context.textAlign = "right";
@@ -53,5 +54,18 @@ export class TimeAxis {
     }
     const every = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((n) => n * this.step >= 44) ?? 1000;
     for (let step = 0; step < this.T; step += every) context.fillText(String(step), this.middle(step), 10);
+  }
+
+  /** A filled triangle that points up for "on", an empty one that points down for "off". */
+  private drawMark(context: CanvasRenderingContext2D, x: number, on: boolean, theme: Theme): void {
+    const [top, bottom] = on ? [19, 25] : [25, 19];
+    context.beginPath();
+    context.moveTo(x, top);
+    context.lineTo(x + 4, bottom);
+    context.lineTo(x - 4, bottom);
+    context.closePath();
+    context.fillStyle = context.strokeStyle = theme.accent;
+    if (on) context.fill();
+    else context.stroke();
   }
 }

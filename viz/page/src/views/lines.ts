@@ -14,7 +14,7 @@ export interface Line {
 export interface Frame {
   width: number;
   height: number;
-  /** Left of the plot, for numbers. */
+  /** Left of the plot, for numbers; 0: there are none, and only the line of 0. */
   left: number;
   /** The place of element i. */
   x: (i: number) => number;
@@ -34,7 +34,7 @@ export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame
   const at = frame.logarithmic ? Math.log : (value: number) => value;
   const y = (value: number): number => bottom - ((at(value) - at(low)) / (at(high) - at(low))) * (bottom - TOP);
   context.textBaseline = "middle";
-  for (const tick of frame.logarithmic ? decades(low, high) : roundNumbers(low, high)) {
+  for (const tick of frame.logarithmic ? decades(low, high) : frame.left === 0 ? [0] : roundNumbers(low, high)) {
     const height = Math.round(y(tick)) + 0.5;
     context.strokeStyle = theme.line;
     context.lineWidth = 1;

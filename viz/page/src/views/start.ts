@@ -10,6 +10,7 @@ import { Lanes } from "./lanes";
 import { drawLines, type Frame, type Line } from "./lines";
 import { drawPredictions } from "./predictions";
 import { Readout } from "./readout";
+import { Search } from "./search";
 import { sentenceOf } from "./sentence";
 import { DASHES, readTheme, type Theme } from "./theme";
 
@@ -30,6 +31,7 @@ class View {
   private readonly editor: Editor;
   private readonly lanes: Lanes;
   private readonly details: Details;
+  private readonly search: Search;
   private readonly readout: Readout;
   private readonly sentence = element("p", { id: "sentence" });
   private readonly timeline = element("div", { class: "timeline" });
@@ -63,6 +65,7 @@ class View {
     this.editor = new Editor(this.session, () => void this.recompute(), (at) => this.look(at));
     this.lanes = new Lanes(this.session, (run) => this.setFocus(run));
     this.details = new Details(() => this.draw());
+    this.search = new Search(this.session, () => this.draw());
     this.readout = new Readout();
     root.append(this.header(), this.editor.root, this.sentence,
                 element("div", { class: "columns" }, this.timelinePanels(), this.aside()));
@@ -121,15 +124,17 @@ class View {
     if (this.page.models.some((model) => model.hasLoss)) {
       this.timeline.append(panel("Loss: how surprising each step was, in nats", null, this.loss));
     }
-    this.timeline.append(this.details.root, this.targetLine, this.cursorLine);
+    this.timeline.append(this.search.root, this.details.root, this.targetLine, this.cursorLine);
     this.timeline.tabIndex = 0;
     this.timeline.setAttribute("role", "group");
-    this.timeline.setAttribute("aria-label", "Timeline. Left and right move the cursor; Enter looks at the step under it.");
+    this.timeline.setAttribute("aria-label", "Timeline. Left and right move the cursor; Enter looks at the step under it; + and − mark it for the search.");
     this.timeline.addEventListener("pointermove", (event) => this.setCursor(this.stepUnder(event)));
     this.timeline.addEventListener("pointerleave", () => this.setCursor(null));
     this.timeline.addEventListener("click", (event) => {
       const step = this.stepUnder(event);
-      if (step !== null && !(event.target as Element).closest("button")) this.look(step < this.session.T - 1 ? step : null);
+      if (step === null || (event.target as Element).closest("button, select")) return;
+      if (this.search.mode === "look") this.look(step < this.session.T - 1 ? step : null);
+      else this.mark(step, this.search.mode === "on");
     });
     this.timeline.addEventListener("keydown", (event) => this.key(event));
     return this.timeline;
@@ -153,6 +158,7 @@ class View {
     };
     if (event.key in moves) this.setCursor(Math.max(0, Math.min(this.session.T, moves[event.key]!)));
     else if (event.key === "Enter" || event.key === " ") this.look(at < this.session.T - 1 ? at : null);
+    else if (event.key === "+" || event.key === "-") this.mark(at, event.key === "+");
     else if (event.key === "Escape") this.setCursor(null);
     else return;
     event.preventDefault();
@@ -176,6 +182,11 @@ class View {
     this.session.look(step);
     this.draw();
     this.scheduleJacobians();
+  }
+
+  private mark(step: number, on: boolean): void {
+    this.session.mark(step, on);
+    this.draw();
   }
 
   private setFocus(run: number): void {
@@ -222,7 +233,7 @@ class View {
     const run = session.runs[this.focus]!;
     this.sentence.textContent = sentenceOf(session);
     this.editor.draw(run, theme, this.problem);
-    this.axis.draw(this.symbols, session.input.symbols, theme);
+    this.axis.draw(this.symbols, session.input.symbols, session.marks, theme);
     this.lanes.draw(this.axis, this.layer, this.focus, theme);
     const frame = { width: this.axis.width, height: CHART, left: GUTTER, x: (i: number) => this.axis.middle(i) };
     this.drawInput(frame);
@@ -232,7 +243,9 @@ class View {
     const later = { ...frame, x: (i: number) => this.axis.middle(i + 1) };     // the loss of step t is that of t + 1
     drawLines(this.loss, this.lines((index) => session.runs[index]!.forward.losses), { ...later, logarithmic: false }, theme);
     this.label(this.loss, "Loss of each step for each network");
-    this.details.draw(run, this.axis, Math.min(this.layer, run.flow.length - 1), theme);
+    const shown = Math.min(this.layer, run.flow.length - 1);
+    this.details.draw(run, this.axis, shown, theme);
+    this.search.draw(run, shown, this.axis, theme);
     this.drawLags(false);
     this.drawCursor();
     keepInAddress({

@@ -113,7 +113,7 @@ export class Editor {
         const share = 0.75 * logShare(run.dependence[step]!, largest);     // the text has to stay legible
         if (share > 0) span.style.backgroundColor = cssOf(lookUp(theme.size, share));
         if (share > 0.6 && !theme.dark) span.style.color = "#fff";
-        if (share > 0.5 && theme.dark) span.style.color = "#000";
+        if (share > 0.64 && theme.dark) span.style.color = "#000";
       }
       parts.push(span);
     }

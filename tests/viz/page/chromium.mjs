@@ -8,7 +8,7 @@ export async function opened(path, options = {}) {
   const said = [];
   const requests = [];
   page.on("console", (message) => {
-    if (message.text().includes("willReadFrequently")) return;        // of use_page.mjs, which reads the pictures
+    if (message.text().includes("willReadFrequently")) return; // of use_page.mjs, which reads the pictures
     said.push(`${message.type()}: ${message.text()}`);
   });
   page.on("pageerror", (error) => said.push(`error: ${error.message}`));

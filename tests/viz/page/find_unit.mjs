@@ -12,8 +12,12 @@ for (const mark of marks) {
   await page.keyboard.press("ArrowRight");
 }
 await page.waitForTimeout(200);
-const units = () => page.evaluate(() =>
-  [...document.querySelectorAll(".found:not([hidden]) .map-name")].map((name) => [...name.children].map((part) => part.textContent)));
+const units = () =>
+  page.evaluate(() =>
+    [...document.querySelectorAll(".found:not([hidden]) .map-name")].map((name) =>
+      [...name.children].map((part) => part.textContent),
+    ),
+  );
 const byKeys = await units();
 await page.getByRole("button", { name: "clear" }).click();
 const cleared = await units();

@@ -6,22 +6,35 @@ const [path, results, hostile] = process.argv.slice(2);
 const { browser, page, said, requests, firstPicture } = await opened(path);
 
 /** All that is shown: texts, and a digest of every canvas. */
-const shown = () => page.evaluate(() => ({
-  sentence: document.getElementById("sentence").textContent,
-  note: document.getElementById("note").textContent,
-  readout: document.getElementById("readout").innerText,
-  predictions: document.querySelector("aside section").innerText,
-  coloured: [...document.querySelectorAll(".copy span")].map((span) => [span.textContent, span.className, span.style.backgroundColor]),
-  names: [...document.querySelectorAll(".lane-name .name")].map((name) => name.textContent),
-  pictures: Object.fromEntries([...document.querySelectorAll("canvas[role=img][aria-label]")].map((canvas) => {
-    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-    let digest = 0;
-    for (let i = 0; i < pixels.length; i += 3) digest = (digest * 31 + pixels[i]) | 0;
-    return [canvas.getAttribute("aria-label").replace(/-?[\d.−·⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+.*/, "").trim(), digest];
-  })),
-  cursor: document.querySelector(".cursor").hidden ? null : document.querySelector(".cursor").style.transform,
-  overflow: document.documentElement.scrollWidth - innerWidth,
-}));
+const shown = () =>
+  page.evaluate(() => ({
+    sentence: document.getElementById("sentence").textContent,
+    note: document.getElementById("note").textContent,
+    readout: document.getElementById("readout").innerText,
+    predictions: document.querySelector("aside section").innerText,
+    coloured: [...document.querySelectorAll(".copy span")].map((span) => [
+      span.textContent,
+      span.className,
+      span.style.backgroundColor,
+    ]),
+    names: [...document.querySelectorAll(".lane-name .name")].map((name) => name.textContent),
+    pictures: Object.fromEntries(
+      [...document.querySelectorAll("canvas[role=img][aria-label]")].map((canvas) => {
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        let digest = 0;
+        for (let i = 0; i < pixels.length; i += 3) digest = (digest * 31 + pixels[i]) | 0;
+        return [
+          canvas
+            .getAttribute("aria-label")
+            .replace(/-?[\d.−·⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+.*/, "")
+            .trim(),
+          digest,
+        ];
+      }),
+    ),
+    cursor: document.querySelector(".cursor").hidden ? null : document.querySelector(".cursor").style.transform,
+    overflow: document.documentElement.scrollWidth - innerWidth,
+  }));
 const settled = async () => {
   await page.waitForTimeout(120);
   return shown();
@@ -56,7 +69,7 @@ await page.keyboard.press("Enter");
 seen.focused = await settled();
 
 await page.locator(".timeline").focus();
-await page.keyboard.press("Escape");            // no cursor, which a link does not hold
+await page.keyboard.press("Escape"); // no cursor, which a link does not hold
 await page.locator("button.theme").click();
 seen.dark = await settled();
 seen.barriers.push(...(await barriers()));
@@ -73,7 +86,9 @@ seen.hostile = await settled();
 seen.elements = await page.evaluate(() => document.querySelectorAll("img, iframe, script[src]").length);
 const start = performance.now();
 await field.fill("a".repeat(1_000_000));
-await page.waitForFunction(() => document.getElementById("note").textContent.includes("left out"), null, { timeout: 60_000 });
+await page.waitForFunction(() => document.getElementById("note").textContent.includes("left out"), null, {
+  timeout: 60_000,
+});
 seen.megabyte = performance.now() - start;
 seen.long = { ...(await settled()), coloured: [] };
 await field.fill("");

@@ -13,7 +13,10 @@ export interface Numbers {
 type Result = Record<string, Numbers | number | Record<string, Numbers>>;
 
 export class Page {
-  private constructor(readonly description: Description, readonly models: Model[]) {}
+  private constructor(
+    readonly description: Description,
+    readonly models: Model[],
+  ) {}
 
   static async open(payload: Payload): Promise<Page> {
     const description = JSON.parse(payload.description) as Description;
@@ -28,13 +31,16 @@ export class Page {
   sequenceOf(input: string | number[][]): Sequence {
     const { symbols } = this.description;
     if (typeof input === "string") {
-      if (!symbols) throw new TypeError("textOrRows: got a text, expected rows of numbers: these networks read no symbols");
+      if (!symbols)
+        throw new TypeError("textOrRows: got a text, expected rows of numbers: these networks read no symbols");
       const places = new Map(symbols.map((symbol, token) => [symbol, token]));
       const tokens = Array.from(input, (symbol, step) => {
         const token = places.get(symbol);
         if (token !== undefined) return token;
-        throw new RangeError(`textOrRows: got ${JSON.stringify(symbol)} at step ${step}, expected one of the ` +
-                             `${symbols.length} symbols that the networks know (rnncore.symbols)`);
+        throw new RangeError(
+          `textOrRows: got ${JSON.stringify(symbol)} at step ${step}, expected one of the ` +
+            `${symbols.length} symbols that the networks know (rnncore.symbols)`,
+        );
       });
       return { tokens };
     }
@@ -101,7 +107,8 @@ async function jacobianNorms(model: Model, forward: Forward): Promise<Float64Arr
   let last = performance.now();
   while (!walk.done) {
     walk.advance();
-    if (performance.now() - last > 50) {        // the page stays alive meanwhile
+    if (performance.now() - last > 50) {
+      // the page stays alive meanwhile
       await new Promise((resume) => setTimeout(resume, 0));
       last = performance.now();
     }

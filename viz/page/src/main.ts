@@ -17,9 +17,12 @@ const api = {
 Object.assign(globalThis, { rnncore: api });
 
 if (page) {
-  opened.then((ready) => start(document, ready), (error: unknown) => {
-    const place = document.getElementById("sentence");
-    if (place) place.textContent = `This page cannot run the networks: ${String(error)}`;
-    throw error;
-  });
+  opened.then(
+    (ready) => start(document, ready),
+    (error: unknown) => {
+      const place = document.getElementById("sentence");
+      if (place) place.textContent = `This page cannot run the networks: ${String(error)}`;
+      throw error;
+    },
+  );
 }

@@ -26,7 +26,10 @@ export interface Backward {
 }
 
 export class Model {
-  constructor(readonly description: RunDescription, readonly network: Network) {}
+  constructor(
+    readonly description: RunDescription,
+    readonly network: Network,
+  ) {}
 
   get name(): string {
     return this.description.name;
@@ -101,7 +104,7 @@ export class Model {
           const expected = i - t * O === sequence.tokens[t + 1] ? 1 : 0;
           grad[i] = Math.fround(probabilities[i]! - expected) * share;
         } else if ("rows" in sequence) {
-          grad[i] = (2 * share / O) * (output[i]! - sequence.rows[i + O]!);
+          grad[i] = ((2 * share) / O) * (output[i]! - sequence.rows[i + O]!);
         }
       }
     }

@@ -72,7 +72,10 @@ export function weightsOf(run: RunDescription, floats: Float32Array): Weights {
     inputSize: run.inputSize,
     hiddenSize: run.hiddenSize,
     layers: run.layers.map((layer) => ({
-      w_ih: at(layer.w_ih), w_hh: at(layer.w_hh), b_ih: maybe(layer.b_ih), b_hh: maybe(layer.b_hh),
+      w_ih: at(layer.w_ih),
+      w_hh: at(layer.w_hh),
+      b_ih: maybe(layer.b_ih),
+      b_hh: maybe(layer.b_hh),
     })),
     embedding: maybe(run.embedding),
     head: run.head && { weight: at(run.head.weight), bias: maybe(run.head.bias), outputs: run.head.outputs },

@@ -53,7 +53,8 @@ export class Session {
   }
 
   get T(): number {
-    return "tokens" in this.input.sequence ? this.input.sequence.tokens.length
+    return "tokens" in this.input.sequence
+      ? this.input.sequence.tokens.length
       : this.input.sequence.rows.length / this.page.models[0]!.network.I;
   }
 
@@ -71,8 +72,13 @@ export class Session {
     const { symbols } = this.page.description;
     if (typeof given !== "string") {
       const rows = given.slice(0, MOST_STEPS);
-      return { sequence: { rows: Float32Array.from(rows.flat()) }, symbols: null, steps: rows.map((_, step) => step),
-               unknown: [], omitted: given.length - rows.length };
+      return {
+        sequence: { rows: Float32Array.from(rows.flat()) },
+        symbols: null,
+        steps: rows.map((_, step) => step),
+        unknown: [],
+        omitted: given.length - rows.length,
+      };
     }
     const places = new Map((symbols ?? []).map((symbol, token) => [symbol, token]));
     const tokens: number[] = [];

@@ -14,7 +14,10 @@ export class JacobianNorms {
   private readonly spectral: SpectralNorm;
   private readonly S: number;
 
-  constructor(private readonly network: Network, private readonly tape: Tape) {
+  constructor(
+    private readonly network: Network,
+    private readonly tape: Tape,
+  ) {
     const { H, layerCount } = network;
     this.S = network.carrySize;
     this.norms = new Float64Array(tape.T).fill(NaN);
@@ -22,7 +25,8 @@ export class JacobianNorms {
     this.logScale = new Float64Array(this.S);
     this.spectral = new SpectralNorm(this.S, this.S);
     this.carries = Array.from({ length: layerCount }, () => new Float32Array(3 * this.S * H));
-    for (let k = 0; k < this.S; k++) {        // the identity; s is (state, layer, unit)
+    for (let k = 0; k < this.S; k++) {
+      // the identity; s is (state, layer, unit)
       const { state, layer, unit } = this.placeOf(k);
       this.carries[layer]![(state * this.S + k) * H + unit] = 1;
     }
@@ -66,7 +70,7 @@ export class JacobianNorms {
       for (const part of parts) {
         for (const value of part) {
           const size = Math.abs(value);
-          if (!(size <= largest)) largest = size;       // NaN stays
+          if (!(size <= largest)) largest = size; // NaN stays
         }
       }
       all.push(largest);

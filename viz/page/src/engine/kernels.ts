@@ -15,16 +15,34 @@ interface Exports {
   cell_states(cell: number): number;
   cell_blocks(cell: number): number;
   layer_bytes(cell: number, I: number, H: number): number;
-  layer_pack(layer: number, cell: number, I: number, H: number, w_ih: number, w_hh: number, b_ih: number,
-             b_hh: number): void;
+  layer_pack(
+    layer: number,
+    cell: number,
+    I: number,
+    H: number,
+    w_ih: number,
+    w_hh: number,
+    b_ih: number,
+    b_hh: number,
+  ): void;
   matrix_bytes(n: number, k: number): number;
   matrix_pack(matrix: number, n: number, k: number, w: number): void;
   matrix_times(matrix: number, rows: number, x: number, bias: number, y: number): void;
   matrix_adjoint(matrix: number, rows: number, y: number, x: number): void;
   project(layer: number, T: number, x: number, slots: number): void;
   forward_step(layer: number, slots: number, hBefore: number, h: number, c: number, carried: number): void;
-  backward_step(layer: number, rows: number, slots: number, before: number, state: number, gradOut: number,
-                carry: number, delta: number, totalH: number, totalC: number): void;
+  backward_step(
+    layer: number,
+    rows: number,
+    slots: number,
+    before: number,
+    state: number,
+    gradOut: number,
+    carry: number,
+    delta: number,
+    totalH: number,
+    totalC: number,
+  ): void;
   input_gradient(layer: number, rows: number, delta: number, gradX: number): void;
 }
 

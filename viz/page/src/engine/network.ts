@@ -67,7 +67,10 @@ export class Network {
   private readonly layers: Layer[];
   private readonly head: { at: number; bias: number; outputs: number } | null;
 
-  constructor(private readonly kernels: Kernels, private readonly weights: Weights) {
+  constructor(
+    private readonly kernels: Kernels,
+    private readonly weights: Weights,
+  ) {
     const cell = kernels.cells.get(weights.cell);
     if (!cell) throw new Error(`cell: got ${weights.cell}, expected one of ${[...kernels.cells.keys()].join(", ")}`);
     this.cell = cell;
@@ -191,8 +194,12 @@ export class Network {
     });
   }
 
-  private backwardLayer(layer: Layer, tape: LayerTape, T: number, gradOut: number):
-      { gradients: LayerGradients; delta: number } {
+  private backwardLayer(
+    layer: Layer,
+    tape: LayerTape,
+    T: number,
+    gradOut: number,
+  ): { gradients: LayerGradients; delta: number } {
     const { kernels, H, cell } = this;
     const width = cell.slots * H;
     const slots = kernels.put(tape.slots);
@@ -202,9 +209,18 @@ export class Network {
     const h = kernels.zeros(T * H);
     const c = tape.c ? kernels.zeros(T * H) : 0;
     for (let t = T - 1; t >= 0; t--) {
-      kernels.call.backward_step(layer.at, 1, after(slots, t * width), after(state, t * H), after(state, (t + 1) * H),
-                                 after(gradOut, t * H), carry, after(delta, t * width), after(h, t * H),
-                                 c && after(c, t * H));
+      kernels.call.backward_step(
+        layer.at,
+        1,
+        after(slots, t * width),
+        after(state, t * H),
+        after(state, (t + 1) * H),
+        after(gradOut, t * H),
+        carry,
+        after(delta, t * width),
+        after(h, t * H),
+        c && after(c, t * H),
+      );
     }
     const gradients = {
       delta: kernels.copy(delta, T * width),

@@ -13,7 +13,10 @@ const TOLERANCE = 1e-7;
 export class SpectralNorm {
   private start: Float64Array;
 
-  constructor(private readonly K: number, private readonly S: number) {
+  constructor(
+    private readonly K: number,
+    private readonly S: number,
+  ) {
     this.start = new Float64Array(K);
   }
 

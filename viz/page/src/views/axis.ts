@@ -10,7 +10,10 @@ const WIDEST = 18;
 const READABLE = 8;
 
 export class TimeAxis {
-  constructor(readonly width: number, readonly T: number) {}
+  constructor(
+    readonly width: number,
+    readonly T: number,
+  ) {}
 
   get plotWidth(): number {
     return Math.max(1, this.width - GUTTER - MARGIN);
@@ -47,7 +50,9 @@ export class TimeAxis {
     if (symbols && this.step >= READABLE) {
       context.font = "13px ui-monospace, monospace";
       context.fillStyle = theme.text;
-      symbols.forEach((symbol, step) => context.fillText(visible(symbol).slice(0, 2), this.middle(step), 10, this.step));
+      symbols.forEach((symbol, step) =>
+        context.fillText(visible(symbol).slice(0, 2), this.middle(step), 10, this.step),
+      );
       context.fillStyle = theme.muted;
       context.fillText("?", this.middle(this.T), 10);
       return;

@@ -17,12 +17,14 @@ export function prepare(canvas: HTMLCanvasElement, width: number, height: number
   const context = canvas.getContext("2d")!;
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
-  context.font = '12px system-ui, sans-serif';
+  context.font = "12px system-ui, sans-serif";
   return { canvas, context, width, height };
 }
 
 export function element<Name extends keyof HTMLElementTagNameMap>(
-  name: Name, options: { class?: string; text?: string; id?: string } = {}, ...children: (Node | string)[]
+  name: Name,
+  options: { class?: string; text?: string; id?: string } = {},
+  ...children: (Node | string)[]
 ): HTMLElementTagNameMap[Name] {
   const made = document.createElement(name);
   if (options.class) made.className = options.class;

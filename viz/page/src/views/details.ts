@@ -16,7 +16,10 @@ export class Details {
   private readonly heading = element("h2");
   private readonly rows = element("div");
   private readonly order = element("select");
-  private readonly maps = new Map<string, { row: HTMLElement; canvas: HTMLCanvasElement; words: HTMLElement; range: HTMLElement }>();
+  private readonly maps = new Map<
+    string,
+    { row: HTMLElement; canvas: HTMLCanvasElement; words: HTMLElement; range: HTMLElement }
+  >();
 
   constructor(changed: () => void) {
     this.order.append(new Option("slowest unit first", "slow"), new Option("by number", "number"));
@@ -33,7 +36,10 @@ export class Details {
     const units = element("span", { class: "legend" }, `${H} units, one a row, `, this.order);
     this.heading.replaceChildren(`Inside ${model.name}${where}: ${equation(cell)}`, units);
     const tape = forward.tape.layers[layer]!;
-    const order = this.order.value === "slow" ? slowestFirst(tape, cell, model.network.cell.slots, H) : Array.from({ length: H }, (_, unit) => unit);
+    const order =
+      this.order.value === "slow"
+        ? slowestFirst(tape, cell, model.network.cell.slots, H)
+        : Array.from({ length: H }, (_, unit) => unit);
     const height = Math.max(SHORT, Math.min(TALL, 2 * H));
     const shown: HTMLElement[] = [];
     for (const state of cell.states) {
@@ -49,10 +55,21 @@ export class Details {
     this.rows.replaceChildren(...shown);
   }
 
-  private map(name: string, words: string, axis: TimeAxis, height: number, picture: Picture, theme: Theme): HTMLElement {
+  private map(
+    name: string,
+    words: string,
+    axis: TimeAxis,
+    height: number,
+    picture: Picture,
+    theme: Theme,
+  ): HTMLElement {
     let found = this.maps.get(name);
     if (!found) {
-      const [canvas, told, range] = [element("canvas"), element("span", { class: "words" }), element("span", { class: "range" })];
+      const [canvas, told, range] = [
+        element("canvas"),
+        element("span", { class: "words" }),
+        element("span", { class: "range" }),
+      ];
       const label = element("div", { class: "map-name" }, element("b", { text: name }), told, range);
       found = { row: element("div", { class: "map" }, label, canvas), canvas, words: told, range };
       this.maps.set(name, found);
@@ -70,7 +87,8 @@ export class Details {
 function slowestFirst(tape: LayerTape, cell: CellDescription, slots: number, H: number): number[] {
   const gate = cell.gates.find(({ name }) => name === (cell.keeps ?? cell.enters));
   const speed = Array.from({ length: H }, (_, unit) =>
-    gate ? -meanLogKept(tape, gate.slot * H + unit, slots * H, cell.keeps !== null) : meanChange(tape, unit, H));
+    gate ? -meanLogKept(tape, gate.slot * H + unit, slots * H, cell.keeps !== null) : meanChange(tape, unit, H),
+  );
   return Array.from(speed.keys()).sort((a, b) => speed[a]! - speed[b]!);
 }
 
@@ -94,12 +112,18 @@ function meanChange(tape: LayerTape, unit: number, H: number): number {
     squares += h * h;
     changes += (h - tape.h[(t - 1) * H + unit]!) ** 2;
   }
-  return changes / Math.max(squares - sum * sum / Math.max(T, 1), 1e-30);
+  return changes / Math.max(squares - (sum * sum) / Math.max(T, 1), 1e-30);
 }
 
 /** Shares have fixed limits, 0 to 1; what may be negative is drawn around 0. */
-function pictureOf(values: Float32Array, start: number, stride: number, order: number[],
-                   curve: "sigmoid" | "tanh" | "relu" | null, theme: Theme): Picture {
+function pictureOf(
+  values: Float32Array,
+  start: number,
+  stride: number,
+  order: number[],
+  curve: "sigmoid" | "tanh" | "relu" | null,
+  theme: Theme,
+): Picture {
   const rest = { values, start, stride, order };
   if (curve === "sigmoid") return { ...rest, table: theme.share, low: 0, high: 1 };
   if (curve === "tanh") return { ...rest, table: theme.signed, low: -1, high: 1 };

@@ -15,8 +15,14 @@ export class Editor {
   private readonly note: HTMLElement;
   private composing = false;
 
-  constructor(private readonly session: Session, changed: () => void, caretMoved: (element: number | null) => void) {
-    const words = session.page.description.symbols ? "Text that the networks read" : "Rows that the networks read, one a line";
+  constructor(
+    private readonly session: Session,
+    changed: () => void,
+    caretMoved: (element: number | null) => void,
+  ) {
+    const words = session.page.description.symbols
+      ? "Text that the networks read"
+      : "Rows that the networks read, one a line";
     this.field = element("textarea");
     Object.assign(this.field, { spellcheck: false, autocapitalize: "off", autocomplete: "off", rows: 3 });
     this.field.setAttribute("aria-label", words);
@@ -25,7 +31,12 @@ export class Editor {
     this.copy.setAttribute("aria-hidden", "true");
     this.note = element("p", { class: "note", id: "note" });
     this.note.setAttribute("role", "status");
-    this.root = element("section", { class: "editor" }, element("div", { class: "field" }, this.copy, this.field), this.note);
+    this.root = element(
+      "section",
+      { class: "editor" },
+      element("div", { class: "field" }, this.copy, this.field),
+      this.note,
+    );
     this.field.addEventListener("compositionstart", () => (this.composing = true));
     this.field.addEventListener("compositionend", () => {
       this.composing = false;
@@ -59,10 +70,17 @@ export class Editor {
     const rows: number[][] = [];
     for (const [index, line] of text.split("\n").entries()) {
       if (line.trim() === "") continue;
-      const row = line.trim().split(/[\s,;]+/).map(Number);
+      const row = line
+        .trim()
+        .split(/[\s,;]+/)
+        .map(Number);
       if (row.length !== width || !row.every(Number.isFinite)) {
-        return { input: rows, problem: `Line ${index + 1} has to have ${width} finite ${width === 1 ? "number" : "numbers"}; ` +
-                                       "the networks read what stands before it." };
+        return {
+          input: rows,
+          problem:
+            `Line ${index + 1} has to have ${width} finite ${width === 1 ? "number" : "numbers"}; ` +
+            "the networks read what stands before it.",
+        };
       }
       rows.push(row);
     }
@@ -81,21 +99,28 @@ export class Editor {
   }
 
   draw(run: Shown, theme: Theme, problem: string | null): void {
-    const { input, page, T, target } = this.session;
-    if (page.description.symbols) this.colour(run, theme);
-    const told = [problem ?? ""];
+    if (this.session.page.description.symbols) this.colour(run, theme);
+    this.note.textContent = [problem, ...this.notes(run)].filter(Boolean).join(" ");
+  }
+
+  /** Sentences about what is read, and what is not. */
+  private notes(run: Shown): string[] {
+    const { input, page, T, target, took } = this.session;
+    const told: string[] = [];
     if (input.unknown.length) {
-      const few = input.unknown.slice(0, 8).map((symbol) => JSON.stringify(symbol)).join(" ");
-      told.push(`Struck through: ${few}${input.unknown.length > 8 ? " …" : ""}. The networks never learnt ` +
-                `${input.unknown.length === 1 ? "this symbol" : "these symbols"}, and do not read ${input.unknown.length === 1 ? "it" : "them"}.`);
+      const few = input.unknown.slice(0, 8).map((symbol) => JSON.stringify(symbol));
+      const [these, them] = input.unknown.length === 1 ? ["this symbol", "it"] : ["these symbols", "them"];
+      told.push(`Struck through: ${few.join(" ")}${input.unknown.length > 8 ? " …" : ""}.`);
+      told.push(`The networks never learnt ${these}, and do not read ${them}.`);
     }
-    if (input.omitted) told.push(`The networks read the first ${T.toLocaleString("en")} steps; ${input.omitted.toLocaleString("en")} more are left out.`);
+    if (input.omitted)
+      told.push(`The networks read the first ${count(T)} steps; ${count(input.omitted)} more are left out.`);
     const converted = page.models.filter((model) => model.description.dtype === "float64").map((model) => model.name);
     if (converted.length) told.push(`Run here in float32: ${converted.join(", ")}.`);
-    const end = run.model.hasLoss ? "predicted" : "looked at";
-    told.push(T < 2 ? "Type at least two symbols." :
-              `${T.toLocaleString("en")} steps, computed in ${this.session.took.toFixed(0)} ms; step ${target} is ${end}. Click in the text or in a picture to look at another.`);
-    this.note.textContent = told.filter(Boolean).join(" ");
+    if (T < 2) return [...told, "Type at least two symbols."];
+    told.push(`${count(T)} steps, computed in ${took.toFixed(0)} ms; step ${target} is`);
+    told.push(run.model.hasLoss ? "predicted." : "looked at.", "Click in the text or in a picture to look at another.");
+    return told;
   }
 
   private colour(run: Shown, theme: Theme): void {
@@ -110,7 +135,7 @@ export class Editor {
       if (step < 0) span.className = "unknown";
       else if (step === target) span.className = "target";
       else if (step < target) {
-        const share = 0.75 * logShare(run.dependence[step]!, largest);     // the text has to stay legible
+        const share = 0.75 * logShare(run.dependence[step]!, largest); // the text has to stay legible
         if (share > 0) span.style.backgroundColor = cssOf(lookUp(theme.size, share));
         if (share > 0.6 && !theme.dark) span.style.color = "#fff";
         if (share > 0.64 && theme.dark) span.style.color = "#000";
@@ -120,4 +145,8 @@ export class Editor {
     this.copy.replaceChildren(...parts, "\n");
     this.copy.scrollTop = this.field.scrollTop;
   }
+}
+
+function count(n: number): string {
+  return n.toLocaleString("en");
 }

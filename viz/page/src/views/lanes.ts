@@ -10,15 +10,28 @@ const HEIGHT = 26;
 
 export class Lanes {
   readonly root = element("div", { class: "lanes" });
-  private readonly rows: { button: HTMLButtonElement; reach: HTMLElement; mark: HTMLCanvasElement; canvas: HTMLCanvasElement }[];
+  private readonly rows: {
+    button: HTMLButtonElement;
+    reach: HTMLElement;
+    mark: HTMLCanvasElement;
+    canvas: HTMLCanvasElement;
+  }[];
 
-  constructor(private readonly session: Session, focus: (run: number) => void) {
+  constructor(
+    private readonly session: Session,
+    focus: (run: number) => void,
+  ) {
     this.rows = session.page.models.map((model, index) => {
       const mark = element("canvas", { class: "mark" });
       mark.setAttribute("aria-hidden", "true");
       const reach = element("span", { class: "reach" });
-      const button = element("button", { class: "lane-name" }, mark,
-                             element("span", { class: "name", text: model.name }), reach);
+      const button = element(
+        "button",
+        { class: "lane-name" },
+        mark,
+        element("span", { class: "name", text: model.name }),
+        reach,
+      );
       button.type = "button";
       button.title = `${model.name}: ${equation(model.description.cell)}`;
       button.addEventListener("click", () => focus(index));

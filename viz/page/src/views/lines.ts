@@ -44,13 +44,17 @@ export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame
     context.stroke();
     context.fillStyle = theme.muted;
     context.textAlign = "right";
-    const text = frame.logarithmic ? (tick === 1 ? "1" : `10${superscript(Math.round(Math.log10(tick)))}`) : number(tick);
+    const text = frame.logarithmic
+      ? tick === 1
+        ? "1"
+        : `10${superscript(Math.round(Math.log10(tick)))}`
+      : number(tick);
     context.fillText(text, frame.left - 8, height);
   }
   context.textAlign = "center";
   for (const { at, text } of frame.ticks ?? []) context.fillText(text, at, frame.height - 8);
   context.save();
-  context.beginPath();                          // a line leaves the plot where its values are below what is shown
+  context.beginPath(); // a line leaves the plot where its values are below what is shown
   context.rect(frame.left, 0, frame.width - frame.left, bottom + 1);
   context.clip();
   for (const line of [...lines].sort((a, b) => Number(a.focused) - Number(b.focused))) {

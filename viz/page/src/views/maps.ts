@@ -17,7 +17,13 @@ export interface Picture {
 
 const scratch = new Map<string, HTMLCanvasElement>();
 
-export function drawMap(canvas: HTMLCanvasElement, axis: TimeAxis, height: number, picture: Picture, theme: Theme): void {
+export function drawMap(
+  canvas: HTMLCanvasElement,
+  axis: TimeAxis,
+  height: number,
+  picture: Picture,
+  theme: Theme,
+): void {
   const { context } = prepare(canvas, axis.plotWidth, height);
   const { T } = axis;
   if (T === 0) return;
@@ -36,8 +42,13 @@ export function drawMap(canvas: HTMLCanvasElement, axis: TimeAxis, height: numbe
 }
 
 /** One strip of colours, one for each step. */
-export function drawStrip(context: CanvasRenderingContext2D, axis: TimeAxis, top: number, height: number,
-                          colours: Uint32Array): void {
+export function drawStrip(
+  context: CanvasRenderingContext2D,
+  axis: TimeAxis,
+  top: number,
+  height: number,
+  colours: Uint32Array,
+): void {
   if (colours.length === 0) return;
   const image = new ImageData(colours.length, 1);
   new Uint32Array(image.data.buffer).set(colours);
@@ -55,6 +66,6 @@ function paint(context: CanvasRenderingContext2D, image: ImageData, width: numbe
     scratch.set(key, canvas);
   }
   canvas.getContext("2d")!.putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = w > width || h > height;     // several values in a pixel: their mean
+  context.imageSmoothingEnabled = w > width || h > height; // several values in a pixel: their mean
   context.drawImage(canvas, 0, 0, w, h, 0, top, width, height);
 }

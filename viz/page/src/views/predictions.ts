@@ -15,8 +15,15 @@ export function drawPredictions(root: HTMLElement, session: Session, at: number,
   root.replaceChildren();
   if (!alphabet || !symbols || !("tokens" in sequence)) return;
   const before = quoted(symbols.slice(Math.max(0, at - 10), at));
-  root.append(element("h2", { class: "plain" }, "After ",
-                      element("q", { class: "symbols", text: `${at > 10 ? "…" : ""}${before}` }), " comes"));
+  root.append(
+    element(
+      "h2",
+      { class: "plain" },
+      "After ",
+      element("q", { class: "symbols", text: `${at > 10 ? "…" : ""}${before}` }),
+      " comes",
+    ),
+  );
   if (at === 0) {
     root.append(element("p", { class: "note", text: "The first symbol is not predicted: nothing stands before it." }));
     return;
@@ -35,7 +42,9 @@ export function drawPredictions(root: HTMLElement, session: Session, at: number,
       if (shares[token]! >= LEGIBLE) part.textContent = visible(alphabet[token]!);
       bar.append(part);
     }
-    root.append(element("div", { class: "expectation" }, element("span", { class: "name", text: run.model.name }), bar));
+    root.append(
+      element("div", { class: "expectation" }, element("span", { class: "name", text: run.model.name }), bar),
+    );
   });
   const listed = session.runs[focus]!;
   const shares = sharesOf(listed, at, alphabet.length);
@@ -52,7 +61,13 @@ function ordered(shares: Float64Array): number[] {
   return Array.from(shares.keys()).sort((a, b) => shares[b]! - shares[a]!);
 }
 
-function listOf(run: Shown, shares: Float64Array, alphabet: string[], expected: number | undefined, colour: string): HTMLElement {
+function listOf(
+  run: Shown,
+  shares: Float64Array,
+  alphabet: string[],
+  expected: number | undefined,
+  colour: string,
+): HTMLElement {
   const order = ordered(shares).slice(0, LISTED);
   if (expected !== undefined && !order.includes(expected)) order[LISTED - 1] = expected;
   const list = element("ol", { class: "bars" });
@@ -60,10 +75,13 @@ function listOf(run: Shown, shares: Float64Array, alphabet: string[], expected: 
     const bar = element("span", { class: "bar" });
     bar.style.width = `${100 * shares[token]!}%`;
     bar.style.backgroundColor = colour;
-    const row = element("li", { class: token === expected ? "expected" : "" },
-                        element("span", { class: "symbols", text: visible(alphabet[token]!) }),
-                        element("span", { class: "track" }, bar),
-                        element("span", { class: "number", text: percent(shares[token]!) }));
+    const row = element(
+      "li",
+      { class: token === expected ? "expected" : "" },
+      element("span", { class: "symbols", text: visible(alphabet[token]!) }),
+      element("span", { class: "track" }, bar),
+      element("span", { class: "number", text: percent(shares[token]!) }),
+    );
     if (token === expected) row.title = "This is what stands there.";
     list.append(row);
   }

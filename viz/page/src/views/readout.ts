@@ -19,8 +19,13 @@ export class Readout {
     for (const run of session.runs) {
       const flow = run.flow[Math.min(layer, run.flow.length - 1)]!;
       const loss = step > 0 ? run.forward.losses[step - 1]! : NaN;
-      const cells = [run.model.name, ...(hasLoss ? [number(loss)] : []), number(flow.h[step]!),
-                     flow.c ? number(flow.c[step]!) : "", number(run.dependence[step]!)];
+      const cells = [
+        run.model.name,
+        ...(hasLoss ? [number(loss)] : []),
+        number(flow.h[step]!),
+        flow.c ? number(flow.c[step]!) : "",
+        number(run.dependence[step]!),
+      ];
       table.append(row("td", cells));
     }
     this.root.append(heading, table, this.means(session, step, focus, layer));
@@ -37,8 +42,12 @@ export class Readout {
       return `${name} ${number(mean)}`;
     });
     const h = rowNorms(tape.h.subarray((step + 1) * H, (step + 2) * H), H)[0]!;
-    return element("p", { class: "note", text: `${model.name}: ${[`‖h‖ ${number(h)}`, ...told].join(", ")}` +
-                                               (told.length ? " (gates: mean of the units)" : "") });
+    return element("p", {
+      class: "note",
+      text:
+        `${model.name}: ${[`‖h‖ ${number(h)}`, ...told].join(", ")}` +
+        (told.length ? " (gates: mean of the units)" : ""),
+    });
   }
 }
 

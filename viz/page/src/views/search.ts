@@ -24,8 +24,15 @@ export class Search {
     return { row: element("div", { class: "found" }, name, canvas), name, canvas };
   });
 
-  constructor(private readonly session: Session, changed: () => void) {
-    const choices: [Mode, string][] = [["look", "look at a step"], ["on", "mark as on"], ["off", "mark as off"]];
+  constructor(
+    private readonly session: Session,
+    changed: () => void,
+  ) {
+    const choices: [Mode, string][] = [
+      ["look", "look at a step"],
+      ["on", "mark as on"],
+      ["off", "mark as off"],
+    ];
     const group = element("span", { class: "modes" }, "a click: ");
     group.setAttribute("role", "group");
     group.setAttribute("aria-label", "What a click in the timeline does");
@@ -46,31 +53,47 @@ export class Search {
       changed();
     });
     group.append(clear);
-    this.root.append(element("h2", {}, "Find a unit by what it does", group), this.told, ...this.rows.map(({ row }) => row));
+    this.root.append(
+      element("h2", {}, "Find a unit by what it does", group),
+      this.told,
+      ...this.rows.map(({ row }) => row),
+    );
   }
 
   draw(run: Shown, layer: number, axis: TimeAxis, theme: Theme): void {
     for (const [mode, button] of this.buttons) button.setAttribute("aria-pressed", String(mode === this.mode));
     const marks = [...this.session.marks].filter(([step]) => step < this.session.T);
-    const [on, off] = [true, false].map((wanted) => marks.filter(([, is]) => is === wanted).map(([step]) => step)) as [number[], number[]];
+    const [on, off] = [true, false].map((wanted) => marks.filter(([, is]) => is === wanted).map(([step]) => step)) as [
+      number[],
+      number[],
+    ];
     const ready = on.length > 0 && off.length > 0;
     const { H } = run.model.network;
     const tape = run.forward.tape.layers[layer]!;
     const found = ready ? ranked(tape, H, on, off).slice(0, FOUND) : [];
     const state = tape.c ? "c" : "h";
     this.told.textContent = ready
-      ? `${run.model.name}: ${state} of the units that tell the ${on.length} marked as on from the ${off.length} marked as off. ` +
+      ? `${run.model.name}: ${state} of the units that tell the ${on.length} steps marked as on ` +
+        `from the ${off.length} marked as off. ` +
         "Score: the gap between the two, in standard deviations of the unit."
-      : "Mark steps where a unit should be on, and others where it should be off; on the keyboard + and − mark the step at the cursor.";
+      : "Mark steps where a unit should be on, and others where it should be off; on the keyboard + and − mark the " +
+        "step at the cursor.";
     this.rows.forEach(({ row, name, canvas }, place) => {
       const one = found[place];
       row.hidden = one === undefined;
       if (!one) return;
-      name.replaceChildren(element("b", { text: `unit ${one.unit}` }), element("span", { class: "words", text: `score ${number(one.score)}` }));
+      name.replaceChildren(
+        element("b", { text: `unit ${one.unit}` }),
+        element("span", { class: "words", text: `score ${number(one.score)}` }),
+      );
       const values = Float32Array.from({ length: axis.T }, (_, t) => (tape.c ?? tape.h)[(t + 1) * H + one.unit]!);
       const lines = [{ values, colour: theme.text, dash: [], focused: false }];
-      drawLines(canvas, lines, { width: axis.width - GUTTER, height: HEIGHT, left: 0, x: (t) => axis.middle(t) - GUTTER,
-                                 logarithmic: false }, theme);
+      drawLines(
+        canvas,
+        lines,
+        { width: axis.width - GUTTER, height: HEIGHT, left: 0, x: (t) => axis.middle(t) - GUTTER, logarithmic: false },
+        theme,
+      );
       canvas.setAttribute("aria-label", `${state} of unit ${one.unit} at each step`);
     });
   }

@@ -8,8 +8,10 @@ export function sentenceOf(session: Session): string {
   const what = input.symbols ? `To predict “${visible(input.symbols[target]!)}”, ` : `At step ${target}, `;
   const sorted = [...runs].sort((a, b) => a.reach - b.reach);
   const [least, most] = [sorted[0]!, sorted.at(-1)!];
-  if (least.reach === most.reach) return `${what}${runs.length > 1 ? "each network" : most.model.name} looks ${back(session, most)}.`;
-  if (runs.length === 2) return `${what}${most.model.name} looks ${back(session, most)}, and ${least.model.name} ${back(session, least)}.`;
+  if (least.reach === most.reach)
+    return `${what}${runs.length > 1 ? "each network" : most.model.name} looks ${back(session, most)}.`;
+  if (runs.length === 2)
+    return `${what}${most.model.name} looks ${back(session, most)}, and ${least.model.name} ${back(session, least)}.`;
   return `${what}${most.model.name} looks furthest, ${back(session, most)}; ${least.model.name} least far, ${back(session, least)}.`;
 }
 

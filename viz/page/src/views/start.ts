@@ -53,7 +53,10 @@ class View {
   private problem: string | null = null;
   private idle = 0;
 
-  constructor(root: HTMLElement, private readonly page: Page) {
+  constructor(
+    root: HTMLElement,
+    private readonly page: Page,
+  ) {
     const state = stateOfAddress();
     if (state.theme) document.documentElement.dataset.theme = state.theme;
     this.session = new Session(page);
@@ -62,13 +65,21 @@ class View {
     const named = page.models.findIndex((model) => model.name === state.run);
     this.focus = named >= 0 ? named : page.models.length - 1;
     this.layer = state.layer;
-    this.editor = new Editor(this.session, () => void this.recompute(), (at) => this.look(at));
+    this.editor = new Editor(
+      this.session,
+      () => void this.recompute(),
+      (at) => this.look(at),
+    );
     this.lanes = new Lanes(this.session, (run) => this.setFocus(run));
     this.details = new Details(() => this.draw());
     this.search = new Search(this.session, () => this.draw());
     this.readout = new Readout();
-    root.append(this.header(), this.editor.root, this.sentence,
-                element("div", { class: "columns" }, this.timelinePanels(), this.aside()));
+    root.append(
+      this.header(),
+      this.editor.root,
+      this.sentence,
+      element("div", { class: "columns" }, this.timelinePanels(), this.aside()),
+    );
     this.sentence.setAttribute("aria-live", "polite");
     new ResizeObserver(() => this.draw()).observe(this.timeline);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.retheme());
@@ -111,9 +122,17 @@ class View {
   }
 
   private timelinePanels(): HTMLElement {
-    const legend = element("span", { class: "legend" }, "10⁻⁴ ", element("span", { class: "scale" }), " 1 of the largest");
+    const legend = element(
+      "span",
+      { class: "legend" },
+      "10⁻⁴ ",
+      element("span", { class: "scale" }),
+      " 1 of the largest",
+    );
     const loss = this.page.models.some((model) => model.hasLoss) ? "loss" : "sum of outputs";
-    const back = this.page.models.some((model) => model.network.cell.states === 2) ? ": ∂L/∂h, below it ∂L/∂c" : ": ∂L/∂h";
+    const back = this.page.models.some((model) => model.network.cell.states === 2)
+      ? ": ∂L/∂h, below it ∂L/∂c"
+      : ": ∂L/∂h";
     if (!this.page.description.symbols) {
       this.timeline.append(panel("Input: each column of the rows", null, this.input));
     }
@@ -127,7 +146,10 @@ class View {
     this.timeline.append(this.search.root, this.details.root, this.targetLine, this.cursorLine);
     this.timeline.tabIndex = 0;
     this.timeline.setAttribute("role", "group");
-    this.timeline.setAttribute("aria-label", "Timeline. Left and right move the cursor; Enter looks at the step under it; + and − mark it for the search.");
+    this.timeline.setAttribute(
+      "aria-label",
+      "Timeline. Left and right move the cursor; Enter looks at the step under it; + and − mark it for the search.",
+    );
     this.timeline.addEventListener("pointermove", (event) => this.setCursor(this.stepUnder(event)));
     this.timeline.addEventListener("pointerleave", () => this.setCursor(null));
     this.timeline.addEventListener("click", (event) => {
@@ -154,7 +176,12 @@ class View {
     if (event.target !== this.timeline) return;
     const at = this.cursor ?? this.session.target;
     const moves: Record<string, number> = {
-      ArrowLeft: at - 1, ArrowRight: at + 1, PageUp: at - 10, PageDown: at + 10, Home: 0, End: this.session.T,
+      ArrowLeft: at - 1,
+      ArrowRight: at + 1,
+      PageUp: at - 10,
+      PageDown: at + 10,
+      Home: 0,
+      End: this.session.T,
     };
     if (event.key in moves) this.setCursor(Math.max(0, Math.min(this.session.T, moves[event.key]!)));
     else if (event.key === "Enter" || event.key === " ") this.look(at < this.session.T - 1 ? at : null);
@@ -238,10 +265,20 @@ class View {
     const frame = { width: this.axis.width, height: CHART, left: GUTTER, x: (i: number) => this.axis.middle(i) };
     this.drawInput(frame);
     const layer = (flow: { h: Float64Array }[]): Float64Array => flow[Math.min(this.layer, flow.length - 1)]!.h;
-    drawLines(this.flow, this.lines((index) => layer(session.runs[index]!.flow)), { ...frame, logarithmic: true }, theme);
+    drawLines(
+      this.flow,
+      this.lines((index) => layer(session.runs[index]!.flow)),
+      { ...frame, logarithmic: true },
+      theme,
+    );
     this.label(this.flow, "Norm of the gradient of h at each step, logarithmic, for each network");
-    const later = { ...frame, x: (i: number) => this.axis.middle(i + 1) };     // the loss of step t is that of t + 1
-    drawLines(this.loss, this.lines((index) => session.runs[index]!.forward.losses), { ...later, logarithmic: false }, theme);
+    const later = { ...frame, x: (i: number) => this.axis.middle(i + 1) }; // the loss of step t is that of t + 1
+    drawLines(
+      this.loss,
+      this.lines((index) => session.runs[index]!.forward.losses),
+      { ...later, logarithmic: false },
+      theme,
+    );
     this.label(this.loss, "Loss of each step for each network");
     const shown = Math.min(this.layer, run.flow.length - 1);
     this.details.draw(run, this.axis, shown, theme);
@@ -298,7 +335,8 @@ class View {
     drawLines(this.lags, lines, { width, height: 190, left, x, logarithmic: true, ticks }, this.theme);
     this.label(this.lags, "Norm of the Jacobian of the state against the lag, logarithmic, for each network");
     const last = Math.min(...runs.map((run) => run.walk?.lag ?? 0));
-    this.lagNote.textContent = "‖∂s(T)/∂s(T−k)‖ of the whole state s, T the step looked at. " +
+    this.lagNote.textContent =
+      "‖∂s(T)/∂s(T−k)‖ of the whole state s, T the step looked at. " +
       (done || runs.every((run) => run.walk?.done) ? "" : `Computed up to lag ${last} …`);
   }
 
@@ -312,7 +350,13 @@ class View {
     };
     place(this.targetLine, session.T > 0 ? session.target : null);
     place(this.cursorLine, this.cursor);
-    drawPredictions(this.predictions, session, this.cursor ?? (session.pinned === null ? session.T : session.target), this.focus, this.theme);
+    drawPredictions(
+      this.predictions,
+      session,
+      this.cursor ?? (session.pinned === null ? session.T : session.target),
+      this.focus,
+      this.theme,
+    );
     const step = this.cursor ?? session.lossStep(session.runs[this.focus]!.model);
     this.readout.draw(session, Math.min(step, session.T - 1), this.focus, this.layer);
   }

@@ -3,7 +3,9 @@
 const DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
 export function superscript(n: number): string {
-  return String(n).replace("-", "⁻").replace(/\d/g, (digit) => DIGITS[Number(digit)]!);
+  return String(n)
+    .replace("-", "⁻")
+    .replace(/\d/g, (digit) => DIGITS[Number(digit)]!);
 }
 
 /** Three significant digits, without an exponent if that is short. */
@@ -31,7 +33,7 @@ export function visible(symbol: string): string {
   if (symbol in MARKS) return MARKS[symbol]!;
   const code = symbol.codePointAt(0)!;
   if (code < 32) return String.fromCodePoint(0x2400 + code);
-  if (/^\p{M}/u.test(symbol)) return `◌${symbol}`;                    // a combining mark needs something to stand on
+  if (/^\p{M}/u.test(symbol)) return `◌${symbol}`; // a combining mark needs something to stand on
   if (/^[\p{Cc}\p{Cf}\p{Cs}]/u.test(symbol)) return `U+${code.toString(16).toUpperCase()}`;
   return symbol;
 }

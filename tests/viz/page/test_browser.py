@@ -11,6 +11,8 @@ import rnncore as rc
 from rnncore import viz
 from rnncore.nn import SequenceModel, sequence_model, token_nll
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&amp;\u202eab\U0001f600e\u0301\x00c</textarea>"
 TEXT = "abcdefghij klmnop qrs abc abc fed"
 

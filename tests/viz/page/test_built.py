@@ -24,6 +24,7 @@ def build_page():
     return module
 
 
+@pytest.mark.slow
 def test_the_built_files_are_what_their_sources_build(node, tmp_path):
     tool = build_page()
     try:

@@ -65,11 +65,11 @@ def swap(model: ModelT, *, report: Callable[[str], object] | None = print) -> Mo
             continue
         why = _why_left(module, theirs, base)
         if why:
-            left.append(f"{name!r} ({theirs.__name__}: {why})")
+            left.append(f"{_quoted(name)} ({theirs.__name__}: {why})")
             continue
         module.__dict__[_FROM] = theirs
         _set_class(module, _OURS[base])
-        swapped.append(f"{name!r} ({theirs.__name__})")
+        swapped.append(f"{_quoted(name)} ({theirs.__name__})")
     _tell(report, "swap", {"swapped": swapped, "left": left})
     return model
 
@@ -94,7 +94,7 @@ def restore(model: ModelT, *, report: Callable[[str], object] | None = print) ->
             module.__dict__.pop("_weights", None)
             theirs = module.__dict__.pop(_FROM)
             _set_class(module, theirs)
-            restored.append(f"{name!r} ({theirs.__name__})")
+            restored.append(f"{_quoted(name)} ({theirs.__name__})")
     _tell(report, "restore", {"restored": restored})
     return model
 
@@ -103,6 +103,10 @@ def _modules(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
     return list(model.named_modules())          # each module once, under the first of its names
+
+
+def _quoted(name: str) -> str:
+    return repr(name) if name else "the model itself"
 
 
 def _class_of(module: torch.nn.Module) -> type[torch.nn.Module]:

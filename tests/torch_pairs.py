@@ -34,7 +34,7 @@ def weighted(tensor):
 
 
 def results(module, x, hx=None, run=None):
-    """Output, states and all gradients of one pass, by name; `run` calls the module, and returns a tensor and a state."""
+    """Output, states and all gradients of one pass, by name; `run` calls the module, and returns tensor and state."""
     x = x.detach().clone().requires_grad_()
     hx = None if hx is None else [part.detach().clone().requires_grad_() for part in parts(hx)]
     given = None if hx is None else tuple(hx) if len(hx) > 1 else hx[0]

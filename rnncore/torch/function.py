@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from .passes import Call, Tensors
 
-TWICE = ("rnncore.torch: gradients of gradients are not computed by rnncore's engine; use the modules of torch.nn where "
-         "they are needed (rnncore.torch.restore(model) puts them back)")
-CHANGED = ("If it is the output of a module of rnncore.torch: that shares its memory with the recorded pass, so change a "
-           "copy of it, y = y.clone(). If it is a weight: call backward before the weights are changed.")
+TWICE = ("rnncore.torch: gradients of gradients are not computed by rnncore's engine; use the modules of torch.nn "
+         "where they are needed (rnncore.torch.restore(model) puts them back)")
+CHANGED = ("If it is the output of a module of rnncore.torch: that shares its memory with the recorded pass, so change "
+           "a copy of it, y = y.clone(). If it is a weight: call backward before the weights are changed.")
 
 
 def recorded(call: Call, x: Tensor, states: Tensors, parameters: list[Tensor]) -> tuple[Tape, tuple[Tensor, ...]]:

@@ -217,8 +217,8 @@ class LSTM(RecurrentModule):
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
                  device: Any = None, dtype: torch.dtype | None = None) -> None:
         if proj_size != 0:
-            raise NotImplementedError(f"proj_size: got {proj_size!r}, expected 0, since rnncore has no projections; use "
-                                      "torch.nn.LSTM for them")
+            raise NotImplementedError(f"proj_size: got {proj_size!r}, expected 0, since rnncore has no projections; "
+                                      "use torch.nn.LSTM for them")
         super().__init__(layers.LSTM.mode, input_size, hidden_size, num_layers, bias, batch_first, dropout,
                          bidirectional, device=device, dtype=dtype)
 
@@ -267,8 +267,9 @@ class RNN(RecurrentModule):
     """
 
     torch_class = torch.nn.RNN
-    kernels: ClassVar[dict[str, str]] = {f"{layers.RNN.mode}_{curve.upper()}":
-                                         find(layers.RNN.mode, nonlinearity=curve).kernel for curve in ("tanh", "relu")}
+    kernels: ClassVar[dict[str, str]] = {
+        f"{layers.RNN.mode}_{curve.upper()}": find(layers.RNN.mode, nonlinearity=curve).kernel
+        for curve in ("tanh", "relu")}
     states = find(layers.RNN.mode).initial
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",

@@ -1,8 +1,8 @@
 """A call as an operator of torch, for `torch.compile`.
 
-The compiler sees one operator, for which the functions marked `register_fake` tell the shapes of the results; what
-happens inside it leaves alone. Operators get tensors and numbers only. So a recorded pass is one of the results: the key
-of `tapes`. Sequences are time-major here, with the views that this takes around the operator.
+The compiler sees one operator, of which the functions marked `register_fake` tell the shapes of the results; what
+happens inside, it leaves alone. Operators take and return only tensors and numbers. So one of the results stands for
+the recorded pass: its key, see `tapes`. Sequences are time-major here; other layouts become views around the operator.
 """
 
 from __future__ import annotations

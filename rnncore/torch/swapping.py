@@ -44,8 +44,8 @@ def swap(model: ModelT, *, report: Callable[[str], object] | None = print) -> Mo
     Notes
     -----
     Subclasses are swapped if they add nothing to their class. Left are subclasses that add something, modules with
-    projections, and those whose parameters are not on the CPU or of half precision. For `isinstance` a swapped module is
-    a `torch.nn.RNNBase`, but no `torch.nn.LSTM`, since `torch.compile` refuses these.
+    projections, and those whose parameters are not on the CPU or of half precision. For `isinstance` a swapped module
+    is a `torch.nn.RNNBase`, but no `torch.nn.LSTM`, since `torch.compile` refuses these.
 
     Examples
     --------

@@ -2,9 +2,9 @@
 
 torch frees what a function saved for its backward pass as soon as that is done, while the function itself may live as
 long as the loss does. It can save tensors only, and hooks (activation checkpointing) may take them away and bring back
-those of another pass. So a tape is saved as a tensor: a key, whose memory owns the tape. The key is a result of the function,
-and a number of a type that has gradients, so that whatever is computed from it in a backward pass depends on the
-function's arguments for torch.
+those of another pass. So a tape is saved as a tensor: a key, whose memory owns the tape. The key is one of the results
+of the function, and of a type that has gradients, so that torch takes what is computed from it for a function of the
+arguments.
 """
 
 from __future__ import annotations

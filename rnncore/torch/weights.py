@@ -47,21 +47,20 @@ class Weights:
     """
 
     def __init__(self) -> None:
-        self._options: Options | None = None
-        self._layer: RecurrentLayer | None = None
+        self._last: tuple[Options, RecurrentLayer] | None = None     # one value, since several threads may call
 
     def layer(self, options: Options, parameters: list[Tensor]) -> RecurrentLayer:
         """A layer with these options and the values that these parameters have now."""
-        layer = self._layer
-        if layer is None or options != self._options:
-            layer = options.layer()
+        last = self._last
+        known = last is not None and last[0] == options
+        layer = last[1] if last is not None and known else options.layer()
         arrays = [_contiguous(parameter) for parameter in parameters]
         for array, (name, shape) in zip(arrays, layer.structure.shapes.items(), strict=True):
             if array.shape != shape:
                 raise RuntimeError(f"{name}: got shape {array.shape}, expected {shape}")
-        if layer is not self._layer or not layer.has_weights(arrays):
+        if not known or not layer.has_weights(arrays):
             layer = layer.with_weights(arrays)
-            self._options, self._layer = options, layer
+            self._last = options, layer
         return layer
 
 

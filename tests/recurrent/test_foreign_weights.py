@@ -87,7 +87,7 @@ def test_a_batch_of_active_rows_is_the_batch_of_its_lengths(rng):
             order, lengths = np.cumsum(kept)[order] - 1, lengths[kept]
         found, expected = Batch.of_active_rows(active, order), Batch(lengths.astype(np.intp), T)
         assert found.steps == T
-        assert found.N == lengths.sum()
+        assert lengths.sum() == found.N
         for name in ("lengths", "sorted_lengths", "starts"):
             assert np.array_equal(getattr(found, name), getattr(expected, name)), name
         assert np.array_equal(found.order[found.rank], np.arange(len(lengths)))

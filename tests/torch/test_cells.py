@@ -100,7 +100,7 @@ def test_wrong_arguments_are_refused(kind):
     for given, message in (((torch.randn(1, 2, 3, **f64),), r"input: got 3 axes, expected \(B, I\)"),
                            ((torch.randn(2, 4, **f64),), r"input: got shape \(2, 4\)"),
                            ((torch.randn(2, 3, **f64), state), r"h0: got shape \(3, 5\), expected \(2, 5\): \(B, H\)")):
-        with pytest.raises((RuntimeError, ValueError)) as torchs:    # noqa: PT011
+        with pytest.raises((RuntimeError, ValueError)) as torchs:
             theirs(*given)
         with pytest.raises(torchs.type, match=message):
             ours(*given)

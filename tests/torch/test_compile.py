@@ -52,11 +52,11 @@ def test_packed_sequences():
         like = rnn.pack_padded_sequence(torch.zeros(4, 3, 3), lengths, enforce_sorted=is_sorted)
         for hx in (None, random_state(theirs, 3)):
             def run(module, like=like):
-                def call(data, hx):
-                    y, state = module(rnn.PackedSequence(data, *like[1:]), hx)
-                    return y.data, state
+                def packed(data, state):
+                    y, final = module(rnn.PackedSequence(data, *like[1:]), state)
+                    return y.data, final
 
-                return call
+                return packed
 
             judge("LSTM", torch.randn(7, 3, **F64), hx, run)
 

@@ -1,4 +1,4 @@
-"""What one does with modules of torch works with ours: copies, files, hooks, parametrizations, checkpointing, the tape."""
+"""What one does with modules of torch works with ours: copies, files, hooks, parametrizations, checkpointing, …"""
 
 import copy
 import gc
@@ -245,7 +245,7 @@ def test_autocast_is_left_alone():
     assert torch.equal(y, model[1](hidden.float())[0])
     weighted(y).backward()
     assert (model[0].weight.grad != 0).any()
-    with pytest.raises(ValueError, match="input: got torch.bfloat16, expected torch.float32"):
+    with pytest.raises(ValueError, match=r"input: got torch\.bfloat16, expected torch\.float32"):
         model[1](hidden)
 
 
@@ -277,7 +277,7 @@ def test_settings_may_change_after_construction():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_dropout_between_layers(kind):
-    """In training mode only, between layers only, repeatable by torch's seed; a share p of values, the others / (1 - p)."""
+    """In training mode only, between layers only, repeatable by torch's seed: a share p is 0, others are / (1-p)."""
     ours = getattr(rt, kind)(4, 40, 2, dropout=0.25)
     x = torch.randn(50, 8, 4)
 

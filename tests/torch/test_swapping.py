@@ -166,7 +166,7 @@ def test_own_modules_are_not_restored():
 
 
 def test_only_models_are_swapped():
-    with pytest.raises(TypeError, match="model: got dict, expected a torch.nn.Module"):
+    with pytest.raises(TypeError, match=r"model: got dict, expected a torch\.nn\.Module"):
         rt.swap({})
-    with pytest.raises(TypeError, match="model: got list, expected a torch.nn.Module"):
+    with pytest.raises(TypeError, match=r"model: got list, expected a torch\.nn\.Module"):
         rt.restore([])

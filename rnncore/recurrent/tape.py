@@ -223,8 +223,8 @@ class Tape(Generic[StateT]):
     def recorded_output(self) -> Array:
         """The output as the pass wrote it: (T, B, F), or (N, 1, F) where the input was that of the active rows alone.
 
-        For code that hands it on without a copy. `backward` reads it, unless it is (T, B, F) for rows of unequal length;
-        so nobody may change it.
+        For code that hands it on without a copy. `backward` reads it, unless it is (T, B, F) for rows of unequal
+        length; so nobody may change it.
         """
         return self._recorded_output
 

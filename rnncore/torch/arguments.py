@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from rnncore._typing import ArrayLike
+
 
 def check_parameters(name: str, parameters: Sequence[Tensor]) -> torch.dtype:
     """Refuse parameters on another device, and of half precision; return their type."""
@@ -45,6 +47,11 @@ def as_parameters_are(name: str, argument: str, tensor: Tensor, dtype: torch.dty
         raise ValueError(f"{argument}: got {tensor.dtype}, expected {dtype}, the type of the weights; convert it, "
                          f"{argument}.to({dtype}), or the module, .to({tensor.dtype})")
     return tensor
+
+
+def as_given(value: ArrayLike | Tensor | None) -> ArrayLike | None:
+    """Lengths or resets as the layers check them: an array in place of a tensor, and all else as it is."""
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
 
 
 def check_shape(argument: str, tensor: Tensor, expected: tuple[int, ...], meaning: str) -> None:

@@ -77,5 +77,6 @@ def gradients(call: Call, key: Tensor, states: int, wanted: tuple[bool, ...], co
     """The gradients of x, of the states and of the parameters, or None where one is not wanted."""
     tape = tape_of(key)
     grad_x, of_states, of_parameters = call.gradients(tape, cotangents, wanted[0], any(wanted[1 + states:]))
-    found = [grad_x, *of_states, *(of_parameters or [None] * (len(wanted) - 1 - states))]
+    missing: list[Tensor | None] = [None] * (len(wanted) - 1 - states)
+    found = [grad_x, *of_states, *(of_parameters or missing)]
     return tuple(gradient if is_wanted else None for gradient, is_wanted in zip(found, wanted, strict=True))

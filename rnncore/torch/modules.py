@@ -11,7 +11,7 @@ from rnncore.recurrent import layers
 from rnncore.recurrent.descriptions import find
 
 from . import operator
-from .arguments import as_parameters_are, check_parameters, check_shape, parts_of_state
+from .arguments import as_given, as_parameters_are, check_parameters, check_shape, parts_of_state
 from .function import recorded
 from .packed import as_batch
 from .passes import Call
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rnncore._typing import ArrayLike
+    from rnncore.recurrent.base import RecurrentLayer
     from rnncore.recurrent.tape import Tape
 
     from .passes import Tensors
@@ -74,7 +75,8 @@ class RecurrentModule(Engine, torch.nn.RNNBase):
     states: ClassVar[tuple[str, ...]]
     torch_class: ClassVar[type[torch.nn.RNNBase]]
 
-    def forward(self, input: Tensor | PackedSequence, hx: Any = None, lengths: ArrayLike | Tensor | None = None) -> Any:
+    def forward(self, input: Tensor | PackedSequence, hx: Any = None, lengths: ArrayLike | Tensor | None = None,
+                reset: ArrayLike | Tensor | None = None) -> Any:
         """Run a batch of sequences.
 
         Parameters
@@ -86,6 +88,9 @@ class RecurrentModule(Engine, torch.nn.RNNBase):
         lengths : sequence or tensor of int (B,), optional
             The number of steps of each row, in any order; 0 is allowed. Outputs past a row's end are 0, and its final
             state is the one after its last step. It takes the place of packing.
+        reset : array_like or tensor of bool, (T, B), (B, T) with ``batch_first``, or (T,) for one sequence, optional
+            The steps before which a row's state is zero, such as the first steps of episodes that follow each other in
+            one row; no gradient crosses them. For a PackedSequence it is laid out as the padded input.
 
         Returns
         -------
@@ -103,7 +108,7 @@ class RecurrentModule(Engine, torch.nn.RNNBase):
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise ValueError("lengths: got them with a PackedSequence, expected None, since it has its own")
-            return self._forward_packed(input, hx)
+            return self._forward_packed(input, hx, reset)
         parameters = [getattr(self, name) for name in self._flat_weights_names]
         dtype = check_parameters(self._name, parameters)
         input = as_parameters_are(self._name, "input", input, dtype)
@@ -118,25 +123,29 @@ class RecurrentModule(Engine, torch.nn.RNNBase):
         else:
             states = self._check_state(hx, dtype, ())
         if torch.compiler.is_compiling():
-            results = operator.run(self, input, states, parameters, lengths=lengths)
+            results = operator.run(self, input, states, parameters, lengths, reset)
         else:
-            call = Call(self._layer_now(dtype, parameters), lengths, self._seed())
+            call = Call(self._layer_now(dtype, parameters), as_given(lengths), as_given(reset), self._seed())
             results = self._run(call, input, states, parameters)
         return results[0], results[1] if len(results) == 2 else results[1:]
 
-    def _forward_packed(self, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+    def _forward_packed(self, packed: PackedSequence, hx: Any,
+                        reset: ArrayLike | Tensor | None) -> tuple[PackedSequence, Any]:
         parameters = [getattr(self, name) for name in self._flat_weights_names]
         dtype = check_parameters(self._name, parameters)
         data = as_parameters_are(self._name, "input.data", packed.data, dtype)
         if data.dim() != 2 or data.size(-1) != self.input_size:
             raise RuntimeError(f"input: got a PackedSequence with data of shape {tuple(data.shape)}, expected (N, I), "
                                f"with I = input_size = {self.input_size}")
+        if reset is not None and self.batch_first:
+            reset = torch.as_tensor(reset).t()
         if torch.compiler.is_compiling():
-            results = operator.run(self, data, self._check_state(hx, dtype, None), parameters, packed=packed)
+            states = self._check_state(hx, dtype, None)
+            results = operator.run(self, data, states, parameters, reset=reset, packed=packed)
         else:
             batch = as_batch(packed.batch_sizes, packed.sorted_indices)
             states = self._check_state(hx, dtype, (len(batch.lengths),))
-            call = Call(self._layer_now(dtype, parameters), batch, self._seed())
+            call = Call(self._layer_now(dtype, parameters), batch, as_given(reset), self._seed())
             results = self._run(call, data, states, parameters)
         output = PackedSequence(results[0], packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
         return output, results[1] if len(results) == 2 else results[1:]
@@ -159,7 +168,7 @@ class RecurrentModule(Engine, torch.nn.RNNBase):
     def _name(self) -> str:
         return self.torch_class.__name__
 
-    def _layer_now(self, dtype: torch.dtype, parameters: list[Tensor]) -> layers.RecurrentLayer:
+    def _layer_now(self, dtype: torch.dtype, parameters: list[Tensor]) -> RecurrentLayer:
         options = Options(self.kernels[self.mode], self.input_size, self.hidden_size, self.num_layers, self.bias,
                           self.batch_first, self.bidirectional, dtype)
         layer = self._weights_now().layer(options, parameters)

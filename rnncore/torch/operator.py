@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch.nn.utils.rnn import PackedSequence
 
     from rnncore._typing import ArrayLike
-    from rnncore.recurrent.layers import RecurrentLayer
+    from rnncore.recurrent.base import RecurrentLayer
 
     from .modules import RecurrentModule
     from .passes import Tensors
@@ -37,47 +37,49 @@ _LAYERS: dict[tuple[Options, int], Weights] = {}
 
 
 def run(module: RecurrentModule, x: Tensor, states: Tensors, parameters: list[Tensor],
-        lengths: ArrayLike | Tensor | None = None, packed: PackedSequence | None = None) -> tuple[Tensor, ...]:
-    """A call of a module: its output and its final states."""
-    batch_axis = None if packed is not None or x.dim() == 3 else 1
+        lengths: ArrayLike | Tensor | None = None, reset: ArrayLike | Tensor | None = None,
+        packed: PackedSequence | None = None) -> tuple[Tensor, ...]:
+    """A call of a module: its output and its final states; a `reset` is (T, B) for a packed sequence."""
+    one_sequence = packed is None and x.dim() == 2
     swapped = packed is None and x.dim() == 3 and module.batch_first
-    if batch_axis is not None:
-        x, states = x.unsqueeze(1), tuple(None if part is None else part.unsqueeze(1) for part in states)
+    lengths, reset = (None if given is None else torch.as_tensor(given) for given in (lengths, reset))
+    if one_sequence:
+        x, states = x.unsqueeze(1), tuple([None if part is None else part.unsqueeze(1) for part in states])
+        reset = None if reset is None else reset.unsqueeze(1)
     elif swapped:
-        x = x.transpose(0, 1)
+        x, reset = x.transpose(0, 1), None if reset is None else reset.transpose(0, 1)
     rows = (None, None) if packed is None else (packed.batch_sizes, packed.sorted_indices)
     y, *final = call(module.kernels[module.mode], x, states, parameters, module.num_layers, module.bidirectional,
-                     lengths=None if lengths is None else torch.as_tensor(lengths), rows=rows,
-                     dropout=module.dropout if module.training and module.num_layers > 1 else 0.0)
-    if batch_axis is not None:
+                     lengths, reset, rows, module.dropout if module.training and module.num_layers > 1 else 0.0)
+    if one_sequence:
         return y.squeeze(1), *[part.squeeze(1) for part in final]
     return (y.transpose(0, 1) if swapped else y), *final
 
 
 def call(kernel: str, x: Tensor, states: Tensors, parameters: list[Tensor], num_layers: int = 1,
-         bidirectional: bool = False, lengths: Tensor | None = None,
+         bidirectional: bool = False, lengths: Tensor | None = None, reset: Tensor | None = None,
          rows: tuple[Tensor | None, Tensor | None] = (None, None), dropout: float = 0.0) -> tuple[Tensor, ...]:
     """The output and the final states; x is (T, B, I), or the data of a packed sequence with these `rows`."""
     h0, c0 = states if len(states) == 2 else (states[0], None)
     seed = torch.randint(2**63 - 1, (1,)) if dropout > 0 else None
     record = torch.is_grad_enabled() and any(
         tensor is not None and tensor.requires_grad for tensor in (x, *states, *parameters))
-    y, h, c, _ = recurrent(x, h0, c0, parameters, lengths, *rows, seed, kernel, num_layers, bidirectional, dropout,
-                           record)
+    y, h, c, _ = recurrent(x, h0, c0, parameters, lengths, *rows, reset, seed, kernel, num_layers, bidirectional,
+                           dropout, record)
     return (y, h, c) if len(states) == 2 else (y, h)
 
 
 @torch.library.custom_op("rnncore::recurrent", mutates_args=())
 def recurrent(x: Tensor, h0: Tensor | None, c0: Tensor | None, weights: list[Tensor], lengths: Tensor | None,
-              batch_sizes: Tensor | None, sorted_indices: Tensor | None, seed: Tensor | None, kernel: str,
-              num_layers: int, bidirectional: bool, dropout: float, record: bool
+              batch_sizes: Tensor | None, sorted_indices: Tensor | None, reset: Tensor | None, seed: Tensor | None,
+              kernel: str, num_layers: int, bidirectional: bool, dropout: float, record: bool
               ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The output, h, c (empty where the cell has none), and the key of the recorded pass (empty where not recorded)."""
     layer = _layer_of(kernel, weights, num_layers, bidirectional)
     layer.dropout = dropout
     rows = lengths.numpy() if lengths is not None else None
     one = Call(layer, rows if batch_sizes is None else as_batch(batch_sizes, sorted_indices),
-               None if seed is None else int(seed))
+               None if reset is None else reset.numpy(), None if seed is None else int(seed))
     states = (h0, c0)[:len(layer.cell.states)]
     key = torch.empty(0, dtype=torch.float64)
     if record:
@@ -91,9 +93,10 @@ def recurrent(x: Tensor, h0: Tensor | None, c0: Tensor | None, weights: list[Ten
 
 @recurrent.register_fake
 def _(x: Tensor, h0: Tensor | None, c0: Tensor | None, weights: list[Tensor], lengths: Tensor | None,
-      batch_sizes: Tensor | None, sorted_indices: Tensor | None, seed: Tensor | None, kernel: str, num_layers: int,
-      bidirectional: bool, dropout: float, record: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+      batch_sizes: Tensor | None, sorted_indices: Tensor | None, reset: Tensor | None, seed: Tensor | None, kernel: str,
+      num_layers: int, bidirectional: bool, dropout: float, record: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     directions, H = 2 if bidirectional else 1, weights[1].shape[1]
+    B: int | torch.SymInt
     if batch_sizes is None:
         B = x.shape[1]
     elif sorted_indices is not None or h0 is not None:
@@ -129,7 +132,7 @@ def _(grad_y: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None, y: Te
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    _, _, _, weights, lengths, batch_sizes, sorted_indices, _, kernel, *_ = inputs
+    _, _, _, weights, lengths, batch_sizes, sorted_indices, _, _, kernel, *_ = inputs
     y, h, _, key = output
     ctx.states = len(of_kernel(kernel).states)
     ctx.rows = [part is not None for part in (lengths, batch_sizes, sorted_indices)]
@@ -150,7 +153,7 @@ def _go_back(ctx: Any, grad_y: Tensor | None, grad_h: Tensor | None, grad_c: Ten
                                ctx.states, wanted)
     grads = [gradient if is_wanted else None for gradient, is_wanted in zip(found, wanted, strict=True)]
     grad_x, *grad_states = grads[:1 + ctx.states]
-    return (grad_x, *grad_states, *[None] * (2 - ctx.states), grads[1 + ctx.states:], *[None] * 9)
+    return (grad_x, *grad_states, *[None] * (2 - ctx.states), grads[1 + ctx.states:], *[None] * 10)
 
 
 def _refuse(ctx: Any, *grads: Any) -> NoReturn:

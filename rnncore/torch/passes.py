@@ -18,7 +18,7 @@ from .weights import as_array
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rnncore._typing import Array, StateLike
+    from rnncore._typing import Array, ArrayLike, StateLike
     from rnncore.recurrent.base import RecurrentLayer
     from rnncore.recurrent.tape import Tape
 
@@ -33,8 +33,10 @@ class Call:
     ----------
     layer : RecurrentLayer
         With the weights of this call.
-    lengths : ndarray of int (B,), Batch or None
+    lengths : array_like of int (B,), Batch or None
         A `Batch` where x is the data of a PackedSequence.
+    reset : array_like of bool or None
+        The steps before which a row's state is zero, laid out as x; (T, B) for a PackedSequence.
     seed : int or None
         Of the dropout masks; None for no dropout.
     one_step : bool
@@ -43,7 +45,8 @@ class Call:
     """
 
     layer: RecurrentLayer
-    lengths: Array | Batch | None = None
+    lengths: ArrayLike | Batch | None = None
+    reset: ArrayLike | None = None
     seed: int | None = None
     one_step: bool = False
 
@@ -52,7 +55,7 @@ class Call:
         if self.seed is not None:           # torch drops in training mode, whether gradients are wanted or not
             return self.outputs(self.record(x, states))
         layer = self.layer
-        y, final = layer.call_on(layer.packed(), self._array(x), self._states(states), self.lengths)
+        y, final = layer.call_on(layer.packed(), self._array(x), self._states(states), self.lengths, self.reset)
         found = [self._without_axis(part) for part in parts_of(final)]
         return tuple(map(torch.from_numpy, found if self.one_step else [y, *found]))
 
@@ -60,7 +63,7 @@ class Call:
         layer = self.layer
         masks = None if self.seed is None else Masks(self.seed)
         return layer.record_on(layer.packed(), self._array(x), self._states(states), self.lengths,
-                               self.seed is not None, masks=masks)
+                               self.seed is not None, reset=self.reset, masks=masks)
 
     def outputs(self, tape: Tape) -> tuple[Tensor, ...]:
         """What `run` returns, of a recorded pass.

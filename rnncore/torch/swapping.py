@@ -119,7 +119,7 @@ def _set_class(module: torch.nn.Module, new: type[torch.nn.Module]) -> None:
         old = type(module)
         own = {name: value for name, value in vars(old).items() if name not in ("__dict__", "__weakref__", "__doc__")}
         new = type(old.__name__, (new,), own)
-    module.__class__ = new      # type: ignore[assignment]
+    module.__class__ = new
 
 
 def _why_left(module: torch.nn.Module, theirs: type[torch.nn.Module], base: type[torch.nn.Module]) -> str:

@@ -162,7 +162,7 @@ def test_the_operators_keep_the_rules_of_torch():
         c0 = torch.randn(4, 2, 5, **F64, requires_grad=True) if kind == "lstm" else None
         weights = [parameter.detach().requires_grad_() for parameter in ours.parameters()]
         torch.library.opcheck(
-            recurrent, (x, h0, c0, weights, lengths, None, None, None, kind, 2, True, 0.0, True),
+            recurrent, (x, h0, c0, weights, lengths, None, None, None, None, kind, 2, True, 0.0, True),
             test_utils=("test_schema", "test_faketensor", "test_autograd_registration"))
 
 

@@ -273,9 +273,11 @@ class SequenceModel(Module):
             given = np.broadcast_to(given[:, None] if self.layer.batch_first else given, steps)
         return options | {"weights": given}
 
-    def _mask(self, shape: tuple[int, ...], lengths: ArrayLike | None, counted: ArrayLike | None) -> Bools:
-        """Booleans for a prediction of this shape: True for each step or value that is part of the loss."""
+    def _mask(self, shape: tuple[int, ...], lengths: ArrayLike | None, counted: ArrayLike | None) -> Bools | None:
+        """Booleans for a prediction of this shape, True for each step or value that is part of the loss; None: all."""
         steps = shape[:-1]
+        if counted is None and (lengths is None or self.readout != "steps"):
+            return None
         given: Bools = np.ones(steps, bool) if counted is None else as_array(counted, "counted")
         allowed = (steps, shape) if self.loss_name == "mse" else (steps,)       # a symbol is one value, not O of them
         if given.dtype != bool or given.shape not in allowed:

@@ -84,25 +84,30 @@ class Embedding(Module):
         """Rows of the table, and its version."""
         rows = _room(tokens.size, self.embedding_dim, self.dtype)
         with LOCK:
-            inside = _engine.embed(self._parameters["weight"], tokens.reshape(-1), rows)
+            self.into(tokens.reshape(-1), rows)
             version = self._version
-        if not inside:
-            raise self._outside(tokens)
         return rows.reshape(*tokens.shape, self.embedding_dim), version
+
+    def into(self, tokens: Array, rows: Array) -> Array:
+        """Write the vectors of integer tokens (M,) into the contiguous array `rows`, (M, E), and return it."""
+        if tokens.dtype == np.uint64 and (tokens >= 2**63).any():
+            raise self._outside(tokens)
+        with LOCK:
+            if not _engine.embed(self._parameters["weight"], np.ascontiguousarray(tokens, np.intp), rows):
+                raise self._outside(tokens)
+        return rows
 
     def _grad_weight(self, tokens: Array, grad_output: Array) -> Array:
         """The sums of grad_output's rows by token; each is added up in C order of `tokens` in float64, rounded once."""
         shape = self.num_embeddings, self.embedding_dim
         (grad,) = _engine.carve("gradients of parameters", self.dtype, (shape,))
-        _engine.embedding_gradient(grad, tokens.reshape(-1), _rows_of(grad_output, self.embedding_dim))
+        _engine.embedding_gradient(grad, tokens.reshape(-1).astype(np.intp, copy=False), _rows_of(grad_output, self.embedding_dim))
         return grad
 
     def _checked(self, tokens: ArrayLike) -> Array:
         """A copy of the tokens, which the backward pass may keep."""
         found = as_indices(tokens, "tokens")
-        if found.dtype == np.uint64 and (found >= 2**63).any():
-            raise self._outside(found)
-        return np.array(found, np.intp, order="C")
+        return np.array(found, np.uint64 if found.dtype == np.uint64 else np.intp, order="C")
 
     def _outside(self, tokens: Array) -> IndexError:
         return IndexError(f"tokens: got values from {tokens.min()} to {tokens.max()}, expected 0 to "

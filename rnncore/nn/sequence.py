@@ -13,6 +13,7 @@ from rnncore.module import LOCK, Module, prefixed
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import as_weights, length_mask, mean_nll, mean_square, summed_nll, summed_squares
 from rnncore.nn.readout import READOUTS, read_out
+from rnncore.nn.stream import ModelStream
 from rnncore.recurrent.descriptions import choices, modes
 from rnncore.recurrent.layers import layer_class
 from rnncore.recurrent.layout import Layout
@@ -170,6 +171,17 @@ class SequenceModel(Module):
         return self.head.call_on(head, read), state
 
     forward = __call__
+
+    def stream(self, batch_size: int = 1, state: StateLike = None) -> ModelStream:
+        """An object that runs the model one step at a time, for a model with one prediction per step.
+
+        Parameters
+        ----------
+        batch_size : int
+        state : array_like or tuple, optional
+            The state before the first step; zeros by default.
+        """
+        return ModelStream(self, batch_size, state)
 
     def record(
         self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False

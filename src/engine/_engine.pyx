@@ -14,7 +14,7 @@ included files, one subject each:
     backward.pxi   cotangents on h_t -> gradients of everything
     resets.pxi     steps before which the state of a row is zero
     linear.pxi     a linear layer, forward and backward
-    losses.pxi     softmax cross-entropy and its gradient
+    losses.pxi     softmax cross-entropy and its gradient; draws of a class
     embedding.pxi  rows of a table by number, and the sums of their gradients
     updates.pxi    what optimisers do with all parameters, and the norm of gradients
     stream.pxi     one step at a time, with buffers bound once
@@ -22,6 +22,7 @@ included files, one subject each:
     testing.pxi    what only the tests call
 """
 cimport cython
+from libc.math cimport exp
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from cpython.buffer cimport (

@@ -1,4 +1,4 @@
-# Softmax cross-entropy of many rows: which of them count, their losses, and the gradient.
+# Softmax cross-entropy of many rows: which of them count, their losses, and the gradient; draws of a class.
 
 
 cdef enum:
@@ -105,3 +105,30 @@ cdef void cross_entropy_thread(void *context, int thread, int threads) noexcept 
     cdef idx start, stop
     split(j.row1 - j.row0, 1, thread, threads, &start, &stop)
     j.k.cross_entropy(&j.p, j.row0 + start, j.row0 + stop)
+
+
+def draw(logits, double temperature, double uniform):
+    """A class with the probabilities softmax(logits / temperature): the first whose cumulative probability is above
+    `uniform`, a number in [0, 1). `logits` are contiguous and of float64."""
+    cdef Array a
+    cdef Memory scratch
+    cdef double *x
+    cdef double top, total = 0
+    cdef idx n, i
+    take(logits, &a, 0)
+    x, n = <double *>a.p, a.last
+    if n == 0:
+        raise ValueError("logits: got none, expected one for each class, at least one")
+    scratch = memory(n * sizeof(double), SCRATCH)
+    cdef double *cumulative = <double *>scratch.p
+    top = x[0]
+    for i in range(1, n):
+        top = max(top, x[i])
+    for i in range(n):              # at a tiny temperature all but the most likely become 0
+        total += exp((x[i] - top) / temperature)
+        cumulative[i] = total
+    i = 0
+    while i < n - 1 and cumulative[i] <= uniform * total:
+        i += 1
+    give_back(scratch)
+    return i

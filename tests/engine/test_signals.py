@@ -84,7 +84,9 @@ def of_engine(monkeypatch, name):
     real, counts = getattr(_engine, name), []
 
     def watched(*arguments, **options):
-        counts.append(heard_during(lambda: real(*arguments, **options)))
+        returned = []
+        counts.append(heard_during(lambda: returned.append(real(*arguments, **options))))
+        return returned[0]
 
     monkeypatch.setattr(_engine, name, watched)
     return counts

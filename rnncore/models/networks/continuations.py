@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from .feed import SymbolFeed
 
+# So many paths go through the network as a stream, which uses one thread; more of them as a batch. Same bits.
+STREAMED = 8
+
 
 class Continues(TakesExog):
     """Continuations by a network whose output at a step is the distribution of the next element.
@@ -167,8 +170,12 @@ class Continues(TakesExog):
         last = self._last_known(past) if self._real else None
         yield 0, output if last is None else self._in_units(output, last)
         state = take_rows(state, np.zeros(paths, np.intp))
+        stream = self.network_.stream(paths, state) if paths <= STREAMED else None
         for t in range(1, steps):
-            output, state = self._step(drawn[:, t - 1], state, inputs[begin + t], last)
+            if stream is not None:
+                output = stream.step(self._encoded(drawn[:, t - 1], inputs[begin + t], last))
+            else:
+                output, state = self._step(drawn[:, t - 1], state, inputs[begin + t], last)
             last = None if last is None else drawn[:, t - 1]
             yield t, output if last is None else self._in_units(output, last)
 
@@ -243,13 +250,17 @@ class Continues(TakesExog):
         `inputs` ``(E,)`` are the exogenous inputs of the step that the output predicts. `before` ``(B, F)`` or
         ``(1, F)`` are the last known real values before the elements.
         """
+        output, state = self.network_(self._encoded(elements, inputs, before)[None], state)
+        return output[0], state
+
+    def _encoded(self, elements: Array, inputs: Floats | None, before: Floats | None) -> Array:
+        """The network's input for one more element in every row; arguments as for `_step`."""
         feed = self._feed()
         x = feed.encode(elements, before) if isinstance(feed, RealFeed) else feed.encode(elements)
         if isinstance(feed, RealFeed) and feed.exog is not None and inputs is not None:
             known = feed.exog.encode(inputs)
             x = np.concatenate([x, np.broadcast_to(known, (len(x), len(known)))], axis=1)
-        output, state = self.network_(x[None], state)
-        return output[0], state
+        return x
 
     def _real_feed(self) -> RealFeed:
         """The form of the input of a model of real values."""

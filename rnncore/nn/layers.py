@@ -69,11 +69,11 @@ class Embedding(Module):
 
     def __call__(self, tokens: ArrayLike) -> Array:
         """The vectors of integer tokens of any shape, as an array ``(*shape, E)``."""
-        return self._rows(self._checked(tokens))[0]
+        return self._rows(self.checked(tokens))[0]
 
     def record(self, tokens: ArrayLike, *, train: bool = False) -> Record[None]:
         """As a call; ``backward`` of the record gives no input gradient, since tokens are integers."""
-        own = self._checked(tokens)
+        own = self.checked(tokens)
 
         def adjoint(grad_output: Array) -> Gradients[None, None]:
             return Gradients(None, None, {"weight": self._grad_weight(own, grad_output)})
@@ -89,11 +89,9 @@ class Embedding(Module):
         return rows.reshape(*tokens.shape, self.embedding_dim), version
 
     def into(self, tokens: Array, rows: Array) -> Array:
-        """Write the vectors of integer tokens (M,) into the contiguous array `rows`, (M, E), and return it."""
-        if tokens.dtype == np.uint64 and (tokens >= 2**63).any():
-            raise self._outside(tokens)
+        """Write the vectors of tokens (M,), as from `checked`, into the contiguous array `rows`, (M, E); return it."""
         with LOCK:
-            if not _engine.embed(self._parameters["weight"], np.ascontiguousarray(tokens, np.intp), rows):
+            if not _engine.embed(self._parameters["weight"], tokens, rows):
                 raise self._outside(tokens)
         return rows
 
@@ -101,13 +99,15 @@ class Embedding(Module):
         """The sums of grad_output's rows by token; each is added up in C order of `tokens` in float64, rounded once."""
         shape = self.num_embeddings, self.embedding_dim
         (grad,) = _engine.carve("gradients of parameters", self.dtype, (shape,))
-        _engine.embedding_gradient(grad, tokens.reshape(-1).astype(np.intp, copy=False), _rows_of(grad_output, self.embedding_dim))
+        _engine.embedding_gradient(grad, tokens.reshape(-1), _rows_of(grad_output, self.embedding_dim))
         return grad
 
-    def _checked(self, tokens: ArrayLike) -> Array:
-        """A copy of the tokens, which the backward pass may keep."""
-        found = as_indices(tokens, "tokens")
-        return np.array(found, np.uint64 if found.dtype == np.uint64 else np.intp, order="C")
+    def checked(self, tokens: ArrayLike, name: str = "tokens") -> Array:
+        """A copy of the tokens in the type that the engine reads, which the backward pass may keep."""
+        found = as_indices(tokens, name)
+        if found.dtype == np.uint64 and (found >= 2**63).any():
+            raise self._outside(found)
+        return np.array(found, np.intp, order="C")
 
     def _outside(self, tokens: Array) -> IndexError:
         return IndexError(f"tokens: got values from {tokens.min()} to {tokens.max()}, expected 0 to "
@@ -219,13 +219,13 @@ class Linear(Module):
         return PackedLinear(self._version, self._parameters["weight"], self._parameters.get("bias"))
 
     def _checked(self, x: ArrayLike) -> Array:
-        found = np.ascontiguousarray(as_rows(x, "x", self.dtype)) if np.ndim(x) else as_real(x, "x", self.dtype)
+        found = as_rows(x, "x", self.dtype)
         if found.ndim == 0 or found.shape[-1] != self.in_features:
             raise ValueError(
                 f"x: got shape {found.shape}, expected (..., {self.in_features}): the last axis is "
                 f"in_features"
             )
-        return found
+        return np.ascontiguousarray(found)
 
 
 class Dropout(Module):

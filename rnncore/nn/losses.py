@@ -176,23 +176,26 @@ def _weighted_squares(
     """Each error times its weight, the sum of squared errors times their weights, and the sum of the weights."""
     error, counted = _errors(pred, target, mask, lengths)
     if weights is None:
-        return error, float(np.square(error, dtype=np.float64).sum()), int(counted.sum())
+        return (error, float(np.square(error, dtype=np.float64).sum()),
+                error.size if counted is None else int(counted.sum()))
     step = as_weights(weights, error.shape[:-1])[..., None]
     squares = float((np.square(error, dtype=np.float64) * step).sum())
     error *= step.astype(error.dtype)
-    return error, squares, float((counted * step).sum())
+    return error, squares, float((np.ones(error.shape, bool) * step if counted is None else counted * step).sum())
 
 
 def _errors(
     pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None, lengths: ArrayLike | None
-) -> tuple[Array, Bools]:
-    """``(pred − target, counted)`` of every value; the error is 0 for values that do not count."""
+) -> tuple[Array, Bools | None]:
+    """``(pred − target, counted)`` of every value; the error is 0 for values that do not count. None: all count."""
     predicted = _floating(pred, "pred")
     expected = as_array(target, "target")
     if expected.dtype.kind not in REAL_KINDS:
         raise TypeError(f"target: got {expected.dtype}, expected real numbers")
     if expected.shape != predicted.shape:
         raise ValueError(f"target: got shape {expected.shape}, expected {predicted.shape}, as pred")
+    if mask is None and lengths is None:
+        return np.subtract(predicted, expected, out=np.empty_like(predicted), casting="same_kind"), None
     if mask is not None and as_array(mask, "mask").shape == predicted.shape:
         steps = _counted(predicted.shape[:-1], None, lengths)
         counted = steps[..., None] & _boolean(mask)

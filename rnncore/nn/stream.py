@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnncore import _engine
-from rnncore._checks import as_indices
 from rnncore.module import LOCK
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class ModelStream:
 
     def __init__(self, model: SequenceModel, batch_size: int = 1, state: StateLike = None) -> None:
         if model.readout != "steps":
-            raise ValueError(f"stream: got a model with readout={model.readout!r}, expected 'steps': one prediction per "
+            raise ValueError(f"stream: got a model with readout={model.readout!r}, expected 'steps', a prediction per "
                              "step; call this model on whole sequences")
         self._model, self._stream = model, model.layer.stream(batch_size)
         self._x = np.empty((batch_size, model.layer.input_size), model.dtype)
@@ -62,7 +61,7 @@ class ModelStream:
     def _embedded(self, tokens: ArrayLike) -> Array:
         embedding = self._model.embedding
         assert embedding is not None
-        found = as_indices(tokens, "x")
+        found = embedding.checked(tokens, "x")
         if found.shape != (len(self._x),):
             raise ValueError(f"x: got tokens of shape {found.shape}, expected (B,) = ({len(self._x)},)")
         return embedding.into(found, self._x)

@@ -3,7 +3,7 @@
 
 cdef enum:
     # Logits from which two threads help: 0.1 ms of work, as for the thresholds in plan.pxi.
-    THREADS_LOGITS = 1 << 16
+    THREADS_LOGITS = 1 << 17
     # Logits between two looks for signals.
     LOGITS_STRETCH = 1 << 24
 

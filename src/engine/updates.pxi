@@ -8,6 +8,7 @@ cdef enum:
     UPDATE_BLOCK = 4096
     # Values from which two threads help: 0.1 ms of work, as for the thresholds in plan.pxi.
     THREADS_UPDATE = 1 << 17
+    THREADS_ONE_ARRAY = 1 << 19     # where one array is read or scaled
 
 
 cdef struct Piece:              # one array, and what is updated with it
@@ -123,7 +124,8 @@ cdef idx take_flat(object a, Array *out) except -1:
 
 
 cdef void run_pieces(Update *job) noexcept:
-    cdef int threads = rnncore_get_num_threads() if job.blocks * UPDATE_BLOCK > THREADS_UPDATE else 1
+    cdef idx least = THREADS_UPDATE if job.sgd != NULL or job.adam != NULL else THREADS_ONE_ARRAY
+    cdef int threads = rnncore_get_num_threads() if job.blocks * UPDATE_BLOCK > least else 1
     with nogil:
         rc_pool_run(update_thread, job, threads)
 

@@ -72,7 +72,7 @@ def test_many_classes_are_summed_exactly():
     logits = np.full((1, C), -2.3, "f4")
     logits[0, 0] = 0
     expected = np.log(1 + (C - 1) * np.exp(np.float64(logits[0, 1])))
-    assert cross_entropy(logits, [0])[0] == pytest.approx(expected, rel=1e-8)       # log 1e5 · 1e-8 is 1e-7 of the sum
+    assert cross_entropy(logits, [0])[0] == pytest.approx(expected, abs=3e-7)       # 2.5 ulp, for that of exp
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -93,7 +93,7 @@ def test_a_row_has_the_same_bits_in_any_batch_of_its_size(C, dtype, rng):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_number_of_threads_gives_the_same_bits(dtype, rng):
-    logits, targets = rng.normal(size=(2048, 103)).astype(dtype), rng.integers(0, 103, size=2048)
+    logits, targets = rng.normal(size=(2048, 203)).astype(dtype), rng.integers(0, 203, size=2048)
     with rc.threads(1):
         loss, grad = cross_entropy(logits, targets)
     for threads in (2, 3):

@@ -297,10 +297,10 @@ class Adam(Optimiser):
         }
 
     def _update(self, values: list[Array], grads: list[Array], /, *buffers: list[Array]) -> None:
-        o, (beta1, beta2) = self.options, self.options["betas"]
-        decay = o["weight_decay"]
+        o, (exp_avg, exp_avg_sq) = self.options, buffers
+        (beta1, beta2), decay = o["betas"], o["weight_decay"]
         keep, decay = (1 - o["lr"] * decay, 0.0) if self._decoupled else (1.0, decay)
-        _engine.update_adam(values, grads, *buffers, keep, decay, beta1, beta2, o["eps"],
+        _engine.update_adam(values, grads, exp_avg, exp_avg_sq, keep, decay, beta1, beta2, o["eps"],
                             math.sqrt(1 - beta2**self.steps), o["lr"] / (1 - beta1**self.steps))
 
 

@@ -98,6 +98,7 @@ class Embedding(Module):
     def _grad_weight(self, tokens: Array, grad_output: Array) -> Array:
         """The sums of grad_output's rows by token; each is added up in C order of `tokens` in float64, rounded once."""
         shape = self.num_embeddings, self.embedding_dim
+        grad: Array
         (grad,) = _engine.carve("gradients of parameters", self.dtype, (shape,))
         _engine.embedding_gradient(grad, tokens.reshape(-1), _rows_of(grad_output, self.embedding_dim))
         return grad

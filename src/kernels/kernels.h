@@ -42,10 +42,8 @@
 #ifndef RC_KERNELS_H
 #define RC_KERNELS_H
 
-#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 typedef ptrdiff_t rc_idx;
 

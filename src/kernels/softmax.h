@@ -7,7 +7,9 @@
  *
  * A sum over the classes has SUM_LANES accumulators, as many as the widest vector has lanes: class c is added to number
  * c % SUM_LANES, whatever the instruction set.  After SUM_CLASSES classes the accumulators are added up in pairs, and the
- * result is added to the sum in float64, so that its error does not grow with the number of classes. */
+ * result is added to the sum in float64, so that its error does not grow with the number of classes.
+ *
+ * (Built-in functions stand for those of the C library, whose headers WebAssembly does not have.) */
 enum { SUM_LANES = 64 / sizeof(real), SUM_VECTORS = SUM_LANES / LANES, SUM_CLASSES = 32 * SUM_LANES };
 
 /* A vector of which the lanes from n on are `fill`. */
@@ -31,13 +33,13 @@ INLINE real add_lanes(const vec *accumulators)
 /* The largest of n values that is not NaN; the order of the comparisons does not matter. */
 INLINE real largest_of(const real *x, rc_idx n)
 {
-    vec a = vset(-(real)INFINITY), b = a;
+    vec a = vset(-(real)__builtin_inf()), b = a;
     rc_idx c = 0;
     for (; c + 2 * LANES <= n; c += 2 * LANES) {
         a = vmax(vload(x + c), a);
         b = vmax(vload(x + c + LANES), b);
     }
-    for (; c < n; c += LANES) a = vmax(vload_filled(x + c, n - c, -(real)INFINITY), a);
+    for (; c < n; c += LANES) a = vmax(vload_filled(x + c, n - c, -(real)__builtin_inf()), a);
     real lanes[LANES];
     vstore(lanes, vmax(a, b));
     for (int half = LANES / 2; half > 0; half /= 2)
@@ -52,7 +54,7 @@ INLINE void add_group(const real *x, rc_idx left, real top, real *e, const real 
 #pragma GCC unroll 4
     for (int v = 0; v < SUM_VECTORS; v++, x += LANES, left -= LANES) {
         if (!whole && left <= 0) break;
-        const vec z = (whole ? vload(x) : vload_filled(x, left, -(real)INFINITY)) - top;
+        const vec z = (whole ? vload(x) : vload_filled(x, left, -(real)__builtin_inf())) - top;
         const vec y = vselect_less(z, vset(EXP_LOWEST), (vec){0}, vexp(z));
         if (e && whole) vstore(e + v * LANES, y);
         else if (e) vstore_n(e + v * LANES, y, left);
@@ -103,12 +105,12 @@ static void cross_entropy(const rc_cross_entropy *p, rc_idx row0, rc_idx row1)
         const rc_idx t = p->target[row];
         if (t < 0) {
             p->loss[row] = 0;
-            if (g) memset(g, 0, (size_t)n * sizeof(real));
+            if (g) __builtin_memset(g, 0, (size_t)n * sizeof(real));
             continue;
         }
         const real top = largest_of(x, n);
         double dot;
-        const double total = exponentials(x, n, top, g, every, &dot), log_total = log(total);
+        const double total = exponentials(x, n, top, g, every, &dot), log_total = __builtin_log(total);
         const double own = p->own ? p->own[t] : 1, step = p->step ? p->step[row] : 1;
         const double of_target = log_total - ((double)x[t] - (double)top);
         p->loss[row] = step * (every ? own * of_target + (p->every_sum * log_total - dot) : own * of_target);

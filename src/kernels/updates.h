@@ -2,9 +2,9 @@
  * without fused multiply-add, so that all instruction sets round alike. */
 
 #if REAL == 32
-INLINE real square_root(real x) { return sqrtf(x); }
+INLINE real square_root(real x) { return __builtin_sqrtf(x); }
 #else
-INLINE real square_root(real x) { return sqrt(x); }
+INLINE real square_root(real x) { return __builtin_sqrt(x); }
 #endif
 
 static void sgd(const rc_sgd *o, void *value, const void *grad, void *momentum, rc_idx n)

@@ -60,6 +60,17 @@ class Sums:
     def finish(self) -> None: ...
 
 @disjoint_base
+class LinearWeights:
+    @property
+    def in_features(self) -> int: ...
+    @property
+    def out_features(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def __new__(cls, weight: _Array, bias: _Array | None = None) -> Self: ...
+    def pack_backward(self, weight: _Array) -> None: ...
+
+@disjoint_base
 class Allocation(Buffer):
     @property
     def nbytes(self) -> int: ...
@@ -133,6 +144,54 @@ def forward(
     reverse: bool = False,
 ) -> None: ...
 def backward(walk: Walk) -> None: ...
+def linear_forward(w: LinearWeights, x: _Array, y: _Array) -> None: ...
+def linear_backward(
+    w: LinearWeights,
+    x: _Array,
+    grad_y: _Array,
+    grad_x: _Array | None,
+    grad_weight: _Array,
+    grad_bias: _Array | None = None,
+) -> None: ...
+def cross_entropy(
+    logits: _Array,
+    targets: _Array,
+    counted: _Array | None,
+    ignored: int,
+    steps: _Array | None,
+    of_class: _Array | None,
+    own: _Array | None,
+    every: _Array | None,
+    loss: _Array,
+    grad: _Array | None,
+) -> float: ...
+def draw(logits: _Array, temperature: float, uniform: float) -> int: ...
+def embed(table: _Array, tokens: _Array, rows: _Array) -> bool: ...  # False: a token is not in the table
+def embedding_gradient(grad_table: _Array, tokens: _Array, grad_rows: _Array) -> None: ...
+def update_sgd(
+    values: list[_Array],
+    grads: list[_Array],
+    momenta: list[_Array],
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None: ...
+def update_adam(
+    values: list[_Array],
+    grads: list[_Array],
+    exp_avg: list[_Array],
+    exp_avg_sq: list[_Array],
+    keep: float,
+    weight_decay: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    root: float,
+    step: float,
+) -> None: ...
+def sum_of_squares(arrays: list[_Array]) -> float: ...
+def scale(arrays: list[_Array], factor: float) -> None: ...
 def give_way(ns: int) -> int: ...
 def threads_of_a_call() -> int: ...
 def activation(name: Literal["sigmoid", "tanh"], x: _Array, out: _Array) -> None: ...

@@ -14,8 +14,8 @@ build           layers and models by the names of their cells
 losses          cross-entropy and squared error
 softmax         log softmax, and draws with a temperature
 record          a recorded call of one of these layers
+stream          a whole model that runs step by step
 state           rows of a state that is carried from call to call
-product         matrix products that do not wake the threads of BLAS
 """
 
 from rnncore.nn.build import make_layer, make_model, sequence_model
@@ -24,6 +24,7 @@ from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
 from rnncore.nn.record import Record
 from rnncore.nn.sequence import SequenceModel
 from rnncore.nn.softmax import draw, log_softmax
+from rnncore.nn.stream import ModelStream
 from rnncore.recurrent.descriptions import CELLS
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Linear",
+    "ModelStream",
     "Record",
     "SequenceModel",
     "cross_entropy",

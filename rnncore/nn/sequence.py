@@ -13,6 +13,7 @@ from rnncore.module import LOCK, Module, prefixed
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import as_weights, length_mask, mean_nll, mean_square, summed_nll, summed_squares
 from rnncore.nn.readout import READOUTS, read_out
+from rnncore.nn.stream import ModelStream
 from rnncore.recurrent.descriptions import choices, modes
 from rnncore.recurrent.layers import layer_class
 from rnncore.recurrent.layout import Layout
@@ -171,6 +172,17 @@ class SequenceModel(Module):
 
     forward = __call__
 
+    def stream(self, batch_size: int = 1, state: StateLike = None) -> ModelStream:
+        """An object that runs the model one step at a time, for a model with one prediction per step.
+
+        Parameters
+        ----------
+        batch_size : int
+        state : array_like or tuple, optional
+            The state before the first step; zeros by default.
+        """
+        return ModelStream(self, batch_size, state)
+
     def record(
         self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False
     ) -> SequenceRecord:
@@ -273,9 +285,11 @@ class SequenceModel(Module):
             given = np.broadcast_to(given[:, None] if self.layer.batch_first else given, steps)
         return options | {"weights": given}
 
-    def _mask(self, shape: tuple[int, ...], lengths: ArrayLike | None, counted: ArrayLike | None) -> Bools:
-        """Booleans for a prediction of this shape: True for each step or value that is part of the loss."""
+    def _mask(self, shape: tuple[int, ...], lengths: ArrayLike | None, counted: ArrayLike | None) -> Bools | None:
+        """Booleans for a prediction of this shape, True for each step or value that is part of the loss; None: all."""
         steps = shape[:-1]
+        if counted is None and (lengths is None or self.readout != "steps"):
+            return None
         given: Bools = np.ones(steps, bool) if counted is None else as_array(counted, "counted")
         allowed = (steps, shape) if self.loss_name == "mse" else (steps,)       # a symbol is one value, not O of them
         if given.dtype != bool or given.shape not in allowed:

@@ -13,11 +13,16 @@ included files, one subject each:
     sums.pxi       the order in which gradients of weights and biases are summed over steps and rows
     backward.pxi   cotangents on h_t -> gradients of everything
     resets.pxi     steps before which the state of a row is zero
+    linear.pxi     a linear layer, forward and backward
+    losses.pxi     softmax cross-entropy and its gradient; draws of a class
+    embedding.pxi  rows of a table by number, and the sums of their gradients
+    updates.pxi    what optimisers do with all parameters, and the norm of gradients
     stream.pxi     one step at a time, with buffers bound once
     changes.pxi    weights and settings that change, each change as a whole
     testing.pxi    what only the tests call
 """
 cimport cython
+from libc.math cimport exp
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 from cpython.buffer cimport (
@@ -111,6 +116,10 @@ include "forward.pxi"
 include "sums.pxi"
 include "backward.pxi"
 include "resets.pxi"
+include "linear.pxi"
+include "losses.pxi"
+include "embedding.pxi"
+include "updates.pxi"
 include "stream.pxi"
 include "changes.pxi"
 include "testing.pxi"

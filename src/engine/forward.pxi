@@ -136,8 +136,9 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     """One thread's rows or units, over the job's steps."""
     cdef Forward *j = <Forward *>context
     cdef Share mine = share_of(&j.plan, j.rows.B, j.H, thread, threads)
-    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, n, active, row1
+    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, n, active, row1, stop
     cdef int now = 0
+    cdef bint alike
     cdef rc_step step
     cdef Products own
     cdef Products *products = j.products
@@ -145,6 +146,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     if products == NULL:
         products = &own
         set_up_products(j, &mine, products)
+    alike = all_alike(j, products.of_h, &mine)
     memset(&step, 0, sizeof(step))
     step.h_size, step.out_row, step.slots_wanted = H, j.out_row, j.slots_wanted
     step.ldslots, step.ldprev, step.ldout = j.slots.stride[1] // item, H, j.out.stride[1] // item
@@ -156,10 +158,8 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
         if j.x_row != NULL and gather_input(j, low, low + s1 - s0, &mine):
             return
         project(j, low, low + s1 - s0, products, &mine)
-        if all_alike(j, products.of_h, &mine):
-            now = steps_alike(j, &step, products.of_h, s0, s1, low, now, &mine)
-            continue
-        for s in range(s0, s1):
+        s = s0
+        while s < s1:
             t = T - 1 - s if j.reverse else s
             n = active_rows(&j.rows, t)
             if n != active:     # rows have ended, or begin: before and after its steps h is in the caller's array
@@ -172,17 +172,21 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
                 reset_states(j, t, j.h[now], &mine)
                 if mine.by_units and meet(&j.barrier, &mine, True):     # the product reads all units
                     return
-            row1 = min(mine.row1, n)
-            if mine.row0 < row1:
-                step.slots = slots_at(j, t, low, mine.thread)
-                step.prev, step.h = j.h[now], j.h[1 - now]
-                step.h_out = j.out.p + t * j.out.stride[0] if j.out_row != NULL else step_at(&j.out, &j.rows, t)
-                step.c_out = step_at(&j.c_out, &j.rows, t) if j.c_out.p != NULL else NULL
-                if recur(j, &step, products.of_h, row1, t & 1, &mine):
-                    return
-                if j.y_row != NULL:
-                    give_output(j, t, &step, row1, &mine)
-            now = 1 - now
+            row1, stop = min(mine.row1, n), end_of_run(j, s, s1, n)
+            if mine.row0 >= row1:
+                now = (now + stop - s) & 1
+            elif alike:
+                now = steps_alike(j, &step, products.of_h, s, stop, low, now, row1, &mine)
+            else:
+                for s in range(s, stop):
+                    t = T - 1 - s if j.reverse else s
+                    set_addresses(j, &step, t, low, now, mine.thread)
+                    if recur(j, &step, products.of_h, row1, t & 1, &mine):
+                        return
+                    if j.y_row != NULL:
+                        give_output(j, t, &step, row1, &mine)
+                    now = 1 - now
+            s = stop
     if now == 1:                # an odd number of steps: the final h goes to the caller's array
         copy_states(j, 0, active, 1, &mine)
 
@@ -285,49 +289,74 @@ cdef void set_up_products(const Forward *j, const Share *mine, Products *product
         r.prepared[0].count = r.prepared[1].count = 0
 
 
+cdef inline void set_addresses(const Forward *j, rc_step *step, idx t, idx low, int now, int thread) noexcept nogil:
+    """Where step t, in the chunk that begins at `low`, reads and writes; h before it is `j.h[now]`."""
+    step.slots = slots_at(j, t, low, thread)
+    step.prev, step.h = j.h[now], j.h[1 - now]
+    step.h_out = j.out.p + t * j.out.stride[0] if j.out_row != NULL else step_at(&j.out, &j.rows, t)
+    step.c_out = step_at(&j.c_out, &j.rows, t) if j.c_out.p != NULL else NULL
+
+
+cdef inline idx end_of_run(const Forward *j, idx s, idx s1, idx n) noexcept nogil:
+    """Up to where steps have the n rows of step s, and no row is reset before them."""
+    cdef idx t
+    if j.rows.starts == NULL and j.resets.starts == NULL:
+        return s1
+    for s in range(s + 1, s1):
+        t = j.T - 1 - s if j.reverse else s
+        if active_rows(&j.rows, t) != n or any_reset(&j.resets, t):
+            return s
+    return s1
+
+
 cdef inline bint all_alike(const Forward *j, const StageProduct *r, const Share *mine) noexcept nogil:
-    """Whether nothing but addresses changes from one step to the next: see `steps_alike`."""
+    """Whether in a run of steps nothing but addresses changes from one step to the next: see `steps_alike`."""
     cdef int s
-    if j.rows.starts != NULL or j.resets.starts != NULL or mine.by_units or mine.row0 >= mine.row1:
-        return False
     for s in range(j.cell.stages):
-        if mine.unit1 - mine.unit0 > r[s].units_at_once:
+        if mine.by_units or mine.unit1 - mine.unit0 > r[s].units_at_once:
             return False
     return True
 
 
-cdef int steps_alike(Forward *j, rc_step *step, StageProduct *r, idx s0, idx s1, idx low, int now,
+cdef int steps_alike(Forward *j, rc_step *step, StageProduct *r, idx s0, idx s1, idx low, int now, idx row1,
                      const Share *mine) noexcept nogil:
-    """The steps s0 .. s1 of one chunk, in a loop that does only what such steps need. Returns which h is the last one.
+    """The steps s0 .. s1 of one run, in a loop that does only what such steps need. Returns which h is the last one.
 
     In a small net the loop's own instructions are a good part of a step (LSTM 8 units, one row: a fifth of them).
     """
     cdef const rc_stage *stage
     cdef rc_product *p
-    cdef idx sign = -1 if j.reverse else 1, t = j.T - 1 - s0 if j.reverse else s0
-    cdef idx of_slots = sign * j.slots.stride[0], of_out = sign * j.out.stride[0], of_c = sign * j.c_out.stride[0]
-    cdef char *slots = slots_at(j, t, low, mine.thread)
-    cdef char *out = step_at(&j.out, &j.rows, t)
-    cdef char *c_out = step_at(&j.c_out, &j.rows, t) if j.c_out.p != NULL else NULL
-    cdef int s, n, stages = j.cell.stages
-    for n in range(<int>(s1 - s0)):
-        step.slots, step.h_out, step.c_out = slots, out, c_out
-        step.prev, step.h = j.h[now], j.h[1 - now]
+    cdef idx t = j.T - 1 - s0 if j.reverse else s0, rows = active_rows(&j.rows, t), sign = -1 if j.reverse else 1
+    cdef idx of_slots = sign * rows * j.slots.stride[1], of_c = sign * rows * j.c_out.stride[1], n
+    cdef idx of_out = sign * j.out.stride[0] * (rows if j.rows.starts != NULL and j.out_row == NULL else 1)
+    cdef int s, down, stages = j.cell.stages
+    set_addresses(j, step, t, low, now, mine.thread)
+    for s in range(stages):
+        for down in range(2):
+            if r[s].prepared[down].row1 != row1:
+                r[s].prepared[down].count = 0
+    for n in range(s1 - s0):
         for s in range(stages):
             stage = &j.cell.stage[s]
             p = &r[s].p
-            p.a = step.aux if stage.from_aux else step.prev
-            p.c = slots + r[s].offset
-            p.downward = (t + n * sign) & 1
+            p.a = step.prev
+            if stage.from_aux:
+                p.a = step.aux
+            p.c = <char *>step.slots + r[s].offset
+            p.downward = t & 1
             p.prepared = &r[s].prepared[p.downward]
             if p.prepared.count > 0:
                 j.k.product_again(p, mine.row0)
             else:
-                j.k.product(p, mine.row0, mine.row1, mine.unit0, mine.unit1)
-            stage.forward(step, mine.row0, mine.row1, mine.unit0, mine.unit1)
-        slots, out, now = slots + of_slots, out + of_out, 1 - now
-        if c_out != NULL:
-            c_out += of_c
+                j.k.product(p, mine.row0, row1, mine.unit0, mine.unit1)
+            stage.forward(step, mine.row0, row1, mine.unit0, mine.unit1)
+        if j.y_row != NULL:
+            give_output(j, t, step, row1, mine)
+        now, t = 1 - now, t + sign
+        step.slots, step.h_out = <char *>step.slots + of_slots, <char *>step.h_out + of_out
+        step.prev, step.h = j.h[now], j.h[1 - now]
+        if step.c_out != NULL:
+            step.c_out = <char *>step.c_out + of_c
     return now
 
 

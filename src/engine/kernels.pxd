@@ -21,6 +21,7 @@ cdef extern from "kernels.h" nogil:
         int groups
 
     ctypedef struct rc_prepared:
+        idx row1
         int count
 
     ctypedef struct rc_product:

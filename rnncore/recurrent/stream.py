@@ -1,4 +1,4 @@
-"""Streams, which run a layer one step at a time."""
+"""Streams, which run a layer some steps at a time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Stream(Generic[StateT]):
-    """Runs a layer step by step and holds its state; `RecurrentLayer.stream` creates one.
+    """Runs a layer step by step, or block by block, and holds its state; `RecurrentLayer.stream` creates one.
 
-    Every copy and every pickle has a state of its own. A shallow copy uses the same layer; a deep copy and a pickle
+    However a sequence is divided into steps and blocks, its outputs are bit-identical to those of one call. Every copy and every pickle has a state of its own. A shallow copy uses the same layer; a deep copy and a pickle
     contain a copy of the layer.
 
     Attributes
@@ -36,6 +36,9 @@ class Stream(Generic[StateT]):
     >>> x = np.random.default_rng(0).standard_normal((5, 1, 3)).astype("float32")
     >>> s = gru.stream()
     >>> bool((np.stack([s.step(x_t) for x_t in x]) == gru(x)[0]).all())
+    True
+    >>> s.reset()
+    >>> bool((np.concatenate([s.block(x[:2]), s.block(x[2:])]) == gru(x)[0]).all())
     True
     """
 
@@ -80,15 +83,61 @@ class Stream(Generic[StateT]):
             self._bind()
         if out is None:
             out = np.empty((self._batch, self._layer.hidden_size), self._layer.dtype)
-        if not self._steps.run(x_t, out):
-            self._explain(x_t, out)
+        if not self._steps.step(x_t, out):
+            self._convert(x_t, out, "x_t", ())
         return out
 
-    def _explain(self, x_t: ArrayLike, out: object) -> None:
-        """Run a step whose arrays the engine cannot use as they are: convert x, or raise an error that explains why."""
+    def block(self, x: ArrayLike, out: Array | None = None) -> Array:
+        """Run N steps at once. A block that is interrupted or refused leaves the state as it was.
+
+        Parameters
+        ----------
+        x : array_like, (N, B, I)
+        out : ndarray, (N, B, H), of the layer's dtype, C-contiguous, optional
+            The output is written into this array, and the call allocates nothing if `x` is a C-contiguous array of the
+            layer's dtype, too. It may be `x` itself, where I is H.
+
+        Returns
+        -------
+        ndarray, (N, B, H)
+
+        Raises
+        ------
+        RuntimeError
+            Another thread computes a block of this stream.
+
+        Examples
+        --------
+        >>> import numpy as np, rnncore as rc
+        >>> s = rc.LSTM(3, 4, seed=0).stream(batch_size=2)
+        >>> s.block(np.ones((5, 2, 3))).shape
+        (5, 2, 4)
+        """
+        if self._version != self._layer._version:
+            self._bind()
+        if out is None:
+            x = as_rows(x, "x", self._layer.dtype)
+            out = np.empty((*x.shape[:1], self._batch, self._layer.hidden_size), self._layer.dtype)
+        if not self._steps.block(x, out):
+            self._convert(x, out, "x", np.shape(out)[:1] if np.ndim(out) == 3 else ("N",))
+        return out
+
+    def _convert(self, x: ArrayLike, out: object, name: str, steps: tuple[Any, ...]) -> None:
+        """Run a step or a block whose arrays the engine cannot use as they are.
+
+        It converts x, or raises an error that explains why it cannot. `steps` is () for a step, or (N,).
+        """
         layer = self._layer
-        expected = (self._batch, layer.hidden_size)
-        if not isinstance(out, np.ndarray) or out.shape != expected or out.dtype != layer.dtype \
+        rows = np.array(as_rows(x, name, layer.dtype), order="C")
+        expected = (*steps, self._batch, layer.input_size)
+        if rows.shape != expected and not (steps and rows.ndim == 3 and rows.shape[1:] == expected[1:]):
+            axes = "(N, B, I)" if steps else "(B, I)"
+            one_row = self._batch == 1 and rows.shape == (*rows.shape[:len(steps)], layer.input_size)
+            raise ValueError(f"{name}: got shape {rows.shape}, expected {axes} = {expected}; " .replace("'", "")
+                             + (f"{name}[{':, ' * len(steps)}None] has this shape" if one_row else
+                                "open the stream with another batch_size, or pass a single step"))
+        wanted = (*rows.shape[:len(steps)], self._batch, layer.hidden_size)
+        if not isinstance(out, np.ndarray) or out.shape != wanted or out.dtype != layer.dtype \
                 or not out.flags.c_contiguous or not out.flags.writeable:
             got = type(out).__name__
             if isinstance(out, np.ndarray):
@@ -96,15 +145,10 @@ class Stream(Generic[StateT]):
                                                  ("non-contiguous", out.flags.c_contiguous)) if not fits]
                 got = " ".join([*wrong, f"{out.dtype} {out.shape}"])
             raise ValueError(f"out: got {got}, expected a writable C-contiguous {layer.dtype} array "
-                             f"of shape {expected}")
-        x = np.asarray(as_rows(x_t, "x_t", layer.dtype), order="C")
-        if x.shape != (self._batch, layer.input_size):
-            one_row = self._batch == 1 and x.shape == (layer.input_size,)
-            raise ValueError(f"x_t: got shape {x.shape}, expected (B, I) = {(self._batch, layer.input_size)}; "
-                             + ("x_t[None] has this shape" if one_row else
-                                "open the stream with another batch_size, or pass a single step"))
-        if not self._steps.run(x, out):
-            raise ValueError(f"x_t, out: got arrays of {x.dtype} and {out.dtype}, expected native {layer.dtype}")
+                             f"of shape {wanted}")
+        if not (self._steps.block if steps else self._steps.step)(rows, out):
+            raise ValueError(f"{name}, out: got arrays of {rows.dtype} and {out.dtype}, expected native and aligned "
+                             f"{layer.dtype}")
 
     @property
     def state(self) -> StateT:

@@ -13,7 +13,8 @@ included files, one subject each:
     sums.pxi       the order in which gradients of weights and biases are summed over steps and rows
     backward.pxi   cotangents on h_t -> gradients of everything
     resets.pxi     steps before which the state of a row is zero
-    stream.pxi     one step at a time, with buffers bound once
+    nets.pxi       many nets of one shape in one call
+    stream.pxi     some steps at a time, with buffers bound once
     changes.pxi    weights and settings that change, each change as a whole
     testing.pxi    what only the tests call
 """
@@ -32,6 +33,28 @@ from kernels cimport *
 import os
 
 from numpy import ndarray
+
+cdef extern from *:                 # numpy's arrays without the buffer protocol, which takes as long as a small step
+    """
+    #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+    #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
+    #include <numpy/arrayobject.h>
+    #undef I                        /* of <complex.h>; here it is the size of the input */
+    """
+    ctypedef struct PyArrayObject
+    enum:
+        NPY_FLOAT
+        NPY_DOUBLE
+    int _import_array() except -1
+    bint PyArray_Check(object)
+    int PyArray_NDIM(PyArrayObject *) nogil
+    Py_ssize_t *PyArray_DIMS(PyArrayObject *) nogil
+    void *PyArray_DATA(PyArrayObject *) nogil
+    int PyArray_TYPE(PyArrayObject *) nogil
+    bint PyArray_ISCARRAY(PyArrayObject *) nogil
+    bint PyArray_ISCARRAY_RO(PyArrayObject *) nogil
+
+_import_array()
 
 cdef extern from "stdlib.h" nogil:
     int posix_memalign(void **memory, size_t alignment, size_t size)
@@ -111,6 +134,7 @@ include "forward.pxi"
 include "sums.pxi"
 include "backward.pxi"
 include "resets.pxi"
+include "nets.pxi"
 include "stream.pxi"
 include "changes.pxi"
 include "testing.pxi"

@@ -41,6 +41,22 @@ cdef extern from *:
     void rc_copy_row(char *to, const char *source, size_t bytes) nogil
 
 
+cdef idx take_nets(object a, Array *out, idx *next_net) except -1:
+    """As `take`, with two axes after a leading one, whose stride becomes `next_net`; returns its length."""
+    cdef Py_buffer b
+    cdef idx nets = 0
+    next_net[0] = 0
+    take(None, out, 0)
+    if a is None:
+        return 0
+    PyObject_GetBuffer(a, &b, PyBUF_STRIDED_RO)
+    out.p, next_net[0], nets = <char *>b.buf, b.strides[0], b.shape[0]
+    out.stride[0], out.stride[1] = b.strides[1], b.strides[2]
+    out.last, out.item = b.shape[b.ndim - 1], b.itemsize
+    PyBuffer_Release(&b)
+    return nets
+
+
 cdef char *state_at(list states, int which, idx position) except? NULL:
     """h (`which` 0) or c (1) at a position of contiguous arrays (n, B, H) or (B, H). NULL: the cell has none."""
     cdef Array a

@@ -96,6 +96,11 @@ class Stepper:
     def advance(self, x: _Array, h: object, c: object, h_out: _Array, c_out: _Array | None) -> bool: ...
 
 @disjoint_base
+class Matrix:
+    def __new__(cls, w: _Array, bias: _Array | None = None) -> Self: ...
+    def times(self, x: _Array, out: _Array) -> None: ...
+
+@disjoint_base
 class OpenBlock(Generic[_HandedOut]):
     def __init__(
         self,

@@ -10,6 +10,7 @@ returns an object with ``.output`` and ``.backward(grad_output)``, which returns
 layers          Embedding, Linear, Dropout
 sequence        SequenceModel, and its configuration in files
 readout         what the head reads: the outputs of all steps, the last state, or the mean of the outputs
+stream          a model some steps at a time, keeping the state
 build           layers and models by the names of their cells
 losses          cross-entropy and squared error
 softmax         log softmax, and draws with a temperature
@@ -24,6 +25,7 @@ from rnncore.nn.losses import cross_entropy, length_mask, mse, token_nll
 from rnncore.nn.record import Record
 from rnncore.nn.sequence import SequenceModel
 from rnncore.nn.softmax import draw, log_softmax
+from rnncore.nn.stream import ModelStream
 from rnncore.recurrent.descriptions import CELLS
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Linear",
+    "ModelStream",
     "Record",
     "SequenceModel",
     "cross_entropy",

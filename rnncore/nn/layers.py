@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnncore import _engine
 from rnncore._checks import as_array, as_flag, as_indices, as_probability, as_real, as_seed, as_size
 from rnncore.module import LOCK, Module, Packed
 from rnncore.nn.product import outer, rows_times
@@ -101,16 +102,15 @@ class Embedding(Module):
 
 
 class PackedLinear(Packed):
-    """The weights of a `Linear`, stored by rows and by columns."""
+    """The weights of a `Linear`: packed for the engine, and by rows for the backward pass."""
 
     def __init__(self, version: int, weight: Array, bias: Array | None) -> None:
         super().__init__(version)
-        self.rows, self.columns = weight.copy(), weight.T.copy()
-        self.bias = None if bias is None else bias.copy()
+        self.rows, self.matrix = weight.copy(), _engine.Matrix(weight, bias)
 
 
 class Linear(Module):
-    """y = x·Wᵀ + b on the last axis.
+    """y = x·Wᵀ + b on the last axis. A row of y has the same bits whatever other rows there are.
 
     Parameters
     ----------
@@ -179,9 +179,9 @@ class Linear(Module):
 
     def call_on(self, packed: PackedLinear, x: Array) -> Array:
         """As a call, on packed weights that were taken before."""
-        y = rows_times(x.reshape(-1, self.in_features), packed.columns)
-        if packed.bias is not None:
-            y += packed.bias
+        rows = np.ascontiguousarray(x.reshape(-1, self.in_features))
+        y = np.empty((len(rows), self.out_features), self.dtype)
+        packed.matrix.times(rows, y)
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def _pack(self) -> PackedLinear:
@@ -194,7 +194,7 @@ class Linear(Module):
                 f"x: got shape {found.shape}, expected (..., {self.in_features}): the last axis is "
                 f"in_features"
             )
-        return np.ascontiguousarray(found)  # the bits of the product depend on the memory layout
+        return np.ascontiguousarray(found)
 
 
 class Dropout(Module):

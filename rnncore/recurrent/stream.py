@@ -119,35 +119,28 @@ class Stream(Generic[StateT]):
             x = as_rows(x, "x", self._layer.dtype)
             out = np.empty((*x.shape[:1], self._batch, self._layer.hidden_size), self._layer.dtype)
         if not self._steps.block(x, out):
-            self._convert(x, out, "x", np.shape(out)[:1] if np.ndim(out) == 3 else ("N",))
+            self._convert(x, out, "x", ("N",))
         return out
 
     def _convert(self, x: ArrayLike, out: object, name: str, steps: tuple[Any, ...]) -> None:
         """Run a step or a block whose arrays the engine cannot use as they are.
 
-        It converts x, or raises an error that explains why it cannot. `steps` is () for a step, or (N,).
+        It converts x, or raises an error that explains why it cannot. `steps` is () for a step, and (N,) for a block.
         """
         layer = self._layer
         rows = np.array(as_rows(x, name, layer.dtype), order="C")
-        expected = (*steps, self._batch, layer.input_size)
-        if rows.shape != expected and not (steps and rows.ndim == 3 and rows.shape[1:] == expected[1:]):
-            axes = "(N, B, I)" if steps else "(B, I)"
-            one_row = self._batch == 1 and rows.shape == (*rows.shape[:len(steps)], layer.input_size)
-            raise ValueError(f"{name}: got shape {rows.shape}, expected {axes} = {expected}; " .replace("'", "")
+        if rows.ndim != len(steps) + 2 or rows.shape[-2:] != (self._batch, layer.input_size):
+            axes, sizes = "(B, I)", f"({self._batch}, {layer.input_size})"
+            if steps:
+                axes, sizes = "(N, B, I)", f"(N, {self._batch}, {layer.input_size})"
+            one_row = self._batch == 1 and rows.ndim == len(steps) + 1 and rows.shape[-1] == layer.input_size
+            raise ValueError(f"{name}: got shape {rows.shape}, expected {axes} = {sizes}; "
                              + (f"{name}[{':, ' * len(steps)}None] has this shape" if one_row else
-                                "open the stream with another batch_size, or pass a single step"))
-        wanted = (*rows.shape[:len(steps)], self._batch, layer.hidden_size)
-        if not isinstance(out, np.ndarray) or out.shape != wanted or out.dtype != layer.dtype \
-                or not out.flags.c_contiguous or not out.flags.writeable:
-            got = type(out).__name__
-            if isinstance(out, np.ndarray):
-                wrong = [word for word, fits in (("read-only", out.flags.writeable),
-                                                 ("non-contiguous", out.flags.c_contiguous)) if not fits]
-                got = " ".join([*wrong, f"{out.dtype} {out.shape}"])
-            raise ValueError(f"out: got {got}, expected a writable C-contiguous {layer.dtype} array "
-                             f"of shape {wanted}")
+                                "open the stream with another batch_size, or pass "
+                                + ("several steps" if steps else "a single step")))
+        check_out(out, (*rows.shape[:-1], layer.hidden_size), layer.dtype)
         if not (self._steps.block if steps else self._steps.step)(rows, out):
-            raise ValueError(f"{name}, out: got arrays of {rows.dtype} and {out.dtype}, expected native and aligned "
+            raise ValueError(f"{name}, out: got arrays of {rows.dtype} and {out!r:.60}, expected native and aligned "
                              f"{layer.dtype}")
 
     @property
@@ -197,3 +190,15 @@ class Stream(Generic[StateT]):
             raise ValueError(f"rows: got row {named[times > 1][0]} more than once, expected {expected}; for a mask, "
                              "pass bool values: np.array(rows, bool)")
         return given
+
+
+def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse an array for results that cannot be written as it is."""
+    if isinstance(out, np.ndarray) and out.shape == shape and out.dtype == dtype and out.flags.carray:
+        return
+    got = type(out).__name__
+    if isinstance(out, np.ndarray):
+        wrong = [word for word, fits in (("read-only", out.flags.writeable),
+                                         ("non-contiguous", out.flags.c_contiguous)) if not fits]
+        got = " ".join([*wrong, f"{out.dtype} {out.shape}"])
+    raise ValueError(f"out: got {got}, expected a writable C-contiguous {dtype} array of shape {shape}")

@@ -15,6 +15,7 @@ included files, one subject each:
     resets.pxi     steps before which the state of a row is zero
     nets.pxi       many nets of one shape in one call
     stream.pxi     some steps at a time, with buffers bound once
+    matrix.pxi     products with a matrix on its own
     changes.pxi    weights and settings that change, each change as a whole
     testing.pxi    what only the tests call
 """
@@ -136,5 +137,6 @@ include "backward.pxi"
 include "resets.pxi"
 include "nets.pxi"
 include "stream.pxi"
+include "matrix.pxi"
 include "changes.pxi"
 include "testing.pxi"

@@ -16,7 +16,7 @@ from rnncore.module import LOCK, Module, Packed
 from .base import RecurrentLayer
 from .dropout import mask
 from .layout import Layout
-from .nets import record_nets, room, walk_nets
+from .nets import record_nets, walk_nets
 from .ragged import Batches
 from .tape import Gradients, Tape
 
@@ -55,8 +55,8 @@ class Ensemble(Module, Generic[StateT]):
     Parameters
     ----------
     layers : iterable of RNN, GRU or LSTM
-        Of the same class, options and dtype. The ensemble takes over their weights: ``e.layers[k]`` is the layer itself,
-        and what changes the one changes the other. A layer can belong to one ensemble only.
+        Of the same class, options and dtype. The ensemble takes over their weights: ``e.layers[k]`` is the layer
+        itself, and what changes the one changes the other. A layer can belong to one ensemble only.
 
     Attributes
     ----------
@@ -66,9 +66,9 @@ class Ensemble(Module, Generic[StateT]):
 
     Notes
     -----
-    ``state_dict()``, ``load_state_dict`` and ``writable`` name a parameter by the net's number and its own name, such as
-    ``"3.weight_ih_l0"``. The gradients of `EnsembleTape.backward`, and the buffers of an optimiser, have the parameter's
-    own name and an axis of nets. Our optimisers take both as they are: ``Adam(e).step(grads.parameters)``.
+    ``state_dict()``, ``load_state_dict`` and ``writable`` name a parameter by the net's number and its own name, such
+    as ``"3.weight_ih_l0"``. The gradients of `EnsembleTape.backward`, and the buffers of an optimiser, have the
+    parameter's own name and an axis of nets: ``Adam(e).step(grads.parameters)`` updates all nets.
 
     Examples
     --------
@@ -106,8 +106,8 @@ class Ensemble(Module, Generic[StateT]):
             for k, layer in enumerate(self.layers):
                 owner = _OWNERS.get(layer)
                 if owner is not None and owner() is not None:
-                    raise ValueError(f"layers: got in place {k} a layer of another ensemble, expected layers that belong "
-                                     "to none; copy.deepcopy(layer) is one, with weights of its own")
+                    raise ValueError(f"layers: got in place {k} a layer of another ensemble, expected layers that "
+                                     "belong to none; copy.deepcopy(layer) is one, with weights of its own")
             self._stacked: dict[str, Array] = {
                 name: np.stack([layer._parameters[name] for layer in self.layers]) for name in self.structure.shapes}
             for k, layer in enumerate(self.layers):
@@ -373,8 +373,8 @@ class EnsembleTape(Generic[StateT]):
 
     def __getitem__(self, k: int) -> Tape[StateT]:
         if not hasattr(k, "__index__"):
-            raise TypeError(f"tape: got {k!r}, expected the number of a net, as in tape[0]; a tape of one net has arrays "
-                            "by name, as in tape[0]['l0.h']")
+            raise TypeError(f"tape: got {k!r}, expected the number of a net, as in tape[0]; a tape of one net has "
+                            "arrays by name, as in tape[0]['l0.h']")
         index = operator.index(k)
         if not -len(self) <= index < len(self):
             raise IndexError(f"tape: got net {index}, expected a number from 0 to {len(self) - 1}")
@@ -382,7 +382,7 @@ class EnsembleTape(Generic[StateT]):
         if index not in self._tapes:
             self._tapes[index] = tape = Tape(
                 self.ensemble.layers[index], self._versions[index], [one.of_net(index) for one in self._passes],
-                None if self._lengths is None else self._lengths[index], self._layout,
+                None if self._lengths is None else self._lengths[index], None, self._layout,
                 [part[index] for part in self._initial], [part[index] for part in self._final],
                 self._time_major_output[index])
             self._give_gradients(index, tape)
@@ -477,14 +477,13 @@ class EnsembleTape(Generic[StateT]):
         batch, nets = self._passes[0].batch, len(self)
         rows = (self.T, self.B) if batch is None else (batch.N, 1)
         structure = self.ensemble.structure
-        shapes = structure.gradient_shapes(nets * rows[0], rows[1])
-        return room(shapes * len(self._passes), "gradients", structure, nets)
+        return _engine.carve("gradients", structure.dtype, structure.gradient_shapes(*rows) * len(self._passes), nets)
 
     def _room_for_parameters(self) -> dict[str, Array]:
         """Uninitialised arrays (N, …) for the gradients of the parameters; those of nets without a step are zero."""
         structure, batch = self.ensemble.structure, self._passes[0].batch
-        shapes = tuple((len(self), *shape) for shape in structure.shapes.values())
-        arrays: list[Array] = _engine.carve("gradients of parameters", structure.dtype, shapes)
+        arrays: list[Array] = _engine.carve("gradients of parameters", structure.dtype,
+                                            tuple(structure.shapes.values()), len(self))
         idle: Any = slice(None) if batch is None and not self.T * self.B else (
             None if batch is None else np.flatnonzero(batch.starts[:, -1] == 0))
         if idle is not None:
@@ -498,8 +497,9 @@ def _checked(layers: Any) -> tuple[RecurrentLayer, ...]:
     expected = "expected layers of one class, with the same options and dtype"
     found = tuple(layers) if hasattr(layers, "__iter__") else ()
     if not found:
-        raise ValueError(f"layers: got {'none' if hasattr(layers, '__iter__') else type(layers).__name__}, {expected}, "
-                         "as in Ensemble([LSTM(3, 8, seed=seed) for seed in range(10)])")
+        got = "none" if hasattr(layers, "__iter__") else type(layers).__name__
+        raise ValueError(f"layers: got {got}, {expected}, as in "
+                         "Ensemble([LSTM(3, 8, seed=seed) for seed in range(10)])")
     for k, layer in enumerate(found):
         if not isinstance(layer, RecurrentLayer):
             raise TypeError(f"layers: got a {type(layer).__name__} in place {k}, {expected}; of a SequenceModel, take "

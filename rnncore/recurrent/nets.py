@@ -107,7 +107,7 @@ class NetsPass(NetsSteps):
             return None if array is None else array[k] if batch is None else array[k, :batch.N]
 
         found = LayerPass(self.structure, self.part, own(self.x), own(self.h),  # type: ignore[arg-type]
-                          [state[k] for state in self.initial], own(self.slots), own(self.c), batch,
+                          [state[k] for state in self.initial], own(self.slots), own(self.c), batch, None,
                           None if self.mask is None else self.mask[k])
         if self.checkpoints is not None:
             found.checkpoints = [(start, stop, [state[k] for state in before])
@@ -140,7 +140,7 @@ class NetsPass(NetsSteps):
         sizes = [stop - start if self.batch is None else self.batch.between(start, stop).N
                  for start, stop, _ in checkpoints]
         nets, longest, B = len(self.x), max(sizes, default=0), self.x.shape[2]
-        slots, c = room(self.structure.kept_shapes(nets * longest, B), "a tape", self.structure, nets)
+        slots, c = _engine.carve("a tape", self.structure.dtype, self.structure.kept_shapes(longest, B), nets)
         for start, stop, before in reversed(checkpoints):
             n = longest if self.batch is not None else stop - start
             steps = self._steps(start, stop, before, *(None if a is None else a[:, :n] for a in (slots, c)))
@@ -164,12 +164,6 @@ class NetsPass(NetsSteps):
         return NetsSteps(self.x[:, start:stop], self.h[:, start:stop], initial, 0, slots, c, None, self.reverse, start)
 
 
-def room(shapes: tuple[Shape | None, ...], purpose: str, structure: Structure, nets: int) -> list[Array | None]:
-    """Uninitialised arrays (nets, …) for shapes (nets·T, …) of steps of all nets; None for None."""
-    return [None if array is None else array.reshape(nets, len(array) // nets, *array.shape[1:])
-            for array in _engine.carve(purpose, structure.dtype, shapes)]  # type: ignore[arg-type]
-
-
 def record_nets(structure: Structure, weights: list[list[_engine.Weights]], given: Array, initial: list[Array],
                 states: list[Array], batch: Batches | None, mask_of: Callable[[int, Shape], Array] | None,
                 checkpoint_every: int | None) -> tuple[list[NetsPass], Array]:
@@ -182,10 +176,9 @@ def record_nets(structure: Structure, weights: list[list[_engine.Weights]], give
     """
     nets = len(given)
     rows = given.shape[1:3] if batch is None else (batch.N, 1)
-    all_rows = nets * rows[0], rows[1]
-    shapes = (None, None) if checkpoint_every else structure.kept_shapes(*all_rows)
-    out, *kept = room(((*all_rows, given.shape[3]), *shapes * len(structure.parts)), "a tape", structure, nets)
-    assert out is not None
+    shapes = (None, None) if checkpoint_every else structure.kept_shapes(*rows)
+    out, *kept = _engine.carve("a tape", structure.dtype,
+                               ((*rows, given.shape[3]), *shapes * len(structure.parts)), nets)
     if batch is None:
         out[...] = given                        # a copy, since the caller's array may change before backward
     else:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class Stream(Generic[StateT]):
     """Runs a layer step by step, or block by block, and holds its state; `RecurrentLayer.stream` creates one.
 
-    However a sequence is divided into steps and blocks, its outputs are bit-identical to those of one call. Every copy and every pickle has a state of its own. A shallow copy uses the same layer; a deep copy and a pickle
-    contain a copy of the layer.
+    However a sequence is divided into steps and blocks, its outputs are bit-identical to those of one call. Every copy
+    and every pickle has a state of its own. A shallow copy uses the same layer; a deep copy and a pickle contain a copy
+    of the layer.
 
     Attributes
     ----------

@@ -46,16 +46,20 @@ INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, co
     vec acc[TILE_LIMIT][PANEL_LIMIT * RC_PANEL_VECTORS];
     real *const to = t->c;
     const rc_idx ldc = t->ldc, cv = t->cv, cp = t->cp;
+    const real *start[RC_PANEL_VECTORS];        /* of each vector, and the strides of its rows and panels */
+    rc_idx row[RC_PANEL_VECTORS], panel[RC_PANEL_VECTORS];
 UNROLL
     for (int v = 0; v < NV; v++) {
         const real *s = gradient ? (t->from ? t->from + v * cv : NULL) : v < t->adds ? to + v * cv : t->bias[v];
-        const rc_idx row = s && (gradient || v < t->adds) ? ldc : 0, panel = s ? cp : 0;
-        if (!s) s = (const real *)&zeros;       /* no branch: clang would keep the accumulators in memory for it */
+        row[v] = s && (gradient || v < t->adds) ? ldc : 0;
+        panel[v] = s ? cp : 0;
+        start[v] = s ? s : (const real *)&zeros;        /* no branch: clang would keep the accumulators in memory */
+    }
 UNROLL
-        for (int r = 0; r < R; r++)
-UNROLL
-            for (int p = 0; p < NP; p++)
-                acc[r][p * NV + v] = part ? vload_n(s + r * row, t->lanes[v]) : vload(s + r * row + p * panel);
+    for (int i = 0; i < R * NP * NV; i++) {
+        const int r = i / (NP * NV), q = i % (NP * NV), v = q % NV;
+        const real *s = start[v] + r * row[v] + q / NV * panel[v];
+        acc[r][q] = part ? vload_n(s, t->lanes[v]) : vload(s);
     }
     const int strip = gradient ? NV : STRIP(NV);
     const real *a = t->a, *w = t->w;
@@ -75,27 +79,27 @@ UNROLL_TWICE
             /* The smaller operand stays in registers, and the other goes through one register: 12 accumulators, 3
              * and 1 make AVX2's 16.  The other order spills, which is half as fast. */
             if (R <= NV * NP) {
-                vec x[TILE_LIMIT];
+                vec x[TILE_LIMIT], wv;
 UNROLL
                 for (int r = 0; r < R; r++) x[r] = vset(gradient ? a[r] : a[r * lda]);
 UNROLL
-                for (int p = 0; p < NP; p++)
-UNROLL
-                    for (int v = 0; v < NV; v++) {
-                        vec wv = vload(w + p * wpanel + v / strip * wstrip + v % strip * LANES);
+                for (int i = 0; i < R * NP * NV; i++) {
+                    const int q = i / R, r = i % R, v = q % NV;
+                    if (r == 0) {
+                        wv = vload(w + q / NV * wpanel + v / strip * wstrip + v % strip * LANES);
                         if (R > 1) wv = in_register(wv);
-UNROLL
-                        for (int r = 0; r < R; r++) acc[r][p * NV + v] = vfma(x[r], wv, acc[r][p * NV + v]);
                     }
+                    acc[r][q] = vfma(x[r], wv, acc[r][q]);
+                }
             } else {
-                vec wv[RC_PANEL_VECTORS];             /* one panel: more rows than vectors */
+                vec wv[RC_PANEL_VECTORS], x;          /* one panel: more rows than vectors */
 UNROLL
                 for (int v = 0; v < NV; v++) wv[v] = vload(w + v / strip * wstrip + v % strip * LANES);
 UNROLL
-                for (int r = 0; r < R; r++) {
-                    const vec x = vset(gradient ? a[r] : a[r * lda]);
-UNROLL
-                    for (int v = 0; v < NV; v++) acc[r][v] = vfma(x, wv[v], acc[r][v]);
+                for (int i = 0; i < R * NV; i++) {
+                    const int r = i / NV, v = i % NV;
+                    if (v == 0) x = vset(gradient ? a[r] : a[r * lda]);
+                    acc[r][v] = vfma(x, wv[v], acc[r][v]);
                 }
             }
             a += gradient ? R : 1;
@@ -103,17 +107,14 @@ UNROLL
         }
     }
 UNROLL
-    for (int r = 0; r < R; r++)
-UNROLL
-        for (int p = 0; p < NP; p++)
-UNROLL
-            for (int v = 0; v < NV; v++) {
-                real *c = to + r * ldc + v * cv + p * cp;
-                vec sum = acc[r][p * NV + v];
-                if (gradient && t->adds) sum = (part ? vload_n(c, t->lanes[v]) : vload(c)) + sum;
-                if (part) vstore_n(c, sum, t->lanes[v]);
-                else vstore(c, sum);
-            }
+    for (int i = 0; i < R * NP * NV; i++) {
+        const int r = i / (NP * NV), q = i % (NP * NV), v = q % NV;
+        real *c = to + r * ldc + v * cv + q / NV * cp;
+        vec sum = acc[r][q];
+        if (gradient && t->adds) sum = (part ? vload_n(c, t->lanes[v]) : vload(c)) + sum;
+        if (part) vstore_n(c, sum, t->lanes[v]);
+        else vstore(c, sum);
+    }
 }
 
 /* One function for each shape of a tile, tile_<kind>_<rows>x<vectors>_<panels>, and tables of them by shape. */

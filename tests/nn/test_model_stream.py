@@ -1,0 +1,133 @@
+"""A whole model as a stream: any division into steps and blocks has the bits of the model's call."""
+
+import copy
+import pickle
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from support import parts, same_bits
+
+import rnncore as rc
+from rnncore import nn
+
+
+def token_model(cell="lstm", **options):
+    return nn.sequence_model(cell, 11, hidden_size=9, embedding_size=4, num_layers=2, seed=3, **options)
+
+
+def value_model(dtype="float32", **options):
+    layer = rc.GRU(3, 7, dtype=dtype, seed=1, **options)
+    return nn.SequenceModel(None, layer, nn.Linear(7, 5, dtype=dtype, seed=2), loss="mse")
+
+
+@pytest.mark.parametrize("B", [1, 3])
+@pytest.mark.parametrize("model", [token_model(), token_model("gru"), value_model(), value_model("float64")])
+def test_any_division_has_the_bits_of_the_call(model, B, rng):
+    T = 70
+    x = rng.integers(0, 11, (T, B)) if model.embedding else rng.normal(size=(T, B, 3)).astype(model.dtype)
+    expected, state = model(x)
+    O = model.head.out_features
+    for cuts in ([0, 70], [0, 1, 2, 3, 70], [0, 33, 34, 70], [0, 0, 50, 69, 70]):
+        stream, got = model.stream(B), []
+        for start, stop in pairwise(cuts):
+            if stop - start == 1:
+                out = np.empty((B, O), model.dtype)
+                assert stream.step(x[start], out) is out
+                got.append(out[None])
+            else:
+                got.append(stream.block(x[start:stop]))
+        same_bits(np.concatenate(got), expected)
+        same_bits(stream.state, state)
+
+
+def test_the_state_is_read_set_and_reset(rng):
+    model = token_model()
+    x = rng.integers(0, 11, (20, 2))
+    expected, _ = model(x)
+    stream = model.stream(2)
+    stream.block(x[:8])
+    kept = stream.state
+    stream.block(x[8:])
+    stream.state = kept
+    same_bits(stream.block(x[8:]), expected[8:])
+    stream.reset(rows=[1])
+    assert not any(part[:, 1].any() for part in parts(stream.state))
+    stream.reset()
+    same_bits(stream.block(x), expected)
+    for again in (copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s, 5))):
+        stream.reset()
+        stream.block(x[:5])
+        same_bits(again(stream).block(x[5:]), expected[5:])
+
+
+def test_a_model_that_reads_the_last_state_predicts_at_every_step(rng):
+    model = token_model("gru", readout="last")
+    x = rng.integers(0, 11, (6, 2))
+    got = model.stream(2).block(x)
+    for t in range(6):
+        same_bits(got[t], model(x[: t + 1])[0])
+
+
+@pytest.mark.parametrize("part", ["embedding", "layer", "head"])
+def test_new_weights_of_any_part_take_effect(part, rng):
+    model = token_model()
+    x = rng.integers(0, 11, (9, 1))
+    stream = model.stream()
+    before = stream.block(x)
+    with model.writable() as w:
+        for name in w:
+            if name.startswith(part):
+                w[name] *= 1.5
+    stream.reset()
+    after = stream.block(x)
+    same_bits(after, model(x)[0])
+    assert not np.array_equal(before, after)
+
+
+@pytest.mark.parametrize(("call", "error", "said"), [
+    (lambda s: s.step([[1], [2]]), ValueError, r"x_t: got shape \(2, 1\), expected tokens \(B,\) with B = 2"),
+    (lambda s: s.block([1, 2]), ValueError, r"x: got shape \(2,\), expected tokens \(N, B\)"),
+    (lambda s: s.step([1, 11]), IndexError, "tokens: got values"),
+    (lambda s: s.step([1.0, 2.0]), TypeError, "tokens"),
+    (lambda s: s.step([1, 2], np.empty((2, 9), "f4")), ValueError, r"out: got float32 \(2, 9\), .*\(2, 11\)"),
+])  # fmt: skip
+def test_wrong_steps_are_refused_and_are_no_steps(call, error, said):
+    stream = token_model().stream(2)
+    with pytest.raises(error, match=said):
+        call(stream)
+    assert not any(part.any() for part in parts(stream.state))
+
+
+def test_wrong_values_are_refused(rng):
+    with pytest.raises(ValueError, match=r"x_t: got shape \(2, 4\), expected \(B, I\) = \(2, 3\)"):
+        value_model().stream(2).step(np.ones((2, 4)))
+    with pytest.raises(ValueError, match=r"x: got shape \(2, 3\)"):
+        value_model().stream(2).block(np.ones((2, 3)))
+
+
+def test_models_that_need_the_whole_sequence_refuse():
+    bidirectional = nn.SequenceModel(
+        None, rc.GRU(3, 4, bidirectional=True), nn.Linear(8, 2), loss="mse"
+    )
+    with pytest.raises(ValueError, match="bidirectional"):
+        bidirectional.stream()
+    with pytest.raises(ValueError, match="readout='mean'"):
+        token_model(readout="mean").stream()
+    with pytest.raises(ValueError, match="batch_size"):
+        token_model().stream(0)
+
+
+def test_rows_of_a_linear_layer_do_not_depend_on_each_other(rng):
+    for I, O, dtype in ((1, 1, "f4"), (7, 5, "f8"), (64, 103, "f4"), (300, 17, "f4")):
+        linear = nn.Linear(I, O, dtype=dtype, seed=0)
+        x = rng.normal(size=(257, I)).astype(dtype)
+        with rc.threads(2):
+            y = linear(x)
+        for rows in (slice(0, 1), slice(5, 8), slice(100, 257), slice(0, 0)):
+            same_bits(linear(x[rows]), y[rows])
+        w = linear.parameters
+        exact = x.astype(float) @ w["weight"].T.astype(float) + w["bias"]
+        assert np.abs(y - exact).max() <= np.finfo(dtype).eps * (I + 1) * (
+            np.abs(x).astype(float) @ np.abs(w["weight"].T).astype(float) + np.abs(w["bias"])
+        ).max()

@@ -61,7 +61,7 @@ class Weights:
 class Sums:
     def __new__(
         cls, w: Weights, steps: RecordedSteps | NetsSteps, windows: bool, w_ih: _Array, w_hh: _Array,
-        b_ih: _Array | None = None, b_hh: _Array | None = None, nets: int = 1,
+        b_ih: _Array | None = None, b_hh: _Array | None = None, *, nets: int = 1,
     ) -> Self: ...
     def finish(self) -> None: ...
 

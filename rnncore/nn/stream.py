@@ -96,7 +96,7 @@ class ModelStream(Stream[State]):
         before = [part.copy() for part in self._states]
         hidden: Array = np.empty((*shape, self._layer.hidden_size), self._layer.dtype)
         if not run(values, hidden):
-            self._convert(values, hidden, name, shape[:-1] if axes else ())
+            self._convert(values, hidden, name, ("N",) if axes else ())
         if out is None:
             out = np.empty((*shape, model.head.out_features), model.dtype)
         try:

@@ -90,30 +90,43 @@ class Ensemble(Module, Generic[StateT]):
     _fixed = frozenset({"layers", "cell", "structure", "batch_first"})
 
     def __init__(self, layers: Iterable[RecurrentLayer[StateT]]) -> None:
-        found = _checked(layers)
+        found = cast("tuple[RecurrentLayer[StateT], ...]", _checked(layers))
         first = found[0]
         super().__init__(first.dtype)
-        self.layers: tuple[RecurrentLayer[StateT], ...] = found
+        self.layers = found
         self._modules = {str(k): layer for k, layer in enumerate(found)}
         self.cell, self.structure, self.batch_first = first.cell, first.structure, first.batch_first
         self._take_over()
 
     def _take_over(self) -> None:
-        """Put the weights of all layers into one array for each parameter, of which each layer gets its row."""
+        """Become the owner of the layers' weights."""
         self._owned: list[tuple[Module, dict[str, str]]] = [
             (layer, {f"{k}.{name}": name for name in self.structure.shapes}) for k, layer in enumerate(self.layers)]
+        self._stacked: dict[str, Array] = {}
         with LOCK:
             for k, layer in enumerate(self.layers):
                 owner = _OWNERS.get(layer)
                 if owner is not None and owner() is not None:
                     raise ValueError(f"layers: got in place {k} a layer of another ensemble, expected layers that "
                                      "belong to none; copy.deepcopy(layer) is one, with weights of its own")
-            self._stacked: dict[str, Array] = {
-                name: np.stack([layer._parameters[name] for layer in self.layers]) for name in self.structure.shapes}
-            for k, layer in enumerate(self.layers):
+            for layer in self.layers:
                 _OWNERS[layer] = ref(self)
-                layer._parameters.update({name: array[k] for name, array in self._stacked.items()})
-                layer.__dict__.pop("_groups", None)     # the layer's list of its arrays, which were others
+            self._stack()
+
+    def _stack(self) -> dict[str, Array]:
+        """One array for each parameter, of which each layer has its row; called under LOCK.
+
+        They are made anew where a layer has other arrays, as after a ``__setstate__``.
+        """
+        name, stacked = next(iter(self.structure.shapes)), self._stacked
+        if stacked and all(layer._parameters[name].base is stacked[name] for layer in self.layers):
+            return stacked
+        for name in self.structure.shapes:
+            stacked[name] = np.stack([layer._parameters[name] for layer in self.layers])
+        for k, layer in enumerate(self.layers):
+            layer._parameters.update({name: array[k] for name, array in stacked.items()})
+            layer.__dict__.pop("_groups", None)         # the layer's list of its arrays, which were others
+        return stacked
 
     def __repr__(self) -> str:
         return f"<Ensemble of {len(self.layers)} × {self.layers[0]!r}>"
@@ -143,13 +156,13 @@ class Ensemble(Module, Generic[StateT]):
             with LOCK:
                 packed = cast("PackedEnsemble | None", self._packed)
                 if packed is None or packed.version != self.version:
-                    versions = [layer._version for layer in self.layers]
+                    versions, stacked = [layer._version for layer in self.layers], self._stack()
                     before = [None] * len(versions) if packed is None else packed.versions
                     earlier = [[None if before[k] != version or packed is None else packed.weights[position][k]
                                 for k, version in enumerate(versions)] for position in range(len(self.structure.parts))]
                     self.__dict__["_packed"] = packed = None        # frees its memory for the next pack
                     self.__dict__["_packed"] = packed = PackedEnsemble(versions, [
-                        _engine.pack_nets(self.cell.kernel, weights, *(self._stacked[name] for name in names))
+                        _engine.pack_nets(self.cell.kernel, weights, *(stacked[name] for name in names))
                         for weights, names in zip(earlier, self.structure.names_by_part, strict=True)])
         return packed
 
@@ -166,7 +179,7 @@ class Ensemble(Module, Generic[StateT]):
                 raise RuntimeError("tape: the weights of a net changed since this pass was recorded; record it again")
             packed = self.packed()
             for weights, names in zip(packed.weights, self.structure.names_by_part, strict=True):
-                _engine.pack_nets_backward(weights, self._stacked[names[0]], self._stacked[names[1]])
+                _engine.pack_nets_backward(weights, *(self._stacked[name] for name in names[:2]))
             packed.has_transposes = True
             return packed
 
@@ -174,7 +187,8 @@ class Ensemble(Module, Generic[StateT]):
         return iter(self._owned)                # made once, since every update of an optimiser asks
 
     def _updated(self) -> Mapping[str, Array]:
-        return self._stacked
+        with LOCK:
+            return self._stack()
 
     def _from_working(self, working: Mapping[str, Array]) -> Mapping[str, Array]:
         return {name: np.stack([working[f"{k}.{name}"] for k in range(len(self))]) for name in self._stacked}
@@ -289,8 +303,8 @@ class Ensemble(Module, Generic[StateT]):
         given, layout, nets = as_rows(x, "x", self.dtype), Layout(self.batch_first), len(self)
         if given.ndim not in (3, 4) or given.shape[-1] != self.structure.input_size or (
                 given.ndim == 4 and given.shape[0] != nets):
-            raise ValueError(f"x: got shape {given.shape}, expected {self._axes}, or without N for the same input of all "
-                             f"nets, with N = {nets} nets and I = input_size = {self.structure.input_size}")
+            raise ValueError(f"x: got shape {given.shape}, expected {self._axes}, or without N for the same input of "
+                             f"all nets, with N = {nets} nets and I = input_size = {self.structure.input_size}")
         if given.ndim == 3:
             given = np.broadcast_to(given, (nets, *given.shape))
         return layout.time_major(given), layout

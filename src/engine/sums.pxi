@@ -81,7 +81,7 @@ cdef class Sums:
     cdef object arrays          # what `s` points to
     cdef Memory own
 
-    def __cinit__(self, Weights w, steps, bint windows, w_ih, w_hh, b_ih=None, b_hh=None, idx nets=1):
+    def __cinit__(self, Weights w, steps, bint windows, w_ih, w_hh, b_ih=None, b_hh=None, *, idx nets=1):
         """`steps` are all steps of the pass. The arrays, contiguous and of the layer's type, receive the gradients.
 
         Where there are several nets, the arrays have a leading axis for them.

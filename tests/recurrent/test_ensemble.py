@@ -191,6 +191,10 @@ def test_it_owns_the_weights_of_its_layers(rng):
     same_bits(e(x[0])[0][2], e(x[0])[0][0])
     e.load_state_dict({f"{k}.{name}": a for k, d in enumerate(before) for name, a in d.items()})
     same_bits(e(x)[0], y)
+    layers[0].__setstate__(make("lstm", 3, 4, seed=9).__getstate__())       # which gives it other arrays
+    same_bits(e(x)[0][0], make("lstm", 3, 4, seed=9)(x[0])[0])
+    rc.optim.SGD(e, lr=1.0).step(e.record(x).backward(y).parameters)
+    same_bits(e(x)[0][0], layers[0](x[0])[0])
 
 
 @pytest.mark.parametrize("make_optimiser", [

@@ -12,8 +12,9 @@ import rnncore as rc
 from rnncore import nn
 
 
-def token_model(cell="lstm", **options):
-    return nn.sequence_model(cell, 11, hidden_size=9, embedding_size=4, num_layers=2, seed=3, **options)
+def token_model(cell="lstm", readout="steps"):
+    model = nn.sequence_model(cell, 11, hidden_size=9, embedding_size=4, num_layers=2, seed=3)
+    return nn.SequenceModel(model.embedding, model.layer, model.head, readout=readout)
 
 
 def value_model(dtype="float32", **options):

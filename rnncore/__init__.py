@@ -12,6 +12,7 @@ nn, optim, train   the few other parts that training a sequence model needs
 models             models of windows, hidden chains and networks, with one interface
 data, tasks        reading text and series; the classic memory tasks
 io                 reading and writing files
+torch              modules for a torch model; needs torch
 command            the `rnncore` command
 viz                the visual debugger; in a checkout it stands beside this folder
 
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from . import nn as nn
     from . import optim as optim
     from . import tasks as tasks
+    from . import torch as torch
     from . import train as train
     from . import viz as viz
 
@@ -107,7 +109,7 @@ def _lazy(name: str) -> Any:
             return version("rnncore")
         except PackageNotFoundError:        # built in place, never installed
             return "0+unknown"
-    if name in __all__:                     # a package that was not imported yet
+    if name in __all__ or name == "torch":  # a package that was not imported yet; torch is not everybody's
         return importlib.import_module(f".{name}", __name__)
     if name.removesuffix("Cell") in modes():        # a cell that has a description, but no class written by hand
         return cell_class(name.removesuffix("Cell")) if name.endswith("Cell") else layer_class(name)

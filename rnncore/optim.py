@@ -1,7 +1,7 @@
 """Optimisers with torch's formulas, which update in place, and gradient clipping by the global norm.
 
-An update writes directly into the module's weights (`Module._in_place`), which increments their version. It uses one
-scratch buffer, and allocates nothing of the size of the weights.
+An update writes directly into the module's weights (`Module._in_place`), which increments their version. All parameters
+are updated in one compiled call, which allocates nothing of their size.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from rnncore import _engine
 from rnncore._checks import as_flag, as_number, as_probability, as_real, as_size
 from rnncore.module import LOCK, Module
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rnncore._typing import Array
+
+PLAIN = (np.dtype("float32"), np.dtype("float64"))
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimiser", "clip_grad_norm"]
 
@@ -30,9 +32,9 @@ def __dir__() -> list[str]:
 
 
 class Optimiser:
-    """The base class of the optimisers: options, buffers by name, and the loop over the parameters.
+    """The base class of the optimisers: options, and buffers by name.
 
-    A subclass names its buffers, checks its options, and updates one parameter.
+    A subclass names its buffers, checks its options, and updates the parameters.
     """
 
     _buffer_names: tuple[str, ...] = ()
@@ -58,26 +60,10 @@ class Optimiser:
         return f"<{type(self).__name__} of {type(self.module).__name__} with {size:,} weights: {options}; " \
                f"{self.steps} steps done>"
 
-    @cached_property
-    def _places(self) -> dict[str, tuple[Array, list[str]]]:
-        """For each parameter a scratch array, all on the same memory, and the names of its buffers."""
-        largest = max((math.prod(shape) for shape, _ in self._like.values()), default=0)
-        memory = {dtype: np.empty(largest, dtype) for dtype in {dtype for _, dtype in self._like.values()}}
-        return {
-            name: (
-                memory[dtype][: math.prod(shape)].reshape(shape),
-                [f"{buffer}.{name}" for buffer in self._buffer_names],
-            )
-            for name, (shape, dtype) in self._like.items()
-        }
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_places"}
-
     def __copy__(self) -> Self:
         """An optimiser of the same module, with copies of the options and buffers."""
         other = object.__new__(type(self))
-        own = {name: value for name, value in self.__getstate__().items() if name != "module"}
+        own = {name: value for name, value in self.__dict__.items() if name != "module"}
         other.__dict__.update(copy.deepcopy(own), module=self.module)
         return other
 
@@ -102,9 +88,13 @@ class Optimiser:
         grads = self._check(grads)
         with LOCK, self.module._in_place() as parameters:
             self.steps += 1
-            for name, value in parameters.items():
-                scratch, buffers = self._places[name]
-                self._update(value, grads[name], scratch, *map(self.buffers.__getitem__, buffers))
+            self._update(*self._in_order(parameters, grads))
+
+    def _in_order(self, parameters: Mapping[str, Array], grads: Mapping[str, Array]) -> list[list[Array]]:
+        """The weights, their gradients, and their buffers of each kind, as lists in the same order."""
+        names = list(self._like)
+        return [[parameters[name] for name in names], [grads[name] for name in names],
+                *([self.buffers[f"{buffer}.{name}"] for name in names] for buffer in self._buffer_names)]
 
     def state_dict(self) -> dict[str, Any]:
         """``{"options": …, "steps": n, "buffers": {"exp_avg.layer.bias_ih_l0": array, …}}``, with copies."""
@@ -158,18 +148,19 @@ class Optimiser:
             values[...] = buffers[name]
         self.options, self.steps = options, steps
 
-    def _update(self, value: Array, grad: Array, scratch: Array, /, *buffers: Array) -> None:
-        """Update one parameter, `value`, and its buffers, in place."""
+    def _update(self, values: list[Array], grads: list[Array], /, *buffers: list[Array]) -> None:
+        """Update all parameters, and their buffers, in place."""
         raise NotImplementedError
 
     def _check(self, grads: Mapping[str, Array]) -> dict[str, Array]:
         """The gradients in the types of the weights."""
-        compare_names("grads", grads, self._like)
+        if not isinstance(grads, Mapping) or grads.keys() != self._like.keys():
+            compare_names("grads", grads, self._like)
         found = {}
         for name, (shape, dtype) in self._like.items():
             grad = grads[name]
-            if type(grad) is not np.ndarray or grad.dtype != dtype:
-                grad = as_real(grad, f"grads: {name}", dtype)
+            if type(grad) is not np.ndarray or grad.dtype != dtype or not grad.flags.carray:
+                grad = np.require(as_real(grad, f"grads: {name}", dtype), requirements=["C", "A"])
             found[name] = grad
             if grad.shape != shape:
                 raise ValueError(f"grads: got {name} of shape {grad.shape}, expected {shape}")
@@ -239,23 +230,10 @@ class SGD(Optimiser):
             )
         return options, steps, buffers
 
-    def _update(self, value: Array, grad: Array, scratch: Array, /, *buffers: Array) -> None:
+    def _update(self, values: list[Array], grads: list[Array], /, *buffers: list[Array]) -> None:
         o = self.options
-        if o["weight_decay"]:
-            np.multiply(value, o["weight_decay"], out=scratch)
-            scratch += grad
-        else:
-            scratch[...] = grad
-        if buffers:
-            (momentum,) = buffers
-            momentum *= o["momentum"]
-            momentum += scratch
-            if o["nesterov"]:
-                scratch += o["momentum"] * momentum
-            else:
-                scratch[...] = momentum
-        scratch *= o["lr"]
-        value -= scratch
+        _engine.update_sgd(values, grads, buffers[0] if buffers else [], o["lr"], o["momentum"], o["weight_decay"],
+                           o["nesterov"])
 
 
 class Adam(Optimiser):
@@ -318,26 +296,12 @@ class Adam(Optimiser):
             "weight_decay": as_number(weight_decay, "weight_decay", least=0),
         }
 
-    def _update(self, value: Array, grad: Array, scratch: Array, /, *buffers: Array) -> None:
+    def _update(self, values: list[Array], grads: list[Array], /, *buffers: list[Array]) -> None:
         o, (exp_avg, exp_avg_sq) = self.options, buffers
-        (beta1, beta2), lr, decay = o["betas"], o["lr"], o["weight_decay"]
-        if decay and self._decoupled:
-            value *= 1 - lr * decay
-        elif decay:
-            grad = grad + decay * value
-        np.subtract(grad, exp_avg, out=scratch)
-        scratch *= 1 - beta1
-        exp_avg += scratch
-        np.square(grad, out=scratch)
-        scratch *= 1 - beta2
-        exp_avg_sq *= beta2
-        exp_avg_sq += scratch
-        np.sqrt(exp_avg_sq, out=scratch)
-        scratch /= math.sqrt(1 - beta2**self.steps)
-        scratch += o["eps"]
-        np.divide(exp_avg, scratch, out=scratch)
-        scratch *= lr / (1 - beta1**self.steps)
-        value -= scratch
+        (beta1, beta2), decay = o["betas"], o["weight_decay"]
+        keep, decay = (1 - o["lr"] * decay, 0.0) if self._decoupled else (1.0, decay)
+        _engine.update_adam(values, grads, exp_avg, exp_avg_sq, keep, decay, beta1, beta2, o["eps"],
+                            math.sqrt(1 - beta2**self.steps), o["lr"] / (1 - beta1**self.steps))
 
 
 class AdamW(Adam):
@@ -395,13 +359,22 @@ def clip_grad_norm(grads: Mapping[str, Array], max_norm: float) -> float:
     (5.0, 0.6)
     """
     max_norm = as_number(max_norm, "max_norm", least=0, finite=False)
-    squares = (np.square(grad, dtype=np.float64).sum() for grad in grads.values())
-    norm = math.sqrt(sum(float(square) for square in squares))
+    arrays = list(grads.values())
+    ours = [grad for grad in arrays if _is_plain(grad)]
+    others = [grad for grad in arrays if not _is_plain(grad)]
+    squares = _engine.sum_of_squares([*ours, *(np.array(grad, np.float64, order="C") for grad in others)])
+    norm = math.sqrt(squares)
     factor = max_norm / (norm + 1e-6)
     if factor < 1 and math.isfinite(norm):
-        for grad in grads.values():
+        _engine.scale(ours, factor)
+        for grad in others:
             grad *= factor
     return norm
+
+
+def _is_plain(array: Array) -> bool:
+    """Whether the compiled loops can change an array in place."""
+    return type(array) is np.ndarray and array.dtype in PLAIN and array.flags.carray
 
 
 def _as_module(module: Any) -> Module:

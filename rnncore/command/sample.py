@@ -13,7 +13,6 @@ from rnncore.command import options
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from rnncore._typing import State
     from rnncore.nn import SequenceModel
 
 HELP = "generate text with a trained model"
@@ -99,9 +98,10 @@ def sample_text(
         raise TextError("prompt: got an empty text, expected at least one character")
     rng = np.random.default_rng(seed)
     alphabet = Alphabet(vocabulary)
-    tokens = alphabet.encode(prompt, name="prompt")
-    state: State | None = None
-    for _ in range(length):
-        logits, state = model(tokens[:, None], state)
-        tokens = np.array([draw(logits[-1, 0], temperature, rng)])
+    logits, state = model(alphabet.encode(prompt, name="prompt")[:, None])
+    stream, scores = model.stream(state=state), logits[-1, 0]
+    for done in range(1, length + 1):
+        tokens = np.array([draw(scores, temperature, rng)])
         yield alphabet.decode(tokens)
+        if done < length:
+            (scores,) = stream.step(tokens)

@@ -16,7 +16,6 @@ losses          cross-entropy and squared error
 softmax         log softmax, and draws with a temperature
 record          a recorded call of one of these layers
 state           rows of a state that is carried from call to call
-product         matrix products that do not wake the threads of BLAS
 """
 
 from rnncore.nn.build import make_layer, make_model, sequence_model

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rnncore._checks import REAL_KINDS, as_array, as_indices, as_lengths, as_probability
+from rnncore import _engine
+from rnncore._checks import REAL_KINDS, as_array, as_indices, as_lengths, as_probability, as_rows
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Bools, Floats
+
+LARGEST = 2**63 - 2     # of a target, so that an `ignore_index` beyond it is still of the type of an index
 
 
 def cross_entropy(
@@ -72,25 +76,14 @@ def mean_nll(
     weights: ArrayLike | None = None,
 ) -> tuple[float, Array, float]:
     """As `cross_entropy`, followed by the number of steps that count, or the sum of their weights."""
-    loss, softmax, counted, share = _weighted_nll(
-        logits, targets, ignore_index, mask, lengths, class_weight, label_smoothing, weights)
-    total = share.total(counted)
+    found = _rows_of_loss(logits, targets, ignore_index, mask, lengths, class_weight, label_smoothing, weights)
+    grad: Array
+    (grad,) = _engine.carve("gradients", found.logits.dtype, (found.logits.shape,))
+    losses, total = found.losses(grad)
     if total == 0:
-        return 0.0, np.zeros_like(softmax), 0
-    grad, classes = softmax, np.where(counted, targets, 0)[..., None]
-    if share.plain:
-        at_target = np.take_along_axis(grad, classes, axis=-1) - 1
-        np.put_along_axis(grad, classes, at_target, axis=-1)  # p − onehot
-    else:  # Σ_c q_c (−log p_c) has the gradient (Σ_c q_c) p − q
-        grad *= (share.own + share.every.sum())[..., None]
-        at_target = np.take_along_axis(grad, classes, axis=-1) - share.own[..., None]
-        np.put_along_axis(grad, classes, at_target, axis=-1)
-        grad -= share.every
-        grad *= share.step[..., None]
-    grad *= grad.dtype.type(1 / total)
-    if not counted.all():
-        grad[~counted] = 0
-    return float(loss.sum(dtype=np.float64)) / total, grad, total
+        grad[...] = 0
+        return 0.0, grad.reshape(found.shape), 0
+    return float(losses.sum()) / total, grad.reshape(found.shape), total
 
 
 def token_nll(
@@ -109,7 +102,8 @@ def token_nll(
     >>> (token_nll(np.zeros((3, 8)), np.array([0, 7, -100])) / np.log(2)).round(6).tolist()
     [3.0, 3.0, 0.0]
     """
-    return _softmax_nll(logits, targets, ignore_index, mask, lengths)[0]
+    found = _rows_of_loss(logits, targets, ignore_index, mask, lengths)
+    return found.losses()[0].astype(found.logits.dtype).reshape(found.shape[:-1])
 
 
 def mse(
@@ -163,9 +157,9 @@ def summed_nll(
     label_smoothing: float = 0.0, weights: ArrayLike | None = None,
 ) -> tuple[float, float]:
     """The numerator of `cross_entropy`, and the number of steps that count, or the sum of their weights."""
-    loss, _, counted, share = _weighted_nll(
-        logits, targets, -100, mask, None, class_weight, label_smoothing, weights)
-    return float(loss.sum(dtype=np.float64)), share.total(counted)
+    losses, total = _rows_of_loss(
+        logits, targets, -100, mask, None, class_weight, label_smoothing, weights).losses()
+    return float(losses.sum()), total
 
 
 def summed_squares(
@@ -182,23 +176,26 @@ def _weighted_squares(
     """Each error times its weight, the sum of squared errors times their weights, and the sum of the weights."""
     error, counted = _errors(pred, target, mask, lengths)
     if weights is None:
-        return error, float(np.square(error, dtype=np.float64).sum()), int(counted.sum())
+        return (error, float(np.square(error, dtype=np.float64).sum()),
+                error.size if counted is None else int(counted.sum()))
     step = as_weights(weights, error.shape[:-1])[..., None]
     squares = float((np.square(error, dtype=np.float64) * step).sum())
     error *= step.astype(error.dtype)
-    return error, squares, float((counted * step).sum())
+    return error, squares, float((np.ones(error.shape, bool) * step if counted is None else counted * step).sum())
 
 
 def _errors(
     pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None, lengths: ArrayLike | None
-) -> tuple[Array, Bools]:
-    """``(pred − target, counted)`` of every value; the error is 0 for values that do not count."""
+) -> tuple[Array, Bools | None]:
+    """``(pred − target, counted)`` of every value; the error is 0 for values that do not count. None: all count."""
     predicted = _floating(pred, "pred")
     expected = as_array(target, "target")
     if expected.dtype.kind not in REAL_KINDS:
         raise TypeError(f"target: got {expected.dtype}, expected real numbers")
     if expected.shape != predicted.shape:
         raise ValueError(f"target: got shape {expected.shape}, expected {predicted.shape}, as pred")
+    if mask is None and lengths is None:
+        return np.subtract(predicted, expected, out=np.empty_like(predicted), casting="same_kind"), None
     if mask is not None and as_array(mask, "mask").shape == predicted.shape:
         steps = _counted(predicted.shape[:-1], None, lengths)
         counted = steps[..., None] & _boolean(mask)
@@ -226,55 +223,47 @@ def length_mask(lengths: ArrayLike, steps: int, *, batch_first: bool = False) ->
     return mask.T if batch_first else mask
 
 
-class _Share(NamedTuple):
-    """What each −log p_c is multiplied by in the loss of a step: ``step · (own · [c = target] + every[c])``."""
+class _Rows(NamedTuple):
+    """The steps of a cross-entropy as rows of logits, checked, and the weights of its terms.
 
-    own: Array          # (...), by the target of the step
-    every: Array        # (C,)
-    step: Array         # (...)
-    weight: Array       # (...), the weight of the step in the mean
-    plain: bool         # Whether own and step are 1, and every is 0
-
-    def total(self, counted: Bools) -> float:
-        """The number of steps that count, or the sum of their weights."""
-        if self.plain:
-            return int(counted.sum())
-        return float(self.weight.sum(where=counted, dtype=np.float64))
-
-
-def _weighted_nll(
-    logits: ArrayLike, targets: ArrayLike, ignore_index: int, mask: ArrayLike | None, lengths: ArrayLike | None,
-    class_weight: ArrayLike | None, label_smoothing: float, weights: ArrayLike | None,
-) -> tuple[Array, Array, Bools, _Share]:
-    """(loss, softmax, counted, share) of every step; see `cross_entropy` for the formula."""
-    smoothing = as_probability(label_smoothing, "label_smoothing")
-    every = None
-    if smoothing:
-        classes = _floating(logits, "logits").shape[-1] if np.ndim(logits) else 0
-        every = smoothing / max(classes, 1) * as_weights(class_weight, (classes,), "class_weight")
-    nll, softmax, counted, others = _softmax_nll(logits, targets, ignore_index, mask, lengths, every)
-    dtype, shape, C = softmax.dtype, counted.shape, softmax.shape[-1]
-    if class_weight is None and weights is None and every is None:
-        one = np.ones((), dtype)
-        return nll, softmax, counted, _Share(one, np.zeros(C, dtype), one, one, plain=True)
-    of_class = as_weights(class_weight, (C,), "class_weight")
-    of_target = of_class[np.where(counted, targets, 0)] if C else np.ones(shape)
-    step, own = as_weights(weights, shape), (1 - smoothing) * of_target
-    loss = np.where(counted, step * (own * nll + others), 0)
-    share = _Share(own.astype(dtype), (np.zeros(C) if every is None else every).astype(dtype), step.astype(dtype),
-                   step * of_target, plain=False)
-    return loss, softmax, counted, share
-
-
-def _softmax_nll(
-    logits: ArrayLike, targets: ArrayLike, ignore_index: int, mask: ArrayLike | None, lengths: ArrayLike | None,
-    every: Floats | None = None,
-) -> tuple[Array, Array, Bools, Array | float]:
-    """(nll, softmax, counted, Σ_c every_c · −log p_c) of every step.
-
-    The logits of steps that do not count are replaced by zeros.
+    The loss of a row with the target y is ``step · (own_y · −log p_y + Σ_c every_c · −log p_c)``, and its weight in the
+    mean is ``step · of_class_y``. None stands for weights of 1, and for `every` of 0.
     """
-    scores = _floating(logits, "logits")
+
+    shape: tuple[int, ...]          # of the logits as they were given
+    logits: Array                   # (M, C)
+    targets: Array                  # (M,)
+    counted: Bools | None           # (M,)
+    ignore_index: int
+    step: Floats | None             # (M,)
+    of_class: Floats | None         # (C,)
+    own: Floats | None              # (C,)
+    every: Array | None             # (C,)
+
+    def losses(self, grad: Array | None = None) -> tuple[Floats, float]:
+        """The loss of every row, and the number of rows that count, or the sum of their weights; fills in `grad`.
+
+        With a sum of 0, `grad` is left as it is.
+        """
+        losses = np.zeros(len(self.logits))
+        total = _engine.cross_entropy(self.logits, self.targets, self.counted, self.ignore_index, self.step,
+                                      self.of_class, self.own, self.every, losses, grad)
+        if total < 0:
+            counted = self.targets != self.ignore_index
+            classes = self.targets[counted if self.counted is None else counted & self.counted]
+            raise IndexError(
+                f"targets: got values from {classes.min()} to {classes.max()}, expected 0 to "
+                f"{self.shape[-1] - 1}, or ignore_index={self.ignore_index} for a step that does not count"
+            )
+        return losses, int(total) if self.step is None and self.of_class is None and self.own is None else total
+
+
+def _rows_of_loss(
+    logits: ArrayLike, targets: ArrayLike, ignore_index: int, mask: ArrayLike | None, lengths: ArrayLike | None,
+    class_weight: ArrayLike | None = None, label_smoothing: float = 0.0, weights: ArrayLike | None = None,
+) -> _Rows:
+    """Check the arguments of a cross-entropy; see there for the formula."""
+    smoothing, scores = as_probability(label_smoothing, "label_smoothing"), _floating(logits, "logits")
     classes = as_indices(targets, "targets")
     if not isinstance(ignore_index, numbers.Integral) or isinstance(ignore_index, bool):
         raise TypeError(f"ignore_index: got {ignore_index!r:.60}, expected a whole number")
@@ -283,25 +272,20 @@ def _softmax_nll(
             f"targets: got shape {classes.shape}, expected {scores.shape[:-1]}, "
             f"the shape of logits {scores.shape} without its last axis"
         )
-    counted: Bools = _counted(classes.shape, mask, lengths) & (classes != ignore_index)
-    classes = np.where(counted, classes, 0)
-    if classes.size and (classes.min() < 0 or classes.max() >= scores.shape[-1]):
-        raise IndexError(
-            f"targets: got values from {classes.min()} to {classes.max()}, expected 0 to "
-            f"{scores.shape[-1] - 1}, or ignore_index={ignore_index} for a step that does not count"
-        )
-    if not counted.all():
-        scores = np.where(counted[..., None], scores, 0)
-    shifted = scores - scores.max(axis=-1, keepdims=True, initial=-np.inf)
-    at_target = np.take_along_axis(shifted, classes[..., None], axis=-1)[..., 0]
-    others = 0.0 if every is None else -(shifted @ every)
-    softmax = np.exp(shifted, out=shifted)
-    total = softmax.sum(axis=-1, keepdims=True)
-    softmax /= total
-    log_total = np.log(total[..., 0])
-    if every is not None:
-        others = others + every.sum() * log_total
-    return np.where(counted, log_total - at_target, 0), softmax, counted, others
+    shape, C = scores.shape, scores.shape[-1]
+    counted = None if mask is None and lengths is None else _counted(shape[:-1], mask, lengths).reshape(-1)
+    step = None if weights is None else as_weights(weights, shape[:-1]).reshape(-1)
+    of_class = None if class_weight is None else as_weights(class_weight, (C,), "class_weight")
+    own, every = of_class, None
+    if smoothing:
+        each = np.ones(C) if of_class is None else of_class
+        own, every = (1 - smoothing) * each, (smoothing / max(C, 1) * each).astype(scores.dtype)
+    rows = np.ascontiguousarray(as_rows(scores.reshape(math.prod(shape[:-1]), C), "logits", scores.dtype))
+    if classes.dtype == np.uint64:
+        classes = np.minimum(classes, LARGEST)
+    ignored = min(max(int(ignore_index), -LARGEST), LARGEST + 1)    # beyond what a target can be, it ignores none
+    return _Rows(shape, rows, np.ascontiguousarray(classes.reshape(-1), np.intp), counted, ignored, step, of_class, own,
+                 every)
 
 
 def _counted(shape: tuple[int, ...], mask: ArrayLike | None, lengths: ArrayLike | None) -> Bools:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic
 
-from rnncore._checks import as_real
+from rnncore._checks import as_rows
 from rnncore._typing import Array, InputT
 
 if TYPE_CHECKING:
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from rnncore._typing import ArrayLike
     from rnncore.module import Module
     from rnncore.recurrent.tape import Gradients
+
+
+def changed(module: Module) -> RuntimeError:
+    """The error of a backward pass through weights that are not those of its recorded call any more."""
+    return RuntimeError(f"backward: the weights of {type(module).__name__} changed after record(); "
+                        "take the gradient first and update after it, or record again")
 
 
 class Record(Generic[InputT]):
@@ -41,11 +47,8 @@ class Record(Generic[InputT]):
     def backward(self, grad_output: ArrayLike) -> Gradients[None, InputT]:
         """The gradients of input and parameters from ∂L/∂output; their ``state`` is None, since there is none."""
         if self._module._version != self._version:
-            raise RuntimeError(
-                f"backward: the weights of {type(self._module).__name__} changed after record(); "
-                "take the gradient first and update after it, or record again"
-            )
-        grad = as_real(grad_output, "grad_output", self.output.dtype)
+            raise changed(self._module)
+        grad = as_rows(grad_output, "grad_output", self.output.dtype)
         if grad.shape != self.output.shape:
             raise ValueError(
                 f"grad_output: got shape {grad.shape}, expected {self.output.shape}, "

@@ -172,12 +172,14 @@ class SequenceModel(Module):
 
     forward = __call__
 
-    def stream(self, batch_size: int = 1) -> ModelStream:
+    def stream(self, batch_size: int = 1, state: StateLike = None) -> ModelStream:
         """An object that runs the model some steps at a time and holds its state.
 
         Parameters
         ----------
         batch_size : int
+        state : array_like or tuple, optional
+            The state before the first step; zeros by default.
 
         Returns
         -------
@@ -206,7 +208,7 @@ class SequenceModel(Module):
         if self.readout == "mean":
             raise ValueError("stream: a model with readout='mean' needs the outputs of the whole sequence; "
                              "use readout='steps' or 'last', or call the model on a window")
-        return ModelStream(self, as_size(batch_size, "batch_size"))
+        return ModelStream(self, as_size(batch_size, "batch_size"), state)
 
     def record(
         self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False
@@ -310,9 +312,11 @@ class SequenceModel(Module):
             given = np.broadcast_to(given[:, None] if self.layer.batch_first else given, steps)
         return options | {"weights": given}
 
-    def _mask(self, shape: tuple[int, ...], lengths: ArrayLike | None, counted: ArrayLike | None) -> Bools:
-        """Booleans for a prediction of this shape: True for each step or value that is part of the loss."""
+    def _mask(self, shape: tuple[int, ...], lengths: ArrayLike | None, counted: ArrayLike | None) -> Bools | None:
+        """Booleans for a prediction of this shape, True for each step or value that is part of the loss; None: all."""
         steps = shape[:-1]
+        if counted is None and (lengths is None or self.readout != "steps"):
+            return None
         given: Bools = np.ones(steps, bool) if counted is None else as_array(counted, "counted")
         allowed = (steps, shape) if self.loss_name == "mse" else (steps,)       # a symbol is one value, not O of them
         if given.dtype != bool or given.shape not in allowed:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnncore import _engine
 from rnncore._checks import as_number
 
 if TYPE_CHECKING:
@@ -56,9 +57,8 @@ def draw(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int
     >>> draw(np.log([0.2, 0.5, 0.3]), 0, rng), draw(np.log([0.2, 0.5, 0.3]), 1, rng)
     (1, 1)
     """
-    values, temperature = np.asarray(logits, np.float64), as_number(temperature, "temperature", least=0)
+    values = np.ascontiguousarray(logits, np.float64).reshape(-1)
+    temperature = as_number(temperature, "temperature", least=0)
     if temperature == 0:
         return int(values.argmax())
-    with np.errstate(over="ignore", under="ignore"):  # at a tiny temperature all but the most likely become 0
-        cumulative = np.cumsum(np.exp((values - values.max()) / temperature))
-    return int(min(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"), len(values) - 1))
+    return _engine.draw(values, temperature, rng.random())

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnncore import _engine
 from rnncore._checks import as_array
 from rnncore._typing import Array, State
 from rnncore.module import LOCK
 from rnncore.recurrent.stream import Stream, check_out
 
 if TYPE_CHECKING:
-    from rnncore._typing import ArrayLike
-    from rnncore.nn.layers import PackedLinear
+    from rnncore._typing import ArrayLike, StateLike
+    from rnncore.nn.layers import Embedding, PackedLinear
     from rnncore.nn.sequence import SequenceModel
 
 
@@ -28,11 +29,23 @@ class ModelStream(Stream[State]):
     ----------
     state : ndarray or tuple
         A copy of the layer's state after the last step; may be set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore.nn import sequence_model
+    >>> model = sequence_model("gru", 10, hidden_size=8, embedding_size=4, seed=0)
+    >>> tokens = np.arange(6).reshape(3, 2)
+    >>> stream = model.stream(batch_size=2)
+    >>> bool((np.stack([stream.step(row) for row in tokens]) == model(tokens)[0]).all())
+    True
     """
 
-    def __init__(self, model: SequenceModel, batch_size: int) -> None:
+    def __init__(self, model: SequenceModel, batch_size: int = 1, state: StateLike = None) -> None:
         self._model = model
         super().__init__(model.layer, batch_size)
+        if state is not None:
+            self.state = state
 
     def __repr__(self) -> str:
         return f"<ModelStream of {self._model!r}: batch_size={self._batch}>"
@@ -42,6 +55,14 @@ class ModelStream(Stream[State]):
         with LOCK:
             super()._bind()
             self._head: PackedLinear = self._model.head.packed()
+            # Of one step: the vectors of its tokens, and its output.
+            self._x: Array = np.empty((self._batch, self._layer.input_size), self._layer.dtype)
+            self._h: Array = np.empty((self._batch, self._layer.hidden_size), self._layer.dtype)
+
+    def _bind_again(self) -> None:
+        """Bind the present weights, if those of the layer or of the head have changed."""
+        if self._version != self._layer._version or self._head.version != self._model.head._version:
+            self._bind()
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_model": self._model}
@@ -60,7 +81,20 @@ class ModelStream(Stream[State]):
         -------
         ndarray, (B, O)
         """
-        return self._run(x_t, out, "x_t", 0)
+        model, embedding = self._model, self._model.embedding
+        tokens = None if embedding is None else self._tokens(embedding, x_t, "x_t", 1)
+        shape = self._batch, model.head.out_features
+        if out is None:
+            out = np.empty(shape, model.dtype)
+        else:
+            check_out(out, shape, model.dtype)
+        with LOCK:  # the weights of all parts at one moment, and the arrays of one step
+            self._bind_again()
+            values = x_t if embedding is None or tokens is None else embedding.into(tokens, self._x)
+            if not self._step(values, self._h):
+                self._convert(values, self._h, "x_t", ())
+            _engine.linear_forward(self._head.weights, self._h, out)
+        return out
 
     def block(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Run N steps at once. A block that is refused, or interrupted, leaves the state as it was.
@@ -76,33 +110,34 @@ class ModelStream(Stream[State]):
         -------
         ndarray, (N, B, O)
         """
-        return self._run(x, out, "x", 1)
-
-    def _run(self, x: ArrayLike, out: Array | None, name: str, axes: int) -> Array:
-        """A step (`axes` 0) or a block (1)."""
-        model = self._model
-        given = as_array(x, name)
-        if model.embedding is not None and (given.ndim != axes + 1 or given.shape[-1] != self._batch):
-            raise ValueError(f"{name}: got shape {given.shape}, expected tokens {'(N, B)' if axes else '(B,)'} with "
-                             f"B = {self._batch}; open the stream with another batch_size, or pass such tokens")
+        model, embedding = self._model, self._model.embedding
+        given = as_array(x, "x") if embedding is None else self._tokens(embedding, x, "x", 2)
         with LOCK:  # the weights of all parts at one moment
-            if self._version != self._layer._version or self._head.version != model.head._version:
-                self._bind()
-            run, head = self._steps.block if axes else self._steps.step, self._head
-            values = given if model.embedding is None else model.embedding(given)
-        shape = (*values.shape[:axes], self._batch) if values.ndim == axes + 2 else (self._batch,)
-        if out is not None:
-            check_out(out, (*shape, model.head.out_features), model.dtype)
+            self._bind_again()
+            run, head = self._steps.block, self._head
+            values = given if embedding is None else embedding(given)
+        rows = len(values) if values.ndim == 3 else 0, self._batch       # other values are refused below
+        shape = *rows, model.head.out_features
+        if out is not None and values.ndim == 3:
+            check_out(out, shape, model.dtype)
         before = [part.copy() for part in self._states]
-        hidden: Array = np.empty((*shape, self._layer.hidden_size), self._layer.dtype)
+        hidden: Array = np.empty((*rows, self._layer.hidden_size), self._layer.dtype)
         if not run(values, hidden):
-            self._convert(values, hidden, name, ("N",) if axes else ())
+            self._convert(values, hidden, "x", ("N",))
         if out is None:
-            out = np.empty((*shape, model.head.out_features), model.dtype)
+            out = np.empty(shape, model.dtype)
         try:
-            head.matrix.times(hidden.reshape(-1, hidden.shape[-1]), out.reshape(-1, out.shape[-1]))
+            _engine.linear_forward(head.weights, hidden.reshape(-1, hidden.shape[-1]), out.reshape(-1, out.shape[-1]))
         except BaseException:  # Ctrl-C among others
             for part, earlier in zip(self._states, before, strict=True):
                 part[...] = earlier
             raise
         return out
+
+    def _tokens(self, embedding: Embedding, given: ArrayLike, name: str, axes: int) -> Array:
+        """The tokens of a step (`axes` 1) or of a block (2), checked but for whether the table has them."""
+        tokens = embedding.checked(given, name)
+        if tokens.ndim != axes or tokens.shape[-1] != self._batch:
+            raise ValueError(f"{name}: got shape {tokens.shape}, expected tokens {'(B,)' if axes == 1 else '(N, B)'} "
+                             f"with B = {self._batch}; open the stream with another batch_size, or pass such tokens")
+        return tokens

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 import numpy as np
 
@@ -126,6 +126,28 @@ class RecurrentLayer(Module, Generic[StateT]):
             packed.has_transposes = True
             return packed
 
+    def with_weights(self, arrays: list[Array]) -> Self:
+        """A layer that differs from this one in its weights alone, for a model whose weights another library owns.
+
+        Parameters
+        ----------
+        arrays : list of ndarray
+            In the order of `state_dict`, contiguous, with its shapes and the layer's dtype, which are not checked. The
+            layer takes copies.
+        """
+        shapes = self.structure.shapes
+        copies: list[Array] = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
+        for own, array in zip(copies, arrays, strict=True):
+            own[...] = array
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, _parameters=dict(zip(shapes, copies, strict=True)), _packed=None)
+        other.__dict__.pop("_groups", None)
+        return other
+
+    def has_weights(self, arrays: list[Array]) -> bool:
+        """Whether the layer's weights are these, as `with_weights` takes them, to the last bit."""
+        return _engine.same_bytes(list(self._parameters.values()), arrays)
+
     @property
     def dropout(self) -> float:
         """The probability that ``record(x, train=True)`` drops a value between two layers of the stack; may be set."""
@@ -186,25 +208,23 @@ class RecurrentLayer(Module, Generic[StateT]):
         """
         return self.call_on(self.packed(), x, state, lengths, reset)
 
-    def call_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None,
-                reset: ArrayLike | None = None) -> tuple[Array, StateT]:
+    def call_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None,
+                lengths: ArrayLike | Batch | None = None, reset: ArrayLike | None = None) -> tuple[Array, StateT]:
         """The same as a call, with packed weights that the caller took before.
 
         A model needs this: it takes the packed weights of all its parts at one moment, so that no change of the weights
-        comes in between.
+        comes in between. If `lengths` is a `Batch`, x is (N, I) and holds its active rows alone, and so does y; `reset`
+        is (T, B) then.
         """
-        sequences, layout = self._check_input(x)
-        T, B = sequences.shape[:2]
-        row_lengths = as_lengths(lengths, T, B)
-        states, structure, out = self.check_state(state, B, layout), self.structure, sequences
-        batch = None if row_lengths is None else Batch(row_lengths, T)
+        out, layout, batch, T, B = self._check_input(x, lengths)
+        states, structure, padded = self.check_state(state, B, layout), self.structure, not isinstance(lengths, Batch)
         resets = self._resets(self._marks(reset, T, B, layout), batch)
         if batch is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
             if part.direction == 0:
                 inputs = out
-                if part.layer == self.num_layers - 1:
+                if part.layer == self.num_layers - 1 and padded:
                     zeros = batch is not None and batch.mostly_padding
                     out = layout.empty(T, B, structure.features, self.dtype, zeros=zeros)
                     if batch is not None:
@@ -215,7 +235,7 @@ class RecurrentLayer(Module, Generic[StateT]):
                             batch=batch, resets=resets[part.direction], reverse=part.direction == 1)
         if batch is not None:
             states = [batch.in_given_order(part) for part in states]
-        return layout.as_given(out), cast("StateT", layout.states(states))
+        return layout.as_given(out) if padded else out[:, 0], cast("StateT", layout.states(states))
 
     def record(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False,
                checkpoint_every: int | None = None, reset: ArrayLike | None = None) -> Tape[StateT]:
@@ -249,18 +269,19 @@ class RecurrentLayer(Module, Generic[StateT]):
         """
         return self.record_on(self.packed(), x, state, lengths, train, checkpoint_every, reset)
 
-    def record_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None,
-                  train: bool = False, checkpoint_every: int | None = None,
-                  reset: ArrayLike | None = None) -> Tape[StateT]:
-        """The same as `record`, with packed weights that the caller took before; see `call_on`."""
+    def record_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None,
+                  lengths: ArrayLike | Batch | None = None, train: bool = False, checkpoint_every: int | None = None,
+                  reset: ArrayLike | None = None, masks: Masks | None = None) -> Tape[StateT]:
+        """The same as `record`, with packed weights that the caller took before, and as `call_on` for a `Batch`.
+
+        The dropout masks may be drawn from `masks`; by default they are drawn from those of the layer.
+        """
         as_flag(train, "train")
         if checkpoint_every is not None:
             checkpoint_every = as_size(checkpoint_every, "checkpoint_every")
-        given, layout = self._check_input(x)
-        T, B = given.shape[:2]
-        row_lengths = as_lengths(lengths, T, B)
+        masks = self.masks if masks is None else masks
+        given, layout, batch, T, B = self._check_input(x, lengths)
         states = self.check_state(state, B, layout)
-        batch = None if row_lengths is None else Batch(row_lengths, T)
         marks = self._marks(reset, T, B, layout)
         resets = self._resets(marks, batch)
         initial = start = [part.copy() for part in states]
@@ -269,16 +290,16 @@ class RecurrentLayer(Module, Generic[StateT]):
         mask_number = mask_of = None
         try:
             if train and self.dropout and self.num_layers > 1:
-                mask_number = self.masks.next()
-                mask_of = partial(mask, self.masks.seed, mask_number, share=self.dropout, dtype=self.dtype)
+                mask_number = masks.next()
+                mask_of = partial(mask, masks.seed, mask_number, share=self.dropout, dtype=self.dtype)
             passes, output = record_passes(self.structure, packed.weights, given, start, states, batch, resets,
                                            mask_of, checkpoint_every)
         except BaseException:                   # Ctrl-C among others
-            self.masks.take_back(mask_number)
+            masks.take_back(mask_number)
             raise
         if batch is not None:
             states = [batch.in_given_order(part) for part in states]
-        return Tape(self, packed.version, passes, row_lengths, marks, layout, initial, states, output)
+        return Tape(self, packed.version, passes, marks, layout, initial, states, output)
 
     def stream(self, batch_size: int = 1) -> Stream[StateT]:
         """An object that runs the layer one step at a time, with buffers that are allocated once.
@@ -298,14 +319,33 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     # ---- shapes ---------------------------------------------------------------------------------
 
-    def _check_input(self, x: ArrayLike) -> tuple[Array, Layout]:
-        """Check x; return it as (T, B, I) in the layer's dtype, and the layout that it had."""
+    def _check_input(self, x: ArrayLike,
+                     lengths: ArrayLike | Batch | None) -> tuple[Array, Layout, Batch | None, int, int]:
+        """Check x and the lengths of its rows.
+
+        Returns
+        -------
+        x : ndarray (T, B, I), or (N, 1, I) where `lengths` is a `Batch`, in the layer's dtype
+        layout : Layout
+            That of x.
+        batch : Batch or None
+            The rows; None if every row has all steps.
+        T, B : int
+        """
         sequences = as_rows(x, "x", self.dtype)
+        if isinstance(lengths, Batch):
+            if sequences.shape != (lengths.N, self.input_size):
+                raise ValueError(f"x: got shape {sequences.shape}, expected (N, I), with N = {lengths.N}, the sum of "
+                                 f"the lengths, and I = input_size = {self.input_size}")
+            return sequences[:, None], Layout(), lengths, lengths.steps, len(lengths.lengths)
         if sequences.ndim not in (2, 3) or sequences.shape[-1] != self.input_size:
             raise ValueError(f"x: got shape {sequences.shape}, expected {Layout(self.batch_first).axes}, or (T, I) for "
                              f"one sequence, with I = input_size = {self.input_size}")
         layout = Layout.of(sequences, self.batch_first)
-        return layout.time_major(sequences), layout
+        sequences = layout.time_major(sequences)
+        T, B = sequences.shape[:2]
+        row_lengths = as_lengths(lengths, T, B)
+        return sequences, layout, None if row_lengths is None else Batch(row_lengths, T), T, B
 
     def _marks(self, reset: ArrayLike | None, steps: int, batch_size: int, layout: Layout) -> Bools | None:
         """Check a caller's resets; return a copy of them, (T, B)."""

@@ -280,7 +280,7 @@ def record_passes(
     structure : Structure
     weights : list of Weights
     given : ndarray (T, B, I)
-        The input; the pass keeps a copy.
+        The input, of which the pass keeps a copy; or (N, 1, I), the active rows of the batch alone.
     initial, states : list of ndarray (layers·directions, B, H)
         The initial states, which are kept, and a copy of them, which is overwritten with the final states; in the order
         of the batch.
@@ -296,13 +296,15 @@ def record_passes(
     Returns
     -------
     passes : list of LayerPass
-    output : ndarray (T, B, directions·H)
+    output : ndarray (T, B, directions·H), or (N, 1, directions·H) where that is the form of `given`
     """
-    shape = given.shape[:2] if batch is None else (batch.N, 1)
+    steps_and_rows = given.shape[:2] if batch is None else (batch.steps, len(batch.lengths))
+    active_rows_alone = given.shape[:2] != steps_and_rows
+    shape = steps_and_rows if batch is None else (batch.N, 1)
     shapes = (None, None) if checkpoint_every else structure.kept_shapes(*shape)
     out, *kept = _engine.carve("a tape", structure.dtype,
                                ((*shape, given.shape[2]), *shapes * len(structure.parts)))
-    if batch is None:
+    if batch is None or active_rows_alone:
         out[...] = given                        # a copy, since the caller's array may change before backward
     else:
         _engine.gather(given, out, batch)
@@ -313,14 +315,14 @@ def record_passes(
         if part.direction == 0:
             x = out
             if mask_of is not None and part.layer > 0:
-                mask = mask_of(part.layer, (*given.shape[:2], structure.features))
+                mask = mask_of(part.layer, (*steps_and_rows, structure.features))
                 x = x * (mask if batch is None else batch.gather(mask))
             room = (*shape, structure.features)
             if batch is None:
                 out = np.empty(room, structure.dtype)
             else:
                 out = _engine.carve("a tape", structure.dtype, (room,))[0]
-                if part.layer == structure.num_layers - 1:
+                if part.layer == structure.num_layers - 1 and not active_rows_alone:
                     y = batch.room(structure.features, structure.dtype)
         layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), batch,
                                resets[part.direction], mask)

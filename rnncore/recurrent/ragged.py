@@ -41,6 +41,18 @@ class Batch:
         self.starts = np.empty(steps + 1, np.intp)
         _engine.arrange(self)
 
+    @classmethod
+    def of_active_rows(cls, active: Ints, order: Ints) -> Batch:
+        """The batch whose rows someone else has sorted: `order` is its order, and ``active[t]`` rows have step t."""
+        batch = object.__new__(cls)
+        batch.steps, batch.order = len(active), order
+        batch.starts = np.zeros(len(active) + 1, np.intp)
+        np.cumsum(active, out=batch.starts[1:])
+        batch.sorted_lengths = np.searchsorted(-active, -np.arange(len(order))).astype(np.intp)
+        batch.rank, batch.lengths = np.empty((2, len(order)), np.intp)
+        batch.rank[order], batch.lengths[order] = np.arange(len(order)), batch.sorted_lengths
+        return batch
+
     @property
     def N(self) -> int:
         """The sum of the lengths."""

@@ -139,22 +139,21 @@ class Tape(Generic[StateT]):
     #   are then computed from the cotangents whenever `grad` is read.
     _last: tuple[int | None, tuple[Array | None, list[Array]] | None, list[Array] | None] | None = None
 
-    def __init__(self, layer: RecurrentLayer[StateT], version: int, passes: list[LayerPass], lengths: Ints | None,
-                 reset: Bools | None, layout: Layout, initial: list[Array], final: list[Array],
-                 output: Array) -> None:
+    def __init__(self, layer: RecurrentLayer[StateT], version: int, passes: list[LayerPass], reset: Bools | None,
+                 layout: Layout, initial: list[Array], final: list[Array], recorded_output: Array) -> None:
         self._layer, self._cell, self._dtype = layer, layer.cell, layer.dtype
         self._passes, self._layout = passes, layout
-        self._T: int = output.shape[0]
-        self._B: int = output.shape[1]
+        self._T: int = passes[0].T
+        self._B: int = initial[0].shape[1]
         self._batch = passes[0].batch
         self._version = version
-        self._lengths, self._reset = lengths, reset
+        self._reset = reset
         self._initial, self._final = initial, final         # of every state (layers·directions, B, H)
         self._spread: dict[str, Array] = {}                 # see `_padded`
-        self._time_major_output = output
+        self._recorded_output = recorded_output
 
     def __repr__(self) -> str:
-        sizes = f"T={self.T}, B={self.B}" + (", ragged" if self._lengths is not None else "")
+        sizes = f"T={self.T}, B={self.B}" + (", ragged" if self._batch is not None else "")
         grad = "gradients in .grad" if self._last else "no gradients yet"
         return f"<Tape of {self._layer!r}: {sizes}; {_in_words(self._where)}; {grad}>"
 
@@ -189,8 +188,13 @@ class Tape(Generic[StateT]):
         return self._B
 
     @property
+    def batch(self) -> Batch | None:
+        """The order in which the pass took rows of unequal length; None if every row has all steps."""
+        return self._batch
+
+    @property
     def lengths(self) -> Ints:
-        return _locked(np.full(self.B, self.T) if self._lengths is None else self._lengths)
+        return _locked(np.full(self.B, self.T) if self._batch is None else self._batch.lengths)
 
     @property
     def reset(self) -> Bools:
@@ -209,6 +213,20 @@ class Tape(Generic[StateT]):
     @property
     def output(self) -> Array:
         return _locked(self._layout.as_given(self._time_major_output))
+
+    @property
+    def _time_major_output(self) -> Array:
+        output = self._recorded_output
+        return output if output.shape[:2] == (self.T, self.B) else self._padded("output", output)
+
+    @property
+    def recorded_output(self) -> Array:
+        """The output as the pass wrote it: (T, B, F), or (N, 1, F) where the input was that of the active rows alone.
+
+        For code that hands it on without a copy. `backward` reads it, unless it is (T, B, F) for rows of unequal
+        length; so nobody may change it.
+        """
+        return self._recorded_output
 
     @property
     def state(self) -> StateT:
@@ -282,7 +300,7 @@ class Tape(Generic[StateT]):
     @property
     def nbytes(self) -> int:
         """The size of the arrays of the recorded pass in bytes, without gradients; shared memory counts once."""
-        arrays: list[Array | None] = [self._time_major_output, *self._initial, *self._final, *self._spread.values()]
+        arrays: list[Array | None] = [self._recorded_output, *self._initial, *self._final, *self._spread.values()]
         for layer_pass in self._passes:
             arrays += [layer_pass.x, layer_pass.h, *layer_pass.initial, layer_pass.slots, layer_pass.c, layer_pass.mask]
             arrays += [state for *_, states in layer_pass.checkpoints or () for state in states]
@@ -343,19 +361,55 @@ class Tape(Generic[StateT]):
             parameters = many is None
         as_flag(parameters, "parameters")
         wanted = self._room_for_parameters() if parameters and many is None else {}
-        self._last = None                               # until this backward pass is complete
-        found = None if self._passes[0].checkpoints is not None else self._room_for_steps(carry[0].shape[1])
-        cotangents = None
-        if found is None or many is not None:           # needed again, by `_gradient` or `_parameters_one_by_one`
-            cotangents = (None if grad_out is None else grad_out.copy()), [part.copy() for part in carry]
-        grad_x = self._walk(weights, grad_out, carry, wanted, found)
-        self._last = many, cotangents, found
+        grad_x, cotangents = self._backward(weights, grad_out, carry, many, wanted)
+        assert grad_x is not None
         if many is not None:
             grad_x, carry = _many(grad_x, many, self.B), [_many(part, many, self.B) for part in carry]
         if parameters and many is not None:
             assert cotangents is not None
             wanted = self._parameters_one_by_one(weights, many, *cotangents)
         return Gradients(self._layout.as_given(grad_x), cast("StateT", self._layout.states(carry)), wanted)
+
+    def backward_on(self, grad_output: Array | None, carry: list[Array], *, grad_input: bool = True,
+                    parameters: bool = True, active_rows_alone: bool = False) -> tuple[Array | None, dict[str, Array]]:
+        """The same as `backward` for one cotangent, without its checks and for arrays of the form that the engine has.
+
+        Parameters
+        ----------
+        grad_output : ndarray (T, B, directions·H) or None
+            In the layer's dtype, contiguous along the last axis; it is only read.
+        carry : list of ndarray (layers·directions, B, H)
+            For each state a cotangent on its final value, which is overwritten with the gradient of its initial value.
+        grad_input, parameters : bool
+            Whether the gradients of the input, and those of the weights, are computed.
+        active_rows_alone : bool
+            Whether `grad_output` and the gradient of the input are (N, 1, …), where the rows have unequal lengths.
+
+        Returns
+        -------
+        grad_x : ndarray (T, B, I), or None if it is not wanted
+        parameters : dict of ndarray
+            By name; empty if they are not wanted.
+        """
+        weights = self.packed()
+        wanted = self._room_for_parameters() if parameters else {}
+        return self._backward(weights, grad_output, carry, None, wanted, grad_input, active_rows_alone)[0], wanted
+
+    def _backward(self, weights: list[_engine.Weights], grad_out: Array | None, carry: list[Array], many: int | None,
+                  wanted: Mapping[str, Array], grad_input: bool = True, active_rows_alone: bool = False
+                  ) -> tuple[Array | None, tuple[Array | None, list[Array]] | None]:
+        """Walk back, and keep what `grad` needs.
+
+        Returns the gradient of the input, and copies of the cotangents, or None if they are not needed again.
+        """
+        self._last = None                               # until this backward pass is complete
+        found = None if self._passes[0].checkpoints is not None else self._room_for_steps(carry[0].shape[1])
+        cotangents = None
+        if found is None or many is not None:           # needed again, by `_gradient` or `_parameters_one_by_one`
+            cotangents = (None if grad_out is None else grad_out.copy()), [part.copy() for part in carry]
+        grad_x = self._walk(weights, grad_out, carry, wanted, found, grad_input, active_rows_alone)
+        self._last = many, cotangents, found
+        return grad_x, cotangents
 
     def pullback(self, v: ArrayLike | None = None, *, every: int = 1,
                  direction: Literal["forward", "reverse"] = "forward") -> Pullback:
@@ -399,7 +453,8 @@ class Tape(Generic[StateT]):
         return _engine.carve("gradients", self.dtype, shapes * len(self._passes))
 
     def _walk(self, weights: list[_engine.Weights], grad_out: Array | None, carry: list[Array],
-              wanted: Mapping[str, Array], found: list[Array] | None = None) -> Array:
+              wanted: Mapping[str, Array], found: list[Array] | None = None, grad_input: bool = True,
+              active_rows_alone: bool = False) -> Array | None:
         """BPTT, layer by layer from the top; returns the gradient of the input.
 
         Parameters
@@ -415,20 +470,31 @@ class Tape(Generic[StateT]):
             if these are not wanted.
         found : list of ndarray, optional
             Arrays for the gradients at every step, from `_room_for_steps`, which are filled in.
+        grad_input, active_rows_alone : bool
+            As in `backward_on`.
 
         Returns
         -------
-        ndarray (T, R, I)
+        ndarray (T, R, I), or None if it is not wanted
         """
         structure, given = self.layer.structure, carry
         R = carry[0].shape[1]
         batch = self._active_rows(R)
         if batch is not None:
             carry = list(map(batch.sorted, carry))
+        grad_x: Array | None = None
         for index in reversed(range(structure.num_layers)):
             passes = self._passes[index * structure.directions:(index + 1) * structure.directions]
             shape = (self.T, R) if batch is None else (batch.N, 1)
-            grad_x = self._room_for_input((*shape, passes[0].part.input_size), index == 0, batch)
+            features = passes[0].part.input_size
+            if index > 0:
+                grad_x = _engine.carve("gradients", self.dtype, ((*shape, features),))[0]
+            elif not grad_input:
+                grad_x = None
+            elif batch is None or active_rows_alone:
+                grad_x = np.empty((*shape, features), self.dtype)
+            else:
+                grad_x = batch.room(features, self.dtype)
             for layer_pass in passes:
                 part = layer_pass.part
                 walk = Walk(weights[part.position], layer_pass, carry, part.position,
@@ -441,23 +507,17 @@ class Tape(Generic[StateT]):
                                              *(wanted[name] for name in structure.names_by_part[part.position]))
                 layer_pass.walk_back(walk)
             mask = passes[0].mask
-            if mask is not None and batch is not None:
-                grad_x *= batch.gather(mask)
-            elif mask is not None:
-                _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= mask[:, None]
+            if mask is not None and grad_x is not None:
+                if batch is not None:
+                    grad_x *= batch.gather(mask)
+                else:
+                    _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= mask[:, None]
             grad_out = grad_x
         if batch is None:
             return grad_x
         for array, ours in zip(given, carry, strict=True):
             array[...] = batch.in_given_order(ours)
         return grad_x
-
-    def _room_for_input(self, shape: tuple[int, ...], returned: bool, batch: Batch | None) -> Array:
-        """An array for the gradients of a layer's input: as the caller gets them, or in memory that is kept."""
-        if not returned:
-            kept: Array = _engine.carve("gradients", self.dtype, (shape,))[0]
-            return kept
-        return np.empty(shape, self.dtype) if batch is None else batch.room(shape[-1], self.dtype)
 
     def _room_for_parameters(self) -> dict[str, Array]:
         """Uninitialised arrays for the gradients of the parameters, in memory that was freed earlier, if any."""

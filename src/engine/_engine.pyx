@@ -14,14 +14,18 @@ included files, one subject each:
     backward.pxi   cotangents on h_t -> gradients of everything
     resets.pxi     steps before which the state of a row is zero
     nets.pxi       many nets of one shape in one call
+    linear.pxi     a linear layer, forward and backward
+    losses.pxi     softmax cross-entropy and its gradient; draws of a class
+    embedding.pxi  rows of a table by number, and the sums of their gradients
+    updates.pxi    what optimisers do with all parameters, and the norm of gradients
     stream.pxi     some steps at a time, with buffers bound once
-    matrix.pxi     products with a matrix on its own
     changes.pxi    weights and settings that change, each change as a whole
     testing.pxi    what only the tests call
 """
 cimport cython
+from libc.math cimport exp
 from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
     PyObject_GetBuffer)
@@ -136,7 +140,10 @@ include "sums.pxi"
 include "backward.pxi"
 include "resets.pxi"
 include "nets.pxi"
+include "linear.pxi"
+include "losses.pxi"
+include "embedding.pxi"
+include "updates.pxi"
 include "stream.pxi"
-include "matrix.pxi"
 include "changes.pxi"
 include "testing.pxi"

@@ -110,6 +110,25 @@ cdef extern from "kernels.h" nogil:
         double (*subtract_max)(double *x, idx n) noexcept nogil
         void (*exp)(double *x, idx n) noexcept nogil
 
+    ctypedef struct rc_cross_entropy:
+        idx classes
+        const void *logits
+        const idx *target
+        const double *step
+        const double *own
+        const void *every
+        double every_sum
+        double scale
+        double *loss
+        void *grad
+
+    ctypedef struct rc_sgd:
+        double lr, momentum, weight_decay
+        int nesterov
+
+    ctypedef struct rc_adam:
+        double keep, weight_decay, of_grad, beta2, of_square, root, eps, step
+
     ctypedef struct rc_kernels:
         const char *isa
         int bits, lanes
@@ -124,6 +143,13 @@ cdef extern from "kernels.h" nogil:
                             idx m0, idx m1) noexcept nogil
         void (*add_to_total)(double *total, const void *c, idx n, int overwrite) noexcept nogil
         void (*round_total)(void *c, const double *total, idx n) noexcept nogil
+        void (*cross_entropy)(const rc_cross_entropy *p, idx row0, idx row1) noexcept nogil
+        void (*sgd)(const rc_sgd *o, void *value, const void *grad, void *momentum, idx n) noexcept nogil
+        void (*adam)(const rc_adam *o, void *value, const void *grad, void *exp_avg, void *exp_avg_sq,
+                     idx n) noexcept nogil
+        double (*sum_of_squares)(const void *x, idx n) noexcept nogil
+        void (*scale)(void *x, idx n, double factor) noexcept nogil
+        void (*sum_rows)(void *sum, const void *d, idx ldd, const idx *rows, idx count, idx n) noexcept nogil
         void (*sigmoid)(const void *x, void *out, idx n) noexcept nogil
         void (*tanh)(const void *x, void *out, idx n) noexcept nogil
         const rc_cell *cells

@@ -10,6 +10,8 @@
 #include "pack.h"
 #include "product.h"
 #include "weight_gradient.h"
+#include "softmax.h"
+#include "updates.h"
 #include "cell.h"
 #if REAL == 64
 #include "hidden_markov.h"

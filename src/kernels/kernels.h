@@ -208,6 +208,32 @@ typedef struct {
     void (*exp)(double *x, rc_idx n);
 } rc_hidden_markov;
 
+/* Softmax cross-entropy of rows of logits, which are contiguous: see softmax.h. */
+typedef struct {
+    rc_idx classes;
+    const void *logits;
+    const rc_idx *target;       /* of each row; negative: the row does not count, its loss and gradient are 0 */
+    const double *step;         /* the weight of each row; NULL: 1 */
+    const double *own;          /* by class: the weight of -log p of the target; NULL: 1 */
+    const void *every;          /* of each class: the weight of -log p whatever the target is; NULL: 0 */
+    double every_sum;
+    double scale;               /* of the gradient */
+    double *loss;               /* of each row, not scaled */
+    void *grad;                 /* laid out as the logits; NULL: not wanted */
+} rc_cross_entropy;
+
+/* The constants of one update; `adam` also computes AdamW. */
+typedef struct {
+    double lr, momentum, weight_decay;
+    int nesterov;
+} rc_sgd;
+typedef struct {
+    double keep;                /* what the weights are multiplied by first (decoupled decay); 1: they are not */
+    double weight_decay;        /* of the weights, added to the gradient */
+    double of_grad, beta2, of_square;       /* 1 - beta1, beta2, 1 - beta2 */
+    double root, eps, step;     /* sqrt(1 - beta2^t), eps, lr / (1 - beta1^t) */
+} rc_adam;
+
 typedef struct {
     const char *isa;
     int bits, lanes;
@@ -228,6 +254,14 @@ typedef struct {
     /* total += c, or with `overwrite` total = c; and c = total + c, rounded once; n values */
     void (*add_to_total)(double *total, const void *c, rc_idx n, int overwrite);
     void (*round_total)(void *c, const double *total, rc_idx n);
+    void (*cross_entropy)(const rc_cross_entropy *p, rc_idx row0, rc_idx row1);
+    /* updates.h; `momentum` NULL: there is none */
+    void (*sgd)(const rc_sgd *o, void *value, const void *grad, void *momentum, rc_idx n);
+    void (*adam)(const rc_adam *o, void *value, const void *grad, void *exp_avg, void *exp_avg_sq, rc_idx n);
+    double (*sum_of_squares)(const void *x, rc_idx n);
+    void (*scale)(void *x, rc_idx n, double factor);
+    /* sum = the rows of d with these numbers, n values wide, added up in float64 in their order, and rounded once */
+    void (*sum_rows)(void *sum, const void *d, rc_idx ldd, const rc_idx *rows, rc_idx count, rc_idx n);
     /* out = curve(x), n values, for the tests of accuracy */
     void (*sigmoid)(const void *x, void *out, rc_idx n);
     void (*tanh)(const void *x, void *out, rc_idx n);

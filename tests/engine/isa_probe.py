@@ -6,6 +6,8 @@ import numpy as np
 from support import CELLS, everything, make, random_cotangents, random_input, random_state
 
 from rnncore.models import HiddenMarkov
+from rnncore.nn import Embedding, Linear, cross_entropy, token_nll
+from rnncore.optim import SGD, Adam, clip_grad_norm
 
 SHAPES = [
     (5, 1, 3, 7, 1),
@@ -40,8 +42,31 @@ def main(path):
         for dtype in ("float32", "float64"):
             layer = make(cell, 1, 1, dtype=dtype)
             out[f"{cell} {dtype} curve"] = layer(sweep.reshape(-1, 1, 1))[0]
-    out |= hidden_markov(rng)
+    out |= hidden_markov(rng) | rest_of_a_model(rng)
     np.savez(path, **out)
+
+
+def rest_of_a_model(rng):
+    """Linear layers, losses, embeddings, the norm of gradients and updates."""
+    out = {}
+    for dtype in ("float32", "float64"):
+        for M, K, V in ((1, 3, 1), (70, 19, 45), (300, 64, 103), (9, 129, 600)):
+            linear, table = Linear(K, V, dtype=dtype, seed=1), Embedding(V, K, dtype=dtype, seed=2)
+            tokens = rng.integers(0, V, size=M)
+            options = {"class_weight": rng.uniform(0.5, 2, V), "label_smoothing": 0.2}
+            embedded = table.record(tokens)
+            record = linear.record(embedded.output)
+            _, grad = cross_entropy(record.output, tokens, **options)
+            grads = record.backward(grad)
+            got = {"output": record.output, "nll": token_nll(record.output, tokens), "grad": grad, "input": grads.input}
+            got |= grads.parameters | {"table": embedded.backward(grads.input).parameters["weight"]}
+            got["norm"] = np.array([clip_grad_norm(grads.parameters, 0.1)])
+            given = {name: rng.normal(size=w.shape).astype(dtype) for name, w in grads.parameters.items()}
+            for optimiser in (SGD(linear, 0.1, 0.9), Adam(linear, 0.1)):
+                optimiser.step(given)       # Adam makes large differences of the small ones of gradients near 0
+                got |= {f"{type(optimiser).__name__} {name}": w for name, w in linear.state_dict().items()}
+            out |= {f"head {dtype} V{V} {name}": array for name, array in got.items()}
+    return out
 
 
 def hidden_markov(rng):

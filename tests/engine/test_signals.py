@@ -84,7 +84,9 @@ def of_engine(monkeypatch, name):
     real, counts = getattr(_engine, name), []
 
     def watched(*arguments, **options):
-        counts.append(heard_during(lambda: real(*arguments, **options)))
+        returned = []
+        counts.append(heard_during(lambda: returned.append(real(*arguments, **options))))
+        return returned[0]
 
     monkeypatch.setattr(_engine, name, watched)
     return counts
@@ -104,6 +106,20 @@ def test_one_engine_call_answers_many_signals(cell, I, H, T, B, threads, monkeyp
         tape.backward(np.ones_like(tape.output))
     assert forward[0] >= 3
     assert backward[0] >= 3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_long_linear_layer_and_its_loss_answer_many_signals(threads, monkeypatch, rng):
+    linear = rc.nn.Linear(150, 300, dtype="float64", seed=0)
+    x, targets = rng.normal(size=(60_000, 150)), rng.integers(0, 300, size=60_000)
+    with rc.threads(threads):
+        counts = [of_engine(monkeypatch, name) for name in ("linear_forward", "linear_backward", "cross_entropy")]
+        record = linear.record(x)
+        record.backward(rc.nn.cross_entropy(record.output, targets)[1])
+    forward, backward, loss = counts
+    assert forward[0] >= 3
+    assert backward[0] >= 3
+    assert loss[0] >= 1
 
 
 @pytest.mark.parametrize("both", [False, True])

@@ -163,6 +163,49 @@ static void check_gradients(rc_idx n, rc_idx k)
     result("total", "gradient", n, sums, m, 3);
 }
 
+/* Softmax cross-entropy of rows of n classes, with all weights and with none; the last row does not count. */
+static void check_losses(rc_idx n)
+{
+    const rc_idx target[B] = {0, n - 1, n / 2, 0, n / 3, n - 1, -1};
+    double step[B], *own = calloc((size_t)n, sizeof *own), loss[B];
+    for (int row = 0; row < B; row++) step[row] = 1 + 0.25 * row;
+    for (rc_idx i = 0; i < n; i++) own[i] = fabs(uniform());
+    rc_cross_entropy p = {.classes = n, .logits = random_array(B * n), .target = target, .scale = 0.125, .loss = loss,
+                          .grad = zeros(B * n)};
+    for (int weighted = 0; weighted < 2; weighted++) {
+        if (weighted) p.step = step, p.own = own, p.every = random_array(n), p.every_sum = 0.75;
+        K->cross_entropy(&p, 0, 3);
+        K->cross_entropy(&p, 3, B);
+        result(weighted ? "weighted_gradient" : "gradient", "cross_entropy", n, p.grad, B * n, n);
+        void *losses = zeros(B);
+        for (int row = 0; row < B; row++) set(losses, row, (float)loss[row]);   /* log is that of the C library */
+        result(weighted ? "weighted_loss" : "loss", "cross_entropy", n, losses, B, n);
+    }
+}
+
+/* Updates of n values, the sum of their squares, and sums of chosen rows, n wide. */
+static void check_updates(rc_idx n)
+{
+    const rc_sgd of_sgd = {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = 1};
+    const rc_adam of_adam = {.keep = 0.99, .weight_decay = 0.01, .of_grad = 0.1, .beta2 = 0.999, .of_square = 0.001,
+                             .root = 0.03, .eps = 1e-8, .step = 0.01};
+    void *value = random_array(n), *grad = random_array(n), *first = random_array(n), *second = zeros(n);
+    K->sgd(&of_sgd, value, grad, NULL, n);
+    K->sgd(&of_sgd, value, grad, first, n);
+    result("sgd", "updates", n, value, n, 4);
+    K->adam(&of_adam, value, grad, first, second, n);
+    result("adam", "updates", n, value, n, 16);
+    result("exp_avg_sq", "updates", n, second, n, 4);
+    void *sum = zeros(1), *rows = random_array(B * n);
+    set(sum, 0, K->sum_of_squares(value, n));
+    result("squares", "updates", n, sum, 1, 16);
+    K->scale(value, n, 0.3);
+    result("scale", "updates", n, value, n, 1);
+    const rc_idx chosen[4] = {5, 0, 5, 3};
+    K->sum_rows(value, rows, n, chosen, 4, n);
+    result("sum_rows", "updates", n, value, n, 4);
+}
+
 static void check_activations(void)
 {
     enum { N = 2001 };
@@ -268,9 +311,12 @@ int main(int argc, char **argv)
             check_products(H, H);
             check_products(H, I);
             check_gradients(H, 29);
+            check_losses(H);
+            check_updates(H);
             for (const rc_cell *cell = K->cells; cell->name; cell++) check_cell(cell, H);
         }
         check_products(13, LONG);               /* k in blocks */
+        check_losses(LONG);                     /* classes in blocks */
         for (rc_idx n = RC_STATE_VECTOR; K->hidden_markov && n <= 6 * RC_STATE_VECTOR; n += 2 * RC_STATE_VECTOR)
             check_hidden_markov(n);
     }

@@ -5,6 +5,7 @@ import pytest
 import torch
 from support import TOLERANCE, close, same_bits
 
+import rnncore as rc
 from rnncore.nn import Dropout, Embedding, Linear
 
 DTYPES = sorted(TOLERANCE)
@@ -47,14 +48,39 @@ def test_embedding_equals_torch(rng, dtype):
     assert not grads.parameters["weight"][5].any()  # a token that did not occur
 
 
-def test_embedding_gradient_adds_in_the_order_of_the_tokens(rng):
-    """The bits of np.add.at, which adds one row after the other."""
-    tokens = rng.integers(0, 7, size=(50, 8)).astype(np.int16)
-    g = rng.normal(size=(50, 8, 5)).astype(np.float32)
-    expected = np.zeros((7, 5), np.float32)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("V", "E", "shape"), [(7, 5, (50, 8)), (103, 64, (64, 32)), (5000, 130, (35, 20)),
+                                               (3, 1, (0,)), (2, 65, (9000,)), (1, 3, (300, 2))])
+def test_embedding_gradient_adds_in_the_order_of_the_tokens(V, E, shape, dtype, rng):
+    """The bits of np.add.at in float64, which adds one row after the other, rounded once; with any threads."""
+    table, tokens = Embedding(V, E, dtype=dtype, seed=0), rng.integers(0, V, size=shape).astype(np.int16)
+    g = rng.normal(size=(*shape, E)).astype(dtype)
+    expected = np.zeros((V, E))
     np.add.at(expected, tokens, g)
-    got = Embedding(7, 5, seed=0).record(tokens).backward(g).parameters["weight"]
-    same_bits(got, expected)
+    for threads in (1, 2, 3):
+        with rc.threads(threads):
+            record = table.record(tokens)
+            same_bits(record.output, table.parameters["weight"][tokens])
+            same_bits(record.backward(g).parameters["weight"], expected.astype(dtype))
+
+
+def test_embedding_gradients_of_a_million_rows_are_exact(rng):
+    tokens, g = rng.integers(0, 3, size=10**6), np.full((10**6, 2), 0.1, "f4")
+    found = Embedding(3, 2, seed=0).record(tokens).backward(g).parameters["weight"]
+    np.testing.assert_allclose(found, np.float64(g[0, 0]) * np.bincount(tokens)[:, None] * np.ones(2), rtol=6e-8)
+
+
+def test_tokens_may_change_after_they_were_recorded(rng):
+    tokens, g = np.array([0, 1, 1]), rng.normal(size=(3, 2))
+    record = Embedding(3, 2, dtype="float64", seed=0).record(tokens)
+    tokens[...] = 2
+    assert not record.backward(g).parameters["weight"][2].any()
+
+
+@pytest.mark.parametrize("tokens", [[0, 3], [-1], np.array([2**64 - 1], np.uint64), np.array([[5]], np.uint8)])
+def test_a_token_outside_the_table_is_refused(tokens):
+    with pytest.raises(IndexError, match=r"tokens: got values from -?\d+ to -?\d+, expected 0 to 2"):
+        Embedding(3, 2)(tokens)
 
 
 def test_embedding_is_one_hot_times_weight(rng):

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from support import parts, same_bits
+from support import CELLS, make, parts, same_bits
 
 import rnncore as rc
 from rnncore import nn
@@ -40,6 +40,25 @@ def test_any_division_has_the_bits_of_the_call(model, B, rng):
                 got.append(stream.block(x[start:stop]))
         same_bits(np.concatenate(got), expected)
         same_bits(stream.state, state)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("tokens", [11, None])
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_have_the_bits_of_a_call(cell, tokens, dtype, rng):
+    layer = make(cell, 5, 9, 2, dtype=dtype)
+    embedding = None if tokens is None else nn.Embedding(tokens, 5, dtype=dtype, seed=1)
+    model = nn.SequenceModel(embedding, layer, nn.Linear(9, 37, dtype=dtype, seed=2))
+    for B in (1, 4):
+        x = rng.normal(size=(12, B, 5)).astype(dtype) if tokens is None else rng.integers(0, tokens, size=(12, B))
+        y, state = model(x[:6])
+        rest, final = model(x[6:], state)
+        stream = model.stream(B)
+        same_bits(np.stack([stream.step(x_t) for x_t in x[:6]]), y)
+        same_bits(parts(stream.state), parts(state))
+        for again in (stream, model.stream(B, state)):
+            same_bits(np.stack([again.step(x_t) for x_t in x[6:]]), rest)
+            same_bits(parts(again.state), parts(final))
 
 
 def test_the_state_is_read_set_and_reset(rng):
@@ -86,11 +105,28 @@ def test_new_weights_of_any_part_take_effect(part, rng):
     assert not np.array_equal(before, after)
 
 
+def test_a_stream_follows_the_weights(rng):
+    model = nn.make_model("lstm", 7, tokens=7, hidden_size=6, seed=0)
+    stream, tokens = model.stream(2), np.array([3, 6])
+    before = stream.step(tokens)
+    for name in ("embedding.weight", "layer.weight_hh_l0", "head.weight", "head.bias"):
+        with model.writable() as weights:
+            weights[name] += 0.5
+        stream.state = state = tuple(np.ones((1, 2, 6), "f4") for _ in range(2))
+        after = stream.step(tokens)
+        same_bits(after, model(tokens[None], state)[0][0])
+        assert (after != before).any()
+        before = after
+
+
 @pytest.mark.parametrize(("call", "error", "said"), [
     (lambda s: s.step([[1], [2]]), ValueError, r"x_t: got shape \(2, 1\), expected tokens \(B,\) with B = 2"),
     (lambda s: s.block([1, 2]), ValueError, r"x: got shape \(2,\), expected tokens \(N, B\)"),
-    (lambda s: s.step([1, 11]), IndexError, "tokens: got values"),
-    (lambda s: s.step([1.0, 2.0]), TypeError, "tokens"),
+    (lambda s: s.step([1, 2, 3]), ValueError, r"x_t: got shape \(3,\), expected tokens \(B,\) with B = 2"),
+    (lambda s: s.step([1, 11]), IndexError, "values from 1 to 11, expected 0 to 10"),
+    (lambda s: s.block([[1, 2], [11, 0]]), IndexError, "values from 0 to 11, expected 0 to 10"),
+    (lambda s: s.step([1.0, 2.0]), TypeError, "x_t: got float64, expected integers"),
+    (lambda s: s.block([[1.0, 2.0]]), TypeError, "x: got float64, expected integers"),
     (lambda s: s.step([1, 2], np.empty((2, 9), "f4")), ValueError, r"out: got float32 \(2, 9\), .*\(2, 11\)"),
 ])  # fmt: skip
 def test_wrong_steps_are_refused_and_are_no_steps(call, error, said):
@@ -117,18 +153,3 @@ def test_models_that_need_the_whole_sequence_refuse():
         token_model(readout="mean").stream()
     with pytest.raises(ValueError, match="batch_size"):
         token_model().stream(0)
-
-
-def test_rows_of_a_linear_layer_do_not_depend_on_each_other(rng):
-    for I, O, dtype in ((1, 1, "f4"), (7, 5, "f8"), (64, 103, "f4"), (300, 17, "f4")):
-        linear = nn.Linear(I, O, dtype=dtype, seed=0)
-        x = rng.normal(size=(257, I)).astype(dtype)
-        with rc.threads(2):
-            y = linear(x)
-        for rows in (slice(0, 1), slice(5, 8), slice(100, 257), slice(0, 0)):
-            same_bits(linear(x[rows]), y[rows])
-        w = linear.parameters
-        exact = x.astype(float) @ w["weight"].T.astype(float) + w["bias"]
-        assert np.abs(y - exact).max() <= np.finfo(dtype).eps * (I + 1) * (
-            np.abs(x).astype(float) @ np.abs(w["weight"].T).astype(float) + np.abs(w["bias"])
-        ).max()

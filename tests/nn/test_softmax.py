@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import log_softmax as reference
 
 from rnncore.nn import draw, log_softmax
@@ -39,3 +41,25 @@ def test_temperature_0_uses_no_random_number():
     rng = np.random.default_rng(0)
     draw([0.0, 1.0], 0, rng)
     assert rng.random() == np.random.default_rng(0).random()
+
+
+@settings(max_examples=200, deadline=None)
+@given(C=st.integers(1, 300), temperature=st.sampled_from([1e-300, 0.01, 0.5, 1.0, 30.0]),
+       dtype=st.sampled_from(["f4", "f8"]), seed=st.integers(0, 9999))
+def test_a_draw_is_the_first_class_whose_cumulative_probability_is_above_a_uniform_number(C, temperature, dtype, seed):
+    rng = np.random.default_rng(seed)
+    logits = (3 * rng.normal(size=C)).astype(dtype)
+    logits[rng.random(C) < 0.1] = -np.inf
+    logits[rng.integers(C)] = 1.0
+    found = draw(logits, temperature, np.random.default_rng(seed))
+    with np.errstate(over="ignore", under="ignore"):
+        cumulative = np.cumsum(np.exp((np.float64(logits) - np.float64(logits).max()) / temperature))
+    at = np.random.default_rng(seed).random() * cumulative[-1]
+    assert logits[found] > -np.inf
+    assert (cumulative[found - 1] if found else 0) <= at * (1 + 1e-13)
+    assert at <= cumulative[found] * (1 + 1e-13)
+
+
+def test_a_draw_among_no_classes_is_refused():
+    with pytest.raises(ValueError, match="logits: got none"):
+        draw([], 1, np.random.default_rng(0))

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from .feed import SymbolFeed
 
+# So many paths go through the network as a stream, which uses one thread; more of them as a batch. Same bits.
+STREAMED = 8
+
 
 class Continues(TakesExog):
     """Continuations by a network whose output at a step is the distribution of the next element.
@@ -167,8 +170,13 @@ class Continues(TakesExog):
         last = self._last_known(past) if self._real else None
         yield 0, output if last is None else self._in_units(output, last)
         state = take_rows(state, np.zeros(paths, np.intp))
+        stream, feed = self.network_.stream(paths, state) if paths <= STREAMED else None, self._feed()
         for t in range(1, steps):
-            output, state = self._step(drawn[:, t - 1], state, inputs[begin + t], last)
+            x = _encoded(feed, drawn[:, t - 1], inputs[begin + t], last)
+            if stream is not None:
+                output = stream.step(x)
+            else:
+                (output,), state = self.network_(x[None], state)
             last = None if last is None else drawn[:, t - 1]
             yield t, output if last is None else self._in_units(output, last)
 
@@ -222,7 +230,7 @@ class Continues(TakesExog):
         length, width = as_size(length, "length", least=0), as_size(width, "width")
         past = self._check(context, "context")
         output, state = self._absorb(past, np.empty((len(past) + 1, 0)))
-        logs, score = log_softmax(output), np.zeros(1)
+        logs, score, feed = log_softmax(output), np.zeros(1), self._feed()
         paths, size = np.empty((1, 0), np.int64), self._alphabet.size
         for t in range(length):
             joint = (score[:, None] + logs).ravel()
@@ -231,25 +239,9 @@ class Continues(TakesExog):
             score = joint[best]
             paths = np.concatenate([paths[rows], symbols[:, None]], axis=1)
             if t < length - 1:
-                output, state = self._step(symbols, take_rows(state, rows))
+                (output,), state = self.network_(_encoded(feed, symbols)[None], take_rows(state, rows))
                 logs = log_softmax(output)
         return self._alphabet.decode(paths[0]), float(score[0])
-
-    def _step(
-        self, elements: Array, state: State, inputs: Floats | None = None, before: Floats | None = None
-    ) -> tuple[Array, State]:
-        """Output ``(B, O)`` and state after one more element in every row.
-
-        `inputs` ``(E,)`` are the exogenous inputs of the step that the output predicts. `before` ``(B, F)`` or
-        ``(1, F)`` are the last known real values before the elements.
-        """
-        feed = self._feed()
-        x = feed.encode(elements, before) if isinstance(feed, RealFeed) else feed.encode(elements)
-        if isinstance(feed, RealFeed) and feed.exog is not None and inputs is not None:
-            known = feed.exog.encode(inputs)
-            x = np.concatenate([x, np.broadcast_to(known, (len(x), len(known)))], axis=1)
-        output, state = self.network_(x[None], state)
-        return output[0], state
 
     def _real_feed(self) -> RealFeed:
         """The form of the input of a model of real values."""
@@ -276,3 +268,20 @@ class Continues(TakesExog):
         check_fitted(self, "variance_")
         variance: Floats = np.where(np.isnan(last), self.variance_[0], self.variance_[1])
         return variance
+
+
+def _encoded(
+    feed: SymbolFeed | RealFeed, elements: Array, inputs: Floats | None = None, before: Floats | None = None
+) -> Array:
+    """The network's input for one more element in every row.
+
+    `inputs` ``(E,)`` are the exogenous inputs of the step that the output predicts. `before` ``(B, F)`` or ``(1, F)``
+    are the last known real values before the elements.
+    """
+    if not isinstance(feed, RealFeed):
+        return feed.encode(elements)
+    x = feed.encode(elements, before)
+    if feed.exog is not None and inputs is not None:
+        known = feed.exog.encode(inputs)
+        x = np.concatenate([x, np.broadcast_to(known, (len(x), len(known)))], axis=1)
+    return x

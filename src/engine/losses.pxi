@@ -1,0 +1,134 @@
+# Softmax cross-entropy of many rows: which of them count, their losses, and the gradient; draws of a class.
+
+
+cdef enum:
+    # Logits from which two threads help: 0.1 ms of work, as for the thresholds in plan.pxi.
+    THREADS_LOGITS = 1 << 17
+    # Logits between two looks for signals.
+    LOGITS_STRETCH = 1 << 24
+
+
+cdef struct CrossEntropy:
+    const rc_kernels *k
+    rc_cross_entropy p
+    idx row0, row1              # the rows to compute now
+
+
+def cross_entropy(logits, targets, counted, idx ignored, steps, of_class, own, every, loss, grad):
+    """The loss of every row, and the gradient of their mean; returns the sum of the weights of the rows that count.
+
+    Parameters
+    ----------
+    logits : (M, C), contiguous
+    targets : (M,) of intp, contiguous
+    counted : (M,) of bool, contiguous, or None
+        False where a row does not count; nor does it where its target is `ignored`. Its loss and gradient are 0.
+    steps : (M,) of float64 or None
+        The weight of each row; None: 1.
+    of_class : (C,) of float64 or None
+        The weight in the mean of a row with this target; None: 1.
+    own : (C,) of float64, every : (C,) of the type of the logits, or both None
+        See `rc_cross_entropy` in kernels.h; None: 1, and 0.
+    loss : (M,) of float64
+        Filled in.
+    grad : as the logits, or None
+        Filled in, unless the sum of the weights is 0.
+
+    Returns
+    -------
+    float
+        Or -1.0, and nothing is filled in, where a row counts whose target is not a class.
+    """
+    cdef CrossEntropy job
+    cdef Array x, of_targets, of_counted, of_steps, weights, of_own, of_every, of_loss, of_grad
+    cdef idx M = logits.shape[0], C = logits.shape[1], rows, row
+    cdef double total, sum = 0
+    cdef Memory scratch
+    take(logits, &x, 0)
+    take(targets, &of_targets, 0)
+    take(counted, &of_counted, 0)
+    take(steps, &of_steps, 0)
+    take(of_class, &weights, 0)
+    take(own, &of_own, 0)
+    take(every, &of_every, 0)
+    take(loss, &of_loss, 0)
+    take(grad, &of_grad, 0)
+    if M == 0:
+        return 0.0
+    scratch = memory(M * sizeof(idx), SCRATCH)
+    try:
+        with nogil:
+            total = choose_rows(<const idx *>of_targets.p, <const char *>of_counted.p, ignored,
+                                <const double *>of_steps.p, <const double *>weights.p, M, C, <idx *>scratch.p)
+        if total < 0:
+            return total
+        job.k = rc_kernels_for(chosen_isa, <int>x.item * 8)
+        job.p.classes, job.p.logits, job.p.target = C, x.p, <idx *>scratch.p
+        job.p.step, job.p.own, job.p.every = <double *>of_steps.p, <double *>of_own.p, of_every.p
+        job.p.every_sum = 0
+        if every is not None:
+            job.p.every_sum = every.sum(dtype="float64")
+        job.p.loss, job.p.grad = <double *>of_loss.p, of_grad.p if total > 0 else NULL
+        job.p.scale = 1 / total if total > 0 else 0
+        rows, job.row1 = max(1, LOGITS_STRETCH // max(C, 1)), 0
+        while job.row1 < M:
+            if job.row1 > 0:
+                PyErr_CheckSignals()
+            job.row0, job.row1 = job.row1, min(M, job.row1 + rows)
+            with nogil:
+                rc_pool_run(cross_entropy_thread, &job,
+                            rnncore_get_num_threads() if (job.row1 - job.row0) * C > THREADS_LOGITS else 1)
+    finally:
+        give_back(scratch)
+    return total
+
+
+cdef double choose_rows(const idx *targets, const char *counted, idx ignored, const double *steps,
+                        const double *of_class, idx M, idx C, idx *chosen) noexcept nogil:
+    """The target of each row, or -1 where it does not count; returns the sum of their weights, or -1 (see above)."""
+    cdef double total = 0
+    cdef idx row, t
+    for row in range(M):
+        t = targets[row]
+        if t == ignored or counted != NULL and not counted[row]:
+            chosen[row] = -1
+            continue
+        if not 0 <= t < C:
+            return -1
+        chosen[row] = t
+        total += (steps[row] if steps != NULL else 1) * (of_class[t] if of_class != NULL else 1)
+    return total
+
+
+cdef void cross_entropy_thread(void *context, int thread, int threads) noexcept nogil:
+    cdef CrossEntropy *j = <CrossEntropy *>context
+    cdef idx start, stop
+    split(j.row1 - j.row0, 1, thread, threads, &start, &stop)
+    j.k.cross_entropy(&j.p, j.row0 + start, j.row0 + stop)
+
+
+def draw(logits, double temperature, double uniform):
+    """A class with the probabilities softmax(logits / temperature): the first whose cumulative probability is above
+    `uniform`, a number in [0, 1). `logits` are contiguous and of float64."""
+    cdef Array a
+    cdef Memory scratch
+    cdef double *x
+    cdef double top, total = 0
+    cdef idx n, i
+    take(logits, &a, 0)
+    x, n = <double *>a.p, a.last
+    if n == 0:
+        raise ValueError("logits: got none, expected one for each class, at least one")
+    scratch = memory(n * sizeof(double), SCRATCH)
+    cdef double *cumulative = <double *>scratch.p
+    top = x[0]
+    for i in range(1, n):
+        top = max(top, x[i])
+    for i in range(n):              # at a tiny temperature all but the most likely become 0
+        total += exp((x[i] - top) / temperature)
+        cumulative[i] = total
+    i = 0
+    while i < n - 1 and cumulative[i] <= uniform * total:
+        i += 1
+    give_back(scratch)
+    return i

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from Cython.Compiler import Options
 from setuptools import Extension, find_packages, setup
@@ -92,7 +93,7 @@ def extension(name, c_sources=()):
     return Extension(
         f"rnncore.{name}",
         [f"{ENGINE}/{name}.pyx", *c_sources],
-        include_dirs=[KERNELS, ENGINE],
+        include_dirs=[KERNELS, ENGINE, numpy.get_include()],
         define_macros=MACROS,
         extra_compile_args=COMPILE,
         extra_link_args=LINK,

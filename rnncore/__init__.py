@@ -46,6 +46,7 @@ if not (_ROOT / "viz").is_dir():        # a checkout: viz/ stands beside this pa
 
 from .recurrent.cells import GRUCell, LSTMCell, RNNCell, cell_class
 from .recurrent.descriptions import modes
+from .recurrent.ensemble import Ensemble
 from .recurrent.layers import GRU, LSTM, RNN, layer_class
 from .settings import (
     build_info,
@@ -76,6 +77,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Ensemble",
     "GRUCell",
     "LSTMCell",
     "RNNCell",

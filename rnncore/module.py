@@ -175,12 +175,15 @@ class _InPlace:
         self._owned = list(self._module.owned())
         if _OPEN.of and any(id(owner) in _OPEN.of for owner, _ in self._owned):
             self._block = self._module.writable()       # an open block must not undo this update when it closes
-            return self._block.__enter__()
+            self._working = self._block.__enter__()
+            self._arrays = self._module._from_working(self._working)
+            return self._arrays
         _engine.count_versions(self._owned)
-        return {name: owner._parameters[own] for owner, names in self._owned for name, own in names.items()}
+        return self._module._updated()
 
     def __exit__(self, *error: object) -> None:
         if self._block is not None:
+            self._module._into_working(self._arrays, self._working)
             self._block.__exit__(*error)
         else:
             _engine.count_versions(self._owned)
@@ -283,6 +286,17 @@ class Module(Fixed):
     def _in_place(self) -> _InPlace:
         """A block that gives the weights themselves, by name, for our own optimisers; to be used under LOCK."""
         return _InPlace(self)
+
+    def _updated(self) -> Mapping[str, Array]:
+        """The weights themselves as an optimiser updates them, by the names of the gradients."""
+        return {name: owner._parameters[own] for owner, names in self.owned() for name, own in names.items()}
+
+    def _from_working(self, working: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The working arrays of a `writable` block in the form of `_updated`."""
+        return working
+
+    def _into_working(self, arrays: Mapping[str, Array], working: Mapping[str, Array]) -> None:
+        """Give what `_from_working` returned, and an optimiser has updated, back to the working arrays."""
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, prefix: str | Mapping[str, str | None] | None = None

@@ -46,7 +46,7 @@ class Optimiser:
         self.module = _as_module(module)
         self.options = options
         self.steps = 0
-        weights = module.state_dict()
+        weights = module._updated()
         self._like = {name: (values.shape, values.dtype) for name, values in weights.items()}
         self.buffers = {
             f"{buffer}.{name}": np.zeros_like(values)
@@ -386,7 +386,7 @@ def _as_module(module: Any) -> Module:
         raise TypeError(f"module: got a dict of {len(module)} arrays, which are copies of the weights, {expected}")
     if isinstance(module, (list, tuple)):
         raise TypeError(f"module: got a {type(module).__name__} of {len(module)}, {expected}; several layers are "
-                        "trained together as one rnncore.nn.SequenceModel")
+                        "trained together as one rnncore.nn.SequenceModel, or as an rnncore.Ensemble")
     if type(module).__module__.startswith("torch") or any(
             base.__module__.startswith("torch.") for base in type(module).__mro__):
         raise TypeError(f"module: got {type(module).__name__} of torch, expected a module of rnncore; convert it with "

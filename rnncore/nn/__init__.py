@@ -10,11 +10,11 @@ returns an object with ``.output`` and ``.backward(grad_output)``, which returns
 layers          Embedding, Linear, Dropout
 sequence        SequenceModel, and its configuration in files
 readout         what the head reads: the outputs of all steps, the last state, or the mean of the outputs
+stream          a model some steps at a time, keeping the state
 build           layers and models by the names of their cells
 losses          cross-entropy and squared error
 softmax         log softmax, and draws with a temperature
 record          a recorded call of one of these layers
-stream          a whole model that runs step by step
 state           rows of a state that is carried from call to call
 """
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from rnncore._checks import as_array, as_probability
+from rnncore._checks import as_array, as_probability, as_size
 from rnncore.io.fields import Field, named_errors
 from rnncore.module import LOCK, Module, prefixed
 from rnncore.nn.layers import Dropout, Embedding, Linear
@@ -173,15 +173,42 @@ class SequenceModel(Module):
     forward = __call__
 
     def stream(self, batch_size: int = 1, state: StateLike = None) -> ModelStream:
-        """An object that runs the model one step at a time, for a model with one prediction per step.
+        """An object that runs the model some steps at a time and holds its state.
 
         Parameters
         ----------
         batch_size : int
         state : array_like or tuple, optional
             The state before the first step; zeros by default.
+
+        Returns
+        -------
+        ModelStream
+
+        Raises
+        ------
+        ValueError
+            The model needs the whole sequence before its first prediction: its layer is bidirectional, or it reads the
+            mean of all outputs.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rnncore.nn import sequence_model
+        >>> model = sequence_model("gru", 10, hidden_size=8, embedding_size=4, seed=0)
+        >>> tokens = np.array([[3], [1], [4], [1]])
+        >>> s = model.stream()
+        >>> predictions = np.concatenate([s.step(tokens[0])[None], s.block(tokens[1:])])
+        >>> bool((predictions == model(tokens)[0]).all())
+        True
         """
-        return ModelStream(self, batch_size, state)
+        if self.layer.bidirectional:
+            raise ValueError("stream: a bidirectional layer needs the whole sequence before its first output; "
+                             "use bidirectional=False, or call the model on a window")
+        if self.readout == "mean":
+            raise ValueError("stream: a model with readout='mean' needs the outputs of the whole sequence; "
+                             "use readout='steps' or 'last', or call the model on a window")
+        return ModelStream(self, as_size(batch_size, "batch_size"), state)
 
     def record(
         self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False

@@ -1,21 +1,29 @@
-"""Streams of whole models: one step, one prediction."""
+"""Streams of whole models, which run a `SequenceModel` some steps at a time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnncore import _engine
+from rnncore._checks import as_array
+from rnncore._typing import Array, State
 from rnncore.module import LOCK
+from rnncore.recurrent.stream import Stream, check_out
 
 if TYPE_CHECKING:
-    from rnncore._typing import Array, ArrayLike, State, StateLike
+    from rnncore._typing import ArrayLike, StateLike
+    from rnncore.nn.layers import Embedding, PackedLinear
     from rnncore.nn.sequence import SequenceModel
 
 
-class ModelStream:
-    """Runs a `SequenceModel` step by step and holds its state; `SequenceModel.stream` creates one.
+class ModelStream(Stream[State]):
+    """Runs a model step by step, or block by block, and holds its state; `SequenceModel.stream` creates one.
+
+    However a sequence is divided into steps and blocks, its predictions are bit-identical to those of one call of the
+    model. With ``readout="last"`` each prediction is the one for a sequence that ends there. Copies, ``state`` and
+    ``reset`` are as those of `Stream`.
 
     Attributes
     ----------
@@ -34,42 +42,102 @@ class ModelStream:
     """
 
     def __init__(self, model: SequenceModel, batch_size: int = 1, state: StateLike = None) -> None:
-        if model.readout != "steps":
-            raise ValueError(f"stream: got a model with readout={model.readout!r}, expected 'steps', a prediction per "
-                             "step; call this model on whole sequences")
-        self._model, self._stream = model, model.layer.stream(batch_size)
-        self._x = np.empty((batch_size, model.layer.input_size), model.dtype)
-        self._h = np.empty((batch_size, model.layer.hidden_size), model.dtype)
+        self._model = model
+        super().__init__(model.layer, batch_size)
         if state is not None:
             self.state = state
 
     def __repr__(self) -> str:
-        return f"<ModelStream of {self._model!r}: batch_size={len(self._x)}>"
+        return f"<ModelStream of {self._model!r}: batch_size={self._batch}>"
 
-    def step(self, x: ArrayLike) -> Array:
-        """The prediction (B, O) after one more step: tokens (B,), or real values (B, I).
+    def _bind(self) -> None:
+        """Prepare to run with the present weights of layer and head; called again after they have changed."""
+        with LOCK:
+            super()._bind()
+            self._head: PackedLinear = self._model.head.packed()
+            # Of one step: the vectors of its tokens, and its output.
+            self._x: Array = np.empty((self._batch, self._layer.input_size), self._layer.dtype)
+            self._h: Array = np.empty((self._batch, self._layer.hidden_size), self._layer.dtype)
 
-        It is bit-identical to that of a call.
+    def _bind_again(self) -> None:
+        """Bind the present weights, if those of the layer or of the head have changed."""
+        if self._version != self._layer._version or self._head.version != self._model.head._version:
+            self._bind()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_model": self._model}
+
+    def step(self, x_t: ArrayLike, out: Array | None = None) -> Array:
+        """Run one step.
+
+        Parameters
+        ----------
+        x_t : array_like
+            Integer tokens (B,), or real values (B, I).
+        out : ndarray, (B, O), of the model's dtype, C-contiguous, optional
+            The prediction is written into this array.
+
+        Returns
+        -------
+        ndarray, (B, O)
         """
-        model = self._model
-        prediction = np.empty((len(self._h), model.head.out_features), model.dtype)
-        with LOCK:                              # the weights of all parts at one moment
-            self._stream.step(x if model.embedding is None else self._embedded(x), self._h)
-            _engine.linear_forward(model.head.packed().weights, self._h, prediction)
-        return prediction
+        model, embedding = self._model, self._model.embedding
+        tokens = None if embedding is None else self._tokens(embedding, x_t, "x_t", 1)
+        shape = self._batch, model.head.out_features
+        if out is None:
+            out = np.empty(shape, model.dtype)
+        else:
+            check_out(out, shape, model.dtype)
+        with LOCK:  # the weights of all parts at one moment, and the arrays of one step
+            self._bind_again()
+            values = x_t if embedding is None or tokens is None else embedding.into(tokens, self._x)
+            if not self._step(values, self._h):
+                self._convert(values, self._h, "x_t", ())
+            _engine.linear_forward(self._head.weights, self._h, out)
+        return out
 
-    def _embedded(self, tokens: ArrayLike) -> Array:
-        embedding = self._model.embedding
-        assert embedding is not None
-        found = embedding.checked(tokens, "x")
-        if found.shape != (len(self._x),):
-            raise ValueError(f"x: got tokens of shape {found.shape}, expected (B,) = ({len(self._x)},)")
-        return embedding.into(found, self._x)
+    def block(self, x: ArrayLike, out: Array | None = None) -> Array:
+        """Run N steps at once. A block that is refused, or interrupted, leaves the state as it was.
 
-    @property
-    def state(self) -> State:
-        return self._stream.state
+        Parameters
+        ----------
+        x : array_like
+            Integer tokens (N, B), or real values (N, B, I).
+        out : ndarray, (N, B, O), of the model's dtype, C-contiguous, optional
+            The predictions are written into this array.
 
-    @state.setter
-    def state(self, state: StateLike) -> None:
-        self._stream.state = state
+        Returns
+        -------
+        ndarray, (N, B, O)
+        """
+        model, embedding = self._model, self._model.embedding
+        given = as_array(x, "x") if embedding is None else self._tokens(embedding, x, "x", 2)
+        with LOCK:  # the weights of all parts at one moment
+            self._bind_again()
+            run, head = self._steps.block, self._head
+            values = given if embedding is None else embedding(given)
+        rows = len(values) if values.ndim == 3 else 0, self._batch       # other values are refused below
+        shape = *rows, model.head.out_features
+        if out is not None and values.ndim == 3:
+            check_out(out, shape, model.dtype)
+        before = [part.copy() for part in self._states]
+        hidden: Array = np.empty((*rows, self._layer.hidden_size), self._layer.dtype)
+        if not run(values, hidden):
+            self._convert(values, hidden, "x", ("N",))
+        if out is None:
+            out = np.empty(shape, model.dtype)
+        try:
+            _engine.linear_forward(head.weights, hidden.reshape(-1, hidden.shape[-1]), out.reshape(-1, out.shape[-1]))
+        except BaseException:  # Ctrl-C among others
+            for part, earlier in zip(self._states, before, strict=True):
+                part[...] = earlier
+            raise
+        return out
+
+    def _tokens(self, embedding: Embedding, given: ArrayLike, name: str, axes: int) -> Array:
+        """The tokens of a step (`axes` 1) or of a block (2), checked but for whether the table has them."""
+        tokens = embedding.checked(given, name)
+        if tokens.ndim != axes or tokens.shape[-1] != self._batch:
+            raise ValueError(f"{name}: got shape {tokens.shape}, expected tokens {'(B,)' if axes == 1 else '(N, B)'} "
+                             f"with B = {self._batch}; open the stream with another batch_size, or pass such tokens")
+        return tokens

@@ -7,7 +7,8 @@ structure       the sizes of a stack of layers, and its parts
 layout          the axes of callers' sequences and states, and conversion to and from our own
 passes          one layer and direction of a recorded pass, and its backward pass
 tape, pullback  a recorded pass with its arrays by name; BPTT, and products with the Jacobian
-stream          one step at a time, keeping the state
+stream          some steps at a time, keeping the state
+ensemble, nets  many nets of one kind and shape in one call; their passes
 dropout         masks between layers
 
     layer(x) ─ layout ─ structure ─ engine           layer.record(x) ─ passes ─ tape ─ backward, pullback

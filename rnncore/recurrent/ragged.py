@@ -101,3 +101,71 @@ class Batch:
     def in_given_order(self, state: Array) -> Array:
         """The inverse of `sorted`."""
         return np.ascontiguousarray(state[:, self.rank])
+
+
+class Batches:
+    """The rows of several nets, each with a batch of its own: see `Batch`, whose arrays have an axis of nets here.
+
+    The active rows of a net are in an array (nets, R, 1, …), which has room for those of the net with the most.
+
+    Attributes
+    ----------
+    lengths, order, rank, sorted_lengths : ndarray of intp (nets, B)
+    starts : ndarray of intp (nets, T + 1)
+    steps : int
+        T.
+    first : ndarray of intp (nets,)
+        Where the rows of the first step lie in arrays that hold the steps of a whole pass: 0, or in a part of a pass
+        (see `between`) more.
+    """
+
+    __slots__ = ("first", "lengths", "order", "rank", "sorted_lengths", "starts", "steps")
+
+    def __init__(self, lengths: Ints, steps: int) -> None:
+        self.lengths, self.steps = lengths, steps
+        self.order, self.rank, self.sorted_lengths = np.empty((3, *lengths.shape), np.intp)
+        self.starts = np.empty((len(lengths), steps + 1), np.intp)
+        self.first = np.zeros(len(lengths), np.intp)
+        _engine.arrange(self)
+
+    @property
+    def N(self) -> int:
+        """The most active rows of a net."""
+        return int(self.starts[:, -1].max())
+
+    def of_net(self, k: int) -> Batch:
+        """The batch of one net; its arrays are views."""
+        batch = Batch.__new__(Batch)
+        for name in Batch.__slots__:
+            array = getattr(self, name)
+            setattr(batch, name, array if name == "steps" else array[k])
+        return batch
+
+    def between(self, start: int, stop: int) -> Batches:
+        """The batches of the steps start .. stop of a whole pass."""
+        part = copy(self)
+        part.lengths, part.sorted_lengths = (
+            np.clip(lengths - start, 0, stop - start) for lengths in (self.lengths, self.sorted_lengths))
+        part.steps, part.first = stop - start, np.ascontiguousarray(self.starts[:, start])
+        part.starts = self.starts[:, start:stop + 1] - part.first[:, None]
+        return part
+
+    def gather(self, padded: Array) -> Array:
+        """(nets, T, B, F) in the caller's order -> (nets, R, 1, F)."""
+        found: Array = np.empty((len(padded), self.N, 1, padded.shape[-1]), padded.dtype)
+        _engine.gather(padded, found, self)
+        return found
+
+    def spread(self, active: Array) -> Array:
+        """(nets, R, 1, F) -> (nets, T, B, F) in the caller's order, with zeros past the rows' ends."""
+        padded: Array = np.zeros((len(active), self.steps, self.order.shape[1], active.shape[-1]), active.dtype)
+        _engine.spread(active, padded, self)
+        return padded
+
+    def sorted(self, state: Array) -> Array:
+        """(nets, n, B, H) in the caller's order -> (nets, n, B, H) in that of the engine, a copy."""
+        return np.ascontiguousarray(np.take_along_axis(state, self.order[:, None, :, None], 2))
+
+    def in_given_order(self, state: Array) -> Array:
+        """The inverse of `sorted`."""
+        return np.ascontiguousarray(np.take_along_axis(state, self.rank[:, None, :, None], 2))

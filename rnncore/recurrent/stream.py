@@ -1,4 +1,4 @@
-"""Streams, which run a layer one step at a time."""
+"""Streams, which run a layer some steps at a time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class Stream(Generic[StateT]):
-    """Runs a layer step by step and holds its state; `RecurrentLayer.stream` creates one.
+    """Runs a layer step by step, or block by block, and holds its state; `RecurrentLayer.stream` creates one.
 
-    Every copy and every pickle has a state of its own. A shallow copy uses the same layer; a deep copy and a pickle
-    contain a copy of the layer.
+    However a sequence is divided into steps and blocks, its outputs are bit-identical to those of one call. Every copy
+    and every pickle has a state of its own. A shallow copy uses the same layer; a deep copy and a pickle contain a copy
+    of the layer.
 
     Attributes
     ----------
@@ -36,6 +37,9 @@ class Stream(Generic[StateT]):
     >>> x = np.random.default_rng(0).standard_normal((5, 1, 3)).astype("float32")
     >>> s = gru.stream()
     >>> bool((np.stack([s.step(x_t) for x_t in x]) == gru(x)[0]).all())
+    True
+    >>> s.reset()
+    >>> bool((np.concatenate([s.block(x[:2]), s.block(x[2:])]) == gru(x)[0]).all())
     True
     """
 
@@ -53,6 +57,7 @@ class Stream(Generic[StateT]):
         """Prepare the engine to step with the layer's present weights; called again after they have changed."""
         packed = self._layer.packed()
         self._steps = _engine.Stepper(packed.weights, self._batch, *self._states)
+        self._step = self._steps.step           # looked up once, since a step may take less than 0.1 us
         self._version = packed.version
 
     def __getstate__(self) -> dict[str, Any]:
@@ -80,31 +85,65 @@ class Stream(Generic[StateT]):
             self._bind()
         if out is None:
             out = np.empty((self._batch, self._layer.hidden_size), self._layer.dtype)
-        if not self._steps.run(x_t, out):
-            self._explain(x_t, out)
+        if not self._step(x_t, out):
+            self._convert(x_t, out, "x_t", ())
         return out
 
-    def _explain(self, x_t: ArrayLike, out: object) -> None:
-        """Run a step whose arrays the engine cannot use as they are: convert x, or raise an error that explains why."""
+    def block(self, x: ArrayLike, out: Array | None = None) -> Array:
+        """Run N steps at once. A block that is interrupted or refused leaves the state as it was.
+
+        Parameters
+        ----------
+        x : array_like, (N, B, I)
+        out : ndarray, (N, B, H), of the layer's dtype, C-contiguous, optional
+            The output is written into this array, and the call allocates nothing if `x` is a C-contiguous array of the
+            layer's dtype, too. It may be `x` itself, where I is H.
+
+        Returns
+        -------
+        ndarray, (N, B, H)
+
+        Raises
+        ------
+        RuntimeError
+            Another thread computes a block of this stream.
+
+        Examples
+        --------
+        >>> import numpy as np, rnncore as rc
+        >>> s = rc.LSTM(3, 4, seed=0).stream(batch_size=2)
+        >>> s.block(np.ones((5, 2, 3))).shape
+        (5, 2, 4)
+        """
+        if self._version != self._layer._version:
+            self._bind()
+        if out is None:
+            x = as_rows(x, "x", self._layer.dtype)
+            out = np.empty((*x.shape[:1], self._batch, self._layer.hidden_size), self._layer.dtype)
+        if not self._steps.block(x, out):
+            self._convert(x, out, "x", ("N",))
+        return out
+
+    def _convert(self, x: ArrayLike, out: object, name: str, steps: tuple[Any, ...]) -> None:
+        """Run a step or a block whose arrays the engine cannot use as they are.
+
+        It converts x, or raises an error that explains why it cannot. `steps` is () for a step, and (N,) for a block.
+        """
         layer = self._layer
-        expected = (self._batch, layer.hidden_size)
-        if not isinstance(out, np.ndarray) or out.shape != expected or out.dtype != layer.dtype \
-                or not out.flags.c_contiguous or not out.flags.writeable:
-            got = type(out).__name__
-            if isinstance(out, np.ndarray):
-                wrong = [word for word, fits in (("read-only", out.flags.writeable),
-                                                 ("non-contiguous", out.flags.c_contiguous)) if not fits]
-                got = " ".join([*wrong, f"{out.dtype} {out.shape}"])
-            raise ValueError(f"out: got {got}, expected a writable C-contiguous {layer.dtype} array "
-                             f"of shape {expected}")
-        x = np.asarray(as_rows(x_t, "x_t", layer.dtype), order="C")
-        if x.shape != (self._batch, layer.input_size):
-            one_row = self._batch == 1 and x.shape == (layer.input_size,)
-            raise ValueError(f"x_t: got shape {x.shape}, expected (B, I) = {(self._batch, layer.input_size)}; "
-                             + ("x_t[None] has this shape" if one_row else
-                                "open the stream with another batch_size, or pass a single step"))
-        if not self._steps.run(x, out):
-            raise ValueError(f"x_t, out: got arrays of {x.dtype} and {out.dtype}, expected native {layer.dtype}")
+        rows = np.array(as_rows(x, name, layer.dtype), order="C")
+        if rows.ndim != len(steps) + 2 or rows.shape[-2:] != (self._batch, layer.input_size):
+            axes, sizes = "(B, I)", f"({self._batch}, {layer.input_size})"
+            if steps:
+                axes, sizes = "(N, B, I)", f"(N, {self._batch}, {layer.input_size})"
+            one_row = self._batch == 1 and rows.ndim == len(steps) + 1 and rows.shape[-1] == layer.input_size
+            raise ValueError(f"{name}: got shape {rows.shape}, expected {axes} = {sizes}; "
+                             + (f"{name}[{':, ' * len(steps)}None] has this shape" if one_row else
+                                "open the stream with another batch_size, or pass "
+                                + ("several steps" if steps else "a single step")))
+        check_out(out, (*rows.shape[:-1], layer.hidden_size), layer.dtype)
+        if not (self._steps.block if steps else self._steps.step)(rows, out):
+            raise ValueError(f"{name}, out: got arrays of {rows.dtype} and {out!r:.60}, expected native and aligned "
+                             f"{layer.dtype}")
 
     @property
     def state(self) -> StateT:
@@ -153,3 +192,15 @@ class Stream(Generic[StateT]):
             raise ValueError(f"rows: got row {named[times > 1][0]} more than once, expected {expected}; for a mask, "
                              "pass bool values: np.array(rows, bool)")
         return given
+
+
+def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse an array for results that cannot be written as it is."""
+    if isinstance(out, np.ndarray) and out.shape == shape and out.dtype == dtype and out.flags.carray:
+        return
+    got = type(out).__name__
+    if isinstance(out, np.ndarray):
+        wrong = [word for word, fits in (("read-only", out.flags.writeable),
+                                         ("non-contiguous", out.flags.c_contiguous)) if not fits]
+        got = " ".join([*wrong, f"{out.dtype} {out.shape}"])
+    raise ValueError(f"out: got {got}, expected a writable C-contiguous {dtype} array of shape {shape}")

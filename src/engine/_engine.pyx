@@ -13,11 +13,12 @@ included files, one subject each:
     sums.pxi       the order in which gradients of weights and biases are summed over steps and rows
     backward.pxi   cotangents on h_t -> gradients of everything
     resets.pxi     steps before which the state of a row is zero
+    nets.pxi       many nets of one shape in one call
     linear.pxi     a linear layer, forward and backward
     losses.pxi     softmax cross-entropy and its gradient; draws of a class
     embedding.pxi  rows of a table by number, and the sums of their gradients
     updates.pxi    what optimisers do with all parameters, and the norm of gradients
-    stream.pxi     one step at a time, with buffers bound once
+    stream.pxi     some steps at a time, with buffers bound once
     changes.pxi    weights and settings that change, each change as a whole
     testing.pxi    what only the tests call
 """
@@ -37,6 +38,28 @@ from kernels cimport *
 import os
 
 from numpy import ndarray
+
+cdef extern from *:                 # numpy's arrays without the buffer protocol, which takes as long as a small step
+    """
+    #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+    #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
+    #include <numpy/arrayobject.h>
+    #undef I                        /* of <complex.h>; here it is the size of the input */
+    """
+    ctypedef struct PyArrayObject
+    enum:
+        NPY_FLOAT
+        NPY_DOUBLE
+    int _import_array() except -1
+    bint PyArray_Check(object)
+    int PyArray_NDIM(PyArrayObject *) nogil
+    Py_ssize_t *PyArray_DIMS(PyArrayObject *) nogil
+    void *PyArray_DATA(PyArrayObject *) nogil
+    int PyArray_TYPE(PyArrayObject *) nogil
+    bint PyArray_ISCARRAY(PyArrayObject *) nogil
+    bint PyArray_ISCARRAY_RO(PyArrayObject *) nogil
+
+_import_array()
 
 cdef extern from "stdlib.h" nogil:
     int posix_memalign(void **memory, size_t alignment, size_t size)
@@ -116,6 +139,7 @@ include "forward.pxi"
 include "sums.pxi"
 include "backward.pxi"
 include "resets.pxi"
+include "nets.pxi"
 include "linear.pxi"
 include "losses.pxi"
 include "embedding.pxi"

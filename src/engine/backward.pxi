@@ -60,9 +60,7 @@ def backward(walk):
     initial = steps.initial
     x = steps.x
     cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2], N
-    cdef idx H = w.hidden_size, item = w.item, rows, row
-    cdef size_t at_delta, at_x, at_h, at_aux, at_zeros, at_grad_x, end
-    cdef bint two_stages = w.cell.stages > 1 and sums is not None
+    cdef idx H = w.hidden_size, item = w.item
     cdef Memory scratch
     job.tape = take_batch(steps.batch, B)
     if steps.batch is not None:
@@ -101,34 +99,15 @@ def backward(walk):
     job.h0, job.c0 = state_at(initial, 0, steps.position), state_at(initial, 1, steps.position)
     job.dh, job.dc = state_at(carry, 0, walk.position), state_at(carry, 1, walk.position)
     if sums is not None:
-        job.sums, job.numbering, job.first_step = &sums.s, sums.s.numbering, steps.first_step
+        job.sums, job.numbering, job.first_step = sums.s, sums.s.numbering, steps.first_step
     else:
         job.sums, job.numbering.starts, job.numbering.B, job.numbering.T = NULL, job.rows.starts, R, T
         job.first_step = 0
 
     job.plan = make_plan(w, T, N, R, 3 if sums is not None else 2)
-    rows = min(N, SUM_CHUNK + R - 1)                # the most that a chunk can have
-    job.packed_x = w.shape(job.I, rows, 1)
-    job.packed_h = w.shape(H, rows, 1)
-    row = row_bytes(job.cell.slots * H * item)
-    at_delta = rounded(R * H * item)
-    at_x = at_delta + (0 if job.delta_wanted else rounded(rows * row))
-    at_h = at_x + (w.bytes_of(&job.packed_x) if sums is not None else 0)
-    at_aux = at_h + (w.bytes_of(&job.packed_h) if sums is not None else 0)
-    at_zeros = at_aux + (rounded(rows * H * item) if two_stages else 0)
-    at_grad_x = at_zeros + (rounded(H * item) + job.plan.threads * rounded(B) if job.resets.starts != NULL else 0)
-    end = at_grad_x + (rows * job.I * item if job.grad_x_row != NULL else 0)
-    scratch = memory(end, SCRATCH)
-    job.zeros, job.was_reset = scratch.p + at_zeros, <unsigned char *>(scratch.p + at_zeros + rounded(H * item))
-    memset(job.zeros, 0, at_grad_x - at_zeros)
-    job.grad_x_chunk = scratch.p + at_grad_x
+    scratch = memory(use_scratch_back(&job, NULL), SCRATCH)
     try:
-        job.daux = scratch.p
-        job.aux = scratch.p + at_aux if two_stages else NULL
-        job.packed_x.w, job.packed_h.w = scratch.p + at_x, scratch.p + at_h
-        if not job.delta_wanted:
-            job.delta.p = scratch.p + at_delta
-            job.delta.stride[1] = row
+        use_scratch_back(&job, scratch.p)
         pace = first_stretch(w, T, &job.rows, not job.reverse, 3 if sums is not None else 2)
         job.chunk_start = 0
         while True:
@@ -142,6 +121,29 @@ def backward(walk):
                 break
     finally:
         give_back(scratch)
+
+
+cdef size_t use_scratch_back(Backward *j, char *scratch) noexcept nogil:
+    """Point the job at its scratch; NULL: tell how many bytes it is."""
+    cdef idx rows = min(rows_between(&j.rows, 0, j.T), SUM_CHUNK + j.R - 1)         # the most that a chunk can have
+    cdef idx row = row_bytes(j.cell.slots * j.H * j.item)
+    cdef bint two_stages = j.cell.stages > 1 and j.sums != NULL
+    cdef size_t at_delta = rounded(j.R * j.H * j.item), at_x, at_h, at_aux, at_zeros, at_grad_x
+    at_x = at_delta + (0 if j.delta_wanted else rounded(rows * row))
+    at_h = at_x + (rounded(j.k.pack_size(j.I, rows, 1) * j.item) if j.sums != NULL else 0)
+    at_aux = at_h + (rounded(j.k.pack_size(j.H, rows, 1) * j.item) if j.sums != NULL else 0)
+    at_zeros = at_aux + (rounded(rows * j.H * j.item) if two_stages else 0)
+    at_grad_x = at_zeros + (rounded(j.H * j.item) + j.plan.threads * rounded(j.B) if j.resets.starts != NULL else 0)
+    if scratch != NULL:
+        j.daux, j.aux = scratch, scratch + at_aux if two_stages else NULL
+        j.packed_x.n, j.packed_x.k, j.packed_x.groups, j.packed_x.w = j.I, rows, 1, scratch + at_x
+        j.packed_h.n, j.packed_h.k, j.packed_h.groups, j.packed_h.w = j.H, rows, 1, scratch + at_h
+        if not j.delta_wanted:
+            j.delta.p, j.delta.stride[1] = scratch + at_delta, row
+        j.zeros, j.was_reset = scratch + at_zeros, <unsigned char *>(scratch + at_zeros + rounded(j.H * j.item))
+        memset(j.zeros, 0, at_grad_x - at_zeros)
+        j.grad_x_chunk = scratch + at_grad_x
+    return at_grad_x + (rows * j.I * j.item if j.grad_x_row != NULL else 0)
 
 
 cdef inline idx chunk_end_of_walk(const Backward *j, idx s) noexcept nogil:

@@ -65,7 +65,6 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     cdef Pace pace
     cdef Array order
     cdef idx B, T, N
-    cdef size_t state, row, slots_bytes = 0, x_bytes = 0
     cdef idx copies = 1
     cdef Memory scratch
     job.rows = take_batch(batch, x.shape[1])
@@ -90,22 +89,10 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     take_rows(c_out, &job.c_out, &job.rows)
     job.h[0], job.c = state_at(states, 0, position), state_at(states, 1, position)
 
-    state = rounded(B * job.H * job.item)
-    row = row_bytes(job.cell.slots * job.H * job.item)
-    if not job.slots_wanted:
-        slots_bytes = rounded(job.plan.chunk_rows * row)
-    if job.x_row != NULL:
-        x_bytes = rounded(job.plan.chunk_rows * job.I * job.item)
     if batch is not None and not job.plan.by_units:     # threads may be in different chunks, where rows lie elsewhere
         copies = job.plan.threads
-        job.scratch_of_thread = slots_bytes + x_bytes
-    scratch = memory(2 * state + copies * (slots_bytes + x_bytes), SCRATCH)
-    job.h[1], job.aux = scratch.p, scratch.p + state
-    if not job.slots_wanted:
-        job.slots.p = scratch.p + 2 * state
-        job.slots.stride[0], job.slots.stride[1] = B * row, row
-    job.gathered.p = scratch.p + 2 * state + slots_bytes
-    job.gathered.stride[1] = job.I * job.item
+    scratch = memory(use_scratch(&job, NULL, copies), SCRATCH)
+    use_scratch(&job, scratch.p, copies)
     pace = first_stretch(w, T, &job.rows, reverse, 1)
     try:
         while True:
@@ -117,6 +104,25 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
                 break
     finally:
         give_back(scratch)
+
+
+cdef size_t use_scratch(Forward *j, char *scratch, idx copies) noexcept nogil:
+    """Point the job at its scratch, where threads that need their own get `copies`; NULL: tell how many bytes it is."""
+    cdef size_t state = rounded(j.rows.B * j.H * j.item), slots = 0, x = 0
+    cdef idx row = row_bytes(j.cell.slots * j.H * j.item)
+    if not j.slots_wanted:
+        slots = rounded(j.plan.chunk_rows * row)
+    if j.x_row != NULL:
+        x = rounded(j.plan.chunk_rows * j.I * j.item)
+    if scratch != NULL:
+        j.scratch_of_thread = slots + x if copies > 1 else 0
+        j.h[1], j.aux = scratch, scratch + state
+        if not j.slots_wanted:
+            j.slots.p = scratch + 2 * state
+            j.slots.stride[0], j.slots.stride[1] = j.rows.B * row, row
+        j.gathered.p = scratch + 2 * state + slots
+        j.gathered.stride[1] = j.I * j.item
+    return 2 * state + copies * (slots + x)
 
 
 cdef inline char *slots_at(const Forward *j, idx t, idx chunk_start, int thread) noexcept nogil:

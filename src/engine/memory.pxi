@@ -41,6 +41,22 @@ cdef extern from *:
     void rc_copy_row(char *to, const char *source, size_t bytes) nogil
 
 
+cdef idx take_nets(object a, Array *out, idx *next_net) except -1:
+    """As `take`, with two axes after a leading one, whose stride becomes `next_net`; returns its length."""
+    cdef Py_buffer b
+    cdef idx nets = 0
+    next_net[0] = 0
+    take(None, out, 0)
+    if a is None:
+        return 0
+    PyObject_GetBuffer(a, &b, PyBUF_STRIDED_RO)
+    out.p, next_net[0], nets = <char *>b.buf, b.strides[0], b.shape[0]
+    out.stride[0], out.stride[1] = b.strides[1], b.strides[2]
+    out.last, out.item = b.shape[b.ndim - 1], b.itemsize
+    PyBuffer_Release(&b)
+    return nets
+
+
 cdef char *state_at(list states, int which, idx position) except? NULL:
     """h (`which` 0) or c (1) at a position of contiguous arrays (n, B, H) or (B, H). NULL: the cell has none."""
     cdef Array a
@@ -190,19 +206,20 @@ cdef class Allocation:
         PyBuffer_FillInfo(view, self, self.m.p, <Py_ssize_t>self.nbytes, 0, flags)
 
 
-def carve(str purpose, dtype, tuple shapes):
+def carve(str purpose, dtype, tuple shapes, idx nets=0):
     """Arrays of these shapes (None: no array) on one allocation, with undefined contents; no two share a cache line.
 
     In an array with four axes the last two are the slots of a row, and there may be gaps between rows: see `row_bytes`.
+    With `nets` every array has a leading axis of this length before its shape.
     """
-    cdef idx item = dtype.itemsize, row = 0
+    cdef idx item = dtype.itemsize, row = 0, each = max(1, nets)
     cdef size_t size = 0, at = 0
     cdef list arrays = []
     cdef object shape, strides
     cdef Allocation memory_of_all = Allocation.__new__(Allocation)
     for shape in shapes:
         if shape is not None:
-            size += rounded(extent(shape, item, &row))
+            size += rounded(each * extent(shape, item, &row))
     memory_of_all.m, memory_of_all.nbytes = memory(size, PURPOSES[purpose]), size
     for shape in shapes:
         if shape is None:
@@ -210,8 +227,10 @@ def carve(str purpose, dtype, tuple shapes):
             continue
         size = extent(shape, item, &row)
         strides = (shape[1] * row, row, shape[3] * item, item) if row else None
+        if nets > 0:
+            shape, strides = (nets, *shape), (size, *strides) if row else None
         arrays.append(ndarray(shape, dtype, memory_of_all, at, strides))
-        at += rounded(size)
+        at += rounded(each * size)
     return arrays
 
 

@@ -50,38 +50,60 @@ cdef Rows take_batch(object batch, idx B) except *:
     return r
 
 
+cdef inline const idx *starts_of_net(const Rows *rows, idx net, idx T) noexcept nogil:
+    """`starts` of one net of several, whose arrays follow each other."""
+    if rows.starts == NULL:
+        return NULL
+    return rows.starts + net * (T + 1)
+
+
 def arrange(batch):
-    """Sort the rows of a `ragged.Batch`: fills in its order, rank, sorted_lengths and starts. (A counting sort.)"""
+    """Sort the rows of a `ragged.Batch`: fills in its order, rank, sorted_lengths and starts.
+
+    Where there are several nets (`ragged.Batches`), all arrays have a leading axis, and each net's rows are sorted.
+    """
     cdef Array lengths, order, rank, sorted_lengths, starts
-    cdef idx T = batch.steps, B, t, n, row, place
-    cdef idx *count
+    cdef idx T = batch.steps, nets = len(batch.lengths) if batch.lengths.ndim == 2 else 1, n, B
     take(batch.lengths, &lengths, 0)
     take(batch.order, &order, 0)
     take(batch.rank, &rank, 0)
     take(batch.sorted_lengths, &sorted_lengths, 0)
     take(batch.starts, &starts, 0)
-    B, count = lengths.last, <idx *>starts.p
+    B = lengths.last
+    for n in range(nets):
+        arrange_net(<const idx *>lengths.p + n * B, <idx *>order.p + n * B, <idx *>rank.p + n * B,
+                    <idx *>sorted_lengths.p + n * B, <idx *>starts.p + n * (T + 1), T, B)
+
+
+cdef void arrange_net(const idx *lengths, idx *order, idx *rank, idx *sorted_lengths, idx *starts, idx T,
+                      idx B) noexcept:
+    """A counting sort."""
+    cdef idx t, n, row, place
+    cdef idx *count = starts
     memset(count, 0, (T + 1) * sizeof(idx))
     for row in range(B):
-        count[(<idx *>lengths.p)[row]] += 1
+        count[lengths[row]] += 1
     place = 0
     for t in range(T, -1, -1):          # count: the place of the first row of this length
         n, count[t] = count[t], place
         place += n
     for row in range(B):
-        n = (<idx *>lengths.p)[row]
+        n = lengths[row]
         place = count[n]
         count[n] += 1
-        (<idx *>order.p)[place], (<idx *>rank.p)[row], (<idx *>sorted_lengths.p)[place] = row, place, n
+        order[place], rank[row], sorted_lengths[place] = row, place, n
     place, count[0] = B, 0
     for t in range(T):                  # the rows that have step t are those before `place`
-        while place > 0 and (<idx *>sorted_lengths.p)[place - 1] <= t:
+        while place > 0 and sorted_lengths[place - 1] <= t:
             place -= 1
         count[t + 1] = count[t] + place
 
 
 def gather(padded, active, batch):
-    """Copy the active rows of (T, B, F), in the caller's order, to (N, 1, F). Last axes are contiguous."""
+    """Copy the active rows of (T, B, F), in the caller's order, to (N, 1, F). Last axes are contiguous.
+
+    Where there are several nets, both arrays have a leading axis.
+    """
     copy_rows(padded, active, batch, False)
 
 
@@ -104,24 +126,40 @@ def clear(padded, batch):
 
 
 cdef int copy_rows(padded, active, batch, bint to_padded) except -1:
-    cdef Rows rows = take_batch(batch, 0)
+    cdef Rows rows = take_batch(batch, 0), of_net = rows
     cdef Array p, a, order
-    cdef idx T = batch.steps, t, row
-    cdef char *one
-    cdef char *other
-    take(padded, &p, 2)
-    take_rows(active, &a, &rows)
+    cdef idx T = batch.steps, nets = 1, net, next_p, next_a
+    if padded.ndim == 4:
+        nets = take_nets(padded, &p, &next_p)
+        take_nets(active, &a, &next_a)
+    else:
+        next_p = next_a = 0
+        take(padded, &p, 2)
+        take(active, &a, 2)
+    a.stride[1] = a.stride[0]
     take(batch.order, &order, 0)
     with nogil:
-        for t in range(T):
-            for row in range(active_rows(&rows, t)):
-                one = p.p + t * p.stride[0] + (<const idx *>order.p)[row] * p.stride[1]
-                other = step_at(&a, &rows, t) + row * a.stride[1]
-                if to_padded:
-                    rc_copy_row(one, other, a.last * a.item)
-                else:
-                    rc_copy_row(other, one, a.last * a.item)
+        for net in range(nets):
+            of_net.starts = starts_of_net(&rows, net, T)
+            copy_rows_of_net(&of_net, T, &p, &a, <const idx *>order.p + net * rows.B, to_padded)
+            p.p += next_p
+            a.p += next_a
     return 0
+
+
+cdef void copy_rows_of_net(const Rows *rows, idx T, const Array *padded, const Array *active, const idx *order,
+                           bint to_padded) noexcept nogil:
+    cdef idx t, row
+    cdef char *one
+    cdef char *other
+    for t in range(T):
+        for row in range(active_rows(rows, t)):
+            one = padded.p + t * padded.stride[0] + order[row] * padded.stride[1]
+            other = step_at(active, rows, t) + row * active.stride[1]
+            if to_padded:
+                rc_copy_row(one, other, active.last * active.item)
+            else:
+                rc_copy_row(other, one, active.last * active.item)
 
 
 cdef int take_rows(object a, Array *out, const Rows *rows) except -1:

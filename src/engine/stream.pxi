@@ -1,53 +1,58 @@
-# One step at a time, with buffers bound once: a call checks its arrays, computes one step and returns.
+# Some steps at a time, with buffers bound once: a call checks its arrays, computes the steps and returns.
 
 
 @cython.no_gc_clear
 cdef class Stepper:
-    """Everything that one step of a stack of layers needs, prepared once: packed weights, buffers and states.
+    """Everything that steps of a stack of layers need, prepared once: packed weights, buffers and states.
 
     A stream passes its states h and c, (layers, B, H), which are updated in place. A cell has one layer and passes its
-    state at every step (`advance`). A step uses no threads.
+    state at every step (`advance`). Steps use no threads.
     """
     cdef readonly list weights
     cdef object h, c                # they keep the memory of the states alive
-    cdef Forward *jobs
+    cdef Array of_h, of_c
+    cdef Forward *jobs              # one for each layer, of a step, and then of several
     cdef readonly Py_ssize_t batch
     cdef Py_ssize_t layers, I, H
+    cdef idx chunk                  # the most steps that all layers compute before the lowest goes on
+    cdef size_t state               # bytes of one state of one layer
+    cdef bint busy                  # a block is being computed, without the GIL
     cdef Memory buffers
-    cdef char kind
+    cdef int kind                   # numpy's number of the type
 
     def __cinit__(self, list weights, Py_ssize_t batch, h=None, c=None):
         cdef Weights w
         cdef Forward *j
-        cdef Array ah, ac
         cdef Share mine
         cdef Products *products
-        cdef size_t state, slots, at
+        cdef char *at
+        cdef size_t state, out, slots
         cdef idx i
         w = weights[0]
         self.weights, self.h, self.c = weights, h, c
         self.layers, self.batch, self.H, self.I = len(weights), batch, w.hidden_size, w.input_size
-        self.kind = c'f' if w.item == 4 else c'd'
-        state = rounded(batch * self.H * w.item)
-        slots = rounded(batch * w.cell.slots * self.H * w.item)
-        at = rounded(self.layers * sizeof(Forward)) + rounded(self.layers * sizeof(Products))
-        self.buffers = memory(at + self.layers * (3 * state + slots), SCRATCH)
+        self.kind = NPY_FLOAT if w.item == 4 else NPY_DOUBLE
+        self.chunk = 1 if h is None or batch == 0 else max(1, FORWARD_CHUNK // batch)
+        self.state = batch * self.H * w.item
+        take(h, &self.of_h, 1)
+        take(c, &self.of_c, 1)
+        state, out = rounded(self.state), rounded(self.chunk * self.state)
+        slots = rounded(self.chunk * w.cell.slots * self.state)
+        self.buffers = memory(rounded(2 * self.layers * sizeof(Forward)) + rounded(2 * self.layers * sizeof(Products))
+                              + self.layers * (2 * state + out + slots), SCRATCH)
         self.jobs = <Forward *>self.buffers.p
-        memset(self.jobs, 0, self.layers * sizeof(Forward))
-        products = <Products *>(self.buffers.p + rounded(self.layers * sizeof(Forward)))
-        take(h, &ah, 1)
-        take(c, &ac, 1)
+        memset(self.jobs, 0, 2 * self.layers * sizeof(Forward))
+        products = <Products *>(self.buffers.p + rounded(2 * self.layers * sizeof(Forward)))
+        at = <char *>products + rounded(2 * self.layers * sizeof(Products))
         for i in range(self.layers):
             w = weights[i]
             j = &self.jobs[i]
             j.k, j.cell, j.x_pack, j.h_pack, j.bias = w.k, w.cell, &w.x, w.h, w.bias
             j.T, j.s1, j.rows.B = 1, 1, batch
             j.H, j.I, j.item = self.H, w.input_size, w.item
-            j.h[0] = ah.p + i * ah.stride[0] if ah.p != NULL else NULL
-            j.c = ac.p + i * ac.stride[0] if ac.p != NULL else NULL
-            j.h[1], j.aux = self.buffers.p + at, self.buffers.p + at + state
-            j.out.p = self.buffers.p + at + 2 * state
-            j.slots.p = self.buffers.p + at + 3 * state
+            j.h[0] = self.of_h.p + i * self.of_h.stride[0] if self.of_h.p != NULL else NULL
+            j.c = self.of_c.p + i * self.of_c.stride[0] if self.of_c.p != NULL else NULL
+            j.h[1], j.aux, j.out.p, j.slots.p = at, at + state, at + 2 * state, at + 2 * state + out
             j.slots.stride[1] = w.cell.slots * self.H * w.item
             j.slots.stride[0] = batch * j.slots.stride[1]
             j.x.stride[1] = w.input_size * w.item
@@ -60,70 +65,129 @@ cdef class Stepper:
             mine = share_of(&j.plan, batch, self.H, 0, 1)
             j.products = products + i
             set_up_products(j, &mine, j.products)
-            at += 3 * state + slots
+            self.jobs[self.layers + i] = j[0]
+            j = &self.jobs[self.layers + i]
+            j.plan.chunk, j.products = self.chunk, products + self.layers + i
+            set_up_products(j, &mine, j.products)
+            at += 2 * state + out + slots
 
     def __dealloc__(self):
         give_back(self.buffers)
 
-    def run(self, x, out):
+    def step(self, x, out):
         """One step from x (B, I) into out (B, H). False: an array is not C-contiguous, or of another type or shape."""
-        cdef Py_buffer bx, bo
-        cdef Forward *top = &self.jobs[self.layers - 1]
+        if self.fits(x, self.I, 2, False) < 0 or self.fits(out, self.H, 2, True) < 0:
+            return False
+        self.refuse_if_busy()
+        if self.batch > 0:
+            self.run(self.jobs, address(x), address(out), 1)
+        return True
+
+    def block(self, x, out):
+        """N steps from x (N, B, I) into out (N, B, H).
+
+        False: an array is not C-contiguous, or of another type or shape, or out begins inside x.
+        """
+        cdef Pace pace
+        cdef Weights w = self.weights[self.layers - 1]
+        cdef char *src
+        cdef char *dst
+        cdef idx N = self.fits(x, self.I, 3, False)
+        if N < 0 or self.fits(out, self.H, 3, True) != N:
+            return False
+        src, dst = address(x), address(out)
+        if src < dst < src + N * self.jobs.x.stride[0] or dst < src < dst + N * self.jobs[self.layers - 1].out.stride[0]:
+            return False
+        self.refuse_if_busy()
+        if self.batch == 0 or N == 0:
+            return True
+        pace = first_stretch(w, N, &self.jobs.rows, False, <double>self.layers)
+        kept = None if pace.s1 == N else [part if part is None else part.copy() for part in (self.h, self.c)]
+        self.busy = True
+        try:
+            while True:
+                with nogil:
+                    self.run_chunks(src + pace.s0 * self.jobs.x.stride[0],
+                                    dst + pace.s0 * self.jobs[self.layers - 1].out.stride[0], pace.s1 - pace.s0)
+                if not next_stretch(&pace):
+                    break
+        except BaseException:               # Ctrl-C among others: as if there had been no step
+            for part, earlier in zip((self.h, self.c), kept):
+                if part is not None:
+                    part[...] = earlier
+            raise
+        finally:
+            self.busy = False
+        return True
+
+    cdef void run_chunks(self, char *x, char *out, idx steps) noexcept nogil:
+        """Divide the steps into chunks of one length, but for the last, so that products are prepared once for all."""
+        cdef idx chunks = (steps + self.chunk - 1) // self.chunk, size = (steps + chunks - 1) // chunks, s = 0
+        while s < steps:
+            self.run(self.jobs + self.layers, x + s * self.jobs.x.stride[0],
+                     out + s * self.jobs[self.layers - 1].out.stride[0], min(size, steps - s))
+            s += size
+
+    cdef void run(self, Forward *jobs, char *x, char *out, idx steps) noexcept nogil:
+        """Compute some steps, layer by layer."""
+        cdef Forward *top = &jobs[self.layers - 1]
         cdef char *own = top.out.p
         cdef idx i
-        if not self.take_buffer(x, &bx, self.I, 2, False):
-            return False
-        if not self.take_buffer(out, &bo, self.H, 2, True):
-            PyBuffer_Release(&bx)
-            return False
-        if self.batch > 0:
-            self.jobs[0].x.p, top.out.p = <char *>bx.buf, <char *>bo.buf
-            for i in range(self.layers):
-                forward_thread(&self.jobs[i], 0, 1)
-            top.out.p = own
-        PyBuffer_Release(&bo)
-        PyBuffer_Release(&bx)
-        return True
+        jobs.x.p, top.out.p = x, out
+        for i in range(self.layers):
+            jobs[i].T = jobs[i].s1 = steps
+            forward_thread(&jobs[i], 0, 1)
+        top.out.p = own
+
+    cdef inline int refuse_if_busy(self) except -1:
+        if self.busy:
+            raise RuntimeError("stream: got a step while another thread computes a block, expected one call at a time; "
+                               "open a stream for each thread")
+        return 0
 
     def advance(self, x, h, c, h_out, c_out):
         """One step of a cell, from x (B, I) and the state h, c (None: zeros) into h_out, c_out (None: it has none).
 
         Where B is 1, all of them may lack that axis. False: one is not C-contiguous, or of another type or shape.
         """
-        cdef Py_buffer[5] b
-        cdef tuple arrays = (x, h, c, h_out, c_out)
         cdef Forward *j = self.jobs
-        cdef size_t size = self.batch * self.H * j.item
-        cdef bint fits = True
-        cdef int i, bound = 0, axes = x.ndim
-        for i in range(5):
-            if arrays[i] is None:
-                memset(&b[i], 0, sizeof(Py_buffer))
-            elif not self.take_buffer(arrays[i], &b[i], self.I if i == 0 else self.H, axes, i > 2):
-                fits = False
-                break
-            bound += 1
-        if fits and self.batch > 0:
-            j.x.p, j.h[0], j.c = <char *>b[0].buf, <char *>b[3].buf, <char *>b[4].buf
-            set_state(j.h[0], <char *>b[1].buf, size)
-            if j.c != NULL:
-                set_state(j.c, <char *>b[2].buf, size)
-            forward_thread(j, 0, 1)
-        for i in range(bound):
-            PyBuffer_Release(&b[i])         # does nothing where there was no array
-        return fits
-
-    cdef bint take_buffer(self, a, Py_buffer *b, Py_ssize_t width, int axes, bint writable) noexcept:
-        """Take a C-contiguous array of this type, (B, width) or, where `axes` is 1 and B is 1, (width,)."""
-        try:
-            PyObject_GetBuffer(a, b, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
-        except (BufferError, TypeError, ValueError):
+        cdef int axes = PyArray_NDIM(<PyArrayObject *>x)
+        if self.fits(x, self.I, axes, False) < 0 or self.fits(h_out, self.H, axes, True) < 0:
             return False
-        if (b.ndim == axes and (b.shape[0] == self.batch if axes == 2 else self.batch == 1)
-                and b.shape[axes - 1] == width and b.format[0] == self.kind and b.format[1] == 0):
-            return True
-        PyBuffer_Release(b)
-        return False
+        if h is not None and self.fits(h, self.H, axes, False) < 0:
+            return False
+        if c is not None and self.fits(c, self.H, axes, False) < 0:
+            return False
+        if c_out is not None and self.fits(c_out, self.H, axes, True) < 0:
+            return False
+        if self.batch > 0:
+            j.h[0], j.c = address(h_out), address(c_out)
+            set_state(j.h[0], address(h), self.state)
+            if j.c != NULL:
+                set_state(j.c, address(c), self.state)
+            self.run(j, address(x), j.out.p, 1)
+        return True
+
+    cdef inline idx fits(self, a, Py_ssize_t width, int axes, bint writable) noexcept:
+        """The length of a C-contiguous array of this type, (…, B, width) or, where `axes` is 1 and B is 1, (width,).
+
+        -1: it is not one.
+        """
+        cdef PyArrayObject *array = <PyArrayObject *>a
+        cdef Py_ssize_t *shape
+        if not PyArray_Check(a) or PyArray_NDIM(array) != axes or PyArray_TYPE(array) != self.kind:
+            return -1
+        if not (PyArray_ISCARRAY(array) if writable else PyArray_ISCARRAY_RO(array)):
+            return -1
+        shape = PyArray_DIMS(array)
+        if shape[axes - 1] != width or self.batch != (shape[axes - 2] if axes > 1 else 1):
+            return -1
+        return shape[0]
+
+
+cdef inline char *address(a) noexcept:
+    """Where the values of an array begin; NULL: there is no array."""
+    return NULL if a is None else <char *>PyArray_DATA(<PyArrayObject *>a)
 
 
 cdef inline void set_state(char *state, const char *given, size_t size) noexcept nogil:

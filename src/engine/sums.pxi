@@ -71,65 +71,64 @@ cdef struct Summing:
 
 
 cdef class Sums:
-    """The gradients of the weights and biases of one layer and direction, while they are summed.
+    """The gradients of the weights and biases of one layer and direction, while they are summed; of one net or several.
 
     The walk may come in windows, one after the other, as it does between checkpoints.
     """
-    cdef Summing s
+    cdef Summing *s             # one for each net
+    cdef idx nets
     cdef Weights w
     cdef object arrays          # what `s` points to
     cdef Memory own
 
-    def __cinit__(self, Weights w, steps, bint windows, w_ih, w_hh, b_ih=None, b_hh=None):
-        """`steps` are all steps of the pass. The arrays, contiguous and of the layer's type, receive the gradients."""
-        cdef Rows rows = take_batch(steps.batch, steps.x.shape[1])
-        cdef Array a
-        cdef Part *part
-        cdef Part *parts[3]
-        cdef size_t at = 0
-        cdef int i
-        self.w, self.arrays = w, (steps, w_ih, w_hh, b_ih, b_hh)
-        self.s.k = w.k
-        self.s.numbering.starts, self.s.numbering.B, self.s.numbering.T = rows.starts, rows.B, steps.T
-        self.s.last_span = last_span(&self.s.numbering)
-        take(w_ih, &a, 0)
-        self.s.w_ih.sum, self.s.w_ih.size = a.p, w.cell.blocks * w.hidden_size * w.input_size
-        take(w_hh, &a, 0)
-        self.s.w_hh.sum, self.s.w_hh.size = a.p, w.cell.blocks * w.hidden_size * w.hidden_size
-        self.s.slots.size = w.cell.slots * w.hidden_size if b_ih is not None else 0
-        parts[0], parts[1], parts[2] = &self.s.w_ih, &self.s.w_hh, &self.s.slots
-        for i in range(3):
-            at += self.bytes_beside(parts[i], windows)
-        at += rounded(self.s.slots.size * w.item)
-        self.own = memory(at, SCRATCH)
-        at = 0
-        if self.s.slots.size > 0:
-            self.s.slots.sum = self.own.p
-            at = rounded(self.s.slots.size * w.item)
-            memset(self.s.slots.sum, 0, at)                 # the biases' gradients where there is no step
-        for i in range(3):
-            part = parts[i]
-            if self.s.last_span > 0:
-                part.total = <double *>(self.own.p + at)
-            if windows:
-                part.partial = self.own.p + at + (rounded(part.size * 8) if self.s.last_span > 0 else 0)
-            at += self.bytes_beside(part, windows)
+    def __cinit__(self, Weights w, steps, bint windows, w_ih, w_hh, b_ih=None, b_hh=None, *, idx nets=1):
+        """`steps` are all steps of the pass. The arrays, contiguous and of the layer's type, receive the gradients.
+
+        Where there are several nets, the arrays have a leading axis for them.
+        """
+        cdef Rows rows = take_batch(steps.batch, steps.x.shape[steps.x.ndim - 2])
+        cdef Array of_x, of_h
+        cdef Summing one
+        cdef Summing *s
+        cdef bint spans = False
+        cdef size_t each, at = rounded(nets * sizeof(Summing))
+        cdef idx n, T = steps.T
+        self.w, self.arrays, self.nets = w, (steps, w_ih, w_hh, b_ih, b_hh), nets
+        take(w_ih, &of_x, 0)
+        take(w_hh, &of_h, 0)
+        memset(&one, 0, sizeof(one))
+        one.k, one.numbering.B, one.numbering.T = w.k, rows.B, T
+        one.w_ih.size = w.cell.blocks * w.hidden_size * w.input_size
+        one.w_hh.size = w.cell.blocks * w.hidden_size * w.hidden_size
+        one.slots.size = w.cell.slots * w.hidden_size if b_ih is not None else 0
+        for n in range(nets):
+            one.numbering.starts = starts_of_net(&rows, n, T)
+            spans |= last_span(&one.numbering) > 0
+        each = use_memory(&one, NULL, windows, spans)
+        self.own = memory(at + nets * each, SCRATCH)
+        self.s = <Summing *>self.own.p
+        for n in range(nets):
+            s = &self.s[n]
+            s[0] = one
+            s.numbering.starts = starts_of_net(&rows, n, T)
+            s.last_span = last_span(&s.numbering)
+            s.w_ih.sum, s.w_hh.sum = of_x.p + n * one.w_ih.size * w.item, of_h.p + n * one.w_hh.size * w.item
+            use_memory(s, self.own.p + at + n * each, windows, spans)
 
     def __dealloc__(self):
         give_back(self.own)
 
-    cdef size_t bytes_beside(self, const Part *part, bint windows) noexcept:
-        """Bytes that an array needs besides itself."""
-        return (rounded(part.size * 8) if self.s.last_span > 0 else 0) + (
-            rounded(part.size * self.w.item) if windows else 0)
-
     def finish(self):
         """After the last window: what the arrays hold from now on are the gradients."""
         cdef object b_ih = self.arrays[3], b_hh = self.arrays[4]
-        if self.s.last_span > 0:
-            round_part(&self.s, &self.s.w_ih)
-            round_part(&self.s, &self.s.w_hh)
-            round_part(&self.s, &self.s.slots)
+        cdef Summing *s
+        cdef idx n
+        for n in range(self.nets):
+            s = &self.s[n]
+            if s.last_span > 0:
+                round_part(s, &s.w_ih)
+                round_part(s, &s.w_hh)
+                round_part(s, &s.slots)
         if b_ih is not None:
             self.copy_sums(b_ih, False)
             self.copy_sums(b_hh, True)
@@ -137,13 +136,36 @@ cdef class Sums:
     cdef int copy_sums(self, bias, bint of_h) except -1:
         """Copy the sums of the slots to the gradient of a bias."""
         cdef Array a
-        cdef idx size = self.w.hidden_size * self.w.item
+        cdef const rc_cell *cell = self.w.cell
+        cdef idx size = self.w.hidden_size * self.w.item, n
         cdef int g
         take(bias, &a, 0)
-        for g in range(self.w.cell.blocks):
-            memcpy(a.p + block_of(self.w.cell, of_h, g) * size,
-                   self.s.slots.sum + slot_of(self.w.cell, of_h, g) * size, size)
+        for n in range(self.nets):
+            for g in range(cell.blocks):
+                memcpy(a.p + (n * cell.blocks + block_of(cell, of_h, g)) * size,
+                       self.s[n].slots.sum + slot_of(cell, of_h, g) * size, size)
         return 0
+
+
+cdef size_t use_memory(Summing *s, char *p, bint windows, bint spans) noexcept:
+    """Point the sums at the memory that they need besides the arrays; NULL: tell how many bytes it is."""
+    cdef size_t item = s.k.bits // 8, at = rounded(s.slots.size * item)
+    cdef Part *part
+    cdef int i
+    if p != NULL and s.slots.size > 0:
+        s.slots.sum = p
+        memset(p, 0, at)                                    # the biases' gradients where there is no step
+    for i in range(3):
+        part = &s.w_ih if i == 0 else &s.w_hh if i == 1 else &s.slots
+        if spans:
+            if p != NULL:
+                part.total = <double *>(p + at)
+            at += rounded(part.size * 8)
+        if windows:
+            if p != NULL:
+                part.partial = p + at
+            at += rounded(part.size * item)
+    return at
 
 
 cdef inline void round_part(const Summing *s, const Part *part) noexcept:

@@ -17,17 +17,35 @@ cdef class Weights:
     cdef char *bias             # [slots][H]: what the sum in each slot starts from
     cdef Memory packed
     cdef Memory packed_t        # p NULL: not packed for backward yet
+    cdef object shared, shared_t        # the memory belongs to these and serves several nets; None: it is our own
 
-    def __cinit__(self, str cell, w_ih, w_hh, b_ih=None, b_hh=None):
-        """Pack weight_ih and weight_hh, and both biases or none, laid out as torch's: contiguous arrays of one type."""
-        cdef Array of_x, of_h, a
-        cdef size_t size
-        cdef int s, g, second
-        cdef rc_blocks one
-        one.first, one.resumes, one.pauses, one.overwrite = 1, False, False, False
+    def __cinit__(self, str cell=None, w_ih=None, w_hh=None, b_ih=None, b_hh=None):
+        """Pack weight_ih and weight_hh, and both biases or none, laid out as torch's: contiguous arrays of one type.
+
+        Without arguments `pack_nets` does it.
+        """
+        cdef Array of_x, of_h, x_bias, h_bias
+        cdef Packing job
+        if cell is None:
+            return
         take(w_ih, &of_x, 0)
         take(w_hh, &of_h, 0)
-        self.item, self.input_size, self.hidden_size = of_x.item, of_x.last, of_h.last
+        take(b_ih, &x_bias, 0)
+        take(b_hh, &h_bias, 0)
+        self.set_up(cell, &of_x, &of_h)
+        self.packed = memory(self.size_of(False), PACKED_WEIGHTS)
+        job = self.begin(of_x.p, of_h.p, x_bias.p, h_bias.p)
+        pack_on_threads(&job)
+
+    def __dealloc__(self):
+        if self.shared is None:
+            give_back(self.packed)
+        if self.shared_t is None:
+            give_back(self.packed_t)
+
+    cdef int set_up(self, str cell, const Array *w_ih, const Array *w_hh) except -1:
+        cdef int s
+        self.item, self.input_size, self.hidden_size = w_ih.item, w_ih.last, w_hh.last
         self.k = rc_kernels_for(chosen_isa, <int>self.item * 8)
         self.cell = find_cell(self.k, cell.encode())
         self.x = self.shape(self.hidden_size, self.input_size, self.cell.blocks)
@@ -35,22 +53,24 @@ cdef class Weights:
         for s in range(self.cell.stages):
             self.h[s] = self.shape(self.hidden_size, self.hidden_size, self.cell.stage[s].groups)
             self.ht[s] = self.shape(self.hidden_size, self.hidden_size * self.cell.stage[s].groups, 1)
-        size = self.cell.slots * self.hidden_size * self.item
-        self.packed = self.room_for(&self.x, self.h, rounded(size))
+        return 0
+
+    cdef Packing begin(self, char *w_ih, char *w_hh, char *b_ih, char *b_hh) noexcept:
+        """Add up the biases, and return the job that packs the matrices. The memory is there."""
+        cdef size_t size = self.hidden_size * self.item
+        cdef char *b
+        cdef int g, second
+        cdef rc_blocks one
+        one.first, one.resumes, one.pauses, one.overwrite = 1, False, False, False
         self.bias = self.packed.p
-        memset(self.bias, 0, size)
-        size = self.hidden_size * self.item
-        for second in range(2 if b_ih is not None else 0):
-            take(b_hh if second else b_ih, &a, 0)
+        memset(self.bias, 0, self.cell.slots * size)
+        for second in range(2 if b_ih != NULL else 0):
+            b = b_hh if second else b_ih
             for g in range(self.cell.blocks):
                 # column sums of one row: adds the bias to that of the slot
                 self.k.column_sums(self.bias + slot_of(self.cell, second, g) * size, NULL,
-                                   a.p + block_of(self.cell, second, g) * size, 0, 1, &one, 0, self.hidden_size)
-        self.pack_matrices(of_x.p, of_h.p, &self.x, self.h, False)
-
-    def __dealloc__(self):
-        give_back(self.packed)
-        give_back(self.packed_t)
+                                   b + block_of(self.cell, second, g) * size, 0, 1, &one, 0, self.hidden_size)
+        return self.packing(w_ih, w_hh, False)
 
     cdef rc_pack shape(self, idx n, idx k, int groups) noexcept:
         cdef rc_pack p
@@ -60,20 +80,14 @@ cdef class Weights:
     cdef size_t bytes_of(self, const rc_pack *p) noexcept:
         return rounded(self.k.pack_size(p.n, p.k, p.groups) * self.item)
 
-    cdef Memory room_for(self, rc_pack *x, rc_pack *h, size_t before) except *:
-        """Memory for the input's matrix and that of each stage, after `before` bytes that are left free."""
-        cdef size_t size = before + self.bytes_of(x)
-        cdef Memory m
+    cdef size_t size_of(self, bint transposed) noexcept:
+        """Bytes of the packed matrices and the biases, or of the transposed matrices."""
+        cdef const rc_pack *h = &self.ht[0] if transposed else &self.h[0]
+        cdef size_t size = self.bytes_of(&self.xt if transposed else &self.x)
         cdef int s
         for s in range(self.cell.stages):
             size += self.bytes_of(&h[s])
-        m = memory(size, PACKED_WEIGHTS)
-        x.w = m.p + before
-        before += self.bytes_of(x)
-        for s in range(self.cell.stages):
-            h[s].w = m.p + before
-            before += self.bytes_of(&h[s])
-        return m
+        return size + (0 if transposed else rounded(self.cell.slots * self.hidden_size * self.item))
 
     @property
     def nbytes(self):
@@ -83,15 +97,27 @@ cdef class Weights:
     def pack_backward(self, w_ih, w_hh):
         """Pack the transposes of the same matrices, their blocks in the order of the slots."""
         cdef Array of_x, of_h
+        cdef Packing job
         if self.packed_t.p == NULL:
             take(w_ih, &of_x, 0)
             take(w_hh, &of_h, 0)
-            self.packed_t = self.room_for(&self.xt, self.ht, 0)
-            self.pack_matrices(of_x.p, of_h.p, &self.xt, self.ht, True)
+            self.packed_t = memory(self.size_of(True), PACKED_WEIGHTS)
+            job = self.packing(of_x.p, of_h.p, True)
+            pack_on_threads(&job)
 
-    cdef void pack_matrices(self, char *w_ih, char *w_hh, rc_pack *x, rc_pack *h, bint transposed) noexcept:
+    cdef Packing packing(self, char *w_ih, char *w_hh, bint transposed) noexcept:
+        """The job that packs the matrices, after the biases, or their transposes."""
         cdef Packing job
+        cdef int s
+        cdef char *at = self.packed_t.p if transposed else (
+            self.packed.p + rounded(self.cell.slots * self.hidden_size * self.item))
         job.k, job.cell, job.item = self.k, self.cell, self.item
-        job.I, job.H, job.x, job.h, job.transposed = self.input_size, self.hidden_size, x, h, transposed
+        job.I, job.H, job.transposed = self.input_size, self.hidden_size, transposed
+        job.x, job.h = &self.xt if transposed else &self.x, &self.ht[0] if transposed else &self.h[0]
         job.w_ih, job.w_hh = w_ih, w_hh
-        pack_on_threads(&job)
+        job.x.w = at
+        at += self.bytes_of(job.x)
+        for s in range(self.cell.stages):
+            job.h[s].w = at
+            at += self.bytes_of(&job.h[s])
+        return job

@@ -42,19 +42,24 @@ typedef struct {
  * has fewer than LANES units, so `lanes` of them are loaded and stored; there is then one panel. */
 INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, const int gradient, const int part)
 {
+    static const vec zeros;
     vec acc[TILE_LIMIT][PANEL_LIMIT * RC_PANEL_VECTORS];
     real *const to = t->c;
     const rc_idx ldc = t->ldc, cv = t->cv, cp = t->cp;
-#pragma GCC unroll 4
+    const real *start[RC_PANEL_VECTORS];        /* of each vector, and the strides of its rows and panels */
+    rc_idx row[RC_PANEL_VECTORS], panel[RC_PANEL_VECTORS];
+UNROLL
     for (int v = 0; v < NV; v++) {
         const real *s = gradient ? (t->from ? t->from + v * cv : NULL) : v < t->adds ? to + v * cv : t->bias[v];
-        const rc_idx ld = gradient || v < t->adds ? ldc : 0;
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-            for (int p = 0; p < NP; p++)
-                acc[r][p * NV + v] = !s ? (vec){0} : part ? vload_n(s + r * ld, t->lanes[v])
-                                                          : vload(s + r * ld + p * cp);
+        row[v] = s && (gradient || v < t->adds) ? ldc : 0;
+        panel[v] = s ? cp : 0;
+        start[v] = s ? s : (const real *)&zeros;        /* no branch: clang would keep the accumulators in memory */
+    }
+UNROLL
+    for (int i = 0; i < R * NP * NV; i++) {
+        const int r = i / (NP * NV), q = i % (NP * NV), v = q % NV;
+        const real *s = start[v] + r * row[v] + q / NV * panel[v];
+        acc[r][q] = part ? vload_n(s, t->lanes[v]) : vload(s);
     }
     const int strip = gradient ? NV : STRIP(NV);
     const real *a = t->a, *w = t->w;
@@ -69,50 +74,47 @@ INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, co
             if (gradient) __builtin_prefetch(prefetch + b, 0, 3);      /* to L1: C is read at the end */
             else __builtin_prefetch(prefetch + b, 0, 2);               /* to L2: weights of the next k block */
         prefetch += stride;
-#pragma GCC unroll 2
+UNROLL_TWICE
         for (rc_idx k = k0; k < k1; k++) {
             /* The smaller operand stays in registers, and the other goes through one register: 12 accumulators, 3
              * and 1 make AVX2's 16.  The other order spills, which is half as fast. */
             if (R <= NV * NP) {
-                vec x[TILE_LIMIT];
-#pragma GCC unroll 8
+                vec x[TILE_LIMIT], wv;
+UNROLL
                 for (int r = 0; r < R; r++) x[r] = vset(gradient ? a[r] : a[r * lda]);
-#pragma GCC unroll 4
-                for (int p = 0; p < NP; p++)
-#pragma GCC unroll 4
-                    for (int v = 0; v < NV; v++) {
-                        vec wv = vload(w + p * wpanel + v / strip * wstrip + v % strip * LANES);
+UNROLL
+                for (int i = 0; i < R * NP * NV; i++) {
+                    const int q = i / R, r = i % R, v = q % NV;
+                    if (r == 0) {
+                        wv = vload(w + q / NV * wpanel + v / strip * wstrip + v % strip * LANES);
                         if (R > 1) wv = in_register(wv);
-#pragma GCC unroll 8
-                        for (int r = 0; r < R; r++) acc[r][p * NV + v] = vfma(x[r], wv, acc[r][p * NV + v]);
                     }
+                    acc[r][q] = vfma(x[r], wv, acc[r][q]);
+                }
             } else {
-                vec wv[RC_PANEL_VECTORS];             /* one panel: more rows than vectors */
-#pragma GCC unroll 4
+                vec wv[RC_PANEL_VECTORS], x;          /* one panel: more rows than vectors */
+UNROLL
                 for (int v = 0; v < NV; v++) wv[v] = vload(w + v / strip * wstrip + v % strip * LANES);
-#pragma GCC unroll 8
-                for (int r = 0; r < R; r++) {
-                    const vec x = vset(gradient ? a[r] : a[r * lda]);
-#pragma GCC unroll 4
-                    for (int v = 0; v < NV; v++) acc[r][v] = vfma(x, wv[v], acc[r][v]);
+UNROLL
+                for (int i = 0; i < R * NV; i++) {
+                    const int r = i / NV, v = i % NV;
+                    if (v == 0) x = vset(gradient ? a[r] : a[r * lda]);
+                    acc[r][v] = vfma(x, wv[v], acc[r][v]);
                 }
             }
             a += gradient ? R : 1;
             w += gradient ? wk : strip * LANES;
         }
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-        for (int p = 0; p < NP; p++)
-#pragma GCC unroll 4
-            for (int v = 0; v < NV; v++) {
-                real *c = to + r * ldc + v * cv + p * cp;
-                vec sum = acc[r][p * NV + v];
-                if (gradient && t->adds) sum = (part ? vload_n(c, t->lanes[v]) : vload(c)) + sum;
-                if (part) vstore_n(c, sum, t->lanes[v]);
-                else vstore(c, sum);
-            }
+UNROLL
+    for (int i = 0; i < R * NP * NV; i++) {
+        const int r = i / (NP * NV), q = i % (NP * NV), v = q % NV;
+        real *c = to + r * ldc + v * cv + q / NV * cp;
+        vec sum = acc[r][q];
+        if (gradient && t->adds) sum = (part ? vload_n(c, t->lanes[v]) : vload(c)) + sum;
+        if (part) vstore_n(c, sum, t->lanes[v]);
+        else vstore(c, sum);
+    }
 }
 
 /* One function for each shape of a tile, tile_<kind>_<rows>x<vectors>_<panels>, and tables of them by shape. */

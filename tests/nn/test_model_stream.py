@@ -1,10 +1,45 @@
-"""A stream of a whole model: bits of the call, new weights at once, and errors with the way out."""
+"""A whole model as a stream: any division into steps and blocks has the bits of the model's call."""
+
+import copy
+import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from support import CELLS, make, parts, same_bits
 
-from rnncore.nn import Embedding, Linear, SequenceModel, make_model
+import rnncore as rc
+from rnncore import nn
+
+
+def token_model(cell="lstm", readout="steps"):
+    model = nn.sequence_model(cell, 11, hidden_size=9, embedding_size=4, num_layers=2, seed=3)
+    return nn.SequenceModel(model.embedding, model.layer, model.head, readout=readout)
+
+
+def value_model(dtype="float32", **options):
+    layer = rc.GRU(3, 7, dtype=dtype, seed=1, **options)
+    return nn.SequenceModel(None, layer, nn.Linear(7, 5, dtype=dtype, seed=2), loss="mse")
+
+
+@pytest.mark.parametrize("B", [1, 3])
+@pytest.mark.parametrize("model", [token_model(), token_model("gru"), value_model(), value_model("float64")])
+def test_any_division_has_the_bits_of_the_call(model, B, rng):
+    T = 70
+    x = rng.integers(0, 11, (T, B)) if model.embedding else rng.normal(size=(T, B, 3)).astype(model.dtype)
+    expected, state = model(x)
+    O = model.head.out_features
+    for cuts in ([0, 70], [0, 1, 2, 3, 70], [0, 33, 34, 70], [0, 0, 50, 69, 70]):
+        stream, got = model.stream(B), []
+        for start, stop in pairwise(cuts):
+            if stop - start == 1:
+                out = np.empty((B, O), model.dtype)
+                assert stream.step(x[start], out) is out
+                got.append(out[None])
+            else:
+                got.append(stream.block(x[start:stop]))
+        same_bits(np.concatenate(got), expected)
+        same_bits(stream.state, state)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -12,8 +47,8 @@ from rnncore.nn import Embedding, Linear, SequenceModel, make_model
 @pytest.mark.parametrize("cell", CELLS)
 def test_steps_have_the_bits_of_a_call(cell, tokens, dtype, rng):
     layer = make(cell, 5, 9, 2, dtype=dtype)
-    embedding = None if tokens is None else Embedding(tokens, 5, dtype=dtype, seed=1)
-    model = SequenceModel(embedding, layer, Linear(9, 37, dtype=dtype, seed=2))
+    embedding = None if tokens is None else nn.Embedding(tokens, 5, dtype=dtype, seed=1)
+    model = nn.SequenceModel(embedding, layer, nn.Linear(9, 37, dtype=dtype, seed=2))
     for B in (1, 4):
         x = rng.normal(size=(12, B, 5)).astype(dtype) if tokens is None else rng.integers(0, tokens, size=(12, B))
         y, state = model(x[:6])
@@ -26,8 +61,52 @@ def test_steps_have_the_bits_of_a_call(cell, tokens, dtype, rng):
             same_bits(parts(again.state), parts(final))
 
 
+def test_the_state_is_read_set_and_reset(rng):
+    model = token_model()
+    x = rng.integers(0, 11, (20, 2))
+    expected, _ = model(x)
+    stream = model.stream(2)
+    stream.block(x[:8])
+    kept = stream.state
+    stream.block(x[8:])
+    stream.state = kept
+    same_bits(stream.block(x[8:]), expected[8:])
+    stream.reset(rows=[1])
+    assert not any(part[:, 1].any() for part in parts(stream.state))
+    stream.reset()
+    same_bits(stream.block(x), expected)
+    for again in (copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s, 5))):
+        stream.reset()
+        stream.block(x[:5])
+        same_bits(again(stream).block(x[5:]), expected[5:])
+
+
+def test_a_model_that_reads_the_last_state_predicts_at_every_step(rng):
+    model = token_model("gru", readout="last")
+    x = rng.integers(0, 11, (6, 2))
+    got = model.stream(2).block(x)
+    for t in range(6):
+        same_bits(got[t], model(x[: t + 1])[0])
+
+
+@pytest.mark.parametrize("part", ["embedding", "layer", "head"])
+def test_new_weights_of_any_part_take_effect(part, rng):
+    model = token_model()
+    x = rng.integers(0, 11, (9, 1))
+    stream = model.stream()
+    before = stream.block(x)
+    with model.writable() as w:
+        for name in w:
+            if name.startswith(part):
+                w[name] *= 1.5
+    stream.reset()
+    after = stream.block(x)
+    same_bits(after, model(x)[0])
+    assert not np.array_equal(before, after)
+
+
 def test_a_stream_follows_the_weights(rng):
-    model = make_model("lstm", 7, tokens=7, hidden_size=6, seed=0)
+    model = nn.make_model("lstm", 7, tokens=7, hidden_size=6, seed=0)
     stream, tokens = model.stream(2), np.array([3, 6])
     before = stream.step(tokens)
     for name in ("embedding.weight", "layer.weight_hh_l0", "head.weight", "head.bias"):
@@ -40,18 +119,37 @@ def test_a_stream_follows_the_weights(rng):
         before = after
 
 
-def test_what_cannot_be_streamed_is_refused():
-    with pytest.raises(ValueError, match=r"stream: got a model with readout='last', expected 'steps'"):
-        make_model("gru", 2, features=3, hidden_size=4, readout="last").stream()
-    both = make("gru", 3, 4, bidirectional=True)
+@pytest.mark.parametrize(("call", "error", "said"), [
+    (lambda s: s.step([[1], [2]]), ValueError, r"x_t: got shape \(2, 1\), expected tokens \(B,\) with B = 2"),
+    (lambda s: s.block([1, 2]), ValueError, r"x: got shape \(2,\), expected tokens \(N, B\)"),
+    (lambda s: s.step([1, 2, 3]), ValueError, r"x_t: got shape \(3,\), expected tokens \(B,\) with B = 2"),
+    (lambda s: s.step([1, 11]), IndexError, "values from 1 to 11, expected 0 to 10"),
+    (lambda s: s.block([[1, 2], [11, 0]]), IndexError, "values from 0 to 11, expected 0 to 10"),
+    (lambda s: s.step([1.0, 2.0]), TypeError, "x_t: got float64, expected integers"),
+    (lambda s: s.block([[1.0, 2.0]]), TypeError, "x: got float64, expected integers"),
+    (lambda s: s.step([1, 2], np.empty((2, 9), "f4")), ValueError, r"out: got float32 \(2, 9\), .*\(2, 11\)"),
+])  # fmt: skip
+def test_wrong_steps_are_refused_and_are_no_steps(call, error, said):
+    stream = token_model().stream(2)
+    with pytest.raises(error, match=said):
+        call(stream)
+    assert not any(part.any() for part in parts(stream.state))
+
+
+def test_wrong_values_are_refused(rng):
+    with pytest.raises(ValueError, match=r"x_t: got shape \(2, 4\), expected \(B, I\) = \(2, 3\)"):
+        value_model().stream(2).step(np.ones((2, 4)))
+    with pytest.raises(ValueError, match=r"x: got shape \(2, 3\)"):
+        value_model().stream(2).block(np.ones((2, 3)))
+
+
+def test_models_that_need_the_whole_sequence_refuse():
+    bidirectional = nn.SequenceModel(
+        None, rc.GRU(3, 4, bidirectional=True), nn.Linear(8, 2), loss="mse"
+    )
     with pytest.raises(ValueError, match="bidirectional"):
-        SequenceModel(None, both, Linear(8, 2)).stream()
-    stream = make_model("gru", 5, tokens=5, hidden_size=4, seed=0).stream(2)
-    with pytest.raises(ValueError, match=r"x: got tokens of shape \(3,\), expected \(B,\) = \(2,\)"):
-        stream.step([1, 2, 3])
-    with pytest.raises(IndexError, match="values from 1 to 5, expected 0 to 4"):
-        stream.step([1, 5])
-    with pytest.raises(TypeError, match="x: got float64, expected integers"):
-        stream.step([1.0, 2.0])
-    with pytest.raises(ValueError, match="x_t: got shape"):
-        make_model("gru", 5, features=3, hidden_size=4).stream(2).step(np.ones((2, 4)))
+        bidirectional.stream()
+    with pytest.raises(ValueError, match="readout='mean'"):
+        token_model(readout="mean").stream()
+    with pytest.raises(ValueError, match="batch_size"):
+        token_model().stream(0)

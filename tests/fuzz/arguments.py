@@ -253,8 +253,8 @@ def _add_viz(add, found):
         "plot_text": {"tokens": list("abcde")}, "side_by_side": {"runs": {"a": tape, "b": tape}},
         "Recorder": {"path": None},
     }  # fmt: skip
-    skipped = {"Breakpoint", "Diagnosis", "Finding", "Hit", "Moment", "Run", "When", "report", "replay", "plot_series",
-               "Debugger"}
+    skipped = {"Breakpoint", "Diagnosis", "Finding", "Hit", "Moment", "Run", "When", "report", "explore", "replay",
+               "plot_series", "Debugger"}
     for name in viz.__all__:
         function = getattr(viz, name)
         named_tuple = isinstance(function, type) and issubclass(function, tuple)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from . import machine, timing
+from . import machine
 from .cases import MODES, Arrays, Case
+from .scaling import medians
 
 SHAPES = (
     *("1000,32,128,128", "300,32,128,128", "100,64,256,256", "200,16,64,200", "1000,8,64,64", "1000,8,32,32"),
@@ -33,22 +33,12 @@ def pass_of(layer: Any, mode: str, x: np.ndarray, grad_output: np.ndarray, lengt
     return lambda: layer.record(x, lengths=lengths).backward(grad_output)
 
 
-def medians(calls: list[Callable], least: float) -> list[float]:
-    """Median seconds of each call; they take turns."""
-    loops = [timing.calibrate(call, least) for call in calls]
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(ROUNDS):
-        for call, n, found in zip(calls, loops, times, strict=True):
-            found.append(timing.sample(call, n))
-    return [median(found) for found in times]
-
-
 def against_padding(case: Case, mode: str, least: float) -> list[str]:
     """A row of the table for rows of random lengths."""
     layer, arrays, lengths = prepared(case)
     assert lengths is not None
     padded, ragged = medians(
-        [pass_of(layer, mode, arrays.x, arrays.grad_output, n) for n in (None, lengths)], least
+        [pass_of(layer, mode, arrays.x, arrays.grad_output, n) for n in (None, lengths)], ROUNDS, least
     )
     fill = lengths.sum() / (case.T * case.B)
     return [case.cell, case.label.removesuffix(",ragged"), mode, f"{1e3 * padded:.3g}", f"{1e3 * ragged:.3g}",
@@ -66,7 +56,7 @@ def against_splitting(case: Case, short: int, mode: str, least: float) -> list[s
     together = pass_of(layer, mode, x, g, lengths)
     long = pass_of(layer, mode, x[:, [place]], g[:, [place]])
     rest = pass_of(layer, mode, x[:short, others], g[:short, others])
-    split, ours = medians([lambda: (long(), rest()), together], least)
+    split, ours = medians([lambda: (long(), rest()), together], ROUNDS, least)
     return [case.cell, case.label, mode, f"{1e3 * split:.3g}", f"{1e3 * ours:.3g}", "", f"{ours / split:.2f}"]
 
 

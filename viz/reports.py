@@ -7,7 +7,6 @@ content security policy forbids loading anything else.
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -20,6 +19,7 @@ from rnncore.io.files import check_target, is_same, write_bytes
 
 from . import style
 from ._door import described, held_tape, way_to_a_tape
+from ._html import document
 from ._layers import some_rows
 from ._tapes import is_tape
 from .diagnosis import diagnose
@@ -131,31 +131,9 @@ def report(
     for name in given:
         parts.append(_tape(name, tapes[name], norms[name]) if name in tapes else _recorded(name, recorded[name]))
     path = Path(path)
-    write_bytes(path, _page(title, "\n".join(parts)).encode(errors="replace"))
+    body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
+    write_bytes(path, document(title, "img-src data:", _STYLE, body).encode(errors="replace"))
     return path
-
-
-def _page(title: str, body: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>{escape(title)}</h1>
-{body}
-</body>
-</html>
-"""
 
 
 # ---------------------------------------------------------------- sections

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ import numpy as np
 
 from rnncore.io.files import check_target, write_bytes
 
+from .._html import digest, document
 from .networks import Arrays, network_of
 
 if TYPE_CHECKING:
@@ -164,36 +163,16 @@ def _checked(name: str, value: str | ArrayLike, network: Network) -> str | list[
 def _page(title: str, description: Mapping[str, Any], arrays: bytes) -> str:
     built = resources.files(__package__) / "built"
     script, sheet = ((built / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
-    policy = (
-        f"default-src 'none'; script-src '{_digest(script)}' 'wasm-unsafe-eval'; style-src '{_digest(sheet)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
     # In JSON a < can only be part of a text, where this escape means the same; so no text can end the element.
     told = json.dumps(description, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width">
-<title>{escape(title)}</title>
-<style>{sheet}</style>
-</head>
-<body>
-<main id="page">
+    body = f"""<main id="page">
 <p id="sentence">This page needs a browser with WebAssembly: Chrome 97, Firefox 113 or Safari 16.4.</p>
 </main>
 <script id="description" type="application/json">{told}</script>
 <script id="arrays" type="text/plain">{_deflated(arrays)}</script>
 <script id="kernels" type="text/plain">{_deflated((built / "kernels.wasm").read_bytes())}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+<script>{script}</script>"""
+    return document(title, f"script-src '{digest(script)}' 'wasm-unsafe-eval'", sheet, body)
 
 
 def _deflated(content: bytes) -> str:

@@ -10,8 +10,8 @@ from rnncore import viz
 ROOT = Path(viz.__file__).parent
 # from the ground up; a room may use those before it, and the modules of its own
 ROOMS = (
-    "_discover", "style", "_html", "_blas", "_norms", "_tapes", "_layers", "_door", "measures", "plots", "watches", "recorder",
-    "diagnosis", "reports", "debugger", "page",
+    "_discover", "style", "_html", "_blas", "_norms", "_tapes", "_layers", "_door", "measures", "plots", "watches",
+    "recorder", "diagnosis", "reports", "debugger", "page",
 )  # fmt: skip
 MODULES = [path.relative_to(ROOT) for path in sorted(ROOT.rglob("*.py"))]
 

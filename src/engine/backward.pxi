@@ -83,15 +83,8 @@ def backward(walk):
     take_rows(steps.slots, &job.slots, &job.tape)
     take_rows(steps.c, &job.c, &job.tape)
     batch = steps.batch if walk.active_rows_alone else None
-    job.grad_out_row = job.grad_x_row = NULL
-    if walk.grad_out is not None:
-        job.grad_out_row = take_in_either_order(walk.grad_out, &job.grad_out, &job.rows, batch)
-    else:
-        job.grad_out.p = NULL
-    if walk.grad_x is not None:
-        job.grad_x_row = take_in_either_order(walk.grad_x, &job.grad_x, &job.rows, batch)
-    else:
-        job.grad_x.p = NULL
+    job.grad_out_row = take_in_either_order(walk.grad_out, &job.grad_out, &job.rows, batch)
+    job.grad_x_row = take_in_either_order(walk.grad_x, &job.grad_x, &job.rows, batch)
     take_rows(walk.delta, &job.delta, &job.rows)
     job.delta_wanted = job.delta.p != NULL
     take_rows(walk.total_h, &job.total_h, &job.rows)

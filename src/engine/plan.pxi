@@ -176,7 +176,7 @@ cdef const idx *take_in_either_order(object a, Array *out, const Rows *rows, obj
     Where B is 1, both orders are the same, and the rows lie in the same places.
     """
     cdef Array order
-    if batch is None or rows.B == 1 or a.shape[1] != rows.B:
+    if a is None or batch is None or rows.B == 1 or a.shape[1] != rows.B:
         take_rows(a, out, rows)
         return NULL
     take(a, out, 2)

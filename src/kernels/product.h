@@ -89,16 +89,22 @@ typedef struct {
 } sweep;
 _Static_assert(sizeof(sweep) <= RC_SWEEP_BYTES, "RC_SWEEP_BYTES is too small for a sweep");
 
+/* One step of a sweep; a and c are those of its first row. */
+INLINE void run_step(sweep *s, const real *a, real *c, rc_idx prefetch_bytes)
+{
+    s->t.a = a + s->a_offset;
+    s->t.c = c + s->c_offset;
+    s->t.prefetch = (const char *)(s->t.w + s->t.k * s->t.wk);          /* k blocks are packed one after the other */
+    s->t.prefetch_bytes = s->t.prefetch_stride = prefetch_bytes;
+    if (s->one) s->one(&s->t, s->part);
+    else row_tiles(&s->t, s->tiles, &s->rows, 0, s->part);
+}
+
 INLINE void run_sweep(const rc_product *p, sweep *s, rc_idx row0)
 {
-    for (rc_idx q = 0; q < p->steps; q++) {
-        s->t.a = (const real *)p->a + q * p->step_a + row0 * p->lda + s->a_offset;
-        s->t.c = (real *)p->c + q * p->step_c + row0 * p->ldc + s->c_offset;
-        s->t.prefetch = (const char *)(s->t.w + s->t.k * s->t.wk);      /* k blocks are packed one after the other */
-        s->t.prefetch_bytes = s->t.prefetch_stride = q == 0 ? s->prefetch_bytes : 0;
-        if (s->one) s->one(&s->t, s->part);
-        else row_tiles(&s->t, s->tiles, &s->rows, 0, s->part);
-    }
+    const real *a = (const real *)p->a + row0 * p->lda;
+    real *c = (real *)p->c + row0 * p->ldc;
+    for (rc_idx q = 0; q < p->steps; q++) run_step(s, a + q * p->step_a, c + q * p->step_c, q == 0 ? s->prefetch_bytes : 0);
 }
 
 static void product_again(const rc_product *p, rc_idx row0)
@@ -106,17 +112,7 @@ static void product_again(const rc_product *p, rc_idx row0)
     sweep *s = (sweep *)p->prepared->sweeps, *const end = s + p->prepared->count;
     const real *const a = (const real *)p->a + row0 * p->lda;
     real *const c = (real *)p->c + row0 * p->ldc;
-    for (; s < end; s++) {
-        s->t.a = a + s->a_offset;
-        s->t.c = c + s->c_offset;
-        if (s->one) {                       /* all rows at once: there is no next k block to prefetch */
-            s->one(&s->t, s->part);
-            continue;
-        }
-        s->t.prefetch = (const char *)(s->t.w + s->t.k * s->t.wk);
-        s->t.prefetch_bytes = s->t.prefetch_stride = s->prefetch_bytes;
-        row_tiles(&s->t, s->tiles, &s->rows, 0, s->part);
-    }
+    for (; s < end; s++) run_step(s, a, c, s->prefetch_bytes);
 }
 
 static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)

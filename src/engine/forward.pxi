@@ -207,25 +207,22 @@ cdef void copy_states(Forward *j, idx row0, idx row1, int source, const Share *m
 
 cdef void give_output(Forward *j, idx t, const rc_step *step, idx row1, const Share *mine) noexcept nogil:
     """Copy this thread's part of the outputs of step t to `y`, while it is in cache."""
-    cdef idx row, at = mine.unit0 * j.item, size = (mine.unit1 - mine.unit0) * j.item
-    cdef char *y = j.y.p + t * j.y.stride[0]
-    for row in range(mine.row0, row1):
-        rc_copy_row(y + j.y_row[row] * j.y.stride[1] + at, <char *>step.h_out + row * j.out.stride[1] + at, size)
+    cdef idx at = mine.unit0 * j.item, ldy = j.y.stride[1] // j.item, row0 = mine.row0
+    j.k.copy_rows(j.y.p + t * j.y.stride[0] + at, ldy, j.y_row + row0,
+                  <char *>step.h_out + row0 * j.out.stride[1] + at, step.ldout, NULL, row1 - row0,
+                  mine.unit1 - mine.unit0)
 
 
 cdef bint gather_input(Forward *j, idx low, idx high, Share *mine) noexcept nogil:
     """Bring the steps low .. high of x into the order of the rows. True: this thread is done."""
-    cdef idx t, row, t0 = low, t1 = high
-    cdef idx stride = j.gathered.stride[1], size = j.I * j.item
-    cdef char *src
-    cdef char *dst
+    cdef idx t, t0 = low, t1 = high, row0 = mine.row0, row1, ldx = j.x.stride[1] // j.item
     if mine.by_units:           # all rows are needed by every thread: they divide the steps
         split(high - low, 1, mine.thread, mine.threads, &t0, &t1)
         t0, t1 = low + t0, low + t1
     for t in range(t0, t1):
-        src, dst = j.x.p + t * j.x.stride[0], input_at(j, t, low, mine.thread)
-        for row in range(mine.row0, min(mine.row1, active_rows(&j.rows, t))):
-            rc_copy_row(dst + row * stride, src + j.x_row[row] * j.x.stride[1], size)
+        row1 = min(mine.row1, active_rows(&j.rows, t))
+        j.k.copy_rows(input_at(j, t, low, mine.thread) + row0 * j.gathered.stride[1], j.I, NULL,
+                      j.x.p + t * j.x.stride[0], ldx, j.x_row + row0, row1 - row0, j.I)
     return mine.by_units and meet(&j.barrier, mine, True)
 
 

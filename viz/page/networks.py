@@ -14,6 +14,7 @@ from rnncore.recurrent.base import RecurrentLayer
 from .._door import described, held_tape
 from .._tapes import is_tape
 from ..recorder.frame import Frame
+from .diagram import diagram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -181,6 +182,7 @@ def _cell(cell: Description) -> dict[str, Any]:
         "states": list(cell.states),
         "keeps": cell.keeps,
         "enters": cell.enters,
+        "diagram": diagram(cell),
         "gates": [
             {"name": gate.name, "words": gate.words, "slot": gate.slot, "curve": gate.curve} for gate in cell.gates
         ],

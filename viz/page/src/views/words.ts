@@ -51,3 +51,13 @@ export function equation(cell: { equations: string; curve: string }): string {
 export function steps(n: number): string {
   return n === 1 ? "1 step" : `${n} steps`;
 }
+
+/** “e”, with a space before it; nothing for rows. */
+export function named(symbols: string[] | null, step: number): string {
+  return symbols?.[step] === undefined ? "" : ` “${visible(symbols[step]!)}”`;
+}
+
+/** A factor above 1: whole, or a power of ten. */
+export function factor(value: number): string {
+  return value < 1e5 ? Math.round(value).toLocaleString("en") : number(value);
+}

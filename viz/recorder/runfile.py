@@ -278,7 +278,7 @@ def _check_axes(fields: Field, shapes: dict[str, tuple[int, ...]], source: str) 
     if axes["lengths"] != axes["rows"]:
         raise DamagedFileError(f"{source}: got {axes['lengths']} lengths for {axes['rows']} rows")
     for name, shape in shapes.items():
-        if name.startswith(("axis ", "weight ")):
+        if name.startswith(("axis ", "weight ", "around ")):
             continue
         if not _NAME.fullmatch(name):
             raise DamagedFileError(f"{source}: {name!r} is not the name of an array of a tape")

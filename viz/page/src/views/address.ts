@@ -43,6 +43,7 @@ let waiting = 0;
 
 /** Writes the state a moment later, since a browser refuses many changes at once. */
 export function keepInAddress(state: State): void {
+  if (location.protocol === "about:") return; // in the frame of a notebook there is no address
   window.clearTimeout(waiting);
   waiting = window.setTimeout(() => {
     const written = new URLSearchParams();

@@ -74,28 +74,30 @@ class Network:
     example: Rows | None = field(default=None)
 
 
-def runs_of(name: str, given: Explored, most: int | None) -> dict[str, Explored]:
-    """The networks that something given stands for: of a recorder or a run file, those whose weights it kept.
+def runs_of(name: str | None, given: Explored, most: int | None) -> dict[str, Explored]:
+    """The networks that something given stands for, by name: of a recorder or a run file, those that it kept.
 
     Parameters
     ----------
+    name : str or None
+        None if it is alone and was given no name.
     most : int or None
         Bytes of all their weights as float32; as many of them are chosen as fit, at equal distances, but at least the
         first and the last. None: these two.
     """
     if not hasattr(given, "series_names"):
-        return {name: given}
+        return {name or "network": given}
     frames = [frame for frame in (given.frames if hasattr(given, "frames") else given) if frame.weights.keys()]
     if not frames:
         raise ValueError(
-            f"runs: got {described(given)} without weights for {name!r}, expected one made with "
-            "viz.Recorder(weights=True)"
+            f"runs: got {described(given)} without weights{f' for {name!r}' if name else ''}, expected one "
+            "made with viz.Recorder(weights=True)"
         )
     last = frames[-1]
     size = 4 * sum(part[key].size for part in (last.weights, last.around) for key in part.keys())
     count = min(len(frames), max(2, 0 if most is None else most // size))
     chosen = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
-    return {f"{name}, update {frames[k].update}": frames[k] for k in chosen}
+    return {f"{name}, update {frames[k].update}" if name else f"update {frames[k].update}": frames[k] for k in chosen}
 
 
 def network_of(name: str, run: Explored, vocabulary: list[str] | None, arrays: Arrays) -> Network:

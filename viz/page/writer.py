@@ -126,9 +126,11 @@ def page_of(
     title: str = TITLE,
 ) -> bytes:
     """The content of the file that `explore` writes."""
-    named = {str(name): run for name, run in runs.items()} if isinstance(runs, Mapping) else {"network": runs}
+    named = {str(name): run for name, run in runs.items()} if isinstance(runs, Mapping) else {None: runs}
     most = parse_bytes(max_bytes, "max_bytes")
-    given = {one: part for name, run in named.items() for one, part in runs_of(name, run, most).items()}
+    given: dict[str, Explored] = {}
+    for name, run in named.items():
+        given |= runs_of(name, run, most)
     if not given:
         raise ValueError("runs: got none, expected at least one network")
     arrays = Arrays()

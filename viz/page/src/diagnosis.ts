@@ -18,7 +18,7 @@ export interface Finding {
   /** The share that the gate, or the slope of the nonlinearity, lets through in a step: geometric mean, and least. */
   through: number;
   least: { step: number; through: number };
-  /** The mean of the gate that lets the candidate in; NaN without one. */
+  /** What is let in of the candidate, on average over steps and units; NaN in a cell without gates. */
   entering: number;
 }
 
@@ -76,7 +76,8 @@ export function diagnose(run: Shown, layer: number, step: number): Finding {
     if (through < least.through) Object.assign(least, { step: t, through });
   }
   const largest = sizes.reduce((most, value) => Math.max(most, value), 0);
-  const enters = cell.gates.find(({ name }) => name === cell.enters);
+  const gate = cell.gates.find(({ name }) => name === (cell.enters ?? cell.keeps));
+  const mean = gate ? meanOfGate(tape, gate.slot, kernel.slots, H, end, step) : NaN;
   return {
     run,
     step,
@@ -86,7 +87,7 @@ export function diagnose(run: Shown, layer: number, step: number): Finding {
     pace: (sizes[end]! / sizes[step]!) ** (1 / Math.max(1, step - end)),
     through: count > 0 ? Math.exp(logs / count) : NaN,
     least,
-    entering: enters ? meanOfGate(tape, enters.slot, kernel.slots, H, end, step) : NaN,
+    entering: cell.enters === null ? 1 - mean : mean,
   };
 }
 

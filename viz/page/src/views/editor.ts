@@ -95,6 +95,14 @@ export class Editor {
     this.mirror();
   }
 
+  /** Changes one number of the rows. */
+  change(step: number, column: number, value: number): void {
+    const { input } = this.value();
+    if (typeof input === "string" || input[step]?.[column] === undefined) return;
+    input[step][column] = value;
+    this.set(input);
+  }
+
   /** Until colours are known, the copy is plain: the reader sees the key that was pressed at once. */
   private mirror(): void {
     this.copy.textContent = `${this.field.value.slice(0, 20000)}\n`;

@@ -9,6 +9,8 @@ export interface Line {
   dash: number[];
   /** Drawn stronger than the others, and above them. */
   focused: boolean;
+  /** Whether each value has a dot. */
+  dots?: boolean;
 }
 
 export interface Frame {
@@ -27,7 +29,8 @@ export interface Frame {
 const MOST_DECADES = 16;
 const TOP = 8;
 
-export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame, theme: Theme): void {
+/** Draws the lines, and returns the value at a height of the canvas. */
+export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame, theme: Theme): (y: number) => number {
   const { context } = prepare(canvas, frame.width, frame.height);
   const bottom = frame.height - (frame.ticks ? 20 : 6);
   const [low, high] = rangeOf(lines, frame.logarithmic);
@@ -73,8 +76,17 @@ export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame
       open = drawn;
     }
     context.stroke();
+    if (line.dots) {
+      context.fillStyle = line.colour;
+      for (let i = 0; i < line.values.length; i++) {
+        context.beginPath();
+        context.arc(frame.x(i), y(line.values[i]!), 2.5, 0, 2 * Math.PI);
+        context.fill();
+      }
+    }
   }
   context.restore();
+  return (height) => low + ((bottom - height) / (bottom - TOP)) * (high - low);
 }
 
 function rangeOf(lines: Line[], logarithmic: boolean): [number, number] {

@@ -55,6 +55,10 @@ class View {
       look: (step) => this.look(step),
       redraw: () => this.draw(),
       moved: () => this.moved(),
+      edit: (step, column, value) => {
+        this.editor.change(step, column, value);
+        void this.recompute();
+      },
     });
     this.why = new Why(this.session, (step) => this.timeline.hold(step));
     this.restore(state);

@@ -5,7 +5,8 @@ import { element } from "./canvas";
 import { CellView } from "./cell";
 import { Details } from "./details";
 import { Lanes } from "./lanes";
-import { drawLines, type Frame, type Line } from "./lines";
+import { drawLines, type Line } from "./lines";
+import { Points } from "./points";
 import { Readout } from "./readout";
 import { Search } from "./search";
 import type { Selection } from "./selection";
@@ -25,6 +26,8 @@ export interface Wishes {
   redraw(): void;
   /** Only the cursor has moved. */
   moved(): void;
+  /** A number of the input is another one now. */
+  edit(step: number, column: number, value: number): void;
 }
 
 export class Timeline {
@@ -37,7 +40,7 @@ export class Timeline {
   private readonly cell: CellView;
   private readonly unrolled: Unrolled;
   private readonly symbols = element("canvas", { class: "symbols-axis" });
-  private readonly input = element("canvas", { class: "chart" });
+  private readonly points: Points | null;
   private readonly flow = element("canvas", { class: "chart" });
   private readonly loss = element("canvas", { class: "chart" });
   private readonly cellTitle = element("span");
@@ -73,6 +76,7 @@ export class Timeline {
       wishes.redraw();
     });
     this.unrolled = new Unrolled((step) => this.hold(step));
+    this.points = session.page.description.symbols ? null : new Points(session, wishes.edit);
     this.build();
     this.listen();
   }
@@ -80,7 +84,7 @@ export class Timeline {
   // ------------------------------------------------------------ building
 
   private build(): void {
-    const { models, description } = this.session.page;
+    const { models } = this.session.page;
     const withLoss = models.some((model) => model.hasLoss);
     const loss = withLoss ? "loss" : "sum of outputs";
     const back = models.some((model) => model.network.cell.states === 2) ? ": ∂L/∂h, below it ∂L/∂c" : ": ∂L/∂h";
@@ -96,7 +100,10 @@ export class Timeline {
       made.title = words;
       moves.append(made);
     }
-    if (!description.symbols) this.root.append(panel("Input: each column of the rows", null, this.input));
+    if (this.points) {
+      const title = "Input: the columns of the rows. Drag a point to change it";
+      this.root.append(panel(title, null, this.points.canvas));
+    }
     const heading = element("span", { class: "tools" }, legend, moves);
     this.root.append(
       panel(`How far back the gradient of that ${loss} gets${back}`, heading, this.symbols, this.lanes.root),
@@ -121,7 +128,9 @@ export class Timeline {
 
   private listen(): void {
     const { root, selection } = this;
-    root.addEventListener("pointerdown", (event) => (this.grip = { x: event.clientX, moved: false }));
+    root.addEventListener("pointerdown", (event) => {
+      if (event.target !== this.points?.canvas) this.grip = { x: event.clientX, moved: false };
+    });
     root.addEventListener("pointermove", (event) => this.pointed(event));
     root.addEventListener("pointerleave", () => {
       this.grip = null;
@@ -272,7 +281,7 @@ export class Timeline {
     axis.draw(this.symbols, session.input.symbols, session.marks, theme);
     this.lanes.draw(axis, selection.layer, selection.focus, theme);
     const frame = { width: axis.width, height: CHART, left: GUTTER, x: (i: number) => axis.middle(i) };
-    this.drawInput(frame, theme);
+    this.points?.draw(axis, theme);
     const flow = (index: number): Float64Array => {
       const flows = session.runs[index]!.flow;
       return flows[Math.min(selection.layer, flows.length - 1)]!.h;
@@ -286,21 +295,6 @@ export class Timeline {
     this.details.draw(run, axis, layer, theme);
     this.search.draw(run, selection, axis, theme);
     this.drawCursor(theme);
-  }
-
-  /** The columns of rows of numbers; the networks have their colours, so these have none. */
-  private drawInput(frame: Omit<Frame, "logarithmic">, theme: Theme): void {
-    const { sequence } = this.session.input;
-    if (!("rows" in sequence)) return;
-    const width = this.session.page.models[0]!.network.I;
-    const lines = Array.from({ length: Math.min(width, DASHES.length) }, (_, column): Line => ({
-      values: sequence.rows.filter((_, i) => i % width === column),
-      colour: theme.text,
-      dash: DASHES[column]!,
-      focused: false,
-    }));
-    drawLines(this.input, lines, { ...frame, logarithmic: false }, theme);
-    label(this.input, "The input: one line for each of the first columns");
   }
 
   drawCursor(theme: Theme): void {

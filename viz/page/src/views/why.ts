@@ -4,7 +4,7 @@ import type { Session } from "../session";
 import { element } from "./canvas";
 import { factor, named, number, percent, steps } from "./words";
 
-/** A state that has this share of the gradient still carries it: then the input does not get in. */
+/** A state that has this share of the gradient still carries it: then it is the input that does not get in. */
 const STILL = 0.1;
 
 export class Why {
@@ -62,13 +62,15 @@ export function inWords(found: Finding, symbols: string[] | null): string {
   const usual = `${shares} ${percent(through)} of the gradient a step`;
   if (whole) return `remembers all ${steps(step)}: ${usual}.`;
   const first = Math.max(0, step - reach);
-  const forgets = `forgets what comes before step ${first}${named(symbols, first)}, ${steps(reach)} back`;
-  if (gate !== null && cell.states.length > 1 && left >= STILL) {
+  const before = `what comes before step ${first}${named(symbols, first)}, ${steps(reach)} back`;
+  if (gate !== null && left >= STILL) {
+    const entering = cell.enters === null ? `1 − ${cell.keeps}` : `its ${wordsOf(cell, cell.enters)}`;
     return (
-      `${forgets}, though its state still carries ${percent(left)} of the gradient: ` +
-      `its ${wordsOf(cell, cell.enters)}, ${percent(found.entering)} open, lets little of what is read in.`
+      `reads little of ${before}, though its state carries ${percent(left)} of the gradient from there: ` +
+      `${usual}, and ${entering} lets in ${percent(found.entering)} of what is new.`
     );
   }
+  const forgets = `forgets ${before}`;
   if (Math.log(through) > 0.5 * Math.log(found.pace)) {
     return `${forgets}: a step leaves ${percent(found.pace)} of the gradient. At fault are its weights: ${usual}.`;
   }

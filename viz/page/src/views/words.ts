@@ -16,7 +16,8 @@ export function number(value: number): string {
   const size = Math.abs(value);
   if (size >= 1e5 || size < 1e-3) {
     const [mantissa, exponent] = value.toExponential(1).split("e") as [string, string];
-    return `${mantissa.replace("-", "−")}·10${superscript(Number(exponent))}`;
+    const power = `10${superscript(Number(exponent))}`;
+    return mantissa === "1.0" ? power : `${mantissa.replace("-", "−")}·${power}`;
   }
   return Number(value.toPrecision(3)).toString().replace("-", "−");
 }

@@ -9,6 +9,8 @@ export interface State {
   at: number | null;
   unit: number | null;
   pins: number[];
+  /** The order of the units. */
+  order: string | null;
   from: number | null;
   steps: number | null;
   theme: "light" | "dark" | null;
@@ -33,6 +35,7 @@ export function stateOfAddress(): State {
     at: whole("at"),
     unit: whole("unit"),
     pins: (read.get("pins") ?? "").split(".").filter((pin) => /^\d{1,6}$/.test(pin)).map(Number),
+    order: read.get("order"),
     from: whole("from"),
     steps: whole("steps"),
     theme: theme === "light" || theme === "dark" ? theme : null,
@@ -48,7 +51,7 @@ export function keepInAddress(state: State): void {
   waiting = window.setTimeout(() => {
     const written = new URLSearchParams();
     if (state.text !== null && state.text.length <= LONGEST) written.set("text", state.text);
-    for (const name of ["look", "at", "unit", "from", "steps"] as const) {
+    for (const name of ["look", "at", "unit", "order", "from", "steps"] as const) {
       if (state[name] !== null) written.set(name, String(state[name]));
     }
     if (state.pins.length) written.set("pins", state.pins.join("."));

@@ -18,7 +18,7 @@ export class Details {
   private readonly title = element("span");
   private readonly count = element("span");
   private readonly rows = element("div");
-  private readonly order = element("select");
+  readonly order = element("select");
   private readonly value = element("span", { class: "value" });
   private shown: { run: Shown; layer: number; order: number[] } | null = null;
   private readonly maps = new Map<

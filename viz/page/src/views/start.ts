@@ -85,6 +85,8 @@ class View {
     selection.focus = named >= 0 ? named : models.length - 1;
     selection.layer = Math.min(state.layer, Math.max(...models.map((model) => model.network.layerCount)) - 1);
     [selection.held, selection.unit, selection.pins] = [state.at, state.unit, state.pins];
+    const { order } = this.timeline.details;
+    if ([...order.options].some(({ value }) => value === state.order)) order.value = state.order!;
     if (state.steps !== null) [this.timeline.zoom.first, this.timeline.zoom.count] = [state.from ?? 0, state.steps];
   }
 
@@ -188,6 +190,7 @@ class View {
       at: selection.held,
       unit: selection.unit,
       pins: selection.pins,
+      order: this.timeline.details.order.selectedIndex > 0 ? this.timeline.details.order.value : null,
       from: part ? Math.round(zoom.within(session.T).first) : null,
       steps: part ? Math.round(zoom.count) : null,
       theme: (document.documentElement.dataset.theme as "light" | "dark" | undefined) ?? null,

@@ -34,7 +34,7 @@ export class Timeline {
   readonly root = element("div", { class: "timeline" });
   readonly zoom = new Zoom();
   private readonly lanes: Lanes;
-  private readonly details: Details;
+  readonly details: Details;
   private readonly search: Search;
   private readonly readout = new Readout();
   private readonly cell: CellView;

@@ -15,7 +15,9 @@ from rnncore.recurrent.layers import layer_class
 
 from .._door import described, held_tape
 from .._tapes import is_tape
+from ..recorder import Recorder
 from ..recorder.frame import Frame
+from ..recorder.runfile import Run
 from .diagram import diagram
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from rnncore.recurrent.tape import Tape
 
     from .._tapes import HasTape
-    from ..recorder import Recorder
-    from ..recorder.runfile import Run
 
     Explored: TypeAlias = Recurrent | SequenceModel | RecurrentLayer | Tape | HasTape | Frame | Recorder | Run
     Rows: TypeAlias = list[list[float]]
@@ -85,16 +85,16 @@ def runs_of(name: str | None, given: Explored, most: int | None) -> dict[str, Ex
         Bytes of all their weights as float32; as many of them are chosen as fit, at equal distances, but at least the
         first and the last. None: these two.
     """
-    if not hasattr(given, "series_names"):
+    if not isinstance(given, (Recorder, Run)):
         return {name or "network": given}
-    frames = [frame for frame in (given.frames if hasattr(given, "frames") else given) if frame.weights.keys()]
+    frames = [frame for frame in given.frames if frame.weights.keys()]
     if not frames:
         raise ValueError(
             f"runs: got {described(given)} without weights{f' for {name!r}' if name else ''}, expected one "
             "made with viz.Recorder(weights=True)"
         )
     last = frames[-1]
-    size = 4 * sum(part[key].size for part in (last.weights, last.around) for key in part.keys())
+    size = 4 * sum(part[key].size for part in (last.weights, last.around) for key in part)
     count = min(len(frames), max(2, 0 if most is None else most // size))
     chosen = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
     return {f"{name}, update {frames[k].update}" if name else f"update {frames[k].update}": frames[k] for k in chosen}
@@ -139,7 +139,7 @@ def _alphabet(name: str, model: Recurrent) -> list[str]:
 
 def _of_frame(name: str, frame: Frame, symbols: list[str] | None, arrays: Arrays) -> Network:
     """The network of a recorded update, from the weights that the frame holds."""
-    weights, around = ({key: part[key] for key in part.keys()} for part in (frame.weights, frame.around))
+    weights, around = ({key: part[key] for key in part} for part in (frame.weights, frame.around))
     sizes: Any = frame.layer
     layer = layer_class(frame.mode)(
         sizes.input_size, sizes.hidden_size, sizes.num_layers, bias="bias_ih_l0" in weights,

@@ -7,11 +7,11 @@ import subprocess
 import numpy as np
 import pytest
 from base_cases import ALPHABET, networks
+from rnncore.viz.page.notebook import NotebookPage
 
 import rnncore as rc
 from rnncore import viz
 from rnncore.nn import SequenceModel, sequence_model, token_nll
-from rnncore.viz.page.notebook import NotebookPage
 
 pytestmark = pytest.mark.slow
 

@@ -418,7 +418,8 @@ class EnsembleTape(Generic[StateT]):
         if index not in self._tapes:
             self._tapes[index] = tape = Tape(
                 self.ensemble.layers[index], self._versions[index], [one.of_net(index) for one in self._passes],
-                None if self._reset is None else self._reset[index], self._layout, [part[index] for part in self._initial], [part[index] for part in self._final],
+                None if self._reset is None else self._reset[index], self._layout,
+                [part[index] for part in self._initial], [part[index] for part in self._final],
                 self._time_major_output[index])
             self._give_gradients(index, tape)
         return self._tapes[index]

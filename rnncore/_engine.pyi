@@ -172,6 +172,8 @@ def forward_nets(
     slots: _Array | None = None,
     c_out: _Array | None = None,
     batch: Batches | None = None,
+    resets: Resets | None = None,
+    first_step: int = 0,
     reverse: bool = False,
 ) -> None: ...
 def backward_nets(weights: list[Weights], walk: NetsWalk) -> None: ...

@@ -21,7 +21,7 @@ from .dropout import Masks, mask
 from .layout import Layout
 from .passes import record_passes
 from .ragged import Batch
-from .resets import Resets
+from .resets import by_direction
 from .stream import Stream
 from .structure import Structure
 from .tape import Tape
@@ -218,7 +218,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         """
         out, layout, batch, T, B = self._check_input(x, lengths)
         states, structure, padded = self.check_state(state, B, layout), self.structure, not isinstance(lengths, Batch)
-        resets = self._resets(self._marks(reset, T, B, layout), batch)
+        resets = by_direction(self._marks(reset, T, B, layout), batch, self.directions)
         if batch is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
@@ -283,7 +283,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         given, layout, batch, T, B = self._check_input(x, lengths)
         states = self.check_state(state, B, layout)
         marks = self._marks(reset, T, B, layout)
-        resets = self._resets(marks, batch)
+        resets = by_direction(marks, batch, self.directions)
         initial = start = [part.copy() for part in states]
         if batch is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]
@@ -354,10 +354,6 @@ class RecurrentLayer(Module, Generic[StateT]):
         shape = (batch_size, steps) if layout.batch_first else (steps, batch_size)
         marks = as_marks(reset, "reset", shape if layout.batched else (steps,), layout.axes.replace(", I", ""))
         return np.array(marks[:, None] if not layout.batched else marks.T if layout.batch_first else marks)
-
-    def _resets(self, marks: Bools | None, batch: Batch | None) -> list[Resets | None]:
-        """The resets of each direction."""
-        return [None if marks is None else Resets(marks, batch, direction == 1) for direction in range(self.directions)]
 
     def check_state(self, state: StateLike, batch: int, layout: Layout) -> list[Array]:
         """Check a caller's state; return copies of its arrays, each (layers·directions, B, H). None means zeros."""

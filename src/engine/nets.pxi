@@ -154,13 +154,13 @@ cdef char *state_of_net(list states, int which, idx net, idx position) except? N
 
 
 def forward_nets(list weights, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None,
-                 bint reverse=False):
+                 resets=None, idx first_step=0, bint reverse=False):
     """Run one layer and direction of all nets over time: as `forward`, where all arrays have a leading axis of nets.
 
     Parameters
     ----------
     weights : list of Weights, one for each net
-    x, out, states, position, reverse : as for `forward`
+    x, out, states, position, resets, first_step, reverse : as for `forward`
     slots, c_out : as for `forward`; of these steps alone
     batch : ragged.Batches or None
         Then x and out, unless they are in the caller's order, hold the rows of all steps of the pass.
@@ -168,6 +168,7 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
     cdef Weights w = weights[0]
     cdef NetRows rows = take_batches(batch, x.shape[1], x.shape[2])
     cdef idx count = len(weights), T = rows.T, B = rows.rows.B, n
+    cdef Resets of_first = take_resets(resets, first_step)
     cdef NetArray ax, aout, aslots, ac
     cdef bint x_as_given, out_as_given
     cdef Forward one
@@ -201,6 +202,7 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
             j[0] = one
             j.x_pack, j.h_pack, j.bias = &w.x, w.h, w.bias
             rows_of_net(&rows, n, &j.rows)
+            j.resets = resets_of_net(of_first, n)
             array_of_net(&ax, &rows, n, &j.x)
             array_of_net(&aout, &rows, n, &j.out)
             array_of_net(&aslots, &rows, n, &j.slots)
@@ -260,6 +262,7 @@ def backward_nets(list weights, walk):
     one.k, one.cell = w.k, w.cell
     one.T, one.B, one.R, one.I, one.H, one.item = T, B, B, w.input_size, w.hidden_size, w.item
     one.reverse, one.accumulate, one.first_step = steps.reverse, walk.add_to_grad_x, steps.first_step
+    one.resets = take_resets(steps.resets, steps.first_step)
     one.delta_wanted = walk.delta is not None
     one.rows.B = B
     one.sums = sums.s if sums is not None else NULL
@@ -275,7 +278,7 @@ def backward_nets(list weights, walk):
             j[0] = one
             j.xt_pack, j.ht_pack = &w.xt, w.ht
             rows_of_net(&rows, n, &j.tape)
-            j.rows = j.tape
+            j.rows, j.resets = j.tape, resets_of_net(one.resets, n)
             array_of_net(&x, &rows, n, &j.x)
             array_of_net(&h, &rows, n, &j.h)
             array_of_net(&slots, &rows, n, &j.slots)

@@ -34,6 +34,7 @@ cdef struct Rows:
 cdef struct Resets:             # of the states of rows: see resets.pxi
     const idx *starts           # T + 1: where the rows that are reset before each step begin; NULL: there are no resets
     const idx *rows             # before: in the order in which the pass runs
+    idx next_net                # from the starts of one net to those of the next
 
 
 cdef Rows take_batch(object batch, idx B) except *:

@@ -134,7 +134,7 @@ def as_array(value: object, name: str) -> Array:
 
 
 def _for_numpy(value: Any) -> object:
-    """What `np.asarray` reads as it should: a tensor of torch as its values, and an object with DLPack alone as such."""
+    """What `np.asarray` can read: of a tensor of torch its values, of an object that has DLPack alone its array."""
     if hasattr(value, "detach"):
         tensor = value.detach().cpu()
         return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()

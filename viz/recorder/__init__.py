@@ -57,7 +57,7 @@ class Recorder:
     every : int, default 10
         Record the updates 1, 1 + every, 1 + 2·every, …
     names : str or sequence of str, default "*.h"
-        Patterns of the tape's names: "*.f", "l1.*".
+        Patterns of the tape's names: ``"*.f"``, ``"l1.*"``.
     gradients : str or sequence of str, default ()
         The same for `tape.grad`.
     steps : int, default 1

@@ -1,4 +1,4 @@
-"""How a cell is drawn, as data: the parts that its description draws on a `Sheet`, for the page to draw with its values."""
+"""How a cell is drawn, as data: the parts that its description draws, for the page to draw with its values."""
 
 from __future__ import annotations
 

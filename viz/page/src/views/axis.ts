@@ -51,6 +51,9 @@ export class TimeAxis {
   /** The first step that is shown, which may be a fraction, and how many are. */
   readonly first: number;
   readonly count: number;
+  readonly plotWidth: number;
+  /** The width of one step. */
+  readonly step: number;
 
   constructor(
     readonly width: number,
@@ -58,15 +61,8 @@ export class TimeAxis {
     zoom: Zoom = new Zoom(),
   ) {
     ({ first: this.first, count: this.count } = zoom.within(T));
-  }
-
-  get plotWidth(): number {
-    return Math.max(1, this.width - GUTTER - MARGIN);
-  }
-
-  /** Of one step. */
-  get step(): number {
-    return Math.min(WIDEST, this.plotWidth / this.count);
+    this.plotWidth = Math.max(1, width - GUTTER - MARGIN);
+    this.step = Math.min(WIDEST, this.plotWidth / this.count);
   }
 
   /** Where the column of a step begins, from the left of the timeline. */

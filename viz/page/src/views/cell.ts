@@ -2,7 +2,8 @@
 import type { LayerGradients, LayerTape } from "../engine/network";
 import type { Shown } from "../session";
 import { element, prepare } from "./canvas";
-import { logShare, lookUp, cssOf, type Theme } from "./theme";
+import { drawColours } from "./maps";
+import { logShare, lookUp, type Theme } from "./theme";
 import { number, percent } from "./words";
 
 /** Of the sheet of viz/plots/_sheet.py, which is 11.4 units wide. */
@@ -211,11 +212,8 @@ class Picture {
     const values = this.values(name);
     const { table, low, high } = this.scale(name, values);
     const foot = top + height - STRIP * RISE;
-    values.forEach((value, k) => {
-      context.fillStyle = cssOf(lookUp(table, (value - low) / (high - low)));
-      const from = left + 1 + (k * (width - 1)) / values.length;
-      context.fillRect(from, foot, (width - 1) / values.length + 0.5, STRIP * RISE);
-    });
+    const colours = Uint32Array.from(values, (value) => lookUp(table, (value - low) / (high - low)));
+    drawColours(context, colours, left + 1, foot, width - 1, STRIP * RISE);
     if (unit === null) return;
     context.strokeStyle = theme.accent;
     context.lineWidth = 2;

@@ -20,7 +20,7 @@ export class Details {
   private readonly rows = element("div");
   readonly order = element("select");
   private readonly value = element("span", { class: "value" });
-  private shown: { run: Shown; layer: number; order: number[] } | null = null;
+  private shown: { run: Shown; layer: number; by: string; order: number[] } | null = null;
   private readonly maps = new Map<
     string,
     { row: HTMLElement; canvas: HTMLCanvasElement; words: HTMLElement; range: HTMLElement }
@@ -46,8 +46,9 @@ export class Details {
     this.title.textContent = `States and gates of ${model.name}${where}: ${equation(cell)}`;
     this.count.textContent = `${H} units, one a row, `;
     const tape = forward.tape.layers[layer]!;
-    const order = this.ordered(tape, cell, model.network.cell.slots, H);
-    this.shown = { run, layer, order };
+    const same = this.shown?.run.forward === forward && this.shown.layer === layer && this.shown.by === this.order.value;
+    const order = same ? this.shown!.order : this.ordered(tape, cell, model.network.cell.slots, H);
+    this.shown = { run, layer, by: this.order.value, order };
     const height = Math.max(SHORT, Math.min(TALL, 2 * H));
     const shown: HTMLElement[] = [];
     for (const state of cell.states) {

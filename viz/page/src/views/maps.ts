@@ -52,9 +52,22 @@ export function drawStrip(
 ): void {
   const [first, last] = axis.shown;
   if (last <= first) return;
-  const image = new ImageData(last - first, 1);
-  new Uint32Array(image.data.buffer).set(colours.subarray(first, last));
-  paint(context, image, axis.left(first) - GUTTER, axis.step * (last - first), height, top);
+  const left = axis.left(first) - GUTTER;
+  drawColours(context, colours.subarray(first, last), left, top, axis.step * (last - first), height);
+}
+
+/** Colours side by side in a rectangle. */
+export function drawColours(
+  context: CanvasRenderingContext2D,
+  colours: Uint32Array,
+  left: number,
+  top: number,
+  width: number,
+  height: number,
+): void {
+  const image = new ImageData(colours.length, 1);
+  new Uint32Array(image.data.buffer).set(colours);
+  paint(context, image, left, width, height, top);
 }
 
 function paint(

@@ -71,7 +71,7 @@ export class Points {
       dots: axis.step >= ROOM,
     }));
     const x = (i: number): number => axis.middle(i);
-    const frame = { width: axis.width, height: HEIGHT, left: GUTTER, x, logarithmic: false };
+    const frame = { width: axis.width, height: HEIGHT, left: GUTTER, x, logarithmic: false, shown: axis.shown };
     this.valueAt = drawLines(this.canvas, lines, frame, theme);
   }
 }

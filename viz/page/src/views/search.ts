@@ -107,7 +107,14 @@ export class Search {
       drawLines(
         row.canvas,
         lines,
-        { width: axis.width - GUTTER, height: HEIGHT, left: 0, x: (t) => axis.middle(t) - GUTTER, logarithmic: false },
+        {
+          width: axis.width - GUTTER,
+          height: HEIGHT,
+          left: 0,
+          x: (t) => axis.middle(t) - GUTTER,
+          logarithmic: false,
+          shown: axis.shown,
+        },
         theme,
       );
       row.canvas.setAttribute("aria-label", `${state} of unit ${one.unit} at each step`);

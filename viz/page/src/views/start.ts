@@ -55,6 +55,7 @@ class View {
       look: (step) => this.look(step),
       redraw: () => this.draw(),
       moved: () => this.moved(),
+      busy: () => this.scheduleJacobians(),
       edit: (step, column, value) => {
         this.editor.change(step, column, value);
         void this.recompute();
@@ -147,6 +148,7 @@ class View {
   }
 
   private moved(): void {
+    this.scheduleJacobians();
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
       this.drawCursor();

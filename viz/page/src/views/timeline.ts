@@ -26,6 +26,8 @@ export interface Wishes {
   redraw(): void;
   /** Only the cursor has moved. */
   moved(): void;
+  /** The reader moves something: what is computed meanwhile has to wait. */
+  busy(): void;
   /** A number of the input is another one now. */
   edit(step: number, column: number, value: number): void;
 }
@@ -263,6 +265,7 @@ export class Timeline {
   private theme: Theme | null = null;
 
   private scheduleDraw(): void {
+    this.wishes.busy();
     if (this.waiting) return;
     this.waiting = requestAnimationFrame(() => {
       this.waiting = 0;
@@ -280,7 +283,7 @@ export class Timeline {
     const layer = Math.min(selection.layer, run.flow.length - 1);
     axis.draw(this.symbols, session.input.symbols, session.marks, theme);
     this.lanes.draw(axis, selection.layer, selection.focus, theme);
-    const frame = { width: axis.width, height: CHART, left: GUTTER, x: (i: number) => axis.middle(i) };
+    const frame = { width: axis.width, height: CHART, left: GUTTER, x: (i: number) => axis.middle(i), shown: axis.shown };
     this.points?.draw(axis, theme);
     const flow = (index: number): Float64Array => {
       const flows = session.runs[index]!.flow;

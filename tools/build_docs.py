@@ -100,7 +100,7 @@ def copy_pages() -> None:
 def run_pages(updates: int) -> None:
     """The lesson and the gallery, side by side, each with one thread."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    commands = [[sys.executable, str(ROOT / "docs" / "lesson"), "--out", str(SOURCE / "docs" / "lesson"), "--jobs", "1"],
+    commands = [[sys.executable, str(ROOT / "docs" / "lesson"), "--out", str(SOURCE / "docs"), "--jobs", "1"],
                 [sys.executable, str(ROOT / "docs" / "gallery"), "--out", str(SOURCE / "docs" / "img"),
                  "--updates", str(updates)]]  # fmt: skip
     running = [subprocess.Popen(command, env=environment) for command in commands]

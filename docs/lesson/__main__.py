@@ -1,4 +1,4 @@
-"""Runs the pages of the lesson and writes what they measure and draw into them: `make lesson`.
+"""Runs the pages of the lesson and the how-to pages with pictures, and writes what they measure and draw into them: `make lesson`.
 
     python docs/lesson                          # in place: pages, pictures and live figures
     python docs/lesson --only memory            # the pages with this in their name
@@ -29,6 +29,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+DOCS = HERE.parent
+
+# Pages outside the lesson that are run in the same way.
+OTHERS = ["start", "train", "forecast", "classify", "initial_weights", "why_it_forgets"]
 
 PART = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?P<output>\n```text\n.*?^```\n)?"
@@ -49,12 +53,13 @@ def ten(value: float) -> str:
 
 
 def pages() -> list[Path]:
-    """The pages of the lesson, in their order."""
-    return sorted(path for path in HERE.glob("[0-9]*.md"))
+    """The pages of the lesson in their order, and the others."""
+    return sorted(HERE.glob("[0-9]*.md")) + [DOCS / f"{name}.md" for name in OTHERS]
 
 
 def run(page: Path, out: Path, style: str = "page") -> str:
-    """Run one page and write it and its pictures to `out`; the text of the page."""
+    """Run one page and write it and its pictures to `out`, which stands for docs/; the text of the page."""
+    out = out / page.parent.relative_to(DOCS)
     import matplotlib
 
     matplotlib.use("Agg")
@@ -85,6 +90,8 @@ def run(page: Path, out: Path, style: str = "page") -> str:
             plt.close("all")
             return found[0]
         if found["value"]:
+            if text[found.start() - 1] == "\n":         # Markdown would end the paragraph here
+                raise AssertionError(f"{page.name}:{line(found)}: a value begins a line; put a word before it")
             value = eval('f"""{' + found["value"] + '}"""', {**names, "ten": ten})
             return f"<!--= {found['value']} -->{value}<!--/-->"
         if not eval(found["claim"], names):
@@ -108,7 +115,7 @@ def run(page: Path, out: Path, style: str = "page") -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], prog="make lesson")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder for pages and pictures (%(default)s)")
+    parser.add_argument("--out", type=Path, default=DOCS, help="folder for pages and pictures (%(default)s)")
     parser.add_argument("--only", default="", help="run only pages whose name contains this")
     parser.add_argument("--style", default="page", help='"page", or "slide" for a projector (%(default)s)')
     parser.add_argument("--jobs", type=int, default=2, help="pages side by side, each in a process (%(default)s)")
@@ -129,7 +136,7 @@ def main() -> None:
     began = time.perf_counter()
     with ThreadPoolExecutor(options.jobs) as pool:
         failed = sum(status != 0 for status in pool.map(start, [p for p in pages() if options.only in p.name]))
-    print(f"{time.perf_counter() - began:.0f} s; the lesson is in {out}")
+    print(f"{time.perf_counter() - began:.0f} s; the pages are in {out}")
     sys.exit(f"{failed} pages failed" if failed else 0)
 
 

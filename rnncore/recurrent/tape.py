@@ -278,7 +278,8 @@ class Tape(Generic[StateT]):
             return self._padded(name, self._kept(layer_pass, short))
         parts = [self._kept(steps, short).copy()        # from the end of the pass, whose order is that of time or not
                  for *_, steps in layer_pass.recomputed(self.packed()[layer_pass.part.position])]
-        whole: Array = np.concatenate([layer_pass.h[:0], *(parts if layer_pass.reverse else reversed(parts))])
+        empty = np.empty((0, layer_pass.h.shape[1], layer_pass.structure.hidden_size), self.dtype)
+        whole: Array = np.concatenate([empty, *(parts if layer_pass.reverse else reversed(parts))])
         return whole if self._batch is None else self._batch.spread(whole)
 
     def _padded(self, name: str, array: Array) -> Array:

@@ -10,8 +10,8 @@ import rnncore as rc
 
 
 def states_of(layer, B, rng):
-    shape = layer.structure.state_shape(B)
-    return whole(layer, [rng.normal(size=shape).astype(layer.dtype) for _ in layer.cell.states])
+    shapes = layer.structure.state_shapes(B)
+    return whole(layer, [rng.normal(size=shape).astype(layer.dtype) for shape in shapes])
 
 
 def assert_rows_are_as_alone(layer, x, s0, lengths, threads=1):

@@ -115,8 +115,8 @@ def identity(module: AnyModule, scale: float = 1.0) -> AnyModule:
     with module.writable() as parameters:
         for part in _recurrent(module):
             if part.output_size != part.hidden_size:
-                raise ValueError(f"identity: got the layer of {part.weight_hh!r} with projections, whose recurrent weights "
-                                 "are not square, expected proj_size=0")
+                raise ValueError(f"identity: got the layer of {part.weight_hh!r} with projections, which make its "
+                                 "recurrent weights not square, expected proj_size=0")
             rows = part.cell.rows(part.cell.candidate, part.hidden_size)
             parameters[part.weight_hh][rows] = scale * np.eye(part.hidden_size)
             for bias in part.biases:

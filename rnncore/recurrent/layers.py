@@ -94,7 +94,7 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
     Parameters
     ----------
     proj_size : int
-        If not 0, the width P of h, smaller than H: h_t = W_hr (o·tanh(c_t)), with a weight ``weight_hr_l{k}`` of (P, H),
+        If not 0, the width P of h, smaller than H: h_t = W_hr (o·tanh(c_t)), with weights ``weight_hr_l{k}`` of (P, H),
         as in torch (Sak, Senior & Beaufays 2014). The output and h are P wide, c stays H wide, ``weight_hh`` is (4·H,
         P), and layers above the lowest read directions·P values.
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, seed

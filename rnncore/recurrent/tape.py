@@ -612,7 +612,7 @@ class Tape(Generic[StateT]):
                 for part, name, shape in zip(grad_state, names, shapes, strict=True)]
 
     def _carry(self, given: Array | None, like: Array, many: int | None) -> Array:
-        """A copy of a cotangent on the final state `like`, in the form that the engine takes, (L·directions, K·B, H)."""
+        """A copy of a cotangent on the final state `like`, in the engine's form, (layers·directions, K·B, H)."""
         layers, B, H = like.shape
         K = 1 if many is None else many
         if given is None:

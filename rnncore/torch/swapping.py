@@ -43,8 +43,9 @@ def swap(model: ModelT, *, report: Callable[[str], object] | None = print) -> Mo
 
     Notes
     -----
-    Subclasses are swapped if they add nothing to their class. Left are subclasses that add something, and those whose parameters are not on the CPU or of half precision. For `isinstance` a swapped module
-    is a `torch.nn.RNNBase`, but no `torch.nn.LSTM`, since `torch.compile` refuses these.
+    Subclasses are swapped if they add nothing to their class. Left are subclasses that add something, and modules whose
+    parameters are not on the CPU or of half precision. For `isinstance` a swapped module is a `torch.nn.RNNBase`, but
+    no `torch.nn.LSTM`, since `torch.compile` refuses these.
 
     Examples
     --------

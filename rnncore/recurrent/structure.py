@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .descriptions import Description, choices, find
+from .descriptions import Description, find, option_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rnncore._typing import Array, DTypeLike
 
     Shape = tuple[int, ...]
+
+
+# The kinds of parameters, and how the engine's functions call them.
+ENGINE_NAMES = {"weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh",
+                "weight_peephole": "peepholes"}
 
 
 class Part(NamedTuple):
@@ -80,7 +85,7 @@ class Structure:
     def of(cls, mode: str, *, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
            bidirectional: bool = False, dtype: DTypeLike = "float32", **options: object) -> Structure:
         """The structure of a layer with these arguments; other options of a layer do not affect it."""
-        chosen = {name: options[name] for name in choices(mode) if name in options}
+        chosen = {name: options[name] for name in option_names(mode) if name in options}
         return cls(find(mode, **chosen), input_size, hidden_size, num_layers, bias, 2 if bidirectional else 1,
                    np.dtype(dtype))
 
@@ -112,8 +117,17 @@ class Structure:
 
     @cached_property
     def names_by_part(self) -> tuple[tuple[str, ...], ...]:
-        """Names of the parameters of each part: weight_ih, weight_hh, and two biases or none."""
+        """Names of the parameters of each part: weight_ih, weight_hh, two biases or none, and peepholes or none."""
         return tuple(map(tuple, self.shapes_by_part))
+
+    def for_engine(self, part: Part, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """The arrays of a part's parameters, or of their gradients, by the names of the engine's arguments."""
+        return {ENGINE_NAMES[name.removesuffix(part.suffix)]: arrays[name] for name in self.names_by_part[part.position]}
+
+    def variant_for_engine(self, part: Part) -> tuple[Any, ...] | None:
+        """The variant of the cell in a part's direction, as the engine takes it; None if it is the cell itself."""
+        variant = self.cell.variant
+        return None if variant is None else variant.for_engine(part.direction)
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:

@@ -20,6 +20,7 @@ cdef struct Forward:
     const rc_pack *x_pack
     const rc_pack *h_pack
     char *bias
+    const rc_variant *variant   # NULL: the cell is no variant
     Rows rows
     idx T, H, I, item
     idx s0, s1                  # the steps to compute now, counted from where the pass begins
@@ -73,6 +74,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
         return
     N = rows_between(&job.rows, 0, T)
     job.k, job.cell, job.x_pack, job.h_pack, job.bias = w.k, w.cell, &w.x, w.h, w.bias
+    job.variant = w.variant_or_null()
     job.T, job.H, job.I, job.item = T, w.hidden_size, w.input_size, w.item
     job.reverse, job.resets = reverse, take_resets(resets, first_step)
     job.slots_wanted = slots is not None
@@ -156,7 +158,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     memset(&step, 0, sizeof(step))
     step.h_size, step.out_row, step.slots_wanted = H, j.out_row, j.slots_wanted
     step.ldslots, step.ldprev, step.ldout = j.slots.stride[1] // item, H, j.out.stride[1] // item
-    step.c, step.aux = j.c, j.aux
+    step.c, step.aux, step.variant = j.c, j.aux, j.variant
     active = active_rows(&j.rows, T - 1 - s1 if j.reverse else s1)
     while s1 < j.s1:
         s0, s1 = s1, min(j.s1, chunk_end(&j.plan, &j.rows, T, s1, j.reverse))

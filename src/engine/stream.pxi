@@ -48,6 +48,7 @@ cdef class Stepper:
             w = weights[i]
             j = &self.jobs[i]
             j.k, j.cell, j.x_pack, j.h_pack, j.bias = w.k, w.cell, &w.x, w.h, w.bias
+            j.variant = w.variant_or_null()
             j.T, j.s1, j.rows.B = 1, 1, batch
             j.H, j.I, j.item = self.H, w.input_size, w.item
             j.h[0] = self.of_h.p + i * self.of_h.stride[0] if self.of_h.p != NULL else NULL

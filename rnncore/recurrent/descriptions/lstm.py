@@ -84,5 +84,7 @@ CELLS = (
         candidate="g",
         growth=growth,
         draw=draw,
+        variants=("peepholes", "coupled", "cell_clip", "gate_clip", "activations"),
+        activated=(("i", "f", "o"), ("g",), ("h",)),
     ),
 )

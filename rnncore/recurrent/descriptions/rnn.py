@@ -40,6 +40,8 @@ def _with(curve: Literal["tanh", "relu", "sigmoid"], label: str) -> Description:
         curve=curve,
         options={"nonlinearity": curve},
         draw=draw,
+        variants=("gate_clip", "activations"),
+        activated=(("h",),),
     )
 
 

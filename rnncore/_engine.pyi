@@ -22,6 +22,7 @@ _Variant = tuple[tuple[_Activation, ...], float, float, bool]  # activations, ga
 _Owned = list[tuple[Module, dict[str, str]]]  # each module, and {name in the whole: its own name}
 
 ACTIVATIONS: dict[str, int]  # the kinds of activations by name
+PEEPHOLES: int  # how many gates have them
 shared: object  # a capsule with the threads and kernels that both compiled modules use
 
 class _OpenBlocks(Protocol):

@@ -232,8 +232,9 @@ def _recurrent(module: Module) -> Iterator[_Part]:
         outer = {own: name for name, own in names.items()}
         for own in owner.structure.shapes_by_part:
             found = True
-            _, weight_hh, *biases = (outer[name] for name in own)
-            yield _Part(owner.cell, owner.hidden_size, weight_hh, biases)
+            _, weight_hh, *others = own
+            biases = [outer[name] for name in others if name.startswith("bias")]
+            yield _Part(owner.cell, owner.hidden_size, outer[weight_hh], biases)
     if not found:
         raise ValueError(
             f"module: got {type(module).__name__} without recurrent weights (it has "

@@ -30,7 +30,6 @@ from .variants import DEFAULTS
 if TYPE_CHECKING:
     from rnncore._typing import ArrayLike, Bools, DTypeLike, Seed, StateLike
 
-    from .descriptions import Description
 
 # The arguments that all classes of layers have, except dtype and seed, with their defaults; None: there is no default.
 SHARED: dict[str, Any] = {"input_size": None, "hidden_size": None, "num_layers": 1, "bias": True, "batch_first": False,

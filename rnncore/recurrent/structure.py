@@ -120,9 +120,10 @@ class Structure:
         """Names of the parameters of each part: weight_ih, weight_hh, two biases or none, and peepholes or none."""
         return tuple(map(tuple, self.shapes_by_part))
 
-    def for_engine(self, part: Part, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    def for_engine(self, part: Part, arrays: Mapping[str, Array]) -> dict[str, Any]:
         """The arrays of a part's parameters, or of their gradients, by the names of the engine's arguments."""
-        return {ENGINE_NAMES[name.removesuffix(part.suffix)]: arrays[name] for name in self.names_by_part[part.position]}
+        names = self.names_by_part[part.position]
+        return {ENGINE_NAMES[name.removesuffix(part.suffix)]: arrays[name] for name in names}
 
     def variant_for_engine(self, part: Part) -> tuple[Any, ...] | None:
         """The variant of the cell in a part's direction, as the engine takes it; None if it is the cell itself."""

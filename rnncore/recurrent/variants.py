@@ -1,7 +1,7 @@
 """Variants of the cells: other activations, bounds, peepholes and coupled gates.
 
-`Description.variant` holds the `Variant`; the kernels' equations for them are in src/kernels/*_variant.h. Activations are
-named as in ONNX, whose LSTM, GRU and RNN operators define what they do.
+`Description.variant` holds the `Variant`; the kernels' equations for them are in src/kernels/*_variant.h. Activations
+are named as in ONNX, whose LSTM, GRU and RNN operators define what they do.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class _Function(NamedTuple):
 _FUNCTIONS = {
     "sigmoid": _Function((), lambda y, α, β: y * (1 - y), lambda y, α, β: np.log(y) - np.log1p(-y)),
     "tanh": _Function((), lambda y, α, β: 1 - np.square(y), lambda y, α, β: np.arctanh(y)),
-    "relu": _Function((), lambda y, α, β: y > 0, lambda y, α, β: np.where(y > 0, y, np.nan)),
+    "relu": _Function((), lambda y, α, β: np.where(np.isnan(y), y, y > 0),
+                      lambda y, α, β: np.where(y > 0, y, np.nan)),
     "affine": _Function((1.0, 0.0), lambda y, α, β: np.full_like(y, α), lambda y, α, β: (y - β) / α),
     "leakyrelu": _Function(
         (0.01,), lambda y, α, β: np.where(y > 0, 1, α), lambda y, α, β: np.where(y > 0, y, y / α if α else np.nan)),
@@ -108,12 +109,15 @@ class Activation(NamedTuple):
         count = len(_FUNCTIONS[self.name].defaults)
         return (self.name, *(self.alpha, self.beta)[:count]) if count else self.name
 
-    def slope(self, y: Array) -> Array:
-        """φ′(a) from y = φ(a), as the backward pass computes it: 0 where a was beyond the bound."""
+    def slope(self, y: Array, dtype: np.dtype[Any] | None = None) -> Array:
+        """φ′(a) from y = φ(a), as the backward pass computes it: 0 where a was beyond the bound.
+
+        `dtype` is the one in which y was computed, if it is not that of the array.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = np.asarray(_FUNCTIONS[self.name].slope(y, self.alpha, self.beta)).astype(y.dtype)
         if math.isfinite(self.clip):
-            for end in self._ends(y.dtype):
+            for end in self._ends(dtype or y.dtype):
                 slope[y == end] = 0
         return slope
 
@@ -159,26 +163,30 @@ class Variant:
 
     activations: tuple[tuple[Activation, ...], ...]
     own: bool
-    peepholes: bool = False
-    coupled: bool = False
-    cell_clip: float | None = None
-    gate_clip: float | None = None
+    peepholes: bool
+    coupled: bool
+    cell_clip: float | None
+    gate_clip: float | None
 
     @classmethod
     def of(cls, own: tuple[str, ...], mode: str, options: Mapping[str, Any]) -> Variant | None:
-        """Check a caller's options, those of `DEFAULTS`, for a cell with these activations; None: they change nothing."""
-        flags = {name: as_flag(options[name], name) for name in ("peepholes", "coupled") if name in options}
-        clips = {name: None if options[name] is None else as_number(options[name], name, above=0, also="None")
-                 for name in ("cell_clip", "gate_clip") if name in options}
-        given = options.get("activations")
+        """Check a caller's options, those of `DEFAULTS`, for a cell with its own activations.
+
+        None if they change nothing.
+        """
+        given = {**DEFAULTS, **options}
+        peepholes, coupled = (as_flag(given[name], name) for name in ("peepholes", "coupled"))
+        cell_clip, gate_clip = (None if given[name] is None else as_number(given[name], name, above=0, also="None")
+                                for name in ("cell_clip", "gate_clip"))
         itself = (tuple(map(Activation, own)),)
-        found = itself if given is None else as_activations(given, len(own), mode)
-        variant = cls(found, found == itself, **flags, **clips)
-        if variant == cls(itself, True):
+        found = itself
+        if given["activations"] is not None:
+            found = as_activations(given["activations"], len(own), mode)
+        if found == itself and not (peepholes or coupled or cell_clip or gate_clip):
             return None
-        clip = variant.gate_clip or math.inf
+        clip = gate_clip or math.inf
         bounded = tuple(tuple(each._replace(clip=clip) for each in direction) for direction in found)
-        return cls(bounded, variant.own, **flags, **clips)
+        return cls(bounded, found == itself, peepholes, coupled, cell_clip, gate_clip)
 
     @property
     def options(self) -> dict[str, Any]:

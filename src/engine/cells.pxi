@@ -29,6 +29,8 @@ ACTIVATIONS = {         # the names of the activations of variants, and the numb
     "elu": RC_ELU, "softsign": RC_SOFTSIGN, "softplus": RC_SOFTPLUS,
 }
 
+PEEPHOLES = RC_PEEPHOLES        # how many gates have them
+
 
 cdef rc_cell cell_of_variants(const rc_cell *cell) except *:
     """A cell whose stages have the equations of its variants."""

@@ -102,7 +102,8 @@ def test_any_options_and_shapes_equal_the_twins(data):
     both, chosen = data.draw(st.booleans()), {}
     if mode == "LSTM":
         chosen = {flag: data.draw(st.booleans()) for flag in ("peepholes", "coupled")}
-        chosen["cell_clip"] = data.draw(st.none() | st.floats(0.1, 2))
+        # never the same as gate_clip: coupled gates between two equal values give that value, at the bound or not
+        chosen["cell_clip"] = data.draw(st.none() | st.floats(0.1, 2).map(lambda bound: bound + np.pi / 100))
     elif mode == "GRU":
         chosen["reset_after"] = data.draw(st.booleans())
     chosen["gate_clip"] = data.draw(st.none() | st.floats(0.1, 2))

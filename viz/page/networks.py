@@ -147,6 +147,11 @@ def _entry(name: str, layer: RecurrentLayer, weights: Mapping[str, Array], array
             f"runs: got a bidirectional layer for {name!r}, expected one direction: what is typed next would change "
             "all that came before"
         )
+    if layer.cell.variant is not None:
+        raise ValueError(
+            f"runs: got {layer!r} for {name!r}, expected a layer without {', '.join(layer.cell.variant.options)}: "
+            "the page computes the cells themselves only (viz.report draws any layer)"
+        )
 
     def place(key: str) -> list[int] | None:
         return arrays.add(weights[key]) if key in weights else None

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from importlib import import_module
 from os import listdir
+from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from rnncore import _engine
 from rnncore._checks import as_flag, did_you_mean
@@ -26,9 +28,13 @@ from ..variants import DEFAULTS, SHARES, Activation, Variant
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy as np
+
     from rnncore._typing import Array
     from rnncore.viz.plots._sheet import Sheet
 
+_VARIANTS: WeakValueDictionary[tuple[str, Variant], Description] = WeakValueDictionary()
+_LOCK = Lock()                              # held while `_VARIANTS` is read and changed
 STATE_WORDS = {"h": "hidden state", "c": "cell state"}
 
 
@@ -121,6 +127,9 @@ class Description:
         Draws one step on a `Sheet`. If None, the gates are drawn as boxes in a row.
     variants : tuple of str
         The options of `variants.DEFAULTS` that the equations of the cell's variants have; none if it has no variants.
+    peepholes : mapping of str to str
+        For each block of H values of weight_peephole in a variant: the gate to whose pre-activation it adds a state,
+        times these weights, and the state: ``{"i": "c0", "o": "c"}``, where "c0" is c before the step.
     activated : tuple of tuple of str
         For each activation of a variant, in ONNX's order: the gates that are its values, and "h" for the one that gives
         `curve`.
@@ -148,12 +157,13 @@ class Description:
     growth: Callable[[Mapping[str, Array], Mapping[str, float]], float] | None = None
     draw: Callable[[Sheet], None] | None = None
     variants: tuple[str, ...] = ()
+    peepholes: Mapping[str, str] = field(default_factory=dict)
     activated: tuple[tuple[str, ...], ...] = ()
     variant: Variant | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "order_back", self.order_back or self.order[::-1])
-        for name in ("options", "operands"):
+        for name in ("options", "operands", "peepholes"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __repr__(self) -> str:
@@ -208,7 +218,12 @@ class Description:
         return self.curve_of(name) in SHARES
 
     def activation_of(self, name: str, direction: int = 0) -> Activation | None:
-        """The nonlinearity of a gate, or of h in a cell without gates, with its parameters; None if it has none."""
+        """The nonlinearity of a gate, or of h in a cell without gates, with its parameters.
+
+        None if it has none, as the gate that is 1 minus another one in coupled gates.
+        """
+        if self.variant is not None and self.variant.coupled and name == of_kernel(self.kernel).keeps:
+            return None
         if self.variant is not None:
             found = zip(self.activated, self.variant.of_direction(direction), strict=True)
             return next((activation for names, activation in found if name in names), None)
@@ -231,21 +246,23 @@ class Description:
     def shapes(self, input_size: int, hidden_size: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters of one layer and direction, in torch's order."""
         rows = len(self.blocks_hh) * hidden_size
-        weights = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size)}
-        biases = {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
-        peepholes = self.variant is not None and self.variant.peepholes
-        return weights | biases | ({"weight_peephole": (3 * hidden_size,)} if peepholes else {})
+        found: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size)}
+        if bias:
+            found |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if self.variant is not None and self.variant.peepholes:
+            found["weight_peephole"] = (len(self.peepholes) * hidden_size,)
+        return found
 
     def rows(self, gate: str, hidden_size: int) -> slice:
         """The rows of weight_ih and bias_ih that belong to a gate, which are also the rows of weight_hh and bias_hh."""
         start = self.blocks_ih.index(gate) * hidden_size
         return slice(start, start + hidden_size)
 
-    def slope(self, h: Array, direction: int = 0) -> Array:
-        """φ′(a) for a cell without gates, where h = φ(a); computed from h, not from a."""
+    def slope(self, h: Array, direction: int = 0, dtype: np.dtype[Any] | None = None) -> Array:
+        """φ′(a) for a cell without gates, where h = φ(a); computed from h, not from a: see `Activation.slope`."""
         activation = self.activation_of("h", direction)
         assert activation is not None           # a cell without gates has one
-        return activation.slope(h)
+        return activation.slope(h, dtype)
 
 
 def of_kernel(kernel: str) -> Description:
@@ -356,18 +373,25 @@ def _activations(cell: Description) -> tuple[str, ...]:
     return tuple(str(cell.curve_of(names[0])) for names in cell.activated)
 
 
-@cache
 def _variant_of(kernel: str, variant: Variant | None) -> Description:
-    """The description of a variant of a cell: one object for each."""
+    """The description of a variant of a cell: one object for each, as long as it is in use."""
     cell = of_kernel(kernel)
     if variant is None:
         return cell
+    with _LOCK:
+        found = _VARIANTS.get((kernel, variant))
+        if found is None:
+            found = _VARIANTS[kernel, variant] = _described_variant(cell, variant)
+    return found
+
+
+def _described_variant(cell: Description, variant: Variant) -> Description:
     curves: dict[str, str | None] = {}
     for n, names in enumerate(cell.activated):
         each = {activations[n].name for activations in variant.activations}
         curves |= dict.fromkeys(names, each.pop() if len(each) == 1 else None)
-    if variant.coupled and curves["f"] not in SHARES:       # f = 1 − i is a share only if i is one
-        curves["f"] = None
+    if variant.coupled and cell.keeps is not None and curves[cell.keeps] not in SHARES:
+        curves[cell.keeps] = None           # 1 − i is a share only if i is one
     return replace(
         cell,
         label=f"{cell.label} ({variant.words})",
@@ -420,6 +444,7 @@ def _check(cell: Description) -> None:
         "blocks_hh": (fed_by_h, {slot: slots.get(slot) for slot in fed_by_h}),
         "operands": (sorted(cell.operands), sorted(from_aux)),
         "variants": (bool(cell.variants), row["variants"]),
+        "peepholes": (len(cell.peepholes), _engine.PEEPHOLES if "peepholes" in cell.variants else 0),
     }
     for what, (described, computed) in compared.items():
         if described != computed:

@@ -3,7 +3,7 @@
 
 cdef void set_up_one_step(const Forward *j, rc_step *step) noexcept nogil:
     """Fill in what does not change from one call of `one_step` to the next."""
-    step.h_size, step.slots, step.aux = j.H, j.slots.p, j.aux
+    step.h_size, step.slots, step.aux, step.variant = j.H, j.slots.p, j.aux, j.variant
     step.ldslots, step.ldprev, step.ldout = j.slots.stride[1] // j.item, j.H, j.out.stride[1] // j.item
     j.products.of_x.lda, j.products.of_x.c = j.I, j.slots.p + j.cell.x_slot * j.H * j.item
 
@@ -131,7 +131,7 @@ cdef class Stepper:
             w = weights[i]
             j = &self.jobs[i]
             j.k, j.cell, j.x_pack, j.h_pack, j.bias = w.k, w.cell, &w.x, w.h, w.bias
-            j.r_pack = w.projection(False)
+            j.r_pack, j.variant = w.projection(False), w.variant_or_null()
             j.T, j.s1, j.rows.B = 1, 1, batch
             j.H, j.P, j.I, j.item = H, self.P, w.input_size, w.item
             j.h[0] = self.of_h.p + i * self.of_h.stride[0] if self.of_h.p != NULL else NULL

@@ -2,12 +2,13 @@
 
     from_torch, to_torch            modules, cells, state_dicts, files of weights
     from_keras, to_keras            layers, models, .keras and .weights.h5 files; KerasLayer, drop_masked, spread_masked
+    from_onnx, to_onnx              models whose RNN, GRU and LSTM operators are our layers; OnnxModel
 
 formats        how other libraries name and arrange what our layers have: the one place for it
 weights        weights of one form in another, and layers made of them
 activations    functions of gates and outputs
 optional       packages that a conversion needs, imported when it does
-torch, keras   what the functions above do; keras_layer, keras_files
+torch, keras, onnx_model, onnx_out      what the functions above do; keras_layer, keras_files, onnx_nodes
 
     theirs ─ torch, keras ─ weights (our names, our order) ─ make_layer ─ RecurrentLayer
 
@@ -16,6 +17,8 @@ No pickle is read, and no code that a file brings is run.
 
 from .keras import from_keras, to_keras
 from .keras_layer import KerasLayer, KerasTape, drop_masked, spread_masked
+from .onnx_model import OnnxModel, from_onnx
+from .onnx_out import to_onnx
 from .torch import from_torch, to_torch
 from .weights import NamedLayer
 
@@ -23,11 +26,14 @@ __all__ = [
     "KerasLayer",
     "KerasTape",
     "NamedLayer",
+    "OnnxModel",
     "drop_masked",
     "from_keras",
+    "from_onnx",
     "from_torch",
     "spread_masked",
     "to_keras",
+    "to_onnx",
     "to_torch",
 ]
 

@@ -132,18 +132,28 @@ class OnnxModel:
         def run(operator: Any, *inputs: Any, **attributes: Any) -> tuple[Array, ...]:
             return self._run_node(self._nodes[tuple(operator.onnx_node.output)], inputs)
 
-        return [type(name, (base,), {"op_domain": "", "_run": run}) for name in ONNX_GATES]
+        loop = package("onnx.reference.ops.op_loop", "from_onnx").Loop
+
+        def run_loop(operator: Any, times: Any, condition: Any, *inputs: Any, **options: Any) -> Any:
+            # The evaluator takes a condition that is left out for one that is false.
+            return loop._run(operator, times, np.array(True) if condition is None else condition, *inputs, **options)
+
+        return [type(loop.__name__, (loop,), {"op_domain": "", "_run": run_loop}),
+                *(type(name, (base,), {"op_domain": "", "_run": run}) for name in ONNX_GATES)]
 
     def _run_node(self, node: RecurrentNode, inputs: tuple[Any, ...]) -> tuple[Array, ...]:
-        given = only_there(inputs)
-        layer = node.layer
-        if layer is None or not node.constant or node.depends & self._now.replaced:
-            layer = node.make_layer({key: as_array(given[key], key) for key in WEIGHTS if key in given})
-            if not node.constant:
-                node.layer = layer
-        outputs, tape = node.run(layer, given, self._now.tapes is not None)
-        if self._now.tapes is not None and tape is not None:
-            self._now.tapes[node.name] = tape
+        given, now = only_there(inputs), self._now
+        try:
+            layer = node.layer
+            if layer is None or not node.constant or node.depends & now.replaced:
+                layer = node.make_layer({key: as_array(given[key], key) for key in WEIGHTS if key in given})
+                if not node.constant:
+                    node.layer = layer
+            outputs, tape = node.run(layer, given, now.tapes is not None)
+        except TypeError as error:      # which the evaluator would take for one of its own, and hide what it says
+            raise ValueError(f"{error}") from error
+        if now.tapes is not None and tape is not None:
+            now.tapes[node.name] = tape
         return outputs
 
     @property

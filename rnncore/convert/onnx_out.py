@@ -55,8 +55,8 @@ def to_onnx(model: RecurrentLayer | SequenceModel, path: PathLike | None = None,
     Notes
     -----
     A projection (``proj_size``) becomes part of the recurrent weights, R = W_hh·W_hr, so that the operator's states are
-    those before the projection; `states` is refused with it. ONNX Runtime has the operators in float32 alone on a CPU;
-    for a model of float64 write a float32 copy, as ``SequenceModel.astype`` makes it.
+    those before the projection; `states` is refused with it. ONNX Runtime has the operators in float32 alone; for a
+    model of float64 write a float32 copy, as ``SequenceModel.astype`` makes it.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def to_onnx(model: RecurrentLayer | SequenceModel, path: PathLike | None = None,
     refuse_others(layer, "to_onnx", "ONNX", list(ONNX_GATES), reset_after=None, nonlinearity=None, proj_size=None,
                   peepholes=None, coupled=None, gate_clip=None, activations=None)
     if states and getattr(layer, "proj_size", 0):
-        raise NotImplementedError(f"states: got True with proj_size={layer.proj_size}, expected False: ONNX's operators "
+        raise NotImplementedError(f"states: got True with proj_size={layer.proj_size}, expected False: the operators "
                                   "have no projection, and h0 cannot be put into what replaces it")
     graph = _Graph(onnx, layer, lengths)
     if isinstance(model, SequenceModel):

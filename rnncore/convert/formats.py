@@ -19,6 +19,7 @@ PEEPHOLES, ONNX_PEEPHOLES = "ifo", "iof"
 KERAS_CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "RNN"}
 KERAS_LAYERS = {"LSTM": "LSTM", "GRU": "GRU", "RNN": "SimpleRNN"}
 RTNEURAL_LAYERS = {"lstm": "LSTM", "gru": "GRU"}
+NAM_LAYERS = {"LSTM": "LSTM"}
 # Attributes of ONNX's operators that are options of ours, both off or on.
 ONNX_FLAGS: dict[str, dict[str, str]] = {
     "LSTM": {"input_forget": "coupled"},

@@ -74,8 +74,8 @@ def to_onnx(model: RecurrentLayer | SequenceModel, path: PathLike | None = None,
     as_flag(lengths, "lengths")
     refuse_others(layer, "to_onnx", "ONNX", list(ONNX_GATES), reset_after=None, nonlinearity=None, proj_size=None,
                   peepholes=None, coupled=None, gate_clip=None, activations=None)
-    if states and getattr(layer, "proj_size", 0):
-        raise NotImplementedError(f"states: got True with proj_size={layer.proj_size}, expected False: the operators "
+    if states and (width := getattr(layer, "proj_size", False)):
+        raise NotImplementedError(f"states: got True with proj_size={width}, expected False: the operators "
                                   "have no projection, and h0 cannot be put into what replaces it")
     graph = _Graph(onnx, layer, lengths)
     if isinstance(model, SequenceModel):
@@ -182,8 +182,8 @@ class _Graph:
         for theirs, ours in ONNX_FLAGS[layer.mode].items():
             if getattr(layer, ours, False):
                 attributes[theirs] = 1
-        if getattr(layer, "gate_clip", None):
-            attributes["clip"] = layer.gate_clip
+        if clip := getattr(layer, "gate_clip", None):
+            attributes["clip"] = clip
         if any(own != tuple((one,) for one in DEFAULTS[layer.mode]) for own in functions):
             attributes |= activations.to_onnx(one for own in functions for one in own)
         W, R, B, P, projections = self._weights(parts)

@@ -37,7 +37,8 @@ def agree(written, feeds, expected, tolerance=1e-5):
 
 
 def random_x(layer, rng, T=5, B=3):
-    return rng.normal(size=(B, T, layer.input_size) if layer.batch_first else (T, B, layer.input_size)).astype("float32")
+    shape = (B, T, layer.input_size) if layer.batch_first else (T, B, layer.input_size)
+    return rng.normal(size=shape).astype("float32")
 
 
 def flat(y, state):

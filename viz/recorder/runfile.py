@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import numpy as np
 
 from rnncore.io.fields import DamagedFileError, Field, check_file, read_json
+from rnncore.io.layers import check_variant
 from rnncore.recurrent.descriptions import choices, modes
 
 from .frame import Frame, Header, series, series_names
@@ -274,15 +275,18 @@ def _check_axes(fields: Field, shapes: dict[str, tuple[int, ...]], source: str) 
             raise DamagedFileError(f"{source}: {full!r} is missing or does not hold whole numbers")
         (axes[name],) = shapes[full]
     _check_layer(fields["layer"])
-    rest = (axes["steps"], axes["rows"], axes.get("units", fields["layer"]["hidden_size"].value))
+    layer = fields["layer"]
+    units = axes.get("units", layer["hidden_size"].value)
+    width_of_h = layer["proj_size"].value if "proj_size" in layer else units
     if axes["lengths"] != axes["rows"]:
         raise DamagedFileError(f"{source}: got {axes['lengths']} lengths for {axes['rows']} rows")
     for name, shape in shapes.items():
-        if name.startswith(("axis ", "weight ")):
+        if name.startswith(("axis ", "weight ", "around ")):
             continue
         if not _NAME.fullmatch(name):
             raise DamagedFileError(f"{source}: {name!r} is not the name of an array of a tape")
-        if len(shape) not in (3, 4) or shape[-3:] != rest:
+        width = width_of_h if name.endswith(".h") else units
+        if len(shape) not in (3, 4) or shape[-3:] != (axes["steps"], axes["rows"], width):
             raise DamagedFileError(
                 f"{source}: {name!r} has shape {shape}, which does not fit the frame's axes"
             )
@@ -293,8 +297,11 @@ def _check_layer(layer: Field) -> None:
     layer["dtype"].text(("float32", "float64"))
     for name in ("input_size", "hidden_size", "num_layers"):
         layer[name].whole(1, 2**24)
+    if "proj_size" in layer:
+        layer["proj_size"].whole(1, layer["hidden_size"].value - 1)
     layer["bidirectional"].flag()
     layer["batch_first"].flag()
+    check_variant(layer["mode"].value, layer)
     for name, values in choices(layer["mode"].value).items():
         if isinstance(values[0], bool):
             if name in layer:  # older files have no flags

@@ -17,8 +17,12 @@ from rnncore.recurrent.resets import Resets
 _HandedOut = TypeVar("_HandedOut")
 _Array = NDArray[Any]
 _Shape = tuple[int, ...]
+_Activation = tuple[str, float, float]  # name, alpha, beta
+_Variant = tuple[tuple[_Activation, ...], float, float, bool]  # activations, gate_clip, cell_clip, coupled
 _Owned = list[tuple[Module, dict[str, str]]]  # each module, and {name in the whole: its own name}
 
+ACTIVATIONS: dict[str, int]  # the kinds of activations by name
+PEEPHOLES: int  # how many gates have them
 shared: object  # a capsule with the threads and kernels that both compiled modules use
 
 class _OpenBlocks(Protocol):
@@ -38,6 +42,7 @@ class _CellInfo(TypedDict):
     x_order: list[int]
     h_order: list[int]
     stages: list[_Stage]
+    variants: bool
 
 @disjoint_base
 class Weights:
@@ -57,6 +62,9 @@ class Weights:
         b_ih: _Array | None = None,
         b_hh: _Array | None = None,
         w_hr: _Array | None = None,
+        *,
+        peepholes: _Array | None = None,
+        variant: _Variant | None = None,
     ) -> Self: ...
     def pack_backward(self, w_ih: _Array, w_hh: _Array, w_hr: _Array | None = None) -> None: ...
 
@@ -64,7 +72,8 @@ class Weights:
 class Sums:
     def __new__(
         cls, w: Weights, steps: RecordedSteps | NetsSteps, windows: bool, w_ih: _Array, w_hh: _Array,
-        b_ih: _Array | None = None, b_hh: _Array | None = None, w_hr: _Array | None = None, *, nets: int = 1,
+        b_ih: _Array | None = None, b_hh: _Array | None = None, w_hr: _Array | None = None, *,
+        peepholes: _Array | None = None, nets: int = 1,
     ) -> Self: ...
     def finish(self) -> None: ...
 
@@ -164,6 +173,9 @@ def pack_nets(
     b_ih: _Array | None = None,
     b_hh: _Array | None = None,
     w_hr: _Array | None = None,
+    *,
+    peepholes: _Array | None = None,
+    variant: _Variant | None = None,
 ) -> list[Weights]: ...
 def pack_nets_backward(
     weights: list[Weights], w_ih: _Array, w_hh: _Array, w_hr: _Array | None = None
@@ -233,7 +245,7 @@ def sum_of_squares(arrays: list[_Array]) -> float: ...
 def scale(arrays: list[_Array], factor: float) -> None: ...
 def give_way(ns: int) -> int: ...
 def threads_of_a_call() -> int: ...
-def activation(name: Literal["sigmoid", "tanh"], x: _Array, out: _Array) -> None: ...
+def activation(name: Literal["sigmoid", "tanh"] | _Activation, x: _Array, out: _Array) -> None: ...
 def cell_names() -> list[str]: ...
 def cell_info(name: str) -> _CellInfo: ...
 def isa() -> str: ...

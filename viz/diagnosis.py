@@ -291,10 +291,11 @@ def _gates(tape: Tape, steps: int) -> Iterator[Finding]:
 
 def _states(tape: Tape, steps: int) -> Iterator[Finding]:
     """Units of a plain RNN that are dead (ReLU) or saturated."""
-    if tape.cell.gated:
-        return
+    lows = {"tanh": -_STUCK, "sigmoid": 1 - _STUCK, "relu": 0.0}
     curve, inside = tape.cell.curve, valid_steps(tape)
-    low = {"tanh": -_STUCK, "sigmoid": 1 - _STUCK, "relu": 0.0}[curve]
+    if tape.cell.gated or curve not in lows:
+        return
+    low = lows[curve]
     for layer in layers(tape):
         h = tape[f"{layer}.h"][inside]
         if not len(h):

@@ -22,6 +22,7 @@ cdef struct Forward:
     const rc_pack *h_pack
     const rc_pack *r_pack       # the projection's; NULL: there is none, and P is H
     char *bias
+    const rc_variant *variant   # NULL: the cell is no variant
     Rows rows
     idx T, H, P, I, item
     idx s0, s1                  # the steps to compute now, counted from where the pass begins
@@ -75,7 +76,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
         return
     N = rows_between(&job.rows, 0, T)
     job.k, job.cell, job.x_pack, job.h_pack, job.bias = w.k, w.cell, &w.x, w.h, w.bias
-    job.r_pack = w.projection(False)
+    job.r_pack, job.variant = w.projection(False), w.variant_or_null()
     job.T, job.H, job.P, job.I, job.item = T, w.hidden_size, w.output_size, w.input_size, w.item
     job.reverse, job.resets = reverse, take_resets(resets, first_step)
     job.slots_wanted = slots is not None
@@ -160,7 +161,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     memset(&step, 0, sizeof(step))
     step.h_size, step.out_row, step.slots_wanted = H, j.out_row, j.slots_wanted
     step.ldslots, step.ldprev, step.ldout = j.slots.stride[1] // item, j.P, j.out.stride[1] // item
-    step.c, step.aux = j.c, j.aux
+    step.c, step.aux, step.variant = j.c, j.aux, j.variant
     if j.r_pack != NULL:        # what the equations leave as h is m
         step.h, step.h_out, step.ldout, step.out_row = j.aux, j.aux, H, NULL
     active = active_rows(&j.rows, T - 1 - s1 if j.reverse else s1)

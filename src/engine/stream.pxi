@@ -49,7 +49,7 @@ cdef class Stepper:
             w = weights[i]
             j = &self.jobs[i]
             j.k, j.cell, j.x_pack, j.h_pack, j.bias = w.k, w.cell, &w.x, w.h, w.bias
-            j.r_pack = w.projection(False)
+            j.r_pack, j.variant = w.projection(False), w.variant_or_null()
             j.T, j.s1, j.rows.B = 1, 1, batch
             j.H, j.P, j.I, j.item = H, self.P, w.input_size, w.item
             j.h[0] = self.of_h.p + i * self.of_h.stride[0] if self.of_h.p != NULL else NULL

@@ -32,20 +32,18 @@ def written(count=12000):
     """Sentences such as "red: the fox ran far = red. "."""
     rng = np.random.default_rng(0)
     for _ in range(count):
-        colour, words = rng.choice(COLOURS), rng.choice(WORDS, rng.integers(4, 8))
+        colour, words = rng.choice(COLOURS), rng.choice(WORDS, rng.integers(1, 8))
         yield f"{colour}: {' '.join(words)} = {colour}. "
 
 
 def networks(corpus):
     """name -> trained network."""
     found = {}
-    updates = {"rnn-sigmoid": 700, "rnn-tanh": 700, "gru": 700, "lstm": 1500}
-    for cell, count in updates.items():
-        model = sequence_model(cell, len(corpus.vocabulary), hidden_size=48, embedding_size=16, seed=1)
-        if model.layer.cell.gated:
-            rc.init.chrono(model.layer, 40)
-        windows = batches(corpus.train, 32, 80)
-        Trainer(model, Adam(model, 8e-3), windows, max_norm=1.0).fit(count, progress=True)
+    for cell in ("rnn-sigmoid", "rnn-tanh", "gru", "lstm"):
+        model = sequence_model(cell, len(corpus.vocabulary), hidden_size=64, embedding_size=16, seed=1)
+        if cell == "lstm":
+            rc.init.forget_bias(model.layer, 1.0)
+        Trainer(model, Adam(model, 4e-3), batches(corpus.train, 32, 80), max_norm=1.0).fit(1500, progress=True)
         found[model.layer.cell.label] = model
     return found
 

@@ -201,6 +201,8 @@ def _entry(name: str, layer: RecurrentLayer, weights: Mapping[str, Array], array
             f"runs: got a bidirectional layer for {name!r}, expected one direction: what is typed next would change "
             "all that came before"
         )
+    if layer.structure.proj_size:
+        raise ValueError(f"runs: got an LSTM with projections for {name!r}, expected proj_size=0: the page has none")
 
     def place(key: str) -> list[int] | None:
         return arrays.add(weights[key]) if key in weights else None

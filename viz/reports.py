@@ -1,8 +1,8 @@
 """An HTML page about some runs, in a single file that needs no network.
 
-It begins with the page of `viz.explore`, which runs the networks, if these can run there. Below it there are a diagnosis,
-tables and pictures, which are PNG data. All text is escaped, and the page's content security policy forbids loading
-anything else.
+It begins with the page of `viz.explore`, which runs the networks, if these can run there. Below it there are a
+diagnosis, tables and pictures, which are PNG data. All text is escaped, and the page's content security policy forbids
+loading anything else.
 """
 
 from __future__ import annotations
@@ -169,7 +169,8 @@ def _page(
         else:
             body = f'{live.body}\n<div class="report">\n{sections}\n</div>\n<script>{live.script}</script>'
             return document(title, f"img-src data:; script-src {live.sources}", live.style + _STYLE, body)
-    return document(title, "img-src data:", _STYLE, f'<div class="report">\n<h1>{escape(title)}</h1>\n{why}{sections}\n</div>')
+    body = f'<div class="report">\n<h1>{escape(title)}</h1>\n{why}{sections}\n</div>'
+    return document(title, "img-src data:", _STYLE, body)
 
 
 # ---------------------------------------------------------------- sections

@@ -1,4 +1,4 @@
-"""The page in motion, docs/img/page.webp: `python docs/gallery/page.py`, which needs Chromium and the tools of `make page`.
+"""The page in motion, docs/img/page.webp: `python docs/gallery/page.py`, with Chromium and the tools of `make page`.
 
 Four networks learn to repeat a colour that they read some twenty symbols before. Then a text is typed into their page.
 """
@@ -23,7 +23,7 @@ from rnncore.train import Trainer
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 COLOURS = ("red", "blue", "green", "white")
-WORDS = "the a fox dog ran over hill and by day on it was so far".split()
+WORDS = ("the", "a", "fox", "dog", "ran", "over", "hill", "and", "by", "day", "on", "it", "was", "so", "far")
 TYPED = "red: the dog ran over a hill by day = r"
 SIZE, LIMIT = (960, 632), 2_000_000  # pixels, and bytes
 

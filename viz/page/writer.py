@@ -72,8 +72,8 @@ def explore(
     ----------
     runs : Recurrent, SequenceModel, layer, tape, Recorder or Run, or a mapping of names to them
         Fitted models of text, sequence models with one prediction per step, or layers alone. All of them read the same
-        input: the same symbols, or rows of equally many numbers. A tape stands for its layer; its first row is the
-        example. A recorder that kept weights, or its run file, stands for the network at the first and at the last
+        input: the same symbols, or rows of equally many numbers. A tape stands for its layer; its rows are the
+        examples. A recorder that kept weights, or its run file, stands for the network at the first and at the last
         update that it kept: before and after training. A network in float64 is run as float32, and the page says so.
     path : path, optional
         Where to write the page, which appears there complete or not at all. Without it the page is opened: in a
@@ -130,7 +130,8 @@ def page_of(
 ) -> bytes:
     """The content of the file that `explore` writes."""
     live = live_part(runs, vocabulary=vocabulary, examples=examples, max_bytes=max_bytes, title=title)
-    page = document(str(title), f"script-src {live.sources}", live.style, f"{live.body}\n<script>{live.script}</script>")
+    body = f"{live.body}\n<script>{live.script}</script>"
+    page = document(str(title), f"script-src {live.sources}", live.style, body)
     return page.encode("utf-8", "replace")
 
 
@@ -212,9 +213,11 @@ def _examples(networks: Sequence[Network], given: Mapping[str, str | ArrayLike] 
         return [{"name": str(name), "input": _checked(name, value, one)} for name, value in given.items()]
     if one.symbols is not None:
         return [{"name": "a sentence", "input": known_text(one.symbols)}]
-    recorded = [network.example for network in networks if network.example is not None]
+    recorded = next((network.examples for network in networks if network.examples), [])
     if recorded:
-        return [{"name": "the recorded sequence", "input": recorded[0]}]
+        alone = len(recorded) == 1
+        return [{"name": "the recorded sequence" if alone else f"recorded row {row}", "input": rows}
+                for row, rows in enumerate(recorded)]  # fmt: skip
     rows = np.random.default_rng(0).standard_normal((STEPS, one.inputs)).round(3)
     return [{"name": "noise", "input": rows.tolist()}]
 
@@ -222,9 +225,9 @@ def _examples(networks: Sequence[Network], given: Mapping[str, str | ArrayLike] 
 def recorded_example(
     name: str, model: Recurrent | SequenceModel, vocabulary: str | Sequence[str] | None = None
 ) -> SequenceRecord:
-    """A pass of a model over the sequence with which its page begins, with the gradient of the sum of its last outputs."""
+    """A pass over the sequence that a model's page begins with, and the gradient of the sum of its last outputs."""
     network = network_of(name, model, None if vocabulary is None else _symbols(vocabulary), Arrays())
-    ((_, example),) = [one.values() for one in _examples([network], None)]
+    example = _examples([network], None)[0]["input"]
     inner = model.network_ if isinstance(model, Recurrent) else model
     if network.symbols is None:
         x = np.asarray(example, inner.layer.dtype)[:, None]

@@ -93,7 +93,7 @@ export class Timeline {
     const withLoss = models.some((model) => model.hasLoss);
     const loss = withLoss ? "loss" : "sum of outputs";
     const back = models.some((model) => model.network.cell.states === 2) ? ": ∂L/∂h, below it ∂L/∂c" : ": ∂L/∂h";
-    const legend = element("span", { class: "legend" }, "10⁻⁴ ", this.scale, " 1 of the largest");
+    const legend = element("span", { class: "legend" }, "10⁻⁴ ", this.scale, " 1 of the largest, ▏1 % at the input");
     const moves = element("span", { class: "modes" }, this.play);
     for (const [text, words, factor] of [
       ["+", "Zoom in", CLOSER],

@@ -163,6 +163,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef void (*rc_pool_fn)(void *context, int thread, int threads) noexcept nogil
     ctypedef struct rc_barrier:
         pass
+    int rc_set_most_threads(int n)
     void rc_pool_run(rc_pool_fn f, void *context, int threads)
     void rc_pool_run_portions(rc_pool_fn f, void *context, int threads)
     long long rc_now()

@@ -81,7 +81,8 @@ def measure(point: str, mode: str, seconds: float, threads: int) -> dict[str, di
                 order.append(order.pop(0))  # each arm comes after each other one
                 for arm in order:
                     process = arms[arm]
-                    assert process.stdin is not None and process.stdout is not None
+                    assert process.stdin is not None
+                    assert process.stdout is not None
                     print(pause, file=process.stdin, flush=True)
                     times[moment][arm] += json.loads(process.stdout.readline())
     finally:
@@ -140,7 +141,7 @@ def main() -> None:
     plan = [(point, mode) for point in options.points for mode in options.modes]
     rows = []
     what = (f"The time of a call on {options.threads} threads in a process with torch, divided by its time in one "
-            "without:\nthe medians and the means, and in brackets those of the control, a second process without torch.")
+            "without:\nthe medians and the means, and in brackets those of the control, another process without torch.")
     try:
         for point, mode in tqdm(plan, unit="point"):
             rows.append((point, mode, measure(point, mode, options.seconds, options.threads)))

@@ -14,6 +14,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class CartPole:
 
         A new episode has begun there.
         """
-        x, v, angle, spin = self.state.T
+        _, v, angle, spin = self.state.T
         gravity, pole, mass, half = 9.8, 0.1, 1.1, 0.5          # mass: of cart and pole; half: half the pole's length
         sin, cos = np.sin(angle), np.cos(angle)
         force = (np.where(action == 1, 10.0, -10.0) + pole * half * spin**2 * sin) / mass
@@ -166,6 +167,7 @@ def train(updates: int, *, count: int = 32, steps: int = 128, hidden: int = 32, 
     optimiser, means = rc.optim.Adam(model, lr=lr), []
     started = time.perf_counter()
     for update in range(updates):
+        optimiser.lr = lr * (1 - update / updates)
         rollout = collect(stream, env, begins, steps, rng)
         for _ in range(epochs):
             grads = gradients(model, rollout)
@@ -203,7 +205,7 @@ def torch_update(rollout: Rollout, model: SequenceModel, *, resets: bool) -> tup
         T, B = rollout.reset.shape
         where = [(b, t0, t1) for b in range(B)
                  for cuts in [[0, *np.flatnonzero(rollout.reset[1:, b]) + 1, T]]
-                 for t0, t1 in zip(cuts, cuts[1:], strict=False)]
+                 for t0, t1 in pairwise(cuts)]
         packed = torch.nn.utils.rnn.pack_sequence([x[t0:t1, b] for b, t0, t1 in where], enforce_sorted=False)
         zero = torch.zeros(hidden)
         first = [zero if t0 or rollout.reset[0, b] else h0[0, b] for b, t0, _ in where]
@@ -239,7 +241,7 @@ def seconds(call: Callable[[], object], repeats: int = 10) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--updates", type=int, default=150)
+    parser.add_argument("--updates", type=int, default=250)
     parser.add_argument("--hidden", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--torch", action="store_true", help="also time the update in torch")

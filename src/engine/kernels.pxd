@@ -163,7 +163,6 @@ cdef extern from "kernels.h" nogil:
     ctypedef void (*rc_pool_fn)(void *context, int thread, int threads) noexcept nogil
     ctypedef struct rc_barrier:
         pass
-    int rc_set_most_threads(int n)
     void rc_pool_run(rc_pool_fn f, void *context, int threads)
     void rc_pool_run_portions(rc_pool_fn f, void *context, int threads)
     long long rc_now()
@@ -176,3 +175,7 @@ cdef extern from "kernels.h" nogil:
         const rc_hidden_markov *hidden_markov
         void (*pool_run)(rc_pool_fn f, void *context, int threads) noexcept nogil
         long long (*now)() noexcept nogil
+
+
+cdef extern from "pool.h" nogil:
+    int rc_set_most_threads(int n)

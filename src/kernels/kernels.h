@@ -286,7 +286,6 @@ void rc_pool_run_portions(rc_pool_fn f, void *context, int threads);    /* threa
 long long rc_now(void);         /* ns, of a clock that never goes back */
 int rnncore_get_num_threads(void);
 void rnncore_set_num_threads(int n);
-int rc_set_most_threads(int n); /* of calls from this thread, whatever the setting; returns what it was before */
 /* `may_shrink`: thread 0 could go on alone from here.  Returns whether it does. */
 int rc_barrier_wait(rc_barrier *b, int thread, int threads, int may_shrink);
 /* Adds ns to the time for which calls run on one thread (see pool.c); returns what it is then. */

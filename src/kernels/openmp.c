@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-#include "openmp.h"
+#include "pool.h"
 
 static struct {
     unsigned long long loaded;  /* how many libraries had ever been loaded when we looked for torch's */
@@ -99,7 +99,7 @@ void rc_openmp_run(void (*f)(int thread, int threads))
     helper = r.helper;
 }
 #else
-#include "openmp.h"
+#include "pool.h"
 int rc_openmp_is_awake(void) { return 0; }
 void rc_openmp_run(void (*f)(int thread, int threads)) { f(0, 1); }
 #endif

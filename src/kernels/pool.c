@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include "kernels.h"
-#include "openmp.h"
+#include "pool.h"
 
 #if defined(__x86_64__)
 #define RELAX() __builtin_ia32_pause()

@@ -20,16 +20,62 @@ def sigmoid(a):
 
 
 tanh = np.tanh
-CURVES = {
-    "tanh": lambda a: tanh(a),
-    "relu": lambda a: np.maximum(a, 0),
-    "sigmoid": lambda a: sigmoid(a),
+
+
+def softplus(a):
+    return np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a)))
+
+
+# ONNX's activations: φ(a) and φ′(a), and the defaults of the parameters p (alpha, beta) that they have.
+ACTIVATIONS = {
+    "sigmoid": (lambda a, p: sigmoid(a), lambda a, p: sigmoid(a) * sigmoid(-a), ()),
+    "tanh": (lambda a, p: tanh(a), lambda a, p: 1 - tanh(a) ** 2, ()),
+    "relu": (lambda a, p: np.maximum(a, 0), lambda a, p: (a > 0) * 1.0, ()),
+    "affine": (lambda a, p: p[0] * a + p[1], lambda a, p: np.full_like(a, p[0]), (1, 0)),
+    "leakyrelu": (
+        lambda a, p: np.where(a >= 0, a, p[0] * a),
+        lambda a, p: np.where(a >= 0, 1, p[0]),
+        (0.01,),
+    ),
+    "thresholdedrelu": (
+        lambda a, p: np.where(a >= p[0], a, 0),
+        lambda a, p: (a >= p[0]) * 1.0,
+        (1,),
+    ),
+    "scaledtanh": (
+        lambda a, p: p[0] * tanh(p[1] * a),
+        lambda a, p: p[0] * p[1] * (1 - tanh(p[1] * a) ** 2),
+        (1, 1),
+    ),
+    "hardsigmoid": (
+        lambda a, p: np.clip(p[0] * a + p[1], 0, 1),
+        lambda a, p: np.where(np.abs(p[0] * a + p[1] - 0.5) < 0.5, p[0], 0),
+        (0.2, 0.5),
+    ),
+    "elu": (
+        lambda a, p: np.where(a >= 0, a, p[0] * np.expm1(np.minimum(a, 0))),
+        lambda a, p: np.where(a >= 0, 1, p[0] * np.exp(np.minimum(a, 0))),
+        (1,),
+    ),
+    "softsign": (lambda a, p: a / (1 + np.abs(a)), lambda a, p: (1 + np.abs(a)) ** -2.0, ()),
+    "softplus": (lambda a, p: softplus(a), lambda a, p: sigmoid(a), ()),
 }
-SLOPES = {
-    "tanh": lambda h: 1 - h * h,
-    "relu": lambda h: (h > 0) * 1.0,
-    "sigmoid": lambda h: h * (1 - h),
-}
+
+
+class Curve:
+    """φ(clip(a)) and its slope in a: an activation, and the bound ±clip of what goes into it."""
+
+    def __init__(self, activation, clip=None):
+        name, *given = (activation,) if isinstance(activation, str) else activation
+        self.value, self.derivative, defaults = ACTIVATIONS[name.lower()]
+        self.p = (*given, *defaults[len(given) :])
+        self.clip = np.inf if clip is None else clip
+
+    def __call__(self, a):
+        return self.value(np.clip(a, -self.clip, self.clip), self.p)
+
+    def slope(self, a):
+        return np.where(np.abs(a) < self.clip, self.derivative(a, self.p), 0)
 
 
 @dataclass
@@ -40,127 +86,194 @@ class Weights:
     hh: np.ndarray  # (G·H, H)
     b_ih: np.ndarray  # (G·H,)
     b_hh: np.ndarray
+    p: np.ndarray  # (3·H,): peepholes of i, f, o; zeros where the layer has none
+    hr: np.ndarray  # (P, H): the projection; (0, H) where the layer has none
 
     def gates(self, n):
         return [np.split(a, n) for a in (self.ih, self.hh, self.b_ih, self.b_hh)]
 
 
 class RNNCell:
-    """h' = φ(W x + b + U h + d)"""
+    """h' = φ(a),  a = W x + b + U h + d"""
 
     gate_names = ()
 
-    def __init__(self, nonlinearity="tanh"):
-        self.curve, self.slope = CURVES[nonlinearity], SLOPES[nonlinearity]
+    def __init__(self, activations, gate_clip=None):
+        (self.phi,) = (Curve(each, gate_clip) for each in activations)
 
     def step(self, w, x, s):
         (h0,) = s
-        h = self.curve(x @ w.ih.T + w.b_ih + h0 @ w.hh.T + w.b_hh)
-        return (h,), {"h": h}
+        a = x @ w.ih.T + w.b_ih + h0 @ w.hh.T + w.b_hh
+        h = self.phi(a)
+        return (h,), {"h": h, "a": a}
 
     def tangent(self, w, x, s, v, dx, ds):
-        return (self.slope(v["h"])[..., None] * (w.ih @ dx + w.hh @ ds[0]),)
+        return (self.phi.slope(v["a"])[..., None] * (w.ih @ dx + w.hh @ ds[0]),)
 
     def adjoint(self, w, x, s, v, ds):
-        da = ds[0] * self.slope(v["h"])
-        return da @ w.ih, (da @ w.hh,), {}, (da, x, da, s[0])
+        da = ds[0] * self.phi.slope(v["a"])
+        return da @ w.ih, (da @ w.hh,), {}, (da, x, da, s[0], None)
 
 
 class LSTMCell:
-    """c' = f·c + i·g,  h' = o·tanh(c')"""
+    """c' = clip(f·c + i·g),  h' = o·φ_h(c');  i, f see p·c and o sees p·c' where there are peepholes
+
+    Coupled: f = 1 − i.
+    """
 
     gate_names = ("i", "f", "g", "o")
 
+    def __init__(self, activations, gate_clip=None, cell_clip=None, coupled=False):
+        self.phi_f, self.phi_g, self.phi_h = (Curve(each, gate_clip) for each in activations)
+        self.keep = Curve("affine", cell_clip)  # c itself, within ±cell_clip
+        self.coupled = coupled
+
     def step(self, w, x, s):
         h0, c0 = s
-        i, f, g, o = np.split(x @ w.ih.T + w.b_ih + h0 @ w.hh.T + w.b_hh, 4, axis=-1)
-        i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
-        c = f * c0 + i * g
-        h = o * tanh(c)
-        return (h, c), {"h": h, "c": c, "i": i, "f": f, "g": g, "o": o}
+        p_i, p_f, p_o = np.split(w.p, 3)
+        a_i, a_f, a_g, a_o = np.split(x @ w.ih.T + w.b_ih + h0 @ w.hh.T + w.b_hh, 4, axis=-1)
+        a_i, a_f = a_i + p_i * c0, a_f + p_f * c0
+        i, g = self.phi_f(a_i), self.phi_g(a_g)
+        f = 1 - i if self.coupled else self.phi_f(a_f)
+        sum_c = f * c0 + i * g
+        c = self.keep(sum_c)
+        a_o = a_o + p_o * c
+        o = self.phi_f(a_o)
+        h = o * self.phi_h(c)
+        sums = {"a_i": a_i, "a_f": a_f, "a_g": a_g, "a_o": a_o, "sum_c": sum_c}
+        return (h, c), {"h": h, "c": c, "i": i, "f": f, "g": g, "o": o, **sums}
+
+    def slopes(self, v):
+        phi_f, phi_g = self.phi_f, self.phi_g
+        of_f = np.zeros_like(v["a_f"]) if self.coupled else phi_f.slope(v["a_f"])
+        return phi_f.slope(v["a_i"]), of_f, phi_g.slope(v["a_g"]), phi_f.slope(v["a_o"])
 
     def tangent(self, w, x, s, v, dx, ds):
         dh0, dc0 = ds
-        i, f, g, o, c, c0 = (a[..., None] for a in (v["i"], v["f"], v["g"], v["o"], v["c"], s[1]))
-        di, df, dg, do = np.split(w.ih @ dx + w.hh @ dh0, 4, axis=-2)
-        dc = f * dc0 + c0 * (f * (1 - f) * df) + g * (i * (1 - i) * di) + i * ((1 - g * g) * dg)
-        dh = np.tanh(c) * (o * (1 - o) * do) + o * (1 - np.tanh(c) ** 2) * dc
-        return dh, dc
+        i, f, g, o, c, sum_c = (v[k][..., None] for k in ("i", "f", "g", "o", "c", "sum_c"))
+        c0 = s[1][..., None]
+        p_i, p_f, p_o = np.split(w.p[:, None], 3)
+        to_i, to_f, to_g, to_o = (slope[..., None] for slope in self.slopes(v))
+        a_i, a_f, a_g, a_o = np.split(w.ih @ dx + w.hh @ dh0, 4, axis=-2)
+        di, dg = to_i * (a_i + p_i * dc0), to_g * a_g
+        df = -di if self.coupled else to_f * (a_f + p_f * dc0)
+        dc = self.keep.slope(sum_c) * (f * dc0 + c0 * df + g * di + i * dg)
+        do = to_o * (a_o + p_o * dc)
+        return self.phi_h(c) * do + o * self.phi_h.slope(c) * dc, dc
 
     def adjoint(self, w, x, s, v, ds):
         dh, dc = ds
-        i, f, g, o, tc = v["i"], v["f"], v["g"], v["o"], np.tanh(v["c"])
-        dc = dc + dh * o * (1 - tc * tc)  # total: through c' and through h'
+        c0 = s[1]
+        i, f, g, o, c = (v[k] for k in ("i", "f", "g", "o", "c"))
+        p_i, p_f, p_o = np.split(w.p, 3)
+        to_i, to_f, to_g, to_o = self.slopes(v)
+        d_o = dh * self.phi_h(c) * to_o
+        dc = dc + dh * o * self.phi_h.slope(c) + p_o * d_o  # total: through c' and through h'
+        dsum = dc * self.keep.slope(v["sum_c"])
         gates = {
-            "i": dc * g * i * (1 - i),
-            "f": dc * s[1] * f * (1 - f),
-            "g": dc * i * (1 - g * g),
-            "o": dh * tc * o * (1 - o),
+            "i": dsum * (g - c0 if self.coupled else g) * to_i,
+            "f": dsum * c0 * to_f,
+            "g": dsum * i * to_g,
+            "o": d_o,
         }
         da = np.concatenate(list(gates.values()), axis=-1)
-        return da @ w.ih, (da @ w.hh, dc * f), {**gates, "c": dc}, (da, x, da, s[0])
+        dc0 = dsum * f + p_i * gates["i"] + p_f * gates["f"]
+        terms = np.concatenate([gates["i"] * c0, gates["f"] * c0, gates["o"] * c], axis=-1)
+        return da @ w.ih, (da @ w.hh, dc0), {**gates, "c": dc}, (da, x, da, s[0], terms)
 
 
 class GRUCell:
-    """r, z = σ(…),  n = tanh(W x + b + r·(U h + d)); reset before: tanh(W x + b + U (r·h) + d)"""
+    """r, z = φ_f(…),  n = φ_g(W x + b + r·(U h + d)); reset before: φ_g(W x + b + U (r·h) + d)"""
 
     gate_names = ("r", "z", "n", "hn")
 
-    def __init__(self, reset_after=True):
+    def __init__(self, activations, gate_clip=None, reset_after=True):
+        self.phi_f, self.phi_g = (Curve(each, gate_clip) for each in activations)
         self.reset_after = reset_after
 
     def step(self, w, x, s):
         (h0,) = s
         (wr, wz, wn), (ur, uz, un), (br, bz, bn), (dr, dz, dn) = w.gates(3)
-        r = sigmoid(x @ wr.T + br + h0 @ ur.T + dr)
-        z = sigmoid(x @ wz.T + bz + h0 @ uz.T + dz)
+        a_r = x @ wr.T + br + h0 @ ur.T + dr
+        a_z = x @ wz.T + bz + h0 @ uz.T + dz
+        r, z = self.phi_f(a_r), self.phi_f(a_z)
         if self.reset_after:
             hn = h0 @ un.T + dn
-            n = tanh(x @ wn.T + bn + r * hn)
+            a_n = x @ wn.T + bn + r * hn
         else:
             hn = (r * h0) @ un.T + dn
-            n = tanh(x @ wn.T + bn + hn)
+            a_n = x @ wn.T + bn + hn
+        n = self.phi_g(a_n)
         h = (1 - z) * n + z * h0
-        return (h,), {"h": h, "r": r, "z": z, "n": n, "hn": hn}
+        return (h,), {"h": h, "r": r, "z": z, "n": n, "hn": hn, "a_r": a_r, "a_z": a_z, "a_n": a_n}
+
+    def slopes(self, v):
+        return self.phi_f.slope(v["a_r"]), self.phi_f.slope(v["a_z"]), self.phi_g.slope(v["a_n"])
 
     def tangent(self, w, x, s, v, dx, ds):
         (wr, wz, wn), (ur, uz, un), _, _ = w.gates(3)
         (dh0,) = ds
         r, z, n, hn, h0 = (a[..., None] for a in (v["r"], v["z"], v["n"], v["hn"], s[0]))
-        dr = r * (1 - r) * (wr @ dx + ur @ dh0)
-        dz = z * (1 - z) * (wz @ dx + uz @ dh0)
+        to_r, to_z, to_n = (slope[..., None] for slope in self.slopes(v))
+        dr = to_r * (wr @ dx + ur @ dh0)
+        dz = to_z * (wz @ dx + uz @ dh0)
         dhn = r * (un @ dh0) + dr * hn if self.reset_after else un @ (dr * h0 + r * dh0)
-        dn = (1 - n * n) * (wn @ dx + dhn)
+        dn = to_n * (wn @ dx + dhn)
         return ((1 - z) * dn - dz * n + dz * h0 + z * dh0,)
 
     def adjoint(self, w, x, s, v, ds):
         (dh,) = ds
         (h0,) = s
         r, z, n, hn = (v[k] for k in self.gate_names)
+        to_r, to_z, to_n = self.slopes(v)
         un = w.gates(3)[1][2]
-        an = dh * (1 - z) * (1 - n * n)
-        az = dh * (h0 - n) * z * (1 - z)
+        an = dh * (1 - z) * to_n
+        az = dh * (h0 - n) * to_z
         ahn = an * r if self.reset_after else an
         back = ahn @ un  # cotangent of h0, or of r·h0 when reset comes before
-        ar = (an * hn if self.reset_after else back * h0) * r * (1 - r)
+        ar = (an * hn if self.reset_after else back * h0) * to_r
         da_x = np.concatenate([ar, az, an], axis=-1)
         da_h = np.concatenate([ar, az, ahn], axis=-1)
         H = h0.shape[-1]
         dh0 = dh * z + da_h[..., : 2 * H] @ w.hh[: 2 * H] + (back if self.reset_after else back * r)
         seen = h0 if self.reset_after else (h0, r * h0)
-        return da_x @ w.ih, (dh0,), {"r": ar, "z": az, "n": an, "hn": ahn}, (da_x, x, da_h, seen)
+        gates = {"r": ar, "z": az, "n": an, "hn": ahn}
+        return da_x @ w.ih, (dh0,), gates, (da_x, x, da_h, seen, None)
 
 
-def make_cell(mode, nonlinearity="tanh", reset_after=True):
-    return {
-        "RNN": lambda: RNNCell(nonlinearity),
-        "GRU": lambda: GRUCell(reset_after),
-        "LSTM": LSTMCell,
-    }[mode]()
+class Projected:
+    """h' = W_hr m,  where m is what the cell within has as h'"""
+
+    def __init__(self, cell):
+        self.cell, self.gate_names = cell, cell.gate_names
+
+    def step(self, w, x, s):
+        (m, c), values = self.cell.step(w, x, s)
+        h = m @ w.hr.T
+        return (h, c), {**values, "h": h, "m": m}
+
+    def tangent(self, w, x, s, v, dx, ds):
+        dm, dc = self.cell.tangent(w, x, s, v, dx, ds)
+        return w.hr @ dm, dc
+
+    def adjoint(self, w, x, s, v, ds):
+        dh, dc = ds
+        *found, products = self.cell.adjoint(w, x, s, v, (dh @ w.hr, dc))
+        return *found, (*products, (dh, v["m"]))
 
 
-def weight_products(da_x, x, da_h, seen):
-    """One step's untied gradients (..., G·H, I), (..., G·H, H), (..., G·H) twice."""
+OWN = {"RNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh")}
+
+
+def make_cell(mode, nonlinearity="tanh", activations=None, **options):
+    """The cell of one direction; other options as the cell's arguments."""
+    own = (nonlinearity,) if mode == "RNN" else OWN[mode]
+    cell = {"RNN": RNNCell, "GRU": GRUCell, "LSTM": LSTMCell}[mode]
+    return cell(own if activations is None else activations, **options)
+
+
+def weight_products(da_x, x, da_h, seen, terms, projected=None):
+    """One step's untied gradients (..., G·H, I), (..., G·H, P), (..., G·H) twice; (..., 3·H), (..., P, H) or zero."""
     grad_ih = np.einsum("...bg,bi->...gi", da_x, x)
     if isinstance(seen, tuple):  # GRU, reset before: the candidate's rows saw r·h
         H = seen[0].shape[-1]
@@ -171,13 +284,16 @@ def weight_products(da_x, x, da_h, seen):
         grad_hh = np.concatenate(parts, axis=-2)
     else:
         grad_hh = np.einsum("...bg,bh->...gh", da_h, seen)
-    return grad_ih, grad_hh, da_x.sum(-2), da_h.sum(-2)
+    grad_p = 0 if terms is None else terms.sum(-2)
+    grad_hr = 0 if projected is None else np.einsum("...bp,bh->...ph", *projected)
+    return grad_ih, grad_hh, da_x.sum(-2), da_h.sum(-2), grad_p, grad_hr
 
 
 @dataclass
 class Scan:
     """One layer in one direction: the inputs and results of its steps, by input time."""
 
+    cell: object
     w: Weights
     order: list  # input times in the order they were walked
     steps: dict  # t -> (x, s, values)
@@ -209,26 +325,29 @@ class Grads:
 class Twin:
     """A stack of layers. `parameters` by torch's names; missing biases are zeros."""
 
-    def __init__(
-        self,
-        mode,
-        parameters,
-        num_layers=1,
-        bidirectional=False,
-        nonlinearity="tanh",
-        reset_after=True,
-    ):
-        self.cell = make_cell(mode, nonlinearity, reset_after)
+    def __init__(self, mode, parameters, num_layers=1, bidirectional=False, **options):
         self.parts = 2 if mode == "LSTM" else 1
         self.num_layers, self.directions = num_layers, 2 if bidirectional else 1
         self.parameters = {k: self.array(v) for k, v in parameters.items()}
-        self.hidden_size = self.parameters["weight_hh_l0"].shape[1]
+        self.width = self.parameters["weight_hh_l0"].shape[1]  # of h
+        self.hidden_size = self.parameters.get("weight_hr_l0", self.parameters["weight_hh_l0"]).shape[1]
+        self.cells = self._cells(mode, **options)
+        if "weight_hr_l0" in parameters:
+            self.cells = [Projected(cell) for cell in self.cells]
+        self.cell = self.cells[0]
+
+    def _cells(self, mode, activations=None, **options):
+        """The cell of each direction: `activations` may be those of both, or one direction's after the other's."""
+        if activations is None or len(activations) == len(OWN[mode]):
+            return [make_cell(mode, activations=activations, **options)] * self.directions
+        n = len(OWN[mode])
+        return [make_cell(mode, activations=activations[k : k + n], **options) for k in (0, n)]
 
     @classmethod
-    def of(cls, layer, **options):
+    def of(cls, layer):
         """The twin of an rnncore layer, from its public attributes and its state_dict."""
-        extra = {k: getattr(layer, k) for k in ("nonlinearity", "reset_after") if hasattr(layer, k)}
-        options |= extra
+        names = ("nonlinearity", "reset_after", "activations", "gate_clip", "cell_clip", "coupled")
+        options = {k: getattr(layer, k) for k in names if hasattr(layer, k)}
         return cls(layer.mode, layer.state_dict(), layer.num_layers, layer.bidirectional, **options)
 
     def weights(self, layer, direction):
@@ -240,14 +359,21 @@ class Twin:
             hh,
             self.parameters.get("bias_ih" + end, none),
             self.parameters.get("bias_hh" + end, none),
+            self.parameters.get("weight_peephole" + end, np.zeros(3 * self.hidden_size)),
+            self.parameters.get("weight_hr" + end, np.zeros((0, self.hidden_size))),
         )
 
     def prefix(self, layer, direction):
         return f"l{layer}." + "reverse." * direction
 
     def zeros(self, B):
-        shape = self.num_layers * self.directions, B, self.hidden_size
-        return tuple(np.zeros(shape) for _ in range(self.parts))
+        parts = self.num_layers * self.directions
+        return tuple(np.zeros((parts, B, width)) for width in self.widths)
+
+    @property
+    def widths(self):
+        """Of h, and of c."""
+        return (self.width, self.hidden_size)[: self.parts]
 
     @staticmethod
     def array(a):
@@ -270,7 +396,8 @@ class Twin:
             scans.append([])
             for d in range(self.directions):
                 s0 = tuple(s[layer * self.directions + d] for s in state)
-                scan = self._scan(self.weights(layer, d), inp, s0, valid, cuts[d], reverse=d)
+                w = self.weights(layer, d)
+                scan = self._scan(self.cells[d], w, inp, s0, valid, cuts[d], reverse=d)
                 scans[-1].append(scan)
                 finals.append(scan.final)
                 names = (
@@ -280,34 +407,33 @@ class Twin:
                 )
                 for name in names:
                     rows = [scan.steps[t][2][name] for t in range(T)]
-                    values[self.prefix(layer, d) + name] = np.array(rows).reshape(
-                        T, B, self.hidden_size
-                    )
+                    width = self.width if name == "h" else self.hidden_size
+                    values[self.prefix(layer, d) + name] = np.array(rows).reshape(T, B, width)
             inp = np.concatenate([scan.h for scan in scans[-1]], axis=-1)
         final = tuple(np.stack([f[p] for f in finals]) for p in range(self.parts))
         return TwinPass(inp, final, values, valid, scans, masks)
 
-    def _scan(self, w, x, s, valid, cut, reverse):
+    def _scan(self, cell, w, x, s, valid, cut, reverse):
         T, B, _ = x.shape
         order = list(range(T))[::-1] if reverse else list(range(T))
-        steps, h = {}, np.zeros((T, B, self.hidden_size))
+        steps, h = {}, np.zeros((T, B, self.width))
         for t in order:
             s = tuple(np.where(cut[t][:, None], 0, a) for a in s)
-            new, values = self.cell.step(w, x[t], s)
+            new, values = cell.step(w, x[t], s)
             steps[t] = (x[t], s, values)
             row = valid[t][:, None]
             s = tuple(np.where(row, b, a) for a, b in zip(s, new, strict=True))
             h[t] = np.where(row, new[0], 0)
-        return Scan(w, order, steps, h, s, cut)
+        return Scan(cell, w, order, steps, h, s, cut)
 
     def backward(self, run, grad_output=None, grad_state=None):
         T, B, _ = run.output.shape
         given = [self.array(g) for g in (grad_output, *(grad_state or ())) if g is not None]
         K = given[0].shape[:-3]
-        L, D, H = self.num_layers, self.directions, self.hidden_size
-        grad_out = np.zeros((*K, T, B, D * H)) if grad_output is None else self.array(grad_output)
+        L, D, width = self.num_layers, self.directions, self.width
+        grad_out = np.zeros((*K, T, B, D * width)) if grad_output is None else self.array(grad_output)
         if grad_state is None:
-            grad_state = tuple(np.zeros((*K, L * D, B, H)) for _ in range(self.parts))
+            grad_state = tuple(np.zeros((*K, L * D, B, own)) for own in self.widths)
         initial = [None] * (L * D)
         parameters, values = {}, {}
         for layer in reversed(range(L)):
@@ -315,7 +441,7 @@ class Twin:
             for d in range(D):
                 scan, pos = run.scans[layer][d], layer * D + d
                 ds = tuple(self.array(g)[..., pos, :, :] for g in grad_state)
-                part = grad_out[..., d * H : (d + 1) * H]
+                part = grad_out[..., d * width : (d + 1) * width]
                 dx, initial[pos], named, untied = self._scan_back(scan, part, ds, run.valid)
                 grad_in = grad_in + dx
                 values |= {self.prefix(layer, d) + k: v for k, v in named.items()}
@@ -325,11 +451,13 @@ class Twin:
         return Grads(grad_out, state, {k: parameters[k] for k in self.parameters}, values)
 
     def _scan_back(self, scan, grad_h, ds, valid):
-        T, B, H = scan.h.shape
+        T, B, _ = scan.h.shape
         K = grad_h.shape[:-3]
         dx = np.zeros((*K, T, B, scan.w.ih.shape[1]))
         names = ("h", *(("c",) if self.parts == 2 else ()), *self.cell.gate_names)
-        named = {k: np.zeros((*K, T, B, H)) for k in names}
+        named = {
+            k: np.zeros((*K, T, B, self.width if k == "h" else self.hidden_size)) for k in names
+        }
         untied = []
         for t in reversed(scan.order):
             row = valid[t][:, None]
@@ -338,7 +466,7 @@ class Twin:
                 np.where(row, ds[0] + grad_h[..., t, :, :], 0),
                 *(np.where(row, d, 0) for d in ds[1:]),
             )
-            dx_t, ds_prev, gates, products = self.cell.adjoint(scan.w, x, s, values, total)
+            dx_t, ds_prev, gates, products = scan.cell.adjoint(scan.w, x, s, values, total)
             dx[..., t, :, :] = dx_t
             for name, g in {"h": total[0], **gates}.items():
                 named[name][..., t, :, :] = g
@@ -348,44 +476,41 @@ class Twin:
         return dx, ds, named, untied
 
     def _named(self, layer, d, w, untied, K):
-        shapes = [a.shape for a in (w.ih, w.hh, w.b_ih, w.b_hh)]
-        sums = [sum((u[i] for u in untied), np.zeros((*K, *shapes[i]))) for i in range(4)]
+        shapes = [a.shape for a in (w.ih, w.hh, w.b_ih, w.b_hh, w.p, w.hr)]
+        sums = [sum((u[i] for u in untied), np.zeros((*K, *shapes[i]))) for i in range(6)]
         end = f"_l{layer}" + "_reverse" * d
-        return dict(
-            zip(
-                [n + end for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")],
-                sums,
-                strict=True,
-            )
-        )
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_peephole", "weight_hr")
+        return {name + end: a for name, a in zip(names, sums, strict=True)}
 
     def jacobians(self, run, direction=0):
         """(T, B, S, S): ∂s_t/∂s_{t-1} of one direction's whole stack, in the order of its walk.
 
         s = [h of every layer, then c of every layer]. Where a row does not step: the identity.
         """
-        L, H, parts = self.num_layers, self.hidden_size, self.parts
+        L, widths = self.num_layers, self.widths
         T, B, _ = run.output.shape
-        S = L * H * parts
+        starts = [L * sum(widths[:p]) for p in range(self.parts)]
+        S = L * sum(widths)
         out = np.zeros((T, B, S, S))
-        here = slice(
-            direction * H, (direction + 1) * H
-        )  # this direction's columns of the next layer's input
+        # this direction's columns of the next layer's input
+        here = slice(direction * self.width, (direction + 1) * self.width)
         for pos, t in enumerate(run.scans[0][direction].order):
-            eye = np.broadcast_to(np.eye(S), (B, S, S)).reshape(B, parts, L, H, S)
-            new, below = np.empty((B, parts, L, H, S)), None
+            eye = np.broadcast_to(np.eye(S), (B, S, S))
+            new, below = np.empty((B, S, S)), None
             for layer in range(L):
+                own = [
+                    slice(start + layer * width, start + (layer + 1) * width)
+                    for start, width in zip(starts, widths, strict=True)
+                ]
                 scan = run.scans[layer][direction]
                 x, s, values = scan.steps[t]
                 dx = np.zeros((B, x.shape[1], S))
                 if below is not None:
                     mask = run.masks[layer][t][:, here, None] if layer in run.masks else 1
                     dx[:, here] = below * mask
-                ds = self.cell.tangent(
-                    scan.w, x, s, values, dx, tuple(eye[:, p, layer] for p in range(parts))
-                )
-                for p in range(parts):
-                    new[:, p, layer] = ds[p]
+                ds = scan.cell.tangent(scan.w, x, s, values, dx, tuple(eye[:, part] for part in own))
+                for part, d in zip(own, ds, strict=True):
+                    new[:, part] = d
                 below = ds[0]
-            out[pos] = np.where(run.valid[t][:, None, None], new.reshape(B, S, S), np.eye(S))
+            out[pos] = np.where(run.valid[t][:, None, None], new, np.eye(S))
         return out

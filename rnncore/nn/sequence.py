@@ -115,7 +115,7 @@ class SequenceModel(Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(layer.dtype)
-        features = layer.hidden_size * layer.directions
+        features = layer.structure.features
         if head.in_features != features:
             raise ValueError(
                 f"head: got in_features={head.in_features}, expected {features}, the layer's output"
@@ -428,7 +428,7 @@ class SequenceModel(Module):
         **options: Any,
     ) -> Self:
         recurrent = layer_class(cell)(**layer, dtype=dtype, seed=0)
-        rows, features = num_embeddings, recurrent.hidden_size * recurrent.directions
+        rows, features = num_embeddings, recurrent.structure.features
         if readout != READOUTS[0]:
             options["readout"] = readout
         return cls(
@@ -492,6 +492,8 @@ def read_config(config: Field) -> dict[str, Any]:
                  "class_weight", "label_smoothing"))
     cell, layer = config["cell"].text(modes()), config["layer"]
     checks = LAYER_OPTIONS | {name: _check_of(values) for name, values in choices(cell).items()}
+    if "proj_size" in layer_class(cell).own_options:
+        checks["proj_size"] = lambda field: field.whole(1, layer["hidden_size"].whole(2) - 1)
     layer.only(checks)
     options = {name: checks[name](field) for name, field in layer.entries().items()}
     options |= {name: layer[name].whole(1) for name in ("input_size", "hidden_size")}  # no defaults

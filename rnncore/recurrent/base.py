@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Generic, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 
 import numpy as np
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from rnncore._typing import ArrayLike, Bools, DTypeLike, Seed, StateLike
 
-    from .descriptions import Description
 
 # The arguments that all classes of layers have, except dtype and seed, with their defaults; None: there is no default.
 SHARED: dict[str, Any] = {"input_size": None, "hidden_size": None, "num_layers": 1, "bias": True, "batch_first": False,
@@ -41,9 +40,9 @@ SHARED: dict[str, Any] = {"input_size": None, "hidden_size": None, "num_layers":
 class PackedLayer(Packed):
     """The packed weights of every layer and direction, in the order of the states."""
 
-    def __init__(self, version: int, cell: Description, groups: Iterable[list[Array]]) -> None:
+    def __init__(self, version: int, structure: Structure, groups: Iterable[list[Array]]) -> None:
         super().__init__(version)
-        self.weights = [_engine.Weights(cell.kernel, *arrays) for arrays in groups]
+        self.weights = [_engine.Weights(structure.cell.kernel, **structure.by_role(arrays)) for arrays in groups]
         self.has_transposes = False     # the backward pass needs them; they are packed when it first does
 
 
@@ -63,6 +62,7 @@ class RecurrentLayer(Module, Generic[StateT]):
     """
 
     mode = ""
+    own_options: ClassVar[dict[str, Any]] = {}      # arguments of this class alone that choose no cell: {name: default}
     _fixed = frozenset({"mode", "cell", "structure", "input_size", "hidden_size", "num_layers", "bias", "batch_first",
                         "bidirectional", "directions", "seed", "masks"})
 
@@ -73,11 +73,15 @@ class RecurrentLayer(Module, Generic[StateT]):
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
                  dtype: DTypeLike = "float32", seed: Seed = None, **options: Any) -> None:
         super().__init__(dtype)
+        own = {name: options.pop(name, default) for name, default in self.own_options.items()}
         self.cell = descriptions.find(self.mode, **options)
         for name, value in self.cell.options.items():
             setattr(self, name, value)
         self.input_size = as_size(input_size, "input_size")
         self.hidden_size = as_size(hidden_size, "hidden_size")
+        for name, value in own.items():
+            own[name] = self._check_option(name, value)
+            setattr(self, name, own[name])
         self.num_layers = as_size(num_layers, "num_layers")
         self.bias = as_flag(bias, "bias")
         self.batch_first = as_flag(batch_first, "batch_first")
@@ -86,9 +90,13 @@ class RecurrentLayer(Module, Generic[StateT]):
         self._set_dropout(dropout)
         self.seed = as_seed(seed)
         self.structure = Structure(self.cell, self.input_size, self.hidden_size, self.num_layers, self.bias,
-                                   self.directions, self.dtype)
+                                   self.directions, self.dtype, own.get("proj_size", 0))
         self.masks = Masks(seed)
         self._initialise(np.random.Generator(np.random.PCG64(seed)))
+
+    def _check_option(self, name: str, value: Any) -> Any:
+        """The value of one of `own_options`, checked."""
+        raise NotImplementedError(name)
 
     # ---- parameters -----------------------------------------------------------------------------
 
@@ -107,7 +115,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         return {name: value for name, value in super().__getstate__().items() if name != "_groups"}
 
     def _pack(self) -> PackedLayer:
-        return PackedLayer(self._version, self.cell, self._groups)
+        return PackedLayer(self._version, self.structure, self._groups)
 
     def packed_at(self, version: int) -> PackedLayer:
         """The packed weights, with their transposes, for the backward pass of a pass that used this `version` of them.
@@ -122,7 +130,8 @@ class RecurrentLayer(Module, Generic[StateT]):
                 raise RuntimeError("tape: the layer's weights changed since this pass was recorded; record it again")
             packed = self.packed()
             for weights, arrays in zip(packed.weights, self._groups, strict=True):
-                weights.pack_backward(arrays[0], arrays[1])
+                of = self.structure.by_role(arrays)
+                weights.pack_backward(of["w_ih"], of["w_hh"], of.get("w_hr"))
             packed.has_transposes = True
             return packed
 
@@ -165,12 +174,17 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments besides dtype and seed: ``type(layer)(**layer.options)`` has the same cell and shapes."""
-        return {name: getattr(self, name) for name in SHARED} | dict(self.cell.options)
+        """The arguments besides dtype and seed: ``type(layer)(**layer.options)`` has the same cell and shapes.
+
+        Those of `own_options` are left out at their defaults, so that the files of other layers stay as they were.
+        """
+        own = {name: getattr(self, name) for name, default in self.own_options.items()}
+        return {name: getattr(self, name) for name in SHARED} | dict(self.cell.options) | {
+            name: value for name, value in own.items() if value != self.own_options[name]}
 
     def __repr__(self) -> str:
         told = [f"{self.input_size}, {self.hidden_size}"]
-        defaults = SHARED | dict(descriptions.first(self.mode).options)
+        defaults = SHARED | dict(descriptions.first(self.mode).options) | self.own_options
         told += [f"{name}={value!r}" for name, value in list(self.options.items())[2:] if value != defaults[name]]
         return f"{type(self).__name__}({', '.join(told)}, dtype={self.dtype.name!r})"
 
@@ -199,7 +213,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         -------
         y : ndarray, (T, B, directions·H), laid out as x
         state : ndarray or tuple
-            h, or (h, c), each (layers·directions, B, H).
+            h, or (h, c), each (layers·directions, B, H). Where an LSTM has projections, y and h are P wide, not H.
 
         Raises
         ------
@@ -357,26 +371,29 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     def check_state(self, state: StateLike, batch: int, layout: Layout) -> list[Array]:
         """Check a caller's state; return copies of its arrays, each (layers·directions, B, H). None means zeros."""
-        names, own = self.cell.initial, self.structure.state_shape(batch)
+        names, shapes = self.cell.initial, self.structure.state_shapes(batch)
         if state is None:
-            return [np.zeros(own, self.dtype) for _ in names]
-        expected = layout.state_shape(own)
+            return [np.zeros(own, self.dtype) for own in shapes]
         if len(names) == 1:
-            return [self._own(state, names[0], expected, own)]
+            return [self._own(state, names[0], layout, shapes[0])]
         if not isinstance(state, tuple | list) or len(state) != len(names):
             got = f"{len(state)} values" if isinstance(state, tuple | list) else type(state).__name__
-            raise ValueError(f"state: got {got}, expected the pair ({', '.join(names)}), each of shape {expected}")
+            expected = [str(layout.state_shape(own)) for own in shapes]
+            told = f"each of shape {expected[0]}" if len({*expected}) == 1 else f"of shapes {' and '.join(expected)}"
+            raise ValueError(f"state: got {got}, expected the pair ({', '.join(names)}), {told}")
         found = []
         for place, part in enumerate(state):
-            found.append(self._own(part, names[place], expected, own))
+            found.append(self._own(part, names[place], layout, shapes[place]))
         return found
 
-    def _own(self, part: object, name: str, expected: tuple[int, ...], shape: tuple[int, ...]) -> Array:
-        """A copy of one array of a state in `shape`, after a check that the caller's has the shape `expected`."""
+    def _own(self, part: object, name: str, layout: Layout, shape: tuple[int, ...]) -> Array:
+        """A copy of one array of a state in `shape`, after a check that the caller's has this shape in its layout."""
         if part is None:
             return np.zeros(shape, self.dtype)
         array = as_real(part, name, self.dtype)
+        expected = layout.state_shape(shape)
         if array.shape != expected:
+            width = "P" if shape[-1] == self.structure.proj_size else "H"
             raise ValueError(f"{name}: got shape {array.shape}, expected {expected}: (layers·directions, "
-                             f"{'B, ' if len(expected) == 3 else ''}H), also with batch_first")
+                             f"{'B, ' if len(expected) == 3 else ''}{width}), also with batch_first")
         return array.copy().reshape(shape)

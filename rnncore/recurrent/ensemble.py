@@ -163,7 +163,8 @@ class Ensemble(Module, Generic[StateT]):
                                 for k, version in enumerate(versions)] for position in range(len(self.structure.parts))]
                     self.__dict__["_packed"] = packed = None        # frees its memory for the next pack
                     self.__dict__["_packed"] = packed = PackedEnsemble(versions, [
-                        _engine.pack_nets(self.cell.kernel, weights, *(stacked[name] for name in names))
+                        _engine.pack_nets(self.cell.kernel, weights,
+                                          **self.structure.by_role([stacked[name] for name in names]))
                         for weights, names in zip(earlier, self.structure.names_by_part, strict=True)])
         return packed
 
@@ -180,7 +181,8 @@ class Ensemble(Module, Generic[StateT]):
                 raise RuntimeError("tape: the weights of a net changed since this pass was recorded; record it again")
             packed = self.packed()
             for weights, names in zip(packed.weights, self.structure.names_by_part, strict=True):
-                _engine.pack_nets_backward(weights, *(self._stacked[name] for name in names[:2]))
+                of = self.structure.by_role([self._stacked[name] for name in names])
+                _engine.pack_nets_backward(weights, of["w_ih"], of["w_hh"], of.get("w_hr"))
             packed.has_transposes = True
             return packed
 
@@ -324,8 +326,6 @@ class Ensemble(Module, Generic[StateT]):
         """The lengths (N, B), or None where every row is full."""
         if lengths is None:
             return None
-        if hasattr(lengths, "detach"):
-            lengths = lengths.detach().cpu().numpy()
         given, nets = as_array(lengths, "lengths"), len(self)
         if given.ndim == 2 and given.shape != (nets, B):
             raise ValueError(f"lengths: got shape {given.shape}, expected (N, B) = {(nets, B)}, or (B,) for all nets")
@@ -350,13 +350,14 @@ class Ensemble(Module, Generic[StateT]):
     def _check_state(self, state: StateLike, B: int, what: str = "state") -> list[Array]:
         """Check the states, or cotangents on them; return copies, each (N, layers·directions, B, H). None is zeros."""
         names = self.cell.initial if what == "state" else tuple(f"{what} ({name})" for name in self.cell.states)
-        shape = len(self), *self.structure.state_shape(B)
+        shapes = [(len(self), *shape) for shape in self.structure.state_shapes(B)]
         parts: Any = (state,) if len(names) == 1 or state is None else state
         if state is not None and len(names) > 1 and (not isinstance(state, tuple | list) or len(state) != len(names)):
             got = f"{len(state)} values" if isinstance(state, tuple | list) else type(state).__name__
-            raise ValueError(f"{what}: got {got}, expected the pair ({', '.join(names)}), each of shape {shape}")
+            raise ValueError(f"{what}: got {got}, expected the pair ({', '.join(names)}), of shapes "
+                             f"{' and '.join(map(str, shapes))}")
         found = []
-        for name, part in zip(names, parts if state is not None else [None] * len(names), strict=True):
+        for name, part, shape in zip(names, parts if state is not None else [None] * len(names), shapes, strict=True):
             array = np.zeros(shape, self.dtype) if part is None else as_real(part, name, self.dtype)
             if array.shape != shape:
                 raise ValueError(f"{name}: got shape {array.shape}, expected {shape}: (N, layers·directions, B, H)")

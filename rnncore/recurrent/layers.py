@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
+from rnncore._checks import as_size
 from rnncore._typing import Array
 
 from . import descriptions
@@ -92,6 +93,10 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
 
     Parameters
     ----------
+    proj_size : int
+        If not 0, the width P of h, smaller than H: h_t = W_hr (o·tanh(c_t)), with weights ``weight_hr_l{k}`` of (P, H),
+        as in torch (Sak, Senior & Beaufays 2014). The output and h are P wide, c stays H wide, ``weight_hh`` is (4·H,
+        P), and layers above the lowest read directions·P values.
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, seed
         As in `RNN`.
 
@@ -102,15 +107,28 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
     >>> y, (h, c) = lstm(np.ones((5, 2, 3)))
     >>> y.shape, h.shape, c.shape
     ((5, 2, 4), (1, 2, 4), (1, 2, 4))
+    >>> y, (h, c) = rc.LSTM(3, 4, proj_size=2, seed=0)(np.ones((5, 2, 3)))
+    >>> y.shape, h.shape, c.shape
+    ((5, 2, 2), (1, 2, 2), (1, 2, 4))
     """
 
     mode = "LSTM"
+    own_options: ClassVar[dict[str, Any]] = {"proj_size": 0}
+    _fixed = frozenset({"proj_size"})
+    proj_size: int
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
-                 dtype: DTypeLike = "float32", seed: Seed = None) -> None:
+                 proj_size: int = 0, dtype: DTypeLike = "float32", seed: Seed = None) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-                         dtype=dtype, seed=seed)
+                         dtype=dtype, seed=seed, proj_size=proj_size)
+
+    def _check_option(self, name: str, value: Any) -> int:
+        size = as_size(value, name, least=0)
+        if size >= self.hidden_size:
+            raise ValueError(f"{name}: got {size}, expected less than hidden_size = {self.hidden_size}, or 0 for no "
+                             "projection")
+        return size
 
 
 def layer_class(mode: str) -> type[RecurrentLayer]:

@@ -153,6 +153,7 @@ cdef extern from "kernels.h" nogil:
         void (*sum_rows)(void *sum, const void *d, idx ldd, const idx *rows, idx count, idx n) noexcept nogil
         void (*sigmoid)(const void *x, void *out, idx n) noexcept nogil
         void (*tanh)(const void *x, void *out, idx n) noexcept nogil
+        rc_step_fn projected_backward
         const rc_cell *cells
         const rc_hidden_markov *hidden_markov
 

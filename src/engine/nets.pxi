@@ -78,7 +78,7 @@ cdef int run_some(Nets *nets, rc_pool_fn f) except -1:
 
 cdef int threads_for(Weights w, idx count, idx T, idx B, double passes) noexcept:
     """How many threads divide the nets."""
-    cdef double flops = 2.0 * T * B * w.cell.blocks * w.hidden_size * (w.hidden_size + w.input_size) * passes
+    cdef double flops = 2.0 * T * B * w.work_of_row() * passes
     if flops * count <= (THREADS_FORWARD if passes == 1 else THREADS_BACKWARD):
         return 1
     return <int>min(rnncore_get_num_threads(), count)
@@ -184,7 +184,8 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
     take_of_nets(c_out, &ac, &rows, False)
     memset(&one, 0, sizeof(one))
     one.k, one.cell = w.k, w.cell
-    one.T, one.H, one.I, one.item = T, w.hidden_size, w.input_size, w.item
+    one.r_pack = w.projection(False)
+    one.T, one.H, one.P, one.I, one.item = T, w.hidden_size, w.output_size, w.input_size, w.item
     one.rows, one.reverse, one.slots_wanted = rows.rows, reverse, slots is not None
     one.plan = make_plan(w, T, T * B, B, 1)
     one.plan.threads, one.plan.by_units = 1, False
@@ -200,7 +201,7 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
             w = weights[n]
             j = <Forward *>nets.jobs + n
             j[0] = one
-            j.x_pack, j.h_pack, j.bias = &w.x, w.h, w.bias
+            j.x_pack, j.h_pack, j.r_pack, j.bias = &w.x, w.h, w.projection(False), w.bias
             rows_of_net(&rows, n, &j.rows)
             j.resets = resets_of_net(of_first, n)
             array_of_net(&ax, &rows, n, &j.x)
@@ -260,7 +261,8 @@ def backward_nets(list weights, walk):
     take_of_nets(walk.total_c, &total_c, &rows, True)
     memset(&one, 0, sizeof(one))
     one.k, one.cell = w.k, w.cell
-    one.T, one.B, one.R, one.I, one.H, one.item = T, B, B, w.input_size, w.hidden_size, w.item
+    one.T, one.B, one.R, one.I, one.item = T, B, B, w.input_size, w.item
+    one.H, one.P, one.rt_pack, one.total_h = w.hidden_size, w.output_size, w.projection(True), total_h.of_first
     one.reverse, one.accumulate, one.first_step = steps.reverse, walk.add_to_grad_x, steps.first_step
     one.resets = take_resets(steps.resets, steps.first_step)
     one.delta_wanted = walk.delta is not None
@@ -276,7 +278,7 @@ def backward_nets(list weights, walk):
             w = weights[n]
             j = <Backward *>nets.jobs + n
             j[0] = one
-            j.xt_pack, j.ht_pack = &w.xt, w.ht
+            j.xt_pack, j.ht_pack, j.rt_pack = &w.xt, w.ht, w.projection(True)
             rows_of_net(&rows, n, &j.tape)
             j.rows, j.resets = j.tape, resets_of_net(one.resets, n)
             array_of_net(&x, &rows, n, &j.x)
@@ -318,12 +320,12 @@ cdef void backward_nets_thread(void *context, int thread, int threads) noexcept 
 # ---- their weights ------------------------------------------------------------------------------
 
 
-def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None):
+def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None):
     """A `Weights` for each net, from arrays with a leading axis of nets.
 
     `earlier` holds for each net its `Weights`, which stay, or None. New ones lie in one piece of memory.
     """
-    cdef Array of_x, of_h, x_bias, h_bias
+    cdef Array of_x, of_h, of_r, x_bias, h_bias
     cdef Weights w
     cdef idx n, count = len(earlier), new = earlier.count(None), x_size, h_size, bias_size, i = 0
     cdef list found = list(earlier)
@@ -336,6 +338,7 @@ def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None):
     take(w_hh, &of_h, 1)
     take(b_ih, &x_bias, 1)
     take(b_hh, &h_bias, 1)
+    take(w_hr, &of_r, 1)
     jobs = memory(new * sizeof(Packing), SCRATCH)
     shared = Allocation.__new__(Allocation)
     try:
@@ -343,7 +346,7 @@ def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None):
             if found[n] is not None:
                 continue
             found[n] = w = Weights.__new__(Weights)
-            w.set_up(cell, &of_x, &of_h)
+            w.set_up(cell, &of_x, &of_h, &of_r)
             if i == 0:
                 size = w.size_of(False)
                 shared.m, shared.nbytes = memory(new * size, PACKED_WEIGHTS), new * size
@@ -351,6 +354,7 @@ def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None):
             w.packed.p, w.packed.size = shared.m.p + i * size, size
             (<Packing *>jobs.p)[i] = w.begin(
                 of_x.p + n * of_x.stride[0], of_h.p + n * of_h.stride[0],
+                NULL if of_r.p == NULL else of_r.p + n * of_r.stride[0],
                 NULL if x_bias.p == NULL else x_bias.p + n * x_bias.stride[0],
                 NULL if h_bias.p == NULL else h_bias.p + n * h_bias.stride[0])
             i += 1
@@ -360,9 +364,9 @@ def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None):
     return found
 
 
-def pack_nets_backward(list weights, w_ih, w_hh):
+def pack_nets_backward(list weights, w_ih, w_hh, w_hr=None):
     """`Weights.pack_backward` for all nets, from arrays with a leading axis of nets."""
-    cdef Array of_x, of_h
+    cdef Array of_x, of_h, of_r
     cdef Weights w
     cdef idx n, new = 0
     cdef Allocation shared
@@ -375,6 +379,7 @@ def pack_nets_backward(list weights, w_ih, w_hh):
         return
     take(w_ih, &of_x, 1)
     take(w_hh, &of_h, 1)
+    take(w_hr, &of_r, 1)
     jobs = memory(new * sizeof(Packing), SCRATCH)
     try:
         shared = Allocation.__new__(Allocation)
@@ -385,7 +390,9 @@ def pack_nets_backward(list weights, w_ih, w_hh):
             if w.packed_t.p == NULL:
                 w.shared_t = shared
                 w.packed_t.p, w.packed_t.size = shared.m.p + new * size, size
-                (<Packing *>jobs.p)[new] = w.packing(of_x.p + n * of_x.stride[0], of_h.p + n * of_h.stride[0], True)
+                (<Packing *>jobs.p)[new] = w.packing(
+                    of_x.p + n * of_x.stride[0], of_h.p + n * of_h.stride[0],
+                    NULL if of_r.p == NULL else of_r.p + n * of_r.stride[0], True)
                 new += 1
         pack_all(jobs.p, new)
     finally:
@@ -394,7 +401,7 @@ def pack_nets_backward(list weights, w_ih, w_hh):
 
 cdef void pack_all(char *jobs, idx count) noexcept:
     cdef Packing *first = <Packing *>jobs
-    cdef idx size = count * first.H * first.cell.blocks * (first.I + first.H) * first.item
+    cdef idx size = count * first.H * first.cell.blocks * (first.I + first.P) * first.item
     cdef Nets nets
     nets.jobs, nets.next, nets.stop = jobs, 0, count
     rc_pool_run_portions(packing_nets_thread, &nets, rnncore_get_num_threads() if size > PACK_ON_THREADS else 1)

@@ -17,6 +17,8 @@
  *            gate, or a sum that is needed again (the recurrent part of the GRU's candidate).  A row of a step holds
  *            its slots one after the other: [slot][H].
  *   pre-activation  the sum in a slot before its curve, a_i in the equations; to squash it is to apply the curve.
+ *   projection  the product with W_hr that follows all stages where h is narrower than the cell state: what the cell's
+ *            equations leave as h, H wide, then goes through it, and P values are carried and put out.
  *   stage    one recurrent product of a step and the equations that follow it.  Most cells have one; a GRU that
  *            resets before the product has two, since the second product reads what the first one's gates made (`aux`).
  *   tape     what a recorded pass leaves for backward.  Row r of the gradients belongs to row r % B of the tape.
@@ -153,7 +155,8 @@ typedef struct {
     rc_idx lddelta;
     void *total_h, *total_c;    /* backward: dL/dh_t and dL/dc_t, row stride H; NULL: not wanted (an LSTM: neither) */
     void *daux;                 /* two stages, backward: gradient of r*h, row stride H */
-    void *aux_out;              /* two stages, backward: r*h again, for the weight gradient; NULL: not wanted */
+    void *aux_out;              /* backward: what another product than the first stage's read, again, for its weight
+                                 * gradient: r*h, or before a projection the LSTM's o tanh(c'); NULL: not wanted */
 } rc_step;
 
 typedef void (*rc_step_fn)(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
@@ -265,6 +268,7 @@ typedef struct {
     /* out = curve(x), n values, for the tests of accuracy */
     void (*sigmoid)(const void *x, void *out, rc_idx n);
     void (*tanh)(const void *x, void *out, rc_idx n);
+    rc_step_fn projected_backward;      /* projection.h */
     const rc_cell *cells;       /* ends with a NULL name */
     const rc_hidden_markov *hidden_markov;      /* NULL for float32 */
 } rc_kernels;

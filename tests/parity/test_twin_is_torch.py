@@ -62,6 +62,43 @@ OPTIONS = [
 ]
 
 
+# What a variant of a cell may have, so small that the bounds bind; each of these, and each pair.
+PARTS = {
+    "peepholes": {"peepholes": True},
+    "coupled": {"coupled": True},
+    "cell_clip": {"cell_clip": 0.8},
+    "gate_clip": {"gate_clip": 0.9},
+    "activations": {"activations": ["hardsigmoid", "softsign", ("elu", 0.7)]},
+}
+OPTIONS += [
+    ("LSTM", PARTS[a] | PARTS[b]) for a, b in itertools.combinations_with_replacement(PARTS, 2)
+]
+OPTIONS += [
+    (mode, own | more)
+    for mode, own in (("GRU", {"reset_after": True}), ("GRU", {"reset_after": False}), ("RNN", {}))
+    for more in (
+        {"gate_clip": 0.9},
+        {"activations": [("hardsigmoid", 0.3, 0.4), "softplus"][-(1 + (mode == "GRU")) :]},
+        {"activations": ["softsign", "tanh"][: 1 + (mode == "GRU")], "gate_clip": 0.9},
+    )
+]
+OPTIONS += [
+    ("RNN", {"activations": [activation]})
+    for activation in (
+        "sigmoid",
+        "relu",
+        ("affine", 0.6, 0.2),
+        ("leakyrelu", 0.3),
+        ("thresholdedrelu", 0.4),
+        ("scaledtanh", 1.3, 0.7),
+        "hardsigmoid",
+        ("elu", 0.7),
+        "softsign",
+        "softplus",
+    )
+]
+
+
 def random_twin(mode, options, rng, layers=2, both=False, inputs=2, hidden=3):
     gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[mode] * hidden
     p = {}
@@ -73,8 +110,15 @@ def random_twin(mode, options, rng, layers=2, both=False, inputs=2, hidden=3):
             "bias_ih": gates,
             "bias_hh": gates,
         }
+        if options.get("peepholes"):
+            shapes["weight_peephole"] = 3 * hidden
         p |= {f"{k}_l{layer}{end}": rng.normal(size=s) for k, s in shapes.items()}
-    return Twin(mode, p, layers, both, **options)
+    return make_twin(mode, p, layers, both, options)
+
+
+def make_twin(mode, p, layers, both, options):
+    """`peepholes` says which parameters there are; the twin sees them."""
+    return Twin(mode, p, layers, both, **{k: v for k, v in options.items() if k != "peepholes"})
 
 
 @pytest.mark.parametrize(("mode", "options"), OPTIONS)
@@ -86,7 +130,7 @@ def test_the_twins_gradients_equal_central_differences(mode, options, rng):
     masks = {1: rng.integers(0, 2, size=(5, 3, 6)) * 2.0}
 
     def loss(x, s0, p):
-        other = Twin(mode, p, 2, True, **options)
+        other = make_twin(mode, p, 2, True, options)
         run = other.forward(x, s0, lengths, masks)
         return (run.output * cot[0]).sum() + sum(
             (a * c).sum() for a, c in zip(run.state, cot[1:], strict=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import CELLS, everything, make, parts, random_input, same_bits, whole
+from support import KINDS, everything, make, parts, random_input, same_bits, whole
 
 import rnncore as rc
 
@@ -25,8 +25,8 @@ def of_net(value, k):
 
 def random_states(e, B, rng):
     first = e.layers[0]
-    shape = len(e), first.num_layers * first.directions, B, first.hidden_size
-    return whole(first, [rng.normal(size=shape).astype(e.dtype) for _ in e.cell.states])
+    shapes = first.structure.state_shapes(B)
+    return whole(first, [rng.normal(size=(len(e), *shape)).astype(e.dtype) for shape in shapes])
 
 
 def judge(e, x, states, lengths, cotangents, reset=None, **options):
@@ -59,7 +59,7 @@ def cases(draw):
     small = lambda lo, hi: draw(st.integers(lo, hi))  # noqa: E731
     dtype = draw(st.sampled_from(["float32", "float64"]))
     e = nets(
-        draw(st.sampled_from(sorted(CELLS))), small(1, 5), small(1, 18), small(1, 20), small(1, 3),
+        draw(st.sampled_from(sorted(KINDS))), small(1, 5), small(1, 18), small(1, 20), small(1, 3),
         bias=draw(st.booleans()), bidirectional=draw(st.booleans()), batch_first=draw(st.booleans()), dtype=dtype,
     )  # fmt: skip
     T, B, rng = small(0, 7), small(0, 5), np.random.default_rng(small(0, 10**6))
@@ -89,7 +89,7 @@ def test_random_ensembles_have_the_bits_of_each_net_alone(case):
 
 @pytest.mark.parametrize("every", [None, 100])
 @pytest.mark.parametrize("ragged", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_long_passes_on_several_threads(cell, ragged, every, rng):
     """Enough work for threads, several chunks and (with 9 rows) several spans of sums."""
     e = nets(cell, 5, 3, 9, 2, bidirectional=cell == "lstm")

@@ -206,11 +206,13 @@ class Description:
             return values[self.keeps]
         return None if self.enters is None else 1 - values[self.enters]
 
-    def shapes(self, input_size: int, hidden_size: int, bias: bool) -> dict[str, tuple[int, ...]]:
+    def shapes(self, input_size: int, hidden_size: int, bias: bool, proj_size: int = 0) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters of one layer and direction, in torch's order."""
         rows = len(self.blocks_hh) * hidden_size
-        weights = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size)}
-        return weights | ({"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {})
+        shapes = {"weight_ih": (rows, input_size), "weight_hh": (rows, proj_size or hidden_size)}
+        if bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        return shapes | ({"weight_hr": (proj_size, hidden_size)} if proj_size else {})
 
     def rows(self, gate: str, hidden_size: int) -> slice:
         """The rows of weight_ih and bias_ih that belong to a gate, which are also the rows of weight_hh and bias_hh."""

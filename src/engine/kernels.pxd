@@ -207,3 +207,7 @@ cdef extern from "kernels.h" nogil:
         const rc_hidden_markov *hidden_markov
         void (*pool_run)(rc_pool_fn f, void *context, int threads) noexcept nogil
         long long (*now)() noexcept nogil
+
+
+cdef extern from "pool.h" nogil:
+    int rc_set_most_threads(int n)

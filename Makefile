@@ -18,6 +18,8 @@ SANITIZE ?=
 A      ?= HEAD~1
 B      ?= HEAD
 FACTOR ?= 1.1
+# make rtneural: a checkout of RTNeural.
+RTNEURAL ?=
 # make arm64: cross compiler and emulator.
 ARM64_CC   ?= aarch64-linux-gnu-gcc
 ARM64_QEMU ?= $(or $(shell command -v qemu-aarch64),$(shell command -v qemu-aarch64-static))
@@ -33,7 +35,7 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick bench busy ragged peers scaling regressions adding copy docs gallery lint annotate \
+.PHONY: help demo test quick bench busy ragged peers rtneural outliers scaling regressions adding copy docs gallery lint annotate \
         sanitized sanitize fuzz mutants arm64 page build wheel clean
 
 help:  ## this list
@@ -89,8 +91,15 @@ regressions: $(S)/extra-bench  ## A=commit B=commit: fails where B is slower by 
 	$(BIN)/asv machine --yes
 	$(BIN)/asv continuous --factor $(FACTOR) --interleave-rounds $(ARGS) $(A) $(B)
 
-peers: $(S)/project $(S)/extra-bench  ## the side-by-side table against torch, ONNX Runtime, JAX
-	$(BIN)/python -m benchmarks.peers --out docs/peers.md $(ARGS)
+peers: $(S)/project $(S)/extra-bench  ## the comparison with other libraries: ARGS="--only models --time-limit 10" for some of it
+	$(BIN)/python -m benchmarks.peers --docs docs $(ARGS)
+
+rtneural: $(S)/project $(S)/extra-bench  ## a step of a small net, also by RTNeural from a checkout: RTNEURAL=path
+	@test -n "$(RTNEURAL)" || { echo "make rtneural: clone github.com/jatinchowdhury18/RTNeural with its submodules, then RTNEURAL=path"; exit 2; }
+	RTNEURAL="$(abspath $(RTNEURAL))" $(BIN)/python -m benchmarks.peers --docs docs --only steps $(ARGS)
+
+outliers: $(S)/project  ## how often a step of a stream takes long: a million steps, half a minute
+	$(BIN)/python -m benchmarks.outliers $(ARGS)
 
 busy: $(S)/project $(S)/extra-bench  ## two threads beside busy processes, relative to one thread: 20 minutes
 	$(BIN)/python -m benchmarks.busy $(ARGS)

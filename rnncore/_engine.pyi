@@ -51,6 +51,8 @@ class Weights:
     @property
     def hidden_size(self) -> int: ...
     @property
+    def output_size(self) -> int: ...
+    @property
     def nbytes(self) -> int: ...
     def __new__(
         cls,
@@ -59,17 +61,19 @@ class Weights:
         w_hh: _Array | None = None,
         b_ih: _Array | None = None,
         b_hh: _Array | None = None,
+        w_hr: _Array | None = None,
         *,
-        peepholes: _Array | None = None,
+        w_peephole: _Array | None = None,
         variant: _Variant | None = None,
     ) -> Self: ...
-    def pack_backward(self, w_ih: _Array, w_hh: _Array) -> None: ...
+    def pack_backward(self, w_ih: _Array, w_hh: _Array, w_hr: _Array | None = None) -> None: ...
 
 @disjoint_base
 class Sums:
     def __new__(
         cls, w: Weights, steps: RecordedSteps | NetsSteps, windows: bool, w_ih: _Array, w_hh: _Array,
-        b_ih: _Array | None = None, b_hh: _Array | None = None, *, peepholes: _Array | None = None, nets: int = 1,
+        b_ih: _Array | None = None, b_hh: _Array | None = None, w_hr: _Array | None = None, *,
+        w_peephole: _Array | None = None, nets: int = 1,
     ) -> Self: ...
     def finish(self) -> None: ...
 
@@ -168,11 +172,14 @@ def pack_nets(
     w_hh: _Array,
     b_ih: _Array | None = None,
     b_hh: _Array | None = None,
+    w_hr: _Array | None = None,
     *,
-    peepholes: _Array | None = None,
+    w_peephole: _Array | None = None,
     variant: _Variant | None = None,
 ) -> list[Weights]: ...
-def pack_nets_backward(weights: list[Weights], w_ih: _Array, w_hh: _Array) -> None: ...
+def pack_nets_backward(
+    weights: list[Weights], w_ih: _Array, w_hh: _Array, w_hr: _Array | None = None
+) -> None: ...
 def forward_nets(
     weights: list[Weights],
     x: _Array,
@@ -183,6 +190,8 @@ def forward_nets(
     slots: _Array | None = None,
     c_out: _Array | None = None,
     batch: Batches | None = None,
+    resets: Resets | None = None,
+    first_step: int = 0,
     reverse: bool = False,
 ) -> None: ...
 def backward_nets(weights: list[Weights], walk: NetsWalk) -> None: ...

@@ -40,6 +40,7 @@ class _Part:
 
     cell: Description
     hidden_size: int
+    output_size: int
     weight_hh: str
     biases: list[str]
 
@@ -49,7 +50,8 @@ def orthogonal(module: AnyModule, gain: float = 1.0, *, seed: RandomSource = Non
 
     An orthogonal matrix preserves the norm of what it multiplies, so that gradients in a linear network neither vanish
     nor explode (Saxe et al. 2014). The factor Q of the QR decomposition of a Gaussian matrix, with the signs
-    of R's diagonal, is uniformly distributed over the orthogonal matrices (Mezzadri 2007).
+    of R's diagonal, is uniformly distributed over the orthogonal matrices (Mezzadri 2007). Where an LSTM has
+    projections, these weights have fewer columns than rows, and the columns are orthonormal.
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ def orthogonal(module: AnyModule, gain: float = 1.0, *, seed: RandomSource = Non
         for part in _recurrent(module):
             size = part.hidden_size
             for gate in part.cell.blocks_ih:
-                q, r = np.linalg.qr(rng.standard_normal((size, size)))
+                q, r = np.linalg.qr(rng.standard_normal((size, part.output_size)))
                 signs = np.where(np.diag(r) < 0, -1.0, 1.0)
                 parameters[part.weight_hh][part.cell.rows(gate, size)] = gain * q * signs
     return module
@@ -112,6 +114,9 @@ def identity(module: AnyModule, scale: float = 1.0) -> AnyModule:
     scale = as_number(scale, "scale")
     with module.writable() as parameters:
         for part in _recurrent(module):
+            if part.output_size != part.hidden_size:
+                raise ValueError(f"identity: got the layer of {part.weight_hh!r} with projections, which make its "
+                                 "recurrent weights not square, expected proj_size=0")
             rows = part.cell.rows(part.cell.candidate, part.hidden_size)
             parameters[part.weight_hh][rows] = scale * np.eye(part.hidden_size)
             for bias in part.biases:
@@ -232,9 +237,9 @@ def _recurrent(module: Module) -> Iterator[_Part]:
         outer = {own: name for name, own in names.items()}
         for own in owner.structure.shapes_by_part:
             found = True
-            _, weight_hh, *others = own
-            biases = [outer[name] for name in others if name.startswith("bias")]
-            yield _Part(owner.cell, owner.hidden_size, outer[weight_hh], biases)
+            by_role = owner.structure.by_role([outer[name] for name in own])
+            biases = [name for role, name in by_role.items() if role.startswith("b_")]
+            yield _Part(owner.cell, owner.hidden_size, owner.structure.output_size, by_role["w_hh"], biases)
     if not found:
         raise ValueError(
             f"module: got {type(module).__name__} without recurrent weights (it has "

@@ -19,12 +19,18 @@ CELLS = {
     kernel.replace("_", "-"): (cell.mode, dict(cell.options))
     for kernel, cell in ((kernel, of_kernel(kernel)) for kernel in _engine.cell_names())
 }
+# An LSTM with projections is no cell of its own; `make` makes its h half as wide as c.
+PROJECTED = "lstm-projected"
+KINDS = [*CELLS, PROJECTED]
 # The numbers the project promises: max|a−b| ≤ TOLERANCE·max|b| per array, b in float64.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
 def make(cell, input_size, hidden_size, num_layers=1, **options):
     """A layer with random weights, biases included; `seed` makes them differ."""
+    if cell == PROJECTED:
+        own = {"proj_size": hidden_size // 2, "seed": 7} | options
+        return rc.LSTM(input_size, hidden_size, num_layers, **own)
     mode, own = CELLS[cell]
     return getattr(rc, mode)(input_size, hidden_size, num_layers, **({"seed": 7} | options), **own)
 
@@ -40,12 +46,14 @@ def whole(layer, arrays):
 
 
 def state_shape(layer, B):
-    return layer.num_layers * (1 + layer.bidirectional), B, layer.hidden_size
+    """Of every state, where there are no projections."""
+    (shape,) = set(layer.structure.state_shapes(B))
+    return shape
 
 
 def random_state(layer, B, rng, K=()):
-    shape = (*K, *state_shape(layer, B))
-    return whole(layer, [rng.normal(size=shape).astype(layer.dtype) for _ in layer.cell.states])
+    shapes = layer.structure.state_shapes(B)
+    return whole(layer, [rng.normal(size=(*K, *shape)).astype(layer.dtype) for shape in shapes])
 
 
 def random_input(layer, T, B, rng):
@@ -54,8 +62,7 @@ def random_input(layer, T, B, rng):
 
 def random_cotangents(layer, T, B, rng, K=()):
     """Random cotangents of the output and of the final state."""
-    width = layer.hidden_size * (1 + layer.bidirectional)
-    g = rng.normal(size=(*K, T, B, width)).astype(layer.dtype)
+    g = rng.normal(size=(*K, T, B, layer.structure.features)).astype(layer.dtype)
     return g, random_state(layer, B, rng, K)
 
 

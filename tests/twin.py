@@ -87,6 +87,7 @@ class Weights:
     b_ih: np.ndarray  # (G·H,)
     b_hh: np.ndarray
     p: np.ndarray  # (3·H,): peepholes of i, f, o; zeros where the layer has none
+    hr: np.ndarray  # (P, H): the projection; (0, H) where the layer has none
 
     def gates(self, n):
         return [np.split(a, n) for a in (self.ih, self.hh, self.b_ih, self.b_hh)]
@@ -241,6 +242,27 @@ class GRUCell:
         return da_x @ w.ih, (dh0,), gates, (da_x, x, da_h, seen, None)
 
 
+class Projected:
+    """h' = W_hr m,  where m is what the cell within has as h'"""
+
+    def __init__(self, cell):
+        self.cell, self.gate_names = cell, cell.gate_names
+
+    def step(self, w, x, s):
+        (m, c), values = self.cell.step(w, x, s)
+        h = m @ w.hr.T
+        return (h, c), {**values, "h": h, "m": m}
+
+    def tangent(self, w, x, s, v, dx, ds):
+        dm, dc = self.cell.tangent(w, x, s, v, dx, ds)
+        return w.hr @ dm, dc
+
+    def adjoint(self, w, x, s, v, ds):
+        dh, dc = ds
+        *found, products = self.cell.adjoint(w, x, s, v, (dh @ w.hr, dc))
+        return *found, (*products, (dh, v["m"]))
+
+
 OWN = {"RNN": ("tanh",), "GRU": ("sigmoid", "tanh"), "LSTM": ("sigmoid", "tanh", "tanh")}
 
 
@@ -251,8 +273,8 @@ def make_cell(mode, nonlinearity="tanh", activations=None, **options):
     return cell(own if activations is None else activations, **options)
 
 
-def weight_products(da_x, x, da_h, seen, terms):
-    """One step's untied gradients (..., G·H, I), (..., G·H, H), (..., G·H) twice, and (..., 3·H) or zero."""
+def weight_products(da_x, x, da_h, seen, terms, projected=None):
+    """One step's untied gradients (..., G·H, I), (..., G·H, P), (..., G·H) twice; (..., 3·H), (..., P, H) or zero."""
     grad_ih = np.einsum("...bg,bi->...gi", da_x, x)
     if isinstance(seen, tuple):  # GRU, reset before: the candidate's rows saw r·h
         H = seen[0].shape[-1]
@@ -263,7 +285,9 @@ def weight_products(da_x, x, da_h, seen, terms):
         grad_hh = np.concatenate(parts, axis=-2)
     else:
         grad_hh = np.einsum("...bg,bh->...gh", da_h, seen)
-    return grad_ih, grad_hh, da_x.sum(-2), da_h.sum(-2), 0 if terms is None else terms.sum(-2)
+    grad_p = 0 if terms is None else terms.sum(-2)
+    grad_hr = 0 if projected is None else np.einsum("...bp,bh->...ph", *projected)
+    return grad_ih, grad_hh, da_x.sum(-2), da_h.sum(-2), grad_p, grad_hr
 
 
 @dataclass
@@ -308,7 +332,19 @@ class Twin:
         self.cells = self._cells(mode, **options)
         self.cell = self.cells[0]
         self.parameters = {k: self.array(v) for k, v in parameters.items()}
-        self.hidden_size = self.parameters["weight_hh_l0"].shape[1]
+        self.width = self.parameters["weight_hh_l0"].shape[1]  # of h
+        self.hidden_size = self.parameters.get("weight_hr_l0", self.parameters["weight_hh_l0"]).shape[1]
+        self.cells = self._cells(mode, **options)
+        if "weight_hr_l0" in parameters:
+            self.cells = [Projected(cell) for cell in self.cells]
+        self.cell = self.cells[0]
+
+    def _cells(self, mode, activations=None, **options):
+        """The cell of each direction: `activations` may be those of both, or one direction's after the other's."""
+        if activations is None or len(activations) == len(OWN[mode]):
+            return [make_cell(mode, activations=activations, **options)] * self.directions
+        n = len(OWN[mode])
+        return [make_cell(mode, activations=activations[k : k + n], **options) for k in (0, n)]
 
     def _cells(self, mode, activations=None, **options):
         """The cell of each direction: `activations` may be those of both, or one direction's after the other's."""
@@ -333,15 +369,21 @@ class Twin:
             hh,
             self.parameters.get("bias_ih" + end, none),
             self.parameters.get("bias_hh" + end, none),
-            self.parameters.get("weight_peephole" + end, np.zeros(3 * hh.shape[1])),
+            self.parameters.get("weight_peephole" + end, np.zeros(3 * self.hidden_size)),
+            self.parameters.get("weight_hr" + end, np.zeros((0, self.hidden_size))),
         )
 
     def prefix(self, layer, direction):
         return f"l{layer}." + "reverse." * direction
 
     def zeros(self, B):
-        shape = self.num_layers * self.directions, B, self.hidden_size
-        return tuple(np.zeros(shape) for _ in range(self.parts))
+        parts = self.num_layers * self.directions
+        return tuple(np.zeros((parts, B, width)) for width in self.widths)
+
+    @property
+    def widths(self):
+        """Of h, and of c."""
+        return (self.width, self.hidden_size)[: self.parts]
 
     @staticmethod
     def array(a):
@@ -375,9 +417,8 @@ class Twin:
                 )
                 for name in names:
                     rows = [scan.steps[t][2][name] for t in range(T)]
-                    values[self.prefix(layer, d) + name] = np.array(rows).reshape(
-                        T, B, self.hidden_size
-                    )
+                    width = self.width if name == "h" else self.hidden_size
+                    values[self.prefix(layer, d) + name] = np.array(rows).reshape(T, B, width)
             inp = np.concatenate([scan.h for scan in scans[-1]], axis=-1)
         final = tuple(np.stack([f[p] for f in finals]) for p in range(self.parts))
         return TwinPass(inp, final, values, valid, scans, masks)
@@ -385,7 +426,7 @@ class Twin:
     def _scan(self, cell, w, x, s, valid, cut, reverse):
         T, B, _ = x.shape
         order = list(range(T))[::-1] if reverse else list(range(T))
-        steps, h = {}, np.zeros((T, B, self.hidden_size))
+        steps, h = {}, np.zeros((T, B, self.width))
         for t in order:
             s = tuple(np.where(cut[t][:, None], 0, a) for a in s)
             new, values = cell.step(w, x[t], s)
@@ -399,10 +440,10 @@ class Twin:
         T, B, _ = run.output.shape
         given = [self.array(g) for g in (grad_output, *(grad_state or ())) if g is not None]
         K = given[0].shape[:-3]
-        L, D, H = self.num_layers, self.directions, self.hidden_size
-        grad_out = np.zeros((*K, T, B, D * H)) if grad_output is None else self.array(grad_output)
+        L, D, width = self.num_layers, self.directions, self.width
+        grad_out = np.zeros((*K, T, B, D * width)) if grad_output is None else self.array(grad_output)
         if grad_state is None:
-            grad_state = tuple(np.zeros((*K, L * D, B, H)) for _ in range(self.parts))
+            grad_state = tuple(np.zeros((*K, L * D, B, own)) for own in self.widths)
         initial = [None] * (L * D)
         parameters, values = {}, {}
         for layer in reversed(range(L)):
@@ -410,7 +451,7 @@ class Twin:
             for d in range(D):
                 scan, pos = run.scans[layer][d], layer * D + d
                 ds = tuple(self.array(g)[..., pos, :, :] for g in grad_state)
-                part = grad_out[..., d * H : (d + 1) * H]
+                part = grad_out[..., d * width : (d + 1) * width]
                 dx, initial[pos], named, untied = self._scan_back(scan, part, ds, run.valid)
                 grad_in = grad_in + dx
                 values |= {self.prefix(layer, d) + k: v for k, v in named.items()}
@@ -420,11 +461,13 @@ class Twin:
         return Grads(grad_out, state, {k: parameters[k] for k in self.parameters}, values)
 
     def _scan_back(self, scan, grad_h, ds, valid):
-        T, B, H = scan.h.shape
+        T, B, _ = scan.h.shape
         K = grad_h.shape[:-3]
         dx = np.zeros((*K, T, B, scan.w.ih.shape[1]))
         names = ("h", *(("c",) if self.parts == 2 else ()), *self.cell.gate_names)
-        named = {k: np.zeros((*K, T, B, H)) for k in names}
+        named = {
+            k: np.zeros((*K, T, B, self.width if k == "h" else self.hidden_size)) for k in names
+        }
         untied = []
         for t in reversed(scan.order):
             row = valid[t][:, None]
@@ -443,10 +486,10 @@ class Twin:
         return dx, ds, named, untied
 
     def _named(self, layer, d, w, untied, K):
-        shapes = [a.shape for a in (w.ih, w.hh, w.b_ih, w.b_hh, w.p)]
-        sums = [sum((u[i] for u in untied), np.zeros((*K, *shapes[i]))) for i in range(5)]
+        shapes = [a.shape for a in (w.ih, w.hh, w.b_ih, w.b_hh, w.p, w.hr)]
+        sums = [sum((u[i] for u in untied), np.zeros((*K, *shapes[i]))) for i in range(6)]
         end = f"_l{layer}" + "_reverse" * d
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_peephole")
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_peephole", "weight_hr")
         return {name + end: a for name, a in zip(names, sums, strict=True)}
 
     def jacobians(self, run, direction=0):
@@ -454,28 +497,30 @@ class Twin:
 
         s = [h of every layer, then c of every layer]. Where a row does not step: the identity.
         """
-        L, H, parts = self.num_layers, self.hidden_size, self.parts
+        L, widths = self.num_layers, self.widths
         T, B, _ = run.output.shape
-        S = L * H * parts
+        starts = [L * sum(widths[:p]) for p in range(self.parts)]
+        S = L * sum(widths)
         out = np.zeros((T, B, S, S))
-        here = slice(
-            direction * H, (direction + 1) * H
-        )  # this direction's columns of the next layer's input
+        # this direction's columns of the next layer's input
+        here = slice(direction * self.width, (direction + 1) * self.width)
         for pos, t in enumerate(run.scans[0][direction].order):
-            eye = np.broadcast_to(np.eye(S), (B, S, S)).reshape(B, parts, L, H, S)
-            new, below = np.empty((B, parts, L, H, S)), None
+            eye = np.broadcast_to(np.eye(S), (B, S, S))
+            new, below = np.empty((B, S, S)), None
             for layer in range(L):
+                own = [
+                    slice(start + layer * width, start + (layer + 1) * width)
+                    for start, width in zip(starts, widths, strict=True)
+                ]
                 scan = run.scans[layer][direction]
                 x, s, values = scan.steps[t]
                 dx = np.zeros((B, x.shape[1], S))
                 if below is not None:
                     mask = run.masks[layer][t][:, here, None] if layer in run.masks else 1
                     dx[:, here] = below * mask
-                ds = scan.cell.tangent(
-                    scan.w, x, s, values, dx, tuple(eye[:, p, layer] for p in range(parts))
-                )
-                for p in range(parts):
-                    new[:, p, layer] = ds[p]
+                ds = scan.cell.tangent(scan.w, x, s, values, dx, tuple(eye[:, part] for part in own))
+                for part, d in zip(own, ds, strict=True):
+                    new[:, part] = d
                 below = ds[0]
-            out[pos] = np.where(run.valid[t][:, None, None], new.reshape(B, S, S), np.eye(S))
+            out[pos] = np.where(run.valid[t][:, None, None], new, np.eye(S))
         return out

@@ -16,7 +16,7 @@ class Explicit:
         self.lengths = np.full(self.B, self.T) if lengths is None else np.asarray(lengths)
         self.J = self.twin.jacobians(self.run, int(self.reverse))  # in the order of the backward walk
         self.S = self.J.shape[-1]
-        H, L = layer.hidden_size, layer.num_layers
+        H, L = self.twin.width, layer.num_layers
         self.top = slice((L - 1) * H, L * H)
 
     def step(self, t):
@@ -40,7 +40,7 @@ class Explicit:
 
     def dependency(self, g):
         """‖∂L_s/∂s_t‖ from ∂L_s/∂y_s, (T, B, D·H)."""
-        H = self.layer.hidden_size
+        H = self.twin.width
         g = g[..., H:] if self.reverse else g[..., :H]
         out = np.full((self.T, self.T, self.B), np.nan)
         for b in range(self.B):
@@ -55,7 +55,7 @@ class Explicit:
 
     def preservation(self, g, final=None):
         """‖δ·J‖/‖δ‖ of every step, δ the gradient for the carry of L = Σ g·y + final·s_T."""
-        H = self.layer.hidden_size
+        H = self.twin.width
         g = g[..., H:] if self.reverse else g[..., :H]
         out = np.full((self.T, self.B), np.nan)
         for b in range(self.B):

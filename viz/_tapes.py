@@ -166,6 +166,17 @@ def as_state(parts: Iterable[Array]) -> State:
     return Layout().states(parts)
 
 
+def is_projected(tape: Recorded) -> bool:
+    """Whether the layer's h is the product of a matrix with what its units put out, so that its values are no units."""
+    return bool(getattr(tape.layer, "proj_size", 0))
+
+
+def refuse_projected(tape: Recorded, why: str) -> None:
+    """Raise a ValueError for a tape of a layer with projections; `why` ends its sentence."""
+    if is_projected(tape):
+        raise ValueError(f"tape: got one of an {tape.mode} with projections, expected proj_size=0: {why}")
+
+
 def previous(tape: Tape, layer: str, part: str = "h") -> Array:
     """(T, B, H): the h (or c) from which a layer computes each step, in its direction."""
     state = np.asarray(tape[f"{layer}.{part}"])
@@ -241,7 +252,7 @@ def check_backward(tape: Recorded) -> None:
 
 def top_of_carry(layer: RecurrentLayer) -> slice:
     """The position of the top layer's h within the carry."""
-    return slice((layer.num_layers - 1) * layer.hidden_size, layer.num_layers * layer.hidden_size)
+    return layer.structure.carry_slice(0, layer.num_layers - 1)
 
 
 def carry_of(state: Any) -> Floats:

@@ -83,4 +83,4 @@ def _last(layer: RecurrentLayer, state: State) -> tuple[Array, Adjoint]:
         rest = [np.zeros_like(part) for part in parts_of(state)[1:]]
         return None, (grad_h, *rest) if rest else grad_h
 
-    return ends.copy().reshape(*ends.shape[:-2], layer.directions * layer.hidden_size), adjoint
+    return ends.copy().reshape(*ends.shape[:-2], layer.structure.features), adjoint

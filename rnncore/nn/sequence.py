@@ -116,7 +116,7 @@ class SequenceModel(Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(layer.dtype)
-        features = layer.hidden_size * layer.directions
+        features = layer.structure.features
         if head.in_features != features:
             raise ValueError(
                 f"head: got in_features={head.in_features}, expected {features}, the layer's output"
@@ -147,7 +147,7 @@ class SequenceModel(Module):
         return f"{type(self).__name__}({', '.join(parts)}, loss={self.loss_name!r}, readout={self.readout!r})"
 
     def __call__(
-        self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None
+        self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, reset: ArrayLike | None = None
     ) -> tuple[Array, State]:
         """Predictions, and the state after the last step; nothing is kept.
 
@@ -155,7 +155,7 @@ class SequenceModel(Module):
         ----------
         x : array_like
             Integer tokens (T, B), or real values (T, B, I); with ``batch_first`` the first two axes are swapped.
-        state, lengths
+        state, lengths, reset
             As in a call of the layer.
 
         Returns
@@ -167,7 +167,7 @@ class SequenceModel(Module):
             layer, head = self.layer.packed(), self.head.packed()
             if self.embedding is not None:
                 x = self.embedding(x)
-        y, state = self.layer.call_on(layer, x, state, lengths)
+        y, state = self.layer.call_on(layer, x, state, lengths, reset)
         read, _ = read_out(self.readout, self.layer, y, state, lengths)
         return self.head.call_on(head, read), state
 
@@ -212,26 +212,33 @@ class SequenceModel(Module):
         return ModelStream(self, as_size(batch_size, "batch_size"), state)
 
     def record(
-        self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False
+        self,
+        x: ArrayLike,
+        state: StateLike = None,
+        lengths: ArrayLike | None = None,
+        *,
+        train: bool = False,
+        reset: ArrayLike | None = None,
     ) -> SequenceRecord:
         """As a call, keeping what the backward pass needs; ``train=True`` applies dropout."""
         dropping = [module.masks for module in (self.layer, self.dropout) if module is not None]
         before = [masks.passes for masks in dropping]
         try:
-            return self._record(x, state, lengths, train)
+            return self._record(x, state, lengths, train, reset)
         except BaseException:  # an interrupted pass must not use up a mask
             for masks, passes in zip(dropping, before, strict=True):
                 masks.take_back(passes + 1)
             raise
 
-    def _record(self, x: ArrayLike, state: StateLike, lengths: ArrayLike | None, train: bool) -> SequenceRecord:
+    def _record(self, x: ArrayLike, state: StateLike, lengths: ArrayLike | None, train: bool, reset: ArrayLike | None
+                ) -> SequenceRecord:
         embedded = None
         with LOCK:  # the weights of all parts at one moment
             layer, head = self.layer.packed(), self.head.packed()
             if self.embedding is not None:
                 embedded = self.embedding.record(x)
                 x = embedded.output
-        tape = self.layer.record_on(layer, x, state, lengths, train=train)
+        tape = self.layer.record_on(layer, x, state, lengths, train, reset=reset)
         read, spread = read_out(self.readout, self.layer, tape.output, tape.state, lengths)
         kept = None if self.dropout is None else self.dropout.record(read, train=train)
         predicted = self.head.record_on(head, read if kept is None else kept.output)
@@ -340,6 +347,7 @@ class SequenceModel(Module):
         lengths: ArrayLike | None = None,
         *,
         train: bool = True,
+        reset: ArrayLike | None = None,
     ) -> tuple[float, dict[str, Array], State]:
         """One window of truncated BPTT.
 
@@ -351,7 +359,7 @@ class SequenceModel(Module):
         state : ndarray or tuple
             The layer's state after the window, to be passed to the next window.
         """
-        record = self.record(x, state, lengths, train=train)
+        record = self.record(x, state, lengths, train=train, reset=reset)
         loss, grad = self.loss(record.output, targets, lengths)
         return loss, record.backward(grad).parameters, record.state
 
@@ -421,7 +429,7 @@ class SequenceModel(Module):
         **options: Any,
     ) -> Self:
         recurrent = layer_class(cell)(**layer, dtype=dtype, seed=0)
-        rows, features = num_embeddings, recurrent.hidden_size * recurrent.directions
+        rows, features = num_embeddings, recurrent.structure.features
         if readout != READOUTS[0]:
             options["readout"] = readout
         return cls(
@@ -486,6 +494,8 @@ def read_config(config: Field) -> dict[str, Any]:
     cell, layer = config["cell"].text(modes()), config["layer"]
     checks = LAYER_OPTIONS | {name: _check_of(values) for name, values in choices(cell).items()}
     checks |= dict.fromkeys(first(cell).variants, lambda field: field.value)        # `check_variant` has seen them
+    if "proj_size" in layer_class(cell).own_options:
+        checks["proj_size"] = lambda field: field.whole(1, layer["hidden_size"].whole(2) - 1)
     layer.only(checks)
     check_variant(cell, layer)
     options = {name: checks[name](field) for name, field in layer.entries().items()}

@@ -57,7 +57,7 @@ class ModelStream(Stream[State]):
             self._head: PackedLinear = self._model.head.packed()
             # Of one step: the vectors of its tokens, and its output.
             self._x: Array = np.empty((self._batch, self._layer.input_size), self._layer.dtype)
-            self._h: Array = np.empty((self._batch, self._layer.hidden_size), self._layer.dtype)
+            self._h: Array = np.empty((self._batch, self._layer.structure.output_size), self._layer.dtype)
 
     def _bind_again(self) -> None:
         """Bind the present weights, if those of the layer or of the head have changed."""
@@ -121,7 +121,7 @@ class ModelStream(Stream[State]):
         if out is not None and values.ndim == 3:
             check_out(out, shape, model.dtype)
         before = [part.copy() for part in self._states]
-        hidden: Array = np.empty((*rows, self._layer.hidden_size), self._layer.dtype)
+        hidden: Array = np.empty((*rows, self._layer.structure.output_size), self._layer.dtype)
         if not run(values, hidden):
             self._convert(values, hidden, "x", ("N",))
         if out is None:

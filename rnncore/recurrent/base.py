@@ -6,8 +6,8 @@ It holds the parameters, checks arguments, and calls the engine once for each la
 from __future__ import annotations
 
 import warnings
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Self, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 
 import numpy as np
 
@@ -21,13 +21,15 @@ from .dropout import Masks, mask
 from .layout import Layout
 from .passes import record_passes
 from .ragged import Batch
-from .resets import Resets
+from .resets import by_direction
 from .stream import Stream
 from .structure import Structure
 from .tape import Tape
 from .variants import DEFAULTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rnncore._typing import ArrayLike, Bools, DTypeLike, Seed, StateLike
 
 
@@ -39,11 +41,11 @@ SHARED: dict[str, Any] = {"input_size": None, "hidden_size": None, "num_layers":
 class PackedLayer(Packed):
     """The packed weights of every layer and direction, in the order of the states."""
 
-    def __init__(self, version: int, structure: Structure, arrays: dict[str, Array]) -> None:
+    def __init__(self, version: int, structure: Structure, groups: Iterable[list[Array]]) -> None:
         super().__init__(version)
-        cell = structure.cell
-        self.weights = [_engine.Weights(cell.kernel, **structure.for_engine(part, arrays),
-                                        variant=structure.variant_for_engine(part)) for part in structure.parts]
+        self.weights = [_engine.Weights(structure.cell.kernel, **structure.by_role(arrays),
+                                        variant=structure.variant_of(part))
+                        for part, arrays in zip(structure.parts, groups, strict=True)]
         self.has_transposes = False     # the backward pass needs them; they are packed when it first does
 
 
@@ -63,6 +65,7 @@ class RecurrentLayer(Module, Generic[StateT]):
     """
 
     mode = ""
+    own_options: ClassVar[dict[str, Any]] = {}      # arguments of this class alone that choose no cell: {name: default}
     _fixed = frozenset({"mode", "cell", "structure", "input_size", "hidden_size", "num_layers", "bias", "batch_first",
                         "bidirectional", "directions", "seed", "masks", *DEFAULTS})
 
@@ -76,12 +79,16 @@ class RecurrentLayer(Module, Generic[StateT]):
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
                  dtype: DTypeLike = "float32", seed: Seed = None, **options: Any) -> None:
         super().__init__(dtype)
+        own = {name: options.pop(name, default) for name, default in self.own_options.items()}
         self.cell = descriptions.find(self.mode, **options)
         variants = {name: DEFAULTS[name] for name in self.cell.variants}
         for name, value in (variants | dict(self.cell.options)).items():
             setattr(self, name, value)
         self.input_size = as_size(input_size, "input_size")
         self.hidden_size = as_size(hidden_size, "hidden_size")
+        for name, value in own.items():
+            own[name] = self._check_option(name, value)
+            setattr(self, name, own[name])
         self.num_layers = as_size(num_layers, "num_layers")
         self.bias = as_flag(bias, "bias")
         self.batch_first = as_flag(batch_first, "batch_first")
@@ -93,9 +100,13 @@ class RecurrentLayer(Module, Generic[StateT]):
         self._set_dropout(dropout)
         self.seed = as_seed(seed)
         self.structure = Structure(self.cell, self.input_size, self.hidden_size, self.num_layers, self.bias,
-                                   self.directions, self.dtype)
+                                   self.directions, self.dtype, own.get("proj_size", 0))
         self.masks = Masks(seed)
         self._initialise(np.random.Generator(np.random.PCG64(seed)))
+
+    def _check_option(self, name: str, value: Any) -> Any:
+        """The value of one of `own_options`, checked."""
+        raise NotImplementedError(name)
 
     # ---- parameters -----------------------------------------------------------------------------
 
@@ -105,8 +116,16 @@ class RecurrentLayer(Module, Generic[StateT]):
         for name, shape in self.structure.iter_shapes():
             self._parameters[name] = rng.uniform(-bound, bound, shape).astype(self.dtype)
 
+    @cached_property
+    def _groups(self) -> list[list[Array]]:
+        """The parameters of each layer and direction. The arrays are never replaced, only their values change."""
+        return [[self._parameters[name] for name in names] for names in self.structure.shapes_by_part]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_groups"}
+
     def _pack(self) -> PackedLayer:
-        return PackedLayer(self._version, self.structure, self._parameters)
+        return PackedLayer(self._version, self.structure, self._groups)
 
     def packed_at(self, version: int) -> PackedLayer:
         """The packed weights, with their transposes, for the backward pass of a pass that used this `version` of them.
@@ -120,8 +139,9 @@ class RecurrentLayer(Module, Generic[StateT]):
             if version != self._version:
                 raise RuntimeError("tape: the layer's weights changed since this pass was recorded; record it again")
             packed = self.packed()
-            for weights, names in zip(packed.weights, self.structure.names_by_part, strict=True):
-                weights.pack_backward(self._parameters[names[0]], self._parameters[names[1]])
+            for weights, arrays in zip(packed.weights, self._groups, strict=True):
+                of = self.structure.by_role(arrays)
+                weights.pack_backward(of["w_ih"], of["w_hh"], of.get("w_hr"))
             packed.has_transposes = True
             return packed
 
@@ -140,6 +160,7 @@ class RecurrentLayer(Module, Generic[StateT]):
             own[...] = array
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, _parameters=dict(zip(shapes, copies, strict=True)), _packed=None)
+        other.__dict__.pop("_groups", None)
         return other
 
     def has_weights(self, arrays: list[Array]) -> bool:
@@ -163,12 +184,17 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments besides dtype and seed: ``type(layer)(**layer.options)`` has the same cell and shapes."""
-        return {name: getattr(self, name) for name in SHARED} | dict(self.cell.options)
+        """The arguments besides dtype and seed: ``type(layer)(**layer.options)`` has the same cell and shapes.
+
+        Those of `own_options` are left out at their defaults, so that the files of other layers stay as they were.
+        """
+        own = {name: getattr(self, name) for name, default in self.own_options.items()}
+        return {name: getattr(self, name) for name in SHARED} | dict(self.cell.options) | {
+            name: value for name, value in own.items() if value != self.own_options[name]}
 
     def __repr__(self) -> str:
         told = [f"{self.input_size}, {self.hidden_size}"]
-        defaults = {**SHARED, **DEFAULTS, **descriptions.first(self.mode).options}
+        defaults = SHARED | dict(descriptions.first(self.mode).options) | self.own_options | dict(DEFAULTS)
         told += [f"{name}={value!r}" for name, value in list(self.options.items())[2:] if value != defaults[name]]
         return f"{type(self).__name__}({', '.join(told)}, dtype={self.dtype.name!r})"
 
@@ -197,7 +223,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         -------
         y : ndarray, (T, B, directions·H), laid out as x
         state : ndarray or tuple
-            h, or (h, c), each (layers·directions, B, H).
+            h, or (h, c), each (layers·directions, B, H). Where an LSTM has projections, y and h are P wide, not H.
 
         Raises
         ------
@@ -216,7 +242,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         """
         out, layout, batch, T, B = self._check_input(x, lengths)
         states, structure, padded = self.check_state(state, B, layout), self.structure, not isinstance(lengths, Batch)
-        resets = self._resets(self._marks(reset, T, B, layout), batch)
+        resets = by_direction(self._marks(reset, T, B, layout), batch, self.directions)
         if batch is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
@@ -281,7 +307,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         given, layout, batch, T, B = self._check_input(x, lengths)
         states = self.check_state(state, B, layout)
         marks = self._marks(reset, T, B, layout)
-        resets = self._resets(marks, batch)
+        resets = by_direction(marks, batch, self.directions)
         initial = start = [part.copy() for part in states]
         if batch is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]
@@ -353,32 +379,31 @@ class RecurrentLayer(Module, Generic[StateT]):
         marks = as_marks(reset, "reset", shape if layout.batched else (steps,), layout.axes.replace(", I", ""))
         return np.array(marks[:, None] if not layout.batched else marks.T if layout.batch_first else marks)
 
-    def _resets(self, marks: Bools | None, batch: Batch | None) -> list[Resets | None]:
-        """The resets of each direction."""
-        return [None if marks is None else Resets(marks, batch, direction == 1) for direction in range(self.directions)]
-
     def check_state(self, state: StateLike, batch: int, layout: Layout) -> list[Array]:
         """Check a caller's state; return copies of its arrays, each (layers·directions, B, H). None means zeros."""
-        names, own = self.cell.initial, self.structure.state_shape(batch)
+        names, shapes = self.cell.initial, self.structure.state_shapes(batch)
         if state is None:
-            return [np.zeros(own, self.dtype) for _ in names]
-        expected = layout.state_shape(own)
+            return [np.zeros(own, self.dtype) for own in shapes]
         if len(names) == 1:
-            return [self._own(state, names[0], expected, own)]
+            return [self._own(state, names[0], layout, shapes[0])]
         if not isinstance(state, tuple | list) or len(state) != len(names):
             got = f"{len(state)} values" if isinstance(state, tuple | list) else type(state).__name__
-            raise ValueError(f"state: got {got}, expected the pair ({', '.join(names)}), each of shape {expected}")
+            expected = [str(layout.state_shape(own)) for own in shapes]
+            told = f"each of shape {expected[0]}" if len({*expected}) == 1 else f"of shapes {' and '.join(expected)}"
+            raise ValueError(f"state: got {got}, expected the pair ({', '.join(names)}), {told}")
         found = []
         for place, part in enumerate(state):
-            found.append(self._own(part, names[place], expected, own))
+            found.append(self._own(part, names[place], layout, shapes[place]))
         return found
 
-    def _own(self, part: object, name: str, expected: tuple[int, ...], shape: tuple[int, ...]) -> Array:
-        """A copy of one array of a state in `shape`, after a check that the caller's has the shape `expected`."""
+    def _own(self, part: object, name: str, layout: Layout, shape: tuple[int, ...]) -> Array:
+        """A copy of one array of a state in `shape`, after a check that the caller's has this shape in its layout."""
         if part is None:
             return np.zeros(shape, self.dtype)
         array = as_real(part, name, self.dtype)
+        expected = layout.state_shape(shape)
         if array.shape != expected:
+            width = "P" if shape[-1] == self.structure.proj_size else "H"
             raise ValueError(f"{name}: got shape {array.shape}, expected {expected}: (layers·directions, "
-                             f"{'B, ' if len(expected) == 3 else ''}H), also with batch_first")
+                             f"{'B, ' if len(expected) == 3 else ''}{width}), also with batch_first")
         return array.copy().reshape(shape)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
+from rnncore._checks import as_size
 from rnncore._typing import Array
 
 from . import descriptions
@@ -107,9 +108,13 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
 
     Parameters
     ----------
+    proj_size : int
+        If not 0, the width P of h, smaller than H: h_t = W_hr (o·tanh(c_t)), with weights ``weight_hr_l{k}`` of (P, H),
+        as in torch (Sak, Senior & Beaufays 2014). The output and h are P wide, c stays H wide, ``weight_hh`` is (4·H,
+        P), and layers above the lowest read directions·P values.
     peepholes : bool
-        Whether the gates see the cell state through weights of their own, `weight_peephole` (3H,) for i, f and o:
-        i and f see c_{t-1}, and o sees c_t (Gers & Schmidhuber 2000).
+        Whether the gates see the cell state through weights of their own, ``weight_peephole_l{k}`` of (3·H,) for i, f
+        and o: i and f see c_{t-1}, and o sees c_t (Gers & Schmidhuber 2000).
     coupled : bool
         Whether f = 1 − i (ONNX's ``input_forget``). The rows of f in the weights stay, and do nothing.
     cell_clip : float, optional
@@ -126,21 +131,34 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
     >>> y, (h, c) = lstm(np.ones((5, 2, 3)))
     >>> y.shape, h.shape, c.shape
     ((5, 2, 4), (1, 2, 4), (1, 2, 4))
+    >>> y, (h, c) = rc.LSTM(3, 4, proj_size=2, seed=0)(np.ones((5, 2, 3)))
+    >>> y.shape, h.shape, c.shape
+    ((5, 2, 2), (1, 2, 2), (1, 2, 4))
     """
 
     mode = "LSTM"
+    own_options: ClassVar[dict[str, Any]] = {"proj_size": 0}
+    _fixed = frozenset({"proj_size"})
+    proj_size: int
     peepholes: bool
     coupled: bool
     cell_clip: float | None
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
-                 peepholes: bool = False, coupled: bool = False, cell_clip: float | None = None,
+                 proj_size: int = 0, peepholes: bool = False, coupled: bool = False, cell_clip: float | None = None,
                  gate_clip: float | None = None, activations: ActivationsLike | None = None,
                  dtype: DTypeLike = "float32", seed: Seed = None) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-                         dtype=dtype, seed=seed, peepholes=peepholes, coupled=coupled, cell_clip=cell_clip,
-                         gate_clip=gate_clip, activations=activations)
+                         dtype=dtype, seed=seed, proj_size=proj_size, peepholes=peepholes, coupled=coupled,
+                         cell_clip=cell_clip, gate_clip=gate_clip, activations=activations)
+
+    def _check_option(self, name: str, value: Any) -> int:
+        size = as_size(value, name, least=0)
+        if size >= self.hidden_size:
+            raise ValueError(f"{name}: got {size}, expected less than hidden_size = {self.hidden_size}, or 0 for no "
+                             "projection")
+        return size
 
 
 def layer_class(mode: str) -> type[RecurrentLayer]:

@@ -201,7 +201,7 @@ class LayerPass(RecordedSteps):
         parts = [self._where(start, stop) for start, stop, _ in checkpoints]
         longest = max((part.stop - part.start for part in parts), default=0)
         *kept, h = _engine.carve("a tape", self.structure.dtype,
-                                 (*self.structure.kept_shapes(longest, B), (longest, B, self.structure.hidden_size)))
+                                 (*self.structure.kept_shapes(longest, B), (longest, B, self.structure.output_size)))
         for (start, stop, before), part in zip(reversed(checkpoints), reversed(parts), strict=True):
             n = part.stop - part.start
             slots, c = _between(kept[0], 0, n), _between(kept[1], 0, n)

@@ -155,19 +155,18 @@ def _walk(tape: Tape, structure: Structure, passes: list[LayerPass], value: Arra
 def _through(structure: Structure, weights: list[_engine.Weights], passes: list[LayerPass], value: Array, low: int,
              high: int) -> None:
     """BPTT through steps low .. high of all layers, the top layer first; `value`, (K, B, S), is overwritten."""
-    K, B, _ = value.shape
-    states = len(structure.cell.states)
-    parts = value.reshape(K * B, states, structure.num_layers, structure.hidden_size)
+    K, B, S = value.shape
+    rows = value.reshape(K * B, S)
     grad_out = None
     for layer_pass in reversed(passes):
         part = layer_pass.part
-        index = part.layer
-        carry = [np.ascontiguousarray(parts[:, state, index]) for state in range(states)]
-        grad_x = np.empty((high - low, K * B, part.input_size), structure.dtype) if index > 0 else None
+        where = [structure.carry_slice(state, part.layer) for state in range(len(structure.state_sizes))]
+        carry = [np.ascontiguousarray(rows[:, own]) for own in where]
+        grad_x = np.empty((high - low, K * B, part.input_size), structure.dtype) if part.layer > 0 else None
         _engine.backward(Walk(weights[part.position], layer_pass.window(low, high), carry, 0, grad_out, grad_x))
         if grad_x is not None:
             if layer_pass.mask is not None:
                 grad_x.reshape(high - low, K, B, -1)[...] *= layer_pass.mask[low:high, None]
             grad_out = structure.half(grad_x, part)
-        for state, array in enumerate(carry):
-            parts[:, state, index] = array
+        for own, array in zip(where, carry, strict=True):
+            rows[:, own] = array

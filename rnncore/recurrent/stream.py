@@ -47,7 +47,7 @@ class Stream(Generic[StateT]):
         self._layer = layer
         self._batch = batch_size
         self._states: list[Array] = [
-            np.zeros(layer.structure.state_shape(batch_size), layer.dtype) for _ in layer.cell.states]
+            np.zeros(shape, layer.dtype) for shape in layer.structure.state_shapes(batch_size)]
         self._bind()
 
     def __repr__(self) -> str:
@@ -84,7 +84,7 @@ class Stream(Generic[StateT]):
         if self._version != self._layer._version:
             self._bind()
         if out is None:
-            out = np.empty((self._batch, self._layer.hidden_size), self._layer.dtype)
+            out = np.empty((self._batch, self._layer.structure.output_size), self._layer.dtype)
         if not self._step(x_t, out):
             self._convert(x_t, out, "x_t", ())
         return out
@@ -119,7 +119,7 @@ class Stream(Generic[StateT]):
             self._bind()
         if out is None:
             x = as_rows(x, "x", self._layer.dtype)
-            out = np.empty((*x.shape[:1], self._batch, self._layer.hidden_size), self._layer.dtype)
+            out = np.empty((*x.shape[:1], self._batch, self._layer.structure.output_size), self._layer.dtype)
         if not self._steps.block(x, out):
             self._convert(x, out, "x", ("N",))
         return out
@@ -140,7 +140,7 @@ class Stream(Generic[StateT]):
                              + (f"{name}[{':, ' * len(steps)}None] has this shape" if one_row else
                                 "open the stream with another batch_size, or pass "
                                 + ("several steps" if steps else "a single step")))
-        check_out(out, (*rows.shape[:-1], layer.hidden_size), layer.dtype)
+        check_out(out, (*rows.shape[:-1], layer.structure.output_size), layer.dtype)
         if not (self._steps.block if steps else self._steps.step)(rows, out):
             raise ValueError(f"{name}, out: got arrays of {rows.dtype} and {out!r:.60}, expected native and aligned "
                              f"{layer.dtype}")

@@ -6,23 +6,20 @@ A `RecurrentLayer` is a stack of ``num_layers`` layers, each of which runs in on
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from .descriptions import Description, find, option_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from rnncore._typing import Array, DTypeLike
 
     Shape = tuple[int, ...]
 
-
-# The kinds of parameters, and how the engine's functions call them.
-ENGINE_NAMES = {"weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh",
-                "weight_peephole": "peepholes"}
+_Value = TypeVar("_Value")
 
 
 class Part(NamedTuple):
@@ -66,39 +63,49 @@ class Structure:
     input_size, hidden_size, num_layers, directions : int
     bias : bool
     dtype : dtype
+    proj_size : int
+        The width of h of an LSTM with projections, P; 0 where there are none.
+    output_size : int
+        The width of h: P with projections, otherwise H.
     features : int
-        The width of the output, directions·H.
+        The width of the output, directions·output_size.
+    state_sizes : tuple of int
+        The widths of the states: that of h, and H for c.
     carry_size : int
         The number S of values that one direction of the stack passes from one step to the next: all states of all
-        layers, num_layers·H, or twice as many for an LSTM.
+        layers, num_layers times the sum of `state_sizes`.
     """
 
     def __init__(self, cell: Description, input_size: int, hidden_size: int, num_layers: int, bias: bool,
-                 directions: int, dtype: np.dtype[Any]) -> None:
+                 directions: int, dtype: np.dtype[Any], proj_size: int = 0) -> None:
         self.cell = cell
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.directions, self.dtype = bias, directions, dtype
-        self.features = directions * hidden_size
-        self.carry_size = num_layers * len(cell.states) * hidden_size
+        self.proj_size, self.output_size = proj_size, proj_size or hidden_size
+        self.features = directions * self.output_size
+        self.state_sizes = tuple([self.output_size if state == "h" else hidden_size for state in cell.states])
+        self.carry_size = num_layers * sum(self.state_sizes)
 
     @classmethod
     def of(cls, mode: str, *, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
-           bidirectional: bool = False, dtype: DTypeLike = "float32", **options: object) -> Structure:
+           bidirectional: bool = False, proj_size: int = 0, dtype: DTypeLike = "float32",
+           **options: object) -> Structure:
         """The structure of a layer with these arguments; other options of a layer do not affect it."""
         chosen = {name: options[name] for name in option_names(mode) if name in options}
         return cls(find(mode, **chosen), input_size, hidden_size, num_layers, bias, 2 if bidirectional else 1,
-                   np.dtype(dtype))
+                   np.dtype(dtype), proj_size)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Structure, (self.cell, self.input_size, self.hidden_size, self.num_layers, self.bias, self.directions,
-                           self.dtype)
+                           self.dtype, self.proj_size)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Structure:
         return self
 
     def __repr__(self) -> str:
+        projected = f" projected to {self.proj_size}" if self.proj_size else ""
         return (f"<Structure of {self.num_layers} × {self.directions} {self.cell.label}: {self.input_size} inputs, "
-                f"{self.hidden_size} units, {self.dtype}>")
+                f"{self.hidden_size} units{projected}, {self.dtype}>")
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -117,15 +124,10 @@ class Structure:
 
     @cached_property
     def names_by_part(self) -> tuple[tuple[str, ...], ...]:
-        """Names of the parameters of each part: weight_ih, weight_hh, two biases or none, and peepholes or none."""
+        """Names of the parameters of each part, in torch's order: as `Description.shapes`."""
         return tuple(map(tuple, self.shapes_by_part))
 
-    def for_engine(self, part: Part, arrays: Mapping[str, Array]) -> dict[str, Any]:
-        """The arrays of a part's parameters, or of their gradients, by the names of the engine's arguments."""
-        names = self.names_by_part[part.position]
-        return {ENGINE_NAMES[name.removesuffix(part.suffix)]: arrays[name] for name in names}
-
-    def variant_for_engine(self, part: Part) -> tuple[Any, ...] | None:
+    def variant_of(self, part: Part) -> tuple[Any, ...] | None:
         """The variant of the cell in a part's direction, as the engine takes it; None if it is the cell itself."""
         variant = self.cell.variant
         return None if variant is None else variant.for_engine(part.direction)
@@ -145,12 +147,27 @@ class Structure:
             yield from self._shapes_of(part).items()
 
     def _shapes_of(self, part: Part) -> dict[str, Shape]:
-        shapes = self.cell.shapes(part.input_size, self.hidden_size, self.bias)
+        shapes = self.cell.shapes(part.input_size, self.hidden_size, self.bias, self.proj_size)
         return {name + part.suffix: shape for name, shape in shapes.items()}
 
-    def state_shape(self, batch: int) -> tuple[int, int, int]:
-        """The shape of a state, (layers·directions, B, H)."""
-        return self.num_layers * self.directions, batch, self.hidden_size
+    def by_role(self, arrays: Iterable[_Value]) -> dict[str, _Value]:
+        """What belongs to the parameters of a part, in their order, by the names of the engine's arguments."""
+        return dict(zip(self._roles, arrays, strict=True))
+
+    @cached_property
+    def _roles(self) -> tuple[str, ...]:
+        names = self.cell.shapes(1, 1, self.bias, self.proj_size)
+        return tuple([name.replace("weight", "w").replace("bias", "b") for name in names])
+
+    def state_shapes(self, batch: int) -> list[tuple[int, int, int]]:
+        """The shape of each state, (layers·directions, B, its width)."""
+        return [(self.num_layers * self.directions, batch, size) for size in self.state_sizes]
+
+    def carry_slice(self, state: int, layer: int) -> slice:
+        """Where a state of a layer lies along the carry of the stack."""
+        size, before = self.state_sizes[state], sum(self.state_sizes[:state])
+        start = self.num_layers * before + layer * size
+        return slice(start, start + size)
 
     def kept_shapes(self, steps: int, rows: int) -> tuple[Shape | None, Shape | None]:
         """The shapes of what BPTT needs besides x and h: the slots of the gates, and c; None for what a cell lacks."""
@@ -160,12 +177,12 @@ class Structure:
 
     def gradient_shapes(self, steps: int, rows: int) -> tuple[Shape, Shape, Shape | None]:
         """The shapes of the gradients at each step: of the pre-activations in all slots, of h, and of c or None."""
-        state = (steps, rows, self.hidden_size)
         slots = (steps, rows, len(self.cell.gates) or 1, self.hidden_size)
-        return slots, state, state if len(self.cell.states) > 1 else None
+        h, *c = [(steps, rows, size) for size in self.state_sizes]
+        return slots, h, c[0] if c else None
 
     def half(self, output: Array, part: Part) -> Array:
-        """The features of an output (…, directions·H) that belong to the direction of `part`, as a view (…, H)."""
+        """The features of an output (…, directions·P) that belong to the direction of `part`, as a view (…, P)."""
         if self.directions == 1:
             return output
-        return output[..., part.direction * self.hidden_size:(part.direction + 1) * self.hidden_size]
+        return output[..., part.direction * self.output_size:(part.direction + 1) * self.output_size]

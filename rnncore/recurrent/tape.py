@@ -278,7 +278,8 @@ class Tape(Generic[StateT]):
             return self._padded(name, self._kept(layer_pass, short))
         parts = [self._kept(steps, short).copy()        # from the end of the pass, whose order is that of time or not
                  for *_, steps in layer_pass.recomputed(self.packed()[layer_pass.part.position])]
-        whole: Array = np.concatenate([layer_pass.h[:0], *(parts if layer_pass.reverse else reversed(parts))])
+        empty = np.empty((0, layer_pass.h.shape[1], layer_pass.structure.hidden_size), self.dtype)
+        whole: Array = np.concatenate([empty, *(parts if layer_pass.reverse else reversed(parts))])
         return whole if self._batch is None else self._batch.spread(whole)
 
     def _padded(self, name: str, array: Array) -> Array:
@@ -504,7 +505,8 @@ class Tape(Generic[StateT]):
                     walk.delta, walk.total_h, walk.total_c = _of_pass(found, layer_pass)
                 if wanted:
                     walk.sums = _engine.Sums(weights[part.position], layer_pass, layer_pass.checkpoints is not None,
-                                             **structure.for_engine(part, wanted))
+                                             **structure.by_role([wanted[name] for name in
+                                                                  structure.names_by_part[part.position]]))
                 layer_pass.walk_back(walk)
             mask = passes[0].mask
             if mask is not None and grad_x is not None:
@@ -594,24 +596,24 @@ class Tape(Generic[StateT]):
             if many is not None:
                 grad_out = np.ascontiguousarray(grad_out.swapaxes(0, 1)).reshape(
                     self.T, many * self.B, grad_out.shape[-1])
-        return grad_out, [self._carry(part, many) for part in parts], many
+        return grad_out, [self._carry(part, like, many) for part, like in zip(parts, self._final, strict=True)], many
 
     def _check_grad_state(self, grad_state: StateLike, leading: list[int | None]) -> list[Array | None]:
         """For each state the cotangent on its final value, checked, or None if it was not given."""
         states = self._cell.states
-        shape = self._layout.state_shape(self._final[0].shape)
+        shapes = [self._layout.state_shape(part.shape) for part in self._final]
         if len(states) == 1:
-            return [_cotangent(as_real(grad_state, "grad_state", self.dtype), "grad_state", shape, leading)]
+            return [_cotangent(as_real(grad_state, "grad_state", self.dtype), "grad_state", shapes[0], leading)]
         if not isinstance(grad_state, tuple | list) or len(grad_state) != len(states):
             expected = ", ".join(f"grad_{state}" for state in states)
             raise ValueError(f"grad_state: got {type(grad_state).__name__}, expected the pair ({expected})")
         names = [f"grad_state[{place}] ({state})" for place, state in enumerate(states)]
         return [None if part is None else _cotangent(as_real(part, name, self.dtype), name, shape, leading)
-                for part, name in zip(grad_state, names, strict=True)]
+                for part, name, shape in zip(grad_state, names, shapes, strict=True)]
 
-    def _carry(self, given: Array | None, many: int | None) -> Array:
-        """A copy of a cotangent on a final state in the form that the engine takes, (layers·directions, K·B, H)."""
-        layers, B, H = self._final[0].shape
+    def _carry(self, given: Array | None, like: Array, many: int | None) -> Array:
+        """A copy of a cotangent on the final state `like`, in the engine's form, (layers·directions, K·B, H)."""
+        layers, B, H = like.shape
         K = 1 if many is None else many
         if given is None:
             return np.zeros((layers, K * B, H), self.dtype)

@@ -170,7 +170,7 @@ class RecurrentModule(Engine, torch.nn.RNNBase):
 
     def _layer_now(self, dtype: torch.dtype, parameters: list[Tensor]) -> RecurrentLayer:
         options = Options(self.kernels[self.mode], self.input_size, self.hidden_size, self.num_layers, self.bias,
-                          self.batch_first, self.bidirectional, dtype)
+                          self.batch_first, self.bidirectional, dtype, self.proj_size)
         layer = self._weights_now().layer(options, parameters)
         if self._drops and layer.dropout != self.dropout:
             layer.dropout = self.dropout
@@ -188,12 +188,13 @@ class RecurrentModule(Engine, torch.nn.RNNBase):
         """The tensors of a state, checked; `batch` is (B,), () for one sequence, or None if it is not known."""
         found: list[Tensor | None] = []
         for name, part in zip(self.states, parts_of_state(hx, self.states), strict=True):
+            width, letter = (self.proj_size, "P") if self.proj_size and name == "h0" else (self.hidden_size, "H")
             if part is not None:
                 part = as_parameters_are(self._name, name, part, dtype)
                 layers_and_directions = self.num_layers * (2 if self.bidirectional else 1)
                 if batch is not None:
-                    check_shape(name, part, (layers_and_directions, *batch, self.hidden_size),
-                                f"(layers·directions, {'B, ' if batch else ''}H), also with batch_first")
+                    check_shape(name, part, (layers_and_directions, *batch, width),
+                                f"(layers·directions, {'B, ' if batch else ''}{letter}), also with batch_first")
             found.append(part)
         return tuple(found)
 
@@ -203,10 +204,8 @@ class LSTM(RecurrentModule):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype
         As in torch. The masks of dropout are not torch's, though they depend on its generator alike.
-    proj_size : int
-        Only 0: projections are not built.
 
     Examples
     --------
@@ -225,11 +224,8 @@ class LSTM(RecurrentModule):
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
                  device: Any = None, dtype: torch.dtype | None = None) -> None:
-        if proj_size != 0:
-            raise NotImplementedError(f"proj_size: got {proj_size!r}, expected 0, since rnncore has no projections; "
-                                      "use torch.nn.LSTM for them")
         super().__init__(layers.LSTM.mode, input_size, hidden_size, num_layers, bias, batch_first, dropout,
-                         bidirectional, device=device, dtype=dtype)
+                         bidirectional, proj_size, device=device, dtype=dtype)
 
 
 class GRU(RecurrentModule):

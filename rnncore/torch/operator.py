@@ -95,7 +95,7 @@ def recurrent(x: Tensor, h0: Tensor | None, c0: Tensor | None, weights: list[Ten
 def _(x: Tensor, h0: Tensor | None, c0: Tensor | None, weights: list[Tensor], lengths: Tensor | None,
       batch_sizes: Tensor | None, sorted_indices: Tensor | None, reset: Tensor | None, seed: Tensor | None, kernel: str,
       num_layers: int, bidirectional: bool, dropout: float, record: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    directions, H = 2 if bidirectional else 1, weights[1].shape[1]
+    directions, width = 2 if bidirectional else 1, weights[1].shape[1]
     B: int | torch.SymInt
     if batch_sizes is None:
         B = x.shape[1]
@@ -103,9 +103,9 @@ def _(x: Tensor, h0: Tensor | None, c0: Tensor | None, weights: list[Tensor], le
         B = sorted_indices.shape[0] if sorted_indices is not None else h0.shape[1]      # type: ignore[union-attr]
     else:
         B = torch.library.get_ctx().new_dynamic_size()
-    h = x.new_empty((num_layers * directions, B, H))
-    c = torch.empty_like(h) if len(of_kernel(kernel).states) == 2 else x.new_empty(0)
-    return x.new_empty((*x.shape[:-1], directions * H)), h, c, torch.empty(int(record), dtype=torch.float64)
+    h = x.new_empty((num_layers * directions, B, width))
+    c = x.new_empty(_shape_of_c(h, weights) if len(of_kernel(kernel).states) == 2 else 0)
+    return x.new_empty((*x.shape[:-1], directions * width)), h, c, torch.empty(int(record), dtype=torch.float64)
 
 
 @torch.library.custom_op("rnncore::recurrent_backward", mutates_args=())
@@ -127,8 +127,20 @@ def recurrent_backward(grad_y: Tensor | None, grad_h: Tensor | None, grad_c: Ten
 def _(grad_y: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None, y: Tensor, h: Tensor, key: Tensor,
       weights: list[Tensor], lengths: Tensor | None, batch_sizes: Tensor | None, sorted_indices: Tensor | None,
       states: int, wanted: list[bool]) -> list[Tensor]:
-    shapes = [(*y.shape[:-1], weights[0].shape[1]), *[h.shape] * states, *[weight.shape for weight in weights]]
+    of_states = [h.shape, _shape_of_c(h, weights)][:states]
+    shapes = [(*y.shape[:-1], weights[0].shape[1]), *of_states, *[weight.shape for weight in weights]]
     return [y.new_empty(shape if is_wanted else 0) for shape, is_wanted in zip(shapes, wanted, strict=True)]
+
+
+def _projection(weights: list[Tensor], parts: int) -> Tensor | None:
+    """The first weight_hr, which comes last of the weights of its part: of each two matrices, two biases or none."""
+    of_part = len(weights) // parts
+    return weights[of_part - 1] if of_part % 2 else None
+
+
+def _shape_of_c(h: Tensor, weights: list[Tensor]) -> tuple[int, ...]:
+    weight_hr = _projection(weights, h.shape[0])
+    return tuple(h.shape) if weight_hr is None else (*h.shape[:2], weight_hr.shape[1])
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -166,9 +178,11 @@ recurrent_backward.register_autograd(_refuse)
 
 def _layer_of(kernel: str, weights: list[Tensor], num_layers: int, bidirectional: bool) -> RecurrentLayer:
     """A layer with these weights."""
-    bias = len(weights) > 2 * num_layers * (2 if bidirectional else 1)
-    options = Options(kernel, weights[0].shape[1], weights[1].shape[1], num_layers, bias, False, bidirectional,
-                      weights[0].dtype)
+    parts, width = num_layers * (2 if bidirectional else 1), weights[1].shape[1]
+    weight_hr = _projection(weights, parts)
+    hidden_size, proj_size = (width, 0) if weight_hr is None else (weight_hr.shape[1], width)
+    options = Options(kernel, weights[0].shape[1], hidden_size, num_layers, len(weights) >= 4 * parts, False,
+                      bidirectional, weights[0].dtype, proj_size)
     place = options, weights[0].data_ptr()
     found = _LAYERS.pop(place, None) or Weights()
     while len(_LAYERS) >= MOST_LAYERS:

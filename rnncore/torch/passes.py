@@ -104,9 +104,9 @@ class Call:
         if of_output is not None:
             grad_y = as_rows(as_array(of_output), "grad_output", tape.dtype)
             grad_y = grad_y[:, None] if packed else tape.layout.time_major(grad_y)
-        shape = tape.layer.structure.state_shape(tape.B)
+        shapes = tape.layer.structure.state_shapes(tape.B)
         carry = [np.zeros(shape, tape.dtype) if part is None else np.array(as_array(part), order="C").reshape(shape)
-                 for part in of_states]
+                 for part, shape in zip(of_states, shapes, strict=True)]
         grad_x, found = tape.backward_on(grad_y, carry, grad_input=grad_input, parameters=parameters,
                                          active_rows_alone=packed)
         if grad_x is not None:

@@ -43,9 +43,9 @@ def swap(model: ModelT, *, report: Callable[[str], object] | None = print) -> Mo
 
     Notes
     -----
-    Subclasses are swapped if they add nothing to their class. Left are subclasses that add something, modules with
-    projections, and those whose parameters are not on the CPU or of half precision. For `isinstance` a swapped module
-    is a `torch.nn.RNNBase`, but no `torch.nn.LSTM`, since `torch.compile` refuses these.
+    Subclasses are swapped if they add nothing to their class. Left are subclasses that add something, and modules whose
+    parameters are not on the CPU or of half precision. For `isinstance` a swapped module is a `torch.nn.RNNBase`, but
+    no `torch.nn.LSTM`, since `torch.compile` refuses these.
 
     Examples
     --------
@@ -127,8 +127,6 @@ def _why_left(module: torch.nn.Module, theirs: type[torch.nn.Module], base: type
     added = [name for kind in theirs.__mro__ if kind not in base.__mro__ for name in vars(kind) if name not in _NOTHING]
     if added:
         return f"its class adds {', '.join(added)}"
-    if getattr(module, "proj_size", 0):
-        return "proj_size"
     parameters = list(module.parameters())
     if any(parameter.device.type != "cpu" for parameter in parameters):
         return "not on the CPU"

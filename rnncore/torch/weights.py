@@ -30,12 +30,15 @@ class Options(NamedTuple):
     batch_first: bool
     bidirectional: bool
     dtype: torch.dtype
+    proj_size: int = 0
 
     def layer(self) -> RecurrentLayer:
         """A layer with these options, and weights that will be replaced."""
         cell = of_kernel(self.kernel)
         arguments: dict[str, Any] = self._asdict() | {"dtype": DTYPES[self.dtype], **cell.options}
         del arguments["kernel"]
+        if not self.proj_size:              # an argument of LSTMs alone
+            del arguments["proj_size"]
         return layer_class(cell.mode)(**arguments)
 
 

@@ -15,12 +15,13 @@ cdef struct Backward:
     const rc_cell *cell
     const rc_pack *xt_pack
     const rc_pack *ht_pack
+    const rc_pack *rt_pack      # the projection's; NULL: there is none, and P is H
     const rc_variant *variant   # NULL: the cell is no variant
-    idx T, B, R, I, H, item     # R = K * B rows of cotangents
+    idx T, B, R, I, H, P, item  # R = K * B rows of cotangents
     Rows tape                   # the rows of the tape's steps
     Rows rows                   # the rows of the cotangents' steps
     const idx *tape_row         # which row of the tape's steps holds a row of the batch; NULL: the same
-    const idx *grad_out_row     # grad_out is (T, B, H) in an order of its own: which of its rows is a row's; NULL: in ours
+    const idx *grad_out_row     # grad_out is (T, B, P) in an order of its own: which of its rows is a row's; NULL: in ours
     const idx *grad_x_row       # the same of grad_x, which is then written to `grad_x_chunk` first, for one chunk
     char *grad_x_chunk
     Resets resets
@@ -32,8 +33,9 @@ cdef struct Backward:
     char *c0
     char *dh
     char *dc
-    char *daux
-    char *aux                   # r * h of the chunk, for the weight gradient of a second stage; NULL: not needed
+    char *daux                  # of two stages, or of m before a projection
+    char *aux                   # r * h, or m, of the chunk, for the weight gradient; NULL: not needed
+    char *total                 # with a projection, dL/dh of the chunk, where total_h is not wanted
     char *peephole_terms        # of the chunk; NULL: not needed
     idx chunk_start             # of the chunk in which s0 lies
     bint reverse, accumulate
@@ -41,7 +43,7 @@ cdef struct Backward:
     const Summing *sums         # the gradients of weights and biases; NULL: not wanted
     Numbering numbering         # of the rows of all steps of the pass, of which these begin with step `first_step`
     idx first_step
-    rc_pack packed_x, packed_h
+    rc_pack packed_x, packed_h, packed_aux      # the last two, one after the other, in the same place
     Plan plan
     rc_barrier barrier
 
@@ -76,9 +78,9 @@ def backward(walk):
     N = 0 if T == 0 else rows_between(&job.rows, 0, T)
     if N == 0:
         return
-    job.k, job.cell, job.xt_pack, job.ht_pack = w.k, w.cell, &w.xt, w.ht
+    job.k, job.cell, job.xt_pack, job.ht_pack, job.rt_pack = w.k, w.cell, &w.xt, w.ht, w.projection(True)
     job.variant = w.variant_or_null()
-    job.T, job.B, job.R, job.I, job.H, job.item = T, B, R, w.input_size, H, item
+    job.T, job.B, job.R, job.I, job.H, job.P, job.item = T, B, R, w.input_size, H, w.output_size, item
     job.reverse, job.accumulate = steps.reverse, walk.add_to_grad_x
     job.resets = take_resets(steps.resets, steps.first_step)
     take_rows(x, &job.x, &job.tape)
@@ -123,20 +125,24 @@ cdef size_t use_scratch_back(Backward *j, char *scratch) noexcept nogil:
     """Point the job at its scratch; NULL: tell how many bytes it is."""
     cdef idx rows = min(rows_between(&j.rows, 0, j.T), SUM_CHUNK + j.R - 1)         # the most that a chunk can have
     cdef idx row = row_bytes(j.cell.slots * j.H * j.item)
-    cdef bint two_stages = j.cell.stages > 1 and j.sums != NULL
+    cdef bint aux = (j.cell.stages > 1 or j.rt_pack != NULL) and j.sums != NULL
+    cdef bint total = j.rt_pack != NULL and j.total_h.p == NULL
     cdef bint peepholes = j.sums != NULL and j.sums.peepholes.size > 0
-    cdef size_t at_delta = rounded(j.R * j.H * j.item), at_x, at_h, at_aux, at_terms, at_zeros, at_grad_x
-    at_x = at_delta + (0 if j.delta_wanted else rounded(rows * row))
+    cdef size_t at_delta = rounded(j.R * j.H * j.item), at_total, at_x, at_h, at_aux, at_terms, at_zeros, at_grad_x
+    at_total = at_delta + (0 if j.delta_wanted else rounded(rows * row))
+    at_x = at_total + (rounded(rows * j.P * j.item) if total else 0)
     at_h = at_x + (rounded(j.k.pack_size(j.I, rows, 1) * j.item) if j.sums != NULL else 0)
     at_aux = at_h + (rounded(j.k.pack_size(j.H, rows, 1) * j.item) if j.sums != NULL else 0)
-    at_terms = at_aux + (rounded(rows * j.H * j.item) if two_stages else 0)
+    at_terms = at_aux + (rounded(rows * j.H * j.item) if aux else 0)
     at_zeros = at_terms + (rounded(rows * RC_PEEPHOLES * j.H * j.item) if peepholes else 0)
     at_grad_x = at_zeros + (rounded(j.H * j.item) + j.plan.threads * rounded(j.B) if j.resets.starts != NULL else 0)
     if scratch != NULL:
-        j.daux, j.aux = scratch, scratch + at_aux if two_stages else NULL
+        j.daux, j.aux, j.total = scratch, scratch + at_aux if aux else NULL, scratch + at_total
         j.peephole_terms = scratch + at_terms if peepholes else NULL
         j.packed_x.n, j.packed_x.k, j.packed_x.groups, j.packed_x.w = j.I, rows, 1, scratch + at_x
-        j.packed_h.n, j.packed_h.k, j.packed_h.groups, j.packed_h.w = j.H, rows, 1, scratch + at_h
+        j.packed_h.n, j.packed_h.k, j.packed_h.groups, j.packed_h.w = j.P, rows, 1, scratch + at_h
+        j.packed_aux = j.packed_h
+        j.packed_aux.n = j.H
         if not j.delta_wanted:
             j.delta.p, j.delta.stride[1] = scratch + at_delta, row
         j.zeros, j.was_reset = scratch + at_zeros, <unsigned char *>(scratch + at_zeros + rounded(j.H * j.item))
@@ -159,13 +165,20 @@ cdef inline char *delta_at(const Backward *j, idx t, idx low) noexcept nogil:
     return j.delta.p + rows_between(&j.rows, low, t) * j.delta.stride[1]
 
 
+cdef inline char *total_at(const Backward *j, idx t, idx low) noexcept nogil:
+    """dL/dh at step t, in the chunk that begins at `low`."""
+    if j.total_h.p != NULL:
+        return step_at(&j.total_h, &j.rows, t)
+    return j.total + rows_between(&j.rows, low, t) * j.P * j.item
+
+
 cdef void backward_thread(void *context, int thread, int threads) noexcept nogil:
     """One thread's part of the job's steps, which may begin and end inside a chunk.
 
     The products of a chunk are computed in the stretch that reaches its last step.
     """
     cdef Backward *j = <Backward *>context
-    cdef Share mine = share_of(&j.plan, j.R, j.H, thread, threads)
+    cdef Share mine = share_of(&j.plan, j.R, j.H, j.P, thread, threads)
     cdef idx s0, s1 = j.s0, start, stop = j.chunk_start, low
     while s1 < j.s1:
         s0 = s1
@@ -192,6 +205,8 @@ cdef void backward_thread(void *context, int thread, int threads) noexcept nogil
 cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept nogil:
     """Steps s0 .. s1 of the walk, in the chunk that begins at `low`: the equations of each stage, then its product.
 
+    A projection comes before them.
+
     True: this thread is done.
     """
     cdef const rc_cell *cell = j.cell
@@ -199,15 +214,16 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
     cdef idx H = j.H, item = j.item, s, t, before, row1
     cdef Array *state = &j.c if cell.states == 2 else &j.h      # the one that the equations read
     cdef char *first = j.c0 if cell.states == 2 else j.h0
-    cdef rc_step step
+    cdef rc_step step, projection
     cdef StageProduct r[RC_MAX_STAGES]
+    cdef StageProduct of_m
     cdef rc_product *p
     cdef unsigned char *marks = j.was_reset + mine.thread * rounded(j.B)
     cdef int k
     for k in range(cell.stages):
         p = &r[k].p
         p[0] = product_with(&j.ht_pack[k])
-        p.lda, p.ldc = j.delta.stride[1] // item, H
+        p.lda, p.ldc = j.delta.stride[1] // item, H if cell.stage[k].from_aux else j.P
         p.adds = not cell.stage[k].from_aux     # to what the equations passed on to the state
         r[k].prepared[0].count = r[k].prepared[1].count = 0
     memset(&step, 0, sizeof(step))
@@ -217,6 +233,13 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
     step.dh, step.dc, step.daux, step.zeros = j.dh, j.dc, j.daux, j.zeros
     step.ldgout = j.grad_out.stride[1] // item if j.grad_out.p != NULL else 0
     step.variant = j.variant
+    if j.rt_pack != NULL:       # the gradient on h goes to the projection, and the cell's equations get that of m
+        projection = step
+        projection.h_size = j.P
+        step.dh = j.daux
+        of_m.p = product_with(j.rt_pack)
+        of_m.p.lda, of_m.p.c, of_m.p.ldc = j.P, j.daux, H
+        of_m.prepared[0].count = of_m.prepared[1].count = 0
     share_rows(mine, &j.rows, j.T, s0, s1, not j.reverse)
     for s in range(s0, s1):
         t = s if j.reverse else j.T - 1 - s
@@ -245,6 +268,17 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
         step.aux_out = j.aux + rows_between(&j.rows, low, t) * H * item if j.aux != NULL else NULL
         if j.peephole_terms != NULL:
             step.peephole_terms = j.peephole_terms + rows_between(&j.rows, low, t) * RC_PEEPHOLES * H * item
+        if j.rt_pack != NULL:
+            projection.active, projection.grad_out, projection.total_h = step.active, step.grad_out, total_at(j, t, low)
+            j.k.projected_backward(&projection, mine.row0, row1, mine.h0, mine.h1)
+            if mine.by_units and meet(&j.barrier, mine, True):          # the product reads all of it
+                return True
+            of_m.p.a, of_m.p.downward = projection.total_h, t & 1
+            of_m.p.prepared = &of_m.prepared[of_m.p.downward]
+            j.k.product(&of_m.p, mine.row0, row1, mine.unit0, mine.unit1)
+            step.grad_out = NULL
+            if step.total_h != NULL:        # it is there; written beside total_c, it may replace what it is read from
+                step.total_h = j.daux
         for k in range(cell.stages - 1, -1, -1):
             stage = &cell.stage[k]
             stage.backward(&step, mine.row0, row1, mine.unit0, mine.unit1)
@@ -255,7 +289,7 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
             p.prepared = &r[k].prepared[p.downward]
             p.a = <char *>step.delta + stage.slot * H * item
             p.c = j.daux if stage.from_aux else j.dh
-            j.k.product(p, mine.row0, row1, mine.unit0, mine.unit1)
+            j.k.product(p, mine.row0, row1, mine.h0, mine.h1)
         if step.was_reset != NULL:
             cut_gradients(j, &step, row1, mine)
             mark_resets(&j.resets, t, marks, False)
@@ -341,7 +375,7 @@ cdef void pack_steps(const Backward *j, const rc_pack *pack, idx at, const Array
 cdef idx pack_before(const Backward *j, idx at, idx t) noexcept nogil:
     """Pack h before step t, from the step before, or for rows that begin there from h0. Returns how many rows."""
     cdef idx before = t + 1 if j.reverse else t - 1, n = active_rows(&j.rows, t), m = 0
-    cdef idx first = j.H * j.item
+    cdef idx first = j.P * j.item
     if 0 <= before < j.T:
         m = min(n, active_rows(&j.rows, before))
         pack_evenly(j, &j.packed_h, at if j.reverse else at + n - m, step_at(&j.h, &j.rows, before), m, j.h.stride[1])
@@ -360,11 +394,12 @@ cdef inline void pack_evenly(const Backward *j, const rc_pack *pack, idx at, cha
 
 
 cdef void weight_gradients(Backward *j, idx low, idx high, Share *mine) noexcept nogil:
-    """The gradients of both weight matrices, and the sums for biases and peepholes: of every block, this thread's rows."""
+    """The gradients of all weight matrices, and the sums for biases and peepholes: of every block, this thread's rows."""
     cdef const rc_cell *cell = j.cell
     cdef const Summing *sums = j.sums
-    cdef idx H = j.H, item = j.item, slots = cell.slots, rows = rows_between(&j.rows, low, high), m0, m1
+    cdef idx H = j.H, item = j.item, slots = cell.slots, rows = rows_between(&j.rows, low, high), m0, m1, h0, h1
     cdef idx first = 0 if j.reverse else rows - 1
+    cdef char *total = total_at(j, low, low) + first * j.P * item if j.rt_pack != NULL else NULL
     cdef char *d = delta_at(j, low, low) + first * j.delta.stride[1]
     cdef rc_weight_gradient o
     cdef rc_blocks blocks
@@ -375,10 +410,11 @@ cdef void weight_gradients(Backward *j, idx low, idx high, Share *mine) noexcept
     low, high = j.first_step + low, j.first_step + high
     blocks = blocks_of(&sums.numbering, low, high, j.reverse)
     split(H, j.k.lanes, mine.thread, mine.threads, &m0, &m1)
+    split(j.P, j.k.lanes, mine.thread, mine.threads, &h0, &h1)
     if ends_span(&sums.numbering, low, high, j.reverse):
-        end_span(sums, j.I, H, low, j.reverse, m0, m1)
+        end_span(sums, j.I, H, j.P, low, j.reverse, m0, m1, h0, h1)
     o.ldd = j.delta.stride[1] // item if j.reverse else -(j.delta.stride[1] // item)
-    o.ldc[0], o.ldc[1], o.blocks = j.I, H, &blocks
+    o.ldc[0], o.ldc[1], o.blocks = j.I, j.P, &blocks
     for slot in range(slots if sums.slots.sum != NULL else 0):
         at = slot * H * item
         j.k.column_sums(sums.slots.sum + at, sums.slots.partial + at, d + at, o.ldd, rows, &blocks, m0, m1)
@@ -395,12 +431,19 @@ cdef void weight_gradients(Backward *j, idx low, idx high, Share *mine) noexcept
     for s in range(cell.stages):
         if cell.stage[s].from_aux:
             pack_aux(j, rows, mine)
+            o.pack[1] = &j.packed_aux
         for g in range(cell.stage[s].groups):
             of_slot(j, &o, d, cell.stage[s].slot + g)
-            at = cell.h_order[block] * H * H * item
+            at = cell.h_order[block] * H * j.P * item
             o.c[1], o.partial[1] = sums.w_hh.sum + at, sums.w_hh.partial + at
             j.k.weight_gradient(&o, m0, m1)
             block += 1
+    if j.rt_pack != NULL:
+        pack_aux(j, rows, mine)
+        o.d, o.ldd = total, j.P if j.reverse else -j.P
+        o.pack[0], o.pack[1] = NULL, &j.packed_aux
+        o.c[1], o.partial[1], o.ldc[1] = sums.w_hr.sum, sums.w_hr.partial, H
+        j.k.weight_gradient(&o, h0, h1)
 
 
 cdef inline void of_slot(const Backward *j, rc_weight_gradient *o, char *d, int slot) noexcept nogil:
@@ -415,10 +458,11 @@ cdef inline void of_slot(const Backward *j, rc_weight_gradient *o, char *d, int 
 
 
 cdef void pack_aux(Backward *j, idx rows, Share *mine) noexcept nogil:
-    """Pack the input of the second stage, r * h, in the place of h, after all threads have used h."""
+    """Pack r * h, the input of the second stage, or m in the place of h, after all threads have used h."""
     cdef idx n0, n1, H = j.H, first
     meet(&j.barrier, mine, False)
     split(rows, 1, mine.thread, mine.threads, &n0, &n1)
     first = n0 if j.reverse else rows - 1 - n0
-    j.k.pack_rows(&j.packed_h, n0, n1 - n0, j.aux + first * H * j.item, H if j.reverse else -H)
+    j.packed_aux.k = rows
+    j.k.pack_rows(&j.packed_aux, n0, n1 - n0, j.aux + first * H * j.item, H if j.reverse else -H)
     meet(&j.barrier, mine, False)

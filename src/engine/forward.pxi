@@ -8,10 +8,11 @@ cdef struct StageProduct:         # the product of a stage, all but what each st
     idx units_at_once           # so few that their pre-activations are still in L1 when the equations read them
 
 
-cdef struct Products:           # with the input, and with the state in each stage
+cdef struct Products:           # with the input, with the state in each stage, and of the projection
     rc_product of_x
     rc_prepared prepared
     StageProduct of_h[RC_MAX_STAGES]
+    StageProduct of_m
 
 
 cdef struct Forward:
@@ -19,22 +20,23 @@ cdef struct Forward:
     const rc_cell *cell
     const rc_pack *x_pack
     const rc_pack *h_pack
+    const rc_pack *r_pack       # the projection's; NULL: there is none, and P is H
     char *bias
     const rc_variant *variant   # NULL: the cell is no variant
     Rows rows
-    idx T, H, I, item
+    idx T, H, P, I, item
     idx s0, s1                  # the steps to compute now, counted from where the pass begins
     Array x, out, slots, c_out  # slots: the tape's, or scratch for one chunk
     Array gathered              # x in the order of the rows: scratch for one chunk, used with x_row
     const idx *x_row            # x is (T, B, I), in an order of its own: which of its rows is a row's; NULL: in ours
     const idx *out_row          # the same of out
-    Array y                     # the output again, (T, B, H) in the caller's order, whose row y_row[r] is row r's
+    Array y                     # the output again, (T, B, P) in the caller's order, whose row y_row[r] is row r's
     const idx *y_row
     Resets resets
     bint reverse, slots_wanted
     char *h[2]                  # carried h, before the step and after it, in turns
     char *c
-    char *aux
+    char *aux                   # of two stages, or m of a projection
     idx scratch_of_thread       # bytes from the scratch of one thread to that of the next; 0: they share it
     Plan plan
     rc_barrier barrier
@@ -49,12 +51,12 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     ----------
     w : Weights
     x : (T, B, I), last axis contiguous
-    out : (T, B, H), last axis contiguous: the outputs are written here
-    states : h, and c where the cell has it, each (n, B, H) or (B, H), contiguous: in and out
+    out : (T, B, P), last axis contiguous: the outputs are written here; P is H where there is no projection
+    states : h, (n, B, P) or (B, P), and where the cell has it c, (n, B, H) or (B, H), contiguous: in and out
     position : which of the n
     slots : (T, B, slots, H), rows contiguous, or None: not wanted
     c_out : (T, B, H), contiguous, or None; given together with `slots` where the cell has c
-    y : (T, B, H) in the caller's order, or None; only with `batch`, where `out` has the active rows alone
+    y : (T, B, P) in the caller's order, or None; only with `batch`, where `out` has the active rows alone
         The outputs are written here, too.
     batch : ragged.Batch or None
         The rows of unequal length. Then `states` are in its order, and slots and c_out hold the N active rows alone, as
@@ -74,8 +76,8 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
         return
     N = rows_between(&job.rows, 0, T)
     job.k, job.cell, job.x_pack, job.h_pack, job.bias = w.k, w.cell, &w.x, w.h, w.bias
-    job.variant = w.variant_or_null()
-    job.T, job.H, job.I, job.item = T, w.hidden_size, w.input_size, w.item
+    job.r_pack, job.variant = w.projection(False), w.variant_or_null()
+    job.T, job.H, job.P, job.I, job.item = T, w.hidden_size, w.output_size, w.input_size, w.item
     job.reverse, job.resets = reverse, take_resets(resets, first_step)
     job.slots_wanted = slots is not None
     job.plan = make_plan(w, T, N, B, 1)
@@ -143,11 +145,12 @@ cdef inline char *input_at(const Forward *j, idx t, idx chunk_start, int thread)
 cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     """One thread's rows or units, over the job's steps."""
     cdef Forward *j = <Forward *>context
-    cdef Share mine = share_of(&j.plan, j.rows.B, j.H, thread, threads)
+    cdef Share mine = share_of(&j.plan, j.rows.B, j.H, j.P, thread, threads)
     cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, n, active, row1, stop
     cdef int now = 0
     cdef bint alike
-    cdef rc_step step
+    cdef rc_step step, projection
+    cdef rc_step *of_h = &step if j.r_pack == NULL else &projection     # has h and h_out, where the new h goes
     cdef Products own
     cdef Products *products = j.products
     share_rows(&mine, &j.rows, T, j.s0, j.s1, j.reverse)
@@ -157,8 +160,10 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     alike = all_alike(j, products.of_h, &mine)
     memset(&step, 0, sizeof(step))
     step.h_size, step.out_row, step.slots_wanted = H, j.out_row, j.slots_wanted
-    step.ldslots, step.ldprev, step.ldout = j.slots.stride[1] // item, H, j.out.stride[1] // item
+    step.ldslots, step.ldprev, step.ldout = j.slots.stride[1] // item, j.P, j.out.stride[1] // item
     step.c, step.aux, step.variant = j.c, j.aux, j.variant
+    if j.r_pack != NULL:        # what the equations leave as h is m
+        step.h, step.h_out, step.ldout, step.out_row = j.aux, j.aux, H, NULL
     active = active_rows(&j.rows, T - 1 - s1 if j.reverse else s1)
     while s1 < j.s1:
         s0, s1 = s1, min(j.s1, chunk_end(&j.plan, &j.rows, T, s1, j.reverse))
@@ -184,15 +189,15 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
             if mine.row0 >= row1:
                 now = (now + stop - s) & 1
             elif alike:
-                now = steps_alike(j, &step, products.of_h, s, stop, low, now, row1, &mine)
+                now = steps_alike(j, &step, of_h, products, s, stop, low, now, row1, &mine)
             else:
                 for s in range(s, stop):
                     t = T - 1 - s if j.reverse else s
-                    set_addresses(j, &step, t, low, now, mine.thread)
-                    if recur(j, &step, products.of_h, row1, t & 1, &mine):
+                    set_addresses(j, &step, of_h, t, low, now, mine.thread)
+                    if recur(j, &step, of_h, products, row1, t & 1, &mine):
                         return
                     if j.y_row != NULL:
-                        give_output(j, t, &step, row1, &mine)
+                        give_output(j, t, of_h, row1, &mine)
                     now = 1 - now
             s = stop
     if now == 1:                # an odd number of steps: the final h goes to the caller's array
@@ -201,18 +206,18 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
 
 cdef void copy_states(Forward *j, idx row0, idx row1, int source, const Share *mine) noexcept nogil:
     """Copy this thread's part of h for some rows from one of the two arrays to the other."""
-    cdef idx H = j.H, item = j.item, row, at
+    cdef idx row, at
     for row in range(max(row0, mine.row0), min(row1, mine.row1)):
-        at = (row * H + mine.unit0) * item
-        memcpy(j.h[1 - source] + at, j.h[source] + at, (mine.unit1 - mine.unit0) * item)
+        at = (row * j.P + mine.h0) * j.item
+        memcpy(j.h[1 - source] + at, j.h[source] + at, (mine.h1 - mine.h0) * j.item)
 
 
-cdef void give_output(Forward *j, idx t, const rc_step *step, idx row1, const Share *mine) noexcept nogil:
+cdef void give_output(Forward *j, idx t, const rc_step *of_h, idx row1, const Share *mine) noexcept nogil:
     """Copy this thread's part of the outputs of step t to `y`, while it is in cache."""
-    cdef idx row, at = mine.unit0 * j.item, size = (mine.unit1 - mine.unit0) * j.item
+    cdef idx row, at = mine.h0 * j.item, size = (mine.h1 - mine.h0) * j.item
     cdef char *y = j.y.p + t * j.y.stride[0]
     for row in range(mine.row0, row1):
-        rc_copy_row(y + j.y_row[row] * j.y.stride[1] + at, <char *>step.h_out + row * j.out.stride[1] + at, size)
+        rc_copy_row(y + j.y_row[row] * j.y.stride[1] + at, <char *>of_h.h_out + row * j.out.stride[1] + at, size)
 
 
 cdef bint gather_input(Forward *j, idx low, idx high, Share *mine) noexcept nogil:
@@ -286,7 +291,7 @@ cdef void set_up_products(const Forward *j, const Share *mine, Products *product
         r = &products.of_h[s]
         p = &r.p
         p[0] = product_with(&j.h_pack[s])
-        p.lda, p.ldc, p.gc = j.H, j.slots.stride[1] // j.item, j.H
+        p.lda, p.ldc, p.gc = j.P, j.slots.stride[1] // j.item, j.H
         # the slots that already hold the product with the input
         p.adds = max(0, min(stage.groups, j.cell.x_slot + j.cell.blocks - stage.slot))
         for g in range(stage.groups):
@@ -295,13 +300,19 @@ cdef void set_up_products(const Forward *j, const Share *mine, Products *product
         units = (1 if stage.groups > 1 else RC_PANEL_VECTORS) * j.k.lanes
         r.units_at_once = max(1, RC_L1_BYTES // (max(1, mine.row1 - mine.row0) * units * stage.groups * j.item)) * units
         r.prepared[0].count = r.prepared[1].count = 0
+    if j.r_pack != NULL:
+        r = &products.of_m
+        r.p = product_with(j.r_pack)
+        r.p.a, r.p.lda, r.p.ldc = j.aux, j.H, j.P
+        r.prepared[0].count = r.prepared[1].count = 0
 
 
-cdef inline void set_addresses(const Forward *j, rc_step *step, idx t, idx low, int now, int thread) noexcept nogil:
+cdef inline void set_addresses(const Forward *j, rc_step *step, rc_step *of_h, idx t, idx low, int now,
+                               int thread) noexcept nogil:
     """Where step t, in the chunk that begins at `low`, reads and writes; h before it is `j.h[now]`."""
     step.slots = slots_at(j, t, low, thread)
-    step.prev, step.h = j.h[now], j.h[1 - now]
-    step.h_out = j.out.p + t * j.out.stride[0] if j.out_row != NULL else step_at(&j.out, &j.rows, t)
+    step.prev, of_h.h = j.h[now], j.h[1 - now]
+    of_h.h_out = j.out.p + t * j.out.stride[0] if j.out_row != NULL else step_at(&j.out, &j.rows, t)
     step.c_out = step_at(&j.c_out, &j.rows, t) if j.c_out.p != NULL else NULL
 
 
@@ -326,19 +337,20 @@ cdef inline bint all_alike(const Forward *j, const StageProduct *r, const Share 
     return True
 
 
-cdef int steps_alike(Forward *j, rc_step *step, StageProduct *r, idx s0, idx s1, idx low, int now, idx row1,
-                     const Share *mine) noexcept nogil:
+cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *products, idx s0, idx s1, idx low, int now,
+                     idx row1, const Share *mine) noexcept nogil:
     """The steps s0 .. s1 of one run, in a loop that does only what such steps need. Returns which h is the last one.
 
     In a small net the loop's own instructions are a good part of a step (LSTM 8 units, one row: a fifth of them).
     """
     cdef const rc_stage *stage
+    cdef StageProduct *r = products.of_h
     cdef rc_product *p
     cdef idx t = j.T - 1 - s0 if j.reverse else s0, rows = active_rows(&j.rows, t), sign = -1 if j.reverse else 1
     cdef idx of_slots = sign * rows * j.slots.stride[1], of_c = sign * rows * j.c_out.stride[1], n
     cdef idx of_out = sign * j.out.stride[0] * (rows if j.rows.starts != NULL and j.out_row == NULL else 1)
     cdef int s, down, stages = j.cell.stages
-    set_addresses(j, step, t, low, now, mine.thread)
+    set_addresses(j, step, of_h, t, low, now, mine.thread)
     for s in range(stages):
         for down in range(2):
             if r[s].prepared[down].row1 != row1:
@@ -358,22 +370,27 @@ cdef int steps_alike(Forward *j, rc_step *step, StageProduct *r, idx s0, idx s1,
             else:
                 j.k.product(p, mine.row0, row1, mine.unit0, mine.unit1)
             stage.forward(step, mine.row0, row1, mine.unit0, mine.unit1)
+        if j.r_pack != NULL:
+            project_state(j, of_h, &products.of_m, row1, t & 1, mine)
         if j.y_row != NULL:
-            give_output(j, t, step, row1, mine)
+            give_output(j, t, of_h, row1, mine)
         now, t = 1 - now, t + sign
-        step.slots, step.h_out = <char *>step.slots + of_slots, <char *>step.h_out + of_out
-        step.prev, step.h = j.h[now], j.h[1 - now]
+        step.slots, of_h.h_out = <char *>step.slots + of_slots, <char *>of_h.h_out + of_out
+        step.prev, of_h.h = j.h[now], j.h[1 - now]
         if step.c_out != NULL:
             step.c_out = <char *>step.c_out + of_c
     return now
 
 
-cdef bint recur(Forward *j, rc_step *step, StageProduct *r, idx row1, bint downward, Share *mine) noexcept nogil:
+cdef bint recur(Forward *j, rc_step *step, rc_step *of_h, Products *products, idx row1, bint downward,
+                Share *mine) noexcept nogil:
     """One step of the rows up to row1: each stage's product, and its equations while their sums are in cache.
 
-    Threads that share the hidden units wait for each other after each stage. True: this thread is done.
+    Threads that share the hidden units wait for each other after each stage, and after the projection, which reads m
+    of all units. True: this thread is done.
     """
     cdef const rc_stage *stage
+    cdef StageProduct *r = products.of_h
     cdef rc_product *p
     cdef idx size, parts, n, u, stop
     cdef int s
@@ -395,4 +412,22 @@ cdef bint recur(Forward *j, rc_step *step, StageProduct *r, idx row1, bint downw
             stage.forward(step, mine.row0, row1, u, stop)
         if mine.by_units and meet(&j.barrier, mine, True):
             return True
+    if j.r_pack != NULL:
+        project_state(j, of_h, &products.of_m, row1, downward, mine)
+        if mine.by_units and meet(&j.barrier, mine, True):
+            return True
     return False
+
+
+cdef void project_state(const Forward *j, const rc_step *of_h, StageProduct *r, idx row1, bint downward,
+                        const Share *mine) noexcept nogil:
+    """h = W_hr m for this thread's rows up to row1 or part of h, and its copy to the output."""
+    cdef idx row, at = mine.h0 * j.item, size = (mine.h1 - mine.h0) * j.item
+    cdef char *h = <char *>of_h.h + at
+    cdef char *out = <char *>of_h.h_out + at
+    r.p.c = of_h.h
+    r.p.downward = downward
+    r.p.prepared = &r.prepared[downward]
+    j.k.product(&r.p, mine.row0, row1, mine.h0, mine.h1)
+    for row in range(mine.row0, row1):
+        rc_copy_row(out + (row if j.out_row == NULL else j.out_row[row]) * j.out.stride[1], h + row * j.P * j.item, size)

@@ -181,6 +181,7 @@ cdef extern from "kernels.h" nogil:
         void (*sigmoid)(const void *x, void *out, idx n) noexcept nogil
         void (*tanh)(const void *x, void *out, idx n) noexcept nogil
         void (*activation)(const rc_activation *f, const void *x, void *out, idx n) noexcept nogil
+        rc_step_fn projected_backward
         const rc_cell *cells
         const rc_hidden_markov *hidden_markov
 

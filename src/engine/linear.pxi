@@ -256,7 +256,7 @@ cdef void add_chunk(const Linear *j, const rc_pack *pack, idx low, idx high, int
     cdef idx m0, m1
     split(j.O, j.k.lanes, thread, threads, &m0, &m1)
     if ends_span(&j.sums.numbering, low, high, True):
-        end_span(&j.sums, j.I, j.O, low, True, m0, m1)
+        end_span(&j.sums, j.I, j.O, 0, low, True, m0, m1, 0, 0)
     o.d, o.ldd, o.blocks = j.y + low * j.O * j.item, j.O, &blocks
     o.pack[0], o.pack[1], o.c[0], o.partial[0], o.ldc[0] = pack, NULL, j.sums.w_ih.sum, NULL, j.I
     j.k.weight_gradient(&o, m0, m1)

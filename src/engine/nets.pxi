@@ -78,7 +78,7 @@ cdef int run_some(Nets *nets, rc_pool_fn f) except -1:
 
 cdef int threads_for(Weights w, idx count, idx T, idx B, double passes) noexcept:
     """How many threads divide the nets."""
-    cdef double flops = 2.0 * T * B * w.cell.blocks * w.hidden_size * (w.hidden_size + w.input_size) * passes
+    cdef double flops = 2.0 * T * B * w.work_of_row() * passes
     if flops * count <= (THREADS_FORWARD if passes == 1 else THREADS_BACKWARD):
         return 1
     return <int>min(rnncore_get_num_threads(), count)
@@ -154,13 +154,13 @@ cdef char *state_of_net(list states, int which, idx net, idx position) except? N
 
 
 def forward_nets(list weights, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None,
-                 bint reverse=False):
+                 resets=None, idx first_step=0, bint reverse=False):
     """Run one layer and direction of all nets over time: as `forward`, where all arrays have a leading axis of nets.
 
     Parameters
     ----------
     weights : list of Weights, one for each net
-    x, out, states, position, reverse : as for `forward`
+    x, out, states, position, resets, first_step, reverse : as for `forward`
     slots, c_out : as for `forward`; of these steps alone
     batch : ragged.Batches or None
         Then x and out, unless they are in the caller's order, hold the rows of all steps of the pass.
@@ -168,6 +168,7 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
     cdef Weights w = weights[0]
     cdef NetRows rows = take_batches(batch, x.shape[1], x.shape[2])
     cdef idx count = len(weights), T = rows.T, B = rows.rows.B, n
+    cdef Resets of_first = take_resets(resets, first_step)
     cdef NetArray ax, aout, aslots, ac
     cdef bint x_as_given, out_as_given
     cdef Forward one
@@ -183,7 +184,8 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
     take_of_nets(c_out, &ac, &rows, False)
     memset(&one, 0, sizeof(one))
     one.k, one.cell = w.k, w.cell
-    one.T, one.H, one.I, one.item = T, w.hidden_size, w.input_size, w.item
+    one.r_pack = w.projection(False)
+    one.T, one.H, one.P, one.I, one.item = T, w.hidden_size, w.output_size, w.input_size, w.item
     one.rows, one.reverse, one.slots_wanted = rows.rows, reverse, slots is not None
     one.plan = make_plan(w, T, T * B, B, 1)
     one.plan.threads, one.plan.by_units = 1, False
@@ -199,8 +201,10 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
             w = weights[n]
             j = <Forward *>nets.jobs + n
             j[0] = one
-            j.x_pack, j.h_pack, j.bias, j.variant = &w.x, w.h, w.bias, w.variant_or_null()
+            j.x_pack, j.h_pack, j.r_pack, j.bias = &w.x, w.h, w.projection(False), w.bias
+            j.variant = w.variant_or_null()
             rows_of_net(&rows, n, &j.rows)
+            j.resets = resets_of_net(of_first, n)
             array_of_net(&ax, &rows, n, &j.x)
             array_of_net(&aout, &rows, n, &j.out)
             array_of_net(&aslots, &rows, n, &j.slots)
@@ -258,8 +262,10 @@ def backward_nets(list weights, walk):
     take_of_nets(walk.total_c, &total_c, &rows, True)
     memset(&one, 0, sizeof(one))
     one.k, one.cell = w.k, w.cell
-    one.T, one.B, one.R, one.I, one.H, one.item = T, B, B, w.input_size, w.hidden_size, w.item
+    one.T, one.B, one.R, one.I, one.item = T, B, B, w.input_size, w.item
+    one.H, one.P, one.rt_pack, one.total_h = w.hidden_size, w.output_size, w.projection(True), total_h.of_first
     one.reverse, one.accumulate, one.first_step = steps.reverse, walk.add_to_grad_x, steps.first_step
+    one.resets = take_resets(steps.resets, steps.first_step)
     one.delta_wanted = walk.delta is not None
     one.rows.B = B
     one.sums = sums.s if sums is not None else NULL
@@ -273,9 +279,9 @@ def backward_nets(list weights, walk):
             w = weights[n]
             j = <Backward *>nets.jobs + n
             j[0] = one
-            j.xt_pack, j.ht_pack, j.variant = &w.xt, w.ht, w.variant_or_null()
+            j.xt_pack, j.ht_pack, j.rt_pack, j.variant = &w.xt, w.ht, w.projection(True), w.variant_or_null()
             rows_of_net(&rows, n, &j.tape)
-            j.rows = j.tape
+            j.rows, j.resets = j.tape, resets_of_net(one.resets, n)
             array_of_net(&x, &rows, n, &j.x)
             array_of_net(&h, &rows, n, &j.h)
             array_of_net(&slots, &rows, n, &j.slots)
@@ -315,12 +321,13 @@ cdef void backward_nets_thread(void *context, int thread, int threads) noexcept 
 # ---- their weights ------------------------------------------------------------------------------
 
 
-def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, *, peepholes=None, variant=None):
+def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, w_peephole=None, variant=None):
     """A `Weights` for each net, from arrays with a leading axis of nets.
 
-    All nets are of one `variant`. `earlier` holds for each net its `Weights`, which stay, or None. New ones lie in one piece of memory.
+    All nets are of one `variant`. `earlier` holds for each net its `Weights`, which stay, or None. New ones lie in one
+    piece of memory.
     """
-    cdef Array of_x, of_h, x_bias, h_bias, of_c
+    cdef Array of_x, of_h, of_r, of_c, x_bias, h_bias
     cdef Weights w
     cdef idx n, count = len(earlier), new = earlier.count(None), x_size, h_size, bias_size, i = 0
     cdef list found = list(earlier)
@@ -333,7 +340,8 @@ def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, *, peeph
     take(w_hh, &of_h, 1)
     take(b_ih, &x_bias, 1)
     take(b_hh, &h_bias, 1)
-    take(peepholes, &of_c, 1)
+    take(w_hr, &of_r, 1)
+    take(w_peephole, &of_c, 1)
     jobs = memory(new * sizeof(Packing), SCRATCH)
     shared = Allocation.__new__(Allocation)
     try:
@@ -341,7 +349,7 @@ def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, *, peeph
             if found[n] is not None:
                 continue
             found[n] = w = Weights.__new__(Weights)
-            w.set_up(cell, &of_x, &of_h, variant, of_c.p != NULL)
+            w.set_up(cell, &of_x, &of_h, &of_r, variant, of_c.p != NULL)
             if i == 0:
                 size = w.size_of(False)
                 shared.m, shared.nbytes = memory(new * size, PACKED_WEIGHTS), new * size
@@ -349,6 +357,7 @@ def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, *, peeph
             w.packed.p, w.packed.size = shared.m.p + i * size, size
             (<Packing *>jobs.p)[i] = w.begin(
                 of_x.p + n * of_x.stride[0], of_h.p + n * of_h.stride[0],
+                NULL if of_r.p == NULL else of_r.p + n * of_r.stride[0],
                 NULL if x_bias.p == NULL else x_bias.p + n * x_bias.stride[0],
                 NULL if h_bias.p == NULL else h_bias.p + n * h_bias.stride[0],
                 NULL if of_c.p == NULL else of_c.p + n * of_c.stride[0])
@@ -359,9 +368,9 @@ def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, *, peeph
     return found
 
 
-def pack_nets_backward(list weights, w_ih, w_hh):
+def pack_nets_backward(list weights, w_ih, w_hh, w_hr=None):
     """`Weights.pack_backward` for all nets, from arrays with a leading axis of nets."""
-    cdef Array of_x, of_h
+    cdef Array of_x, of_h, of_r
     cdef Weights w
     cdef idx n, new = 0
     cdef Allocation shared
@@ -374,6 +383,7 @@ def pack_nets_backward(list weights, w_ih, w_hh):
         return
     take(w_ih, &of_x, 1)
     take(w_hh, &of_h, 1)
+    take(w_hr, &of_r, 1)
     jobs = memory(new * sizeof(Packing), SCRATCH)
     try:
         shared = Allocation.__new__(Allocation)
@@ -384,7 +394,9 @@ def pack_nets_backward(list weights, w_ih, w_hh):
             if w.packed_t.p == NULL:
                 w.shared_t = shared
                 w.packed_t.p, w.packed_t.size = shared.m.p + new * size, size
-                (<Packing *>jobs.p)[new] = w.packing(of_x.p + n * of_x.stride[0], of_h.p + n * of_h.stride[0], True)
+                (<Packing *>jobs.p)[new] = w.packing(
+                    of_x.p + n * of_x.stride[0], of_h.p + n * of_h.stride[0],
+                    NULL if of_r.p == NULL else of_r.p + n * of_r.stride[0], True)
                 new += 1
         pack_all(jobs.p, new)
     finally:
@@ -393,7 +405,7 @@ def pack_nets_backward(list weights, w_ih, w_hh):
 
 cdef void pack_all(char *jobs, idx count) noexcept:
     cdef Packing *first = <Packing *>jobs
-    cdef idx size = count * first.H * first.cell.blocks * (first.I + first.H) * first.item
+    cdef idx size = count * first.H * first.cell.blocks * (first.I + first.P) * first.item
     cdef Nets nets
     nets.jobs, nets.next, nets.stop = jobs, 0, count
     rc_pool_run_portions(packing_nets_thread, &nets, rnncore_get_num_threads() if size > PACK_ON_THREADS else 1)

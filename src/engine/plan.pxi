@@ -34,6 +34,7 @@ cdef struct Rows:
 cdef struct Resets:             # of the states of rows: see resets.pxi
     const idx *starts           # T + 1: where the rows that are reset before each step begin; NULL: there are no resets
     const idx *rows             # before: in the order in which the pass runs
+    idx next_net                # from the starts of one net to those of the next
 
 
 cdef Rows take_batch(object batch, idx B) except *:
@@ -202,6 +203,7 @@ cdef struct Plan:
     int threads
     bint by_units
     int multiple                # a thread's units begin at a multiple of this, where a panel begins in every product
+    int h_multiple              # the same of its values of h, where a projection narrows it
     idx chunk                   # forward: steps in a chunk, where every step has all rows
     idx chunk_rows              # forward: rows in a chunk, at most
 
@@ -215,10 +217,10 @@ cdef Plan make_plan(Weights w, idx T, idx N, idx B, double passes) noexcept:
     all, since a sleeping thread takes 10 us to wake, and 2 us of work between two barriers.
     """
     cdef Plan p
-    cdef idx H = w.hidden_size, weights = H * H * w.cell.blocks * w.item, rows = (N + T - 1) // T
-    cdef double step = 2.0 * rows * w.cell.blocks * H * (H + w.input_size) * passes
+    cdef idx weights = (w.hidden_size * w.output_size * w.cell.blocks + w.r.n * w.r.k) * w.item, rows = (N + T - 1) // T
+    cdef double step = 2.0 * rows * w.work_of_row() * passes
     cdef int n = rnncore_get_num_threads(), s
-    p.threads, p.by_units = 1, False
+    p.threads, p.by_units, p.h_multiple = 1, False, RC_PANEL_VECTORS * w.k.lanes
     p.multiple = w.k.lanes if passes == 1 else RC_PANEL_VECTORS * w.k.lanes   # backward, all matrices have one group
     for s in range(w.cell.stages):
         if w.cell.stage[s].groups == 1:
@@ -230,7 +232,7 @@ cdef Plan make_plan(Weights w, idx T, idx N, idx B, double passes) noexcept:
             p.threads = n
         elif step > THREADS_UNITS:
             p.by_units = True
-            p.threads = <int>min(n, max(1, H // p.multiple))
+            p.threads = <int>min(n, max(1, w.hidden_size // p.multiple))
     return p
 
 
@@ -273,7 +275,7 @@ cdef Pace first_stretch(Weights w, idx T, const Rows *rows, bint from_last, doub
     cdef Pace p
     p.s0, p.T, p.rows, p.from_last = 0, T, rows, from_last
     p.of_step = 256 * passes
-    p.of_row = passes * w.hidden_size * (w.cell.blocks * (w.hidden_size + w.input_size) + 32.0 * w.cell.slots)
+    p.of_row = passes * (w.work_of_row() + 32.0 * w.hidden_size * w.cell.slots)
     find_end(&p, FIRST_STRETCH)
     p.began = rc_now()
     return p
@@ -314,15 +316,18 @@ cdef struct Share:              # what one thread computes of a call
     bint by_units
     idx rows, units             # the whole
     idx row0, row1, unit0, unit1
+    idx width, h0, h1           # the whole h, and this thread's part: as of the units where there is no projection
 
 
-cdef inline Share share_of(const Plan *plan, idx rows, idx units, int thread, int threads) noexcept nogil:
+cdef inline Share share_of(const Plan *plan, idx rows, idx units, idx width, int thread, int threads) noexcept nogil:
+    """A thread's share of the rows or of the units and of h, which is `width` wide."""
     cdef Share p
     p.thread, p.threads, p.by_units = thread, threads, plan.by_units and threads > 1
-    p.rows, p.units = rows, units
-    p.row0, p.row1, p.unit0, p.unit1 = 0, rows, 0, units
+    p.rows, p.units, p.width = rows, units, width
+    p.row0, p.row1, p.unit0, p.unit1, p.h0, p.h1 = 0, rows, 0, units, 0, width
     if p.by_units:
         split(units, plan.multiple, thread, threads, &p.unit0, &p.unit1)
+        split(width, plan.multiple if width == units else plan.h_multiple, thread, threads, &p.h0, &p.h1)
     else:
         split(rows, 1, thread, threads, &p.row0, &p.row1)
     return p
@@ -356,7 +361,7 @@ cdef inline bint meet(rc_barrier *b, Share *p, bint may_shrink) noexcept nogil:
     if not rc_barrier_wait(b, p.thread, p.threads, may_shrink) or p.threads == 1:
         return False
     p.threads, p.by_units = 1, False
-    p.row0, p.row1, p.unit0, p.unit1 = 0, p.rows, 0, p.units
+    p.row0, p.row1, p.unit0, p.unit1, p.h0, p.h1 = 0, p.rows, 0, p.units, 0, p.width
     return p.thread != 0
 
 

@@ -5,15 +5,15 @@
 cdef class Stepper:
     """Everything that steps of a stack of layers need, prepared once: packed weights, buffers and states.
 
-    A stream passes its states h and c, (layers, B, H), which are updated in place. A cell has one layer and passes its
-    state at every step (`advance`). Steps use no threads.
+    A stream passes its states h and c, (layers, B, P or H), which are updated in place. A cell has one layer, without a
+    projection, and passes its state at every step (`advance`). Steps use no threads.
     """
     cdef readonly list weights
     cdef object h, c                # they keep the memory of the states alive
     cdef Array of_h, of_c
     cdef Forward *jobs              # one for each layer, of a step, and then of several
     cdef readonly Py_ssize_t batch
-    cdef Py_ssize_t layers, I, H
+    cdef Py_ssize_t layers, I, P
     cdef idx chunk                  # the most steps that all layers compute before the lowest goes on
     cdef size_t state               # bytes of one state of one layer
     cdef bint busy                  # a block is being computed, without the GIL
@@ -27,16 +27,17 @@ cdef class Stepper:
         cdef Products *products
         cdef char *at
         cdef size_t state, out, slots
-        cdef idx i
+        cdef idx i, H
         w = weights[0]
         self.weights, self.h, self.c = weights, h, c
-        self.layers, self.batch, self.H, self.I = len(weights), batch, w.hidden_size, w.input_size
+        H = w.hidden_size
+        self.layers, self.batch, self.P, self.I = len(weights), batch, w.output_size, w.input_size
         self.kind = NPY_FLOAT if w.item == 4 else NPY_DOUBLE
         self.chunk = 1 if h is None or batch == 0 else max(1, FORWARD_CHUNK // batch)
-        self.state = batch * self.H * w.item
+        self.state = batch * H * w.item
         take(h, &self.of_h, 1)
         take(c, &self.of_c, 1)
-        state, out = rounded(self.state), rounded(self.chunk * self.state)
+        state, out = rounded(self.state), rounded(self.chunk * batch * self.P * w.item)
         slots = rounded(self.chunk * w.cell.slots * self.state)
         self.buffers = memory(rounded(2 * self.layers * sizeof(Forward)) + rounded(2 * self.layers * sizeof(Products))
                               + self.layers * (2 * state + out + slots), SCRATCH)
@@ -48,22 +49,22 @@ cdef class Stepper:
             w = weights[i]
             j = &self.jobs[i]
             j.k, j.cell, j.x_pack, j.h_pack, j.bias = w.k, w.cell, &w.x, w.h, w.bias
-            j.variant = w.variant_or_null()
+            j.r_pack, j.variant = w.projection(False), w.variant_or_null()
             j.T, j.s1, j.rows.B = 1, 1, batch
-            j.H, j.I, j.item = self.H, w.input_size, w.item
+            j.H, j.P, j.I, j.item = H, self.P, w.input_size, w.item
             j.h[0] = self.of_h.p + i * self.of_h.stride[0] if self.of_h.p != NULL else NULL
             j.c = self.of_c.p + i * self.of_c.stride[0] if self.of_c.p != NULL else NULL
             j.h[1], j.aux, j.out.p, j.slots.p = at, at + state, at + 2 * state, at + 2 * state + out
-            j.slots.stride[1] = w.cell.slots * self.H * w.item
+            j.slots.stride[1] = w.cell.slots * H * w.item
             j.slots.stride[0] = batch * j.slots.stride[1]
             j.x.stride[1] = w.input_size * w.item
             j.x.stride[0] = batch * j.x.stride[1]
-            j.out.stride[1] = self.H * w.item
+            j.out.stride[1] = self.P * w.item
             j.out.stride[0] = batch * j.out.stride[1]
             j.plan.threads, j.plan.chunk = 1, 1
             if i > 0:
                 j.x.p = self.jobs[i - 1].out.p
-            mine = share_of(&j.plan, batch, self.H, 0, 1)
+            mine = share_of(&j.plan, batch, H, self.P, 0, 1)
             j.products = products + i
             set_up_products(j, &mine, j.products)
             self.jobs[self.layers + i] = j[0]
@@ -76,8 +77,8 @@ cdef class Stepper:
         give_back(self.buffers)
 
     def step(self, x, out):
-        """One step from x (B, I) into out (B, H). False: an array is not C-contiguous, or of another type or shape."""
-        if self.fits(x, self.I, 2, False) < 0 or self.fits(out, self.H, 2, True) < 0:
+        """One step from x (B, I) into out (B, P). False: an array is not C-contiguous, or of another type or shape."""
+        if self.fits(x, self.I, 2, False) < 0 or self.fits(out, self.P, 2, True) < 0:
             return False
         self.refuse_if_busy()
         if self.batch > 0:
@@ -85,7 +86,7 @@ cdef class Stepper:
         return True
 
     def block(self, x, out):
-        """N steps from x (N, B, I) into out (N, B, H).
+        """N steps from x (N, B, I) into out (N, B, P).
 
         False: an array is not C-contiguous, or of another type or shape, or out begins inside x.
         """
@@ -94,7 +95,7 @@ cdef class Stepper:
         cdef char *src
         cdef char *dst
         cdef idx N = self.fits(x, self.I, 3, False)
-        if N < 0 or self.fits(out, self.H, 3, True) != N:
+        if N < 0 or self.fits(out, self.P, 3, True) != N:
             return False
         src, dst = address(x), address(out)
         if src < dst < src + N * self.jobs.x.stride[0] or dst < src < dst + N * self.jobs[self.layers - 1].out.stride[0]:
@@ -153,13 +154,13 @@ cdef class Stepper:
         """
         cdef Forward *j = self.jobs
         cdef int axes = PyArray_NDIM(<PyArrayObject *>x)
-        if self.fits(x, self.I, axes, False) < 0 or self.fits(h_out, self.H, axes, True) < 0:
+        if self.fits(x, self.I, axes, False) < 0 or self.fits(h_out, self.P, axes, True) < 0:
             return False
-        if h is not None and self.fits(h, self.H, axes, False) < 0:
+        if h is not None and self.fits(h, self.P, axes, False) < 0:
             return False
-        if c is not None and self.fits(c, self.H, axes, False) < 0:
+        if c is not None and self.fits(c, self.P, axes, False) < 0:
             return False
-        if c_out is not None and self.fits(c_out, self.H, axes, True) < 0:
+        if c_out is not None and self.fits(c_out, self.P, axes, True) < 0:
             return False
         if self.batch > 0:
             j.h[0], j.c = address(h_out), address(c_out)

@@ -9,11 +9,12 @@ cdef class Weights:
     """
     cdef const rc_kernels *k
     cdef const rc_cell *cell
-    cdef readonly Py_ssize_t input_size, hidden_size
+    cdef readonly Py_ssize_t input_size, hidden_size, output_size       # of h: H, or P where there is a projection
     cdef idx item
     cdef rc_pack x, xt
     cdef rc_pack h[RC_MAX_STAGES]
     cdef rc_pack ht[RC_MAX_STAGES]
+    cdef rc_pack r, rt          # of the projection; without one, of no values
     cdef char *bias             # [slots][H]: what the sum in each slot starts from
     cdef rc_variant variant     # with its peepholes, which follow the bias; used where the cell is `variant_cell`
     cdef bint has_peepholes
@@ -22,13 +23,16 @@ cdef class Weights:
     cdef Memory packed_t        # p NULL: not packed for backward yet
     cdef object shared, shared_t        # the memory belongs to these and serves several nets; None: it is our own
 
-    def __cinit__(self, str cell=None, w_ih=None, w_hh=None, b_ih=None, b_hh=None, *, peepholes=None, variant=None):
-        """Pack weight_ih and weight_hh, and both biases or none, laid out as torch's: contiguous arrays of one type.
+    def __cinit__(self, str cell=None, w_ih=None, w_hh=None, b_ih=None, b_hh=None, w_hr=None, *, w_peephole=None,
+                  variant=None):
+        """Pack weight_ih and weight_hh, both biases or none, and weight_hr, which makes it a cell with a projection.
+
+        They are laid out as torch's: contiguous arrays of one type.
 
         `variant` makes it a variant of the cell: see `take_variant`. Its peepholes are those of i, f and o, or None.
         Without arguments `pack_nets` does it.
         """
-        cdef Array of_x, of_h, x_bias, h_bias, of_c
+        cdef Array of_x, of_h, of_r, of_c, x_bias, h_bias
         cdef Packing job
         if cell is None:
             return
@@ -36,10 +40,11 @@ cdef class Weights:
         take(w_hh, &of_h, 0)
         take(b_ih, &x_bias, 0)
         take(b_hh, &h_bias, 0)
-        take(peepholes, &of_c, 0)
-        self.set_up(cell, &of_x, &of_h, variant, of_c.p != NULL)
+        take(w_hr, &of_r, 0)
+        take(w_peephole, &of_c, 0)
+        self.set_up(cell, &of_x, &of_h, &of_r, variant, of_c.p != NULL)
         self.packed = memory(self.size_of(False), PACKED_WEIGHTS)
-        job = self.begin(of_x.p, of_h.p, x_bias.p, h_bias.p, of_c.p)
+        job = self.begin(of_x.p, of_h.p, of_r.p, x_bias.p, h_bias.p, of_c.p)
         pack_on_threads(&job)
 
     def __dealloc__(self):
@@ -48,9 +53,12 @@ cdef class Weights:
         if self.shared_t is None:
             give_back(self.packed_t)
 
-    cdef int set_up(self, str cell, const Array *w_ih, const Array *w_hh, variant, bint peepholes) except -1:
+    cdef int set_up(self, str cell, const Array *w_ih, const Array *w_hh, const Array *w_hr, variant,
+                    bint peepholes) except -1:
+        cdef bint projected = w_hr.p != NULL
+        cdef idx H = w_hr.last if projected else w_hh.last, P = w_hh.last
         cdef int s
-        self.item, self.input_size, self.hidden_size = w_ih.item, w_ih.last, w_hh.last
+        self.item, self.input_size, self.hidden_size, self.output_size = w_ih.item, w_ih.last, H, P
         self.k = rc_kernels_for(chosen_isa, <int>self.item * 8)
         self.cell = find_cell(self.k, cell.encode())
         if variant is not None:
@@ -58,14 +66,15 @@ cdef class Weights:
             self.has_peepholes = peepholes
             self.variant_cell = cell_of_variants(self.cell)
             self.cell = &self.variant_cell
-        self.x = self.shape(self.hidden_size, self.input_size, self.cell.blocks)
-        self.xt = self.shape(self.input_size, self.hidden_size * self.cell.blocks, 1)
+        self.x = self.shape(H, self.input_size, self.cell.blocks)
+        self.xt = self.shape(self.input_size, H * self.cell.blocks, 1)
         for s in range(self.cell.stages):
-            self.h[s] = self.shape(self.hidden_size, self.hidden_size, self.cell.stage[s].groups)
-            self.ht[s] = self.shape(self.hidden_size, self.hidden_size * self.cell.stage[s].groups, 1)
+            self.h[s] = self.shape(H, P, self.cell.stage[s].groups)
+            self.ht[s] = self.shape(P, H * self.cell.stage[s].groups, 1)
+        self.r, self.rt = self.shape(P if projected else 0, H, 1), self.shape(H, P if projected else 0, 1)
         return 0
 
-    cdef Packing begin(self, char *w_ih, char *w_hh, char *b_ih, char *b_hh, char *peepholes) noexcept:
+    cdef Packing begin(self, char *w_ih, char *w_hh, char *w_hr, char *b_ih, char *b_hh, char *peepholes) noexcept:
         """Add up the biases, copy the peepholes, and return the job that packs the matrices. The memory is there."""
         cdef size_t size = self.hidden_size * self.item
         cdef char *b
@@ -83,7 +92,7 @@ cdef class Weights:
         if peepholes != NULL:
             self.variant.peepholes = self.bias + self.cell.slots * size
             memcpy(<void *>self.variant.peepholes, peepholes, RC_PEEPHOLES * size)
-        return self.packing(w_ih, w_hh, False)
+        return self.packing(w_ih, w_hh, w_hr, False)
 
     cdef size_t bytes_of_vectors(self) noexcept:
         """Bytes of the bias and the peepholes, which lie before the matrices."""
@@ -106,6 +115,7 @@ cdef class Weights:
         cdef const rc_pack *h = &self.ht[0] if transposed else &self.h[0]
         cdef size_t size = self.bytes_of(&self.xt if transposed else &self.x)
         cdef int s
+        size += self.bytes_of(&self.rt if transposed else &self.r)
         for s in range(self.cell.stages):
             size += self.bytes_of(&h[s])
         return size + (0 if transposed else self.bytes_of_vectors())
@@ -115,29 +125,40 @@ cdef class Weights:
         """Bytes of the packed copies."""
         return self.packed.size + self.packed_t.size
 
-    def pack_backward(self, w_ih, w_hh):
+    def pack_backward(self, w_ih, w_hh, w_hr=None):
         """Pack the transposes of the same matrices, their blocks in the order of the slots."""
-        cdef Array of_x, of_h
+        cdef Array of_x, of_h, of_r
         cdef Packing job
         if self.packed_t.p == NULL:
             take(w_ih, &of_x, 0)
             take(w_hh, &of_h, 0)
+            take(w_hr, &of_r, 0)
             self.packed_t = memory(self.size_of(True), PACKED_WEIGHTS)
-            job = self.packing(of_x.p, of_h.p, True)
+            job = self.packing(of_x.p, of_h.p, of_r.p, True)
             pack_on_threads(&job)
 
-    cdef Packing packing(self, char *w_ih, char *w_hh, bint transposed) noexcept:
+    cdef Packing packing(self, char *w_ih, char *w_hh, char *w_hr, bint transposed) noexcept:
         """The job that packs the matrices, after the biases, or their transposes."""
         cdef Packing job
         cdef int s
         cdef char *at = self.packed_t.p if transposed else self.packed.p + self.bytes_of_vectors()
         job.k, job.cell, job.item = self.k, self.cell, self.item
-        job.I, job.H, job.transposed = self.input_size, self.hidden_size, transposed
+        job.I, job.H, job.P, job.transposed = self.input_size, self.hidden_size, self.output_size, transposed
         job.x, job.h = &self.xt if transposed else &self.x, &self.ht[0] if transposed else &self.h[0]
-        job.w_ih, job.w_hh = w_ih, w_hh
+        job.r = &self.rt if transposed else &self.r
+        job.w_ih, job.w_hh, job.w_hr = w_ih, w_hh, w_hr
         job.x.w = at
         at += self.bytes_of(job.x)
         for s in range(self.cell.stages):
             job.h[s].w = at
             at += self.bytes_of(&job.h[s])
+        job.r.w = at
         return job
+
+    cdef const rc_pack *projection(self, bint transposed) noexcept:
+        """W_hr packed, or its transpose; NULL: there is no projection."""
+        return NULL if self.r.n == 0 else &self.rt if transposed else &self.r
+
+    cdef double work_of_row(self) noexcept:
+        """Multiply-adds of a forward step for one row."""
+        return <double>self.cell.blocks * self.hidden_size * (self.output_size + self.input_size) + self.r.n * self.r.k

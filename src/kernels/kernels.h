@@ -17,6 +17,8 @@
  *            gate, or a sum that is needed again (the recurrent part of the GRU's candidate).  A row of a step holds
  *            its slots one after the other: [slot][H].
  *   pre-activation  the sum in a slot before its curve, a_i in the equations; to squash it is to apply the curve.
+ *   projection  the product with W_hr that follows all stages where h is narrower than the cell state: what the cell's
+ *            equations leave as h, H wide, then goes through it, and P values are carried and put out.
  *   variant  a cell with other activations, bounds, peepholes or coupled gates (`rc_variant`): the same slots and
  *            products, and equations of its own.
  *   stage    one recurrent product of a step and the equations that follow it.  Most cells have one; a GRU that
@@ -185,7 +187,8 @@ typedef struct {
     rc_idx lddelta;
     void *total_h, *total_c;    /* backward: dL/dh_t and dL/dc_t, row stride H; NULL: not wanted (an LSTM: neither) */
     void *daux;                 /* two stages, backward: gradient of r*h, row stride H */
-    void *aux_out;              /* two stages, backward: r*h again, for the weight gradient; NULL: not wanted */
+    void *aux_out;              /* backward: what another product than the first stage's read, again, for its weight
+                                 * gradient: r*h, or before a projection the LSTM's m; NULL: not wanted */
     const rc_variant *variant;  /* read by the equations of variants only */
     void *peephole_terms;       /* backward: what each row adds to the gradients of the peepholes, row stride
                                  * RC_PEEPHOLES * H; NULL: not wanted */
@@ -302,6 +305,7 @@ typedef struct {
     void (*sigmoid)(const void *x, void *out, rc_idx n);
     void (*tanh)(const void *x, void *out, rc_idx n);
     void (*activation)(const rc_activation *f, const void *x, void *out, rc_idx n);
+    rc_step_fn projected_backward;      /* projection.h */
     const rc_cell *cells;       /* ends with a NULL name */
     const rc_hidden_markov *hidden_markov;      /* NULL for float32 */
 } rc_kernels;

@@ -71,7 +71,7 @@ typedef struct {
     const real *i, *f, *g, *o;          /* the slots */
     const real *c_new, *c_prev, *grad_out;
     real *da_i, *da_f, *da_g, *da_o;        /* gradients of their pre-activations */
-    real *dh, *dc, *total_h, *total_c;
+    real *dh, *dc, *total_h, *total_c, *h_again;
 } lstm_row_backward;
 
 INLINE lstm_row_backward lstm_row_backward_of(const rc_step *s, rc_idx row, rc_idx tape_row)
@@ -83,7 +83,8 @@ INLINE lstm_row_backward lstm_row_backward_of(const rc_step *s, rc_idx row, rc_i
         .i = i, .f = i + H, .g = i + 2 * H, .o = i + 3 * H, .c_new = const_row_of(s->state, tape_row, s->ldstate),
         .c_prev = state_before(s, tape_row), .grad_out = grad_out_of(s, row),
         .da_i = da_i, .da_f = da_i + H, .da_g = da_i + 2 * H, .da_o = da_i + 3 * H, .dh = row_of(s->dh, row, H),
-        .dc = row_of(s->dc, row, H), .total_h = row_of(s->total_h, row, H), .total_c = row_of(s->total_c, row, H)};
+        .dc = row_of(s->dc, row, H), .total_h = row_of(s->total_h, row, H), .total_c = row_of(s->total_c, row, H),
+        .h_again = row_of(s->aux_out, row, H)};
 }
 
 /*   dh = dL/dh'   dc = dL/dc' + dh o (1 - tanh(c')^2)
@@ -107,6 +108,7 @@ INLINE void lstm_gradients(const lstm_row_backward *at, rc_idx u, rc_idx count)
         vstore_n(at->total_h + u, dh, count);
         vstore_n(at->total_c + u, dc, count);
     }
+    if (at->h_again) vstore_n(at->h_again + u, o * tanh_c, count);
     vstore_n(at->dc + u, dc * f, count);
     vstore_n(at->dh + u, (vec){0}, count);          /* the product that follows adds W^T da */
 }

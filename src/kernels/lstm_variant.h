@@ -101,6 +101,7 @@ INLINE void lstm_variant_gradients(const lstm_variant *v, const lstm_row_backwar
         dc_prev = vfma(da_i, vload_n(v->p_i + u, count), dc_prev);
         dc_prev = vfma(da_f, vload_n(v->p_f + u, count), dc_prev);
     }
+    if (at->h_again) vstore_n(at->h_again + u, o * of_c, count);
     if (terms) {
         vstore_n(terms + u, da_i * c_prev, count);
         vstore_n(terms + H + u, da_f * c_prev, count);

@@ -48,7 +48,7 @@ const rc_kernels KERNELS = {
     .product = product, .product_again = product_again, .weight_gradient = weight_gradient, .column_sums = column_sums,
     .add_to_total = add_to_total, .round_total = round_total,
     .cross_entropy = cross_entropy, .sgd = sgd, .adam = adam, .sum_of_squares = sum_of_squares, .scale = scale,
-    .sum_rows = sum_rows,
+    .sum_rows = sum_rows, .projected_backward = projected_backward,
     .sigmoid = sigmoid_array, .tanh = tanh_array, .cells = cells,
 #if !defined(__wasm__)
     .activation = activation_array,

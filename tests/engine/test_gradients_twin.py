@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from support import (
-    CELLS,
+    KINDS,
     all_close,
     close,
     make,
@@ -40,7 +40,7 @@ def judge(layer, x, s0, lengths, cot, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("layers", [1, 3])
 def test_gradients_of_one_direction_equal_the_twins(cell, layers, dtype, rng):
     layer = make(cell, 4, 7, layers, dtype=dtype)
@@ -49,7 +49,7 @@ def test_gradients_of_one_direction_equal_the_twins(cell, layers, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradients_of_ragged_bidirectional_layers_equal_the_twins(cell, bias, dtype, rng):
     layer = make(cell, 3, 5, 2, bidirectional=True, bias=bias, dtype=dtype)
@@ -57,7 +57,7 @@ def test_gradients_of_ragged_bidirectional_layers_equal_the_twins(cell, bias, dt
     judge(layer, x, s0, np.array([2, 0, 7, 5]), random_cotangents(layer, 7, 4, rng), dtype)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_grad_output_or_grad_state_may_be_given_alone(cell, rng):
     layer = make(cell, 3, 5, 2, dtype="float64")
     x, s0 = random_input(layer, 6, 3, rng), random_state(layer, 3, rng)
@@ -66,7 +66,7 @@ def test_grad_output_or_grad_state_may_be_given_alone(cell, rng):
     judge(layer, x, s0, None, (None, gs), "float64")
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize(("T", "B"), [(0, 2), (3, 0), (0, 0)])
 def test_gradients_of_empty_sequences_are_zero(cell, T, B, rng):
     """Without steps, the initial state's gradient is the final state's cotangent, and weight gradients are 0."""
@@ -82,7 +82,7 @@ def test_gradients_of_empty_sequences_are_zero(cell, T, B, rng):
     assert not any(v.any() for v in grads.parameters.values())
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_gradients_equal_central_differences(cell, rng):
     """Along random directions: (L(θ+εd) − L(θ−εd)) / 2ε. Error ε²·L‴ + 1e-16·|L|/ε."""
     eps, layers = 1e-6, 2
@@ -113,7 +113,7 @@ def test_gradients_equal_central_differences(cell, rng):
         )
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_weight_gradient_is_the_sum_over_untied_copies(cell, rng):
     """T layers of one step, each with weights of its own, chained by hand."""
     T, B = 6, 3
@@ -136,7 +136,7 @@ def test_weight_gradient_is_the_sum_over_untied_copies(cell, rng):
     all_close(grads.state, back, 1e-13)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_the_gradient_of_a_sum_is_the_sum_of_gradients(cell, rng):
     """Linear in the cotangent: backward(a) + backward(b) = backward(a + b)."""
     layer = make(cell, 3, 5, 2, bidirectional=True, dtype="float64")

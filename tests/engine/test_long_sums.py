@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import CELLS, make, random_input, same_bits
+from support import CELLS, KINDS, make, random_input, same_bits
 
 import rnncore as rc
 
@@ -57,7 +57,7 @@ def test_biases_are_summed_in_the_stated_order(T, B, both, rng):
                 same_bits(grads[f"bias_ih_l0{end}"][gate * 3 : gate * 3 + 3], expected)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @settings(max_examples=12, deadline=None)
 @given(T=st.integers(1, 90), B=st.integers(1, 90), every=st.integers(1, 40), ragged=st.booleans(),
        seed=st.integers(0, 999))
@@ -66,7 +66,7 @@ def test_no_window_padding_or_thread_changes_a_bit(cell, T, B, every, ragged, se
     rng = np.random.default_rng(seed)
     layer = make(cell, 3, 4, bidirectional=True)
     lengths = rng.integers(0, T + 1, size=B) if ragged else np.full(B, T)
-    x, g = random_input(layer, T + 5, B, rng), rng.normal(size=(T + 5, B, 8)).astype("f4")
+    x, g = random_input(layer, T + 5, B, rng), rng.normal(size=(T + 5, B, layer.structure.features)).astype("f4")
     plain = layer.record(x[:T], lengths=lengths).backward(g[:T])
     with rc.threads(2):
         for tape, shown in ((layer.record(x[:T], lengths=lengths, checkpoint_every=every), g[:T]),

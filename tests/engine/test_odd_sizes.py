@@ -2,7 +2,7 @@
 
 import pytest
 from support import (
-    CELLS,
+    KINDS,
     judge_pass,
     make,
     random_cotangents,
@@ -26,7 +26,7 @@ def judge(cell, I, H, B, dtype, rng, T=3, **options):
     judge_pass(layer, x, s0, None, cot)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("H", HIDDEN)
 def test_any_hidden_size_equals_the_twin(cell, H, rng):
     for k, dtype in enumerate(["float32", "float64"]):
@@ -34,7 +34,7 @@ def test_any_hidden_size_equals_the_twin(cell, H, rng):
         judge(cell, INPUTS[place % 5], H, ROWS[place % 9], dtype, rng)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("B", ROWS)
 def test_any_batch_size_equals_the_twin(cell, B, rng):
     place = ROWS.index(B)
@@ -43,7 +43,7 @@ def test_any_batch_size_equals_the_twin(cell, B, rng):
         judge(cell, I, HIDDEN[place + 4], B, "float64", rng, T=2)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize(("I", "H", "B"), [(300, 5, 2), (2, 257, 3), (130, 70, 65), (33, 129, 1)])
 def test_large_sizes_equal_the_twin(cell, I, H, B, rng):
     """Above one tile and one block in every direction."""
@@ -51,7 +51,7 @@ def test_large_sizes_equal_the_twin(cell, I, H, B, rng):
     judge(cell, I, H, B, "float64", rng, T=2)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("T", [1, 2, 63, 130])
 def test_any_number_of_steps_equals_the_twin(cell, T, rng):
     judge(cell, 3, 5, 3, "float64", rng, T=T)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import CELLS, make, parts, random_cotangents, random_input, random_state, same_bits, whole
+from support import KINDS, make, parts, random_cotangents, random_input, random_state, same_bits, whole
 
 import rnncore as rc
 from rnncore import viz
@@ -42,7 +42,7 @@ def assert_rows_are_as_cut(layer, x, s0, lengths, marks):
                         same_bits(part[index, b], part1[index, 0])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @settings(max_examples=15, deadline=None)
 @given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=12), seed=st.integers(0, 999), both=st.booleans(),
        full=st.booleans(), share=st.sampled_from([0.02, 0.3, 1.0]))
@@ -56,7 +56,7 @@ def test_outputs_and_states_are_those_of_the_parts(cell, lengths, seed, both, fu
 
 
 @pytest.mark.parametrize(("H", "B", "T"), [(512, 5, 30), (64, 40, 120)], ids=["units", "rows"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_threads_checkpoints_recording_and_padding_do_not_change_a_bit(cell, H, B, T, rng):
     layer = make(cell, 8, H, 2, bidirectional=True)
     lengths = rng.integers(0, T + 1, size=B)
@@ -78,7 +78,7 @@ def test_threads_checkpoints_recording_and_padding_do_not_change_a_bit(cell, H, 
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["", "both"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_gradients_are_those_of_finite_differences(cell, both, rng):
     layer = make(cell, 2, 3, 2, bidirectional=both, dtype="float64")
     T, B = 9, 4
@@ -114,13 +114,13 @@ def test_gradients_are_those_of_finite_differences(cell, both, rng):
         assert measured == pytest.approx((grads.parameters[name] * direction).sum(), rel=1e-5, abs=1e-6), name
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_gradients_are_those_of_the_parts(cell, rng):
     """In one row: gradients of the weights are the sums over the parts, those of the input are equal in bits."""
     layer = make(cell, 3, 6, dtype="float64")
     marks = np.zeros((30, 1), bool)
     marks[[0, 11, 12, 25]] = True
-    x, g = random_input(layer, 30, 1, rng), rng.normal(size=(30, 1, 6))
+    x, g = random_input(layer, 30, 1, rng), rng.normal(size=(30, 1, layer.structure.features))
     s0 = random_state(layer, 1, rng)
     grads = layer.record(x, s0, reset=marks).backward(g)
     total = dict.fromkeys(grads.parameters, 0)
@@ -133,7 +133,7 @@ def test_gradients_are_those_of_the_parts(cell, rng):
     assert not any(part.any() for part in parts(grads.state))      # a reset at step 0 replaces the initial state
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_many_cotangents_are_cut_as_one(cell, rng):
     layer = make(cell, 3, 5, 2, bidirectional=True)
     T, B = 20, 3
@@ -147,7 +147,7 @@ def test_many_cotangents_are_cut_as_one(cell, rng):
         same_bits({name: value[k] for name, value in many.parameters.items()}, one.parameters)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_no_jacobian_crosses_a_reset(cell, rng):
     layer = make(cell, 3, 5, 2)
     marks = np.zeros((20, 2), bool)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from support import (
-    CELLS,
+    KINDS,
     make,
     parts,
     random_cotangents,
@@ -31,7 +31,7 @@ def grown(a, places, B, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize(("I", "H"), SIZES)
 def test_a_row_has_the_same_bits_alone_and_in_any_batch(cell, I, H, dtype, rng):
     T = 4
@@ -60,7 +60,7 @@ def test_a_row_has_the_same_bits_alone_and_in_any_batch(cell, I, H, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("both", [False, True])
 def test_a_padded_row_has_the_bits_of_the_row_alone(cell, both, dtype, rng):
     T, lengths = 9, np.array([4, 9, 0, 1, 7])
@@ -88,7 +88,7 @@ def test_a_padded_row_has_the_bits_of_the_row_alone(cell, both, dtype, rng):
         assert not grads.input[n:, b].any()
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_weight_gradients_of_a_padded_row_are_those_of_the_row_alone(cell, rng):
     """Padding does not contribute to the weight gradients."""
     layer = make(cell, 5, 9, dtype="float64")
@@ -102,7 +102,7 @@ def test_weight_gradients_of_a_padded_row_are_those_of_the_row_alone(cell, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("ragged", [False, True])
 def test_recording_does_not_change_the_bits(cell, both, ragged, dtype, rng):
@@ -116,20 +116,20 @@ def test_recording_does_not_change_the_bits(cell, both, ragged, dtype, rng):
         same_bits(tape.state, s)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_full_lengths_do_not_change_the_bits(cell, rng):
     layer = make(cell, 3, 17, 2, bidirectional=True)
     x, s0 = random_input(layer, 5, 6, rng), random_state(layer, 6, rng)
     same_bits(layer(x, s0, lengths=[5] * 6), layer(x, s0))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_a_stack_has_the_bits_of_its_layers_one_by_one(cell, rng):
     """A stack of two layers has the bits of two layers that are called one after the other."""
     deep = make(cell, 3, 9, 2)
     x, s0 = random_input(deep, 6, 4, rng), random_state(deep, 4, rng)
     p, y, ends = deep.state_dict(), x, []
-    for k, width in enumerate([3, 9]):
+    for k, width in enumerate([3, deep.structure.features]):
         flat = make(cell, width, 9, seed=50 + k)
         flat.load_state_dict({n.replace(f"_l{k}", "_l0"): v for n, v in p.items() if f"_l{k}" in n})
         y, s = flat(y, whole(flat, [a[k : k + 1] for a in parts(s0)]))
@@ -140,16 +140,16 @@ def test_a_stack_has_the_bits_of_its_layers_one_by_one(cell, rng):
         same_bits(a, np.concatenate(pieces))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_the_reverse_direction_is_forward_on_the_reversed_sequence(cell, rng):
     both, one = make(cell, 3, 9, bidirectional=True), make(cell, 3, 9, seed=8)
     p = both.state_dict()
     one.load_state_dict({n.removesuffix("_reverse"): v for n, v in p.items() if "_reverse" in n})
     x = random_input(both, 6, 4, rng)
-    same_bits(both(x)[0][..., 9:], one(np.ascontiguousarray(x[::-1]))[0][::-1])
+    same_bits(both(x)[0][..., one.structure.features :], one(np.ascontiguousarray(x[::-1]))[0][::-1])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_running_twice_gives_the_same_bits(cell, rng):
     layer = make(cell, 5, 33, 2, bidirectional=True)
     x, cot = random_input(layer, 20, 13, rng), random_cotangents(layer, 20, 13, rng)

@@ -5,13 +5,13 @@ import pickle
 
 import numpy as np
 import pytest
-from support import CELLS, make, parts, random_input, same_bits
+from support import KINDS, make, parts, random_input, same_bits
 
 REFUSED = (ValueError, TypeError)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize(
     ("I", "H", "B", "layers"), [(3, 5, 1, 1), (8, 32, 1, 2), (17, 33, 7, 3), (1, 100, 37, 1)]
 )
@@ -20,7 +20,7 @@ def test_steps_have_the_bits_of_the_sequence(cell, I, H, B, layers, dtype, rng):
     x = random_input(layer, 9, B, rng)
     y, s = layer(x)
     stream = layer.stream(batch_size=B)
-    out = np.empty((B, H), dtype)
+    out = np.empty((B, layer.structure.output_size), dtype)
     for t in range(9):
         got = stream.step(x[t]) if t % 2 else stream.step(x[t], out=out)
         same_bits(got, y[t], f"step {t}")
@@ -33,7 +33,7 @@ def test_the_default_batch_size_is_one(rng):
     assert layer.stream().step(np.ones((1, 3))).shape == (1, 5)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_every_step_returns_a_new_array(cell, rng):
     layer = make(cell, 3, 5)
     x = random_input(layer, 3, 2, rng)
@@ -44,28 +44,29 @@ def test_every_step_returns_a_new_array(cell, rng):
     same_bits(stream.step(x[0]), layer(np.concatenate([x, x[:1]]))[0][-1])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_writing_to_out_does_not_change_the_state(cell, rng):
     layer = make(cell, 3, 5)
     x = random_input(layer, 2, 2, rng)
-    stream, out = layer.stream(2), np.empty((2, 5), np.float32)
+    stream, out = layer.stream(2), np.empty((2, layer.structure.output_size), np.float32)
     stream.step(x[0], out=out)
     out[:] = 99
     same_bits(stream.step(x[1], out=out), layer(x)[0][1])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_the_state_is_that_of_the_layers_call(cell, rng):
     """It has torch's shape, a call can continue from it, and later steps do not change it."""
     layer = make(cell, 3, 5, 2)
     x = random_input(layer, 8, 3, rng)
     y, s = layer(x)
     stream = layer.stream(3)
-    assert all(a.shape == (2, 3, 5) and not a.any() for a in parts(stream.state))
+    assert [a.shape for a in parts(stream.state)] == [a.shape for a in parts(s)]
+    assert not any(a.any() for a in parts(stream.state))
     for t in range(5):
         stream.step(x[t])
     mid = stream.state
-    assert isinstance(mid, tuple) == (cell == "lstm")
+    assert isinstance(mid, tuple) == (layer.mode == "LSTM")
     kept = [a.copy() for a in parts(mid)]
     rest, end = layer(x[5:], mid)
     same_bits(rest, y[5:])
@@ -74,7 +75,7 @@ def test_the_state_is_that_of_the_layers_call(cell, rng):
     same_bits(tuple(parts(mid)), tuple(kept))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_reset_sets_rows_to_zero(cell, rng):
     layer = make(cell, 3, 5, 2)
     x = random_input(layer, 6, 4, rng)
@@ -183,7 +184,7 @@ def test_out_with_strides_is_refused(rng):
         assert not wide[:, 1::2].any()
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s, 5))])
 def test_a_copy_owns_its_state(cell, again, rng):
     layer = make(cell, 3, 9, 2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import CELLS, make, parts, random_input, same_bits
+from support import KINDS, make, parts, random_input, same_bits
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -18,7 +18,7 @@ def divided(draw):
     """A layer, an input, and where its steps and blocks begin."""
     small = lambda lo, hi: draw(st.integers(lo, hi))  # noqa: E731
     layer = make(
-        draw(st.sampled_from(sorted(CELLS))), small(1, 18), small(1, 20), small(1, 3), bias=draw(st.booleans()),
+        draw(st.sampled_from(sorted(KINDS))), small(1, 18), small(1, 20), small(1, 3), bias=draw(st.booleans()),
         batch_first=draw(st.booleans()), dtype=draw(st.sampled_from(["float32", "float64"])),
     )  # fmt: skip
     T, B = small(0, 130), small(1, 9)
@@ -46,7 +46,7 @@ def test_any_division_has_the_bits_of_one_call(case):
     same_bits(stream.state, final)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_long_blocks_are_divided_between_signals(cell, rng):
     layer = make(cell, 8, 64, 2)
     x = random_input(layer, 20_000, 1, rng)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from support import (
-    CELLS,
+    KINDS,
     everything,
     make,
     random_cotangents,
@@ -25,7 +25,7 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize(("T", "B", "I", "H"), SHAPES)
 def test_any_number_of_threads_gives_the_same_bits(cell, T, B, I, H, rng):
     layer = make(cell, I, H)
@@ -42,7 +42,7 @@ def test_any_number_of_threads_gives_the_same_bits(cell, T, B, I, H, rng):
             same_bits(everything(tape, tape.backward(*cot)), one)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_threads_do_not_change_deep_ragged_passes_with_dropout(cell, rng):
     """Options together, float64, many cotangents."""
     lengths = rng.integers(0, 13, size=21)
@@ -66,11 +66,11 @@ def _fixed(rng):
     return type(rng)(type(rng.bit_generator)(5))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_threads_do_not_change_a_pullback(cell, rng):
     layer = make(cell, 9, 64, 2)
     tape = layer.record(random_input(layer, 10, 3, rng))
-    v = rng.normal(size=(5, 3, 64 * 2 * (2 if cell == "lstm" else 1))).astype("float32")
+    v = rng.normal(size=(5, 3, layer.structure.carry_size)).astype("float32")
     ends = []
     for n in (1, 2):
         with rc.threads(n):

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import CELLS, make, parts, random_input, same_bits, whole
+from support import KINDS, make, parts, random_input, same_bits, whole
 
 import rnncore as rc
 
 
 def states_of(layer, B, rng):
-    shape = layer.structure.state_shape(B)
-    return whole(layer, [rng.normal(size=shape).astype(layer.dtype) for _ in layer.cell.states])
+    shapes = layer.structure.state_shapes(B)
+    return whole(layer, [rng.normal(size=shape).astype(layer.dtype) for shape in shapes])
 
 
 def assert_rows_are_as_alone(layer, x, s0, lengths, threads=1):
@@ -26,7 +26,7 @@ def assert_rows_are_as_alone(layer, x, s0, lengths, threads=1):
             same_bits(part[:, b : b + 1], part1)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @settings(max_examples=25, deadline=None)
 @given(lengths=st.lists(st.integers(0, 70), min_size=1, max_size=30), seed=st.integers(0, 999), both=st.booleans())
 def test_rows_in_any_order_are_as_alone(cell, lengths, seed, both):
@@ -38,7 +38,7 @@ def test_rows_in_any_order_are_as_alone(cell, lengths, seed, both):
 
 
 @pytest.mark.parametrize(("H", "B", "T"), [(512, 5, 30), (64, 40, 120)], ids=["units", "rows"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_rows_are_as_alone_where_threads_divide_units_or_rows(cell, H, B, T, rng):
     layer = make(cell, 8, H, bidirectional=True)
     lengths = rng.integers(0, T + 1, size=B)
@@ -46,11 +46,11 @@ def test_rows_are_as_alone_where_threads_divide_units_or_rows(cell, H, B, T, rng
 
 
 @pytest.mark.parametrize(("H", "B", "T"), [(512, 5, 40), (48, 40, 300)], ids=["units", "rows"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_gradients_do_not_depend_on_threads_order_of_rows_or_padding(cell, H, B, T, rng):
     layer = make(cell, 8, H, 2, bidirectional=True)
     lengths = rng.permutation(np.linspace(0, T, B).astype(int))
-    x, g = random_input(layer, T + 7, B, rng), rng.normal(size=(T + 7, B, 2 * H)).astype("f4")
+    x, g = random_input(layer, T + 7, B, rng), rng.normal(size=(T + 7, B, layer.structure.features)).astype("f4")
     with rc.threads(1):
         one = layer.record(x, lengths=lengths).backward(g)
     with rc.threads(2):
@@ -66,7 +66,7 @@ def test_gradients_do_not_depend_on_threads_order_of_rows_or_padding(cell, H, B,
     same_bits(np.ascontiguousarray(one.input[:, order]), by_length.input)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_a_tape_holds_the_steps_that_rows_have(cell, rng):
     layer = make(cell, 16, 32)
     T, B = 400, 32

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from support import (
-    CELLS,
+    KINDS,
     everything,
     make,
     random_cotangents,
@@ -19,7 +19,7 @@ T, B = 11, 4
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("every", [1, 2, 3, 5, 11, 100])
 def test_checkpoints_do_not_change_a_bit(cell, every, dtype, rng):
     layer = make(cell, 3, 9, 2, dtype=dtype)
@@ -30,7 +30,7 @@ def test_checkpoints_do_not_change_a_bit(cell, every, dtype, rng):
     same_bits(everything(sparse, sparse.backward(*cot)), everything(full, full.backward(*cot)))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("lengths", [None, [11, 0, 4, 7]])
 def test_checkpoints_combine_with_all_other_options(cell, lengths, rng):
     """Both directions, ragged rows, dropout, many cotangents, two threads."""
@@ -47,7 +47,7 @@ def test_checkpoints_combine_with_all_other_options(cell, lengths, rng):
         same_bits(r, results[0])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_arrays_by_name_are_recomputed_with_the_same_bits(cell, rng):
     layer = make(cell, 3, 9, 2, bidirectional=True)
     x = random_input(layer, T, B, rng)
@@ -72,7 +72,7 @@ def test_checkpoint_every_must_be_a_positive_whole_number(every, rng):
     assert str(every) in str(e.value)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize(("steps", "rows"), [(0, 3), (3, 0)])
 def test_empty_sequences_and_batches_can_have_checkpoints(cell, steps, rows, rng):
     layer = make(cell, 3, 5)
@@ -81,7 +81,7 @@ def test_empty_sequences_and_batches_can_have_checkpoints(cell, steps, rows, rng
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("B", [1, 2])
 def test_reversed_ragged_rows_may_span_several_windows(cell, every, B, dtype, rng):

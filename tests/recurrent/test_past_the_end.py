@@ -5,7 +5,7 @@ Fresh memory is often 0 by luck, so each tape here comes after one of the same s
 
 import numpy as np
 import pytest
-from support import CELLS, make, random_cotangents, random_input, random_state
+from support import KINDS, make, random_cotangents, random_input, random_state
 
 import rnncore as rc
 from rnncore import _engine
@@ -36,7 +36,7 @@ def run(layer, rng, K, **options):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("K", [(), (3,)])
 @pytest.mark.parametrize("every", [None, 1, 3, 100])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_all_arrays_are_zero_past_a_rows_end(cell, every, K, dtype, rng):
     layer = make(cell, 3, H, 2, bidirectional=True, dtype=dtype)
     # a tape of rows of unequal length has the steps of its rows alone, so one of the same size has these rows, too
@@ -53,7 +53,7 @@ def test_all_arrays_are_zero_past_a_rows_end(cell, every, K, dtype, rng):
 
 
 @pytest.mark.parametrize("every", [None, 2])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_a_rows_final_state_is_the_one_at_its_end(cell, every, rng):
     """A row's final state does not depend on the number of steps of the other rows."""
     layer = make(cell, 3, 9, 2, bidirectional=True)

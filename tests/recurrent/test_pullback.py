@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import CELLS, close, make, parts, random_input, random_state, same_bits, whole
+from support import KINDS, close, make, parts, random_input, random_state, same_bits, whole
 from twin import Twin
 
 import rnncore as rc
@@ -11,7 +11,7 @@ DIRECTIONS = {"forward": 0, "reverse": 1}
 
 
 def width(layer):
-    return layer.num_layers * layer.hidden_size * len(layer.cell.states)
+    return layer.num_layers * sum(shape[-1] for shape in layer.structure.state_shapes(1))
 
 
 def true(carry):
@@ -35,7 +35,7 @@ def explicit(layer, run, v, direction="forward"):
     return out
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("every", [1, 3, 7, 50])
 def test_a_pullback_is_the_product_of_the_jacobians(cell, layers, every, rng):
@@ -52,7 +52,7 @@ def test_a_pullback_is_the_product_of_the_jacobians(cell, layers, every, rng):
     assert walked == 7
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("layers", [1, 2])
 def test_one_direction_of_a_bidirectional_layer_is_walked(cell, direction, layers, rng):
@@ -65,7 +65,7 @@ def test_one_direction_of_a_bidirectional_layer_is_walked(cell, direction, layer
         close(value, expected[k], 1e-12)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_ragged_rows_start_at_their_own_end(cell, direction, rng):
     lengths = np.array([3, 7, 0, 5])
@@ -80,7 +80,7 @@ def test_ragged_rows_start_at_their_own_end(cell, direction, rng):
     assert (carry.lag == lengths).all()
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_the_default_cotangents_are_the_identity(cell, rng):
     layer, tape, run, _ = setting(cell, rng)
     S = width(layer)
@@ -92,7 +92,7 @@ def test_the_default_cotangents_are_the_identity(cell, rng):
         close(b, c, 1e-12)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_the_last_carry_equals_the_state_gradient_of_backward(cell, rng):
     layer, tape, *_ = setting(cell, rng)
     gs = random_state(layer, 3, rng)
@@ -101,7 +101,7 @@ def test_the_last_carry_equals_the_state_gradient_of_backward(cell, rng):
     close(true(last)[0], flat(tape.backward(grad_state=gs).state), 1e-12)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_many_cotangents_have_the_bits_of_one_by_one(cell, dtype, rng):
     _, tape, _, v = setting(cell, rng, T=40, dtype=dtype)
@@ -114,7 +114,7 @@ def test_many_cotangents_have_the_bits_of_one_by_one(cell, dtype, rng):
             same_bits(la[k : k + 1], lb)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_a_row_has_the_bits_of_the_row_alone(cell, rng):
     layer = make(cell, 3, 9, 2)
     x, s0 = random_input(layer, 12, 13, rng), random_state(layer, 13, rng)
@@ -126,7 +126,7 @@ def test_a_row_has_the_bits_of_the_row_alone(cell, rng):
         same_bits(a.log_scale[:, 4:5], b.log_scale)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_a_carry_that_is_changed_is_walked_on_with(cell, rng):
     """The value is orthogonalised, a row that was zero is set, and a scale is changed."""
     layer, tape, run, v = setting(cell, rng)
@@ -201,7 +201,7 @@ def test_two_walks_of_a_tape_are_independent(rng):
     assert layer.version == layer.version
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_pullbacks_of_empty_sequences_have_an_answer(cell, rng):
     layer = make(cell, 3, 4)
     assert list(layer.record(random_input(layer, 0, 2, rng)).pullback()) == []
@@ -210,7 +210,7 @@ def test_pullbacks_of_empty_sequences_have_an_answer(cell, rng):
     assert [(c.step, c.value.shape) for c in carries] == [(t, (S, 0, S)) for t in (2, 1, 0)]
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_threads_change_no_bit(cell, rng):
     layer, tape, _, v = setting(cell, rng, T=11, lengths=[11, 4, 8])
     ends = []
@@ -222,7 +222,7 @@ def test_threads_change_no_bit(cell, rng):
     assert layer.hidden_size == 4
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_under_checkpoints_the_same_bits_or_a_clear_refusal(cell, rng):
     layer, tape, _, v = setting(cell, rng, T=11, lengths=[11, 4, 8])
     sparse = layer.record(tape.input, tape.initial, lengths=tape.lengths, checkpoint_every=3)
@@ -235,7 +235,7 @@ def test_under_checkpoints_the_same_bits_or_a_clear_refusal(cell, rng):
         same_bits((last.value, last.log_scale), (other.value, other.log_scale))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_dropout_is_walked_through(cell, rng):
     layer = make(cell, 3, 6, 3, dropout=0.5, dtype="float64")
     tape = layer.record(random_input(layer, 6, 2, rng), train=True)

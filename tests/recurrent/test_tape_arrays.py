@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import CELLS, make, parts, random_cotangents, random_input, random_state, same_bits
+from support import KINDS, PROJECTED, make, parts, random_cotangents, random_input, random_state, same_bits
 
 NAMES = {"RNN": ["h"], "GRU": ["h", "r", "z", "n", "hn"], "LSTM": ["h", "c", "i", "f", "g", "o"]}
 T, B, I, H = 6, 4, 3, 5
@@ -14,7 +14,7 @@ def recorded(cell, rng, both=True, **options):
     return layer.record(x, s0, **options), x, s0
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("both", [False, True])
 def test_a_tape_has_the_names_of_its_cell_for_every_layer(cell, both, rng):
     tape, *_ = recorded(cell, rng, both)
@@ -29,7 +29,7 @@ def test_a_tape_has_the_names_of_its_cell_for_every_layer(cell, both, rng):
     assert list(tape.names("*.nonsense")) == []
     for name in expected:
         assert name in tape
-        assert tape[name].shape == (T, B, H)
+        assert tape[name].shape == (T, B, H // 2 if cell == PROJECTED and name.endswith(".h") else H)
         assert tape[name].dtype == np.float32
     assert "l2.h" not in tape
     assert "l0.x" not in tape
@@ -53,7 +53,7 @@ def test_an_unknown_name_is_refused_with_all_names(name, rng):
         tape.grad[name]
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_input_initial_state_and_lengths_are_those_given(cell, rng):
     tape, x, s0 = recorded(cell, rng)
     assert (tape.mode, tape.dtype, tape.T, tape.B) == (tape.layer.mode, np.float32, T, B)
@@ -62,11 +62,13 @@ def test_input_initial_state_and_lengths_are_those_given(cell, rng):
     same_bits(tape.lengths, np.full(B, T, np.int64))
     tape = tape.layer.record(x, lengths=[3, 0, 6, 1])
     same_bits(tape.lengths, np.array([3, 0, 6, 1], np.int64))
-    assert all(a.shape == (4, B, H) and not a.any() for a in parts(tape.initial))
-    assert isinstance(tape.initial, tuple) == (cell == "lstm")
+    shapes = [(4, B, H // 2 if cell == PROJECTED else H), (4, B, H)][: len(tape.cell.states)]
+    assert [a.shape for a in parts(tape.initial)] == shapes
+    assert not any(a.any() for a in parts(tape.initial))
+    assert isinstance(tape.initial, tuple) == (tape.mode == "LSTM")
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_the_arrays_of_h_and_c_equal_output_and_state(cell, rng):
     """The top layer's h is the output, and the last h and c are the final state, ordered by input time."""
     tape, *_ = recorded(cell, rng)
@@ -77,7 +79,7 @@ def test_the_arrays_of_h_and_c_equal_output_and_state(cell, rng):
             same_bits(tape[f"l{k}.reverse.{n}"][0], parts(tape.state)[p][2 * k + 1])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_states_past_the_end_are_zero(cell, rng):
     lengths = np.array([3, 0, 6, 1])
     tape, *_ = recorded(cell, rng, lengths=lengths)
@@ -87,7 +89,7 @@ def test_states_past_the_end_are_zero(cell, rng):
         assert not tape[name][past].any(), name
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_arrays_are_read_only_views(cell, rng):
     tape, *_ = recorded(cell, rng)
     tape.backward(tape.output)
@@ -106,14 +108,14 @@ def test_arrays_are_read_only_views(cell, rng):
         assert np.shares_memory(tape[n], tape[n]), "asking twice copies nothing"
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_grad_is_empty_before_backward(cell, rng):
     tape, *_ = recorded(cell, rng)
     with pytest.raises(KeyError, match="backward"):
         tape.grad["l0.h"]
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_backward_overwrites_grad_but_not_returned_gradients(cell, rng):
     tape, *_ = recorded(cell, rng)
     a, b = (random_cotangents(tape.layer, T, B, rng) for _ in range(2))
@@ -131,7 +133,7 @@ def test_backward_overwrites_grad_but_not_returned_gradients(cell, rng):
     same_bits({n: tape.grad[n] for n in on_tape}, on_tape)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_backward_does_not_change_the_recorded_values(cell, rng):
     tape, *_ = recorded(cell, rng)
     before = {n: tape[n].copy() for n in tape.names("*")} | {"output": tape.output.copy()}
@@ -139,7 +141,7 @@ def test_backward_does_not_change_the_recorded_values(cell, rng):
     same_bits({n: tape[n] for n in tape.names("*")} | {"output": tape.output}, before)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_parameters_can_be_left_out(cell, rng):
     tape, *_ = recorded(cell, rng)
     cot = random_cotangents(tape.layer, T, B, rng)

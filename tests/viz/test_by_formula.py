@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import CELLS, make, parts, random_input, random_state
+from support import KINDS, make, parts, random_input, random_state
 from twin import Twin
 from viz_twin import Explicit
 
@@ -52,7 +52,7 @@ def test_chi_of_gated_cells_is_that_of_the_formula(cell, rng):
     np.testing.assert_allclose(found.xi, -1 / np.log(wanted), rtol=1e-10)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_lyapunov_exponents_of_few_steps_are_sorted(cell, steps, rng):
     """After few steps the directions of the walk are not in descending order yet."""

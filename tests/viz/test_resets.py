@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rnncore.viz._layers import record_again, record_rows
 from rnncore.viz._tapes import previous
-from support import CELLS, make, random_input, random_state, same_bits
+from support import KINDS, make, random_input, random_state, same_bits
 
 from rnncore import viz
 
@@ -37,12 +37,12 @@ def test_the_state_before_a_reset_step_is_zero(tape, part):
             assert (before == (0 if not last and tape.reset[t + 1, b] else after)).all()
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_a_share_of_a_step_does_not_read_across_a_reset(cell, rng):
     layer = make(cell, 3, 5)
     marks = np.zeros((12, 1), bool)
     marks[7] = True
-    x, g = random_input(layer, 12, 1, rng), rng.normal(size=(12, 1, 5))
+    x, g = random_input(layer, 12, 1, rng), rng.normal(size=(12, 1, layer.structure.features))
     together, alone = layer.record(x, reset=marks), layer.record(x[7:])
     together.backward(g)
     alone.backward(g[7:])

@@ -127,7 +127,7 @@ def integrated_gradients(
 def _linear(layer: RecurrentLayer, v: ArrayLike, T: int, B: int) -> Readout:
     """F = Σ v·y for v laid out like the output."""
     v = batch_of(layer, np.asarray(v, np.float64))
-    width = layer.hidden_size * layer.directions
+    width = layer.structure.features
     if v.shape != (T, B, width):
         raise ValueError(
             f"readout: got shape {v.shape}, expected {(T, B, width)} (time, batch, output), the "

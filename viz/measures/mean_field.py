@@ -8,7 +8,7 @@ import numpy as np
 
 from .._blas import on_one_blas_thread
 from .._door import as_whole_tape
-from .._tapes import is_reverse, layer_input, layers, previous, valid_steps, weight_name
+from .._tapes import is_reverse, layer_input, layers, previous, refuse_projected, valid_steps, weight_name
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Bools, Floats
@@ -74,6 +74,7 @@ def mean_field(tape: Tape | HasTape) -> dict[str, MeanField]:
     1.0
     """
     tape = as_whole_tape(tape)
+    refuse_projected(tape, "there is no formula of χ for it (viz.jacobian_norms and viz.lyapunov_spectrum measure any)")
     if tape.cell.gates and tape.cell.growth is None:
         raise ValueError(
             f"tape: got one of an {tape.cell.label}, for which there is no formula of χ, expected another cell "

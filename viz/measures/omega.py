@@ -127,14 +127,13 @@ def _final(tape: Tape, grad_state: StateLike, reverse: bool) -> Array:
     """(B, S): the cotangents `grad_state` of one direction in the order of the carry; zeros if it is None."""
     layer = tape.layer
     if grad_state is None:
-        return np.zeros((tape.B, tape.layer.structure.carry_size), tape.dtype)
-    parts, directions = len(tape.cell.states), 2 if layer.bidirectional else 1
-    shape = (layer.num_layers * directions, tape.B, layer.hidden_size)
+        return np.zeros((tape.B, layer.structure.carry_size), tape.dtype)
+    directions, shapes = layer.structure.directions, layer.structure.state_shapes(tape.B)
     arrays = as_parts(tuple(grad_state) if isinstance(grad_state, list) else grad_state)
-    if len(arrays) != parts or any(a.shape != shape for a in arrays):
+    if [a.shape for a in arrays] != shapes:
         raise ValueError(
-            f"grad_state: got shapes {[a.shape for a in arrays]}, expected {parts} of {shape}, as "
-            "passed to tape.backward"
+            f"grad_state: got shapes {[a.shape for a in arrays]}, expected {shapes}, as passed to "
+            "tape.backward"
         )
     mine = [a[int(reverse) :: directions] for a in arrays]
     joined: Array = np.concatenate([h for part in mine for h in part], axis=-1)

@@ -34,9 +34,9 @@ def step_share(tape: Tape | HasTape) -> dict[str, Floats]:
     Returns
     -------
     dict of str to ndarray (T, B), float64
-        By the names of the weights, "weight_ih_l0", "weight_hh_l0", …. For weight_hh, x_t is the vector that
-        it multiplies, which is the previous h (or r·h). For weight_peephole the term is the product of δ_t and c,
-        unit by unit. The shares of a row sum to 1, or to 0 if it has no gradient.
+        By the names of the weights, "weight_ih_l0", "weight_hh_l0", …, without those of projections. For weight_hh,
+        x_t is the vector that it multiplies, which is the previous h (or r·h). For weight_peephole the term is the
+        product of δ_t and c, unit by unit. The shares of a row sum to 1, or to 0 if it has no gradient.
 
     Examples
     --------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from .._door import as_tape
-from .._tapes import Recorded, layer_of, part_of, valid_steps
+from .._tapes import Recorded, is_projected, layer_of, part_of, refuse_projected, valid_steps
 from .timescales import timescales
 
 if TYPE_CHECKING:
@@ -48,8 +48,10 @@ def unit_order(
     """
     tape = as_tape(tape)
     possible = criteria(tape, layer)
+    if by == "likeness":
+        refuse_projected(tape, "the values of its h are not those of its units")
     if by is None and not possible:
-        recorded = [name for name in tape.names("*") if layer_of(name) == layer]
+        recorded = [name for name in tape.names("*") if layer_of(name) == layer and not is_narrow(tape, name)]
         return np.arange(tape[recorded[0]].shape[-1] if recorded else 0)
     by = possible[0] if by is None else by
     if by == "timescale":
@@ -72,4 +74,9 @@ def criteria(tape: Recorded, layer: str) -> list[Literal["timescale", "likeness"
     keeps = tape.cell.keeps or tape.cell.enters
     found: list[Literal["timescale", "likeness"]] = (
         ["timescale"] if keeps in there and tape.cell.keeps_share else [])
-    return [*found, "likeness"] if "h" in there else found
+    return [*found, "likeness"] if "h" in there and not is_projected(tape) else found
+
+
+def is_narrow(tape: Recorded, name: str) -> bool:
+    """Whether a named array is an h that a projection has narrowed, whose values are no units and are not sorted."""
+    return part_of(name) == "h" and is_projected(tape)

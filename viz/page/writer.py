@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+import tempfile
+import webbrowser
 import zlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from rnncore.io.files import check_target, write_bytes
 
 from .._html import digest, document
-from .networks import Arrays, network_of
+from ..recorder.store import parse_bytes
+from .networks import Arrays, network_of, runs_of
+from .notebook import NotebookPage, in_notebook
 
 if TYPE_CHECKING:
     from rnncore._typing import ArrayLike, PathLike
@@ -27,36 +31,63 @@ DEFAULT_TEXT = "The memory of a network is how far back it can look."
 STEPS = 120  # rows of an example that nobody gave
 
 
+@overload
 def explore(
     runs: Explored | Mapping[str, Explored],
     path: PathLike,
     *,
     vocabulary: str | Sequence[str] | None = None,
     examples: Mapping[str, str | ArrayLike] | None = None,
+    max_bytes: int | str | None = None,
     title: str = TITLE,
-) -> Path:
-    """Write a page that runs networks on what its reader types, and shows what they remember.
+) -> Path: ...
+@overload
+def explore(
+    runs: Explored | Mapping[str, Explored],
+    path: None = None,
+    *,
+    vocabulary: str | Sequence[str] | None = None,
+    examples: Mapping[str, str | ArrayLike] | None = None,
+    max_bytes: int | str | None = None,
+    title: str = TITLE,
+) -> Path | NotebookPage: ...
+def explore(
+    runs: Explored | Mapping[str, Explored],
+    path: PathLike | None = None,
+    *,
+    vocabulary: str | Sequence[str] | None = None,
+    examples: Mapping[str, str | ArrayLike] | None = None,
+    max_bytes: int | str | None = None,
+    title: str = TITLE,
+) -> Path | NotebookPage:
+    """Make a page that runs networks on what its reader types, and shows what they remember.
 
     It is one HTML file that needs no network. It holds the weights and the kernels of this package, compiled to
     WebAssembly, and computes in float32 what the instruction set "base" computes, to the bit.
 
     Parameters
     ----------
-    runs : Recurrent, SequenceModel, layer or tape, or a mapping of names to them
+    runs : Recurrent, SequenceModel, layer, tape, Recorder or Run, or a mapping of names to them
         Fitted models of text, sequence models with one prediction per step, or layers alone. All of them read the same
         input: the same symbols, or rows of equally many numbers. A tape stands for its layer; its first row is the
-        example. A network in float64 is run as float32, and the page says so.
-    path : path
-        Where to write the page, which appears there complete or not at all.
+        example. A recorder that kept weights, or its run file, stands for the network at the first and at the last
+        update that it kept: before and after training. A network in float64 is run as float32, and the page says so.
+    path : path, optional
+        Where to write the page, which appears there complete or not at all. Without it the page is opened: in a
+        notebook as the result of the cell, in a frame of its own, and elsewhere in the browser, from a temporary file.
     vocabulary : str or sequence of str, optional
         For a sequence model of symbols: the character of each token, in their order.
     examples : mapping of names to texts, or to arrays (T, I), optional
         What the reader can choose to begin with; the first is shown at first.
+    max_bytes : int or str, optional
+        Of a recorder or a run file show more updates than two, at equal distances, as long as their weights in float32
+        do not take more bytes: 2_000_000 or "2 MB".
     title : str
 
     Returns
     -------
-    pathlib.Path
+    pathlib.Path or NotebookPage
+        The file; in a notebook, if no path is given, an object that displays itself.
 
     Raises
     ------
@@ -74,11 +105,16 @@ def explore(
     >>> "://" in page.read_text(encoding="utf-8")
     False
     """
-    check_target(path)
-    content = page_of(runs, vocabulary=vocabulary, examples=examples, title=title)
-    path = Path(path)
-    write_bytes(path, content)
-    return path
+    if path is not None:
+        check_target(path)
+    content = page_of(runs, vocabulary=vocabulary, examples=examples, max_bytes=max_bytes, title=title)
+    if path is None and in_notebook():
+        return NotebookPage(content.decode("utf-8"))
+    target = Path(tempfile.mkdtemp(prefix="rnncore-")) / "page.html" if path is None else Path(path)
+    write_bytes(target, content)
+    if path is None:
+        webbrowser.open(target.as_uri())
+    return target
 
 
 def page_of(
@@ -86,10 +122,15 @@ def page_of(
     *,
     vocabulary: str | Sequence[str] | None = None,
     examples: Mapping[str, str | ArrayLike] | None = None,
+    max_bytes: int | str | None = None,
     title: str = TITLE,
 ) -> bytes:
     """The content of the file that `explore` writes."""
-    given = {str(name): run for name, run in runs.items()} if isinstance(runs, Mapping) else {"network": runs}
+    named = {str(name): run for name, run in runs.items()} if isinstance(runs, Mapping) else {None: runs}
+    most = parse_bytes(max_bytes, "max_bytes")
+    given: dict[str, Explored] = {}
+    for name, run in named.items():
+        given |= runs_of(name, run, most)
     if not given:
         raise ValueError("runs: got none, expected at least one network")
     arrays = Arrays()

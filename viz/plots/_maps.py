@@ -11,7 +11,7 @@ from rnncore._typing import Array, ArrayLike, Ints
 
 from .. import style
 from .._tapes import Recorded, layer_of
-from ..measures.unit_order import unit_order
+from ..measures.unit_order import is_narrow, unit_order
 from ._draw import time_axis
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def units_of(tape: Recorded, name: str, order: Order) -> Ints:
     if isinstance(order, str):
         if order != "auto":
             raise ValueError(f"order: got {order!r}, expected 'auto', None or the units' numbers")
-        return unit_order(tape, layer_of(name))
+        return np.arange(units) if is_narrow(tape, name) else unit_order(tape, layer_of(name))
     return band_order(order, units)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import style
 from .._door import as_whole_tape
-from .._tapes import HasTape, gradient, layers, previous
+from .._tapes import HasTape, gradient, layers, previous, refuse_projected
 from ._claims import counted, of_row, percent, quoted
 from ._draw import axes, row_length
 from ._sheet import Sheet, draw_cell
@@ -70,6 +70,7 @@ def plot_cell(
     ['c', 'c0', 'f', 'g', 'h', 'h0', 'i', 'o']
     """
     tape = as_whole_tape(tape)
+    refuse_projected(tape, "the drawing has no projection (viz.plot_gates and viz.plot_states show its values)")
     parts = layers(tape)
     if layer not in parts:
         raise ValueError(f"layer: got {layer!r}, expected one of {list(parts)}")

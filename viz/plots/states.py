@@ -10,7 +10,7 @@ import numpy as np
 from .. import style
 from .._door import as_tape
 from .._tapes import HasTape, Recorded, layer_of, part_of, state_names
-from ..measures.unit_order import criteria
+from ..measures.unit_order import criteria, is_narrow
 from ._claims import at_most, counted, not_finite, of_row
 from ._draw import axes, row_length, some_names
 from ._maps import Band, Order, bands, colour_bars, gate_norm, signed_norm, units_of
@@ -41,7 +41,7 @@ def plot_states(
     tape : Tape or Frame
     ax : matplotlib Axes, optional
     names : str or sequence of str, optional
-        Such as ["l0.h", "l1.h"], or patterns such as "*.h"; by default all h and c.
+        Such as ["l0.h", "l1.h"], or patterns such as ``"*.h"``; by default all h and c.
     row : int
         Row of the batch.
     order : "auto", None or sequence of int
@@ -103,6 +103,6 @@ def _sentence(tape: Recorded, values: Mapping[str, Array], is_sorted: bool) -> s
     steps, units = next(iter(values.values())).shape
     how = ""
     by = {criterion for name in values for criterion in criteria(tape, layer_of(name))[:1]}
-    if is_sorted and units > 1 and len(by) == 1:
+    if is_sorted and units > 1 and len(by) == 1 and not any(is_narrow(tape, name) for name in values):
         how = "; slowest units on top" if by == {"timescale"} else "; similar units together"
     return f"In {counted(steps, 'step')} {' and '.join(reached)}{how}"

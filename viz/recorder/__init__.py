@@ -24,6 +24,8 @@ from rnncore._checks import as_size
 
 from .._layers import some_rows
 from .._norms import Grads, gradient_norm
+from .._tapes import is_projected
+from ..measures.unit_order import is_narrow
 from .frame import Frame, Header, series_names
 from .live import LivePlot, make_live
 from .measured import MEASURES
@@ -57,15 +59,17 @@ class Recorder:
     every : int, default 10
         Record the updates 1, 1 + every, 1 + 2·every, …
     names : str or sequence of str, default "*.h"
-        Patterns of the tape's names: "*.f", "l1.*".
+        Patterns of the tape's names: ``"*.f"``, ``"l1.*"``.
     gradients : str or sequence of str, default ()
         The same for `tape.grad`.
     steps : int, default 1
         Record every n-th time step.
     rows, units : int, slice or sequence of int, optional
-        Which rows and units to record; an int n means the first n. All by default.
+        Which rows and units to record; an int n means the first n. All by default. Of an h that a projection has
+        narrowed, all values are recorded, since they are no units.
     weights : bool, default False
-        Record the layer's weights as well.
+        Record the layer's weights as well, and with a `Trainer` also those of the model around it. `viz.explore` runs
+        the networks of such a recorder.
     limit : int or str, default "64 MB"
         Bytes of all frames together.
     full : {"thin", "ring", "stop"}
@@ -140,6 +144,7 @@ class Recorder:
             self._store = FileStore(self.path, most, full, resume)
         self.live = make_live(live)
         self.seconds = {"record": 0.0, "measure": 0.0, "draw": 0.0}
+        self._around: Mapping[str, Array] = {}  # the weights of the model around the layer
         self._clock = time.perf_counter
         self._started = self._clock()
         self._drawing = 0.0  # seconds that the last drawing took
@@ -206,6 +211,7 @@ class Recorder:
         self, trainer: Trainer, record: SequenceRecord, loss: float, grads: Mapping[str, Array]
     ) -> None:
         """Called by `Trainer` between the backward pass and the optimiser's step."""
+        self._around = {n: array for n, array in trainer.model.parameters.items() if not n.startswith("layer.")}
         self.record(record.tape, grads, loss=loss, update=trainer.updates + 1, epoch=trainer.epoch)
         if not self.measure_every and self.measures and trainer.position + 1 == len(trainer.batches):
             self.measure(record.tape, epoch=trainer.epoch)
@@ -292,9 +298,10 @@ class Recorder:
             for name in chosen:
                 array = (tape.grad if prefix else tape)[name][..., :: self.steps, :, :]
                 array = array if self.rows is None else array[..., rows, :]
-                arrays[prefix + name] = array if units is None else array[..., units]
+                arrays[prefix + name] = array if units is None or is_narrow(tape, name) else array[..., units]
         if self.weights:
             arrays |= {f"weight {name}": a for name, a in (weights or tape.layer.parameters).items()}
+            arrays |= {f"around {name}": a for name, a in self._around.items()}
         lengths = np.minimum(-(-np.asarray(tape.lengths)[rows] // self.steps), len(steps))
         arrays |= {"axis steps": steps, "axis rows": rows, "axis lengths": lengths}
         if units is not None:
@@ -346,4 +353,6 @@ def _describe(tape: Tape) -> dict[str, Any]:
     layer = tape.layer
     keys = ("mode", "input_size", "hidden_size", "num_layers", "bidirectional")
     described = {key: getattr(layer, key) for key in keys} | dict(layer.cell.options)
+    if is_projected(tape):
+        described["proj_size"] = layer.structure.proj_size
     return {**described, "batch_first": False, "dtype": np.dtype(tape.dtype).name}

@@ -275,15 +275,18 @@ def _check_axes(fields: Field, shapes: dict[str, tuple[int, ...]], source: str) 
             raise DamagedFileError(f"{source}: {full!r} is missing or does not hold whole numbers")
         (axes[name],) = shapes[full]
     _check_layer(fields["layer"])
-    rest = (axes["steps"], axes["rows"], axes.get("units", fields["layer"]["hidden_size"].value))
+    layer = fields["layer"]
+    units = axes.get("units", layer["hidden_size"].value)
+    width_of_h = layer["proj_size"].value if "proj_size" in layer else units
     if axes["lengths"] != axes["rows"]:
         raise DamagedFileError(f"{source}: got {axes['lengths']} lengths for {axes['rows']} rows")
     for name, shape in shapes.items():
-        if name.startswith(("axis ", "weight ")):
+        if name.startswith(("axis ", "weight ", "around ")):
             continue
         if not _NAME.fullmatch(name):
             raise DamagedFileError(f"{source}: {name!r} is not the name of an array of a tape")
-        if len(shape) not in (3, 4) or shape[-3:] != rest:
+        width = width_of_h if name.endswith(".h") else units
+        if len(shape) not in (3, 4) or shape[-3:] != (axes["steps"], axes["rows"], width):
             raise DamagedFileError(
                 f"{source}: {name!r} has shape {shape}, which does not fit the frame's axes"
             )
@@ -294,6 +297,8 @@ def _check_layer(layer: Field) -> None:
     layer["dtype"].text(("float32", "float64"))
     for name in ("input_size", "hidden_size", "num_layers"):
         layer[name].whole(1, 2**24)
+    if "proj_size" in layer:
+        layer["proj_size"].whole(1, layer["hidden_size"].value - 1)
     layer["bidirectional"].flag()
     layer["batch_first"].flag()
     check_variant(layer["mode"].value, layer)

@@ -249,12 +249,15 @@ class Description:
             return values[self.keeps]
         return None if self.enters is None else 1 - values[self.enters]
 
-    def shapes(self, input_size: int, hidden_size: int, bias: bool) -> dict[str, tuple[int, ...]]:
+    def shapes(self, input_size: int, hidden_size: int, bias: bool, proj_size: int = 0) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters of one layer and direction, in torch's order."""
         rows = len(self.blocks_hh) * hidden_size
-        found: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size)}
+        found: dict[str, tuple[int, ...]] = {
+            "weight_ih": (rows, input_size), "weight_hh": (rows, proj_size or hidden_size)}
         if bias:
             found |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if proj_size:
+            found["weight_hr"] = (proj_size, hidden_size)
         if self.variant is not None and self.variant.peepholes:
             found["weight_peephole"] = (len(self.peepholes) * hidden_size,)
         return found

@@ -504,9 +504,9 @@ class Tape(Generic[StateT]):
                 if found is not None:
                     walk.delta, walk.total_h, walk.total_c = _of_pass(found, layer_pass)
                 if wanted:
+                    of = structure.by_role([wanted[name] for name in structure.names_by_part[part.position]])
                     walk.sums = _engine.Sums(weights[part.position], layer_pass, layer_pass.checkpoints is not None,
-                                             **structure.by_role([wanted[name] for name in
-                                                                  structure.names_by_part[part.position]]))
+                                             nets=1, **of)
                 layer_pass.walk_back(walk)
             mask = passes[0].mask
             if mask is not None and grad_x is not None:

@@ -217,6 +217,16 @@ static void check_activations(void)
     result("tanh", "activation", N, out, N, 8);
 }
 
+static void check_projection(rc_idx P)
+{
+    static const rc_idx out_row[B] = {3, 6, 2, 1, 0, 4, 5}, tape_row[B] = {4, 0, 6, 2, 5, 1, 3};
+    rc_step s = {.h_size = P, .tape_rows = B, .tape_row = tape_row, .active = 6, .out_row = out_row,
+                  .grad_out = random_array(B * P), .ldgout = P, .dh = random_array(B * P), .total_h = zeros(B * P)};
+    K->projected_backward(&s, 0, B, 0, P);
+    result("dh", "projection", P, s.dh, B * P, 8);
+    result("total_h", "projection", P, s.total_h, B * P, 8);
+}
+
 /* One step forward and one backward, every array random: equations need no sensible state. */
 static void check_cell(const rc_cell *cell, rc_idx H)
 {
@@ -243,7 +253,7 @@ static void check_cell(const rc_cell *cell, rc_idx H)
     result("dh", cell->name, H, s.dh, B * H, 8);
     result("total_h", cell->name, H, s.total_h, B * H, 8);
     if (cell->states == 2) result("dc", cell->name, H, s.dc, B * H, 8);
-    if (cell->stages == 2) result("aux_out", cell->name, H, s.aux_out, B * H, 8);
+    if (cell->stages == 2 || cell->states == 2) result("aux_out", cell->name, H, s.aux_out, B * H, 8);
 }
 
 static double *positive(rc_idx n)
@@ -313,6 +323,7 @@ int main(int argc, char **argv)
             check_gradients(H, 29);
             check_losses(H);
             check_updates(H);
+            check_projection(H);
             for (const rc_cell *cell = K->cells; cell->name; cell++) check_cell(cell, H);
         }
         check_products(13, LONG);               /* k in blocks */

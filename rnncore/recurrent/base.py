@@ -27,7 +27,7 @@ from .structure import Structure
 from .tape import Tape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rnncore._typing import ArrayLike, Bools, DTypeLike, Seed, StateLike
 
@@ -44,6 +44,17 @@ class PackedLayer(Packed):
         super().__init__(version)
         self.weights = [_engine.Weights(structure.cell.kernel, **structure.by_role(arrays)) for arrays in groups]
         self.has_transposes = False     # the backward pass needs them; they are packed when it first does
+
+    def add_transposes(self, structure: Structure, groups: Iterable[list[Array]]) -> None:
+        """Pack the transposes of the same weights."""
+        for weights, arrays in zip(self.weights, groups, strict=True):
+            weights.pack_backward(*matrices(structure.by_role(arrays)))
+        self.has_transposes = True
+
+
+def matrices(arrays: Mapping[str, Array]) -> tuple[Array, Array, Array | None]:
+    """Of the weights of one layer and direction by what they are for, those that are no biases."""
+    return arrays["w_ih"], arrays["w_hh"], arrays.get("w_hr")
 
 
 class RecurrentLayer(Module, Generic[StateT]):
@@ -112,7 +123,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         return [[self._parameters[name] for name in names] for names in self.structure.shapes_by_part]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_groups"}
+        return {name: value for name, value in super().__getstate__().items() if name not in ("_groups", "_given")}
 
     def _pack(self) -> PackedLayer:
         return PackedLayer(self._version, self.structure, self._groups)
@@ -129,33 +140,63 @@ class RecurrentLayer(Module, Generic[StateT]):
             if version != self._version:
                 raise RuntimeError("tape: the layer's weights changed since this pass was recorded; record it again")
             packed = self.packed()
-            for weights, arrays in zip(packed.weights, self._groups, strict=True):
-                of = self.structure.by_role(arrays)
-                weights.pack_backward(of["w_ih"], of["w_hh"], of.get("w_hr"))
-            packed.has_transposes = True
+            packed.add_transposes(self.structure, self._groups)
             return packed
 
-    def with_weights(self, arrays: list[Array]) -> Self:
+    def with_weights(self, arrays: list[Array], *, transposes: bool) -> Self:
         """A layer that differs from this one in its weights alone, for a model whose weights another library owns.
 
         Parameters
         ----------
         arrays : list of ndarray
-            In the order of `state_dict`, contiguous, with its shapes and the layer's dtype, which are not checked. The
-            layer takes copies.
+            In the order of `state_dict`, contiguous, with its shapes and the layer's dtype, which are not checked. They
+            are packed at once, and may change afterwards.
+        transposes : bool
+            Whether to pack what the backward pass needs, too.
         """
-        shapes = self.structure.shapes
-        copies: list[Array] = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
-        for own, array in zip(copies, arrays, strict=True):
-            own[...] = array
         other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, _parameters=dict(zip(shapes, copies, strict=True)), _packed=None)
-        other.__dict__.pop("_groups", None)
+        other.__dict__.update(self.__dict__)
+        for name in ("_parameters", "_groups"):             # which are made again of what is packed: see there
+            other.__dict__.pop(name, None)
+        groups = self._by_part(arrays)
+        packed = PackedLayer(self._version, self.structure, groups)
+        other.__dict__.update(_packed=packed, _given=(packed, [array.copy() for array in arrays if array.ndim == 1]))
+        if transposes:
+            packed.add_transposes(self.structure, groups)
         return other
 
-    def has_weights(self, arrays: list[Array]) -> bool:
-        """Whether the layer's weights are these, as `with_weights` takes them, to the last bit."""
-        return _engine.same_bytes(list(self._parameters.values()), arrays)
+    def has_weights(self, arrays: list[Array], *, transposes: bool) -> bool:
+        """Whether a layer that `with_weights` made has these weights, to the last bit; it takes their transposes."""
+        packed, biases = self._given
+        if packed.version != self._version or not _engine.same_bytes(
+                biases, [array for array in arrays if array.ndim == 1]):
+            return False
+        groups = self._by_part(arrays)
+        for weights, group in zip(packed.weights, groups, strict=True):
+            if not weights.holds(*matrices(self.structure.by_role(group))):
+                return False
+        if transposes and not packed.has_transposes:
+            packed.add_transposes(self.structure, groups)
+        return True
+
+    _given: tuple[PackedLayer, list[Array]]         # of a layer that `with_weights` made: its weights, and its biases
+
+    @cached_property
+    def _parameters(self) -> dict[str, Array]:  # type: ignore[override]
+        """The weights of a layer that `with_weights` made: they are unpacked where somebody asks for them."""
+        shapes, (packed, given) = self.structure.shapes, self._given
+        arrays, biases = [np.empty(shape, self.dtype) for shape in shapes.values()], iter(given)
+        for array in arrays:
+            if array.ndim == 1:
+                array[...] = next(biases)
+        for weights, group in zip(packed.weights, self._by_part(arrays), strict=True):
+            weights.unpack(*matrices(self.structure.by_role(group)))
+        return dict(zip(shapes, arrays, strict=True))
+
+    def _by_part(self, arrays: list[Array]) -> list[list[Array]]:
+        """The arrays of each layer and direction, of arrays in the order of `state_dict`."""
+        each = iter(arrays)
+        return [[next(each) for _ in names] for names in self.structure.names_by_part]
 
     @property
     def dropout(self) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
+from rnncore._typing import ArrayLike
 from rnncore.module import Module
 from rnncore.recurrent.nets import NetsSteps, NetsWalk
 from rnncore.recurrent.passes import RecordedSteps, Walk
@@ -17,8 +18,12 @@ from rnncore.recurrent.resets import Resets
 _HandedOut = TypeVar("_HandedOut")
 _Array = NDArray[Any]
 _Shape = tuple[int, ...]
+_Activation = tuple[str, float, float]  # name, alpha, beta
+_Variant = tuple[tuple[_Activation, ...], float, float, bool]  # activations, gate_clip, cell_clip, coupled
 _Owned = list[tuple[Module, dict[str, str]]]  # each module, and {name in the whole: its own name}
 
+ACTIVATIONS: dict[str, int]  # the kinds of activations by name
+PEEPHOLES: int  # how many gates have them
 shared: object  # a capsule with the threads and kernels that both compiled modules use
 
 class _OpenBlocks(Protocol):
@@ -38,6 +43,7 @@ class _CellInfo(TypedDict):
     x_order: list[int]
     h_order: list[int]
     stages: list[_Stage]
+    variants: bool
 
 @disjoint_base
 class Weights:
@@ -57,6 +63,9 @@ class Weights:
         b_ih: _Array | None = None,
         b_hh: _Array | None = None,
         w_hr: _Array | None = None,
+        *,
+        peepholes: _Array | None = None,
+        variant: _Variant | None = None,
     ) -> Self: ...
     def pack_backward(self, w_ih: _Array, w_hh: _Array, w_hr: _Array | None = None) -> None: ...
     def holds(self, w_ih: _Array, w_hh: _Array, w_hr: _Array | None = None) -> bool: ...
@@ -66,7 +75,8 @@ class Weights:
 class Sums:
     def __new__(
         cls, w: Weights, steps: RecordedSteps | NetsSteps, windows: bool, w_ih: _Array, w_hh: _Array,
-        b_ih: _Array | None = None, b_hh: _Array | None = None, w_hr: _Array | None = None, *, nets: int = 1,
+        b_ih: _Array | None = None, b_hh: _Array | None = None, w_hr: _Array | None = None, *,
+        peepholes: _Array | None = None, nets: int = 1,
     ) -> Self: ...
     def finish(self) -> None: ...
 
@@ -113,6 +123,15 @@ class Stepper:
     def advance(self, x: _Array, h: object, c: object, h_out: _Array, c_out: _Array | None) -> bool: ...
 
 @disjoint_base
+class Steps:
+    @property
+    def _steps(self) -> Stepper: ...
+    @property
+    def _version(self) -> int: ...
+    def _use(self, steps: Stepper, layer: object, version: int) -> None: ...
+    def step(self, x_t: ArrayLike, out: _Array | None = None) -> _Array: ...
+
+@disjoint_base
 class OpenBlock(Generic[_HandedOut]):
     def __init__(
         self,
@@ -143,6 +162,8 @@ def arrange(batch: Batch | Batches) -> None: ...
 def gather(padded: _Array, active: _Array, batch: Batch | Batches) -> None: ...
 def spread(active: _Array, padded: _Array, batch: Batch | Batches) -> None: ...
 def clear(padded: _Array, batch: Batch) -> None: ...
+def reorder(array: _Array, order: _Array) -> _Array: ...
+def check_lengths(lengths: _Array, steps: int) -> int: ...
 def forward(
     w: Weights,
     x: _Array,
@@ -167,6 +188,9 @@ def pack_nets(
     b_ih: _Array | None = None,
     b_hh: _Array | None = None,
     w_hr: _Array | None = None,
+    *,
+    peepholes: _Array | None = None,
+    variant: _Variant | None = None,
 ) -> list[Weights]: ...
 def pack_nets_backward(
     weights: list[Weights], w_ih: _Array, w_hh: _Array, w_hr: _Array | None = None
@@ -239,7 +263,7 @@ def sum_of_squares(arrays: list[_Array]) -> float: ...
 def scale(arrays: list[_Array], factor: float) -> None: ...
 def give_way(ns: int) -> int: ...
 def threads_of_a_call() -> int: ...
-def activation(name: Literal["sigmoid", "tanh"], x: _Array, out: _Array) -> None: ...
+def activation(name: Literal["sigmoid", "tanh"] | _Activation, x: _Array, out: _Array) -> None: ...
 def cell_names() -> list[str]: ...
 def cell_info(name: str) -> _CellInfo: ...
 def isa() -> str: ...

@@ -25,10 +25,9 @@ from .resets import by_direction
 from .stream import Stream
 from .structure import Structure
 from .tape import Tape
+from .variants import DEFAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from rnncore._typing import ArrayLike, Bools, DTypeLike, Seed, StateLike
 
 
@@ -40,21 +39,18 @@ SHARED: dict[str, Any] = {"input_size": None, "hidden_size": None, "num_layers":
 class PackedLayer(Packed):
     """The packed weights of every layer and direction, in the order of the states."""
 
-    def __init__(self, version: int, structure: Structure, groups: Iterable[list[Array]]) -> None:
+    def __init__(self, version: int, structure: Structure, arrays: dict[str, Array]) -> None:
         super().__init__(version)
-        self.weights = [_engine.Weights(structure.cell.kernel, **structure.by_role(arrays)) for arrays in groups]
+        cell = structure.cell
+        self.weights = [_engine.Weights(cell.kernel, **structure.for_engine(part, arrays),
+                                        variant=structure.variant_for_engine(part)) for part in structure.parts]
         self.has_transposes = False     # the backward pass needs them; they are packed when it first does
 
-    def add_transposes(self, structure: Structure, groups: Iterable[list[Array]]) -> None:
+    def add_transposes(self, structure: Structure, arrays: dict[str, Array]) -> None:
         """Pack the transposes of the same weights."""
-        for weights, arrays in zip(self.weights, groups, strict=True):
-            weights.pack_backward(*matrices(structure.by_role(arrays)))
+        for weights, part in zip(self.weights, structure.parts, strict=True):
+            weights.pack_backward(**structure.matrices_for_engine(part, arrays))
         self.has_transposes = True
-
-
-def matrices(arrays: Mapping[str, Array]) -> tuple[Array, Array, Array | None]:
-    """Of the weights of one layer and direction by what they are for, those that are no biases."""
-    return arrays["w_ih"], arrays["w_hh"], arrays.get("w_hr")
 
 
 class RecurrentLayer(Module, Generic[StateT]):
@@ -75,9 +71,12 @@ class RecurrentLayer(Module, Generic[StateT]):
     mode = ""
     own_options: ClassVar[dict[str, Any]] = {}      # arguments of this class alone that choose no cell: {name: default}
     _fixed = frozenset({"mode", "cell", "structure", "input_size", "hidden_size", "num_layers", "bias", "batch_first",
-                        "bidirectional", "directions", "seed", "masks"})
+                        "bidirectional", "directions", "seed", "masks", *DEFAULTS})
 
     if TYPE_CHECKING:
+        gate_clip: float | None
+        activations: tuple[str | tuple[Any, ...], ...] | None
+
         def packed(self) -> PackedLayer: ...
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
@@ -86,7 +85,8 @@ class RecurrentLayer(Module, Generic[StateT]):
         super().__init__(dtype)
         own = {name: options.pop(name, default) for name, default in self.own_options.items()}
         self.cell = descriptions.find(self.mode, **options)
-        for name, value in self.cell.options.items():
+        variants = {name: DEFAULTS[name] for name in self.cell.variants}
+        for name, value in (variants | dict(self.cell.options)).items():
             setattr(self, name, value)
         self.input_size = as_size(input_size, "input_size")
         self.hidden_size = as_size(hidden_size, "hidden_size")
@@ -98,6 +98,9 @@ class RecurrentLayer(Module, Generic[StateT]):
         self.batch_first = as_flag(batch_first, "batch_first")
         self.bidirectional = as_flag(bidirectional, "bidirectional")
         self.directions = 2 if self.bidirectional else 1
+        if self.cell.variant is not None and len(self.cell.variant.activations) > self.directions:
+            raise ValueError("activations: got those of two directions for a layer with one, expected "
+                             "bidirectional=True, or those of one direction")
         self._set_dropout(dropout)
         self.seed = as_seed(seed)
         self.structure = Structure(self.cell, self.input_size, self.hidden_size, self.num_layers, self.bias,
@@ -117,16 +120,8 @@ class RecurrentLayer(Module, Generic[StateT]):
         for name, shape in self.structure.iter_shapes():
             self._parameters[name] = rng.uniform(-bound, bound, shape).astype(self.dtype)
 
-    @cached_property
-    def _groups(self) -> list[list[Array]]:
-        """The parameters of each layer and direction. The arrays are never replaced, only their values change."""
-        return [[self._parameters[name] for name in names] for names in self.structure.shapes_by_part]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name not in ("_groups", "_given")}
-
     def _pack(self) -> PackedLayer:
-        return PackedLayer(self._version, self.structure, self._groups)
+        return PackedLayer(self._version, self.structure, self._parameters)
 
     def packed_at(self, version: int) -> PackedLayer:
         """The packed weights, with their transposes, for the backward pass of a pass that used this `version` of them.
@@ -140,7 +135,7 @@ class RecurrentLayer(Module, Generic[StateT]):
             if version != self._version:
                 raise RuntimeError("tape: the layer's weights changed since this pass was recorded; record it again")
             packed = self.packed()
-            packed.add_transposes(self.structure, self._groups)
+            packed.add_transposes(self.structure, self._parameters)
             return packed
 
     def with_weights(self, arrays: list[Array], *, transposes: bool) -> Self:
@@ -154,49 +149,53 @@ class RecurrentLayer(Module, Generic[StateT]):
         transposes : bool
             Whether to pack what the backward pass needs, too.
         """
+        structure, named = self.structure, dict(zip(self.structure.shapes, arrays, strict=True))
         other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        for name in ("_parameters", "_groups"):             # which are made again of what is packed: see there
-            other.__dict__.pop(name, None)
-        groups = self._by_part(arrays)
-        packed = PackedLayer(self._version, self.structure, groups)
-        other.__dict__.update(_packed=packed, _given=(packed, [array.copy() for array in arrays if array.ndim == 1]))
+        packed = PackedLayer(self._version, structure, named)
         if transposes:
-            packed.add_transposes(self.structure, groups)
+            packed.add_transposes(structure, named)
+        given = packed, {name: named[name].copy() for name in self._unpacked_names}
+        other.__dict__.update(self.__dict__, _packed=packed, _given=given)
+        other.__dict__.pop("_parameters", None)             # which are made of what is given: see there
         return other
 
     def has_weights(self, arrays: list[Array], *, transposes: bool) -> bool:
         """Whether a layer that `with_weights` made has these weights, to the last bit; it takes their transposes."""
-        packed, biases = self._given
+        structure, named, (packed, others) = self.structure, dict(
+            zip(self.structure.shapes, arrays, strict=True)), self._given
         if packed.version != self._version or not _engine.same_bytes(
-                biases, [array for array in arrays if array.ndim == 1]):
+                list(others.values()), [named[name] for name in others]):
             return False
-        groups = self._by_part(arrays)
-        for weights, group in zip(packed.weights, groups, strict=True):
-            if not weights.holds(*matrices(self.structure.by_role(group))):
+        for weights, part in zip(packed.weights, structure.parts, strict=True):
+            if not weights.holds(**structure.matrices_for_engine(part, named)):
                 return False
         if transposes and not packed.has_transposes:
-            packed.add_transposes(self.structure, groups)
+            packed.add_transposes(structure, named)
         return True
 
-    _given: tuple[PackedLayer, list[Array]]         # of a layer that `with_weights` made: its weights, and its biases
+    # Of a layer that `with_weights` made: its weights, and copies of those that are not packed as they are.
+    _given: tuple[PackedLayer, dict[str, Array]]
 
     @cached_property
     def _parameters(self) -> dict[str, Array]:  # type: ignore[override]
         """The weights of a layer that `with_weights` made: they are unpacked where somebody asks for them."""
-        shapes, (packed, given) = self.structure.shapes, self._given
-        arrays, biases = [np.empty(shape, self.dtype) for shape in shapes.values()], iter(given)
-        for array in arrays:
-            if array.ndim == 1:
-                array[...] = next(biases)
-        for weights, group in zip(packed.weights, self._by_part(arrays), strict=True):
-            weights.unpack(*matrices(self.structure.by_role(group)))
-        return dict(zip(shapes, arrays, strict=True))
+        structure, (packed, others) = self.structure, self._given
+        found = {name: others[name].copy() if name in others else np.empty(shape, self.dtype)
+                 for name, shape in structure.shapes.items()}
+        for weights, part in zip(packed.weights, structure.parts, strict=True):
+            weights.unpack(**structure.matrices_for_engine(part, found))
+        return found
 
-    def _by_part(self, arrays: list[Array]) -> list[list[Array]]:
-        """The arrays of each layer and direction, of arrays in the order of `state_dict`."""
-        each = iter(arrays)
-        return [[next(each) for _ in names] for names in self.structure.names_by_part]
+    @cached_property
+    def _unpacked_names(self) -> tuple[str, ...]:
+        """The names of the parameters that are no matrices, such as biases, of which the engine packs the sum."""
+        names = {name: name for name in self.structure.shapes}
+        matrices = {name for part in self.structure.parts
+                    for name in self.structure.matrices_for_engine(part, names).values()}  # type: ignore[arg-type]
+        return tuple(name for name in names if name not in matrices)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_given"}
 
     @property
     def dropout(self) -> float:
@@ -225,7 +224,7 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     def __repr__(self) -> str:
         told = [f"{self.input_size}, {self.hidden_size}"]
-        defaults = SHARED | dict(descriptions.first(self.mode).options) | self.own_options
+        defaults = SHARED | DEFAULTS | dict(descriptions.first(self.mode).options) | self.own_options
         told += [f"{name}={value!r}" for name, value in list(self.options.items())[2:] if value != defaults[name]]
         return f"{type(self).__name__}({', '.join(told)}, dtype={self.dtype.name!r})"
 
@@ -283,7 +282,7 @@ class RecurrentLayer(Module, Generic[StateT]):
                     zeros = batch is not None and batch.mostly_padding
                     out = layout.empty(T, B, structure.features, self.dtype, zeros=zeros)
                     if batch is not None:
-                        batch.clear(out)
+                        batch.clear(out, zeros)
                 else:
                     out = np.empty((*((T, B) if batch is None else (batch.N, 1)), structure.features), self.dtype)
             _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,

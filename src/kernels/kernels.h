@@ -142,7 +142,7 @@ typedef struct {
 /* A variant of a cell.  Its equations read these, and are slower than those of the cell itself. */
 typedef struct {
     rc_activation activation[RC_MAX_ACTIVATIONS];   /* in ONNX's order: LSTM f g h, GRU f g, RNN f */
-    double gate_clip;           /* what goes into an activation lies within +-gate_clip; infinity: anywhere */
+    double gate_clip;           /* the sums that go into activations lie within +-gate_clip; infinity: anywhere */
     double cell_clip;           /* so does c' within +-cell_clip */
     int coupled;                /* f = 1 - i */
     const void *peepholes;      /* [RC_PEEPHOLES][H], for i, f, o; NULL: there are none */

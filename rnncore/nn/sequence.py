@@ -9,12 +9,13 @@ import numpy as np
 
 from rnncore._checks import as_array, as_probability, as_size
 from rnncore.io.fields import Field, named_errors
+from rnncore.io.layers import check_variant
 from rnncore.module import LOCK, Module, prefixed
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import as_weights, length_mask, mean_nll, mean_square, summed_nll, summed_squares
 from rnncore.nn.readout import READOUTS, read_out
 from rnncore.nn.stream import ModelStream
-from rnncore.recurrent.descriptions import choices, modes
+from rnncore.recurrent.descriptions import choices, first, modes
 from rnncore.recurrent.layers import layer_class
 from rnncore.recurrent.layout import Layout
 from rnncore.recurrent.structure import Structure
@@ -494,7 +495,9 @@ def read_config(config: Field) -> dict[str, Any]:
     checks = LAYER_OPTIONS | {name: _check_of(values) for name, values in choices(cell).items()}
     if "proj_size" in layer_class(cell).own_options:
         checks["proj_size"] = lambda field: field.whole(1, layer["hidden_size"].whole(2) - 1)
+    checks |= dict.fromkeys(first(cell).variants, lambda field: field.value)        # `check_variant` has seen them
     layer.only(checks)
+    check_variant(cell, layer)
     options = {name: checks[name](field) for name, field in layer.entries().items()}
     options |= {name: layer[name].whole(1) for name in ("input_size", "hidden_size")}  # no defaults
     rows, dropout = config.get("num_embeddings"), config.get("dropout")

@@ -207,6 +207,11 @@ def _entry(name: str, layer: RecurrentLayer, weights: Mapping[str, Array], array
         )
     if layer.structure.proj_size:
         raise ValueError(f"runs: got an LSTM with projections for {name!r}, expected proj_size=0: the page has none")
+    if layer.cell.variant is not None:
+        raise ValueError(
+            f"runs: got {layer!r} for {name!r}, expected a layer without {', '.join(layer.cell.variant.options)}: "
+            "the page computes the cells themselves only (viz.report draws any layer)"
+        )
 
     def place(key: str) -> list[int] | None:
         return arrays.add(weights[key]) if key in weights else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from rnncore.recurrent.descriptions import choices, find
+from rnncore.recurrent.descriptions import find, option_names
 
 from .._door import not_whole
 from .._tapes import Sizes
@@ -115,7 +115,7 @@ class Frame:
     @property
     def cell(self) -> Description:
         """The description of the layer's cell."""
-        options = {name: getattr(self.layer, name) for name in choices(self.mode) if hasattr(self.layer, name)}
+        options = {name: getattr(self.layer, name) for name in option_names(self.mode) if hasattr(self.layer, name)}
         return find(self.mode, **options)
 
     @property

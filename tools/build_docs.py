@@ -104,7 +104,8 @@ def run_pages(updates: int) -> None:
                 [sys.executable, str(ROOT / "docs" / "gallery"), "--out", str(SOURCE / "docs" / "img"),
                  "--updates", str(updates)]]  # fmt: skip
     running = [subprocess.Popen(command, env=environment) for command in commands]
-    if any([process.wait() for process in running]):
+    statuses = [process.wait() for process in running]
+    if any(statuses):
         sys.exit("a page of the lesson or the gallery failed")
 
 

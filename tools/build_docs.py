@@ -37,6 +37,7 @@ MODULES = {
     "rnncore.init": "initialisers for recurrent weights",
     "rnncore.io": "reading files",
     "rnncore.torch": "modules for a torch model",
+    "rnncore.convert": "models of other libraries, in and out",
 }
 # What public calls return, which has no public name of its own.
 RETURNED = ["rnncore.recurrent.tape.Tape", "rnncore.recurrent.tape.Gradients", "rnncore.recurrent.stream.Stream"]

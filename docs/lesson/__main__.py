@@ -33,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent
 
 # Pages outside the lesson that are run in the same way.
-OTHERS = ["start", "train", "forecast", "classify", "initial_weights", "why_it_forgets"]
+OTHERS = ["start", "train", "forecast", "classify", "initial_weights", "why_it_forgets", "dynamics"]
 
 PART = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?P<output>\n```text\n.*?^```\n)?"

@@ -63,7 +63,7 @@ linkcheck_anchors = False
 
 # Pages whose lists of links are the table of contents; the others are reached through these.
 INDEX_PAGES = {"docs/index", "docs/lesson/index"}
-ITEM = re.compile(r"^(?:[-*]|\d+\.) \[[^\]]*\]\(([^()\s#]+)\.md\)", re.MULTILINE)
+ITEM = re.compile(r"^(?:[-*]|(\d+\.)) \[([^\]]*)\]\(([^()\s#]+)\.md\)", re.MULTILINE)
 LIVE = re.compile(r"^<!-- live: (\S+\.html) -->$", re.MULTILINE)
 
 
@@ -77,7 +77,7 @@ def toctrees(text: str) -> str:
 
 
 def toctree(section: str, caption: str) -> str:
-    pages = ITEM.findall(section)
+    pages = [f"{number} {label} <{page}>".strip() for number, label, page in ITEM.findall(section)]
     if not pages:
         return ""
     options = ":hidden:\n" + (f":caption: {caption}\n" if caption else "")

@@ -240,7 +240,7 @@ class RecurrentLayer(Module, Generic[StateT]):
                     zeros = batch is not None and batch.mostly_padding
                     out = layout.empty(T, B, structure.features, self.dtype, zeros=zeros)
                     if batch is not None:
-                        batch.clear(out)
+                        batch.clear(out, zeros)
                 else:
                     out = np.empty((*((T, B) if batch is None else (batch.N, 1)), structure.features), self.dtype)
             _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,

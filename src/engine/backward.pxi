@@ -316,18 +316,19 @@ cdef void input_gradient(Backward *j, idx low, idx high, const Share *mine) noex
 
 cdef void copy_input_gradient(Backward *j, idx low, idx high, idx row0, idx row1, bint to_chunk) noexcept nogil:
     """Copy the rows row0 .. row1 of a chunk between `grad_x`, in the caller's order, and the chunk's own array."""
-    cdef idx t = low, first = 0, n, row, size = j.I * j.item
+    cdef idx t = low, first = 0, n, r0, count, ld = j.grad_x.stride[1] // j.item
+    cdef const idx *order
     cdef char *mine
     cdef char *theirs
     while first < row1:
         n = active_rows(&j.rows, t)
-        for row in range(max(row0 - first, 0), min(row1 - first, n)):
-            mine = j.grad_x_chunk + (first + row) * size
-            theirs = j.grad_x.p + t * j.grad_x.stride[0] + j.grad_x_row[row] * j.grad_x.stride[1]
-            if to_chunk:
-                rc_copy_row(mine, theirs, size)
-            else:
-                rc_copy_row(theirs, mine, size)
+        r0 = max(row0 - first, 0)
+        count, order = min(row1 - first, n) - r0, j.grad_x_row + r0
+        mine, theirs = j.grad_x_chunk + (first + r0) * j.I * j.item, j.grad_x.p + t * j.grad_x.stride[0]
+        if to_chunk:
+            j.k.copy_rows(mine, j.I, NULL, theirs, ld, order, count, j.I)
+        else:
+            j.k.copy_rows(theirs, ld, order, mine, j.I, NULL, count, j.I)
         first += n
         t += 1
 

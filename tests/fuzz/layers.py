@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 from support import (
     CELLS,
+    KINDS,
     close,
     everything,
     judge_results,
@@ -59,7 +60,7 @@ def draw_layer(draw, layers=3, **fixed):
     L = draw.size("L", 1, layers)
     if draw.flag("dropout") and L > 1:
         options["dropout"] = 0.5
-    cell = draw.one_of("cell", CELLS)
+    cell = draw.one_of("cell", KINDS)
     layer = make(cell, I, H, L, seed=draw.size("seed", 0, 10**6), **(options | fixed))
     gain = draw.one_of("gain", (0.3, 1, 2))
     layer.load_state_dict({name: gain * w for name, w in layer.state_dict().items()})
@@ -154,7 +155,7 @@ def dropout_masks(draw, layer, T, B):
 
     The layers below the one in question output 1 for any input; that layer outputs its input.
     """
-    D, H = 1 + layer.bidirectional, layer.hidden_size
+    D, H = 1 + layer.bidirectional, layer.structure.output_size
     masks = {}
     for shown in range(1, layer.num_layers):
         net = rc.RNN(1, H, shown + 1, nonlinearity="relu", bidirectional=layer.bidirectional,
@@ -305,7 +306,7 @@ def streams(draw):
         elif between == "new weights":
             layer.load_state_dict({name: -w for name, w in layer.state_dict().items()})
         y, state = layer(x[None], state)
-        out = np.full((B, layer.hidden_size), np.nan, layer.dtype) if draw.flag("out") else None
+        out = np.full((B, layer.structure.output_size), np.nan, layer.dtype) if draw.flag("out") else None
         same_bits(stream.step(LAYOUTS[draw.one_of("layout", LAYOUTS)](x), out), y[0], "step")
         same_bits(stream.state, state, "state")
 
@@ -373,7 +374,7 @@ def pullbacks(draw):
     direction = "reverse" if reverse else "forward"
     judge = Twin.of(layer)
     jacobians = judge.jacobians(judge.forward(p.x, p.state, p.lengths), int(reverse))[::-1]
-    S = layer.num_layers * layer.hidden_size * len(parts(random_state(layer, B, draw.rng)))
+    S = layer.structure.carry_size
     v, every = draw.normal(draw.size("K", 1, 4), B, S), draw.size("every", 1, T + 1)
     expected, walked = v, 0
     for carry in layer.record(*call).pullback(v, every=every, direction=direction):

@@ -206,6 +206,17 @@ static void check_updates(rc_idx n)
     result("sum_rows", "updates", n, value, n, 4);
 }
 
+/* Rows of n values in another order, and zeros in the place of some. */
+static void check_rows(rc_idx n)
+{
+    const rc_idx from_row[4] = {5, 0, 5, 3}, to_row[4] = {2, 6, 0, 5};
+    void *from = random_array(B * n), *to = random_array(B * n);
+    K->copy_rows(to, n, NULL, from, n, from_row, 3, n);
+    K->copy_rows(to, n, to_row, from, n, NULL, 4, n);
+    K->copy_rows(to, n, from_row + 3, NULL, 0, NULL, 1, n);
+    result("copy_rows", "rows", n, to, B * n, 0);
+}
+
 static void check_activations(void)
 {
     enum { N = 2001 };
@@ -331,6 +342,7 @@ int main(int argc, char **argv)
             check_gradients(H, 29);
             check_losses(H);
             check_updates(H);
+            check_rows(H);
             for (const rc_cell *cell = K->cells; cell->name; cell++) check_cell(cell, H, -1);
             for (const rc_cell *cell = K->cells; cell->name; cell++)
                 for (int kind = RC_SIGMOID; cell->stage[0].variant_forward && kind <= RC_SOFTPLUS; kind++)

@@ -364,7 +364,8 @@ cdef void backward_two(Backward *j, Backward *other) noexcept nogil:
 def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, peepholes=None, variant=None):
     """A `Weights` for each net, from arrays with a leading axis of nets.
 
-    All nets are of one `variant`. `earlier` holds for each net its `Weights`, which stay, or None. New ones lie in one piece of memory.
+    All nets are of one `variant`. `earlier` holds for each net its `Weights`, which stay, or None. New ones lie in one
+    piece of memory.
     """
     cdef Array of_x, of_h, of_r, x_bias, h_bias, of_c
     cdef Weights w

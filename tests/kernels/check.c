@@ -251,6 +251,16 @@ static void check_activations(void)
     }
 }
 
+static void check_projection(rc_idx P)
+{
+    static const rc_idx out_row[B] = {3, 6, 2, 1, 0, 4, 5}, tape_row[B] = {4, 0, 6, 2, 5, 1, 3};
+    rc_step s = {.h_size = P, .tape_rows = B, .tape_row = tape_row, .active = 6, .out_row = out_row,
+                  .grad_out = random_array(B * P), .ldgout = P, .dh = random_array(B * P), .total_h = zeros(B * P)};
+    K->projected_backward(&s, 0, B, 0, P);
+    result("dh", "projection", P, s.dh, B * P, 8);
+    result("total_h", "projection", P, s.total_h, B * P, 8);
+}
+
 /* One step forward and one backward, every array random: equations need no sensible state.  With `variant`, of a
  * variant whose activations begin with this kind. */
 static void check_cell(const rc_cell *cell, rc_idx H, int variant)
@@ -288,7 +298,7 @@ static void check_cell(const rc_cell *cell, rc_idx H, int variant)
     result("total_h", of, H, s.total_h, B * H, 8);
     if (cell->states == 2) result("dc", of, H, s.dc, B * H, 8);
     if (s.peephole_terms) result("peephole_terms", of, H, s.peephole_terms, B * RC_PEEPHOLES * H, 8);
-    if (cell->stages == 2) result("aux_out", of, H, s.aux_out, B * H, 8);
+    if (cell->stages == 2 || cell->states == 2) result("aux_out", of, H, s.aux_out, B * H, 8);
 }
 
 static double *positive(rc_idx n)
@@ -359,6 +369,7 @@ int main(int argc, char **argv)
             check_losses(H);
             check_updates(H);
             check_rows(H);
+            check_projection(H);
             for (const rc_cell *cell = K->cells; cell->name; cell++) check_cell(cell, H, -1);
             for (const rc_cell *cell = K->cells; cell->name; cell++)
                 for (int kind = RC_SIGMOID; cell->stage[0].variant_forward && kind <= RC_SOFTPLUS; kind++)

@@ -329,8 +329,6 @@ class Twin:
     def __init__(self, mode, parameters, num_layers=1, bidirectional=False, **options):
         self.parts = 2 if mode == "LSTM" else 1
         self.num_layers, self.directions = num_layers, 2 if bidirectional else 1
-        self.cells = self._cells(mode, **options)
-        self.cell = self.cells[0]
         self.parameters = {k: self.array(v) for k, v in parameters.items()}
         self.width = self.parameters["weight_hh_l0"].shape[1]  # of h
         self.hidden_size = self.parameters.get("weight_hr_l0", self.parameters["weight_hh_l0"]).shape[1]
@@ -338,13 +336,6 @@ class Twin:
         if "weight_hr_l0" in parameters:
             self.cells = [Projected(cell) for cell in self.cells]
         self.cell = self.cells[0]
-
-    def _cells(self, mode, activations=None, **options):
-        """The cell of each direction: `activations` may be those of both, or one direction's after the other's."""
-        if activations is None or len(activations) == len(OWN[mode]):
-            return [make_cell(mode, activations=activations, **options)] * self.directions
-        n = len(OWN[mode])
-        return [make_cell(mode, activations=activations[k : k + n], **options) for k in (0, n)]
 
     def _cells(self, mode, activations=None, **options):
         """The cell of each direction: `activations` may be those of both, or one direction's after the other's."""

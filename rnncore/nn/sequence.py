@@ -493,9 +493,9 @@ def read_config(config: Field) -> dict[str, Any]:
                  "class_weight", "label_smoothing"))
     cell, layer = config["cell"].text(modes()), config["layer"]
     checks = LAYER_OPTIONS | {name: _check_of(values) for name, values in choices(cell).items()}
-    checks |= dict.fromkeys(first(cell).variants, lambda field: field.value)        # `check_variant` has seen them
     if "proj_size" in layer_class(cell).own_options:
         checks["proj_size"] = lambda field: field.whole(1, layer["hidden_size"].whole(2) - 1)
+    checks |= dict.fromkeys(first(cell).variants, lambda field: field.value)        # `check_variant` has seen them
     layer.only(checks)
     check_variant(cell, layer)
     options = {name: checks[name](field) for name, field in layer.entries().items()}

@@ -126,7 +126,6 @@ class Ensemble(Module, Generic[StateT]):
             stacked[name] = np.stack([layer._parameters[name] for layer in self.layers])
         for k, layer in enumerate(self.layers):
             layer._parameters.update({name: array[k] for name, array in stacked.items()})
-            layer.__dict__.pop("_groups", None)         # the layer's list of its arrays, which were others
         return stacked
 
     def __repr__(self) -> str:
@@ -163,11 +162,9 @@ class Ensemble(Module, Generic[StateT]):
                                 for k, version in enumerate(versions)] for position in range(len(self.structure.parts))]
                     self.__dict__["_packed"] = packed = None        # frees its memory for the next pack
                     self.__dict__["_packed"] = packed = PackedEnsemble(versions, [
-                        _engine.pack_nets(self.cell.kernel, weights,
-                                          **self.structure.by_role([stacked[name] for name in names]),
-                                          variant=self.structure.variant_of(part))
-                        for weights, part, names in zip(earlier, self.structure.parts, self.structure.names_by_part,
-                                                        strict=True)])
+                        _engine.pack_nets(self.cell.kernel, weights, **self.structure.for_engine(part, stacked),
+                                          variant=self.structure.variant_for_engine(part))
+                        for weights, part in zip(earlier, self.structure.parts, strict=True)])
         return packed
 
     def packed_at(self, version: int) -> PackedEnsemble:
@@ -182,9 +179,8 @@ class Ensemble(Module, Generic[StateT]):
             if version != self.version:
                 raise RuntimeError("tape: the weights of a net changed since this pass was recorded; record it again")
             packed = self.packed()
-            for weights, names in zip(packed.weights, self.structure.names_by_part, strict=True):
-                of = self.structure.by_role([self._stacked[name] for name in names])
-                _engine.pack_nets_backward(weights, of["w_ih"], of["w_hh"], of.get("w_hr"))
+            for weights, part in zip(packed.weights, self.structure.parts, strict=True):
+                _engine.pack_nets_backward(weights, **self.structure.matrices_for_engine(part, self._stacked))
             packed.has_transposes = True
             return packed
 

@@ -227,8 +227,7 @@ def walk_nets(structure: Structure, weights: list[list[_engine.Weights]], passes
             part, sums = one.part, None
             if wanted:
                 sums = _engine.Sums(weights[part.position][0], one, one.checkpoints is not None,
-                                    nets=nets, **structure.by_role([wanted[name] for name in
-                                                                    structure.names_by_part[part.position]]))
+                                    **structure.for_engine(part, wanted), nets=nets)
             walk = NetsWalk(one, carry, part.position, None if grad_out is None else structure.half(grad_out, part),
                             grad_x, part.direction == 1,
                             [None] * 3 if found is None else found[3 * part.position:3 * part.position + 3], sums)

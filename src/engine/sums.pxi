@@ -66,10 +66,9 @@ cdef struct Part:               # one array of sums
 cdef struct Summing:
     const rc_kernels *k
     Numbering numbering
-    Part w_ih, w_hh             # and the others:
-    Part w_hr                   # of no values where there is no projection
+    Part w_ih, w_hh
+    Part w_hr, peepholes        # of size 0 where there are none
     Part slots                  # [slots][H], the sums for the biases; `sum` NULL where there are none
-    Part peepholes              # of no values where there are none
     idx last_span
 
 
@@ -84,7 +83,7 @@ cdef class Sums:
     cdef object arrays          # what `s` points to
     cdef Memory own
 
-    def __cinit__(self, Weights w, steps, bint windows, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, w_peephole=None,
+    def __cinit__(self, Weights w, steps, bint windows, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, peepholes=None,
                   idx nets=1):
         """`steps` are all steps of the pass. The arrays, contiguous and of the layer's type, receive the gradients.
 
@@ -97,18 +96,18 @@ cdef class Sums:
         cdef bint spans = False
         cdef size_t each, at = rounded(nets * sizeof(Summing))
         cdef idx n, T = steps.T
-        self.w, self.arrays, self.nets = w, (steps, w_ih, w_hh, b_ih, b_hh, w_hr, w_peephole), nets
+        self.w, self.arrays, self.nets = w, (steps, w_ih, w_hh, b_ih, b_hh, w_hr, peepholes), nets
         take(w_ih, &of_x, 0)
         take(w_hh, &of_h, 0)
         take(w_hr, &of_r, 0)
-        take(w_peephole, &of_c, 0)
+        take(peepholes, &of_c, 0)
         memset(&one, 0, sizeof(one))
         one.k, one.numbering.B, one.numbering.T = w.k, rows.B, T
         one.w_ih.size = w.cell.blocks * w.hidden_size * w.input_size
         one.w_hh.size = w.cell.blocks * w.hidden_size * w.output_size
         one.w_hr.size = w.r.n * w.r.k
         one.slots.size = w.cell.slots * w.hidden_size if b_ih is not None else 0
-        one.peepholes.size = RC_PEEPHOLES * w.hidden_size if w_peephole is not None else 0
+        one.peepholes.size = RC_PEEPHOLES * w.hidden_size if peepholes is not None else 0
         for n in range(nets):
             one.numbering.starts = starts_of_net(&rows, n, T)
             spans |= last_span(&one.numbering) > 0
@@ -121,8 +120,8 @@ cdef class Sums:
             s.numbering.starts = starts_of_net(&rows, n, T)
             s.last_span = last_span(&s.numbering)
             s.w_ih.sum, s.w_hh.sum = of_x.p + n * one.w_ih.size * w.item, of_h.p + n * one.w_hh.size * w.item
-            s.peepholes.sum = of_c.p + n * one.peepholes.size * w.item
             s.w_hr.sum = of_r.p + n * one.w_hr.size * w.item
+            s.peepholes.sum = of_c.p + n * one.peepholes.size * w.item
             use_memory(s, self.own.p + at + n * each, windows, spans)
 
     def __dealloc__(self):

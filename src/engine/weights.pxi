@@ -23,7 +23,7 @@ cdef class Weights:
     cdef Memory packed_t        # p NULL: not packed for backward yet
     cdef object shared, shared_t        # the memory belongs to these and serves several nets; None: it is our own
 
-    def __cinit__(self, str cell=None, w_ih=None, w_hh=None, b_ih=None, b_hh=None, w_hr=None, *, w_peephole=None,
+    def __cinit__(self, str cell=None, w_ih=None, w_hh=None, b_ih=None, b_hh=None, w_hr=None, *, peepholes=None,
                   variant=None):
         """Pack weight_ih and weight_hh, both biases or none, and weight_hr, which makes it a cell with a projection.
 
@@ -32,7 +32,7 @@ cdef class Weights:
         `variant` makes it a variant of the cell: see `take_variant`. Its peepholes are those of i, f and o, or None.
         Without arguments `pack_nets` does it.
         """
-        cdef Array of_x, of_h, of_r, of_c, x_bias, h_bias
+        cdef Array of_x, of_h, of_r, x_bias, h_bias, of_c
         cdef Packing job
         if cell is None:
             return
@@ -41,7 +41,7 @@ cdef class Weights:
         take(b_ih, &x_bias, 0)
         take(b_hh, &h_bias, 0)
         take(w_hr, &of_r, 0)
-        take(w_peephole, &of_c, 0)
+        take(peepholes, &of_c, 0)
         self.set_up(cell, &of_x, &of_h, &of_r, variant, of_c.p != NULL)
         self.packed = memory(self.size_of(False), PACKED_WEIGHTS)
         job = self.begin(of_x.p, of_h.p, of_r.p, x_bias.p, h_bias.p, of_c.p)
@@ -136,6 +136,64 @@ cdef class Weights:
             self.packed_t = memory(self.size_of(True), PACKED_WEIGHTS)
             job = self.packing(of_x.p, of_h.p, of_r.p, True)
             pack_on_threads(&job)
+
+    def holds(self, w_ih, w_hh, w_hr=None):
+        """Whether it was packed from these values, to the last bit: −0 differs from 0, and NaN equals itself.
+
+        The arrays are as they are taken by the constructor. Panel by panel is packed again, and compared, until one
+        differs.
+        """
+        cdef Array of_x, of_h, of_r
+        cdef Comparison job
+        cdef idx s, most, size = self.hidden_size * self.cell.blocks * (self.input_size + self.output_size) * self.item
+        cdef Memory scratch
+        take(w_ih, &of_x, 0)
+        take(w_hh, &of_h, 0)
+        take(w_hr, &of_r, 0)
+        job.packing = self.packing(of_x.p, of_h.p, of_r.p, False)
+        job.differs, job.threads = 0, rnncore_get_num_threads() if size > PACK_ON_THREADS else 1
+        most = max(panel_bytes(&job.packing, &self.x), panel_bytes(&job.packing, &self.r))
+        for s in range(self.cell.stages):
+            most = max(most, panel_bytes(&job.packing, &self.h[s]))
+        job.of_thread = rounded(most)
+        scratch = memory(job.threads * job.of_thread, SCRATCH)
+        job.scratch = scratch.p
+        rc_pool_run(comparison_thread, &job, job.threads)
+        give_back(scratch)
+        return not job.differs
+
+    def unpack(self, w_ih, w_hh, w_hr=None):
+        """Write the values that were packed to these contiguous arrays.
+
+        Where each of them lies is found by packing their numbers, so that it stands in one place: pack.h.
+        """
+        cdef Weights places
+        cdef list given = [w_ih, w_hh] if w_hr is None else [w_ih, w_hh, w_hr], numbers = []
+        cdef idx count = 0
+        cdef int s
+        for array in given:
+            numbers.append(arange(count + 1, count + array.size + 1, dtype=f"u{self.item}").view(array.dtype)
+                           .reshape(array.shape))
+            count += array.size
+        places = Weights(self.cell.name.decode(), numbers[0], numbers[1], None, None,
+                         None if w_hr is None else numbers[2])
+        self.unpack_one(&self.x, &places.x, w_ih, 1)
+        for s in range(self.cell.stages):
+            self.unpack_one(&self.h[s], &places.h[s], w_hh, 1 + w_ih.size)
+        if w_hr is not None:
+            self.unpack_one(&self.r, &places.r, w_hr, 1 + w_ih.size + w_hh.size)
+
+    cdef int unpack_one(self, const rc_pack *pack, const rc_pack *places, array, idx first) except -1:
+        """Of values that were packed, and whose places have numbers from `first` on."""
+        cdef Array to
+        cdef idx n, place, count = array.size
+        take(array, &to, 0)
+        for n in range(self.k.pack_size(pack.n, pack.k, pack.groups)):
+            place = ((<const unsigned long long *>places.w)[n] if self.item == 8
+                     else (<const unsigned int *>places.w)[n]) - first
+            if 0 <= place < count:          # not in the part of a vector that is filled up
+                memcpy(to.p + place * self.item, <const char *>pack.w + n * self.item, self.item)
+        return 0
 
     cdef Packing packing(self, char *w_ih, char *w_hh, char *w_hr, bint transposed) noexcept:
         """The job that packs the matrices, after the biases, or their transposes."""

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 from support import (
     CELLS,
+    KINDS,
     close,
     everything,
     judge_results,
@@ -58,7 +59,7 @@ ACTIVATIONS = ("sigmoid", "tanh", "relu", "softsign", "softplus", "hardsigmoid",
 def draw_variant(draw, cell):
     """Options that make a variant of a cell; in float64, since at a bound a rounding decides about the gradient."""
     found = {"dtype": "float64", "gate_clip": draw.one_of("gate_clip", (None, 0.37, 2.1))}
-    own = {"RNN": 1, "GRU": 2, "LSTM": 3}[CELLS[cell][0]]
+    own = {"rnn": 1, "gru": 2}.get(cell.partition("-")[0], 3)
     if own == 3:
         found |= {name: draw.flag(name) for name in ("peepholes", "coupled")}
         found["cell_clip"] = draw.one_of("cell_clip", (None, 0.43, 1.9))
@@ -78,7 +79,7 @@ def draw_layer(draw, layers=3, variants=False, **fixed):
     L = draw.size("L", 1, layers)
     if draw.flag("dropout") and L > 1:
         options["dropout"] = 0.5
-    cell = draw.one_of("cell", CELLS)
+    cell = draw.one_of("cell", KINDS)
     if variants and draw.flag("variant"):
         fixed |= draw_variant(draw, cell)
     layer = make(cell, I, H, L, seed=draw.size("seed", 0, 10**6), **(options | fixed))
@@ -175,7 +176,7 @@ def dropout_masks(draw, layer, T, B):
 
     The layers below the one in question output 1 for any input; that layer outputs its input.
     """
-    D, H = 1 + layer.bidirectional, layer.hidden_size
+    D, H = 1 + layer.bidirectional, layer.structure.output_size
     masks = {}
     for shown in range(1, layer.num_layers):
         net = rc.RNN(1, H, shown + 1, nonlinearity="relu", bidirectional=layer.bidirectional,
@@ -326,7 +327,7 @@ def streams(draw):
         elif between == "new weights":
             layer.load_state_dict({name: -w for name, w in layer.state_dict().items()})
         y, state = layer(x[None], state)
-        out = np.full((B, layer.hidden_size), np.nan, layer.dtype) if draw.flag("out") else None
+        out = np.full((B, layer.structure.output_size), np.nan, layer.dtype) if draw.flag("out") else None
         same_bits(stream.step(LAYOUTS[draw.one_of("layout", LAYOUTS)](x), out), y[0], "step")
         same_bits(stream.state, state, "state")
 
@@ -394,7 +395,7 @@ def pullbacks(draw):
     direction = "reverse" if reverse else "forward"
     judge = Twin.of(layer)
     jacobians = judge.jacobians(judge.forward(p.x, p.state, p.lengths), int(reverse))[::-1]
-    S = layer.num_layers * layer.hidden_size * len(parts(random_state(layer, B, draw.rng)))
+    S = layer.structure.carry_size
     v, every = draw.normal(draw.size("K", 1, 4), B, S), draw.size("every", 1, T + 1)
     expected, walked = v, 0
     for carry in layer.record(*call).pullback(v, every=every, direction=direction):

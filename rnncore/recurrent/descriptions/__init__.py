@@ -252,8 +252,8 @@ class Description:
     def shapes(self, input_size: int, hidden_size: int, bias: bool, proj_size: int = 0) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters of one layer and direction, in torch's order."""
         rows = len(self.blocks_hh) * hidden_size
-        found: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, input_size), "weight_hh": (rows, proj_size or hidden_size)}
+        found: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size),
+                                             "weight_hh": (rows, proj_size or hidden_size)}
         if bias:
             found |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         if proj_size:

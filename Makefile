@@ -18,6 +18,8 @@ SANITIZE ?=
 A      ?= HEAD~1
 B      ?= HEAD
 FACTOR ?= 1.1
+# make rtneural: a checkout of RTNeural.
+RTNEURAL ?=
 # make arm64: cross compiler and emulator.
 ARM64_CC   ?= aarch64-linux-gnu-gcc
 ARM64_QEMU ?= $(or $(shell command -v qemu-aarch64),$(shell command -v qemu-aarch64-static))
@@ -33,7 +35,8 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick bench busy ragged peers scaling regressions adding copy docs gallery lint annotate \
+.PHONY: help demo test quick bench busy ragged peers rtneural outliers scaling regressions adding copy docs links \
+        lesson gallery lint annotate \
         sanitized sanitize fuzz mutants arm64 page build wheel clean
 
 help:  ## this list
@@ -89,8 +92,15 @@ regressions: $(S)/extra-bench  ## A=commit B=commit: fails where B is slower by 
 	$(BIN)/asv machine --yes
 	$(BIN)/asv continuous --factor $(FACTOR) --interleave-rounds $(ARGS) $(A) $(B)
 
-peers: $(S)/project $(S)/extra-bench  ## the side-by-side table against torch, ONNX Runtime, JAX
-	$(BIN)/python -m benchmarks.peers --out docs/peers.md $(ARGS)
+peers: $(S)/project $(S)/extra-bench  ## the comparison with other libraries: ARGS="--only models --time-limit 10" for some of it
+	$(BIN)/python -m benchmarks.peers --docs docs $(ARGS)
+
+rtneural: $(S)/project $(S)/extra-bench  ## a step of a small net, also by RTNeural from a checkout: RTNEURAL=path
+	@test -n "$(RTNEURAL)" || { echo "make rtneural: clone github.com/jatinchowdhury18/RTNeural with its submodules, then RTNEURAL=path"; exit 2; }
+	RTNEURAL="$(abspath $(RTNEURAL))" $(BIN)/python -m benchmarks.peers --docs docs --only steps $(ARGS)
+
+outliers: $(S)/project  ## how often a step of a stream takes long: a million steps, half a minute
+	$(BIN)/python -m benchmarks.outliers $(ARGS)
 
 busy: $(S)/project $(S)/extra-bench  ## two threads beside busy processes, relative to one thread: 20 minutes
 	$(BIN)/python -m benchmarks.busy $(ARGS)
@@ -111,7 +121,14 @@ copy: $(S)/project  ## copy memory: the longest T within a budget a cell, 40 min
 
 # -------------------------------------------------------------------------------- docs
 
-docs: gallery  ## the book in docs/, its pictures drawn anew
+docs: $(S)/project $(S)/extra-docs  ## the book, built into build/docs/html; ARGS=--quick runs neither lesson nor gallery
+	$(BIN)/python tools/build_docs.py $(ARGS)
+
+links: $(S)/project $(S)/extra-docs  ## do the external addresses in the documentation still answer?
+	$(BIN)/python tools/build_docs.py --links $(ARGS)
+
+lesson: $(S)/project  ## the lesson and the how-to pages: run, their numbers and pictures renewed in docs/
+	$(ONE_THREAD) $(BIN)/python docs/lesson $(ARGS)
 
 gallery: $(S)/project  ## every picture of the debugger, drawn into docs/img
 	$(BIN)/python docs/gallery $(ARGS)

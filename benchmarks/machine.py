@@ -103,15 +103,18 @@ def wait_until_asleep(pid: int, at_most: float = 0.25) -> float:
     return time.perf_counter() - start
 
 
-def revision(root: Path) -> str:
-    """The commit of a checkout, with ``+`` if files differ from it; empty without git."""
+def revision(root: Path, paths: tuple[str, ...] = ()) -> str:
+    """The last commit of a checkout that changed any of the paths (by default the last of all).
+
+    It ends in ``+`` if files there differ from it, and is empty without git.
+    """
 
     def git(*arguments: str) -> str:
-        asked = ["git", "-C", str(root), *arguments]
+        asked = ["git", "-C", str(root), *arguments, "--", *paths]
         return subprocess.run(asked, capture_output=True, text=True).stdout.strip()
 
     try:
-        commit = git("rev-parse", "--short", "HEAD")
+        commit = git("log", "-1", "--format=%h")
         return commit + ("+" if commit and git("status", "--porcelain", "-uno") else "")
     except OSError:
         return ""

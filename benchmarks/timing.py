@@ -30,3 +30,18 @@ def sample(call: Callable, loops: int, warm: float = 0.0) -> float:
         return (time.perf_counter() - start) / loops
     finally:
         gc.enable()
+
+
+def spaced(call: Callable, count: int, pause: float) -> list[float]:
+    """Seconds of each of ``count`` calls with ``pause`` seconds of sleep before each, the garbage collector off."""
+    times = []
+    gc.disable()
+    try:
+        for _ in range(count):
+            time.sleep(pause)
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+    finally:
+        gc.enable()
+    return times

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from . import _engine
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -117,15 +119,30 @@ def as_seed(value: Any, name: str = "seed") -> Any:
 
 
 def as_array(value: object, name: str) -> Array:
-    """Anything array-like as a numpy array, of whatever type it has."""
+    """Anything array-like as a numpy array of its own type; bfloat16, which numpy lacks, becomes float32.
+
+    numpy arrays, tensors of torch, and all that has the buffer protocol, DLPack or ``__array__`` are read where they
+    are, without a copy, if their memory is that of a CPU. Gradients of tensors are not followed.
+    """
     try:
-        return np.asarray(value)
+        array = np.asarray(_for_numpy(value))
     except ValueError as error:             # lists of unequal length
         raise ValueError(f"{name}: got a {type(value).__name__} that is not an array ({error}); pad rows of unequal "
                          "length, as rnncore.data.pad does") from None
-    except (TypeError, RuntimeError) as error:          # tensors that numpy has no type for, or that need detach()
+    except (TypeError, RuntimeError, BufferError) as error:     # sparse tensors, among others
         raise TypeError(f"{name}: got a {type(value).__name__} that numpy cannot convert ({error}); "
-                        "expected an array of real numbers") from None
+                        "expected an array of real numbers in the memory of a CPU") from None
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array    # a type that ml_dtypes adds
+
+
+def _for_numpy(value: Any) -> object:
+    """What `np.asarray` can read: of a tensor of torch its values, of an object that has DLPack alone its array."""
+    if hasattr(value, "detach"):
+        tensor = value.detach().cpu()
+        return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    return value
 
 
 def as_indices(values: object, name: str) -> Array:
@@ -152,7 +169,7 @@ def as_probability(value: object, name: str) -> float:
 
 def as_real(value: object, name: str, dtype: np.dtype[Any]) -> Array:
     """An array of real numbers in `dtype`; an array that already has this type is returned as it is."""
-    array: Array = value if type(value) is np.ndarray else as_array(value, name)
+    array: Array = value if type(value) is np.ndarray and value.dtype.kind in REAL_KINDS else as_array(value, name)
     if array.dtype.kind not in REAL_KINDS:
         raise TypeError(f"{name}: got {array.dtype} values, expected real numbers "
                         f"(converted to {dtype}); take .real of complex values, or make a float array")
@@ -172,7 +189,7 @@ def as_rows(value: object, name: str, dtype: np.dtype[Any]) -> Array:
 
 def as_marks(value: object, name: str, shape: tuple[int, ...], axes: str) -> Bools:
     """A boolean array of this shape; 0 and 1 of another type count as False and True."""
-    found = as_array(value.detach().cpu() if hasattr(value, "detach") else value, name)
+    found = as_array(value, name)
     if found.shape != shape:
         raise ValueError(f"{name}: got shape {found.shape}, expected {shape}: {axes}, as x")
     if found.dtype.kind != "b":
@@ -186,14 +203,14 @@ def as_lengths(lengths: Any, steps: int, batch: int) -> Ints | None:
     """The lengths of a ragged batch as a new array, or None where every row is full."""
     if lengths is None:
         return None
-    if hasattr(lengths, "detach"):
-        lengths = lengths.detach().cpu().numpy()
     found = np.array(as_array(lengths, "lengths"))     # a copy: the caller's array may change after it was checked
     expected = f"{batch} whole numbers from 0 to {steps}, one per row"
     if found.shape != (batch,) and not (batch == 1 and found.ndim == 0):
         raise ValueError(f"lengths: got shape {found.shape}, expected ({batch},): {expected}")
     if found.dtype.kind not in "iuf":
         raise TypeError(f"lengths: got {found.dtype} values, expected {expected}")
+    if found.dtype == np.intp and (rows := _engine.check_lengths(found.reshape(batch), steps)):
+        return found.reshape(batch) if rows > 0 else None
     right = (found >= 0) & (found <= steps)         # NaN is wrong too
     if found.dtype.kind == "f":
         right &= found == np.floor(found)

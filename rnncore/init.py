@@ -237,9 +237,9 @@ def _recurrent(module: Module) -> Iterator[_Part]:
         outer = {own: name for name, own in names.items()}
         for own in owner.structure.shapes_by_part:
             found = True
-            by_role = owner.structure.by_role([outer[name] for name in own])
-            biases = [name for role, name in by_role.items() if role.startswith("b_")]
-            yield _Part(owner.cell, owner.hidden_size, owner.structure.output_size, by_role["w_hh"], biases)
+            _, weight_hh, *others = own
+            biases = [outer[name] for name in others if name.startswith("bias")]
+            yield _Part(owner.cell, owner.hidden_size, owner.structure.output_size, outer[weight_hh], biases)
     if not found:
         raise ValueError(
             f"module: got {type(module).__name__} without recurrent weights (it has "

@@ -350,11 +350,7 @@ class Module(Fixed):
             raise KeyError(f"state_dict: {told}; expected exactly {', '.join(own)}{_way_out(unknown, missing, prefix)}")
         values = {}
         for name, array in own.items():
-            value = state[name]
-            if hasattr(value, "detach"):        # a torch tensor; numpy has no bfloat16, float32 has all its values
-                value = value.detach().cpu()
-                value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
-            value = np.array(as_real(value, f"state_dict[{name!r}]", array.dtype), order="C")
+            value = np.array(as_real(state[name], f"state_dict[{name!r}]", array.dtype), order="C")
             if value.shape != array.shape:
                 raise ValueError(f"state_dict[{name!r}]: got shape {value.shape}, expected {array.shape}")
             values[name] = value

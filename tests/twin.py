@@ -34,7 +34,7 @@ ACTIVATIONS = {
     "affine": (lambda a, p: p[0] * a + p[1], lambda a, p: np.full_like(a, p[0]), (1, 0)),
     "leakyrelu": (
         lambda a, p: np.where(a >= 0, a, p[0] * a),
-        lambda a, p: np.where(a >= 0, 1, p[0]),
+        lambda a, p: np.where(a > 0, 1, p[0]),  # at 0 as torch
         (0.01,),
     ),
     "thresholdedrelu": (
@@ -54,7 +54,7 @@ ACTIVATIONS = {
     ),
     "elu": (
         lambda a, p: np.where(a >= 0, a, p[0] * np.expm1(np.minimum(a, 0))),
-        lambda a, p: np.where(a >= 0, 1, p[0] * np.exp(np.minimum(a, 0))),
+        lambda a, p: np.where(a > 0, 1, p[0] * np.exp(np.minimum(a, 0))),
         (1,),
     ),
     "softsign": (lambda a, p: a / (1 + np.abs(a)), lambda a, p: (1 + np.abs(a)) ** -2.0, ()),
@@ -124,7 +124,8 @@ class LSTMCell:
     gate_names = ("i", "f", "g", "o")
 
     def __init__(self, activations, gate_clip=None, cell_clip=None, coupled=False):
-        self.phi_f, self.phi_g, self.phi_h = (Curve(each, gate_clip) for each in activations)
+        self.phi_f, self.phi_g = (Curve(each, gate_clip) for each in activations[:2])
+        self.phi_h = Curve(activations[2])
         self.keep = Curve("affine", cell_clip)  # c itself, within ±cell_clip
         self.coupled = coupled
 

@@ -230,7 +230,7 @@ def median(values: Floats) -> float:
 def _to_hold(tape: Tape, steps: int) -> str:
     """Advice against a vanishing gradient, for this cell."""
     cell = tape.cell
-    if steps > 2 and cell.gated:
+    if steps > 2 and cell.keeps_share:
         bias = math.log(steps - 1)
         set_it = f"rnncore.init.forget_bias(layer, {bias:.1f})"
         spread = f"or rnncore.init.chrono(layer, {steps}) for time scales spread up to that length"
@@ -291,10 +291,11 @@ def _gates(tape: Tape, steps: int) -> Iterator[Finding]:
 
 def _states(tape: Tape, steps: int) -> Iterator[Finding]:
     """Units of a plain RNN that are dead (ReLU) or saturated."""
-    if tape.cell.gated:
-        return
+    lows = {"tanh": -_STUCK, "sigmoid": 1 - _STUCK, "relu": 0.0}
     curve, inside = tape.cell.curve, valid_steps(tape)
-    low = {"tanh": -_STUCK, "sigmoid": 1 - _STUCK, "relu": 0.0}[curve]
+    if tape.cell.gated or curve not in lows:
+        return
+    low = lows[curve]
     for layer in layers(tape):
         h = tape[f"{layer}.h"][inside]
         if not len(h):
@@ -326,7 +327,7 @@ def _units(units: Sequence[int], total: int, name: str) -> str:
 
 def _timescales(tape: Tape, steps: int) -> Iterator[Finding]:
     """How long the gates alone keep the units' values."""
-    if not tape.cell.gated:
+    if not tape.cell.keeps_share:
         return
     for layer, tau in timescales(tape).items():
         tau = tau[np.isfinite(tau)]

@@ -21,6 +21,17 @@ START = (
 )
 
 
+def kept_compiled(threads: int) -> dict[str, str]:
+    """Variables with which JAX and torch keep what they have compiled, so that a later run need not wait for it."""
+    folder = ROOT / "build" / "peers"
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / f"jax{threads}"),  # code depends on the number of threads
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "torch"),
+    }
+
+
 class Died(RuntimeError):
     """A worker ended without an answer; the message has the last lines of its stderr."""
 
@@ -34,15 +45,21 @@ class Worker:
         Its name in the table. ``rnncore@v3`` is rnncore with ``RNNCORE_ISA=v3``.
     threads : int
         How many threads it uses, and how many cores it may run on.
+    room : str
+        The subpackage that has its module, such as ``models``; by default its module is beside this one.
     environment : dict, optional
         More environment variables, set before its Python starts; None removes one.
     """
 
-    def __init__(self, name: str, threads: int, environment: dict[str, str | None] | None = None):
+    def __init__(
+        self, name: str, threads: int, environment: dict[str, str | None] | None = None, room: str = ""
+    ):
         self.name, self.threads = name, threads
         library, _, isa = name.partition("@")
-        module = ".matmul" if library == "matmul" else f".with_{library}"
-        wanted = {**os.environ, **machine.thread_environment(threads), **(environment or {})}
+        module = ".matmul" if library == "matmul" else f".{room}.with_{library}".replace("..", ".")
+        wanted = {
+            **os.environ, **machine.thread_environment(threads), **kept_compiled(threads), **(environment or {})
+        }
         variables = {name: value for name, value in wanted.items() if value is not None}
         if isa:
             variables["RNNCORE_ISA"] = isa

@@ -1,4 +1,4 @@
-"""One run: at every point all libraries are checked first, then timed in turn, round after round."""
+"""Measuring one point: all libraries are checked first, then timed in turn, round after round."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from .. import machine, twin
-from ..cases import Case
 from . import Unsupported, matmul
 from .coordinator import Died, Worker
 
@@ -26,11 +26,17 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 class Point:
     """The measurements of one case, mode and number of threads."""
 
-    case: Case
+    case: Any  # a Case, a Model or Nets: with cell, label, dtype, and flops(mode) where speeds are shown
     mode: str
     threads: int
     samples: dict[str, list[float]] = field(default_factory=dict)  # seconds per call, by library
     absent: dict[str, str] = field(default_factory=dict)  # why a library was not measured
+    rounds: int = 0
+
+    @property
+    def key(self) -> str:
+        """The point in words; each has different ones."""
+        return f"{self.case.cell} {self.case.label} {self.mode} {self.threads}"
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -60,13 +66,18 @@ class Plan:
     warm : float
         Seconds of uncounted calls before each sample.
     seconds : float
-        The time limit of a point; it has at least five rounds in any case.
+        The time limit of a point; it has at least `rounds_at_least` rounds in any case.
+    rounds_at_least : int
+    apart : float
+        If it is not 0, a sample is not many calls in a row, but a few single ones, each after so many seconds of sleep.
     """
 
     samples: int = 20
     least: float = 0.02
     warm: float = 0.01
     seconds: float = 180.0
+    rounds_at_least: int = 5
+    apart: float = 0.0
 
 
 class Bench:
@@ -79,6 +90,8 @@ class Bench:
     threads : sequence of int
     environments : dict, optional
         More environment variables for the worker of this name; None removes one.
+    room : str
+        Which calls are measured, see `Worker`.
     """
 
     def __init__(
@@ -86,6 +99,7 @@ class Bench:
         names: list[str],
         threads: list[int],
         environments: dict[str, dict[str, str | None]] | None = None,
+        room: str = "",
     ):
         self.workers: dict[int, dict[str, Worker]] = {n: {} for n in threads}
         self.versions: dict[str, str] = {}
@@ -93,8 +107,8 @@ class Bench:
         self.slowest_to_sleep: dict[str, float] = {}
         variables = {"matmul": matmul.ENVIRONMENT, **(environments or {})}
         for n in threads:
-            for name in [*names, "matmul"]:
-                self.start(Worker(name, n, variables.get(name)))
+            for name in names if room else [*names, "matmul"]:      # speeds relative to the peak are those of layers
+                self.start(Worker(name, n, variables.get(name), room))
         self.began, self.used = time.perf_counter(), self.used_by_others()
 
     def start(self, worker: Worker) -> None:
@@ -140,7 +154,8 @@ class Bench:
                 got = worker.ask("prepare", point.case, point.mode)
                 if name != "matmul":
                     check(got, expected, TOLERANCE[point.case.dtype])
-                ready[name] = worker.ask("calibrate", plan.least)
+                if plan.samples:
+                    ready[name] = worker.ask("calibrate", plan.least)
                 self.settle(worker)
         self.rounds(point, plan, ready)
         for name, worker in list(self.workers[point.threads].items()):
@@ -151,7 +166,7 @@ class Bench:
         point.samples.update({name: [] for name in ready})
         start = time.perf_counter()
         for number in range(plan.samples):
-            if number >= 5 and time.perf_counter() - start > plan.seconds:
+            if number >= plan.rounds_at_least and time.perf_counter() - start > plan.seconds:
                 break
             names = list(ready)
             for name in names[number % len(names) :] + names[: number % len(names)]:
@@ -159,11 +174,9 @@ class Bench:
                     continue
                 with self.excused(point, name):
                     worker = self.workers[point.threads][name]
-                    # a single call that fills the sample needs no warm-up
-                    warm = plan.warm if ready[name] > 1 else 0.0
-                    took = worker.ask("sample", ready[name], warm)
-                    point.samples[name].append(took)
+                    point.samples[name] += sample(worker, plan, ready[name])
                     self.settle(worker)
+            point.rounds = number + 1
 
     def settle(self, worker: Worker) -> None:
         took = worker.wait_until_asleep()
@@ -181,6 +194,17 @@ class Bench:
         except (Unsupported, RuntimeError) as error:
             point.absent[name] = str(error)
             point.samples.pop(name, None)
+
+
+def sample(worker: Worker, plan: Plan, loops: int) -> list[float]:
+    """Seconds of a call: the mean of `loops` calls in a row, or three calls that are apart, after a first one.
+
+    A single call that fills the time of a sample needs no warm-up.
+    """
+    single = loops == 1 or worker.name == "matmul"
+    if not plan.apart:
+        return [worker.ask("sample", loops, 0.0 if loops == 1 else plan.warm)]
+    return worker.ask("spaced", 1 if single else 4, plan.apart)[0 if single else 1 :]
 
 
 def check(got: dict[str, np.ndarray | None], expected: twin.Numbers, tolerance: float) -> None:

@@ -35,14 +35,20 @@ class Peer:
 
     def prepare(self, case: Case, mode: str) -> tuple[Callable, Callable]:
         """A call to time, and a function that names the numbers it returns."""
-        jax = self.jax
-        jax.config.update("jax_enable_x64", case.dtype == "float64")
+        self.jax.config.update("jax_enable_x64", case.dtype == "float64")
         arrays = Arrays.draw(case)
-        has_step = None
+        return self.fastest(case, mode, arrays.x, arrays.state, arrays.parameters, arrays.grad_output)
+
+    def fastest(
+        self, case: Case, mode: str, x: Any, state: Any, parameters: Any, grad_output: Any,
+        over: Callable[[Callable], Callable] = lambda function: function,
+    ) -> tuple[Callable, Callable]:
+        """The call in the form that is fastest; `over` transforms the function before it is compiled."""
+        jax, has_step = self.jax, None
         if case.lengths is not None:
             has_step = (np.arange(case.T)[:, None] < case.lengths)[:, :, None]
-        inputs = jax.device_put((arrays.x, arrays.state, arrays.parameters))
-        grad_output = jax.device_put(arrays.grad_output)
+        inputs = jax.device_put((x, state, parameters))
+        grad_output = jax.device_put(grad_output)
 
         def compiled(hoist: bool, unroll: int) -> Callable:
             def forward(x: Any, state: tuple, parameters: dict) -> tuple:
@@ -53,15 +59,18 @@ class Peer:
                 return (output, final), back(grad_output)
 
             if mode == "forward":
-                call = jax.jit(forward)
+                call = jax.jit(over(forward))
                 return lambda: jax.block_until_ready(call(*inputs))
-            call = jax.jit(training)
+            call = jax.jit(over(training))
             return lambda: jax.block_until_ready(call(grad_output, *inputs))
 
-        short = case.flops("forward") / case.T < SHORT_STEP
-        unrolls = (1, UNROLL[mode]) if short else (1,)
-        forms = [compiled(hoist, unroll) for unroll in unrolls for hoist in (True, False)]
-        return min(forms, key=best_of_three), by_name(mode)
+        return min((compiled(*form) for form in forms(case, mode)), key=best_of_three), by_name(mode)
+
+
+def forms(case: Case, mode: str) -> list[tuple[bool, int]]:
+    """The forms of the scan: whether the product with the input comes before it, and how many steps are unrolled."""
+    short = case.flops("forward") / case.T < SHORT_STEP
+    return [(hoist, unroll) for unroll in ((1, UNROLL[mode]) if short else (1,)) for hoist in (True, False)]
 
 
 def best_of_three(call: Callable) -> float:

@@ -26,6 +26,11 @@ class Peer:
     def prepare(self, case: Case, mode: str) -> tuple[Callable, Callable]:
         """A call to time, and a function that names the numbers it returns."""
         arrays = Arrays.draw(case)
+        state = arrays.state if case.cell == "LSTM" else arrays.state[0]
+        return passes(self.layer(case, arrays), mode, arrays.x, state, case.lengths, arrays.grad_output)
+
+    def layer(self, case: Case, arrays: Arrays | None = None) -> Any:
+        """The layer of a case, with the weights of `arrays`."""
         layer = getattr(self.rnncore, case.cell)(
             case.I,
             case.H,
@@ -33,21 +38,26 @@ class Peer:
             bidirectional=case.bidirectional,
             dtype=case.dtype,
         )
-        layer.load_state_dict(arrays.parameters)
-        x, grad_output = arrays.x, arrays.grad_output
-        state = arrays.state if case.cell == "LSTM" else arrays.state[0]
-        lengths = case.lengths
+        if arrays is not None:
+            layer.load_state_dict(arrays.parameters)
+        return layer
 
-        def forward() -> Any:
-            return layer(x, state, lengths)
 
-        def training() -> Any:
-            with layer._in_place():  # marks the weights as changed, so that they are packed again
-                pass
-            tape = layer.record(x, state, lengths)
-            return tape.output, tape.state, tape.backward(grad_output)
+def passes(
+    layer: Any, mode: str, x: Any, state: Any, lengths: Any, grad_output: Any
+) -> tuple[Callable, Callable]:
+    """A call of a layer or of an ensemble, and a function that names the numbers it returns."""
 
-        return (training if mode == "training" else forward), read
+    def forward() -> Any:
+        return layer(x, state, lengths)
+
+    def training() -> Any:
+        with layer._in_place():  # marks the weights as changed, so that they are packed again
+            pass
+        tape = layer.record(x, state, lengths)
+        return tape.output, tape.state, tape.backward(grad_output)
+
+    return (training if mode == "training" else forward), read
 
 
 def read(result: Any) -> Numbers:

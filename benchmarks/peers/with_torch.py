@@ -9,11 +9,24 @@ Threads: ``torch.set_num_threads``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ..cases import Arrays, Case
 from ..twin import Numbers
 from . import Unsupported
+
+
+@dataclass
+class Leaves:
+    """A module with its inputs, what gradients are taken of, and a function that names the numbers of a result."""
+
+    module: Any
+    x: Any
+    state: Any
+    leaves: list[Any]
+    grad_output: Any
+    named: Callable[..., Numbers]
 
 
 class Peer:
@@ -30,10 +43,25 @@ class Peer:
 
     def prepare(self, case: Case, mode: str) -> tuple[Callable, Callable]:
         """A call to time, and a function that names the numbers it returns."""
+        torch, leaves = self.torch, self.leaves(case, mode)
+        run = self.runner(leaves.module, case)
+
+        def forward() -> Any:
+            with torch.no_grad():
+                return run(leaves.x, leaves.state)
+
+        def forward_backward() -> Any:
+            output, final = run(leaves.x, leaves.state)
+            return output, final, torch.autograd.grad(output, leaves.leaves, leaves.grad_output)
+
+        return (forward_backward if mode == "training" else forward), lambda result: leaves.named(*result)
+
+    def leaves(self, case: Case, mode: str, arrays: Arrays | None = None) -> Leaves:
+        """The module of a case, and its tensors."""
         torch, training = self.torch, mode == "training"
         if case.ragged and case.bidirectional and self.pads:
             raise Unsupported("padded, its reverse direction begins in the padding")
-        arrays = Arrays.draw(case)
+        arrays = arrays or Arrays.draw(case)
         module = getattr(torch.nn, case.cell)(
             case.I,
             case.H,
@@ -45,37 +73,24 @@ class Peer:
         module.train(training)
         x = torch.from_numpy(arrays.x).requires_grad_(training)
         parts = [torch.from_numpy(part).requires_grad_(training) for part in arrays.state]
-        state = tuple(parts) if case.cell == "LSTM" else parts[0]
         grad_output = torch.from_numpy(arrays.grad_output)
         if case.ragged:
             grad_output = self.cut(grad_output, case)
         names = list(arrays.parameters)
         leaves = [x, *parts, *(dict(module.named_parameters())[name] for name in names)]
+        states = "hc"[: len(parts)]
 
-        run = self.runner(module, case)
-
-        def forward() -> Any:
-            with torch.no_grad():
-                return run(x, state)
-
-        def forward_backward() -> Any:
-            output, final = run(x, state)
-            return output, final, torch.autograd.grad(output, leaves, grad_output)
-
-        def read(result: Any) -> Numbers:
-            output, final, *grads = result
+        def named(output: Any, final: Any, grads: Any = ()) -> Numbers:
             final = final if case.cell == "LSTM" else (final,)
             named = {"output": output if case.lengths is None else self.cut(output, case)}
-            named.update({f"state.{k}": v for k, v in zip("hc", final, strict=False)})
+            named.update({f"state.{k}": v for k, v in zip(states, final, strict=True)})
             if case.ragged and self.pads:  # it went on after the rows' ends
-                named.update({f"state.{k}": None for k in "hc"[: len(parts)]})
-            if grads:
-                states = [f"state.{k}" for k in "hc"[: len(parts)]]
-                labels = [f"grad.{name}" for name in ["input", *states, *names]]
-                named.update(zip(labels, grads[0], strict=True))
+                named.update({f"state.{k}": None for k in states})
+            labels = [f"grad.{name}" for name in ["input", *(f"state.{k}" for k in states), *names]]
+            named.update(zip(labels, grads, strict=False))
             return {name: None if value is None else value.detach().numpy() for name, value in named.items()}
 
-        return (forward_backward if training else forward), read
+        return Leaves(module, x, tuple(parts) if case.cell == "LSTM" else parts[0], leaves, grad_output, named)
 
     def runner(self, module: Any, case: Case) -> Callable:
         """The function that runs the module on x and a state."""

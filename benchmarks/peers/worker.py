@@ -3,6 +3,7 @@
     prepare(case, mode)     → the numbers that the library computes, by name
     calibrate(seconds)      → how many calls fill this time
     sample(loops, warm)     → mean seconds of ``loops`` calls, after ``warm`` seconds of uncounted calls
+    spaced(count, pause)    → seconds of ``count`` calls, each after ``pause`` seconds without one
     drop()                  → releases the case
 
 Started by :class:`benchmarks.peers.coordinator.Worker`, never by hand.
@@ -43,6 +44,9 @@ class Station:
 
     def sample(self, loops: int, warm: float) -> float:
         return timing.sample(self.call, loops, warm)
+
+    def spaced(self, count: int, pause: float) -> list[float]:
+        return timing.spaced(self.call, count, pause)
 
     def drop(self) -> None:
         self.call = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WINDOW = "(x, targets) or (x, targets, lengths)"
 # The names under which a window's parts are read from a named tuple or a mapping.
 NAMES = {"x": "x", "targets": "targets", "target": "targets", "lengths": "lengths", "counted": "counted",
-         "mask": "counted", "fresh": "fresh", "weights": "weights"}
+         "mask": "counted", "fresh": "fresh", "weights": "weights", "reset": "reset"}
 
 T = TypeVar("T")
 
@@ -47,6 +47,9 @@ class Window(NamedTuple):
         Rows in which a sequence begins: their state is set to zero before the first step.
     weights : array (B,), optional
         Weights of the rows in the mean loss; None stands for equal ones.
+    reset : boolean array (T, B), optional
+        The steps before which a row's state is zero, such as the first steps of documents that follow each other in one
+        row; see a call of a layer.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class Window(NamedTuple):
     counted: Bools | None = None
     fresh: Bools | None = None
     weights: Array | None = None
+    reset: Bools | None = None
 
 
 def as_window(window: Any, name: str) -> Window:
@@ -112,7 +116,7 @@ def _by_names(parts: Mapping[Any, Any], name: str) -> Window:
         if part is None or part in found:
             why = "unknown" if part is None else f"a second name of {part}"
             raise TypeError(f"{name}: got a part named {own!r:.60}, which is {why}; expected x, targets (or target) "
-                            "and, if needed, lengths, counted (or mask), fresh, weights")
+                            "and, if needed, lengths, counted (or mask), fresh, weights, reset")
         found[part] = value
     if missing := [part for part in ("x", "targets") if found.get(part) is None]:
         raise TypeError(f"{name}: got the parts {', '.join(map(repr, parts)) or 'none'}, expected "

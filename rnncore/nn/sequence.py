@@ -9,12 +9,13 @@ import numpy as np
 
 from rnncore._checks import as_array, as_probability, as_size
 from rnncore.io.fields import Field, named_errors
+from rnncore.io.layers import check_variant
 from rnncore.module import LOCK, Module, prefixed
 from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import as_weights, length_mask, mean_nll, mean_square, summed_nll, summed_squares
 from rnncore.nn.readout import READOUTS, read_out
 from rnncore.nn.stream import ModelStream
-from rnncore.recurrent.descriptions import choices, modes
+from rnncore.recurrent.descriptions import choices, first, modes
 from rnncore.recurrent.layers import layer_class
 from rnncore.recurrent.layout import Layout
 from rnncore.recurrent.structure import Structure
@@ -146,7 +147,7 @@ class SequenceModel(Module):
         return f"{type(self).__name__}({', '.join(parts)}, loss={self.loss_name!r}, readout={self.readout!r})"
 
     def __call__(
-        self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None
+        self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, reset: ArrayLike | None = None
     ) -> tuple[Array, State]:
         """Predictions, and the state after the last step; nothing is kept.
 
@@ -154,7 +155,7 @@ class SequenceModel(Module):
         ----------
         x : array_like
             Integer tokens (T, B), or real values (T, B, I); with ``batch_first`` the first two axes are swapped.
-        state, lengths
+        state, lengths, reset
             As in a call of the layer.
 
         Returns
@@ -166,7 +167,7 @@ class SequenceModel(Module):
             layer, head = self.layer.packed(), self.head.packed()
             if self.embedding is not None:
                 x = self.embedding(x)
-        y, state = self.layer.call_on(layer, x, state, lengths)
+        y, state = self.layer.call_on(layer, x, state, lengths, reset)
         read, _ = read_out(self.readout, self.layer, y, state, lengths)
         return self.head.call_on(head, read), state
 
@@ -211,26 +212,33 @@ class SequenceModel(Module):
         return ModelStream(self, as_size(batch_size, "batch_size"), state)
 
     def record(
-        self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False
+        self,
+        x: ArrayLike,
+        state: StateLike = None,
+        lengths: ArrayLike | None = None,
+        *,
+        train: bool = False,
+        reset: ArrayLike | None = None,
     ) -> SequenceRecord:
         """As a call, keeping what the backward pass needs; ``train=True`` applies dropout."""
         dropping = [module.masks for module in (self.layer, self.dropout) if module is not None]
         before = [masks.passes for masks in dropping]
         try:
-            return self._record(x, state, lengths, train)
+            return self._record(x, state, lengths, train, reset)
         except BaseException:  # an interrupted pass must not use up a mask
             for masks, passes in zip(dropping, before, strict=True):
                 masks.take_back(passes + 1)
             raise
 
-    def _record(self, x: ArrayLike, state: StateLike, lengths: ArrayLike | None, train: bool) -> SequenceRecord:
+    def _record(self, x: ArrayLike, state: StateLike, lengths: ArrayLike | None, train: bool, reset: ArrayLike | None
+                ) -> SequenceRecord:
         embedded = None
         with LOCK:  # the weights of all parts at one moment
             layer, head = self.layer.packed(), self.head.packed()
             if self.embedding is not None:
                 embedded = self.embedding.record(x)
                 x = embedded.output
-        tape = self.layer.record_on(layer, x, state, lengths, train=train)
+        tape = self.layer.record_on(layer, x, state, lengths, train, reset=reset)
         read, spread = read_out(self.readout, self.layer, tape.output, tape.state, lengths)
         kept = None if self.dropout is None else self.dropout.record(read, train=train)
         predicted = self.head.record_on(head, read if kept is None else kept.output)
@@ -339,6 +347,7 @@ class SequenceModel(Module):
         lengths: ArrayLike | None = None,
         *,
         train: bool = True,
+        reset: ArrayLike | None = None,
     ) -> tuple[float, dict[str, Array], State]:
         """One window of truncated BPTT.
 
@@ -350,7 +359,7 @@ class SequenceModel(Module):
         state : ndarray or tuple
             The layer's state after the window, to be passed to the next window.
         """
-        record = self.record(x, state, lengths, train=train)
+        record = self.record(x, state, lengths, train=train, reset=reset)
         loss, grad = self.loss(record.output, targets, lengths)
         return loss, record.backward(grad).parameters, record.state
 
@@ -486,7 +495,9 @@ def read_config(config: Field) -> dict[str, Any]:
     checks = LAYER_OPTIONS | {name: _check_of(values) for name, values in choices(cell).items()}
     if "proj_size" in layer_class(cell).own_options:
         checks["proj_size"] = lambda field: field.whole(1, layer["hidden_size"].whole(2) - 1)
+    checks |= dict.fromkeys(first(cell).variants, lambda field: field.value)        # `check_variant` has seen them
     layer.only(checks)
+    check_variant(cell, layer)
     options = {name: checks[name](field) for name, field in layer.entries().items()}
     options |= {name: layer[name].whole(1) for name in ("input_size", "hidden_size")}  # no defaults
     rows, dropout = config.get("num_embeddings"), config.get("dropout")

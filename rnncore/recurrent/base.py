@@ -6,7 +6,7 @@ It holds the parameters, checks arguments, and calls the engine once for each la
 from __future__ import annotations
 
 import warnings
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 
 import numpy as np
@@ -21,14 +21,13 @@ from .dropout import Masks, mask
 from .layout import Layout
 from .passes import record_passes
 from .ragged import Batch
-from .resets import Resets
+from .resets import by_direction
 from .stream import Stream
 from .structure import Structure
 from .tape import Tape
+from .variants import DEFAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from rnncore._typing import ArrayLike, Bools, DTypeLike, Seed, StateLike
 
 
@@ -40,9 +39,11 @@ SHARED: dict[str, Any] = {"input_size": None, "hidden_size": None, "num_layers":
 class PackedLayer(Packed):
     """The packed weights of every layer and direction, in the order of the states."""
 
-    def __init__(self, version: int, structure: Structure, groups: Iterable[list[Array]]) -> None:
+    def __init__(self, version: int, structure: Structure, arrays: dict[str, Array]) -> None:
         super().__init__(version)
-        self.weights = [_engine.Weights(structure.cell.kernel, **structure.by_role(arrays)) for arrays in groups]
+        cell = structure.cell
+        self.weights = [_engine.Weights(cell.kernel, **structure.for_engine(part, arrays),
+                                        variant=structure.variant_for_engine(part)) for part in structure.parts]
         self.has_transposes = False     # the backward pass needs them; they are packed when it first does
 
 
@@ -64,9 +65,12 @@ class RecurrentLayer(Module, Generic[StateT]):
     mode = ""
     own_options: ClassVar[dict[str, Any]] = {}      # arguments of this class alone that choose no cell: {name: default}
     _fixed = frozenset({"mode", "cell", "structure", "input_size", "hidden_size", "num_layers", "bias", "batch_first",
-                        "bidirectional", "directions", "seed", "masks"})
+                        "bidirectional", "directions", "seed", "masks", *DEFAULTS})
 
     if TYPE_CHECKING:
+        gate_clip: float | None
+        activations: tuple[str | tuple[Any, ...], ...] | None
+
         def packed(self) -> PackedLayer: ...
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
@@ -75,7 +79,8 @@ class RecurrentLayer(Module, Generic[StateT]):
         super().__init__(dtype)
         own = {name: options.pop(name, default) for name, default in self.own_options.items()}
         self.cell = descriptions.find(self.mode, **options)
-        for name, value in self.cell.options.items():
+        variants = {name: DEFAULTS[name] for name in self.cell.variants}
+        for name, value in (variants | dict(self.cell.options)).items():
             setattr(self, name, value)
         self.input_size = as_size(input_size, "input_size")
         self.hidden_size = as_size(hidden_size, "hidden_size")
@@ -87,6 +92,9 @@ class RecurrentLayer(Module, Generic[StateT]):
         self.batch_first = as_flag(batch_first, "batch_first")
         self.bidirectional = as_flag(bidirectional, "bidirectional")
         self.directions = 2 if self.bidirectional else 1
+        if self.cell.variant is not None and len(self.cell.variant.activations) > self.directions:
+            raise ValueError("activations: got those of two directions for a layer with one, expected "
+                             "bidirectional=True, or those of one direction")
         self._set_dropout(dropout)
         self.seed = as_seed(seed)
         self.structure = Structure(self.cell, self.input_size, self.hidden_size, self.num_layers, self.bias,
@@ -106,16 +114,8 @@ class RecurrentLayer(Module, Generic[StateT]):
         for name, shape in self.structure.iter_shapes():
             self._parameters[name] = rng.uniform(-bound, bound, shape).astype(self.dtype)
 
-    @cached_property
-    def _groups(self) -> list[list[Array]]:
-        """The parameters of each layer and direction. The arrays are never replaced, only their values change."""
-        return [[self._parameters[name] for name in names] for names in self.structure.shapes_by_part]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_groups"}
-
     def _pack(self) -> PackedLayer:
-        return PackedLayer(self._version, self.structure, self._groups)
+        return PackedLayer(self._version, self.structure, self._parameters)
 
     def packed_at(self, version: int) -> PackedLayer:
         """The packed weights, with their transposes, for the backward pass of a pass that used this `version` of them.
@@ -129,9 +129,8 @@ class RecurrentLayer(Module, Generic[StateT]):
             if version != self._version:
                 raise RuntimeError("tape: the layer's weights changed since this pass was recorded; record it again")
             packed = self.packed()
-            for weights, arrays in zip(packed.weights, self._groups, strict=True):
-                of = self.structure.by_role(arrays)
-                weights.pack_backward(of["w_ih"], of["w_hh"], of.get("w_hr"))
+            for weights, part in zip(packed.weights, self.structure.parts, strict=True):
+                weights.pack_backward(**self.structure.matrices_for_engine(part, self._parameters))
             packed.has_transposes = True
             return packed
 
@@ -150,7 +149,6 @@ class RecurrentLayer(Module, Generic[StateT]):
             own[...] = array
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, _parameters=dict(zip(shapes, copies, strict=True)), _packed=None)
-        other.__dict__.pop("_groups", None)
         return other
 
     def has_weights(self, arrays: list[Array]) -> bool:
@@ -184,7 +182,7 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     def __repr__(self) -> str:
         told = [f"{self.input_size}, {self.hidden_size}"]
-        defaults = SHARED | dict(descriptions.first(self.mode).options) | self.own_options
+        defaults = SHARED | DEFAULTS | dict(descriptions.first(self.mode).options) | self.own_options
         told += [f"{name}={value!r}" for name, value in list(self.options.items())[2:] if value != defaults[name]]
         return f"{type(self).__name__}({', '.join(told)}, dtype={self.dtype.name!r})"
 
@@ -232,7 +230,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         """
         out, layout, batch, T, B = self._check_input(x, lengths)
         states, structure, padded = self.check_state(state, B, layout), self.structure, not isinstance(lengths, Batch)
-        resets = self._resets(self._marks(reset, T, B, layout), batch)
+        resets = by_direction(self._marks(reset, T, B, layout), batch, self.directions)
         if batch is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
@@ -242,7 +240,7 @@ class RecurrentLayer(Module, Generic[StateT]):
                     zeros = batch is not None and batch.mostly_padding
                     out = layout.empty(T, B, structure.features, self.dtype, zeros=zeros)
                     if batch is not None:
-                        batch.clear(out)
+                        batch.clear(out, zeros)
                 else:
                     out = np.empty((*((T, B) if batch is None else (batch.N, 1)), structure.features), self.dtype)
             _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,
@@ -297,7 +295,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         given, layout, batch, T, B = self._check_input(x, lengths)
         states = self.check_state(state, B, layout)
         marks = self._marks(reset, T, B, layout)
-        resets = self._resets(marks, batch)
+        resets = by_direction(marks, batch, self.directions)
         initial = start = [part.copy() for part in states]
         if batch is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]
@@ -368,10 +366,6 @@ class RecurrentLayer(Module, Generic[StateT]):
         shape = (batch_size, steps) if layout.batch_first else (steps, batch_size)
         marks = as_marks(reset, "reset", shape if layout.batched else (steps,), layout.axes.replace(", I", ""))
         return np.array(marks[:, None] if not layout.batched else marks.T if layout.batch_first else marks)
-
-    def _resets(self, marks: Bools | None, batch: Batch | None) -> list[Resets | None]:
-        """The resets of each direction."""
-        return [None if marks is None else Resets(marks, batch, direction == 1) for direction in range(self.directions)]
 
     def check_state(self, state: StateLike, batch: int, layout: Layout) -> list[Array]:
         """Check a caller's state; return copies of its arrays, each (layers·directions, B, H). None means zeros."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .base import RecurrentLayer
     from .tape import Tape
+    from .variants import ActivationsLike
 
 # The number of multiply-adds up to which a step takes the short way, `Cell._lean_step`. It saves the checks and
 # conversions of a call of the layer, but it holds the GIL and uses one thread (as `Stream.step` does), so beyond this
@@ -226,7 +227,7 @@ class RNNCell(Cell[Array]):
 
     Parameters
     ----------
-    input_size, hidden_size, bias, nonlinearity, dtype, seed
+    input_size, hidden_size, bias, nonlinearity, gate_clip, activations, dtype, seed
         As in `RNN`.
 
     Examples
@@ -238,9 +239,10 @@ class RNNCell(Cell[Array]):
     """
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True,
-                 nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh", *, dtype: DTypeLike = "float32",
-                 seed: Seed = None) -> None:
-        super().__init__(RNN(input_size, hidden_size, bias=bias, nonlinearity=nonlinearity, dtype=dtype, seed=seed))
+                 nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh", *, gate_clip: float | None = None,
+                 activations: ActivationsLike | None = None, dtype: DTypeLike = "float32", seed: Seed = None) -> None:
+        super().__init__(RNN(input_size, hidden_size, bias=bias, nonlinearity=nonlinearity, gate_clip=gate_clip,
+                             activations=activations, dtype=dtype, seed=seed))
 
 
 class GRUCell(Cell[Array]):
@@ -248,7 +250,7 @@ class GRUCell(Cell[Array]):
 
     Parameters
     ----------
-    input_size, hidden_size, bias, reset_after, dtype, seed
+    input_size, hidden_size, bias, reset_after, gate_clip, activations, dtype, seed
         As in `GRU`.
 
     Examples
@@ -260,16 +262,18 @@ class GRUCell(Cell[Array]):
     """
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, reset_after: bool = True,
+                 gate_clip: float | None = None, activations: ActivationsLike | None = None,
                  dtype: DTypeLike = "float32", seed: Seed = None) -> None:
-        super().__init__(GRU(input_size, hidden_size, bias=bias, reset_after=reset_after, dtype=dtype, seed=seed))
+        super().__init__(GRU(input_size, hidden_size, bias=bias, reset_after=reset_after, gate_clip=gate_clip,
+                             activations=activations, dtype=dtype, seed=seed))
 
 
 class LSTMCell(Cell[tuple[Array, Array]]):
-    """One step of `LSTM`; weights weight_ih, weight_hh, bias_ih, bias_hh.
+    """One step of `LSTM`; weights weight_ih, weight_hh, bias_ih, bias_hh, and weight_peephole if it has peepholes.
 
     Parameters
     ----------
-    input_size, hidden_size, bias, dtype, seed
+    input_size, hidden_size, bias, peepholes, coupled, cell_clip, gate_clip, activations, dtype, seed
         As in `LSTM`.
 
     Examples
@@ -281,9 +285,12 @@ class LSTMCell(Cell[tuple[Array, Array]]):
     ((2, 4), (2, 4))
     """
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: DTypeLike = "float32",
-                 seed: Seed = None) -> None:
-        super().__init__(LSTM(input_size, hidden_size, bias=bias, dtype=dtype, seed=seed))
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, peepholes: bool = False,
+                 coupled: bool = False, cell_clip: float | None = None, gate_clip: float | None = None,
+                 activations: ActivationsLike | None = None, dtype: DTypeLike = "float32", seed: Seed = None) -> None:
+        super().__init__(LSTM(input_size, hidden_size, bias=bias, peepholes=peepholes, coupled=coupled,
+                              cell_clip=cell_clip, gate_clip=gate_clip, activations=activations, dtype=dtype,
+                              seed=seed))
 
 
 def cell_class(mode: str) -> type[Cell]:

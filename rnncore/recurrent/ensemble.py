@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 
 from rnncore import _engine
-from rnncore._checks import as_array, as_flag, as_lengths, as_real, as_rows, as_size
+from rnncore._checks import as_array, as_flag, as_lengths, as_marks, as_real, as_rows, as_size
 from rnncore._typing import Array, StateT
 from rnncore.module import LOCK, Module, Packed
 
@@ -18,12 +18,13 @@ from .dropout import mask
 from .layout import Layout
 from .nets import record_nets, walk_nets
 from .ragged import Batches
+from .resets import by_direction
 from .tape import Gradients, Tape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from rnncore._typing import ArrayLike, Ints, StateLike
+    from rnncore._typing import ArrayLike, Bools, Ints, StateLike
 
     from .nets import NetsPass
 
@@ -125,7 +126,6 @@ class Ensemble(Module, Generic[StateT]):
             stacked[name] = np.stack([layer._parameters[name] for layer in self.layers])
         for k, layer in enumerate(self.layers):
             layer._parameters.update({name: array[k] for name, array in stacked.items()})
-            layer.__dict__.pop("_groups", None)         # the layer's list of its arrays, which were others
         return stacked
 
     def __repr__(self) -> str:
@@ -162,9 +162,9 @@ class Ensemble(Module, Generic[StateT]):
                                 for k, version in enumerate(versions)] for position in range(len(self.structure.parts))]
                     self.__dict__["_packed"] = packed = None        # frees its memory for the next pack
                     self.__dict__["_packed"] = packed = PackedEnsemble(versions, [
-                        _engine.pack_nets(self.cell.kernel, weights,
-                                          **self.structure.by_role([stacked[name] for name in names]))
-                        for weights, names in zip(earlier, self.structure.names_by_part, strict=True)])
+                        _engine.pack_nets(self.cell.kernel, weights, **self.structure.for_engine(part, stacked),
+                                          variant=self.structure.variant_for_engine(part))
+                        for weights, part in zip(earlier, self.structure.parts, strict=True)])
         return packed
 
     def packed_at(self, version: int) -> PackedEnsemble:
@@ -179,9 +179,8 @@ class Ensemble(Module, Generic[StateT]):
             if version != self.version:
                 raise RuntimeError("tape: the weights of a net changed since this pass was recorded; record it again")
             packed = self.packed()
-            for weights, names in zip(packed.weights, self.structure.names_by_part, strict=True):
-                of = self.structure.by_role([self._stacked[name] for name in names])
-                _engine.pack_nets_backward(weights, of["w_ih"], of["w_hh"], of.get("w_hr"))
+            for weights, part in zip(packed.weights, self.structure.parts, strict=True):
+                _engine.pack_nets_backward(weights, **self.structure.matrices_for_engine(part, self._stacked))
             packed.has_transposes = True
             return packed
 
@@ -202,7 +201,8 @@ class Ensemble(Module, Generic[StateT]):
 
     # ---- running --------------------------------------------------------------------------------
 
-    def __call__(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None) -> tuple[Array, StateT]:
+    def __call__(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None,
+                 reset: ArrayLike | None = None) -> tuple[Array, StateT]:
         """Run a batch of sequences through every net; nothing is recorded, and no dropout is applied.
 
         Parameters
@@ -212,6 +212,7 @@ class Ensemble(Module, Generic[StateT]):
         state : array_like or tuple, optional
             Initial states: h of (N, layers·directions, B, H), or the pair (h, c) for LSTMs. Zeros by default.
         lengths : array_like of int, (N, B), or (B,) for all nets, optional
+        reset : array_like of bool, (N, T, B), or (T, B) for all nets, laid out as x, optional
             As in a call of a layer.
 
         Returns
@@ -231,6 +232,7 @@ class Ensemble(Module, Generic[StateT]):
         row_lengths = self._check_lengths(lengths, T, B)
         states = self._check_state(state, B)
         batch = None if row_lengths is None else Batches(row_lengths, T)
+        resets = by_direction(self._check_reset(reset, T, B, layout), batch, structure.directions)
         if batch is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
@@ -242,18 +244,19 @@ class Ensemble(Module, Generic[StateT]):
                     rows = (T, B) if batch is None else (batch.N, 1)
                     out = np.empty((nets, *rows, structure.features), self.dtype)
             _engine.forward_nets(packed.weights[part.position], inputs, structure.half(out, part), states,
-                                 part.position, batch=batch, reverse=part.direction == 1)
+                                 part.position, batch=batch, resets=resets[part.direction],
+                                 reverse=part.direction == 1)
         if batch is not None:
             states = [batch.in_given_order(part) for part in states]
         return layout.as_given(out), cast("StateT", layout.states(states))
 
     def record(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False,
-               checkpoint_every: int | None = None) -> EnsembleTape[StateT]:
+               checkpoint_every: int | None = None, reset: ArrayLike | None = None) -> EnsembleTape[StateT]:
         """Run a batch of sequences through every net, and keep what the backward pass and the debugger need.
 
         Parameters
         ----------
-        x, state, lengths
+        x, state, lengths, reset
             As in a call.
         train, checkpoint_every
             As in `RecurrentLayer.record`; every net drops by its own ``dropout`` and seed.
@@ -271,6 +274,8 @@ class Ensemble(Module, Generic[StateT]):
         row_lengths = self._check_lengths(lengths, T, B)
         initial = self._check_state(state, B)
         batch = None if row_lengths is None else Batches(row_lengths, T)
+        marks = self._check_reset(reset, T, B, layout)
+        resets = by_direction(marks, batch, self.structure.directions)
         start = initial if batch is None else [batch.sorted(part) for part in initial]
         states = [part.copy() for part in start]
         numbers: list[int | None] = []
@@ -278,15 +283,15 @@ class Ensemble(Module, Generic[StateT]):
             if train and self.structure.num_layers > 1:
                 numbers.extend(layer.masks.next() if layer.dropout else None for layer in self.layers)
             mask_of = self._masks(numbers) if any(number is not None for number in numbers) else None
-            passes, output = record_nets(self.structure, packed.weights, given, start, states, batch, mask_of,
-                                         checkpoint_every)
+            passes, output = record_nets(self.structure, packed.weights, given, start, states, batch, resets,
+                                         mask_of, checkpoint_every)
         except BaseException:                   # Ctrl-C among others
             for layer, number in zip(self.layers, numbers, strict=False):
                 layer.masks.take_back(number)
             raise
         if batch is not None:
             states, output = [batch.in_given_order(part) for part in states], batch.spread(output)
-        return EnsembleTape(self, packed, passes, row_lengths, layout, initial, states, output)
+        return EnsembleTape(self, packed, passes, row_lengths, marks, layout, initial, states, output)
 
     def _masks(self, numbers: list[int | None]) -> Callable[[int, tuple[int, ...]], Array]:
         """The masks of all nets, (N, T, B, I), for the index of a layer and the shape (T, B, I) of its input."""
@@ -319,8 +324,6 @@ class Ensemble(Module, Generic[StateT]):
         """The lengths (N, B), or None where every row is full."""
         if lengths is None:
             return None
-        if hasattr(lengths, "detach"):
-            lengths = lengths.detach().cpu().numpy()
         given, nets = as_array(lengths, "lengths"), len(self)
         if given.ndim == 2 and given.shape != (nets, B):
             raise ValueError(f"lengths: got shape {given.shape}, expected (N, B) = {(nets, B)}, or (B,) for all nets")
@@ -328,6 +331,19 @@ class Ensemble(Module, Generic[StateT]):
         if found is None:
             return None
         return found.reshape(nets, B) if given.ndim == 2 else np.tile(found, (nets, 1))
+
+    def _check_reset(self, reset: ArrayLike | None, T: int, B: int, layout: Layout) -> Bools | None:
+        """The marks (N, T, B), a copy."""
+        if reset is None:
+            return None
+        rows = (B, T) if layout.batch_first else (T, B)
+        given: Any = reset if hasattr(reset, "detach") else as_array(reset, "reset")
+        shared = given.ndim == 2
+        axes = self._axes.replace(", I", "")
+        if shared:
+            axes = axes.replace("N, ", "")
+        marks = as_marks(given, "reset", rows if shared else (len(self), *rows), axes)
+        return np.array(np.broadcast_to(marks.swapaxes(-1, -2) if layout.batch_first else marks, (len(self), T, B)))
 
     def _check_state(self, state: StateLike, B: int, what: str = "state") -> list[Array]:
         """Check the states, or cotangents on them; return copies, each (N, layers·directions, B, H). None is zeros."""
@@ -365,6 +381,7 @@ class EnsembleTape(Generic[StateT]):
     ensemble : Ensemble
     T, B : int
     lengths : ndarray of int, (N, B)
+    reset : ndarray of bool, (N, T, B)
     output, state, initial
         What the call would have returned, and the initial states.
     """
@@ -373,8 +390,9 @@ class EnsembleTape(Generic[StateT]):
     _last: tuple[tuple[Array | None, list[Array]] | None, list[Array | None] | None] | None = None
 
     def __init__(self, ensemble: Ensemble[StateT], packed: PackedEnsemble, passes: list[NetsPass], lengths: Ints | None,
-                 layout: Layout, initial: list[Array], final: list[Array], output: Array) -> None:
-        self.ensemble, self._passes, self._layout, self._lengths = ensemble, passes, layout, lengths
+                 reset: Bools | None, layout: Layout, initial: list[Array], final: list[Array], output: Array) -> None:
+        self.ensemble, self._passes, self._layout = ensemble, passes, layout
+        self._lengths, self._reset = lengths, reset
         self._version, self._versions = packed.version, packed.versions
         self._initial, self._final, self._time_major_output = initial, final, output
         self.T, self.B = output.shape[1:3]
@@ -398,8 +416,9 @@ class EnsembleTape(Generic[StateT]):
         index %= len(self)
         if index not in self._tapes:
             self._tapes[index] = tape = Tape(
-                self.ensemble.layers[index], self._versions[index], [one.of_net(index) for one in self._passes], None,
-                self._layout, [part[index] for part in self._initial], [part[index] for part in self._final],
+                self.ensemble.layers[index], self._versions[index], [one.of_net(index) for one in self._passes],
+                None if self._reset is None else self._reset[index], self._layout,
+                [part[index] for part in self._initial], [part[index] for part in self._final],
                 self._time_major_output[index])
             self._give_gradients(index, tape)
         return self._tapes[index]
@@ -412,6 +431,10 @@ class EnsembleTape(Generic[StateT]):
         found = np.full((len(self), self.B), self.T) if self._lengths is None else self._lengths.view()
         found.setflags(write=False)
         return found
+
+    @property
+    def reset(self) -> Bools:
+        return _locked(np.zeros((len(self), self.T, self.B), bool) if self._reset is None else self._reset)
 
     @property
     def output(self) -> Array:

@@ -10,9 +10,12 @@ from rnncore._typing import Array
 
 from . import descriptions
 from .base import RecurrentLayer
+from .variants import DEFAULTS
 
 if TYPE_CHECKING:
     from rnncore._typing import DTypeLike, Seed
+
+    from .variants import ActivationsLike
 
 
 class RNN(RecurrentLayer[Array]):
@@ -29,6 +32,14 @@ class RNN(RecurrentLayer[Array]):
         The probability that a value between two layers of the stack is dropped, by ``record(x, train=True)`` only.
     bidirectional : bool
     nonlinearity : {"tanh", "relu", "sigmoid"}
+    gate_clip : float, optional
+        A bound: the sums that go into activations are limited to ±gate_clip (ONNX's ``clip``).
+    activations : sequence, optional
+        Activations in place of the cell's own, one of ONNX's for each of its functions: φ, which replaces
+        `nonlinearity`. Each is a name or, for an activation with parameters, (name, alpha) or (name, alpha, beta).
+        The names, in any case: sigmoid, tanh, relu, affine, leakyrelu, thresholdedrelu, scaledtanh, hardsigmoid, elu,
+        softsign, softplus. A bidirectional layer takes one sequence for both directions, or twice as many
+        activations, first those of the forward direction.
     dtype : {"float32", "float64"}
     seed : int, optional
         Weights and biases are drawn uniformly from ±1/√H, with numpy's PCG64.
@@ -47,10 +58,11 @@ class RNN(RecurrentLayer[Array]):
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
-                 nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh", dtype: DTypeLike = "float32",
-                 seed: Seed = None) -> None:
+                 nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh", gate_clip: float | None = None,
+                 activations: ActivationsLike | None = None, dtype: DTypeLike = "float32", seed: Seed = None) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-                         dtype=dtype, seed=seed, nonlinearity=nonlinearity)
+                         dtype=dtype, seed=seed, nonlinearity=nonlinearity, gate_clip=gate_clip,
+                         activations=activations)
 
 
 class GRU(RecurrentLayer[Array]):
@@ -62,7 +74,9 @@ class GRU(RecurrentLayer[Array]):
         Whether the reset gate r is applied after the product with the recurrent weights or before it. True: the
         candidate is n = tanh(W x + b + r·(U h + b')), as in torch, cuDNN and Keras. False: n = tanh(W x + b + U (r·h) +
         b'), as in the paper.
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, seed
+    activations : sequence, optional
+        As in `RNN`: f, g in place of the sigmoid of r and z, and of the tanh of n.
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, gate_clip, dtype, seed
         As in `RNN`.
 
     Examples
@@ -80,9 +94,10 @@ class GRU(RecurrentLayer[Array]):
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
-                 reset_after: bool = True, dtype: DTypeLike = "float32", seed: Seed = None) -> None:
+                 reset_after: bool = True, gate_clip: float | None = None,
+                 activations: ActivationsLike | None = None, dtype: DTypeLike = "float32", seed: Seed = None) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-                         dtype=dtype, seed=seed, reset_after=reset_after)
+                         dtype=dtype, seed=seed, reset_after=reset_after, gate_clip=gate_clip, activations=activations)
 
 
 class LSTM(RecurrentLayer[tuple[Array, Array]]):
@@ -97,8 +112,17 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
         If not 0, the width P of h, smaller than H: h_t = W_hr (o·tanh(c_t)), with weights ``weight_hr_l{k}`` of (P, H),
         as in torch (Sak, Senior & Beaufays 2014). The output and h are P wide, c stays H wide, ``weight_hh`` is (4·H,
         P), and layers above the lowest read directions·P values.
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, seed
-        As in `RNN`.
+    peepholes : bool
+        Whether the gates see the cell state through weights of their own, `weight_peephole` (3H,) for i, f and o:
+        i and f see c_{t-1}, and o sees c_t (Gers & Schmidhuber 2000).
+    coupled : bool
+        Whether f = 1 − i (ONNX's ``input_forget``). The rows of f in the weights stay, and do nothing.
+    cell_clip : float, optional
+        A bound: c_t is limited to ±cell_clip.
+    activations : sequence, optional
+        As in `RNN`: f, g, h in place of the sigmoid of i, f and o, of the tanh of g, and of the tanh of c_t.
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, gate_clip, dtype, seed
+        As in `RNN`. `gate_clip` limits what goes into the gates, and not c_t on its way into h_t, as in ONNX Runtime.
 
     Examples
     --------
@@ -116,12 +140,18 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
     own_options: ClassVar[dict[str, Any]] = {"proj_size": 0}
     _fixed = frozenset({"proj_size"})
     proj_size: int
+    peepholes: bool
+    coupled: bool
+    cell_clip: float | None
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
-                 proj_size: int = 0, dtype: DTypeLike = "float32", seed: Seed = None) -> None:
+                 proj_size: int = 0, peepholes: bool = False, coupled: bool = False, cell_clip: float | None = None,
+                 gate_clip: float | None = None, activations: ActivationsLike | None = None,
+                 dtype: DTypeLike = "float32", seed: Seed = None) -> None:
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-                         dtype=dtype, seed=seed, proj_size=proj_size)
+                         dtype=dtype, seed=seed, proj_size=proj_size, peepholes=peepholes, coupled=coupled,
+                         cell_clip=cell_clip, gate_clip=gate_clip, activations=activations)
 
     def _check_option(self, name: str, value: Any) -> int:
         size = as_size(value, name, least=0)
@@ -163,6 +193,8 @@ def _made(mode: str) -> type[RecurrentLayer]:
     described, choices = descriptions.first(mode), descriptions.choices(mode)
     shared = list(inspect.signature(RecurrentLayer).parameters.values())[:-1]      # without **options
     own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=described.options[name]) for name in choices]
+    own += [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS[name])
+            for name in described.variants]
     told = "".join(f"{name} : one of {values}\n    " for name, values in choices.items())
 
     def __init__(self: RecurrentLayer, *arguments: Any, **options: Any) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rnncore._typing import Array
 
     from .ragged import Batches
+    from .resets import Resets
     from .structure import Part, Shape, Structure
 
     Checkpoint = tuple[int, int, list[Array]]   # start, stop, and the states from which the pass ran these steps
@@ -39,16 +40,19 @@ class NetsSteps:
     slots, c : ndarray (nets, T, B, slots, H), (nets, T, B, H), or None
     batch : Batches or None
     reverse : bool
+    resets : Resets or None
+        Of the whole pass of all nets.
     first_step : int
         Which step of the whole pass the first of these is.
     """
 
-    __slots__ = ("batch", "c", "first_step", "h", "initial", "position", "reverse", "slots", "x")
+    __slots__ = ("batch", "c", "first_step", "h", "initial", "position", "resets", "reverse", "slots", "x")
 
     def __init__(self, x: Array, h: Array, initial: list[Array], position: int, slots: Array | None, c: Array | None,
-                 batch: Batches | None, reverse: bool, first_step: int = 0) -> None:
+                 batch: Batches | None, reverse: bool, resets: Resets | None, first_step: int = 0) -> None:
         self.x, self.h, self.initial, self.position = x, h, initial, position
-        self.slots, self.c, self.batch, self.reverse, self.first_step = slots, c, batch, reverse, first_step
+        self.slots, self.c, self.batch, self.reverse = slots, c, batch, reverse
+        self.resets, self.first_step = resets, first_step
 
     @property
     def T(self) -> int:
@@ -94,8 +98,8 @@ class NetsPass(NetsSteps):
     __slots__ = ("checkpoints", "mask", "part", "structure")
 
     def __init__(self, structure: Structure, part: Part, x: Array, h: Array, initial: list[Array], slots: Array | None,
-                 c: Array | None, batch: Batches | None, mask: Array | None) -> None:
-        super().__init__(x, h, initial, part.position, slots, c, batch, part.direction == 1)
+                 c: Array | None, batch: Batches | None, resets: Resets | None, mask: Array | None) -> None:
+        super().__init__(x, h, initial, part.position, slots, c, batch, part.direction == 1, resets)
         self.structure, self.part, self.mask = structure, part, mask
         self.checkpoints: list[Checkpoint] | None = None
 
@@ -107,7 +111,8 @@ class NetsPass(NetsSteps):
             return None if array is None else array[k] if batch is None else array[k, :batch.N]
 
         found = LayerPass(self.structure, self.part, own(self.x), own(self.h),  # type: ignore[arg-type]
-                          [state[k] for state in self.initial], own(self.slots), own(self.c), batch, None,
+                          [state[k] for state in self.initial], own(self.slots), own(self.c), batch,
+                          None if self.resets is None else self.resets.of_net(k),
                           None if self.mask is None else self.mask[k])
         if self.checkpoints is not None:
             found.checkpoints = [(start, stop, [state[k] for state in before])
@@ -118,7 +123,7 @@ class NetsPass(NetsSteps):
         """Run all steps; `states` (nets, n, B, H) are the initial states, and are overwritten with the final ones."""
         if checkpoint_every is None:
             _engine.forward_nets(weights, self.x, self.h, states, self.position, slots=self.slots, c_out=self.c,
-                                 batch=self.batch, reverse=self.reverse)
+                                 batch=self.batch, resets=self.resets, reverse=self.reverse)
             return
         self.checkpoints = []
         T = self.T
@@ -129,7 +134,7 @@ class NetsPass(NetsSteps):
             self.checkpoints.append((start, stop, before))
             steps = self._steps(start, stop, before, None, None)
             _engine.forward_nets(weights, steps.x, steps.h, states, self.position, batch=steps.batch,
-                                 reverse=self.reverse)
+                                 resets=self.resets, first_step=start, reverse=self.reverse)
 
     def recomputed(self, weights: list[_engine.Weights]) -> Iterator[tuple[int, int, NetsSteps]]:
         """Recompute slots and c from each checkpoint, from the end of the pass to its start; see `LayerPass`.
@@ -145,7 +150,8 @@ class NetsPass(NetsSteps):
             n = longest if self.batch is not None else stop - start
             steps = self._steps(start, stop, before, *(None if a is None else a[:, :n] for a in (slots, c)))
             _engine.forward_nets(weights, steps.x, steps.h, [state.copy() for state in before], slots=steps.slots,
-                                 c_out=steps.c, batch=steps.batch, reverse=self.reverse)
+                                 c_out=steps.c, batch=steps.batch, resets=self.resets, first_step=start,
+                                 reverse=self.reverse)
             yield start, stop, steps
 
     def walk_back(self, weights: list[_engine.Weights], walk: NetsWalk) -> None:
@@ -159,14 +165,18 @@ class NetsPass(NetsSteps):
             walk.sums.finish()
 
     def _steps(self, start: int, stop: int, initial: list[Array], slots: Array | None, c: Array | None) -> NetsSteps:
-        if self.batch is not None:
-            return NetsSteps(self.x, self.h, initial, 0, slots, c, self.batch.between(start, stop), self.reverse, start)
-        return NetsSteps(self.x[:, start:stop], self.h[:, start:stop], initial, 0, slots, c, None, self.reverse, start)
+        x, h, batch = self.x, self.h, self.batch
+        if batch is None:
+            x, h = x[:, start:stop], h[:, start:stop]
+        else:
+            batch = batch.between(start, stop)
+        return NetsSteps(x, h, initial, 0, slots, c, batch, self.reverse, self.resets, start)
 
 
 def record_nets(structure: Structure, weights: list[list[_engine.Weights]], given: Array, initial: list[Array],
-                states: list[Array], batch: Batches | None, mask_of: Callable[[int, Shape], Array] | None,
-                checkpoint_every: int | None) -> tuple[list[NetsPass], Array]:
+                states: list[Array], batch: Batches | None, resets: list[Resets | None],
+                mask_of: Callable[[int, Shape], Array] | None, checkpoint_every: int | None
+                ) -> tuple[list[NetsPass], Array]:
     """Run the stacks of layers of all nets and keep what the backward pass needs; see `passes.record_passes`.
 
     Returns
@@ -192,7 +202,8 @@ def record_nets(structure: Structure, weights: list[list[_engine.Weights]], give
                 mask = mask_of(part.layer, (*given.shape[1:3], structure.features))
                 x = x * (mask if batch is None else batch.gather(mask))
             out = np.empty((nets, *rows, structure.features), structure.dtype)
-        one = NetsPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), batch, mask)
+        one = NetsPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), batch,
+                       resets[part.direction], mask)
         one.forward(weights[part.position], states, checkpoint_every)
         passes.append(one)
     return passes, out
@@ -215,8 +226,8 @@ def walk_nets(structure: Structure, weights: list[list[_engine.Weights]], passes
         for one in layer:
             part, sums = one.part, None
             if wanted:
-                of = structure.by_role([wanted[name] for name in structure.names_by_part[part.position]])
-                sums = _engine.Sums(weights[part.position][0], one, one.checkpoints is not None, nets=nets, **of)
+                sums = _engine.Sums(weights[part.position][0], one, one.checkpoints is not None,
+                                    **structure.for_engine(part, wanted), nets=nets)
             walk = NetsWalk(one, carry, part.position, None if grad_out is None else structure.half(grad_out, part),
                             grad_x, part.direction == 1,
                             [None] * 3 if found is None else found[3 * part.position:3 * part.position + 3], sums)

@@ -6,20 +6,23 @@ A `RecurrentLayer` is a stack of ``num_layers`` layers, each of which runs in on
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .descriptions import Description, choices, find
+from .descriptions import Description, find, option_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from rnncore._typing import Array, DTypeLike
 
     Shape = tuple[int, ...]
 
-_Value = TypeVar("_Value")
+
+# The kinds of parameters, and how the engine's functions call them.
+ENGINE_NAMES = {"weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh",
+                "weight_hr": "w_hr", "weight_peephole": "peepholes"}
 
 
 class Part(NamedTuple):
@@ -91,7 +94,7 @@ class Structure:
            bidirectional: bool = False, proj_size: int = 0, dtype: DTypeLike = "float32",
            **options: object) -> Structure:
         """The structure of a layer with these arguments; other options of a layer do not affect it."""
-        chosen = {name: options[name] for name in choices(mode) if name in options}
+        chosen = {name: options[name] for name in option_names(mode) if name in options}
         return cls(find(mode, **chosen), input_size, hidden_size, num_layers, bias, 2 if bidirectional else 1,
                    np.dtype(dtype), proj_size)
 
@@ -124,8 +127,23 @@ class Structure:
 
     @cached_property
     def names_by_part(self) -> tuple[tuple[str, ...], ...]:
-        """Names of the parameters of each part: weight_ih, weight_hh, two biases or none, and weight_hr or not."""
+        """Names of the parameters of each part: weight_ih, weight_hh, then those that it has of the two biases,
+        weight_hr and weight_peephole."""
         return tuple(map(tuple, self.shapes_by_part))
+
+    def for_engine(self, part: Part, arrays: Mapping[str, Array]) -> dict[str, Any]:
+        """The arrays of a part's parameters, or of their gradients, by the names of the engine's arguments."""
+        names = self.names_by_part[part.position]
+        return {ENGINE_NAMES[name.removesuffix(part.suffix)]: arrays[name] for name in names}
+
+    def matrices_for_engine(self, part: Part, arrays: Mapping[str, Array]) -> dict[str, Any]:
+        """Those of `for_engine` that are matrices: what the backward pass packs the transposes of."""
+        return {name: array for name, array in self.for_engine(part, arrays).items() if name.startswith("w_")}
+
+    def variant_for_engine(self, part: Part) -> tuple[Any, ...] | None:
+        """The variant of the cell in a part's direction, as the engine takes it; None if it is the cell itself."""
+        variant = self.cell.variant
+        return None if variant is None else variant.for_engine(part.direction)
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
@@ -144,15 +162,6 @@ class Structure:
     def _shapes_of(self, part: Part) -> dict[str, Shape]:
         shapes = self.cell.shapes(part.input_size, self.hidden_size, self.bias, self.proj_size)
         return {name + part.suffix: shape for name, shape in shapes.items()}
-
-    def by_role(self, arrays: Iterable[_Value]) -> dict[str, _Value]:
-        """What belongs to the parameters of a part, in their order, by the names of the engine's arguments."""
-        return dict(zip(self._roles, arrays, strict=True))
-
-    @cached_property
-    def _roles(self) -> tuple[str, ...]:
-        names = self.cell.shapes(1, 1, self.bias, self.proj_size)
-        return tuple([name.replace("weight", "w").replace("bias", "b") for name in names])
 
     def state_shapes(self, batch: int) -> list[tuple[int, int, int]]:
         """The shape of each state, (layers·directions, B, its width)."""

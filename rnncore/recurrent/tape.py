@@ -504,9 +504,8 @@ class Tape(Generic[StateT]):
                 if found is not None:
                     walk.delta, walk.total_h, walk.total_c = _of_pass(found, layer_pass)
                 if wanted:
-                    of = structure.by_role([wanted[name] for name in structure.names_by_part[part.position]])
                     walk.sums = _engine.Sums(weights[part.position], layer_pass, layer_pass.checkpoints is not None,
-                                             nets=1, **of)
+                                             **structure.for_engine(part, wanted))
                 layer_pass.walk_back(walk)
             mask = passes[0].mask
             if mask is not None and grad_x is not None:

@@ -41,8 +41,8 @@ class Trainer:
     batches : sequence of windows
         At least one window, each ``(x, targets)``, ``(x, targets, lengths)``, a `rnncore.data.Window`, or a named tuple
         or mapping with such names, as the batches of `rnncore.tasks` are: ``x``, ``targets`` or ``target``,
-        ``lengths``, ``counted`` or ``mask``, ``fresh``, ``weights``. Training uses them in order, again and again.
-        Other batches may be set between two updates; training then begins with their first.
+        ``lengths``, ``counted`` or ``mask``, ``fresh``, ``weights``, ``reset``. Training uses them in order, again and
+        again. Other batches may be set between two updates; training then begins with their first.
     valid : sequence, optional
         Windows of held-out data, for `evaluate`.
     max_norm : float or None
@@ -185,9 +185,9 @@ class Trainer:
         self.record = None  # free the last tape before the next is recorded
         with _naming(name):
             state = begin(self.model, before, window, self.batches, self.carry)
-            record = self.model.record(window.x, state, lengths=window.lengths, train=True)
+            record = self.model.record(window.x, state, lengths=window.lengths, train=True, **_given(window, "reset"))
             loss, grad, counted = self.model.mean_loss(
-                record.output, window.targets, window.lengths, window.counted, **_weights(window)
+                record.output, window.targets, window.lengths, window.counted, **_given(window, "weights")
             )
         self._uncounted = 0 if counted else self._uncounted + 1
         if self._uncounted >= len(self.batches):
@@ -331,9 +331,10 @@ def evaluate(model: SequenceModel, batches: Sequence[Any], *, carry: bool | None
     return total / count / (math.log(2) if model.loss_name == "cross_entropy" else 1.0)
 
 
-def _weights(window: Window) -> dict[str, Array]:
-    """The window's weights as an argument; without any it is left out, because a subclass's loss need not take it."""
-    return {} if window.weights is None else {"weights": window.weights}
+def _given(window: Window, name: str) -> dict[str, Array]:
+    """A part of a window as an argument. None is left out, because the methods of a subclass need not take it."""
+    value = getattr(window, name)
+    return {} if value is None else {name: value}
 
 
 def summed_loss(
@@ -349,9 +350,9 @@ def summed_loss(
         window = as_window(given, name)
         with _naming(name):
             state = begin(model, state, window, batches, carry)
-            prediction, state = model(window.x, state, window.lengths)
+            prediction, state = model(window.x, state, window.lengths, **_given(window, "reset"))
             part, counted = model.summed_loss(
-                prediction, window.targets, window.lengths, window.counted, **_weights(window)
+                prediction, window.targets, window.lengths, window.counted, **_given(window, "weights")
             )
         total, count = total + part, count + counted
     return total, count

@@ -16,6 +16,7 @@ cdef struct Backward:
     const rc_pack *xt_pack
     const rc_pack *ht_pack
     const rc_pack *rt_pack      # the projection's; NULL: there is none, and P is H
+    const rc_variant *variant   # NULL: the cell is no variant
     idx T, B, R, I, H, P, item  # R = K * B rows of cotangents
     Rows tape                   # the rows of the tape's steps
     Rows rows                   # the rows of the cotangents' steps
@@ -35,6 +36,7 @@ cdef struct Backward:
     char *daux                  # of two stages, or of m before a projection
     char *aux                   # r * h, or m, of the chunk, for the weight gradient; NULL: not needed
     char *total                 # with a projection, dL/dh of the chunk, where total_h is not wanted
+    char *peephole_terms        # of the chunk; NULL: not needed
     idx chunk_start             # of the chunk in which s0 lies
     bint reverse, accumulate
     bint delta_wanted           # `delta` is the caller's array of all steps, not one chunk of scratch
@@ -77,6 +79,7 @@ def backward(walk):
     if N == 0:
         return
     job.k, job.cell, job.xt_pack, job.ht_pack, job.rt_pack = w.k, w.cell, &w.xt, w.ht, w.projection(True)
+    job.variant = w.variant_or_null()
     job.T, job.B, job.R, job.I, job.H, job.P, job.item = T, B, R, w.input_size, H, w.output_size, item
     job.reverse, job.accumulate = steps.reverse, walk.add_to_grad_x
     job.resets = take_resets(steps.resets, steps.first_step)
@@ -124,15 +127,18 @@ cdef size_t use_scratch_back(Backward *j, char *scratch) noexcept nogil:
     cdef idx row = row_bytes(j.cell.slots * j.H * j.item)
     cdef bint aux = (j.cell.stages > 1 or j.rt_pack != NULL) and j.sums != NULL
     cdef bint total = j.rt_pack != NULL and j.total_h.p == NULL
-    cdef size_t at_delta = rounded(j.R * j.H * j.item), at_total, at_x, at_h, at_aux, at_zeros, at_grad_x
+    cdef bint peepholes = j.sums != NULL and j.sums.peepholes.size > 0
+    cdef size_t at_delta = rounded(j.R * j.H * j.item), at_total, at_x, at_h, at_aux, at_terms, at_zeros, at_grad_x
     at_total = at_delta + (0 if j.delta_wanted else rounded(rows * row))
     at_x = at_total + (rounded(rows * j.P * j.item) if total else 0)
     at_h = at_x + (rounded(j.k.pack_size(j.I, rows, 1) * j.item) if j.sums != NULL else 0)
     at_aux = at_h + (rounded(j.k.pack_size(j.H, rows, 1) * j.item) if j.sums != NULL else 0)
-    at_zeros = at_aux + (rounded(rows * j.H * j.item) if aux else 0)
+    at_terms = at_aux + (rounded(rows * j.H * j.item) if aux else 0)
+    at_zeros = at_terms + (rounded(rows * RC_PEEPHOLES * j.H * j.item) if peepholes else 0)
     at_grad_x = at_zeros + (rounded(j.H * j.item) + j.plan.threads * rounded(j.B) if j.resets.starts != NULL else 0)
     if scratch != NULL:
         j.daux, j.aux, j.total = scratch, scratch + at_aux if aux else NULL, scratch + at_total
+        j.peephole_terms = scratch + at_terms if peepholes else NULL
         j.packed_x.n, j.packed_x.k, j.packed_x.groups, j.packed_x.w = j.I, rows, 1, scratch + at_x
         j.packed_h.n, j.packed_h.k, j.packed_h.groups, j.packed_h.w = j.P, rows, 1, scratch + at_h
         j.packed_aux = j.packed_h
@@ -226,6 +232,7 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
     step.first, step.ldstate = first, state.stride[1] // item
     step.dh, step.dc, step.daux, step.zeros = j.dh, j.dc, j.daux, j.zeros
     step.ldgout = j.grad_out.stride[1] // item if j.grad_out.p != NULL else 0
+    step.variant = j.variant
     if j.rt_pack != NULL:       # the gradient on h goes to the projection, and the cell's equations get that of m
         projection = step
         projection.h_size = j.P
@@ -259,6 +266,8 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
         step.total_h = step_at(&j.total_h, &j.rows, t) if j.total_h.p != NULL else NULL
         step.total_c = step_at(&j.total_c, &j.rows, t) if j.total_c.p != NULL else NULL
         step.aux_out = j.aux + rows_between(&j.rows, low, t) * H * item if j.aux != NULL else NULL
+        if j.peephole_terms != NULL:
+            step.peephole_terms = j.peephole_terms + rows_between(&j.rows, low, t) * RC_PEEPHOLES * H * item
         if j.rt_pack != NULL:
             projection.active, projection.grad_out, projection.total_h = step.active, step.grad_out, total_at(j, t, low)
             j.k.projected_backward(&projection, mine.row0, row1, mine.h0, mine.h1)
@@ -307,18 +316,19 @@ cdef void input_gradient(Backward *j, idx low, idx high, const Share *mine) noex
 
 cdef void copy_input_gradient(Backward *j, idx low, idx high, idx row0, idx row1, bint to_chunk) noexcept nogil:
     """Copy the rows row0 .. row1 of a chunk between `grad_x`, in the caller's order, and the chunk's own array."""
-    cdef idx t = low, first = 0, n, row, size = j.I * j.item
+    cdef idx t = low, first = 0, n, r0, count, ld = j.grad_x.stride[1] // j.item
+    cdef const idx *order
     cdef char *mine
     cdef char *theirs
     while first < row1:
         n = active_rows(&j.rows, t)
-        for row in range(max(row0 - first, 0), min(row1 - first, n)):
-            mine = j.grad_x_chunk + (first + row) * size
-            theirs = j.grad_x.p + t * j.grad_x.stride[0] + j.grad_x_row[row] * j.grad_x.stride[1]
-            if to_chunk:
-                rc_copy_row(mine, theirs, size)
-            else:
-                rc_copy_row(theirs, mine, size)
+        r0 = max(row0 - first, 0)
+        count, order = min(row1 - first, n) - r0, j.grad_x_row + r0
+        mine, theirs = j.grad_x_chunk + (first + r0) * j.I * j.item, j.grad_x.p + t * j.grad_x.stride[0]
+        if to_chunk:
+            j.k.copy_rows(mine, j.I, NULL, theirs, ld, order, count, j.I)
+        else:
+            j.k.copy_rows(theirs, ld, order, mine, j.I, NULL, count, j.I)
         first += n
         t += 1
 
@@ -385,7 +395,7 @@ cdef inline void pack_evenly(const Backward *j, const rc_pack *pack, idx at, cha
 
 
 cdef void weight_gradients(Backward *j, idx low, idx high, Share *mine) noexcept nogil:
-    """The gradients of all weight matrices and the sums for the biases: of every block, this thread's rows."""
+    """The gradients of all weight matrices, and the sums for biases and peepholes: of every block, this thread's rows."""
     cdef const rc_cell *cell = j.cell
     cdef const Summing *sums = j.sums
     cdef idx H = j.H, item = j.item, slots = cell.slots, rows = rows_between(&j.rows, low, high), m0, m1, h0, h1
@@ -409,6 +419,11 @@ cdef void weight_gradients(Backward *j, idx low, idx high, Share *mine) noexcept
     for slot in range(slots if sums.slots.sum != NULL else 0):
         at = slot * H * item
         j.k.column_sums(sums.slots.sum + at, sums.slots.partial + at, d + at, o.ldd, rows, &blocks, m0, m1)
+    for slot in range(RC_PEEPHOLES if j.peephole_terms != NULL else 0):
+        at = slot * H * item
+        j.k.column_sums(sums.peepholes.sum + at, sums.peepholes.partial + at,
+                        j.peephole_terms + first * RC_PEEPHOLES * H * item + at,
+                        RC_PEEPHOLES * H if j.reverse else -RC_PEEPHOLES * H, rows, &blocks, m0, m1)
     o.pack[1] = NULL
     for slot in range(cell.stage[0].slot):          # slots that only the input adds to
         of_slot(j, &o, d, slot)

@@ -22,6 +22,7 @@ cdef struct Forward:
     const rc_pack *h_pack
     const rc_pack *r_pack       # the projection's; NULL: there is none, and P is H
     char *bias
+    const rc_variant *variant   # NULL: the cell is no variant
     Rows rows
     idx T, H, P, I, item
     idx s0, s1                  # the steps to compute now, counted from where the pass begins
@@ -75,7 +76,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
         return
     N = rows_between(&job.rows, 0, T)
     job.k, job.cell, job.x_pack, job.h_pack, job.bias = w.k, w.cell, &w.x, w.h, w.bias
-    job.r_pack = w.projection(False)
+    job.r_pack, job.variant = w.projection(False), w.variant_or_null()
     job.T, job.H, job.P, job.I, job.item = T, w.hidden_size, w.output_size, w.input_size, w.item
     job.reverse, job.resets = reverse, take_resets(resets, first_step)
     job.slots_wanted = slots is not None
@@ -160,7 +161,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     memset(&step, 0, sizeof(step))
     step.h_size, step.out_row, step.slots_wanted = H, j.out_row, j.slots_wanted
     step.ldslots, step.ldprev, step.ldout = j.slots.stride[1] // item, j.P, j.out.stride[1] // item
-    step.c, step.aux = j.c, j.aux
+    step.c, step.aux, step.variant = j.c, j.aux, j.variant
     if j.r_pack != NULL:        # what the equations leave as h is m
         step.h, step.h_out, step.ldout, step.out_row = j.aux, j.aux, H, NULL
     active = active_rows(&j.rows, T - 1 - s1 if j.reverse else s1)
@@ -213,25 +214,22 @@ cdef void copy_states(Forward *j, idx row0, idx row1, int source, const Share *m
 
 cdef void give_output(Forward *j, idx t, const rc_step *of_h, idx row1, const Share *mine) noexcept nogil:
     """Copy this thread's part of the outputs of step t to `y`, while it is in cache."""
-    cdef idx row, at = mine.h0 * j.item, size = (mine.h1 - mine.h0) * j.item
-    cdef char *y = j.y.p + t * j.y.stride[0]
-    for row in range(mine.row0, row1):
-        rc_copy_row(y + j.y_row[row] * j.y.stride[1] + at, <char *>of_h.h_out + row * j.out.stride[1] + at, size)
+    cdef idx at = mine.h0 * j.item, row0 = mine.row0
+    j.k.copy_rows(j.y.p + t * j.y.stride[0] + at, j.y.stride[1] // j.item, j.y_row + row0,
+                  <char *>of_h.h_out + row0 * j.out.stride[1] + at, j.out.stride[1] // j.item, NULL, row1 - row0,
+                  mine.h1 - mine.h0)
 
 
 cdef bint gather_input(Forward *j, idx low, idx high, Share *mine) noexcept nogil:
     """Bring the steps low .. high of x into the order of the rows. True: this thread is done."""
-    cdef idx t, row, t0 = low, t1 = high
-    cdef idx stride = j.gathered.stride[1], size = j.I * j.item
-    cdef char *src
-    cdef char *dst
+    cdef idx t, t0 = low, t1 = high, row0 = mine.row0, row1, ldx = j.x.stride[1] // j.item
     if mine.by_units:           # all rows are needed by every thread: they divide the steps
         split(high - low, 1, mine.thread, mine.threads, &t0, &t1)
         t0, t1 = low + t0, low + t1
     for t in range(t0, t1):
-        src, dst = j.x.p + t * j.x.stride[0], input_at(j, t, low, mine.thread)
-        for row in range(mine.row0, min(mine.row1, active_rows(&j.rows, t))):
-            rc_copy_row(dst + row * stride, src + j.x_row[row] * j.x.stride[1], size)
+        row1 = min(mine.row1, active_rows(&j.rows, t))
+        j.k.copy_rows(input_at(j, t, low, mine.thread) + row0 * j.gathered.stride[1], j.I, NULL,
+                      j.x.p + t * j.x.stride[0], ldx, j.x_row + row0, row1 - row0, j.I)
     return mine.by_units and meet(&j.barrier, mine, True)
 
 
@@ -421,12 +419,16 @@ cdef bint recur(Forward *j, rc_step *step, rc_step *of_h, Products *products, id
 cdef void project_state(const Forward *j, const rc_step *of_h, StageProduct *r, idx row1, bint downward,
                         const Share *mine) noexcept nogil:
     """h = W_hr m for this thread's rows up to row1 or part of h, and its copy to the output."""
-    cdef idx row, at = mine.h0 * j.item, size = (mine.h1 - mine.h0) * j.item
-    cdef char *h = <char *>of_h.h + at
+    cdef idx at = mine.h0 * j.item, row0 = mine.row0, ldout = j.out.stride[1] // j.item
+    cdef char *h = <char *>of_h.h + row0 * j.P * j.item + at
     cdef char *out = <char *>of_h.h_out + at
+    cdef const idx *order = NULL
     r.p.c = of_h.h
     r.p.downward = downward
     r.p.prepared = &r.prepared[downward]
     j.k.product(&r.p, mine.row0, row1, mine.h0, mine.h1)
-    for row in range(mine.row0, row1):
-        rc_copy_row(out + (row if j.out_row == NULL else j.out_row[row]) * j.out.stride[1], h + row * j.P * j.item, size)
+    if j.out_row == NULL:
+        out += row0 * j.out.stride[1]
+    else:
+        order = j.out_row + row0
+    j.k.copy_rows(out, ldout, order, h, j.P, NULL, row1 - row0, mine.h1 - mine.h0)

@@ -7,6 +7,19 @@ cdef extern from "kernels.h" nogil:
     enum:
         RC_MAX_SLOTS
         RC_MAX_STAGES
+        RC_MAX_ACTIVATIONS
+        RC_PEEPHOLES
+        RC_SIGMOID
+        RC_TANH
+        RC_RELU
+        RC_AFFINE
+        RC_LEAKY_RELU
+        RC_THRESHOLDED_RELU
+        RC_SCALED_TANH
+        RC_HARD_SIGMOID
+        RC_ELU
+        RC_SOFTSIGN
+        RC_SOFTPLUS
         RC_PANEL_VECTORS
         RC_L1_BYTES
         RC_CACHE_LINE
@@ -49,6 +62,16 @@ cdef extern from "kernels.h" nogil:
         idx ldc[2]
         const rc_blocks *blocks
 
+    ctypedef struct rc_activation:
+        int kind
+        double alpha, beta
+
+    ctypedef struct rc_variant:
+        rc_activation activation[RC_MAX_ACTIVATIONS]
+        double gate_clip, cell_clip
+        int coupled
+        const void *peepholes
+
     ctypedef struct rc_step:
         idx h_size, tape_rows
         const idx *tape_row
@@ -80,6 +103,8 @@ cdef extern from "kernels.h" nogil:
         void *total_c
         void *daux
         void *aux_out
+        const rc_variant *variant
+        void *peephole_terms
 
     ctypedef void (*rc_step_fn)(const rc_step *s, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
 
@@ -87,6 +112,8 @@ cdef extern from "kernels.h" nogil:
         int slot, groups, from_aux
         rc_step_fn forward
         rc_step_fn backward
+        rc_step_fn variant_forward
+        rc_step_fn variant_backward
 
     ctypedef struct rc_cell:
         const char *name
@@ -137,6 +164,8 @@ cdef extern from "kernels.h" nogil:
         idx (*pack_size)(idx n, idx k, int groups) noexcept nogil
         void (*pack)(const rc_pack *p, const void *const *src, idx ld, idx unit0, idx unit1) noexcept nogil
         void (*pack_rows)(const rc_pack *p, idx k0, idx rows, const void *src, idx ld) noexcept nogil
+        void (*copy_rows)(void *to, idx ldto, const idx *to_row, const void *from_, idx ldfrom, const idx *from_row,
+                          idx count, idx n) noexcept nogil
         void (*product)(const rc_product *p, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
         void (*product_again)(const rc_product *p, idx row0) noexcept nogil
         void (*weight_gradient)(const rc_weight_gradient *p, idx m0, idx m1) noexcept nogil
@@ -154,6 +183,7 @@ cdef extern from "kernels.h" nogil:
         void (*sigmoid)(const void *x, void *out, idx n) noexcept nogil
         void (*tanh)(const void *x, void *out, idx n) noexcept nogil
         rc_step_fn projected_backward
+        void (*activation)(const rc_activation *f, const void *x, void *out, idx n) noexcept nogil
         const rc_cell *cells
         const rc_hidden_markov *hidden_markov
 
@@ -176,3 +206,7 @@ cdef extern from "kernels.h" nogil:
         const rc_hidden_markov *hidden_markov
         void (*pool_run)(rc_pool_fn f, void *context, int threads) noexcept nogil
         long long (*now)() noexcept nogil
+
+
+cdef extern from "pool.h" nogil:
+    int rc_set_most_threads(int n)

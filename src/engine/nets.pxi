@@ -154,13 +154,13 @@ cdef char *state_of_net(list states, int which, idx net, idx position) except? N
 
 
 def forward_nets(list weights, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None,
-                 bint reverse=False):
+                 resets=None, idx first_step=0, bint reverse=False):
     """Run one layer and direction of all nets over time: as `forward`, where all arrays have a leading axis of nets.
 
     Parameters
     ----------
     weights : list of Weights, one for each net
-    x, out, states, position, reverse : as for `forward`
+    x, out, states, position, resets, first_step, reverse : as for `forward`
     slots, c_out : as for `forward`; of these steps alone
     batch : ragged.Batches or None
         Then x and out, unless they are in the caller's order, hold the rows of all steps of the pass.
@@ -168,6 +168,7 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
     cdef Weights w = weights[0]
     cdef NetRows rows = take_batches(batch, x.shape[1], x.shape[2])
     cdef idx count = len(weights), T = rows.T, B = rows.rows.B, n
+    cdef Resets of_first = take_resets(resets, first_step)
     cdef NetArray ax, aout, aslots, ac
     cdef bint x_as_given, out_as_given
     cdef Forward one
@@ -201,7 +202,9 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
             j = <Forward *>nets.jobs + n
             j[0] = one
             j.x_pack, j.h_pack, j.r_pack, j.bias = &w.x, w.h, w.projection(False), w.bias
+            j.variant = w.variant_or_null()
             rows_of_net(&rows, n, &j.rows)
+            j.resets = resets_of_net(of_first, n)
             array_of_net(&ax, &rows, n, &j.x)
             array_of_net(&aout, &rows, n, &j.out)
             array_of_net(&aslots, &rows, n, &j.slots)
@@ -262,6 +265,7 @@ def backward_nets(list weights, walk):
     one.T, one.B, one.R, one.I, one.item = T, B, B, w.input_size, w.item
     one.H, one.P, one.rt_pack, one.total_h = w.hidden_size, w.output_size, w.projection(True), total_h.of_first
     one.reverse, one.accumulate, one.first_step = steps.reverse, walk.add_to_grad_x, steps.first_step
+    one.resets = take_resets(steps.resets, steps.first_step)
     one.delta_wanted = walk.delta is not None
     one.rows.B = B
     one.sums = sums.s if sums is not None else NULL
@@ -275,9 +279,9 @@ def backward_nets(list weights, walk):
             w = weights[n]
             j = <Backward *>nets.jobs + n
             j[0] = one
-            j.xt_pack, j.ht_pack, j.rt_pack = &w.xt, w.ht, w.projection(True)
+            j.xt_pack, j.ht_pack, j.rt_pack, j.variant = &w.xt, w.ht, w.projection(True), w.variant_or_null()
             rows_of_net(&rows, n, &j.tape)
-            j.rows = j.tape
+            j.rows, j.resets = j.tape, resets_of_net(one.resets, n)
             array_of_net(&x, &rows, n, &j.x)
             array_of_net(&h, &rows, n, &j.h)
             array_of_net(&slots, &rows, n, &j.slots)
@@ -317,12 +321,12 @@ cdef void backward_nets_thread(void *context, int thread, int threads) noexcept 
 # ---- their weights ------------------------------------------------------------------------------
 
 
-def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None):
+def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, peepholes=None, variant=None):
     """A `Weights` for each net, from arrays with a leading axis of nets.
 
-    `earlier` holds for each net its `Weights`, which stay, or None. New ones lie in one piece of memory.
+    All nets are of one `variant`. `earlier` holds for each net its `Weights`, which stay, or None. New ones lie in one piece of memory.
     """
-    cdef Array of_x, of_h, of_r, x_bias, h_bias
+    cdef Array of_x, of_h, of_r, x_bias, h_bias, of_c
     cdef Weights w
     cdef idx n, count = len(earlier), new = earlier.count(None), x_size, h_size, bias_size, i = 0
     cdef list found = list(earlier)
@@ -336,6 +340,7 @@ def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=Non
     take(b_ih, &x_bias, 1)
     take(b_hh, &h_bias, 1)
     take(w_hr, &of_r, 1)
+    take(peepholes, &of_c, 1)
     jobs = memory(new * sizeof(Packing), SCRATCH)
     shared = Allocation.__new__(Allocation)
     try:
@@ -343,7 +348,7 @@ def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=Non
             if found[n] is not None:
                 continue
             found[n] = w = Weights.__new__(Weights)
-            w.set_up(cell, &of_x, &of_h, &of_r)
+            w.set_up(cell, &of_x, &of_h, &of_r, variant, of_c.p != NULL)
             if i == 0:
                 size = w.size_of(False)
                 shared.m, shared.nbytes = memory(new * size, PACKED_WEIGHTS), new * size
@@ -353,7 +358,8 @@ def pack_nets(str cell, list earlier, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=Non
                 of_x.p + n * of_x.stride[0], of_h.p + n * of_h.stride[0],
                 NULL if of_r.p == NULL else of_r.p + n * of_r.stride[0],
                 NULL if x_bias.p == NULL else x_bias.p + n * x_bias.stride[0],
-                NULL if h_bias.p == NULL else h_bias.p + n * h_bias.stride[0])
+                NULL if h_bias.p == NULL else h_bias.p + n * h_bias.stride[0],
+                NULL if of_c.p == NULL else of_c.p + n * of_c.stride[0])
             i += 1
         pack_all(jobs.p, new)
     finally:

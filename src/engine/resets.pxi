@@ -5,13 +5,20 @@ cdef Resets take_resets(object resets, idx first_step) except *:
     """The resets of a pass (a `resets.Resets` or None), from `first_step` on."""
     cdef Resets r
     cdef Array a
-    r.starts = r.rows = NULL
+    r.starts, r.rows, r.next_net = NULL, NULL, 0
     if resets is not None:
         take(resets.starts, &a, 0)
-        r.starts = <const idx *>a.p + first_step
+        r.starts, r.next_net = <const idx *>a.p + first_step, a.last
         take(resets.rows, &a, 0)
         r.rows = <const idx *>a.p
     return r
+
+
+cdef inline Resets resets_of_net(Resets of_first, idx net) noexcept:
+    """Of resets with an axis of nets, those of one net; `take_resets` gives those of the first."""
+    if of_first.starts != NULL:
+        of_first.starts += net * of_first.next_net
+    return of_first
 
 
 cdef inline bint any_reset(const Resets *r, idx t) noexcept nogil:

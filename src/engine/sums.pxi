@@ -1,4 +1,4 @@
-# The gradients of weights and biases: sums over all steps and rows.
+# The gradients of weights, biases and peepholes: sums over all steps and rows.
 #
 # A float32 sum that adds one term after the other loses more the longer it is: constant terms are off by 3 % after three
 # million of them. So terms are added up in three levels. The rows that have a step are numbered: those of step 0, then
@@ -66,12 +66,14 @@ cdef struct Part:               # one array of sums
 cdef struct Summing:
     const rc_kernels *k
     Numbering numbering
-    Part w_ih, w_hh, w_hr, slots    # w_hr: of no values where there is no projection; slots: [slots][H], the sums for the biases; `sum` NULL where there are none
+    Part w_ih, w_hh
+    Part w_hr, peepholes        # of size 0 where there are none
+    Part slots                  # [slots][H], the sums for the biases; `sum` NULL where there are none
     idx last_span
 
 
 cdef class Sums:
-    """The gradients of the weights and biases of one layer and direction, while they are summed; of one net or several.
+    """The gradients of the parameters of one layer and direction, while they are summed; of one net or several.
 
     The walk may come in windows, one after the other, as it does between checkpoints.
     """
@@ -81,29 +83,31 @@ cdef class Sums:
     cdef object arrays          # what `s` points to
     cdef Memory own
 
-    def __cinit__(self, Weights w, steps, bint windows, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *,
+    def __cinit__(self, Weights w, steps, bint windows, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, peepholes=None,
                   idx nets=1):
         """`steps` are all steps of the pass. The arrays, contiguous and of the layer's type, receive the gradients.
 
         Where there are several nets, the arrays have a leading axis for them.
         """
         cdef Rows rows = take_batch(steps.batch, steps.x.shape[steps.x.ndim - 2])
-        cdef Array of_x, of_h, of_r
+        cdef Array of_x, of_h, of_r, of_c
         cdef Summing one
         cdef Summing *s
         cdef bint spans = False
         cdef size_t each, at = rounded(nets * sizeof(Summing))
         cdef idx n, T = steps.T
-        self.w, self.arrays, self.nets = w, (steps, w_ih, w_hh, b_ih, b_hh, w_hr), nets
+        self.w, self.arrays, self.nets = w, (steps, w_ih, w_hh, b_ih, b_hh, w_hr, peepholes), nets
         take(w_ih, &of_x, 0)
         take(w_hh, &of_h, 0)
         take(w_hr, &of_r, 0)
+        take(peepholes, &of_c, 0)
         memset(&one, 0, sizeof(one))
         one.k, one.numbering.B, one.numbering.T = w.k, rows.B, T
         one.w_ih.size = w.cell.blocks * w.hidden_size * w.input_size
         one.w_hh.size = w.cell.blocks * w.hidden_size * w.output_size
         one.w_hr.size = w.r.n * w.r.k
         one.slots.size = w.cell.slots * w.hidden_size if b_ih is not None else 0
+        one.peepholes.size = RC_PEEPHOLES * w.hidden_size if peepholes is not None else 0
         for n in range(nets):
             one.numbering.starts = starts_of_net(&rows, n, T)
             spans |= last_span(&one.numbering) > 0
@@ -117,6 +121,7 @@ cdef class Sums:
             s.last_span = last_span(&s.numbering)
             s.w_ih.sum, s.w_hh.sum = of_x.p + n * one.w_ih.size * w.item, of_h.p + n * one.w_hh.size * w.item
             s.w_hr.sum = of_r.p + n * one.w_hr.size * w.item
+            s.peepholes.sum = of_c.p + n * one.peepholes.size * w.item
             use_memory(s, self.own.p + at + n * each, windows, spans)
 
     def __dealloc__(self):
@@ -134,6 +139,7 @@ cdef class Sums:
                 round_part(s, &s.w_hh)
                 round_part(s, &s.w_hr)
                 round_part(s, &s.slots)
+                round_part(s, &s.peepholes)
         if b_ih is not None:
             self.copy_sums(b_ih, False)
             self.copy_sums(b_hh, True)
@@ -160,8 +166,9 @@ cdef size_t use_memory(Summing *s, char *p, bint windows, bint spans) noexcept:
     if p != NULL and s.slots.size > 0:
         s.slots.sum = p
         memset(p, 0, at)                                    # the biases' gradients where there is no step
-    for i in range(4):
-        part = &s.w_ih if i == 0 else &s.w_hh if i == 1 else &s.w_hr if i == 2 else &s.slots
+    for i in range(5):
+        part = (&s.w_ih if i == 0 else &s.w_hh if i == 1 else &s.w_hr if i == 2 else &s.slots if i == 3
+                else &s.peepholes)
         if spans:
             if p != NULL:
                 part.total = <double *>(p + at)
@@ -239,6 +246,7 @@ cdef void end_span(const Summing *s, idx I, idx H, idx P, idx low, bint ascendin
     add_rows(s, &s.w_hh, P, H, m0, m1, first)
     add_rows(s, &s.w_hr, H, P, h0, h1, first)
     add_rows(s, &s.slots, 1, H, m0, m1, first)
+    add_rows(s, &s.peepholes, 1, H, m0, m1, first)
 
 
 cdef void add_rows(const Summing *s, const Part *part, idx width, idx H, idx m0, idx m1, bint first) noexcept nogil:

@@ -16,18 +16,23 @@ cdef class Weights:
     cdef rc_pack ht[RC_MAX_STAGES]
     cdef rc_pack r, rt          # of the projection; without one, of no values
     cdef char *bias             # [slots][H]: what the sum in each slot starts from
+    cdef rc_variant variant     # with its peepholes, which follow the bias; used where the cell is `variant_cell`
+    cdef bint has_peepholes
+    cdef rc_cell variant_cell   # the row of the table, with the functions of variants in the place of the cell's own
     cdef Memory packed
     cdef Memory packed_t        # p NULL: not packed for backward yet
     cdef object shared, shared_t        # the memory belongs to these and serves several nets; None: it is our own
 
-    def __cinit__(self, str cell=None, w_ih=None, w_hh=None, b_ih=None, b_hh=None, w_hr=None):
+    def __cinit__(self, str cell=None, w_ih=None, w_hh=None, b_ih=None, b_hh=None, w_hr=None, *, peepholes=None,
+                  variant=None):
         """Pack weight_ih and weight_hh, both biases or none, and weight_hr, which makes it a cell with a projection.
 
         They are laid out as torch's: contiguous arrays of one type.
 
+        `variant` makes it a variant of the cell: see `take_variant`. Its peepholes are those of i, f and o, or None.
         Without arguments `pack_nets` does it.
         """
-        cdef Array of_x, of_h, of_r, x_bias, h_bias
+        cdef Array of_x, of_h, of_r, x_bias, h_bias, of_c
         cdef Packing job
         if cell is None:
             return
@@ -36,9 +41,10 @@ cdef class Weights:
         take(b_ih, &x_bias, 0)
         take(b_hh, &h_bias, 0)
         take(w_hr, &of_r, 0)
-        self.set_up(cell, &of_x, &of_h, &of_r)
+        take(peepholes, &of_c, 0)
+        self.set_up(cell, &of_x, &of_h, &of_r, variant, of_c.p != NULL)
         self.packed = memory(self.size_of(False), PACKED_WEIGHTS)
-        job = self.begin(of_x.p, of_h.p, of_r.p, x_bias.p, h_bias.p)
+        job = self.begin(of_x.p, of_h.p, of_r.p, x_bias.p, h_bias.p, of_c.p)
         pack_on_threads(&job)
 
     def __dealloc__(self):
@@ -47,13 +53,19 @@ cdef class Weights:
         if self.shared_t is None:
             give_back(self.packed_t)
 
-    cdef int set_up(self, str cell, const Array *w_ih, const Array *w_hh, const Array *w_hr) except -1:
+    cdef int set_up(self, str cell, const Array *w_ih, const Array *w_hh, const Array *w_hr, variant,
+                    bint peepholes) except -1:
         cdef bint projected = w_hr.p != NULL
         cdef idx H = w_hr.last if projected else w_hh.last, P = w_hh.last
         cdef int s
         self.item, self.input_size, self.hidden_size, self.output_size = w_ih.item, w_ih.last, H, P
         self.k = rc_kernels_for(chosen_isa, <int>self.item * 8)
         self.cell = find_cell(self.k, cell.encode())
+        if variant is not None:
+            self.variant = take_variant(variant)
+            self.has_peepholes = peepholes
+            self.variant_cell = cell_of_variants(self.cell)
+            self.cell = &self.variant_cell
         self.x = self.shape(H, self.input_size, self.cell.blocks)
         self.xt = self.shape(self.input_size, H * self.cell.blocks, 1)
         for s in range(self.cell.stages):
@@ -62,8 +74,8 @@ cdef class Weights:
         self.r, self.rt = self.shape(P if projected else 0, H, 1), self.shape(H, P if projected else 0, 1)
         return 0
 
-    cdef Packing begin(self, char *w_ih, char *w_hh, char *w_hr, char *b_ih, char *b_hh) noexcept:
-        """Add up the biases, and return the job that packs the matrices. The memory is there."""
+    cdef Packing begin(self, char *w_ih, char *w_hh, char *w_hr, char *b_ih, char *b_hh, char *peepholes) noexcept:
+        """Add up the biases, copy the peepholes, and return the job that packs the matrices. The memory is there."""
         cdef size_t size = self.hidden_size * self.item
         cdef char *b
         cdef int g, second
@@ -77,7 +89,18 @@ cdef class Weights:
                 # column sums of one row: adds the bias to that of the slot
                 self.k.column_sums(self.bias + slot_of(self.cell, second, g) * size, NULL,
                                    b + block_of(self.cell, second, g) * size, 0, 1, &one, 0, self.hidden_size)
+        if peepholes != NULL:
+            self.variant.peepholes = self.bias + self.cell.slots * size
+            memcpy(<void *>self.variant.peepholes, peepholes, RC_PEEPHOLES * size)
         return self.packing(w_ih, w_hh, w_hr, False)
+
+    cdef size_t bytes_of_vectors(self) noexcept:
+        """Bytes of the bias and the peepholes, which lie before the matrices."""
+        cdef idx blocks = self.cell.slots + (RC_PEEPHOLES if self.has_peepholes else 0)
+        return rounded(blocks * self.hidden_size * self.item)
+
+    cdef inline const rc_variant *variant_or_null(self) noexcept:
+        return &self.variant if self.cell == &self.variant_cell else NULL
 
     cdef rc_pack shape(self, idx n, idx k, int groups) noexcept:
         cdef rc_pack p
@@ -88,14 +111,14 @@ cdef class Weights:
         return rounded(self.k.pack_size(p.n, p.k, p.groups) * self.item)
 
     cdef size_t size_of(self, bint transposed) noexcept:
-        """Bytes of the packed matrices and the biases, or of the transposed matrices."""
+        """Bytes of the packed matrices, the biases and the peepholes, or of the transposed matrices."""
         cdef const rc_pack *h = &self.ht[0] if transposed else &self.h[0]
         cdef size_t size = self.bytes_of(&self.xt if transposed else &self.x)
         cdef int s
         size += self.bytes_of(&self.rt if transposed else &self.r)
         for s in range(self.cell.stages):
             size += self.bytes_of(&h[s])
-        return size + (0 if transposed else rounded(self.cell.slots * self.hidden_size * self.item))
+        return size + (0 if transposed else self.bytes_of_vectors())
 
     @property
     def nbytes(self):
@@ -118,8 +141,7 @@ cdef class Weights:
         """The job that packs the matrices, after the biases, or their transposes."""
         cdef Packing job
         cdef int s
-        cdef char *at = self.packed_t.p if transposed else (
-            self.packed.p + rounded(self.cell.slots * self.hidden_size * self.item))
+        cdef char *at = self.packed_t.p if transposed else self.packed.p + self.bytes_of_vectors()
         job.k, job.cell, job.item = self.k, self.cell, self.item
         job.I, job.H, job.P, job.transposed = self.input_size, self.hidden_size, self.output_size, transposed
         job.x, job.h = &self.xt if transposed else &self.x, &self.ht[0] if transposed else &self.h[0]

@@ -140,17 +140,22 @@ INLINE void gru_reset(const real *r, const real *h_prev, real *aux, rc_idx u, rc
     vstore_n(aux + u, vload_n(r + u, count) * vload_n(h_prev + u, count), count);
 }
 
-/* Reset before the product, first stage: r, z and r h. */
-static void gru_before_gates_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+INLINE void gru_resets(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
 {
     const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
-    gru_gates(s, row0, row1, unit0, unit1);
     for (rc_idx row = row0; row < row1; row++) {
         const gru_row at = gru_row_of(s, row);
         real *aux = row_of(s->aux, row, H);
         for (rc_idx u = unit0; u < whole; u += LANES) gru_reset(at.r, at.h_prev, aux, u, LANES);
         if (part) gru_reset(at.r, at.h_prev, aux, whole, part);
     }
+}
+
+/* Reset before the product, first stage: r, z and r h. */
+static void gru_before_gates_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
+{
+    gru_gates(s, row0, row1, unit0, unit1);
+    gru_resets(s, row0, row1, unit0, unit1);
 }
 
 INLINE void gru_reset_gradients(const gru_row_backward *at, const real *daux, real *aux_out, rc_idx u, rc_idx count)

@@ -19,6 +19,8 @@
  *   pre-activation  the sum in a slot before its curve, a_i in the equations; to squash it is to apply the curve.
  *   projection  the product with W_hr that follows all stages where h is narrower than the cell state: what the cell's
  *            equations leave as h, H wide, then goes through it, and P values are carried and put out.
+ *   variant  a cell with other activations, bounds, peepholes or coupled gates (`rc_variant`): the same slots and
+ *            products, and equations of its own.
  *   stage    one recurrent product of a step and the equations that follow it.  Most cells have one; a GRU that
  *            resets before the product has two, since the second product reads what the first one's gates made (`aux`).
  *   tape     what a recorded pass leaves for backward.  Row r of the gradients belongs to row r % B of the tape.
@@ -52,6 +54,8 @@ typedef ptrdiff_t rc_idx;
 enum {
     RC_MAX_SLOTS = 4,           /* most slots of a cell, most groups of a product */
     RC_MAX_STAGES = 2,          /* most stages of a cell */
+    RC_MAX_ACTIVATIONS = 3,     /* most activation functions of a cell */
+    RC_PEEPHOLES = 3,           /* blocks of H peephole weights: of i, f and o */
     RC_PANEL_VECTORS = 4,       /* vectors in a panel of a matrix with one group */
     RC_L1_BYTES = 16384,        /* data that should stay in L1 while it is used again: half of the smallest L1 in use */
     RC_CACHE_LINE = 64,         /* bytes */
@@ -116,6 +120,34 @@ typedef struct {
     const rc_blocks *blocks;
 } rc_weight_gradient;
 
+/* The activation functions of ONNX, y(a), with what alpha and beta do in each: see activations.h. */
+enum {
+    RC_SIGMOID,
+    RC_TANH,
+    RC_RELU,
+    RC_AFFINE,                  /* alpha a + beta */
+    RC_LEAKY_RELU,              /* a, or alpha a where a < 0 */
+    RC_THRESHOLDED_RELU,        /* a, or 0 where a < alpha */
+    RC_SCALED_TANH,             /* alpha tanh(beta a) */
+    RC_HARD_SIGMOID,            /* alpha a + beta, between 0 and 1 */
+    RC_ELU,                     /* a, or alpha (e^a - 1) where a < 0 */
+    RC_SOFTSIGN,                /* a / (1 + |a|) */
+    RC_SOFTPLUS                 /* log(1 + e^a) */
+};
+typedef struct {
+    int kind;
+    double alpha, beta;
+} rc_activation;
+
+/* A variant of a cell.  Its equations read these, and are slower than those of the cell itself. */
+typedef struct {
+    rc_activation activation[RC_MAX_ACTIVATIONS];   /* in ONNX's order: LSTM f g h, GRU f g, RNN f */
+    double gate_clip;           /* the sums that go into activations lie within +-gate_clip; infinity: anywhere */
+    double cell_clip;           /* so does c' within +-cell_clip */
+    int coupled;                /* f = 1 - i */
+    const void *peepholes;      /* [RC_PEEPHOLES][H], for i, f, o; NULL: there are none */
+} rc_variant;
+
 /* One step of one layer and direction.  Forward reads pre-activations from `slots` and, with `slots_wanted`, leaves the
  * slots' values there (otherwise what it leaves is undefined); backward reads the values and writes the gradients of
  * the pre-activations into `delta`.  Strides (ld…) are in elements and may include a gap. */
@@ -157,6 +189,9 @@ typedef struct {
     void *daux;                 /* two stages, backward: gradient of r*h, row stride H */
     void *aux_out;              /* backward: what another product than the first stage's read, again, for its weight
                                  * gradient: r*h, or before a projection the LSTM's o tanh(c'); NULL: not wanted */
+    const rc_variant *variant;  /* read by the equations of variants only */
+    void *peephole_terms;       /* backward: what each row adds to the gradients of the peepholes, row stride
+                                 * RC_PEEPHOLES * H; NULL: not wanted */
 } rc_step;
 
 typedef void (*rc_step_fn)(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
@@ -165,6 +200,7 @@ typedef struct {
     int slot, groups;           /* the slots that the product adds to */
     int from_aux;               /* what the product reads: 0 the carried h, 1 `aux` */
     rc_step_fn forward, backward;
+    rc_step_fn variant_forward, variant_backward;       /* the same of variants; NULL: the cell has none */
 } rc_stage;
 
 /* A type of cell: one row of the table in table.h. */
@@ -247,6 +283,10 @@ typedef struct {
     void (*pack)(const rc_pack *p, const void *const *src, rc_idx ld, rc_idx unit0, rc_idx unit1);
     /* Pack a matrix stored by k, one group: its rows k0 .. k0+rows are rows of `src`; ld may be negative. */
     void (*pack_rows)(const rc_pack *p, rc_idx k0, rc_idx rows, const void *src, rc_idx ld);
+    /* Copy rows of n values: row to_row[r] of `to` = row from_row[r] of `from`, for r in 0 .. count.  Where an array of
+     * numbers is NULL, row r is taken; where `from` is NULL, zeros are written. */
+    void (*copy_rows)(void *to, rc_idx ldto, const rc_idx *to_row, const void *from, rc_idx ldfrom,
+                      const rc_idx *from_row, rc_idx count, rc_idx n);
     void (*product)(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
     /* The same for one step and the ranges of rows and units for which `p->prepared` was made; its count is not 0. */
     void (*product_again)(const rc_product *p, rc_idx row0);
@@ -269,6 +309,7 @@ typedef struct {
     void (*sigmoid)(const void *x, void *out, rc_idx n);
     void (*tanh)(const void *x, void *out, rc_idx n);
     rc_step_fn projected_backward;      /* projection.h */
+    void (*activation)(const rc_activation *f, const void *x, void *out, rc_idx n);
     const rc_cell *cells;       /* ends with a NULL name */
     const rc_hidden_markov *hidden_markov;      /* NULL for float32 */
 } rc_kernels;

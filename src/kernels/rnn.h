@@ -28,6 +28,14 @@ typedef struct {
     real *d_a, *dh, *total_h;
 } rnn_row_backward;
 
+INLINE rnn_row_backward rnn_row_backward_of(const rc_step *s, rc_idx row, rc_idx tape_row)
+{
+    const rc_idx H = s->h_size;
+    return (rnn_row_backward){
+        .h = const_row_of(s->state, tape_row, s->ldstate), .grad_out = grad_out_of(s, row),
+        .d_a = row_of(s->delta, row, s->lddelta), .dh = row_of(s->dh, row, H), .total_h = row_of(s->total_h, row, H)};
+}
+
 /*   da = dh phi'(a), with phi' from h': 1 - h'^2, h' (1 - h'), or 1 where h' > 0 */
 INLINE void rnn_gradients(const rnn_row_backward *at, rc_idx u, rc_idx count, const int phi)
 {
@@ -42,17 +50,14 @@ INLINE void rnn_gradients(const rnn_row_backward *at, rc_idx u, rc_idx count, co
 
 INLINE void rnn_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1, const int phi)
 {
-    const rc_idx H = s->h_size, part = part_units(unit0, unit1), whole = unit1 - part;
+    const rc_idx part = part_units(unit0, unit1), whole = unit1 - part;
     for (rc_idx row = row0; row < row1; row++) {
         const rc_idx tape_row = tape_row_of(s, row);
         if (tape_row >= s->active) {
             hold_backward(s, row, unit0, unit1, 1);
             continue;
         }
-        const rnn_row_backward at = {
-            .h = const_row_of(s->state, tape_row, s->ldstate), .grad_out = grad_out_of(s, row),
-            .d_a = row_of(s->delta, row, s->lddelta), .dh = row_of(s->dh, row, H),
-            .total_h = row_of(s->total_h, row, H)};
+        const rnn_row_backward at = rnn_row_backward_of(s, row, tape_row);
         for (rc_idx u = unit0; u < whole; u += LANES) rnn_gradients(&at, u, LANES, phi);
         if (part) rnn_gradients(&at, whole, part, phi);
     }

@@ -8,7 +8,7 @@ import numpy as np
 from support import TOLERANCE, all_close, close, judge_results, parts, random_state, same_bits
 
 from fuzz.layers import LAYOUTS, draw_layer
-from rnncore import nn, optim, train
+from rnncore import data, nn, optim, train
 
 
 def linear(draw):
@@ -187,13 +187,15 @@ def trainers(draw):
     cell, dropout = draw.one_of("cell", nn.CELLS), draw.one_of("dropout", (0.0, 0.5))
     tokens, layers = draw.size("tokens", 2, 5), draw.size("layers", 1, 2)
     windows = [(w[:-1], w[1:]) for w in draw.rng.integers(0, tokens, (draw.size("windows", 1, 4), 5, 2))]
+    marks = [draw.rng.random(x.shape) < 0.2 if draw.flag("resets") else None for x, _ in windows]
+    given = [data.Window(x, y, reset=reset) for (x, y), reset in zip(windows, marks, strict=True)]
     options = {"max_norm": (None, 0.1, 1.0)[draw.size("max_norm", 0, 2)], "carry": draw.flag("carry")}
     kind, settings = draw_options(draw)
 
     def trainer():
         model = nn.sequence_model(cell, tokens, hidden_size=4, embedding_size=3, num_layers=layers, dropout=dropout,
                                   seed=5)
-        return train.Trainer(model, getattr(optim, kind)(model, **settings), windows, **options)
+        return train.Trainer(model, getattr(optim, kind)(model, **settings), given, **options)
 
     before, after = draw.size("before", 0, 5), draw.size("after", 0, 5)
     whole = trainer().fit(before + after, progress=False)
@@ -207,5 +209,5 @@ def trainers(draw):
     assert other.losses == whole.losses
     same_bits(other.model.state_dict(), whole.model.state_dict(), "resumed and whole")
     same_bits(other.optimiser.state_dict()["buffers"], whole.optimiser.state_dict()["buffers"], "buffers")
-    total = [nn.cross_entropy(other.model(x)[0], y)[0] for x, y in windows]
-    close(train.evaluate(other.model, windows, carry=False), np.mean(total) / math.log(2), "float32")
+    total = [nn.cross_entropy(other.model(w.x, reset=w.reset)[0], w.targets)[0] for w in given]
+    close(train.evaluate(other.model, given, carry=False), np.mean(total) / math.log(2), "float32")

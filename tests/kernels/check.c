@@ -206,6 +206,17 @@ static void check_updates(rc_idx n)
     result("sum_rows", "updates", n, value, n, 4);
 }
 
+/* Rows of n values in another order, and zeros in the place of some. */
+static void check_rows(rc_idx n)
+{
+    const rc_idx from_row[4] = {5, 0, 5, 3}, to_row[4] = {2, 6, 0, 5};
+    void *from = random_array(B * n), *to = random_array(B * n);
+    K->copy_rows(to, n, NULL, from, n, from_row, 3, n);
+    K->copy_rows(to, n, to_row, from, n, NULL, 4, n);
+    K->copy_rows(to, n, from_row + 3, NULL, 0, NULL, 1, n);
+    result("copy_rows", "rows", n, to, B * n, 0);
+}
+
 static void check_activations(void)
 {
     enum { N = 2001 };
@@ -215,6 +226,13 @@ static void check_activations(void)
     result("sigmoid", "activation", N, out, N, 8);
     K->tanh(x, out, N);
     result("tanh", "activation", N, out, N, 8);
+    for (int kind = RC_SIGMOID; kind <= RC_SOFTPLUS; kind++) {
+        char name[32];
+        snprintf(name, sizeof name, "kind_%d", kind);
+        const rc_activation f = {.kind = kind, .alpha = 0.3, .beta = 0.6};
+        K->activation(&f, x, out, N);
+        result(name, "activation", N, out, N, 8);
+    }
 }
 
 static void check_projection(rc_idx P)
@@ -227,33 +245,44 @@ static void check_projection(rc_idx P)
     result("total_h", "projection", P, s.total_h, B * P, 8);
 }
 
-/* One step forward and one backward, every array random: equations need no sensible state. */
-static void check_cell(const rc_cell *cell, rc_idx H)
+/* One step forward and one backward, every array random: equations need no sensible state.  With `variant`, of a
+ * variant whose activations begin with this kind. */
+static void check_cell(const rc_cell *cell, rc_idx H, int variant)
 {
+    char of[48];
+    if (variant < 0) snprintf(of, sizeof of, "%s", cell->name);
+    else snprintf(of, sizeof of, "%s_variant_%d", cell->name, variant);
+    const rc_variant v = {.activation = {{variant, 0.3, 0.6}, {RC_TANH, 0, 0}, {RC_SOFTSIGN, 0, 0}}, .gate_clip = 1.5,
+                          .cell_clip = 1.25, .coupled = variant % 2, .peepholes = random_array(RC_PEEPHOLES * H)};
     static const rc_idx out_row[B] = {3, 6, 2, 1, 0, 4, 5}, tape_row[B] = {4, 0, 6, 2, 5, 1, 3};
     const rc_idx wide = cell->slots * H;
     rc_step s = {.h_size = H, .tape_rows = B, .tape_row = tape_row, .active = 6, .continued = 3, .out_row = out_row,
                   .slots_wanted = cell->slots_on_tape,
                   .slots = random_array(B * wide), .ldslots = wide, .prev = random_array(B * H),
                   .first = random_array(B * H), .ldprev = H, .h = random_array(B * H), .c = random_array(B * H),
-                  .h_out = zeros(B * H), .ldout = H, .c_out = zeros(B * H), .aux = zeros(B * H)};
-    for (int i = 0; i < cell->stages; i++) cell->stage[i].forward(&s, 0, B, 0, H);
-    if (cell->slots_on_tape) result("gates", cell->name, H, s.slots, B * wide, 8);
-    result("h", cell->name, H, s.h, B * H, 8);
-    result("h_out", cell->name, H, s.h_out, B * H, 8);
-    if (cell->states == 2) result("c_out", cell->name, H, s.c_out, B * H, 8);
+                  .h_out = zeros(B * H), .ldout = H, .c_out = zeros(B * H), .aux = zeros(B * H),
+                  .variant = &v};
+    for (int i = 0; i < cell->stages; i++)
+        (variant < 0 ? cell->stage[i].forward : cell->stage[i].variant_forward)(&s, 0, B, 0, H);
+    if (cell->slots_on_tape) result("gates", of, H, s.slots, B * wide, 8);
+    result("h", of, H, s.h, B * H, 8);
+    result("h_out", of, H, s.h_out, B * H, 8);
+    if (cell->states == 2) result("c_out", of, H, s.c_out, B * H, 8);
 
     s.state = cell->states == 2 ? s.c_out : s.h_out, s.ldstate = H;
     s.grad_out = random_array(B * H), s.ldgout = H;
     s.dh = random_array(B * H), s.dc = random_array(B * H), s.daux = random_array(B * H);
     s.delta = zeros(B * wide), s.lddelta = wide;
     s.total_h = zeros(B * H), s.total_c = zeros(B * H), s.aux_out = zeros(B * H);
-    for (int i = cell->stages; i-- > 0;) cell->stage[i].backward(&s, 0, B, 0, H);
-    result("delta", cell->name, H, s.delta, B * wide, 8);
-    result("dh", cell->name, H, s.dh, B * H, 8);
-    result("total_h", cell->name, H, s.total_h, B * H, 8);
-    if (cell->states == 2) result("dc", cell->name, H, s.dc, B * H, 8);
-    if (cell->stages == 2 || cell->states == 2) result("aux_out", cell->name, H, s.aux_out, B * H, 8);
+    if (cell->states == 2 && variant >= 0) s.peephole_terms = zeros(B * RC_PEEPHOLES * H);
+    for (int i = cell->stages; i-- > 0;)
+        (variant < 0 ? cell->stage[i].backward : cell->stage[i].variant_backward)(&s, 0, B, 0, H);
+    result("delta", of, H, s.delta, B * wide, 8);
+    result("dh", of, H, s.dh, B * H, 8);
+    result("total_h", of, H, s.total_h, B * H, 8);
+    if (cell->states == 2) result("dc", of, H, s.dc, B * H, 8);
+    if (s.peephole_terms) result("peephole_terms", of, H, s.peephole_terms, B * RC_PEEPHOLES * H, 8);
+    if (cell->stages == 2 || cell->states == 2) result("aux_out", of, H, s.aux_out, B * H, 8);
 }
 
 static double *positive(rc_idx n)
@@ -323,8 +352,12 @@ int main(int argc, char **argv)
             check_gradients(H, 29);
             check_losses(H);
             check_updates(H);
+            check_rows(H);
             check_projection(H);
-            for (const rc_cell *cell = K->cells; cell->name; cell++) check_cell(cell, H);
+            for (const rc_cell *cell = K->cells; cell->name; cell++) check_cell(cell, H, -1);
+            for (const rc_cell *cell = K->cells; cell->name; cell++)
+                for (int kind = RC_SIGMOID; cell->stage[0].variant_forward && kind <= RC_SOFTPLUS; kind++)
+                    check_cell(cell, H, kind);
         }
         check_products(13, LONG);               /* k in blocks */
         check_losses(LONG);                     /* classes in blocks */

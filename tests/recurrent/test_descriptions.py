@@ -91,7 +91,7 @@ def test_every_mode_lists_its_options_with_the_default_first():
     ("RNN", {"nonlinearity": "selu"}, ValueError, "nonlinearity: got 'selu', expected .*'tanh'"),
     ("RNN", {"nonlinearity": None}, ValueError, "nonlinearity: got None"),
     ("GRU", {"reset_after": 1}, TypeError, "reset_after: got 1, expected True or False"),
-    ("LSTM", {"reset_after": True}, TypeError, "LSTM: got reset_after=True, expected no option of this kind"),
+    ("LSTM", {"reset_after": True}, TypeError, "LSTM: got reset_after=True, expected peepholes or coupled"),
 ])
 def test_options_that_choose_no_cell_are_refused(mode, options, error, said):
     with pytest.raises(error, match=said):

@@ -29,10 +29,10 @@ def random_states(e, B, rng):
     return whole(first, [rng.normal(size=(len(e), *shape)).astype(e.dtype) for shape in shapes])
 
 
-def judge(e, x, states, lengths, cotangents, **options):
+def judge(e, x, states, lengths, cotangents, reset=None, **options):
     """Call, record and backward of an ensemble against those of each net alone, to the bit."""
-    y, final = e(x, states, lengths)
-    tape = e.record(x, states, lengths, **options)
+    y, final = e(x, states, lengths, reset)
+    tape = e.record(x, states, lengths, reset=reset, **options)
     grads = tape.backward(*cotangents)
     same_bits(tape.output, y)
     same_bits(tape.state, final)
@@ -41,9 +41,11 @@ def judge(e, x, states, lengths, cotangents, **options):
         B = y.shape[1 if e.batch_first else 2]
         row_lengths = None if lengths is None else np.broadcast_to(lengths, (len(e), B))[k]
         state = None if states is None else of_net(states, k)
-        alone = layer(own, state, row_lengths)
+        marks = reset if reset is None or reset.ndim == 2 else reset[k]
+        alone = layer(own, state, row_lengths, marks)
         same_bits((y[k], *parts(of_net(final, k))), (alone[0], *parts(alone[1])), f"net {k}")
-        single = layer.record(own, state, row_lengths, **options)
+        single = layer.record(own, state, row_lengths, reset=marks, **options)
+        same_bits(tape.reset[k], single.reset)
         grad_out, grad_state = cotangents
         expected = single.backward(grad_out[k], None if grad_state is None else of_net(grad_state, k))
         same_bits({name: array[k] for name, array in grads.parameters.items()}, expected.parameters)
@@ -71,15 +73,18 @@ def cases(draw):
     grad_out = rng.normal(size=(len(e), *rows, e.structure.features)).astype(dtype)
     grad_state = random_states(e, B, rng) if draw(st.booleans()) else None
     every = draw(st.one_of(st.none(), st.integers(1, 8)))
-    return e, x.astype(dtype), states, lengths, (grad_out, grad_state), every, small(1, 3)
+    reset = None
+    if draw(st.booleans()):
+        reset = rng.random((*([len(e)] if draw(st.booleans()) else []), *rows)) < draw(st.sampled_from([0.1, 0.5, 1]))
+    return e, x.astype(dtype), states, lengths, (grad_out, grad_state), reset, every, small(1, 3)
 
 
 @QUICK
 @given(cases())
 def test_random_ensembles_have_the_bits_of_each_net_alone(case):
-    e, x, states, lengths, cotangents, every, threads = case
+    e, x, states, lengths, cotangents, reset, every, threads = case
     with rc.threads(threads):
-        judge(e, x, states, lengths, cotangents, checkpoint_every=every)
+        judge(e, x, states, lengths, cotangents, reset, checkpoint_every=every)
 
 
 @pytest.mark.parametrize("every", [None, 100])
@@ -92,8 +97,9 @@ def test_long_passes_on_several_threads(cell, ragged, every, rng):
     x = rng.normal(size=(5, T, B, 3)).astype(np.float32)
     lengths = rng.integers(0, T + 1, size=(5, B)) if ragged else None
     g = rng.normal(size=(5, T, B, e.structure.features)).astype(np.float32)
+    reset = rng.random((5, T, B)) < 0.01
     with rc.threads(2):
-        judge(e, x, random_states(e, B, rng), lengths, (g, random_states(e, B, rng)), checkpoint_every=every)
+        judge(e, x, random_states(e, B, rng), lengths, (g, random_states(e, B, rng)), reset, checkpoint_every=every)
 
 
 @pytest.mark.parametrize("every", [None, 500])
@@ -103,7 +109,7 @@ def test_nets_that_take_long_pause_between_stretches(every, rng):
     x = rng.normal(size=(3, 9_000, 1, 16)).astype(np.float32)  # above LONG_NET in nets.pxi
     g = rng.normal(size=(3, 9_000, 1, 128)).astype(np.float32)
     with rc.threads(2):
-        judge(e, x, None, None, (g, None), checkpoint_every=every)
+        judge(e, x, None, None, (g, None), rng.random((9_000, 1)) < 0.001, checkpoint_every=every)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers that send signals")
@@ -268,6 +274,8 @@ def test_tapes_of_single_nets(rng):
     (lambda e, x: e(x, (np.zeros((1, 2, 4)), None)), r"h0: got shape \(1, 2, 4\), expected \(3, 1, 2, 4\)"),
     (lambda e, x: e(x, lengths=[[1, 2]]), r"lengths: got shape \(1, 2\), expected \(N, B\) = \(3, 2\)"),
     (lambda e, x: e(x, lengths=[6, 1]), "lengths: got 6"),
+    (lambda e, x: e(x, reset=np.zeros((2, 5), bool)), r"reset: got shape \(2, 5\), expected \(5, 2\): \(T, B\)"),
+    (lambda e, x: e(x, reset=np.zeros((2, 5, 2), bool)), r"reset: got shape .*, expected \(3, 5, 2\): \(N, T, B\)"),
     (lambda e, x: e.record(x, checkpoint_every=0), "checkpoint_every"),
     (lambda e, x: e.record(x).backward(), "neither grad_output nor grad_state"),
     (lambda e, x: e.record(x).backward(np.ones((5, 2, 4))), r"grad_output: got shape \(5, 2, 4\), expected \(3, 5, 2"),
@@ -277,6 +285,27 @@ def test_wrong_arguments(call, said, rng):
     e = nets("lstm", 3, 3, 4)
     with pytest.raises(ValueError, match=said):
         call(e, rng.normal(size=(3, 5, 2, 3)))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_gradient_of_a_net_crosses_its_reset(cell, rng):
+    e = nets(cell, 2, 2, 3, dtype="float64")
+    x, marks = rng.normal(size=(2, 9, 1, 2)), np.zeros((2, 9, 1), bool)
+    marks[1, 4] = True
+    tape, g = e.record(x, reset=marks), np.zeros((2, 9, 1, 3))
+    g[:, 8] = rng.normal(size=(2, 1, 3))
+    grads = tape.backward(g)
+    assert grads.input[0].all()
+    assert grads.input[1, 4:].all()
+    assert not grads.input[1, :4].any()
+    name, step = "weight_hh_l0", 1e-6
+    direction, losses = rng.normal(size=e.layers[1].parameters[name].shape), []
+    for sign in (1, -2):
+        with e.writable() as w:
+            w[f"1.{name}"] += sign * step * direction
+        losses.append((e(x, reset=marks)[0] * g).sum())
+    measured = (losses[0] - losses[1]) / (2 * step)
+    assert measured == pytest.approx((grads.parameters[name][1] * direction).sum(), rel=1e-7)
 
 
 def test_wrong_layers():

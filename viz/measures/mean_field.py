@@ -8,7 +8,7 @@ import numpy as np
 
 from .._blas import on_one_blas_thread
 from .._door import as_whole_tape
-from .._tapes import layer_input, layers, previous, refuse_projected, valid_steps, weight_name
+from .._tapes import is_reverse, layer_input, layers, previous, refuse_projected, valid_steps, weight_name
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Bools, Floats
@@ -77,7 +77,7 @@ def mean_field(tape: Tape | HasTape) -> dict[str, MeanField]:
     refuse_projected(tape, "there is no formula of χ for it (viz.jacobian_norms and viz.lyapunov_spectrum measure any)")
     if tape.cell.gates and tape.cell.growth is None:
         raise ValueError(
-            f"tape: got one of an {tape.mode}, for which there is no formula of χ, expected another cell "
+            f"tape: got one of an {tape.cell.label}, for which there is no formula of χ, expected another cell "
             "(viz.jacobian_norms and viz.lyapunov_spectrum measure any)"
         )
     measure = _gated if tape.cell.gates else _ungated
@@ -163,7 +163,7 @@ def _ungated(tape: Tape, name: str, valid: Bools) -> MeanField:
     """χ of a layer without gates, h = φ(a), and the root mean squares of the terms of a."""
     h = np.asarray(tape[f"{name}.h"], np.float64)[valid]
     (variance,) = _variances(tape, name).values()
-    chi = variance * np.mean(tape.cell.slope(h) ** 2)
+    chi = variance * np.mean(tape.cell.slope(h, is_reverse(name), np.dtype(tape.dtype)) ** 2)
     recurrent = previous(tape, name)[valid].astype(np.float64) @ _weight(tape, "weight_hh", name).T
     added = layer_input(tape, name)[valid].astype(np.float64) @ _weight(tape, "weight_ih", name).T
     if tape.layer.bias:

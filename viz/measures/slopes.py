@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .._door import as_tape
-from .._tapes import Recorded, part_of, valid_steps
+from .._tapes import Recorded, is_reverse, part_of, valid_steps
 
 if TYPE_CHECKING:
     from rnncore._typing import Floats
@@ -22,13 +22,14 @@ class Slopes(NamedTuple):
 
     Attributes
     ----------
-    curve : {"sigmoid", "tanh", "relu"}
-        φ.
+    curve : str
+        φ: "sigmoid", "tanh" or "relu", or the name of another activation that the layer was made with.
     preactivation : ndarray (T, B, H)
         a, computed back from φ(a). It is infinite where φ(a) was rounded to an end of its range, and NaN where
-        a ReLU gave 0, since a may be any number below 0; beyond a row's end it is NaN.
+        a ReLU gave 0, since a may be any number below 0; beyond a row's end it is NaN. With `gate_clip` it is a
+        after it was bounded.
     slope : ndarray (T, B, H)
-        φ′(a), as the backward pass computes it from φ(a); NaN beyond a row's end.
+        φ′(a), as the backward pass computes it from φ(a), and 0 where a was bounded; NaN beyond a row's end.
     """
 
     curve: str
@@ -48,7 +49,8 @@ def slopes(tape: Recorded | HasTape) -> dict[str, Slopes]:
     Returns
     -------
     dict of str to Slopes
-        By gate: "l0.i", "l0.f", "l0.g", "l0.o" for an LSTM, and "l0.h" for a plain RNN. float64.
+        By gate: "l0.i", "l0.f", "l0.g", "l0.o" for an LSTM, and "l0.h" for a plain RNN. float64. The f of coupled gates
+        is 1 − i and has no slope of its own.
 
     Examples
     --------
@@ -66,29 +68,11 @@ def slopes(tape: Recorded | HasTape) -> dict[str, Slopes]:
     out: dict[str, Slopes] = {}
     for name in tape.names("*"):
         part = part_of(name)
-        curve = tape.cell.curve_of(part)
-        if curve is None or (gated and part in tape.cell.states):
+        activation = tape.cell.activation_of(part, is_reverse(name))
+        if activation is None or (gated and part in tape.cell.states):
             continue
         value = np.array(tape[name], np.float64)
-        value[past] = np.nan
-        out[name] = Slopes(curve, _inverse(value, curve), _slope(value, curve))
+        slope = activation.slope(value, np.dtype(tape.dtype))
+        value[past] = slope[past] = np.nan
+        out[name] = Slopes(activation.name, activation.inverse(value), slope)
     return out
-
-
-def _inverse(value: Floats, curve: str) -> Floats:
-    """a from φ(a)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if curve == "sigmoid":
-            return np.log(value) - np.log1p(-value)
-        if curve == "tanh":
-            return np.arctanh(value)
-        return np.where(value > 0, value, np.nan)
-
-
-def _slope(value: Floats, curve: str) -> Floats:
-    """φ′(a) from φ(a)."""
-    if curve == "sigmoid":
-        return value * (1 - value)
-    if curve == "tanh":
-        return 1 - np.square(value)
-    return np.where(np.isnan(value), np.nan, value > 0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._door import as_whole_tape
 from .._norms import norm
-from .._tapes import check_backward, layer_input, layers, previous, valid_steps, weight_name
+from .._tapes import check_backward, is_reverse, layer_input, layers, previous, valid_steps, weight_name
 
 if TYPE_CHECKING:
     from rnncore._typing import ArrayLike, Floats, Ints
@@ -35,8 +35,8 @@ def step_share(tape: Tape | HasTape) -> dict[str, Floats]:
     -------
     dict of str to ndarray (T, B), float64
         By the names of the weights, "weight_ih_l0", "weight_hh_l0", …, without those of projections. For weight_hh,
-        x_t is the vector that it multiplies, which is the previous h (or r·h). The shares of a row sum to 1, or to 0
-        if it has no gradient.
+        x_t is the vector that it multiplies, which is the previous h (or r·h). For weight_peephole the term is the
+        product of δ_t and c, unit by unit. The shares of a row sum to 1, or to 0 if it has no gradient.
 
     Examples
     --------
@@ -61,6 +61,8 @@ def step_share(tape: Tape | HasTape) -> dict[str, Floats]:
         for block, gate in tape.cell.operands.items():
             recurrent[tape.cell.blocks_hh.index(block)] = norm(before * tape[f"{name}.{gate}"])
         terms["weight_hh"] = delta_h * recurrent
+        if tape.cell.variant is not None and tape.cell.variant.peepholes:
+            terms["weight_peephole"] = _of_peepholes(tape, name)
         for kind, term in terms.items():
             size = np.where(valid, norm(term, axis=0), 0.0)
             total = size.sum(0)
@@ -72,11 +74,21 @@ def _deltas(tape: Tape, name: str) -> tuple[Floats, Floats]:
     """‖∂L/∂pre-activation‖ for each block of W_ih, (blocks, T, B), and for each block of W_hh."""
     grad, cell = tape.grad, tape.cell
     if not cell.gates:
-        delta = norm(grad[f"{name}.h"] * cell.slope(np.asarray(tape[f"{name}.h"])))[None]
+        slope = cell.slope(np.asarray(tape[f"{name}.h"]), is_reverse(name))
+        delta = norm(grad[f"{name}.h"] * slope)[None]
         return delta, delta
     size = {gate: norm(grad[f"{name}.{gate}"]) for gate in cell.slots}
     of_input, of_state = (np.stack([size[gate] for gate in blocks]) for blocks in (cell.blocks_ih, cell.blocks_hh))
     return of_input, of_state
+
+
+def _of_peepholes(tape: Tape, name: str) -> Floats:
+    """The norms of what each step adds to the gradients of the peepholes of each gate, (gates, T, B)."""
+    before = {initial: previous(tape, name, state)
+              for state, initial in zip(tape.cell.states, tape.cell.initial, strict=True)}
+    return np.stack([
+        norm(tape.grad[f"{name}.{gate}"] * (before[seen] if seen in before else tape[f"{name}.{seen}"]))
+        for gate, seen in tape.cell.peepholes.items()])
 
 
 def steps_for_half(share: ArrayLike) -> Ints:

@@ -4,7 +4,9 @@
                  weights, cells               built/, from src/ and src/kernels by tools/build_page.py
 
 networks   what the page must know of a network, as JSON and one array of floats
+diagram    how a cell is drawn, as data
 writer     the file itself, and its content security policy
+notebook   the page as the result of a notebook's cell
 src        the script, in TypeScript: engine/ runs a network, views/ draw it
 built      the script, its style sheet and the kernels, as `make page` builds them; all that is installed
 """

@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from rnncore.models import Recurrent
-from rnncore.nn import SequenceModel
+from rnncore.module import prefixed
+from rnncore.nn import Embedding, Linear, SequenceModel
 from rnncore.recurrent.base import RecurrentLayer
+from rnncore.recurrent.layers import layer_class
 
 from .._door import described, held_tape
 from .._tapes import is_tape
+from ..recorder import Recorder
 from ..recorder.frame import Frame
+from ..recorder.runfile import Run
+from .diagram import diagram
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rnncore._typing import Array
     from rnncore.recurrent.descriptions import Description
@@ -24,8 +29,11 @@ if TYPE_CHECKING:
 
     from .._tapes import HasTape
 
-    Explored: TypeAlias = Recurrent | SequenceModel | RecurrentLayer | Tape | HasTape
+    Explored: TypeAlias = Recurrent | SequenceModel | RecurrentLayer | Tape | HasTape | Frame | Recorder | Run
     Rows: TypeAlias = list[list[float]]
+
+
+ROWS = 16  # of a tape's batch that the reader can choose
 
 
 class Arrays:
@@ -59,24 +67,52 @@ class Network:
         The alphabet; None if it reads rows of numbers.
     inputs : int
         The numbers of a row, or the number of symbols.
-    example : rows of numbers or None
-        Something to begin with.
+    examples : list of rows of numbers
+        Something to begin with; may be empty.
     """
 
     entry: dict[str, Any]
     symbols: list[str] | None
     inputs: int
-    example: Rows | None = field(default=None)
+    examples: list[Rows] = field(default_factory=list)
+
+
+def runs_of(name: str | None, given: Explored, most: int | None) -> dict[str, Explored]:
+    """The networks that something given stands for, by name: of a recorder or a run file, those that it kept.
+
+    Parameters
+    ----------
+    name : str or None
+        None if it is alone and was given no name.
+    most : int or None
+        Bytes of all their weights as float32; as many of them are chosen as fit, at equal distances, but at least the
+        first and the last. None: these two.
+    """
+    if not isinstance(given, (Recorder, Run)):
+        return {name or "network": given}
+    frames = [frame for frame in given.frames if frame.weights.keys()]
+    if not frames:
+        raise ValueError(
+            f"runs: got {described(given)} without weights{f' for {name!r}' if name else ''}, expected one "
+            "made with viz.Recorder(weights=True)"
+        )
+    last = frames[-1]
+    size = 4 * sum(part[key].size for part in (last.weights, last.around) for key in part)
+    count = min(len(frames), max(2, 0 if most is None else most // size))
+    chosen = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
+    return {f"{name}, update {frames[k].update}" if name else f"update {frames[k].update}": frames[k] for k in chosen}
 
 
 def network_of(name: str, run: Explored, vocabulary: list[str] | None, arrays: Arrays) -> Network:
     """Describe a fitted model, a sequence model, a layer, or the layer of a tape; its weights go to `arrays`."""
     found: Any = held_tape(run)
-    if is_tape(found) and not isinstance(found, Frame):
+    if isinstance(found, Frame):
+        return _of_frame(name, found, vocabulary, arrays)
+    if is_tape(found):
         rows = np.asarray(found.input, np.float64)
         found.packed()  # raises an error if the weights changed since the pass was recorded
-        first = rows[: found.lengths[0], 0].tolist() if found.B else None
-        return _of_layer(name, found.layer, arrays, example=first)
+        each = [rows[: found.lengths[b], b].tolist() for b in range(min(found.B, ROWS))]
+        return _of_layer(name, found.layer, arrays, each)
     if isinstance(found, RecurrentLayer):
         return _of_layer(name, found, arrays)
     if isinstance(found, Recurrent):
@@ -85,7 +121,7 @@ def network_of(name: str, run: Explored, vocabulary: list[str] | None, arrays: A
         return _of_model(name, found, vocabulary, arrays)
     raise TypeError(
         f"runs: got {described(run)} for {name!r}, expected a fitted rnncore.models.Recurrent, a SequenceModel, a "
-        "recurrent layer, or a tape"
+        "recurrent layer, a tape, a Recorder or a Run"
     )
 
 
@@ -104,9 +140,31 @@ def _alphabet(name: str, model: Recurrent) -> list[str]:
     return list(model.alphabet_)
 
 
-def _of_layer(name: str, layer: RecurrentLayer, arrays: Arrays, example: Rows | None = None) -> Network:
+def _of_frame(name: str, frame: Frame, symbols: list[str] | None, arrays: Arrays) -> Network:
+    """The network of a recorded update, from the weights that the frame holds."""
+    weights, around = ({key: part[key] for key in part} for part in (frame.weights, frame.around))
+    sizes: Any = frame.layer
+    projected = {"proj_size": sizes.proj_size} if hasattr(sizes, "proj_size") else {}
+    layer = layer_class(frame.mode)(
+        sizes.input_size, sizes.hidden_size, sizes.num_layers, bias="bias_ih_l0" in weights,
+        bidirectional=sizes.bidirectional, dtype=frame.dtype, **frame.cell.options, **projected,
+    )  # fmt: skip
+    layer.load_state_dict(weights)
+    if "head.weight" not in around:
+        return _of_layer(name, layer, arrays)
+    table, head = around.get("embedding.weight"), around["head.weight"]
+    model = SequenceModel(
+        None if table is None else Embedding(*table.shape, dtype=frame.dtype), layer,
+        Linear(head.shape[1], head.shape[0], bias="head.bias" in around, dtype=frame.dtype),
+        loss="mse" if table is None else "cross_entropy",
+    )  # fmt: skip
+    model.load_state_dict({**prefixed("layer", weights), **around})
+    return _of_model(name, model, symbols, arrays)
+
+
+def _of_layer(name: str, layer: RecurrentLayer, arrays: Arrays, examples: Sequence[Rows] = ()) -> Network:
     weights = layer.state_dict()
-    return Network(_entry(name, layer, weights, arrays), None, layer.input_size, example)
+    return Network(_entry(name, layer, weights, arrays), None, layer.input_size, list(examples))
 
 
 def _of_model(name: str, model: SequenceModel, symbols: list[str] | None, arrays: Arrays) -> Network:
@@ -149,6 +207,11 @@ def _entry(name: str, layer: RecurrentLayer, weights: Mapping[str, Array], array
         )
     if layer.structure.proj_size:
         raise ValueError(f"runs: got an LSTM with projections for {name!r}, expected proj_size=0: the page has none")
+    if layer.cell.variant is not None:
+        raise ValueError(
+            f"runs: got {layer!r} for {name!r}, expected a layer without {', '.join(layer.cell.variant.options)}: "
+            "the page computes the cells themselves only (viz.report draws any layer)"
+        )
 
     def place(key: str) -> list[int] | None:
         return arrays.add(weights[key]) if key in weights else None
@@ -183,6 +246,7 @@ def _cell(cell: Description) -> dict[str, Any]:
         "states": list(cell.states),
         "keeps": cell.keeps,
         "enters": cell.enters,
+        "diagram": diagram(cell),
         "gates": [
             {"name": gate.name, "words": gate.words, "slot": gate.slot, "curve": gate.curve} for gate in cell.gates
         ],

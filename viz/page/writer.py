@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+import tempfile
+import webbrowser
 import zlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
 from rnncore.io.files import check_target, write_bytes
+from rnncore.models import Recurrent
 
 from .._html import digest, document
-from .networks import Arrays, network_of
+from ..recorder.store import parse_bytes
+from .networks import Arrays, network_of, runs_of
+from .notebook import NotebookPage, in_notebook
 
 if TYPE_CHECKING:
     from rnncore._typing import ArrayLike, PathLike
+    from rnncore.nn import SequenceModel
+    from rnncore.nn.sequence import SequenceRecord
 
     from .networks import Explored, Network
 
@@ -27,36 +34,63 @@ DEFAULT_TEXT = "The memory of a network is how far back it can look."
 STEPS = 120  # rows of an example that nobody gave
 
 
+@overload
 def explore(
     runs: Explored | Mapping[str, Explored],
     path: PathLike,
     *,
     vocabulary: str | Sequence[str] | None = None,
     examples: Mapping[str, str | ArrayLike] | None = None,
+    max_bytes: int | str | None = None,
     title: str = TITLE,
-) -> Path:
-    """Write a page that runs networks on what its reader types, and shows what they remember.
+) -> Path: ...
+@overload
+def explore(
+    runs: Explored | Mapping[str, Explored],
+    path: None = None,
+    *,
+    vocabulary: str | Sequence[str] | None = None,
+    examples: Mapping[str, str | ArrayLike] | None = None,
+    max_bytes: int | str | None = None,
+    title: str = TITLE,
+) -> Path | NotebookPage: ...
+def explore(
+    runs: Explored | Mapping[str, Explored],
+    path: PathLike | None = None,
+    *,
+    vocabulary: str | Sequence[str] | None = None,
+    examples: Mapping[str, str | ArrayLike] | None = None,
+    max_bytes: int | str | None = None,
+    title: str = TITLE,
+) -> Path | NotebookPage:
+    """Make a page that runs networks on what its reader types, and shows what they remember.
 
     It is one HTML file that needs no network. It holds the weights and the kernels of this package, compiled to
     WebAssembly, and computes in float32 what the instruction set "base" computes, to the bit.
 
     Parameters
     ----------
-    runs : Recurrent, SequenceModel, layer or tape, or a mapping of names to them
+    runs : Recurrent, SequenceModel, layer, tape, Recorder or Run, or a mapping of names to them
         Fitted models of text, sequence models with one prediction per step, or layers alone. All of them read the same
-        input: the same symbols, or rows of equally many numbers. A tape stands for its layer; its first row is the
-        example. A network in float64 is run as float32, and the page says so.
-    path : path
-        Where to write the page, which appears there complete or not at all.
+        input: the same symbols, or rows of equally many numbers. A tape stands for its layer; its rows are the
+        examples. A recorder that kept weights, or its run file, stands for the network at the first and at the last
+        update that it kept: before and after training. A network in float64 is run as float32, and the page says so.
+    path : path, optional
+        Where to write the page, which appears there complete or not at all. Without it the page is opened: in a
+        notebook as the result of the cell, in a frame of its own, and elsewhere in the browser, from a temporary file.
     vocabulary : str or sequence of str, optional
         For a sequence model of symbols: the character of each token, in their order.
     examples : mapping of names to texts, or to arrays (T, I), optional
         What the reader can choose to begin with; the first is shown at first.
+    max_bytes : int or str, optional
+        Of a recorder or a run file show more updates than two, at equal distances, as long as their weights in float32
+        do not take more bytes: 2_000_000 or "2 MB".
     title : str
 
     Returns
     -------
-    pathlib.Path
+    pathlib.Path or NotebookPage
+        The file; in a notebook, if no path is given, an object that displays itself.
 
     Raises
     ------
@@ -74,11 +108,16 @@ def explore(
     >>> "://" in page.read_text(encoding="utf-8")
     False
     """
-    check_target(path)
-    content = page_of(runs, vocabulary=vocabulary, examples=examples, title=title)
-    path = Path(path)
-    write_bytes(path, content)
-    return path
+    if path is not None:
+        check_target(path)
+    content = page_of(runs, vocabulary=vocabulary, examples=examples, max_bytes=max_bytes, title=title)
+    if path is None and in_notebook():
+        return NotebookPage(content.decode("utf-8"))
+    target = Path(tempfile.mkdtemp(prefix="rnncore-")) / "page.html" if path is None else Path(path)
+    write_bytes(target, content)
+    if path is None:
+        webbrowser.open(target.as_uri())
+    return target
 
 
 def page_of(
@@ -86,10 +125,49 @@ def page_of(
     *,
     vocabulary: str | Sequence[str] | None = None,
     examples: Mapping[str, str | ArrayLike] | None = None,
+    max_bytes: int | str | None = None,
     title: str = TITLE,
 ) -> bytes:
     """The content of the file that `explore` writes."""
-    given = {str(name): run for name, run in runs.items()} if isinstance(runs, Mapping) else {"network": runs}
+    live = live_part(runs, vocabulary=vocabulary, examples=examples, max_bytes=max_bytes, title=title)
+    body = f"{live.body}\n<script>{live.script}</script>"
+    page = document(str(title), f"script-src {live.sources}", live.style, body)
+    return page.encode("utf-8", "replace")
+
+
+class Live(NamedTuple):
+    """What a page needs to run networks.
+
+    Attributes
+    ----------
+    body : str
+        The elements that the script reads and fills.
+    script, style : str
+        `script` stands in an element after `body`.
+    sources : str
+        The script's part of the policy.
+    """
+
+    body: str
+    script: str
+    style: str
+    sources: str
+
+
+def live_part(
+    runs: Explored | Mapping[str, Explored],
+    *,
+    vocabulary: str | Sequence[str] | None = None,
+    examples: Mapping[str, str | ArrayLike] | None = None,
+    max_bytes: int | str | None = None,
+    title: str = TITLE,
+) -> Live:
+    """The part of a page that runs the networks; the arguments are those of `explore`."""
+    named = {str(name): run for name, run in runs.items()} if isinstance(runs, Mapping) else {None: runs}
+    most = parse_bytes(max_bytes, "max_bytes")
+    given: dict[str, Explored] = {}
+    for name, run in named.items():
+        given |= runs_of(name, run, most)
     if not given:
         raise ValueError("runs: got none, expected at least one network")
     arrays = Arrays()
@@ -102,7 +180,7 @@ def page_of(
         "examples": _examples(networks, examples),
         "runs": [network.entry for network in networks],
     }
-    return _page(str(title), description, arrays.content()).encode("utf-8", "replace")
+    return _live(description, arrays.content())
 
 
 def _symbols(vocabulary: str | Sequence[str]) -> list[str]:
@@ -134,14 +212,38 @@ def _examples(networks: Sequence[Network], given: Mapping[str, str | ArrayLike] 
     if given:
         return [{"name": str(name), "input": _checked(name, value, one)} for name, value in given.items()]
     if one.symbols is not None:
-        known = set(one.symbols)
-        text = "".join(symbol for symbol in DEFAULT_TEXT if symbol in known) or "".join(one.symbols)
-        return [{"name": "a sentence", "input": text}]
-    recorded = [network.example for network in networks if network.example is not None]
+        return [{"name": "a sentence", "input": known_text(one.symbols)}]
+    recorded = next((network.examples for network in networks if network.examples), [])
     if recorded:
-        return [{"name": "the recorded sequence", "input": recorded[0]}]
+        alone = len(recorded) == 1
+        return [{"name": "the recorded sequence" if alone else f"recorded row {row}", "input": rows}
+                for row, rows in enumerate(recorded)]  # fmt: skip
     rows = np.random.default_rng(0).standard_normal((STEPS, one.inputs)).round(3)
     return [{"name": "noise", "input": rows.tolist()}]
+
+
+def recorded_example(
+    name: str, model: Recurrent | SequenceModel, vocabulary: str | Sequence[str] | None = None
+) -> SequenceRecord:
+    """A pass over the sequence that a model's page begins with, and the gradient of the sum of its last outputs."""
+    network = network_of(name, model, None if vocabulary is None else _symbols(vocabulary), Arrays())
+    example = _examples([network], None)[0]["input"]
+    inner = model.network_ if isinstance(model, Recurrent) else model
+    if network.symbols is None:
+        x = np.asarray(example, inner.layer.dtype)[:, None]
+    else:
+        x = np.array([network.symbols.index(symbol) for symbol in example])[:, None]
+    record = inner.record(x.swapaxes(0, 1) if inner.layer.batch_first else x)
+    grad = np.zeros_like(record.output)
+    (grad[:, -1] if inner.layer.batch_first else grad[-1])[...] = 1
+    record.backward(grad)
+    return record
+
+
+def known_text(symbols: Sequence[str]) -> str:
+    """A text to begin with, of these symbols."""
+    known = set(symbols)
+    return "".join(symbol for symbol in DEFAULT_TEXT if symbol in known) or "".join(symbols)
 
 
 def _checked(name: str, value: str | ArrayLike, network: Network) -> str | list[list[float]]:
@@ -160,7 +262,7 @@ def _checked(name: str, value: str | ArrayLike, network: Network) -> str | list[
 # ---------------------------------------------------------------- HTML
 
 
-def _page(title: str, description: Mapping[str, Any], arrays: bytes) -> str:
+def _live(description: Mapping[str, Any], arrays: bytes) -> Live:
     built = resources.files(__package__) / "built"
     script, sheet = ((built / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     # In JSON a < can only be part of a text, where this escape means the same; so no text can end the element.
@@ -170,9 +272,8 @@ def _page(title: str, description: Mapping[str, Any], arrays: bytes) -> str:
 </main>
 <script id="description" type="application/json">{told}</script>
 <script id="arrays" type="text/plain">{_deflated(arrays)}</script>
-<script id="kernels" type="text/plain">{_deflated((built / "kernels.wasm").read_bytes())}</script>
-<script>{script}</script>"""
-    return document(title, f"script-src '{digest(script)}' 'wasm-unsafe-eval'", sheet, body)
+<script id="kernels" type="text/plain">{_deflated((built / "kernels.wasm").read_bytes())}</script>"""
+    return Live(body, script, sheet, f"'{digest(script)}' 'wasm-unsafe-eval'")
 
 
 def _deflated(content: bytes) -> str:

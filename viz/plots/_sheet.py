@@ -105,7 +105,7 @@ class Sheet:
     def gate(self, x: float, y: float, name: str) -> None:
         """The box of a gate, with the name of its nonlinearity."""
         curve = self.cell.gate(name).curve
-        text = f"{name}  {CURVES[curve]}" if curve else name
+        text = f"{name}  {CURVES.get(curve, curve)}" if curve else name
         self.box(x, y, name, text, signed=not self.cell.is_share(name))
 
     def inputs(self, right: float, start: float = 1.2) -> None:

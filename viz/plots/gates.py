@@ -45,7 +45,7 @@ def plot_gates(
         Of an LSTM or a GRU.
     ax : matplotlib Axes, optional
     names : str or sequence of str, optional
-        Such as ["l0.f", "l1.f"], or patterns such as "*.f"; by default all gates.
+        Such as ["l0.f", "l1.f"], or patterns such as ``"*.f"``; by default all gates.
     row : int
         Row of the batch.
     order : "auto", None or sequence of int

@@ -41,7 +41,7 @@ def plot_saturation(
         A tape, or the result of `viz.saturation`.
     ax : matplotlib Axes, optional
     names : str or sequence of str, optional
-        Which gates, such as "l0.f", or patterns such as "*.f"; all by default.
+        Which gates, such as "l0.f", or patterns such as ``"*.f"``; all by default.
     label : str, optional
         Put in front of the gates' names in the legend.
     **line_kw

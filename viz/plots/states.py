@@ -41,7 +41,7 @@ def plot_states(
     tape : Tape or Frame
     ax : matplotlib Axes, optional
     names : str or sequence of str, optional
-        Such as ["l0.h", "l1.h"], or patterns such as "*.h"; by default all h and c.
+        Such as ["l0.h", "l1.h"], or patterns such as ``"*.h"``; by default all h and c.
     row : int
         Row of the batch.
     order : "auto", None or sequence of int

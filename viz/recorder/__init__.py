@@ -58,8 +58,8 @@ class Recorder:
         one recorder at a time, until that is closed; a forked child of the process cannot write it.
     every : int, default 10
         Record the updates 1, 1 + every, 1 + 2·every, …
-    names : str or sequence of str, default "*.h"
-        Patterns of the tape's names: "*.f", "l1.*".
+    names : str or sequence of str, default ``"*.h"``
+        Patterns of the tape's names: ``"*.f"``, ``"l1.*"``.
     gradients : str or sequence of str, default ()
         The same for `tape.grad`.
     steps : int, default 1
@@ -68,7 +68,8 @@ class Recorder:
         Which rows and units to record; an int n means the first n. All by default. Of an h that a projection has
         narrowed, all values are recorded, since they are no units.
     weights : bool, default False
-        Record the layer's weights as well.
+        Record the layer's weights as well, and with a `Trainer` also those of the model around it. `viz.explore` runs
+        the networks of such a recorder.
     limit : int or str, default "64 MB"
         Bytes of all frames together.
     full : {"thin", "ring", "stop"}
@@ -143,6 +144,7 @@ class Recorder:
             self._store = FileStore(self.path, most, full, resume)
         self.live = make_live(live)
         self.seconds = {"record": 0.0, "measure": 0.0, "draw": 0.0}
+        self._around: Mapping[str, Array] = {}  # the weights of the model around the layer
         self._clock = time.perf_counter
         self._started = self._clock()
         self._drawing = 0.0  # seconds that the last drawing took
@@ -209,6 +211,7 @@ class Recorder:
         self, trainer: Trainer, record: SequenceRecord, loss: float, grads: Mapping[str, Array]
     ) -> None:
         """Called by `Trainer` between the backward pass and the optimiser's step."""
+        self._around = {n: array for n, array in trainer.model.parameters.items() if not n.startswith("layer.")}
         self.record(record.tape, grads, loss=loss, update=trainer.updates + 1, epoch=trainer.epoch)
         if not self.measure_every and self.measures and trainer.position + 1 == len(trainer.batches):
             self.measure(record.tape, epoch=trainer.epoch)
@@ -298,6 +301,7 @@ class Recorder:
                 arrays[prefix + name] = array if units is None or is_narrow(tape, name) else array[..., units]
         if self.weights:
             arrays |= {f"weight {name}": a for name, a in (weights or tape.layer.parameters).items()}
+            arrays |= {f"around {name}": a for name, a in self._around.items()}
         lengths = np.minimum(-(-np.asarray(tape.lengths)[rows] // self.steps), len(steps))
         arrays |= {"axis steps": steps, "axis rows": rows, "axis lengths": lengths}
         if units is not None:

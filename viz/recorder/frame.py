@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from rnncore.recurrent.descriptions import choices, find
+from rnncore.recurrent.descriptions import find, option_names
 
 from .._door import not_whole
 from .._tapes import Sizes
@@ -44,7 +44,8 @@ class Frame:
         What was passed to the recorder, or None.
     values : dict of str to float
         The measures taken at this update.
-    grad, weights : mappings of str to array
+    grad, weights, around : mappings of str to array
+        Gradients, the weights of the layer, and those of the model around it ("head.weight").
     """
 
     def __init__(self, header: Header, read: Callable[[int], Array]) -> None:
@@ -59,6 +60,7 @@ class Frame:
         self.layer = cast("Sizes", SimpleNamespace(**header.get("layer", {})))
         self.grad = _Prefixed(self, "grad ")
         self.weights = _Prefixed(self, "weight ")
+        self.around = _Prefixed(self, "around ")
 
     def pullback(self, *_: object, **__: object) -> NoReturn:
         """Not possible on a frame, which has values and gradients alone; the error names the way out."""
@@ -113,7 +115,7 @@ class Frame:
     @property
     def cell(self) -> Description:
         """The description of the layer's cell."""
-        options = {name: getattr(self.layer, name) for name in choices(self.mode) if hasattr(self.layer, name)}
+        options = {name: getattr(self.layer, name) for name in option_names(self.mode) if hasattr(self.layer, name)}
         return find(self.mode, **options)
 
     @property

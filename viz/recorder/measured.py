@@ -6,6 +6,7 @@ as that many backward passes: for one row of 100 steps at H = 128 a tenth of a s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, SupportsFloat
 
@@ -27,7 +28,10 @@ def leading_exponent(tape: Tape) -> float:
 
 
 def saturated(tape: Tape) -> float:
-    """The share of gate values in the outer tenths of their range; for a plain RNN, of its states."""
+    """The share of gate values in the outer tenths of their range; for a plain RNN, of its states.
+
+    NaN for an RNN with another activation than tanh, ReLU or sigmoid.
+    """
     shares = saturation(tape)
     if shares:
         return float(np.mean([low + high for low, high in shares.values()]))
@@ -35,6 +39,8 @@ def saturated(tape: Tape) -> float:
     curve = tape.cell.curve
     if curve == "relu":
         return float((states == 0).mean())
+    if curve not in ("tanh", "sigmoid"):
+        return math.nan
     return float(((states < (-0.9 if curve == "tanh" else 0.1)) | (states > 0.9)).mean())
 
 

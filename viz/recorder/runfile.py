@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import numpy as np
 
 from rnncore.io.fields import DamagedFileError, Field, check_file, read_json
+from rnncore.io.layers import check_variant
 from rnncore.recurrent.descriptions import choices, modes
 
 from .frame import Frame, Header, series, series_names
@@ -280,7 +281,7 @@ def _check_axes(fields: Field, shapes: dict[str, tuple[int, ...]], source: str) 
     if axes["lengths"] != axes["rows"]:
         raise DamagedFileError(f"{source}: got {axes['lengths']} lengths for {axes['rows']} rows")
     for name, shape in shapes.items():
-        if name.startswith(("axis ", "weight ")):
+        if name.startswith(("axis ", "weight ", "around ")):
             continue
         if not _NAME.fullmatch(name):
             raise DamagedFileError(f"{source}: {name!r} is not the name of an array of a tape")
@@ -300,6 +301,7 @@ def _check_layer(layer: Field) -> None:
         layer["proj_size"].whole(1, layer["hidden_size"].value - 1)
     layer["bidirectional"].flag()
     layer["batch_first"].flag()
+    check_variant(layer["mode"].value, layer)
     for name, values in choices(layer["mode"].value).items():
         if isinstance(values[0], bool):
             if name in layer:  # older files have no flags

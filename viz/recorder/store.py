@@ -318,7 +318,7 @@ def _copy(old: FileIO, new: IO[bytes], size: int) -> None:
         size -= len(piece)
 
 
-def parse_bytes(limit: int | str | None) -> int | None:
+def parse_bytes(limit: int | str | None, name: str = "limit") -> int | None:
     """64_000_000, "64 MB" or None -> a number of bytes or None."""
     if limit is None:
         return None
@@ -326,6 +326,6 @@ def parse_bytes(limit: int | str | None) -> int | None:
     size = int(float(match[1]) * _UNITS.get(match[2] or "", 0)) if match else 0
     if size <= 0:
         raise ValueError(
-            f"limit: got {limit!r}, expected a number of bytes, as 64_000_000 or '64 MB'"
+            f"{name}: got {limit!r}, expected a number of bytes, as 64_000_000 or '64 MB'"
         )
     return size

@@ -112,7 +112,7 @@ class Vanish(_GradientStep):
         Divide the norm by that at the last step with a gradient, so that the result does not depend
         on the scale of the loss. False: use the norm itself.
     names : str, optional
-        A pattern of states, such as "l0.*" or "*.h", instead of the whole state of every layer.
+        A pattern of states, such as ``"l0.*"`` or ``"*.h"``, instead of the whole state of every layer.
     every, action
         As in `Watch`.
 

@@ -254,9 +254,9 @@ def _gate_of(
 ) -> tuple[str, int] | tuple[None, None]:
     """(gate, unit) of a row of a recurrent layer's weight or bias, or (None, None)."""
     name = name.rpartition(".")[2]
-    if not name.startswith(("weight_ih", "weight_hh", "bias_ih", "bias_hh")):
+    if not name.startswith(("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_peephole")):
         return None, None
-    axis = -1 if name.startswith("bias") else -2
-    gates = tape.cell.blocks_ih
+    axis = -1 if name.startswith(("bias", "weight_peephole")) else -2
+    gates = tuple(tape.cell.peepholes) if name.startswith("weight_peephole") else tape.cell.blocks_ih
     size = shape[axis] // len(gates)
     return gates[index[axis] // size], index[axis] % size

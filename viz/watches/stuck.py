@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from rnncore._checks import as_size
+from rnncore.recurrent.variants import SHARES
 
 from .._tapes import as_parts, is_reverse, layer_of, part_of, valid_steps
 from .moment import Hit, Moment, lead_up, where
@@ -92,12 +93,12 @@ class Stuck(Watch):
     def _sides(self, tape: Tape, name: str) -> dict[Side, Callable[[Array], Bools]]:
         """{"low": array -> bools, "high": array -> bools}: where a value counts as stuck."""
         curve = tape.cell.curve_of(part_of(name))
-        if curve is None:
+        if curve not in (*SHARES, "tanh", "softsign", "relu"):
             return {}  # not the value of a bounded function
         if curve == "relu":
             return {"low": lambda a: a == 0}
         high = self.high
-        floor = self.low if curve == "sigmoid" else None if high is None else -high
+        floor = self.low if curve in SHARES else None if high is None else -high
         sides: dict[Side, Callable[[Array], Bools]] = {}
         if floor is not None:
             sides["low"] = lambda a: a < floor

@@ -11,22 +11,30 @@ A new cell is one header of equations, one row of the kernels' table, and one fi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from os import listdir
+from threading import Lock
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from rnncore import _engine
 from rnncore._checks import as_flag, did_you_mean
 
+from ..variants import DEFAULTS, SHARES, Activation, Variant
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import numpy as np
 
     from rnncore._typing import Array
     from rnncore.viz.plots._sheet import Sheet
 
+_VARIANTS: WeakValueDictionary[tuple[str, Variant], Description] = WeakValueDictionary()
+_LOCK = Lock()                              # held while `_VARIANTS` is read and changed
 STATE_WORDS = {"h": "hidden state", "c": "cell state"}
 
 
@@ -54,9 +62,10 @@ class Gate(NamedTuple):
         Its name on a tape and its name in texts, such as "f" and "forget gate".
     slot : int
         The index of the slot in which the kernels store it, see the glossary in kernels.h.
-    curve : {"sigmoid", "tanh", None}
-        Its nonlinearity, or None. Plots, measures and watches treat a value with a sigmoid as a share between 0 and 1.
-        Any other may be negative, and is drawn around 0.
+    curve : str or None
+        Its nonlinearity, or None: "sigmoid" or "tanh", in a variant of the cell any activation of `variants`. Plots,
+        measures and watches treat a value with a sigmoid as a share between 0 and 1. Any other may be negative, and is
+        drawn around 0.
     low, high : Saturated or None
         What it means that the gate is always near 0, or always near 1. None if that is not worth a report.
     """
@@ -64,7 +73,7 @@ class Gate(NamedTuple):
     name: str
     words: str
     slot: int
-    curve: Literal["sigmoid", "tanh"] | None = None
+    curve: str | None = None
     low: Saturated | None = None
     high: Saturated | None = None
 
@@ -96,9 +105,10 @@ class Description:
     gates : tuple of Gate
     states : tuple of str
         The values that are passed from one step to the next: ("h",) or ("h", "c").
-    curve : {"tanh", "sigmoid", "relu"}
-        The nonlinearity that determines the range of h. In a cell without gates it is applied to the pre-activation of
-        h.
+    curve : str or None
+        The nonlinearity that determines the range of h: "tanh", "sigmoid" or "relu", in a variant of the cell any
+        activation of `variants`. In a cell without gates it is applied to the pre-activation of h. None in a variant
+        whose directions have different ones.
     options : mapping
         The arguments of its class that choose this cell among those of its mode.
     operands : mapping of str to str
@@ -115,6 +125,16 @@ class Description:
         σ_w² of the blocks of weight_hh by name. None if there is no formula.
     draw : callable or None
         Draws one step on a `Sheet`. If None, the gates are drawn as boxes in a row.
+    variants : tuple of str
+        The options of `variants.DEFAULTS` that the equations of the cell's variants have; none if it has no variants.
+    peepholes : mapping of str to str
+        For each block of H values of weight_peephole in a variant: the gate to whose pre-activation it adds a state,
+        times these weights, and the state: ``{"i": "c0", "o": "c"}``, where "c0" is c before the step.
+    activated : tuple of tuple of str
+        For each activation of a variant, in ONNX's order: the gates that are its values, and "h" for the one that gives
+        `curve`.
+    variant : Variant or None
+        What is different in this variant of the cell; None in the cell itself.
     """
 
     kernel: str
@@ -128,7 +148,7 @@ class Description:
     order_back: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     states: tuple[str, ...] = ("h",)
-    curve: Literal["tanh", "sigmoid", "relu"] = "tanh"
+    curve: str | None = "tanh"
     options: Mapping[str, Any] = field(default_factory=dict)
     operands: Mapping[str, str] = field(default_factory=dict)
     keeps: str | None = None
@@ -136,17 +156,21 @@ class Description:
     candidate: str = "h"
     growth: Callable[[Mapping[str, Array], Mapping[str, float]], float] | None = None
     draw: Callable[[Sheet], None] | None = None
+    variants: tuple[str, ...] = ()
+    peepholes: Mapping[str, str] = field(default_factory=dict)
+    activated: tuple[tuple[str, ...], ...] = ()
+    variant: Variant | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "order_back", self.order_back or self.order[::-1])
-        for name in ("options", "operands"):
+        for name in ("options", "operands", "peepholes"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __repr__(self) -> str:
         return f"<Description of {self.label}: {self.equations}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return of_kernel, (self.kernel,)        # copying or unpickling gives the same object
+        return _variant_of, (self.kernel, self.variant)     # copying or unpickling gives the same object
 
     @cached_property
     def slots(self) -> dict[str, int]:
@@ -166,7 +190,7 @@ class Description:
     @cached_property
     def sigmoids(self) -> tuple[str, ...]:
         """The gates with a sigmoid, which lie between 0 and 1."""
-        return tuple(gate.name for gate in self.gates if gate.curve == "sigmoid")
+        return tuple(gate.name for gate in self.gates if gate.curve in SHARES)
 
     @property
     def gated(self) -> bool:
@@ -175,6 +199,12 @@ class Description:
         Otherwise the old state acts through the weights only.
         """
         return self.keeps is not None or self.enters is not None
+
+    @property
+    def keeps_share(self) -> bool:
+        """Whether the factor of `kept` lies between 0 and 1: in a variant it may be any number."""
+        gate = self.keeps or self.enters
+        return gate is not None and self.is_share(gate)
 
     def gate(self, name: str) -> Gate:
         """A gate by its name."""
@@ -191,7 +221,20 @@ class Description:
 
     def is_share(self, name: str) -> bool:
         """Whether a gate or a state lies between 0 and 1, because its nonlinearity is a sigmoid."""
-        return self.curve_of(name) == "sigmoid"
+        return self.curve_of(name) in SHARES
+
+    def activation_of(self, name: str, direction: int = 0) -> Activation | None:
+        """The nonlinearity of a gate, or of h in a cell without gates, with its parameters.
+
+        None if it has none, as the gate that is 1 minus another one in coupled gates.
+        """
+        if self.variant is not None and self.variant.coupled and name == of_kernel(self.kernel).keeps:
+            return None
+        if self.variant is not None:
+            found = zip(self.activated, self.variant.of_direction(direction), strict=True)
+            return next((activation for names, activation in found if name in names), None)
+        curve = self.curve_of(name)
+        return None if curve is None else Activation(curve)
 
     def words_of(self, name: str) -> str:
         """The name of a gate or a state in texts, such as "forget gate"."""
@@ -209,25 +252,26 @@ class Description:
     def shapes(self, input_size: int, hidden_size: int, bias: bool, proj_size: int = 0) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the parameters of one layer and direction, in torch's order."""
         rows = len(self.blocks_hh) * hidden_size
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, input_size), "weight_hh": (rows, proj_size or hidden_size)}
+        found: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size),
+                                             "weight_hh": (rows, proj_size or hidden_size)}
         if bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        return shapes | ({"weight_hr": (proj_size, hidden_size)} if proj_size else {})
+            found |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if proj_size:
+            found["weight_hr"] = (proj_size, hidden_size)
+        if self.variant is not None and self.variant.peepholes:
+            found["weight_peephole"] = (len(self.peepholes) * hidden_size,)
+        return found
 
     def rows(self, gate: str, hidden_size: int) -> slice:
         """The rows of weight_ih and bias_ih that belong to a gate, which are also the rows of weight_hh and bias_hh."""
         start = self.blocks_ih.index(gate) * hidden_size
         return slice(start, start + hidden_size)
 
-    def slope(self, h: Array) -> Array:
-        """φ′(a) for a cell without gates, where h = φ(a); computed from h, not from a."""
-        slope: Array
-        if self.curve == "relu":
-            slope = (h > 0).astype(h.dtype)
-        else:
-            slope = 1 - h * h if self.curve == "tanh" else h * (1 - h)
-        return slope
+    def slope(self, h: Array, direction: int = 0, dtype: np.dtype[Any] | None = None) -> Array:
+        """φ′(a) for a cell without gates, where h = φ(a); computed from h, not from a: see `Activation.slope`."""
+        activation = self.activation_of("h", direction)
+        assert activation is not None           # a cell without gates has one
+        return activation.slope(h, dtype)
 
 
 def of_kernel(kernel: str) -> Description:
@@ -279,8 +323,15 @@ def named(name: str) -> Description:
     return found[name.lower()]
 
 
+def option_names(mode: str) -> tuple[str, ...]:
+    """The options of a mode: those of `choices`, and those that make a variant of its cells."""
+    return (*choices(mode), *first(mode).variants)
+
+
 def find(mode: str, **options: Any) -> Description:
     """The cell of a mode that the options choose; an option that is not given is as in the default cell.
+
+    Options of `variants.DEFAULTS` make it a variant of this cell.
 
     Raises
     ------
@@ -289,21 +340,79 @@ def find(mode: str, **options: Any) -> Description:
     ValueError
         The value is not among those of `choices`.
     """
-    known = choices(mode)
+    known, of_variant = choices(mode), {}
     for name, value in options.items():
-        if name not in known:
-            raise TypeError(f"{mode}: got {name}={value!r}, expected {' or '.join(known) or 'no option of this kind'}")
-        if all(isinstance(choice, bool) for choice in known[name]):
+        if name in first(mode).variants:
+            of_variant[name] = value
+        elif name not in known:
+            expected = " or ".join(option_names(mode)) or "no option of this kind"
+            raise TypeError(f"{mode}: got {name}={value!r}, expected {expected}")
+        elif all(isinstance(choice, bool) for choice in known[name]):
             as_flag(value, name)
         elif not isinstance(value, str) or value not in known[name]:
             *most, last = map(repr, known[name])
             raise ValueError(f"{name}: got {value!r}, expected {', '.join(most) + ' or ' * bool(most)}{last}")
-    chosen = dict(first(mode).options) | options
+    given = {name: value for name, value in options.items() if name in known}
+    chosen = dict(first(mode).options) | given
     for cell in _of_mode(mode):
         if cell.options == chosen:
-            return cell
-    told = ", ".join(f"{name}={value!r}" for name, value in options.items())
+            return _found(cell, of_variant)
+    told = ", ".join(f"{name}={value!r}" for name, value in given.items())
     raise ValueError(f"{mode}: got {told}, expected a combination for which there is a cell")
+
+
+def _found(cell: Description, options: Mapping[str, Any]) -> Description:
+    """The variant of a cell that these options make, or another cell of its mode that already has these activations."""
+    variant = Variant.of(_activations(cell), cell.mode, options)
+    if variant is None:
+        return cell
+    if not variant.own and "nonlinearity" in cell.options:
+        others = [other for other in _of_mode(cell.mode)
+                  if Variant.of(_activations(other), cell.mode, {"activations": options["activations"]}) is None]
+        if cell is not first(cell.mode):
+            raise ValueError(f"activations: got {options['activations']!r:.60} with nonlinearity="
+                             f"{cell.options['nonlinearity']!r}, expected one of the two; activations replace it")
+        if others:
+            return _found(others[0], {name: value for name, value in options.items() if name != "activations"})
+    return _variant_of(cell.kernel, variant)
+
+
+def _activations(cell: Description) -> tuple[str, ...]:
+    """A cell's own activations, in ONNX's order."""
+    return tuple(str(cell.curve_of(names[0])) for names in cell.activated)
+
+
+def _variant_of(kernel: str, variant: Variant | None) -> Description:
+    """The description of a variant of a cell: one object for each, as long as it is in use."""
+    cell = of_kernel(kernel)
+    if variant is None:
+        return cell
+    with _LOCK:
+        found = _VARIANTS.get((kernel, variant))
+        if found is None:
+            found = _VARIANTS[kernel, variant] = _described_variant(cell, variant)
+    return found
+
+
+def _described_variant(cell: Description, variant: Variant) -> Description:
+    curves: dict[str, str | None] = {}
+    for n, names in enumerate(cell.activated):
+        each = {activations[n].name for activations in variant.activations}
+        curves |= dict.fromkeys(names, each.pop() if len(each) == 1 else None)
+    if variant.coupled and cell.keeps is not None and curves[cell.keeps] not in SHARES:
+        curves[cell.keeps] = None           # 1 − i is a share only if i is one
+    return replace(
+        cell,
+        label=f"{cell.label} ({variant.words})",
+        equations=f"{cell.equations}, with {variant.words}",
+        gates=tuple(gate._replace(curve=curves.get(gate.name)) for gate in cell.gates),
+        curve=curves["h"],
+        options={**cell.options, **variant.options},
+        keeps=None if variant.coupled else cell.keeps,
+        growth=None,
+        draw=None,
+        variant=variant,
+    )
 
 
 # ---- read at import -----------------------------------------------------------------------------
@@ -343,6 +452,8 @@ def _check(cell: Description) -> None:
         "blocks_ih": (fed_by_x, {slot: slots.get(slot) for slot in fed_by_x}),
         "blocks_hh": (fed_by_h, {slot: slots.get(slot) for slot in fed_by_h}),
         "operands": (sorted(cell.operands), sorted(from_aux)),
+        "variants": (bool(cell.variants), row["variants"]),
+        "peepholes": (len(cell.peepholes), _engine.PEEPHOLES if "peepholes" in cell.variants else 0),
     }
     for what, (described, computed) in compared.items():
         if described != computed:
@@ -364,6 +475,9 @@ def _check_roles(cell: Description) -> None:
         "candidate": (cell.candidate in blocks, f"one of {cell.blocks_ih}"),
         "operands": (set(cell.operands.values()) <= gates, f"gates of {tuple(cell.slots)}"),
         "curve": (cell.curve in ("tanh", "sigmoid", "relu"), "'tanh', 'sigmoid' or 'relu'"),
+        "variants": (set(cell.variants) <= set(DEFAULTS), f"options of {tuple(DEFAULTS)}"),
+        "activated": (bool(cell.activated) == bool(cell.variants) and {*sum(cell.activated, ())} <= {"h", *gates},
+                      f"gates of {tuple(cell.slots)} or 'h' if the cell has variants"),
         "gates": ({gate.curve for gate in cell.gates} <= {"tanh", "sigmoid", None}, "curves 'tanh', 'sigmoid' or None"),
         "name": (cell.name == cell.name.lower(), "lower case"),
     }

@@ -98,6 +98,8 @@ AFTER = Description(
     candidate="n",
     growth=growth,
     draw=draw,
+    variants=("gate_clip", "activations"),
+    activated=(("r", "z"), ("n", "h")),
 )
 BEFORE = replace(
     AFTER,

@@ -84,5 +84,8 @@ CELLS = (
         candidate="g",
         growth=growth,
         draw=draw,
+        variants=("peepholes", "coupled", "cell_clip", "gate_clip", "activations"),
+        peepholes={"i": "c0", "f": "c0", "o": "c"},
+        activated=(("i", "f", "o"), ("g",), ("h",)),
     ),
 )

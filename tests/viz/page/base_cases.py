@@ -1,6 +1,7 @@
 """Run by test_bits.py under RNNCORE_ISA=base: cases for the page, what it answers to them, and what the engine answers.
 
-It writes one file of arrays: "<case> | <name> | page" and "<case> | <name> | engine".
+It writes one file of arrays: "<case> | <name> | page" and "<case> | <name> | engine". The page of layers, what it was
+asked and what it answered stay in the folder.
 """
 
 import base64
@@ -35,12 +36,14 @@ def networks():
     return layers, models
 
 
-def inputs(rng):
-    return [rng.normal(size=(T, FEATURES)).astype("float32") for T in (0, 1, 2, 300)]
+def inputs(name, rng):
+    """Long ones where units fill whole vectors and a part of one, with one layer and with two."""
+    long = name.endswith((" 1x37", " 2x9"))
+    return [rng.normal(size=(T, FEATURES)).astype("float32") for T in ((1, 300) if long else (0, 2, 25))]
 
 
 def texts(rng):
-    return ["".join(rng.choice(list(ALPHABET), T)) for T in (0, 1, 2, 300)]
+    return ["".join(rng.choice(list(ALPHABET), T)) for T in (0, 1, 2, 60)]
 
 
 def asked(page, cases, folder, run):
@@ -70,9 +73,11 @@ def main(path, folder, *run):
     folder, rng, out = Path(folder), np.random.default_rng(5), {}
     layers, models = networks()
 
-    page, xs = viz.explore(layers, folder / "layers.html"), inputs(rng)
-    cases = [(name, x) for name in layers for x in xs]
+    page = viz.explore(layers, folder / "layers.html")
+    cases = [(name, x) for name in layers for x in inputs(name, rng)]
     answers = asked(page, [{"name": name, "input": x.tolist()} for name, x in cases], folder, run)
+    for file in ("cases", "results"):
+        (folder / f"{file}.json").rename(folder / f"layers.{file}.json")
     for (name, x), answer in zip(cases, answers, strict=True):
         tape = layers[name].record(x[:, None])
         cotangent = np.zeros(tape.output.shape, "float32")

@@ -1,9 +1,11 @@
-// A page in headless Chromium with the network off; what it says on its console and asks for is kept.
+// Pages in headless Chromium with the network off; what they say on the console and ask for is kept.
 const { chromium } = await import(process.env.PLAYWRIGHT);
 
-export async function opened(path, options = {}) {
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
-  const context = await browser.newContext({ offline: true, viewport: { width: 1280, height: 800 }, ...options });
+export const launched = () => chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+
+/** A page in a context of its own, open and drawn. */
+export async function opened(browser, path, ready = () => document.querySelector(".lane canvas")?.style.width) {
+  const context = await browser.newContext({ offline: true, viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
   const said = [];
   const requests = [];
@@ -19,7 +21,7 @@ export async function opened(path, options = {}) {
   page.on("request", (request) => requests.push(request.url()));
   const start = performance.now();
   await page.goto(`file://${path}`);
-  await page.waitForFunction(() => document.querySelector(".lane canvas")?.style.width);
+  await page.waitForFunction(ready);
   const firstPicture = performance.now() - start;
-  return { browser, page, said, requests, firstPicture };
+  return { page, said, requests, firstPicture };
 }

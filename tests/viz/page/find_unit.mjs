@@ -1,31 +1,32 @@
-// Marks the steps of a text, and writes which units the page finds: node find_unit.mjs page.html found.json marks
+// Marks the steps of a text, and says which units the page finds.
 // A mark is + (on), - (off) or anything else (none), one for each symbol of the page's example.
-import { writeFileSync } from "node:fs";
 import { opened } from "./chromium.mjs";
 
-const [path, results, marks] = process.argv.slice(2);
-const { browser, page, said } = await opened(path);
-await page.locator(".timeline").focus();
-await page.keyboard.press("Home");
-for (const mark of marks) {
-  if (mark === "+" || mark === "-") await page.keyboard.press(mark);
-  await page.keyboard.press("ArrowRight");
+export async function findUnit(browser, path, marks) {
+  const { page, said } = await opened(browser, path);
+  await page.locator(".timeline").focus();
+  await page.keyboard.press("Home");
+  for (const mark of marks) {
+    if (mark === "+" || mark === "-") await page.keyboard.press(mark);
+    await page.keyboard.press("ArrowRight");
+  }
+  const units = async () => {
+    await page.waitForTimeout(100);
+    return page.evaluate(() =>
+      [...document.querySelectorAll(".found:not([hidden]) .map-name")].map((name) =>
+        [...name.children].slice(0, 2).map((part) => part.textContent),
+      ),
+    );
+  };
+  const byKeys = await units();
+  await page.getByRole("button", { name: "pin, unit 5", exact: true }).click();
+  await page.getByRole("button", { name: "clear" }).click();
+  const pinned = await units();
+  await page.getByRole("button", { name: "unpin, unit 5" }).click();
+  const cleared = await units();
+  await page.getByRole("button", { name: "mark as on" }).click();
+  await page.locator(".symbols-axis").click({ position: { x: 160, y: 10 } });
+  await page.getByRole("button", { name: "mark as off" }).click();
+  await page.locator(".symbols-axis").click({ position: { x: 400, y: 10 } });
+  return { byKeys, pinned, cleared, byMouse: await units(), said };
 }
-await page.waitForTimeout(200);
-const units = () =>
-  page.evaluate(() =>
-    [...document.querySelectorAll(".found:not([hidden]) .map-name")].map((name) =>
-      [...name.children].map((part) => part.textContent),
-    ),
-  );
-const byKeys = await units();
-await page.getByRole("button", { name: "clear" }).click();
-const cleared = await units();
-await page.getByRole("button", { name: "mark as on" }).click();
-const line = await page.locator(".symbols-axis").boundingBox();
-await page.mouse.click(line.x + 160, line.y + 10);
-await page.getByRole("button", { name: "mark as off" }).click();
-await page.mouse.click(line.x + 400, line.y + 10);
-await page.waitForTimeout(200);
-writeFileSync(results, JSON.stringify({ byKeys, cleared, byMouse: await units(), said }));
-await browser.close();

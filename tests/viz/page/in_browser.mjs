@@ -1,9 +1,10 @@
 // Runs cases as run_page.mjs does, in Chromium: node in_browser.mjs page.html cases.json results.json
 import { readFileSync, writeFileSync } from "node:fs";
-import { opened } from "./chromium.mjs";
+import { launched, opened } from "./chromium.mjs";
 
 const [path, cases, results] = process.argv.slice(2);
-const { browser, page, said } = await opened(path);
+const browser = await launched();
+const { page, said } = await opened(browser, path);
 const found = await page.evaluate(
   async (asked) => {
     await globalThis.rnncore.ready;

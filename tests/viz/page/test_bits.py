@@ -1,11 +1,13 @@
 """The networks of a page compute what the engine computes with the instruction set "base": the same bits."""
 
+import json
 import platform
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support import run_python
+from support import CELLS, run_python
 
 HERE = Path(__file__).resolve().parent
 
@@ -16,21 +18,24 @@ HEAD_BOUND = 1e-5
 NORM_BOUND = 1e-8
 
 
-def run_cases(run, folder):
+@pytest.fixture(scope="module")
+def folder(node, tmp_path_factory):
+    """Where base_cases.py has run, under the instruction set "base"."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        pytest.skip(f"the base instruction set without fused multiply-add is x86-64's; this is {platform.machine()}")
+    folder = tmp_path_factory.mktemp("page")
     code = (
         f"import runpy; runpy.run_path({str(HERE / 'base_cases.py')!r})"
-        f"['main']({str(folder / 'arrays.npz')!r}, {str(folder)!r}, *{run!r})"
+        f"['main']({str(folder / 'arrays.npz')!r}, {str(folder)!r}, *{node!r})"
     )
     run_python(code, timeout=600, RNNCORE_ISA="base")
-    with np.load(folder / "arrays.npz") as arrays:
-        return dict(arrays)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def in_node(node, tmp_path_factory):
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        pytest.skip(f"the base instruction set without fused multiply-add is x86-64's; this is {platform.machine()}")
-    return run_cases(node, tmp_path_factory.mktemp("page"))
+def in_node(folder):
+    with np.load(folder / "arrays.npz") as arrays:
+        return dict(arrays)
 
 
 def pairs(arrays, wanted):
@@ -52,7 +57,7 @@ def test_values_and_gradients_have_the_bits_of_the_engine(in_node):
         assert (page.dtype, page.shape) == (np.float32, engine.shape), what
         assert page.tobytes() == np.ascontiguousarray(engine).tobytes(), what
         compared += bool(page.any())
-    assert compared > 900  # those of T = 0, and the gradients of T = 1 without a loss, are empty or zero
+    assert compared > 650  # those of T = 0, and the gradients of T = 1 without a loss, are empty or zero
 
 
 @pytest.mark.slow
@@ -71,13 +76,15 @@ def test_logits_losses_and_their_gradients_agree(in_node):
 
 
 @pytest.mark.slow
-def test_chromium_has_the_bits_of_node(browser, in_node, tmp_path):
+def test_chromium_has_the_bits_of_node(browser, folder):
+    """Of the long sequences, which the other tests compare with the engine."""
+    cases = json.loads((folder / "layers.cases.json").read_text())
+    answers = json.loads((folder / "layers.results.json").read_text())["found"]
+    chosen = [(case, answer) for case, answer in zip(cases, answers, strict=True) if len(case["input"]) == 300]
+    assert len(chosen) == 2 * len(CELLS)
+    (folder / "cases.json").write_text(json.dumps([case for case, _ in chosen]))
     run, environment = browser
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        in_chromium = run_cases(run, tmp_path)
-    assert in_chromium.keys() == in_node.keys()
-    for name, array in in_chromium.items():
-        if name.endswith("page"):
-            assert array.tobytes() == in_node[name].tobytes(), name
+    arguments = [folder / "layers.html", folder / "cases.json", folder / "results.json"]
+    subprocess.run([*run, *map(str, arguments)], check=True, env=environment)
+    found = json.loads((folder / "results.json").read_text())["found"]
+    assert found == [answer for _, answer in chosen]

@@ -1,11 +1,16 @@
 """The page in a real browser, with the network off: what is shown to a reader, and that nothing else happens."""
 
+import base64
 import json
+import re
+import struct
 import subprocess
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from base_cases import ALPHABET, networks
+from rnncore.viz.page.notebook import NotebookPage
 
 import rnncore as rc
 from rnncore import viz
@@ -24,11 +29,20 @@ def models():
 
 @pytest.fixture(scope="module")
 def seen(browser, models, tmp_path_factory):
+    """What a reader sees who uses the pages; one browser for all of them."""
     folder = tmp_path_factory.mktemp("page")
-    page = viz.explore(models, folder / "page.html", vocabulary=ALPHABET, examples={"one": TEXT}, title=HOSTILE)
+    text = viz.explore(models, folder / "page.html", vocabulary=ALPHABET, examples={"one": TEXT}, title=HOSTILE)
+    nested = viz.explore(planted(), folder / "planted.html", vocabulary=BRACKETS, examples={"nested": NESTED})
+    rows = np.random.default_rng(0).normal(size=(40, 2)).round(3)
+    numbers = viz.explore(rc.GRU(2, 5, seed=0), folder / "rows.html", examples={"rows": rows})
+    frames = "".join(NotebookPage(text.read_text(encoding="utf-8"))._repr_html_() for _ in range(2))
+    (folder / "notebook.html").write_text(f"<!doctype html><title>two</title>{frames}", encoding="utf-8")
+    jobs = {"text": str(text), "hostile": HOSTILE, "planted": str(nested), "marks": bracket_marks(),
+            "rows": str(numbers), "notebook": str(folder / "notebook.html")}
+    (folder / "jobs.json").write_text(json.dumps(jobs))
     run, environment = browser
     script = run[1].replace("in_browser", "use_page")
-    arguments = [str(page), str(folder / "seen.json"), json.dumps(HOSTILE)]
+    arguments = [str(folder / "jobs.json"), str(folder / "seen.json")]
     subprocess.run([run[0], script, *arguments], check=True, env=environment)
     return json.loads((folder / "seen.json").read_text())
 
@@ -47,7 +61,7 @@ def table(readout):
 
 def by_engine(model, text, target, step):
     """The readout's numbers: the loss of symbol `step`, and norms of the gradient of the loss of symbol `target`."""
-    tokens = np.array([ALPHABET.index(symbol) for symbol in text])[:, None]
+    tokens = tokens_of(text)
     record = model.record(tokens)
     nll = token_nll(record.output[:-1], tokens[1:])[:, 0]
     counted = np.zeros((len(text) - 1, 1), bool)
@@ -81,8 +95,12 @@ def test_typing_changes_every_view(seen):
     for name in ("sentence", "note", "readout", "predictions"):
         assert before[name] != after[name], name
     assert before["pictures"].keys() == after["pictures"].keys()
-    assert len(before["pictures"]) == 7  # three lanes, gradient, loss, Jacobians, and h: a cell without gates
+    legend = "Colours from a ten-thousandth to all of the largest gradient"
+    # three lanes, gradient, loss, Jacobians, h (a cell without gates), the cell and the unrolled network
+    assert len(before["pictures"].keys() - {legend}) == 9
     for name, digest in before["pictures"].items():
+        if name == legend:
+            continue
         assert digest != after["pictures"][name], name
 
 
@@ -108,8 +126,8 @@ def test_the_keyboard_moves_the_cursor_and_chooses(seen):
     assert seen["looked"]["cursor"] is None
     assert seen["moved"]["cursor"]
     assert [i for i, (_, kind, _) in enumerate(seen["entered"]["coloured"]) if kind == "target"] == [1]
-    assert "rnn-sigmoid" not in seen["focused"]["readout"].splitlines()[-1]
-    assert seen["focused"]["readout"].splitlines()[-1].startswith("lstm")
+    assert seen["entered"]["cell"].startswith("rnn-sigmoid at step 1: ")
+    assert seen["focused"]["cell"].startswith("lstm at step 1: ")
 
 
 def test_dark_is_drawn_in_other_colours(seen):
@@ -142,6 +160,130 @@ def test_short_and_long_texts(seen):
     assert "at least two" in seen["one"]["note"]
 
 
+def told(label):
+    """The numbers of the cell's boxes, of its words for people who do not see it."""
+    return {part.split()[0]: number(part.split()[-1]) for part in label.split(": ", 1)[1].split(", ")}
+
+
+def test_the_cell_shows_the_values_of_the_engine(seen, models):
+    tape = models["lstm"].record(tokens_of(TEXT + "abc")).tape
+    for view, one in (("focused", np.mean), ("unit", None)):
+        step = int(re.search(r"at step (\d+)", seen[view]["cell"])[1])
+        if one is None:
+            unit = int(re.search(r"unit (\d+)", seen["order"][12])[1])
+            one = lambda values, unit=unit: values[unit]  # noqa: E731
+        expected = {"f": tape["l0.f"][step], "i": tape["l0.i"][step], "g": tape["l0.g"][step], "o": tape["l0.o"][step],
+                    "cₜ": tape["l0.c"][step], "hₜ": tape["l0.h"][step]}
+        if step:
+            expected |= {"cₜ₋₁": tape["l0.c"][step - 1], "hₜ₋₁": tape["l0.h"][step - 1]}
+        shown = told(seen[view]["cell"])
+        assert shown.keys() >= expected.keys()
+        for name, values in expected.items():
+            assert shown[name] == pytest.approx(one(values[0]), rel=6e-3, abs=1e-6), f"{view}: {name}"
+
+
+def test_the_order_of_likeness_is_that_of_the_measure(seen, models):
+    """Up to where the circle of angles begins, and its direction."""
+    shown = [int(re.search(r"unit (\d+)", told)[1]) for told in seen["order"]]
+    values = [number(told.split("= ")[1]) for told in seen["order"]]
+    tape = models["lstm"].record(tokens_of(TEXT + "abc")).tape
+    np.testing.assert_allclose(values, tape["l0.f"][0, 0, shown], rtol=6e-3)
+    order = viz.unit_order(tape, by="likeness").tolist()
+    assert sorted(shown) == sorted(order)
+    turned = [order[k:] + order[:k] for k in range(len(order))]
+    assert shown in turned or shown[::-1] in turned
+
+
+def finding(model, text):
+    """What the page says about a network that reads a text, and is asked for its last symbol: computed by numpy."""
+    tokens = tokens_of(text)
+    record = model.record(tokens)
+    counted = np.zeros((len(text) - 1, 1), bool)
+    counted[-1] = True
+    _, grad = rc.nn.cross_entropy(record.output[:-1], tokens[1:], mask=counted)
+    grad = np.concatenate([grad, np.zeros_like(record.output[-1:])])
+    tape = record.tape
+    grads = tape.backward(grad @ model.state_dict()["head.weight"])
+    dependence = np.linalg.norm(grads.input[:, 0], axis=-1)
+    step = len(text) - 2
+    reach = step - int(np.argmax(dependence >= 0.01 * dependence.max()))
+    state, h = ("c" if "l0.c" in tape.names() else "h"), tape["l0.h"][:, 0]
+    g = tape.grad[f"l0.{state}"][:, 0]
+    factor = {"lstm": lambda: tape["l0.f"][:, 0], "gru": lambda: tape["l0.z"][:, 0]}.get(
+        tape.cell.kernel, lambda: h * (1 - h))()
+    path = slice(step - reach if reach < step else 1, step + 1)
+    path = np.linalg.norm(g * factor, axis=-1)[path] / np.linalg.norm(g, axis=-1)[path]
+    return reach, float(np.exp(np.log(path).mean())), float(path.min()), step - len(path) + 1 + int(path.argmin())
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn-sigmoid"])
+def test_the_sentence_about_a_network_has_the_numbers_of_the_engine(seen, models, name):
+    reach, through, least, at = finding(models[name], TEXT)
+    (sentence,) = [text for text in seen["first"]["findings"] if text.startswith(f"{name} ")]
+    assert f"{reach} step{'' if reach == 1 else 's'}" in sentence
+    shares = [number(share) / 100 for share in re.findall(r"([\d.]+) %", sentence)]
+    assert any(share == pytest.approx(through, abs=0.0051) for share in shares), sentence
+    if "and only" in sentence:
+        assert shares[-1] == pytest.approx(least, abs=0.0051), sentence
+        assert f"at step {at} " in sentence
+    gate = {"lstm": "forget gate", "gru": "update gate", "rnn-sigmoid": "sigmoid"}[name]
+    assert gate in sentence
+
+
+def test_a_breakpoint_is_jumped_to(seen):
+    assert "10⁻⁴ of the gradient is left" in seen["first"]["breakpoints"][0]
+    step = re.match(r"step (\d+)", seen["first"]["breakpoints"][0])[1]
+    assert f"at step {step}:" in seen["jumped"]["cell"]
+    assert seen["first"]["cursor"] is None
+    assert seen["jumped"]["cursor"]
+
+
+def test_zoom_follows_the_cursor_and_play_moves_it(seen):
+    assert seen["zoomed"]["pictures"] != seen["focused"]["pictures"]
+    assert seen["panned"]["cursor"]  # the columns have moved so that it is still shown
+    assert "at step 25:" in seen["panned"]["cell"]
+    assert int(re.search(r"at step (\d+)", seen["played"]["cell"])[1]) >= 3
+
+
+def test_the_key_tab_reaches_everything(seen):
+    assert len(seen["reached"]) == seen["usable"]
+    assert {"▶ play", "Zoom in", "Order of the units", "Which unit the cell shows"} <= set(seen["reached"])
+
+
+def test_the_page_is_saved_as_it_is_seen(seen):
+    svg = ElementTree.fromstring(base64.b64decode(seen["saved"]["SVG"]))
+    of = {kind: [one for one in svg.iter() if one.tag.endswith(f"}}{kind}")] for kind in ("text", "path", "image")}
+    texts = [one.text for one in of["text"]]
+    for word in seen["dark"]["sentence"].split():
+        assert word in texts
+    assert {"10⁻⁴", "hₜ₋₁", "step"} <= set(texts)  # of the canvases
+    assert len(of["path"]) > 50
+    assert all(one.get("href").startswith("data:image/png;base64,") for one in of["image"])
+    assert svg.find("{*}rect").get("fill") == "rgb(20, 24, 29)"  # it is dark
+    png = base64.b64decode(seen["saved"]["PNG"])
+    width, height = struct.unpack(">II", png[16:24])
+    assert png.startswith(b"\x89PNG")
+    assert (width, height) >= (2 * float(svg.get("width")) - 2, 1000)
+
+
+def test_a_point_is_dragged(seen):
+    before, after = (seen["dragged"][when].split("\n") for when in ("before", "after"))
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    ((old, new),) = changed
+    assert sum(a != b for a, b in zip(old.split(), new.split(), strict=True)) == 1
+    assert seen["dragged"]["said"] == []
+
+
+def test_pages_live_side_by_side_in_a_notebook(seen):
+    assert len(seen["framed"]["inside"]) == 2
+    assert all(sentence.startswith("To predict “c”") for sentence in seen["framed"]["inside"])
+    assert seen["framed"]["said"] == []
+
+
+def tokens_of(text):
+    return np.array([ALPHABET.index(symbol) for symbol in text])[:, None]
+
+
 def planted():
     """A network in which unit 5 counts open brackets: h' = relu(h + 1) at "(" and relu(h − 1) at ")"."""
     model = sequence_model("rnn", len(BRACKETS), hidden_size=9, embedding_size=4, seed=2)
@@ -161,19 +303,21 @@ BRACKETS = "()abc "
 NESTED = "ab (ca (b) ac) ab (c) bab (ac (ab (c) b)) ca"
 
 
-def test_a_planted_unit_is_found(browser, tmp_path):
+def bracket_marks():
+    """On inside of brackets, off outside of them, nothing on the brackets themselves."""
     marks, depth = "", 0
     for symbol in NESTED:
         depth += (symbol == "(") - (symbol == ")")
         marks += "." if symbol in "()" else "+" if depth else "-"
-    page = viz.explore(planted(), tmp_path / "page.html", vocabulary=BRACKETS, examples={"nested": NESTED})
-    run, environment = browser
-    script = run[1].replace("in_browser", "find_unit")
-    subprocess.run([run[0], script, str(page), str(tmp_path / "found.json"), marks], check=True, env=environment)
-    found = json.loads((tmp_path / "found.json").read_text())
+    return marks
+
+
+def test_a_planted_unit_is_found(seen):
+    found = seen["found"]
     (first, score), (_, second) = found["byKeys"][:2]
     assert first == "unit 5"
     assert number(score.removeprefix("score ")) > 0.5 > number(second.removeprefix("score "))
+    assert found["pinned"] == [["unit 5", ""]]  # a pin stays when the marks are cleared
     assert found["cleared"] == []
     assert len(found["byMouse"]) == 4
     assert found["said"] == []

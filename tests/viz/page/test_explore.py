@@ -4,15 +4,24 @@ import base64
 import hashlib
 import json
 import re
+import sys
+import types
 import zlib
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from rnncore.viz.page import notebook
+from rnncore.viz.page.diagram import diagram
 
 import rnncore as rc
 from rnncore import viz
+from rnncore.data import Corpus, batches
 from rnncore.models import Recurrent
 from rnncore.nn import Embedding, Linear, SequenceModel, sequence_model
+from rnncore.optim import Adam
+from rnncore.recurrent.descriptions import CELLS
+from rnncore.train import Trainer
 
 HOSTILE = "</script><script>alert(1)</script> <!-- \u2028 ' \" & \ud800 \x00"
 
@@ -66,11 +75,12 @@ def test_a_model_of_text_brings_its_alphabet(path):
     np.testing.assert_array_equal(at(floats, run["head"]["bias"]), weights["head.bias"].ravel())
 
 
-def test_a_tape_stands_for_its_layer_and_its_first_row(path, rng):
+def test_a_tape_stands_for_its_layer_and_its_rows_for_examples(path, rng):
     layer = rc.RNN(2, 3, dtype="float64", seed=0)
     x = rng.normal(size=(6, 2, 2))
     description, _ = inside(viz.explore({"run": layer.record(x, lengths=[4, 6])}, path))
-    assert description["examples"][0]["input"] == x[:4, 0].tolist()
+    assert [one["name"] for one in description["examples"]] == ["recorded row 0", "recorded row 1"]
+    assert [one["input"] for one in description["examples"]] == [x[:4, 0].tolist(), x[:, 1].tolist()]
     assert description["runs"][0]["dtype"] == "float64"
 
 
@@ -149,3 +159,120 @@ def test_five_cells_of_128_units_fit_into_the_size_that_is_promised(path):
             for name in ("rnn-tanh", "rnn-relu", "rnn-sigmoid", "gru", "lstm")}
     viz.explore(runs, path, vocabulary="".join(chr(32 + k) for k in range(96)))
     assert path.stat().st_size <= 2_500_000
+
+
+# ---------------------------------------------------------------- recorders, notebooks, no path
+
+
+@pytest.fixture
+def trained():
+    """A model of text, and the recorder of its training."""
+    corpus = Corpus("the (old (tree)) and the (new (tree)) " * 10)
+    model = sequence_model("lstm", len(corpus.vocabulary), hidden_size=4, seed=0)
+    before = model.state_dict()
+    recorder = viz.Recorder(every=1, weights=True, rows=1, measures={})
+    Trainer(model, Adam(model, 1e-2), batches(corpus.train, 4, 16), callbacks=[recorder]).fit(5, progress=False)
+    return corpus, before, recorder
+
+
+def weights_of(floats, run):
+    (layer,) = run["layers"]
+    return {
+        "layer.weight_hh_l0": at(floats, layer["w_hh"]),
+        "layer.bias_ih_l0": at(floats, layer["b_ih"]),
+        "embedding.weight": at(floats, run["embedding"]),
+        "head.weight": at(floats, run["head"]["weight"]),
+        "head.bias": at(floats, run["head"]["bias"]),
+    }
+
+
+def test_a_recorder_stands_for_the_network_before_and_after_training(path, trained):
+    corpus, before, recorder = trained
+    description, floats = inside(viz.explore(recorder, path, vocabulary=corpus.vocabulary))
+    assert [run["name"] for run in description["runs"]] == ["update 1", "update 5"]
+    first, last = (weights_of(floats, run) for run in description["runs"])
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, before[name].ravel(), err_msg=name)
+        assert not np.array_equal(values, last[name])
+
+
+@pytest.mark.parametrize(("count", "updates"), [(1, [1, 5]), (3, [1, 3, 5]), (100, [1, 2, 3, 4, 5])])
+def test_more_updates_are_shown_as_far_as_they_fit(path, trained, count, updates):
+    corpus, before, recorder = trained
+    size = 4 * sum(values.size for values in before.values())
+    page = viz.explore({"a": recorder}, path, vocabulary=corpus.vocabulary, max_bytes=count * size)
+    assert [run["name"] for run in inside(page)[0]["runs"]] == [f"a, update {update}" for update in updates]
+
+
+def test_a_run_file_of_a_layer_alone(path, tmp_path, rng):
+    layer = rc.GRU(3, 5, 2, bias=False, reset_after=False, dtype="float64", seed=0)
+    with viz.Recorder(tmp_path / "a.run", every=1, weights=True, measures={}) as recorder:
+        recorder.record(layer.record(rng.normal(size=(4, 1, 3))))
+        recorder.record(layer.record(rng.normal(size=(4, 1, 3))))
+    description, floats = inside(viz.explore({"kept": viz.Run(tmp_path / "a.run")}, path))
+    assert [run["name"] for run in description["runs"]] == ["kept, update 1", "kept, update 2"]
+    run = description["runs"][1]
+    assert (run["cell"]["kernel"], run["dtype"], len(run["layers"])) == ("gru_reset_before", "float64", 2)
+    expected = layer.state_dict()["weight_hh_l1"].astype("float32").ravel()
+    np.testing.assert_array_equal(at(floats, run["layers"][1]["w_hh"]), expected)
+    assert run["layers"][0]["b_ih"] is None
+
+
+def test_a_recorder_of_projections_is_refused_like_its_layer(path, rng):
+    recorder = viz.Recorder(every=1, weights=True, measures={})
+    recorder.record(rc.LSTM(2, 4, proj_size=3, seed=0).record(rng.normal(size=(4, 1, 2))))
+    with pytest.raises(ValueError, match="an LSTM with projections for 'a, update 1'"):
+        viz.explore({"a": recorder}, path)
+
+
+def test_a_recorder_without_weights_is_refused(path, rng):
+    recorder = viz.Recorder(every=1, measures={})
+    recorder.record(rc.GRU(2, 3, seed=0).record(rng.normal(size=(4, 1, 2))))
+    with pytest.raises(ValueError, match=r"runs: got a Recorder without weights for 'a', .*Recorder\(weights=True\)"):
+        viz.explore({"a": recorder}, path)
+
+
+def test_without_a_path_the_page_is_opened(monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    found = viz.explore(rc.GRU(2, 3, seed=0))
+    assert opened == [found.as_uri()]
+    assert inside(found)[0]["runs"][0]["name"] == "network"
+    found.unlink()
+    found.parent.rmdir()
+
+
+def test_in_a_notebook_the_page_is_the_result_of_the_cell(monkeypatch):
+    kernel = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=None))
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    monkeypatch.setattr("webbrowser.open", None)
+    model = sequence_model("gru", 3, hidden_size=4, seed=0)
+    found = viz.explore({HOSTILE: model}, vocabulary="abc", title=HOSTILE)
+    tags = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: tags.append((tag, dict(attributes)))
+    parser.feed(found._repr_html_())
+    ((tag, attributes),) = tags
+    assert tag == "iframe"
+    assert attributes["sandbox"] == "allow-scripts allow-downloads"  # neither the notebook nor other pages are reached
+    assert attributes["srcdoc"] == found.html
+    assert re.fullmatch("<NotebookPage of [0-9,]+ bytes>", repr(found))
+
+
+def test_in_a_terminal_of_ipython_it_is_opened(monkeypatch):
+    terminal = types.SimpleNamespace(get_ipython=lambda: object())
+    monkeypatch.setitem(sys.modules, "IPython", terminal)
+    assert not notebook.in_notebook()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_is_drawn_with_its_gates_and_states(cell):
+    """The page's picture of a cell has the parts of `viz.plot_cell`, which its description draws."""
+    described = CELLS[cell]
+    drawing = diagram(described)
+    boxes = {part[3]: part for part in drawing["parts"] if part[0] == "box"}
+    shown = {"h0", "h", *(f"{state}{when}" for state in described.states for when in ("", "0")), *described.slots}
+    assert boxes.keys() == shown - {"hn"}
+    assert boxes["h0"][4] == "hₜ₋₁"
+    assert all(drawing["low"] <= part[2] <= drawing["high"] for part in boxes.values())
+    assert not any("$" in str(value) for part in drawing["parts"] for value in part)

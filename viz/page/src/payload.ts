@@ -11,6 +11,15 @@ export interface Gate {
   curve: "sigmoid" | "tanh" | null;
 }
 
+/** A part of the drawing of a cell, of viz/page/diagram.py. */
+export type Part =
+  | ["belt", number]
+  | ["box", number, number, string, string]
+  | ["node", number, number, string]
+  | ["arrow" | "path", ...(number | boolean)[]]
+  | ["note", number, number, string, CanvasTextAlign]
+  | ["framed", number, number, string];
+
 export interface CellDescription {
   kernel: string;
   label: string;
@@ -21,6 +30,7 @@ export interface CellDescription {
   /** The gate that multiplies a unit's old state; or the one of which 1 minus its value does. */
   keeps: string | null;
   enters: string | null;
+  diagram: { parts: Part[]; low: number; high: number };
 }
 
 export interface RunDescription {

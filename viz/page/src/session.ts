@@ -60,11 +60,15 @@ export class Session {
 
   /** The element whose loss is looked at. */
   get target(): number {
-    return Math.max(0, Math.min(this.pinned ?? this.T - 1, this.T - 1));
+    return this.targetOf(this.T);
   }
 
-  lossStep(model: Model): number {
-    return model.hasLoss ? Math.max(0, this.target - 1) : this.target;
+  private targetOf(T: number): number {
+    return Math.max(0, Math.min(this.pinned ?? T - 1, T - 1));
+  }
+
+  lossStep(model: Model, T = this.T): number {
+    return model.hasLoss ? Math.max(0, this.targetOf(T) - 1) : this.targetOf(T);
   }
 
   /** Reads a text, leaving out what the networks do not know, or rows. */
@@ -108,7 +112,6 @@ export class Session {
   async compute(input: Input): Promise<boolean> {
     const turn = ++this.turn;
     const start = performance.now();
-    this.input = input;
     const runs: Shown[] = [];
     for (const model of this.page.models) {
       const forward = model.forward(input.sequence);
@@ -116,6 +119,7 @@ export class Session {
       await breathe();
       if (turn !== this.turn) return false;
     }
+    this.input = input; // together: what is drawn meanwhile is the sequence before
     this.runs = runs;
     this.took = performance.now() - start;
     return true;
@@ -134,7 +138,7 @@ export class Session {
   }
 
   private looked(model: Model, forward: Forward): Shown {
-    const step = this.lossStep(model);
+    const step = this.lossStep(model, forward.T);
     const { gradients } = model.backward(forward, step);
     const H = model.network.H;
     const dependence = rowNorms(gradients.input, model.network.I);

@@ -5,6 +5,14 @@ export interface State {
   look: number | null;
   run: string | null;
   layer: number;
+  /** The step that is held, the unit of the cell, the pinned units, and the part of the time that is shown. */
+  at: number | null;
+  unit: number | null;
+  pins: number[];
+  /** The order of the units. */
+  order: string | null;
+  from: number | null;
+  steps: number | null;
   theme: "light" | "dark" | null;
 }
 
@@ -24,6 +32,12 @@ export function stateOfAddress(): State {
     look: whole("look"),
     run: read.get("run"),
     layer: whole("layer") ?? 0,
+    at: whole("at"),
+    unit: whole("unit"),
+    pins: (read.get("pins") ?? "").split(".").filter((pin) => /^\d{1,6}$/.test(pin)).map(Number),
+    order: read.get("order"),
+    from: whole("from"),
+    steps: whole("steps"),
     theme: theme === "light" || theme === "dark" ? theme : null,
   };
 }
@@ -32,11 +46,15 @@ let waiting = 0;
 
 /** Writes the state a moment later, since a browser refuses many changes at once. */
 export function keepInAddress(state: State): void {
+  if (location.protocol === "about:") return; // in the frame of a notebook there is no address
   window.clearTimeout(waiting);
   waiting = window.setTimeout(() => {
     const written = new URLSearchParams();
     if (state.text !== null && state.text.length <= LONGEST) written.set("text", state.text);
-    if (state.look !== null) written.set("look", String(state.look));
+    for (const name of ["look", "at", "unit", "order", "from", "steps"] as const) {
+      if (state[name] !== null) written.set(name, String(state[name]));
+    }
+    if (state.pins.length) written.set("pins", state.pins.join("."));
     if (state.run !== null) written.set("run", state.run);
     if (state.layer > 0) written.set("layer", String(state.layer));
     if (state.theme) written.set("theme", state.theme);

@@ -4,7 +4,9 @@ import type { CellDescription } from "../payload";
 import type { Shown } from "../session";
 import type { TimeAxis } from "./axis";
 import { element } from "./canvas";
+import { valuesOf } from "./cell";
 import { drawMap, type Picture } from "./maps";
+import { alike, slowestFirst } from "./order";
 import type { Theme } from "./theme";
 import { equation, number } from "./words";
 
@@ -13,19 +15,27 @@ const [SHORT, TALL] = [40, 128];
 
 export class Details {
   readonly root = element("section", { class: "panel details" });
-  private readonly heading = element("h2");
+  private readonly title = element("span");
+  private readonly count = element("span");
   private readonly rows = element("div");
-  private readonly order = element("select");
+  readonly order = element("select");
+  private readonly value = element("span", { class: "value" });
+  private shown: { run: Shown; layer: number; by: string; order: number[] } | null = null;
   private readonly maps = new Map<
     string,
     { row: HTMLElement; canvas: HTMLCanvasElement; words: HTMLElement; range: HTMLElement }
   >();
 
   constructor(changed: () => void) {
-    this.order.append(new Option("slowest unit first", "slow"), new Option("by number", "number"));
+    this.order.append(
+      new Option("slowest unit first", "slow"),
+      new Option("units that act alike together", "alike"),
+      new Option("by number", "number"),
+    );
     this.order.setAttribute("aria-label", "Order of the units");
     this.order.addEventListener("change", changed);
-    this.root.append(this.heading, this.rows);
+    const legend = element("span", { class: "legend" }, this.value, this.count, this.order);
+    this.root.append(element("h2", {}, this.title, legend), this.rows);
   }
 
   draw(run: Shown, axis: TimeAxis, layer: number, theme: Theme): void {
@@ -33,13 +43,12 @@ export class Details {
     const { cell } = model.description;
     const { H, layerCount } = model.network;
     const where = layerCount > 1 ? `, layer ${layer + 1} of ${layerCount}` : "";
-    const units = element("span", { class: "legend" }, `${H} units, one a row, `, this.order);
-    this.heading.replaceChildren(`Inside ${model.name}${where}: ${equation(cell)}`, units);
+    this.title.textContent = `States and gates of ${model.name}${where}: ${equation(cell)}`;
+    this.count.textContent = `${H} units, one a row, `;
     const tape = forward.tape.layers[layer]!;
-    const order =
-      this.order.value === "slow"
-        ? slowestFirst(tape, cell, model.network.cell.slots, H)
-        : Array.from({ length: H }, (_, unit) => unit);
+    const same = this.shown?.run.forward === forward && this.shown.layer === layer && this.shown.by === this.order.value;
+    const order = same ? this.shown!.order : this.ordered(tape, cell, model.network.cell.slots, H);
+    this.shown = { run, layer, by: this.order.value, order };
     const height = Math.max(SHORT, Math.min(TALL, 2 * H));
     const shown: HTMLElement[] = [];
     for (const state of cell.states) {
@@ -53,6 +62,33 @@ export class Details {
       shown.push(this.map(gate.name, gate.words, axis, height, picture, theme));
     }
     this.rows.replaceChildren(...shown);
+  }
+
+  private ordered(tape: LayerTape, cell: CellDescription, slots: number, H: number): number[] {
+    if (this.order.value === "slow") return slowestFirst(tape, cell, slots, H);
+    return this.order.value === "alike" ? alike(tape.h, H) : Array.from({ length: H }, (_, unit) => unit);
+  }
+
+  /** The unit of the row under a point of a map, and what it is called; null elsewhere. */
+  unitUnder(event: MouseEvent): { name: string; unit: number } | null {
+    for (const [name, { canvas }] of this.maps) {
+      if (event.target !== canvas || !this.shown) continue;
+      const { order } = this.shown;
+      const row = Math.floor((event.offsetY / canvas.clientHeight) * order.length);
+      return { name, unit: order[Math.max(0, Math.min(order.length - 1, row))]! };
+    }
+    return null;
+  }
+
+  /** Says the value under the mouse, or nothing. */
+  tell(place: { name: string; unit: number } | null, step: number | null): void {
+    this.value.textContent = "";
+    if (!place || step === null || !this.shown || step >= this.shown.run.forward.T) return;
+    const { run, layer } = this.shown;
+    const { gates } = run.model.description.cell;
+    const tape = run.forward.tape.layers[layer]!;
+    const values = valuesOf(tape, place.name, step, run.model.network.H, run.model.network.cell.slots, gates);
+    this.value.textContent = `unit ${place.unit}, step ${step}: ${place.name} = ${number(values[place.unit]!)}`;
   }
 
   private map(
@@ -81,38 +117,6 @@ export class Details {
     drawMap(found.canvas, axis, height, picture, theme);
     return found.row;
   }
-}
-
-/** Units in descending order of their time scale: that of the gate that keeps the old state, or that of h itself. */
-function slowestFirst(tape: LayerTape, cell: CellDescription, slots: number, H: number): number[] {
-  const gate = cell.gates.find(({ name }) => name === (cell.keeps ?? cell.enters));
-  const speed = Array.from({ length: H }, (_, unit) =>
-    gate ? -meanLogKept(tape, gate.slot * H + unit, slots * H, cell.keeps !== null) : meanChange(tape, unit, H),
-  );
-  return Array.from(speed.keys()).sort((a, b) => speed[a]! - speed[b]!);
-}
-
-/** The mean of ln f: viz.timescales is −1 divided by it. */
-function meanLogKept(tape: LayerTape, start: number, stride: number, keeps: boolean): number {
-  let sum = 0;
-  let count = 0;
-  for (let at = start; at < tape.slots.length; at += stride, count++) {
-    sum += Math.log(Math.max(keeps ? tape.slots[at]! : 1 - tape.slots[at]!, 1e-30));
-  }
-  return sum / Math.max(count, 1);
-}
-
-/** The mean square of the change of h in a step, relative to its variance. */
-function meanChange(tape: LayerTape, unit: number, H: number): number {
-  const T = tape.h.length / H - 1;
-  let [sum, squares, changes] = [0, 0, 0];
-  for (let t = 1; t <= T; t++) {
-    const h = tape.h[t * H + unit]!;
-    sum += h;
-    squares += h * h;
-    changes += (h - tape.h[(t - 1) * H + unit]!) ** 2;
-  }
-  return changes / Math.max(squares - (sum * sum) / Math.max(T, 1), 1e-30);
 }
 
 /** Shares have fixed limits, 0 to 1; what may be negative is drawn around 0. */

@@ -8,6 +8,9 @@ import type { Session, Shown } from "../session";
 import { element } from "./canvas";
 import { cssOf, logShare, lookUp, type Theme } from "./theme";
 
+/** In pixels: five lines and a half, so that one sees that there is more; and what is above the first line. */
+const [HIGHEST, PADDING] = [165, 8];
+
 export class Editor {
   readonly root: HTMLElement;
   readonly field: HTMLTextAreaElement;
@@ -92,10 +95,37 @@ export class Editor {
     this.mirror();
   }
 
+  /** Changes one number of the rows. */
+  change(step: number, column: number, value: number): void {
+    const { input } = this.value();
+    if (typeof input === "string" || input[step]?.[column] === undefined) return;
+    input[step][column] = value;
+    this.set(input);
+  }
+
   /** Until colours are known, the copy is plain: the reader sees the key that was pressed at once. */
   private mirror(): void {
     this.copy.textContent = `${this.field.value.slice(0, 20000)}\n`;
-    this.copy.scrollTop = this.field.scrollTop;
+    this.fit();
+  }
+
+  /** As high as its text, within limits. */
+  private fit(): void {
+    const { field, copy } = this;
+    field.style.height = "";
+    field.style.height = copy.style.height = `${Math.min(HIGHEST, field.scrollHeight)}px`;
+    copy.scrollTop = field.scrollTop;
+  }
+
+  /** Scrolls to the element looked at, unless the reader is writing. */
+  private follow(): void {
+    const target = this.copy.querySelector<HTMLElement>(".target");
+    if (!target || document.activeElement === this.field) return;
+    const { offsetTop, offsetHeight } = target;
+    const { scrollTop, clientHeight } = this.field;
+    if (offsetTop < scrollTop || offsetTop + offsetHeight > scrollTop + clientHeight) {
+      this.field.scrollTop = offsetTop + offsetHeight - clientHeight + PADDING;
+    }
   }
 
   draw(run: Shown, theme: Theme, problem: string | null): void {
@@ -143,6 +173,7 @@ export class Editor {
       parts.push(span);
     }
     this.copy.replaceChildren(...parts, "\n");
+    this.follow();
     this.copy.scrollTop = this.field.scrollTop;
   }
 }

@@ -1,6 +1,6 @@
 /** One lane for each run: how far back the loss looked at depends on h, and on c. */
 import type { Session } from "../session";
-import type { TimeAxis } from "./axis";
+import { GUTTER, type TimeAxis } from "./axis";
 import { element, prepare } from "./canvas";
 import { drawStrip } from "./maps";
 import { DASHES, logShare, lookUp, type Theme } from "./theme";
@@ -43,13 +43,14 @@ export class Lanes {
   }
 
   draw(axis: TimeAxis, layer: number, focus: number, theme: Theme): void {
-    this.session.runs.forEach((run, index) => {
+    const { session } = this;
+    session.runs.forEach((run, index) => {
       const { button, reach, mark, canvas } = this.rows[index]!;
       const colour = theme.runs[index % theme.runs.length]!;
       button.setAttribute("aria-pressed", String(index === focus));
-      const step = this.session.lossStep(run.model);
+      const step = session.lossStep(run.model);
       const whole = run.reach === step && step > 0;
-      reach.textContent = this.session.T < 2 ? "" : whole ? "to the start" : `${steps(run.reach)} back`;
+      reach.textContent = session.T < 2 ? "" : whole ? "to the start" : `${steps(run.reach)} back`;
       drawMark(mark, colour, DASHES[index % DASHES.length]!);
       const { context } = prepare(canvas, axis.plotWidth, HEIGHT);
       const flow = run.flow[Math.min(layer, run.flow.length - 1)]!;
@@ -60,6 +61,11 @@ export class Lanes {
         const colours = Uint32Array.from(values, (value) => lookUp(theme.size, logShare(value, largest)));
         drawStrip(context, axis, row * height, height - (row < strips.length - 1 ? 1 : 0), colours);
       });
+      if (session.T >= 2 && axis.holds(step - run.reach)) {
+        // where the 1 % of the text beside it are
+        context.fillStyle = theme.text;
+        context.fillRect(axis.left(step - run.reach) - GUTTER - 1, 0, 2, HEIGHT);
+      }
       canvas.setAttribute("aria-label", `${run.model.name}: gradient at each step. It reaches ${reach.textContent}.`);
     });
   }

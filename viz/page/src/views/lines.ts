@@ -9,6 +9,8 @@ export interface Line {
   dash: number[];
   /** Drawn stronger than the others, and above them. */
   focused: boolean;
+  /** Whether each value has a dot. */
+  dots?: boolean;
 }
 
 export interface Frame {
@@ -19,6 +21,8 @@ export interface Frame {
   /** The place of element i. */
   x: (i: number) => number;
   logarithmic: boolean;
+  /** The elements that are shown, from the first to the one after the last; by default all. */
+  shown?: [number, number];
   /** Numbers under the plot, and their places. */
   ticks?: { at: number; text: string }[];
 }
@@ -27,7 +31,8 @@ export interface Frame {
 const MOST_DECADES = 16;
 const TOP = 8;
 
-export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame, theme: Theme): void {
+/** Draws the lines, and returns the value at a height of the canvas. */
+export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame, theme: Theme): (y: number) => number {
   const { context } = prepare(canvas, frame.width, frame.height);
   const bottom = frame.height - (frame.ticks ? 20 : 6);
   const [low, high] = rangeOf(lines, frame.logarithmic);
@@ -64,7 +69,8 @@ export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame
     context.setLineDash(line.dash);
     context.beginPath();
     let open = false;
-    for (let i = 0; i < line.values.length; i++) {
+    const [from, to] = frame.shown ?? [0, line.values.length];
+    for (let i = Math.max(0, from - 1); i < Math.min(line.values.length, to + 1); i++) {
       const value = line.values[i]!;
       const drawn = Number.isFinite(value) && (!frame.logarithmic || value > 0);
       if (drawn && open) context.lineTo(frame.x(i), y(value));
@@ -73,8 +79,17 @@ export function drawLines(canvas: HTMLCanvasElement, lines: Line[], frame: Frame
       open = drawn;
     }
     context.stroke();
+    if (line.dots) {
+      context.fillStyle = line.colour;
+      for (let i = Math.max(0, from - 1); i < Math.min(line.values.length, to + 1); i++) {
+        context.beginPath();
+        context.arc(frame.x(i), y(line.values[i]!), 2.5, 0, 2 * Math.PI);
+        context.fill();
+      }
+    }
   }
   context.restore();
+  return (height) => low + ((bottom - height) / (bottom - TOP)) * (high - low);
 }
 
 function rangeOf(lines: Line[], logarithmic: boolean): [number, number] {

@@ -1,5 +1,5 @@
 /** Pictures of numbers: one column a step, one row a unit. */
-import type { TimeAxis } from "./axis";
+import { GUTTER, type TimeAxis } from "./axis";
 import { prepare } from "./canvas";
 import type { Table, Theme } from "./theme";
 
@@ -25,8 +25,9 @@ export function drawMap(
   theme: Theme,
 ): void {
   const { context } = prepare(canvas, axis.plotWidth, height);
-  const { T } = axis;
-  if (T === 0) return;
+  const [first, last] = axis.shown;
+  const T = last - first;
+  if (T <= 0) return;
   const { order, values, start, stride, table, low } = picture;
   const H = order.length;
   const image = new ImageData(T, H);
@@ -34,11 +35,11 @@ export function drawMap(
   const scale = 255 / (picture.high - low);
   for (let t = 0; t < T; t++) {
     for (let row = 0; row < H; row++) {
-      const at = (values[start + t * stride + order[row]!]! - low) * scale + 0.5;
+      const at = (values[start + (first + t) * stride + order[row]!]! - low) * scale + 0.5;
       pixels[row * T + t] = Number.isFinite(at) ? table[at < 0 ? 0 : at > 255 ? 255 : at | 0]! : theme.unknown;
     }
   }
-  paint(context, image, axis.step * T, height);
+  paint(context, image, axis.left(first) - GUTTER, axis.step * T, height);
 }
 
 /** One strip of colours, one for each step. */
@@ -49,13 +50,34 @@ export function drawStrip(
   height: number,
   colours: Uint32Array,
 ): void {
-  if (colours.length === 0) return;
-  const image = new ImageData(colours.length, 1);
-  new Uint32Array(image.data.buffer).set(colours);
-  paint(context, image, axis.step * colours.length, height, top);
+  const [first, last] = axis.shown;
+  if (last <= first) return;
+  const left = axis.left(first) - GUTTER;
+  drawColours(context, colours.subarray(first, last), left, top, axis.step * (last - first), height);
 }
 
-function paint(context: CanvasRenderingContext2D, image: ImageData, width: number, height: number, top = 0): void {
+/** Colours side by side in a rectangle. */
+export function drawColours(
+  context: CanvasRenderingContext2D,
+  colours: Uint32Array,
+  left: number,
+  top: number,
+  width: number,
+  height: number,
+): void {
+  const image = new ImageData(colours.length, 1);
+  new Uint32Array(image.data.buffer).set(colours);
+  paint(context, image, left, width, height, top);
+}
+
+function paint(
+  context: CanvasRenderingContext2D,
+  image: ImageData,
+  left: number,
+  width: number,
+  height: number,
+  top = 0,
+): void {
   const { width: w, height: h } = image;
   const key = `${w}×${h}`;
   let canvas = scratch.get(key);
@@ -67,5 +89,5 @@ function paint(context: CanvasRenderingContext2D, image: ImageData, width: numbe
   }
   canvas.getContext("2d")!.putImageData(image, 0, 0);
   context.imageSmoothingEnabled = w > width || h > height; // several values in a pixel: their mean
-  context.drawImage(canvas, 0, 0, w, h, 0, top, width, height);
+  context.drawImage(canvas, 0, 0, w, h, left, top, width, height);
 }

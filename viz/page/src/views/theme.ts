@@ -8,6 +8,9 @@ export interface Theme {
   line: string;
   surface: string;
   accent: string;
+  /** Of the line of a gradient, and of the belt of a state. */
+  gradient: string;
+  belt: string;
   /** One for each run, in turns. */
   runs: string[];
   /** For values from −1 to 1, for shares from 0 to 1, and for sizes from none to all. */
@@ -36,6 +39,8 @@ export function readTheme(dark: boolean): Theme {
     line: colour("--line"),
     surface: colour("--surface"),
     accent: colour("--accent"),
+    gradient: colour("--gradient"),
+    belt: colour("--belt"),
     runs: dark ? DARK : LIGHT,
     // On a dark background the middle, 0, is dark as well: a value far from 0 is what should be seen.
     signed: dark

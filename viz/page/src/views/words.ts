@@ -16,7 +16,8 @@ export function number(value: number): string {
   const size = Math.abs(value);
   if (size >= 1e5 || size < 1e-3) {
     const [mantissa, exponent] = value.toExponential(1).split("e") as [string, string];
-    return `${mantissa.replace("-", "−")}·10${superscript(Number(exponent))}`;
+    const power = `10${superscript(Number(exponent))}`;
+    return mantissa === "1.0" ? power : `${mantissa.replace("-", "−")}·${power}`;
   }
   return Number(value.toPrecision(3)).toString().replace("-", "−");
 }
@@ -50,4 +51,14 @@ export function equation(cell: { equations: string; curve: string }): string {
 
 export function steps(n: number): string {
   return n === 1 ? "1 step" : `${n} steps`;
+}
+
+/** “e”, with a space before it; nothing for rows. */
+export function named(symbols: string[] | null, step: number): string {
+  return symbols?.[step] === undefined ? "" : ` “${visible(symbols[step]!)}”`;
+}
+
+/** A factor above 1: whole, or a power of ten. */
+export function factor(value: number): string {
+  return value < 1e5 ? Math.round(value).toLocaleString("en") : number(value);
 }

@@ -1,0 +1,106 @@
+"""Settings of Sphinx for the book; `make docs` runs tools/build_docs.py, which runs Sphinx on a copy of the pages.
+
+The pages are Markdown that reads well in the repository. What Sphinx needs besides is added here, as the pages are
+read: a toctree for every list of links in an index page, and the live figures of the lesson.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+project = "rnncore"
+author = "rnncore contributors"
+release = importlib.metadata.version("rnncore")
+html_title = "rnncore"
+root_doc = "docs/index"
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["build"]
+templates_path = [str(Path(__file__).resolve().parent / "_templates")]
+
+# Anchors of headings are GitHub's, so that a link works in both places (tests/packaging/test_docs_index.py).
+myst_heading_anchors = 4
+suppress_warnings = ["myst.xref_ambiguous"]
+
+default_role = "py:obj"
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc's sections have the types, with shapes
+autodoc_default_options = {"member-order": "bysource"}
+autodoc_class_signature = "mixed"
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+add_module_names = False
+python_use_unqualified_type_names = True
+toc_object_entries = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "furo"
+html_static_path = [str(Path(__file__).resolve().parent / "_static")]
+html_css_files = ["book.css"]
+html_show_sphinx = False
+html_copy_source = False
+html_theme_options = {"navigation_with_keys": True}
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
+
+# `make links` asks every external address once.
+linkcheck_timeout = 20
+linkcheck_workers = 4
+linkcheck_anchors = False
+
+# Pages whose lists of links are the table of contents; the others are reached through these.
+INDEX_PAGES = {"docs/index", "docs/lesson/index"}
+ITEM = re.compile(r"^(?:[-*]|(\d+\.)) \[([^\]]*)\]\(([^()\s#]+)\.md\)", re.MULTILINE)
+LIVE = re.compile(r"^<!-- live: (\S+\.html) -->$", re.MULTILINE)
+
+
+def toctrees(text: str) -> str:
+    """The text with a hidden toctree after every section that has a list of links; its heading is the caption."""
+    head, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    out = [head + toctree(head, "")]
+    for section in sections:
+        out.append(section + toctree(section, section.splitlines()[0].removeprefix("## ")))
+    return "".join(out)
+
+
+def toctree(section: str, caption: str) -> str:
+    pages = [f"{number} {label} <{page}>".strip() for number, label, page in ITEM.findall(section)]
+    if not pages:
+        return ""
+    options = ":hidden:\n" + (f":caption: {caption}\n" if caption else "")
+    return f"\n```{{toctree}}\n{options}\n" + "\n".join(pages) + "\n```\n\n"
+
+
+def live(found: re.Match) -> str:
+    """A live figure in a frame of its own, and a link that opens it in a tab."""
+    file = found[1]
+    return (f'<iframe class="live" src="{file}" title="The live figure of this page" loading="lazy"></iframe>\n'
+            f'<p class="live"><a href="{file}" target="_blank">Open the live figure in a tab of its own</a></p>')
+
+
+def read(app, docname: str, source: list[str]) -> None:
+    if docname in INDEX_PAGES:
+        source[0] = toctrees(source[0])
+    if docname == "docs/reference":
+        source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\napi/*\n```\n"
+    if docname == "README":
+        source[0] = "---\norphan: true\n---\n" + source[0]
+    source[0] = LIVE.sub(live, source[0])
+
+
+def setup(app):
+    app.connect("source-read", read)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,19 @@
+"""Checks of what a file says about a recurrent layer."""
+
+from __future__ import annotations
+
+from rnncore.io.fields import Field, named_errors
+from rnncore.recurrent.descriptions import find, first
+
+
+def check_variant(mode: str, layer: Field) -> None:
+    """Refuse values of the options that make variants of cells (`variants.DEFAULTS`), where the file has these options.
+
+    Raises
+    ------
+    DamagedFileError, or what `layer` raises
+        A value is not one that the class of layers takes; the message names it.
+    """
+    options = {name: layer[name].value for name in first(mode).variants if name in layer}
+    with named_errors(layer):
+        find(mode, **options)

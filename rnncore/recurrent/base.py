@@ -273,7 +273,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         out, layout, batch, T, B = self._check_input(x, lengths)
         states, structure, padded = self.check_state(state, B, layout), self.structure, not isinstance(lengths, Batch)
         resets = by_direction(self._marks(reset, T, B, layout), batch, self.directions)
-        if batch is not None:
+        if batch is not None and state is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
             if part.direction == 0:
@@ -339,7 +339,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         marks = self._marks(reset, T, B, layout)
         resets = by_direction(marks, batch, self.directions)
         initial = start = [part.copy() for part in states]
-        if batch is not None:
+        if batch is not None and state is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]
         mask_number = mask_of = None
         try:

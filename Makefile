@@ -35,7 +35,8 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick bench busy ragged peers rtneural outliers scaling regressions adding copy docs gallery lint annotate \
+.PHONY: help demo test quick bench busy ragged peers rtneural outliers scaling regressions adding copy docs links \
+        lesson gallery lint annotate \
         sanitized sanitize fuzz mutants arm64 page build wheel clean
 
 help:  ## this list
@@ -120,7 +121,14 @@ copy: $(S)/project  ## copy memory: the longest T within a budget a cell, 40 min
 
 # -------------------------------------------------------------------------------- docs
 
-docs: gallery  ## the book in docs/, its pictures drawn anew
+docs: $(S)/project $(S)/extra-docs  ## the book, built into build/docs/html; ARGS=--quick runs neither lesson nor gallery
+	$(BIN)/python tools/build_docs.py $(ARGS)
+
+links: $(S)/project $(S)/extra-docs  ## do the external addresses in the documentation still answer?
+	$(BIN)/python tools/build_docs.py --links $(ARGS)
+
+lesson: $(S)/project  ## the lesson and the how-to pages: run, their numbers and pictures renewed in docs/
+	$(ONE_THREAD) $(BIN)/python docs/lesson $(ARGS)
 
 gallery: $(S)/project  ## every picture of the debugger, drawn into docs/img
 	$(BIN)/python docs/gallery $(ARGS)

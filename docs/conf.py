@@ -63,7 +63,7 @@ linkcheck_anchors = False
 
 # Pages whose lists of links are the table of contents; the others are reached through these.
 INDEX_PAGES = {"docs/index", "docs/lesson/index"}
-ITEM = re.compile(r"^(?:[-*]|\d+\.) \[[^\]]*\]\(([^()\s#]+)\.md\)", re.MULTILINE)
+ITEM = re.compile(r"^(?:[-*]|(\d+\.)) \[([^\]]*)\]\(([^()\s#]+)\.md\)", re.MULTILINE)
 LIVE = re.compile(r"^<!-- live: (\S+\.html) -->$", re.MULTILINE)
 
 
@@ -77,16 +77,15 @@ def toctrees(text: str) -> str:
 
 
 def toctree(section: str, caption: str) -> str:
-    pages = ITEM.findall(section)
+    pages = [f"{number} {label} <{page}>".strip() for number, label, page in ITEM.findall(section)]
     if not pages:
         return ""
     options = ":hidden:\n" + (f":caption: {caption}\n" if caption else "")
     return f"\n```{{toctree}}\n{options}\n" + "\n".join(pages) + "\n```\n\n"
 
 
-def live(found: re.Match) -> str:
+def live(file: str) -> str:
     """A live figure in a frame of its own, and a link that opens it in a tab."""
-    file = found[1]
     return (f'<iframe class="live" src="{file}" title="The live figure of this page" loading="lazy"></iframe>\n'
             f'<p class="live"><a href="{file}" target="_blank">Open the live figure in a tab of its own</a></p>')
 
@@ -98,7 +97,8 @@ def read(app, docname: str, source: list[str]) -> None:
         source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\napi/*\n```\n"
     if docname == "README":
         source[0] = "---\norphan: true\n---\n" + source[0]
-    source[0] = LIVE.sub(live, source[0])
+    folder = Path(app.srcdir, docname).parent
+    source[0] = LIVE.sub(lambda found: live(found[1]) if (folder / found[1]).exists() else "", source[0])
 
 
 def setup(app):

@@ -1,4 +1,4 @@
-"""Do the examples of README.md and docs/*.md type-check? `make lint` asks mypy and pyright.
+"""Do the examples of README.md and of the pages in docs/ type-check? `make lint` asks mypy and pyright.
 
     python tools/check_examples.py build/lint
 
@@ -163,7 +163,7 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.package / "rnncore" / "viz").is_dir():
         parser.error(f"package is {options.package}, which has no rnncore/viz; `make lint` builds it")
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
         shutil.copytree(options.package / "rnncore", folder / "rnncore")

@@ -1,4 +1,4 @@
-"""Runs the pages of the lesson and the how-to pages with pictures, and writes what they measure and draw into them: `make lesson`.
+"""Runs the pages of the lesson and some others, and writes what they measure and draw into them: `make lesson`.
 
     python docs/lesson                          # in place: pages, pictures and live figures
     python docs/lesson --only memory            # the pages with this in their name
@@ -9,9 +9,10 @@ A page is its own program. From top to bottom,
 - every ```python block is run, in one namespace;
 - a ```text block below one becomes what it printed;
 - `![...](img/NAME.png)` takes the figure that was drawn last;
-- `<!--= EXPRESSION -->…<!--/-->` gets the value of the expression, which may end in a format, `<!--= rate:.1f -->`; it is
-  what stands in the braces of an f-string, so that text may follow: `<!--= a:.1f} to {b:.1f -->`;
-- `<!-- claim: EXPRESSION -->` has to be true, or the page fails.
+- `<!--= EXPRESSION -->…<!--/-->` gets the value of the expression, which may end in a format, `<!--= rate:.1f -->`;
+  it is what stands in the braces of an f-string, so that text may follow: `<!--= a:.1f} to {b:.1f -->`;
+- `<!-- claim: EXPRESSION -->` has to be true, or the page fails;
+- `<!-- live: FILE.html -->` keeps a page that a block has written, which the book shows there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent
 
 # Pages outside the lesson that are run in the same way.
-OTHERS = ["start", "train", "forecast", "classify", "initial_weights", "why_it_forgets"]
+OTHERS = ["start", "train", "forecast", "classify", "initial_weights", "why_it_forgets", "dynamics"]
 
 PART = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?P<output>\n```text\n.*?^```\n)?"
@@ -104,8 +105,8 @@ def run(page: Path, out: Path, style: str = "page") -> str:
             os.chdir(folder)                    # for the files that a page writes
             new = PART.sub(done, text)
             out.mkdir(parents=True, exist_ok=True)
-            for figure in Path(folder).glob("*.html"):
-                (out / figure.name).write_bytes(figure.read_bytes())
+            for figure in re.findall(r"^<!-- live: (\S+\.html) -->$", text, re.MULTILINE):
+                (out / figure).write_bytes(Path(figure).read_bytes())
     finally:
         os.chdir(here)
         plt.close("all")

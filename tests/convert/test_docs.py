@@ -93,7 +93,7 @@ ROWS["other activations"] = lambda: rc.GRU(3, 4, activations=["softsign", "relu"
 
 
 def table():
-    lines = [line.strip("|").split("|") for line in (DOCS / "options.md").read_text("utf-8").splitlines()
+    lines = [line.strip("|").split("|") for line in (DOCS / "conversions.md").read_text("utf-8").splitlines()
              if line.startswith("|")]
     head, _, *rows = [[cell.strip() for cell in line] for line in lines]
     assert head == ["option", "torch", "Keras", "ONNX", "rnncore"]

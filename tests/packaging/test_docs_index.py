@@ -1,5 +1,6 @@
-"""Every page of docs/ can be reached from docs/index.md, and every relative link of the documentation has a target."""
+"""Every page of docs/ can be reached from its index, and every relative link of the documentation has a target."""
 
+import itertools
 import re
 import string
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 INDEX = DOCS / "index.md"
-PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(DOCS.glob("*.md"))]
+LESSON = DOCS / "lesson" / "index.md"
+PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`[^`]*`")
@@ -53,11 +55,22 @@ def test_every_link_of_a_page_has_a_target(page):
 
 def test_the_index_links_to_every_page():
     linked = {path for path, _ in links(INDEX)}
+    assert LESSON in linked
     assert [page.name for page in DOCS.glob("*.md") if page not in {INDEX, *linked}] == []
 
 
-def test_the_readme_and_every_page_link_to_the_index():
-    assert [name(page) for page in PAGES if page != INDEX and INDEX not in {path for path, _ in links(page)}] == []
+def test_the_index_of_the_lesson_links_to_its_pages_in_order():
+    pages = [path for path, _ in links(LESSON) if path.parent == LESSON.parent]
+    assert pages == sorted(path for path in LESSON.parent.glob("*.md") if path != LESSON)
+    for page, following in itertools.pairwise(pages):
+        assert following in {path for path, _ in links(page)}
+        assert page in {path for path, _ in links(following)}
+
+
+def test_the_readme_and_every_page_link_to_their_index():
+    for page in PAGES:
+        index = LESSON if page.parent == LESSON.parent and page != LESSON else INDEX
+        assert page == index or index in {path for path, _ in links(page)}, name(page)
 
 
 def test_anchors_are_those_of_github(tmp_path):

@@ -87,7 +87,7 @@ def dependency_map(tape: Tape | HasTape, loss: Loss, direction: Direction = "for
 
 
 def dependency_reach(sizes: ArrayLike, eps: float = 0.01) -> Floats:
-    """How far back each loss reaches: the largest |s − t| with ‖∂L_s/∂s_t‖ ≥ eps·‖∂L_s/∂s_s‖.
+    """How far back each loss reaches: the largest s − t with ‖∂L_s/∂s_t‖ ≥ eps·‖∂L_s/∂s_s‖.
 
     Parameters
     ----------

@@ -160,11 +160,11 @@ def lyapunov_error(convergence: tuple[ArrayLike, ArrayLike]) -> Floats:
 
     Notes
     -----
-    It is never less than 4·eps·(√n + |λ|), with eps = 2.2e-16, because the exponents of a network whose steps are all
-    alike do not differ between blocks, and are inexact all the same. R_ii is the length of a vector, each
+    It is never less than 4·eps·(√n + ``|λ|``), with eps = 2.2e-16, because the exponents of a network whose steps are
+    all alike do not differ between blocks, and are inexact all the same. R_ii is the length of a vector, each
     component of which is a sum of products; rounding changes its logarithm by some eps·√n. The running sum of N
-    logarithms is about N·|λ| and every addition rounds it by up to eps/2 of that, so its mean is known to some
-    eps·|λ|. All these errors may have the same sign in every step, so more steps do not make them smaller. The
+    logarithms is about ``N·|λ|`` and every addition rounds it by up to eps/2 of that, so its mean is known to some
+    ``eps·|λ|``. All these errors may have the same sign in every step, so more steps do not make them smaller. The
     factor 4 is for the operations of a step, one after the other: the products with the Jacobian, the
     decomposition, the logarithm and the sum.
 
@@ -197,7 +197,7 @@ def lyapunov_error(convergence: tuple[ArrayLike, ArrayLike]) -> Floats:
 def kaplan_yorke_dimension(spectrum: ArrayLike) -> float:
     """The dimension of the attractor, by Kaplan & Yorke (1979).
 
-    D = j + Σ_{i≤j} λ_i / |λ_{j+1}|, where j is the largest number of leading exponents whose sum is not
+    D = j + Σ_{i≤j} λ_i / ``|λ_{j+1}|``, where j is the largest number of leading exponents whose sum is not
     negative. It is 0 for a fixed point, and n if the sum of all n exponents is not negative.
 
     Examples

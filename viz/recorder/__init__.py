@@ -58,7 +58,7 @@ class Recorder:
         one recorder at a time, until that is closed; a forked child of the process cannot write it.
     every : int, default 10
         Record the updates 1, 1 + every, 1 + 2·every, …
-    names : str or sequence of str, default "*.h"
+    names : str or sequence of str, default ``"*.h"``
         Patterns of the tape's names: ``"*.f"``, ``"l1.*"``.
     gradients : str or sequence of str, default ()
         The same for `tape.grad`.

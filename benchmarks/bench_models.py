@@ -4,21 +4,16 @@ from typing import Any
 
 import numpy as np
 
+from . import models
 from .suite import THREADS, rnncore_with, update
 
-# cell, symbols, embedding, hidden units, layers, rows, steps
-MODELS = {
-    "characters": ("lstm", 103, 64, 128, 1, 32, 64),
-    "two layers": ("gru", 103, 64, 256, 2, 64, 100),
-    "words": ("lstm", 5000, 128, 256, 1, 20, 35),
-    "small": ("lstm", 60, 16, 32, 1, 8, 32),
-}
+CHOSEN = ("LSTM characters", "GRU two layers", "LSTM words", "LSTM small")
+MODELS = {model.name: model for model in models.MODELS if f"{model.cell} {model.name}" in CHOSEN}
 
 
-def tokens_of(model: str) -> Any:
+def tokens_of(model: models.Model) -> Any:
     """Random tokens (T, B)."""
-    _, symbols, _, _, _, B, T = MODELS[model]
-    return np.random.default_rng(0).integers(0, symbols, size=(T, B))
+    return np.random.default_rng(0).integers(0, model.inputs, size=(model.T, model.B))
 
 
 class Models:
@@ -29,10 +24,11 @@ class Models:
         rnncore_with(threads=threads)
         from rnncore import nn, optim, train
 
-        cell, symbols, embedding, hidden, layers, _, _ = MODELS[model]
-        self.tokens = tokens_of(model)
+        sizes = MODELS[model]
+        self.tokens = tokens_of(sizes)
         self.model = nn.sequence_model(
-            cell, symbols, hidden_size=hidden, embedding_size=embedding, num_layers=layers, seed=0)
+            sizes.cell, sizes.inputs, hidden_size=sizes.H, embedding_size=sizes.embedding, num_layers=sizes.layers,
+            seed=0)
         self.trainer = train.Trainer(self.model, optim.Adam(self.model), [(self.tokens, self.tokens)])
 
     def time_update(self, *parameters):
@@ -51,11 +47,11 @@ class Parts:
         rnncore_with(threads=threads)
         from rnncore import nn, optim
 
-        _, symbols, embedding, hidden, _, B, T = MODELS[model]
-        rng = np.random.default_rng(0)
-        self.tokens, self.nn, self.optim = tokens_of(model), nn, optim
-        self.table, self.head = nn.Embedding(symbols, embedding, seed=0), nn.Linear(hidden, symbols, seed=0)
-        self.x = rng.normal(size=(T, B, hidden)).astype("f4")
+        sizes, rng = MODELS[model], np.random.default_rng(0)
+        self.tokens, self.nn, self.optim = tokens_of(sizes), nn, optim
+        self.table = nn.Embedding(sizes.inputs, sizes.embedding, seed=0)
+        self.head = nn.Linear(sizes.H, sizes.inputs, seed=0)
+        self.x = rng.normal(size=(sizes.T, sizes.B, sizes.H)).astype("f4")
         self.embedded, self.record = self.table.record(self.tokens), self.head.record(self.x)
         self.grad_output = nn.cross_entropy(self.record.output, self.tokens)[1]
         self.grad_embedded = rng.normal(size=self.embedded.output.shape).astype("f4")

@@ -69,7 +69,8 @@ def measure(cell: str, I: int, H: int, steps: int) -> list[np.ndarray]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    made = argparse.ArgumentParser(prog="python -m benchmarks.outliers", description=(__doc__ or "").partition("\n\n")[2])
+    description = (__doc__ or "").partition("\n\n")[2]
+    made = argparse.ArgumentParser(prog="python -m benchmarks.outliers", description=description)
     made.add_argument("--cells", nargs="+", default=["LSTM", "GRU"])
     made.add_argument("--sizes", nargs="+", metavar="I,H", default=["1,8", "8,32", "64,64"])
     made.add_argument("--steps", type=int, default=10**6, help="steps of each (%(default)s)")

@@ -12,6 +12,7 @@ nn, optim, train   the few other parts that training a sequence model needs
 models             models of windows, hidden chains and networks, with one interface
 data, tasks        reading text and series; the classic memory tasks
 io                 reading and writing files
+convert            torch, Keras, ONNX and audio formats, in and out; each needs its package
 torch              modules for a torch model; needs torch
 command            the `rnncore` command
 viz                the visual debugger; in a checkout it stands beside this folder
@@ -59,6 +60,7 @@ from .settings import (
 )
 
 if TYPE_CHECKING:
+    from . import convert as convert
     from . import data as data
     from . import init as init
     from . import io as io
@@ -83,6 +85,7 @@ __all__ = [
     "RNNCell",
     "__version__",
     "build_info",
+    "convert",
     "data",
     "init",
     "io",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from . import _engine
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -207,6 +209,8 @@ def as_lengths(lengths: Any, steps: int, batch: int) -> Ints | None:
         raise ValueError(f"lengths: got shape {found.shape}, expected ({batch},): {expected}")
     if found.dtype.kind not in "iuf":
         raise TypeError(f"lengths: got {found.dtype} values, expected {expected}")
+    if found.dtype == np.intp and (rows := _engine.check_lengths(found.reshape(batch), steps)):
+        return found.reshape(batch) if rows > 0 else None
     right = (found >= 0) & (found <= steps)         # NaN is wrong too
     if found.dtype.kind == "f":
         right &= found == np.floor(found)

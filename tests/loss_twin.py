@@ -19,3 +19,12 @@ def cross_entropy(logits, targets, counted, class_weight=None, label_smoothing=0
     total = (step * of_class[classes]).sum()
     grad = step[:, None] * (share.sum(axis=1, keepdims=True) * p - share) / (total or 1)
     return losses, grad, total
+
+
+def squared_error(pred, target, counted, weights=None):
+    """The squares times their weights, 0 where nothing counts, the gradient of their mean, and the sum of weights."""
+    step = np.ones(pred.shape[:-1]) if weights is None else weights
+    shares = counted * step[..., None]
+    error = np.where(counted, pred.astype(float) - target, 0)
+    total = shares.sum()
+    return error**2 * shares, 2 * error * shares / (total or 1), total

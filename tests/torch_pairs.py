@@ -22,8 +22,9 @@ def parts(state):
 
 def random_state(module, *rows, dtype=torch.float64, requires_grad=False):
     """h, or (h, c); `rows` is the batch size, or nothing for one sequence."""
-    shape = (module.num_layers * (1 + module.bidirectional), *rows, module.hidden_size)
-    found = [torch.randn(shape, dtype=dtype, requires_grad=requires_grad) for _ in range(1 + (module.mode == "LSTM"))]
+    widths = [module.proj_size or module.hidden_size, module.hidden_size][: 1 + (module.mode == "LSTM")]
+    shapes = [(module.num_layers * (1 + module.bidirectional), *rows, width) for width in widths]
+    found = [torch.randn(shape, dtype=dtype, requires_grad=requires_grad) for shape in shapes]
     return tuple(found) if len(found) > 1 else found[0]
 
 

@@ -124,7 +124,8 @@ class LSTMCell:
     gate_names = ("i", "f", "g", "o")
 
     def __init__(self, activations, gate_clip=None, cell_clip=None, coupled=False):
-        self.phi_f, self.phi_g, self.phi_h = (Curve(each, gate_clip) for each in activations)
+        self.phi_f, self.phi_g = (Curve(each, gate_clip) for each in activations[:2])
+        self.phi_h = Curve(activations[2])
         self.keep = Curve("affine", cell_clip)  # c itself, within ±cell_clip
         self.coupled = coupled
 

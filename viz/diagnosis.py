@@ -230,7 +230,7 @@ def median(values: Floats) -> float:
 def _to_hold(tape: Tape, steps: int) -> str:
     """Advice against a vanishing gradient, for this cell."""
     cell = tape.cell
-    if steps > 2 and cell.gated:
+    if steps > 2 and cell.keeps_share:
         bias = math.log(steps - 1)
         set_it = f"rnncore.init.forget_bias(layer, {bias:.1f})"
         spread = f"or rnncore.init.chrono(layer, {steps}) for time scales spread up to that length"
@@ -327,7 +327,7 @@ def _units(units: Sequence[int], total: int, name: str) -> str:
 
 def _timescales(tape: Tape, steps: int) -> Iterator[Finding]:
     """How long the gates alone keep the units' values."""
-    if not tape.cell.gated:
+    if not tape.cell.keeps_share:
         return
     for layer, tau in timescales(tape).items():
         tau = tau[np.isfinite(tau)]

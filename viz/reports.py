@@ -1,14 +1,15 @@
 """An HTML page about some runs, in a single file that needs no network.
 
-Pictures are PNG data inside the page, and there is no script. All text is escaped, and the page's
-content security policy forbids loading anything else.
+It begins with the page of `viz.explore`, which runs the networks, if these can run there. Below it there are a
+diagnosis, tables and pictures, which are PNG data. All text is escaped, and the page's content security policy forbids
+loading anything else.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from rnncore.io.files import check_target, is_same, write_bytes
+from rnncore.models import Recurrent
+from rnncore.nn import SequenceModel
 
 from . import style
 from ._door import described, held_tape, way_to_a_tape
@@ -24,6 +27,7 @@ from ._layers import some_rows
 from ._tapes import is_tape
 from .diagnosis import diagnose
 from .measures.jacobian_norms import jacobian_norms
+from .page.writer import live_part, recorded_example
 from .plots._decay import fate, readings
 from .plots.jacobian_norms import plot_jacobian_norms
 from .plots.overview import overview
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
-Reported: TypeAlias = "Tape | HasTape | NamedSeries"
+Reported: TypeAlias = "Tape | HasTape | NamedSeries | Recurrent | SequenceModel"
 
 
 def __dir__() -> list[str]:
@@ -50,21 +54,23 @@ def __dir__() -> list[str]:
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem; max-width: 62rem; }
-h1, h2, h3 { line-height: 1.2; }
-section { border-top: 1px solid #8886; margin-top: 2rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .2rem .8rem; border-bottom: 1px solid #8884; text-align: right; }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; min-width: 8ch; }
+body { margin: 0; }
+.report { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem; max-width: 62rem; }
+.report h1, .report h2, .report h3 { line-height: 1.2; font-size: revert; display: block; margin: revert; }
+.report section { border-top: 1px solid #8886; margin-top: 2rem; }
+.report table { border-collapse: collapse; margin: 1rem 0; }
+.report th, .report td { padding: .2rem .8rem; border-bottom: 1px solid #8884; text-align: right; }
+.report :is(th, td):first-child { text-align: left; overflow-wrap: anywhere; min-width: 8ch; }
 .table { overflow-x: auto; }
 .table + p { font-size: .9em; opacity: .8; }
-img { max-width: 100%; background: #fff; }
-figure { margin: 1rem 0; }
-ul { list-style: none; padding: 0; }
-.error::before { content: "✖ "; } .warning::before { content: "▲ "; }
-.note::before { content: "· "; } .ok::before { content: "✔ "; }
-.error, .warning { font-weight: 600; }
-.advice { font-weight: 400; opacity: .8; }
+.report img { max-width: 100%; background: #fff; }
+.report figure { margin: 1rem 0; }
+.report ul { list-style: none; padding: 0; }
+.report li { font-size: inherit; color: inherit; margin: 0; }
+.report .error::before { content: "✖ "; } .report .warning::before { content: "▲ "; }
+.report .note::before { content: "· "; } .report .ok::before { content: "✔ "; }
+.report .error, .report .warning { font-weight: 600; }
+.report .advice { font-weight: 400; opacity: .8; }
 """
 _ROWS = 4  # rows of a tape that are walked back
 _MEANING = (
@@ -76,18 +82,26 @@ _MEANING = (
 
 
 def report(
-    runs: Reported | Mapping[str, Reported], path: PathLike, *, title: str = "rnncore report"
+    runs: Reported | Mapping[str, Reported],
+    path: PathLike,
+    *,
+    vocabulary: str | Sequence[str] | None = None,
+    title: str = "rnncore report",
 ) -> Path:
-    """Write a page about some tapes or recorded runs, and compare them.
+    """Write a page about some tapes, models or recorded runs, compare them, and let the reader try them.
 
     Parameters
     ----------
-    runs : Tape, Recorder, Run, or a mapping of names to them
+    runs : Tape, Recurrent, SequenceModel, Recorder, Run, or a mapping of names to them
         The record of a model stands for its tape. For a tape the page shows a diagnosis, a table and pictures; for
-        a recorder or a run file its series. Two or more tapes are first compared in one table and one picture.
+        a recorder or a run file its series. A fitted model is recorded on the sequence with which its page begins. Two
+        or more tapes are first compared in one table and one picture. If all networks read the same input, the page
+        begins with what `viz.explore` makes of them; otherwise it says why not.
     path : path
         Where to write the page, which appears there complete or not at all. The file of a run that
         is reported is refused.
+    vocabulary : str or sequence of str, optional
+        For a sequence model of symbols, and for a recorder of one: the character of each token, in their order.
     title : str
 
     Returns
@@ -106,34 +120,58 @@ def report(
     """
     given = {str(name): run for name, run in runs.items()} if isinstance(runs, Mapping) else {"run": runs}
     if not given:
-        raise ValueError("runs: got none, expected at least one tape or recorded run")
+        raise ValueError("runs: got none, expected at least one tape, model or recorded run")
+    for name, reported in given.items():
+        if is_same(path, getattr(reported, "path", None)):
+            raise ValueError(
+                f"path: got {str(path)!r}, the run file of {name!r}, which the page would replace; give "
+                "another path"
+            )
+    check_target(path)
     tapes: dict[str, Tape] = {}
     recorded: dict[str, NamedSeries] = {}
     for name, reported in given.items():
         run: Any = held_tape(reported)
+        if isinstance(run, (Recurrent, SequenceModel)):
+            run = recorded_example(name, run, vocabulary).tape
         if is_tape(run) and not isinstance(run, Frame):
             tapes[name] = run
         elif hasattr(run, "series_names"):
             recorded[name] = run
         else:
             raise TypeError(
-                f"runs: got {described(run)} for {name!r}, expected a tape, the record of a model, a Recorder or a "
-                f"Run{way_to_a_tape(run)}"
+                f"runs: got {described(run)} for {name!r}, expected a tape, the record of a model, a fitted model, a "
+                f"Recorder or a Run{way_to_a_tape(run)}"
             )
-        if is_same(path, getattr(run, "path", None)):
-            raise ValueError(
-                f"path: got {str(path)!r}, the run file of {name!r}, which the page would replace; give "
-                "another path"
-            )
-    check_target(path)
     norms = {name: jacobian_norms(some_rows(tape, _ROWS)) for name, tape in tapes.items()}
     parts = [_comparison(tapes, norms)] if len(tapes) > 1 else []
     for name in given:
         parts.append(_tape(name, tapes[name], norms[name]) if name in tapes else _recorded(name, recorded[name]))
     path = Path(path)
-    body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
-    write_bytes(path, document(title, "img-src data:", _STYLE, body).encode(errors="replace"))
+    write_bytes(path, _page(title, given, vocabulary, parts).encode(errors="replace"))
     return path
+
+
+def _page(
+    title: str, given: Mapping[str, Any], vocabulary: str | Sequence[str] | None, parts: Iterable[str]
+) -> str:
+    """The whole page: the part that runs the networks, if there is one, and the others."""
+    sections = "\n".join(parts)
+    with_weights = {
+        name: run for name, run in given.items()
+        if not hasattr(run, "series_names") or any(frame.weights.keys() for frame in run.frames)
+    }  # fmt: skip
+    why = ""
+    if with_weights:
+        try:
+            live = live_part(with_weights, vocabulary=vocabulary, title=title)
+        except (ValueError, TypeError, RuntimeError) as error:
+            why = f"<p>The networks cannot be run here. {escape(str(error))}</p>\n"
+        else:
+            body = f'{live.body}\n<div class="report">\n{sections}\n</div>\n<script>{live.script}</script>'
+            return document(title, f"img-src data:; script-src {live.sources}", live.style + _STYLE, body)
+    body = f'<div class="report">\n<h1>{escape(title)}</h1>\n{why}{sections}\n</div>'
+    return document(title, "img-src data:", _STYLE, body)
 
 
 # ---------------------------------------------------------------- sections

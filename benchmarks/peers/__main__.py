@@ -39,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
     add("--shapes", nargs="+", metavar="T,B,I,H[,xN][,bi][,f64][,ragged]", help="to measure instead of the parts")
     add("--modes", nargs="+", choices=MODES, default=list(MODES))
     add("--threads", nargs="+", type=int, metavar="N", help="numbers of threads (1 and 2, if there are two cores)")
-    add("--peers", nargs="+", choices=NAMES[1:], help="other libraries to measure (those of each part)")
+    others = sorted({name for part in PARTS.values() for name in part.names[1:]})
+    add("--peers", nargs="+", choices=others, metavar="NAME", help=f"of {', '.join(others)} (all)")
     add("--isas", nargs="+", metavar="ISA", default=[], help="more columns, rnncore forced to one of base v3 v4 neon")
     add("--torch-only", action="store_true", help="five shapes, compared with torch alone")
     add("--quick", action="store_true", help="tiny cases and three rounds, to see whether everything runs")
@@ -141,7 +142,7 @@ def measure(parts: dict[str, Part], stores: dict[str, Store], todo: dict[str, li
 def report(point: Point) -> None:
     """Print what is wrong at a point of which only the numbers were checked."""
     for name, why in point.absent.items():
-        if "wrong numbers" in why:
+        if any(word in why for word in ("wrong numbers", "Error", "its process ended")):
             tqdm.write(f"{point.key}: {name}: {why}")
 
 

@@ -93,8 +93,8 @@ PARTS = {
         "Many nets at once", ("rnncore", "rnncore_rows", "torch", "jax"), lambda: ensembles.NETS, nets_of,
         plan=Plan(samples=15), numbers=ensembles.numbers, room="ensembles"),
     "steps": Part(
-        "A step of a small net", ("rnncore", "rnncore_block", "rnncore_step", "rtneural"), lambda: steps.STEPS, steps_of,
-        modes=("forward",), plan=Plan(samples=15), numbers=steps.numbers, room="steps", most_threads=1),
+        "A step of a small net", ("rnncore", "rnncore_block", "rnncore_step", "rtneural"), lambda: steps.STEPS,
+        steps_of, modes=("forward",), plan=Plan(samples=15), numbers=steps.numbers, room="steps", most_threads=1),
     "seeded": Part(
         "Shapes that nobody chose", FULL, seeded, seeded_shapes,
         plan=Plan(samples=6, least=0.05, seconds=15.0, apart=0.015)),

@@ -58,8 +58,9 @@ NETS = (
 
 STEPS = (
     "One row, on one core; times are in nanoseconds a step. *rnncore* is a call of {steps:,} steps; a stream runs them "
-    "in *blocks of {block}* or in *single steps*, both into arrays that exist, called from Python. RTNeural's layers have "
-    "their sizes fixed at compile time, and their loop over the steps is in C++. The *ratio* compares it with a call."
+    "in *blocks of {block}* or in *single steps*, both into arrays that exist, called from Python. RTNeural's layers "
+    "have their sizes fixed at compile time, and their loop over the steps is in C++. The *ratio* compares it with a "
+    "call."
 )
 
 

@@ -31,12 +31,12 @@ await page.waitForTimeout(2500); // the Jacobian norms are computed while the pa
 await keep(3500);
 // into the cell: the gates of each step, from the beginning
 await page.locator(".inside").evaluate((panel) => scrollTo(0, panel.getBoundingClientRect().top + scrollY - 250));
-await page.locator(".timeline").focus({ preventScroll: true });
-await page.keyboard.press("Home");
-await keep(1200);
-for (let step = 1; step < text.length; step++) {
-  await page.keyboard.press("ArrowRight");
-  if (step % 2) await keep(220);
+await field.blur();
+const loss = await page.getByLabel("Loss of each step").boundingBox();
+const column = Math.min(18, (loss.width - 158) / (text.length + 1)); // as viz/page/src/views/axis.ts has it
+for (let step = 0; step < text.length; step += 2) {
+  await page.mouse.move(loss.x + 144 + (step + 0.5) * column, loss.y + 20);
+  await keep(step ? 240 : 1200);
 }
 await keep(1500);
 await browser.close();

@@ -19,6 +19,13 @@ PEEPHOLES, ONNX_PEEPHOLES = "ifo", "iof"
 KERAS_CELLS = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "RNN"}
 KERAS_LAYERS = {"LSTM": "LSTM", "GRU": "GRU", "RNN": "SimpleRNN"}
 RTNEURAL_LAYERS = {"lstm": "LSTM", "gru": "GRU"}
+NAM_LAYERS = {"LSTM": "LSTM"}
+# Attributes of ONNX's operators that are options of ours, both off or on.
+ONNX_FLAGS: dict[str, dict[str, str]] = {
+    "LSTM": {"input_forget": "coupled"},
+    "GRU": {"linear_before_reset": "reset_after"},
+    "RNN": {},
+}
 # The attribute `mode` of torch's modules, and the options that it implies.
 TORCH_MODES: dict[str, tuple[str, dict[str, Any]]] = {
     "LSTM": ("LSTM", {}),

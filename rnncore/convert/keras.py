@@ -10,19 +10,27 @@ import numpy as np
 
 from rnncore._checks import as_array
 from rnncore.module import Module
-from rnncore.recurrent.cells import Cell, cell_class
+from rnncore.recurrent.cells import Cell
 
 from . import activations
-from .formats import KERAS_CELLS, KERAS_GATES, KERAS_LAYERS
+from .formats import DEFAULTS, KERAS_CELLS, KERAS_LAYERS
 from .keras_files import read_weights
 from .keras_layer import KerasLayer
 from .optional import package
-from .weights import NamedLayer, blocks, make_layer, of_layer, permuted, plain_layer, precision, refuse_others, total
+from .weights import (
+    NamedLayer,
+    from_kernels,
+    make_cell,
+    make_layer,
+    of_layer,
+    plain_layer,
+    refuse_others,
+    to_kernels,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rnncore._typing import Array
     from rnncore.recurrent.base import RecurrentLayer
 
     from .weights import Weights
@@ -99,7 +107,8 @@ def from_keras(source: Any, *, into: Any = None) -> Any:
         raise TypeError(f"source: got {type(source).__name__}, expected a layer or a model of Keras, or the path of a "
                         "file")
     if type(source).__name__ in KERAS_CELLS:
-        return _as_cell(_cell(keras, source))
+        cell = _cell(keras, source)
+        return make_cell(cell.mode, cell.weights, **cell.options, **activations.options(cell.mode, [cell.functions]))
     if _is_recurrent(keras, source):
         return _convert(keras, source)
     found: list[NamedLayer] = []
@@ -133,7 +142,7 @@ def _from_weights(path: str, into: Any) -> Any:
         raise TypeError(f"into: got None with {path!r}, which has weights alone; expected the layer that gets them, or "
                         "a dict of layers by the names of Keras's")
     if isinstance(into, Mapping | Module | KerasLayer):
-        return read_weights(path, into, _parts)
+        return read_weights(path, into)
     keras = package("keras", "from_keras")
     keras.saving.load_weights(into, path)
     return from_keras(into)
@@ -180,7 +189,8 @@ def _convert(keras: Any, layer: Any) -> Any:
         raise NotImplementedError(f"{layer.name}: got a Bidirectional of unequal layers, expected the same class, "
                                   "units, use_bias and options; convert its forward_layer and its backward_layer")
     found = _layer([forward, backward], bidirectional=True)
-    merge, backwards = layer.merge_mode or "concat", layer.forward_layer.go_backwards
+    merge: Any = layer.merge_mode or "concat"
+    backwards = layer.forward_layer.go_backwards
     return found if merge == "concat" and not backwards else KerasLayer(found, merge, backwards)
 
 
@@ -191,22 +201,13 @@ def _layer(cells: list[KerasCell], bidirectional: bool = False) -> RecurrentLaye
                       **cells[0].options, **activations.options(mode, functions))
 
 
-def _as_cell(cell: KerasCell) -> Cell:
-    rows, inputs = cell.weights["weight_ih"].shape
-    found = cell_class(cell.mode)(inputs, rows // len(blocks(cell.mode)), "bias_ih" in cell.weights, seed=0,
-                                  dtype=precision([cell.weights]), **cell.options,
-                                  **activations.options(cell.mode, [cell.functions]))
-    found.load_state_dict(cell.weights)
-    return found
-
-
 def _cells(keras: Any, layer: Any) -> list[KerasCell]:
     """The cells of an RNN of Keras, from the lowest."""
     if not isinstance(layer, keras.layers.RNN):
         raise NotImplementedError(f"{layer.name}: got a {type(layer).__name__}, expected an LSTM, a GRU, a SimpleRNN "
                                   "or an RNN of their cells")
-    known = [getattr(keras.layers, name).call for name in ("RNN", *KERAS_LAYERS.values())]
-    if type(layer).call not in known:
+    known = [keras.layers.RNN, *(getattr(keras.layers, name) for name in KERAS_LAYERS.values())]
+    if type(layer).call not in [kind.call for kind in known]:
         raise NotImplementedError(f"{layer.name}: got a {type(layer).__name__}, which has a call of its own; expected "
                                   "that of Keras's LSTM, GRU, SimpleRNN or RNN")
     cell = layer.cell
@@ -225,39 +226,14 @@ def _cell(keras: Any, cell: Any) -> KerasCell:
     mode = KERAS_CELLS[name]
     functions = [activations.from_keras(keras, getattr(cell, which), f"{cell.name}.{which}")
                  for which in ("recurrent_activation", "activation") if hasattr(cell, which)]
-    if len(functions) < len(activations.DEFAULTS[mode]):
+    if len(functions) < len(DEFAULTS[mode]):
         functions.append(functions[-1])         # an LSTM's activation is that of its candidate, and that of its output
     arrays = [as_array(keras.ops.convert_to_numpy(variable), cell.name)
               for variable in (cell.kernel, cell.recurrent_kernel, cell.bias) if variable is not None]
     options = {}
     if hasattr(cell, "reset_after"):
         options["reset_after"] = bool(cell.reset_after)
-    return KerasCell(cell.name, mode, options, tuple(functions), _parts(mode, arrays))
-
-
-# ---- weights ------------------------------------------------------------------------------------
-
-
-def _parts(mode: str, arrays: list[Array]) -> Weights:
-    """Our weights of the arrays of a Keras cell: kernel (I, G·H), recurrent kernel (H, G·H), and bias or none."""
-    def ours(array: Array) -> Array:
-        return permuted(array, KERAS_GATES[mode], blocks(mode))
-
-    found = {"weight_ih": ours(arrays[0].T), "weight_hh": ours(arrays[1].T)}
-    if len(arrays) > 2:
-        bias = arrays[2] if arrays[2].ndim == 2 else np.stack([arrays[2], np.zeros_like(arrays[2])])
-        found |= {"bias_ih": ours(bias[0]), "bias_hh": ours(bias[1])}
-    return found
-
-
-def _arrays(mode: str, weights: Weights, two_biases: bool) -> list[Array]:
-    """The arrays of a Keras cell; the inverse of `_parts`."""
-    theirs = {name: permuted(array, blocks(mode), KERAS_GATES[mode]) for name, array in weights.items()}
-    found = [theirs["weight_ih"].T, theirs["weight_hh"].T]
-    if "bias_ih" in theirs:
-        biases = theirs["bias_ih"], theirs["bias_hh"]
-        found.append(np.stack(biases) if two_biases else total(*biases))
-    return found
+    return KerasCell(cell.name, mode, options, tuple(functions), from_kernels(mode, arrays))
 
 
 # ---- back ---------------------------------------------------------------------------------------
@@ -307,7 +283,7 @@ def to_keras(layer: RecurrentLayer | KerasLayer | Cell, **options: Any) -> Any:
         kind = getattr(keras.layers, f"{KERAS_LAYERS[plain.mode]}Cell")
         cell = kind(**_config(keras, plain, functions[0]), **options)
         cell.build((None, plain.input_size))
-        cell.set_weights(_arrays(plain.mode, of_layer(plain)[0], two_biases))
+        cell.set_weights(to_kernels(plain.mode, of_layer(plain)[0], two_biases))
         return cell
     weights, made = of_layer(plain), []
     for k in range(plain.num_layers):
@@ -326,7 +302,7 @@ def to_keras(layer: RecurrentLayer | KerasLayer | Cell, **options: Any) -> Any:
         else:
             one = kind(**each[0], **name)
         one.build((None, None, inputs))
-        one.set_weights([array for part in parts for array in _arrays(plain.mode, part, two_biases)])
+        one.set_weights([array for part in parts for array in to_kernels(plain.mode, part, two_biases)])
         made.append(one)
     return made[0] if len(made) == 1 else keras.Sequential([keras.layers.Input((None, plain.input_size)), *made])
 

@@ -14,17 +14,10 @@ from rnncore.recurrent.cells import Cell
 
 from .keras_layer import KerasLayer
 from .optional import package
-from .weights import plain_layer
+from .weights import from_kernels, plain_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rnncore._typing import Array
     from rnncore.recurrent.base import RecurrentLayer
-
-    from .weights import Weights
-
-    Arrays = list[Array]
 
 # Where the variables of a cell stand: <layer>[/forward_layer]/cell[/cells/<name>]/vars. A file of one layer begins with
 # what follows the layer.
@@ -46,8 +39,8 @@ class _Found:
         return [group for _, group in sorted(self.cells, key=lambda item: item[0])]
 
 
-def read_weights(path: str, into: Any, parts: Callable[[str, Arrays], Weights]) -> Any:
-    """Set the weights of layers from a file; see `from_keras`. `parts` makes our weights of the arrays of a cell."""
+def read_weights(path: str, into: Any) -> Any:
+    """Set the weights of layers from a file; see `from_keras`."""
     h5py = package("h5py", "from_keras")
     check_file(path)
     with open(path, "rb"):              # the plain OSError, with its file name
@@ -56,20 +49,20 @@ def read_weights(path: str, into: Any, parts: Callable[[str, Arrays], Weights]) 
         with h5py.File(path, "r") as file:
             found = _layers(h5py, file, path)
             if not isinstance(into, Mapping):
-                fits = [one for one in found if _fits(one, into, path, parts) is None]
+                fits = [one for one in found if _fits(one, into, path) is None]
                 if len(fits) != 1:
                     what = "none fits" if not fits else f"{' and '.join(map(str, fits))} fit"
                     raise ValueError(f"into: got {into!r}, of which {what} in {path}, which has {_told(found)}; give a "
                                      "dict of names and layers")
-                _load(fits[0], into, path, parts)
+                _load(fits[0], into, path)
                 return into
             chosen = {name: _named(found, name, path) for name in into}
             for name, layer in into.items():
-                why = _fits(chosen[name], layer, path, parts)
+                why = _fits(chosen[name], layer, path)
                 if why is not None:
                     raise ValueError(f"into: got {layer!r} for {name!r}, which does not fit: {why}")
             for name, layer in into.items():
-                _load(chosen[name], layer, path, parts)
+                _load(chosen[name], layer, path)
             return into
     except OSError as error:
         raise DamagedFileError(f"{path} is not an HDF5 file that can be read: {error}") from None
@@ -122,7 +115,7 @@ def _named(found: list[_Found], name: str, path: str) -> _Found:
     raise KeyError(f"into: got {name!r}, expected a recurrent layer of {path}: {_told(found)}")
 
 
-def _fits(found: _Found, layer: Any, path: str, parts: Callable[[str, Arrays], Weights]) -> str | None:
+def _fits(found: _Found, layer: Any, path: str) -> str | None:
     """Why the cells of a file do not have the shapes of a layer, or None; no array is read."""
     plain = _plain(layer)
     groups = found.groups()
@@ -137,7 +130,7 @@ def _fits(found: _Found, layer: Any, path: str, parts: Callable[[str, Arrays], W
         if len(got) not in (2, 3) or widest > max(int(np.prod(shape)) for shape in shapes.values()):
             return f"{found} has arrays of {', '.join(map(str, got))}"
         try:
-            ours = parts(plain.mode, [np.broadcast_to(np.float32(0), shape) for shape in got])
+            ours = from_kernels(plain.mode, [np.broadcast_to(np.float32(0), shape) for shape in got])
         except (ValueError, IndexError):
             return f"{found} has arrays of {', '.join(map(str, got))}"
         mine = {name: array.shape for name, array in ours.items()}
@@ -147,12 +140,12 @@ def _fits(found: _Found, layer: Any, path: str, parts: Callable[[str, Arrays], W
     return None
 
 
-def _load(found: _Found, layer: Any, path: str, parts: Callable[[str, Arrays], Weights]) -> None:
+def _load(found: _Found, layer: Any, path: str) -> None:
     plain = _plain(layer)
-    state = {}
+    state: dict[str, Any] = {}
     for group, part in zip(found.groups(), plain.structure.parts, strict=True):
         arrays = [as_array(group[key][()], f"{path}: {group.name}") for key in sorted(group, key=int)]
-        state |= {name + part.suffix: array for name, array in parts(plain.mode, arrays).items()}
+        state |= {name + part.suffix: array for name, array in from_kernels(plain.mode, arrays).items()}
     plain.load_state_dict(state)
 
 

@@ -86,11 +86,7 @@ class KerasLayer:
             return x
         layout = Layout.of(x, self.layer.batch_first)
         steps = layout.time_major(x)
-        ends = as_lengths(lengths, *steps.shape[:2])
-        if ends is None:
-            return layout.as_given(steps[::-1])
-        places = _backwards(ends, len(steps))
-        return layout.as_given(np.take_along_axis(steps, places[..., None], axis=0))
+        return layout.as_given(backwards(steps, as_lengths(lengths, *steps.shape[:2])))
 
 
 class KerasTape:
@@ -125,10 +121,12 @@ class KerasTape:
         return Gradients(self._made_by._turned(found.input, self._lengths), found.state, found.parameters)
 
 
-def _backwards(lengths: Ints, steps: int) -> Ints:
-    """(T, B) the step of x that each row takes at each of its steps, from its own last step on; then its padding."""
-    t = np.arange(steps)[:, None]
-    return np.where(t < lengths, lengths - 1 - t, t)
+def backwards(sequences: Array, lengths: Ints | None) -> Array:
+    """Sequences (T, B, F) from each row's last step to its first; its padding stays behind. It is its own inverse."""
+    if lengths is None:
+        return sequences[::-1]
+    t = np.arange(len(sequences))[:, None]
+    return np.take_along_axis(sequences, np.where(t < lengths, lengths - 1 - t, t)[..., None], axis=0)
 
 
 def drop_masked(x: ArrayLike, mask: ArrayLike) -> tuple[Array, Ints]:

@@ -11,11 +11,11 @@ from rnncore._checks import as_array
 from rnncore.io.safetensors import read_safetensors
 from rnncore.module import renamed
 from rnncore.recurrent import descriptions
-from rnncore.recurrent.cells import Cell, cell_class
+from rnncore.recurrent.cells import Cell
 
 from .formats import TORCH_BLOCKS, TORCH_MODES
 from .optional import package
-from .weights import NamedLayer, make_layer, plain_layer, precision, refuse_others
+from .weights import NamedLayer, make_cell, make_layer, plain_layer, refuse_others
 
 if TYPE_CHECKING:
     from rnncore._typing import PathLike
@@ -78,7 +78,7 @@ def from_torch(source: Any, *, nonlinearity: str | None = None, batch_first: boo
     if not isinstance(source, torch.nn.Module):
         raise TypeError(f"source: got {type(source).__name__}, expected a module of torch, its state_dict, or the path "
                         "of a file that holds one")
-    for name, value in {"nonlinearity": nonlinearity, "batch_first": batch_first, "prefix": prefix}.items():
+    for name, value in (("nonlinearity", nonlinearity), ("batch_first", batch_first), ("prefix", prefix)):
         if value is not None:
             raise TypeError(f"{name}: got {value!r} with a module, which says it itself; expected None")
     kinds = torch.nn.RNNBase, torch.nn.modules.rnn.RNNCellBase
@@ -97,8 +97,11 @@ def _from_module(module: Any, name: str) -> RecurrentLayer | Cell:
         raise NotImplementedError(f"{name}: got a {type(module).__name__} whose forward is its own, from {home}; "
                                   "expected that of torch.nn; if it computes the same, give its state_dict")
     if not hasattr(module, "mode"):
-        options = {"nonlinearity": module.nonlinearity} if hasattr(module, "nonlinearity") else {}
-        return _cell({key: as_array(getattr(module, key), key) for key in _names(module.bias)}, options)
+        options = {}
+        if hasattr(module, "nonlinearity"):
+            options["nonlinearity"] = module.nonlinearity
+        weights = {key: as_array(getattr(module, key), key) for key in _names(module.bias)}
+        return make_cell(_mode(*weights["weight_hh"].shape), weights, **options)
     mode, options = TORCH_MODES[module.mode]
     parts = []
     for layer in range(module.num_layers):
@@ -113,15 +116,6 @@ def _from_module(module: Any, name: str) -> RecurrentLayer | Cell:
 
 def _names(bias: bool) -> list[str]:
     return ["weight_ih", "weight_hh", *["bias_ih", "bias_hh"] * bias]
-
-
-def _cell(weights: Weights, options: dict[str, Any]) -> Cell:
-    rows, inputs = weights["weight_ih"].shape
-    units = weights["weight_hh"].shape[1]
-    cell = cell_class(_mode(rows, units))(inputs, units, "bias_ih" in weights, seed=0, dtype=precision([weights]),
-                                          **options)
-    cell.load_state_dict(weights)
-    return cell
 
 
 def _mode(rows: int, units: int) -> str:
@@ -173,13 +167,13 @@ def _from_group(prefix: str, arrays: Weights, names: dict[str, re.Match[str]], n
     rows, units = first["weight_hh"].shape
     mode = _mode(rows, first["weight_hr"].shape[1] if "weight_hr" in first else units)
     options: dict[str, Any] = {}
-    if "nonlinearity" in descriptions.choices(mode):
+    if descriptions.choices(mode).get("nonlinearity"):
         if nonlinearity is None:
             raise TypeError(f"nonlinearity: got None for the weights {prefix}weight_ih… of an RNN, expected 'tanh' or "
                             "'relu', which a state_dict does not say")
         options["nonlinearity"] = nonlinearity
     if list(parts) == [(-1, False)]:
-        return _cell(first, options)
+        return make_cell(mode, first, **options)
     directions = 1 + any(reverse for _, reverse in parts)
     layers = max(layer for layer, _ in parts) + 1
     wanted = [(layer, direction == 1) for layer in range(layers) for direction in range(directions)]
@@ -245,14 +239,13 @@ def to_torch(layer: RecurrentLayer | Cell) -> Any:
     refuse_others(plain, "to_torch", "torch", list(TORCH_BLOCKS.values()), proj_size=None,
                   nonlinearity=("tanh", "relu"))
     torch = package("torch", "to_torch")
-    options = {name: value for name, value in plain.options.items() if name in ("bias", "nonlinearity")}
+    options: dict[str, Any] = {name: getattr(plain, name) for name in ("bias", "nonlinearity") if hasattr(plain, name)}
     if isinstance(layer, Cell):
         kind = getattr(torch.nn, f"{plain.mode}Cell")
     else:
         kind = getattr(torch.nn, plain.mode)
-        options |= {name: getattr(plain, name) for name in ("num_layers", "batch_first", "dropout", "bidirectional")}
-        if getattr(plain, "proj_size", 0):
-            options["proj_size"] = plain.proj_size
+        shared = ("num_layers", "batch_first", "dropout", "bidirectional", "proj_size")
+        options |= {name: getattr(plain, name) for name in shared if hasattr(plain, name)}
     with torch.random.fork_rng(devices=[]):     # the weights that torch draws are replaced; its generator goes on
         module = kind(plain.input_size, plain.hidden_size, dtype=getattr(torch, plain.dtype.name), **options)
     module.load_state_dict({name: torch.from_numpy(array) for name, array in layer.state_dict().items()})

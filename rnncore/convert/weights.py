@@ -13,8 +13,10 @@ import numpy as np
 
 from rnncore.recurrent import descriptions
 from rnncore.recurrent.base import SHARED, RecurrentLayer
-from rnncore.recurrent.cells import Cell
+from rnncore.recurrent.cells import Cell, cell_class
 from rnncore.recurrent.layers import layer_class
+
+from .formats import KERAS_GATES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -56,11 +58,6 @@ def permuted(array: Array, order: str, wanted: str) -> Array:
     return np.concatenate([found[gate] for gate in wanted])
 
 
-def total(first: Array, second: Array) -> Array:
-    """The sum of two biases; where the second is zero it is the first, to the last bit."""
-    return np.where(second == 0, first, first + second)
-
-
 def of_layer(layer: RecurrentLayer) -> list[Weights]:
     """The weights of each layer and direction, in the order of the states."""
     state = layer.state_dict()
@@ -95,9 +92,45 @@ def make_layer(mode: str, parts: Sequence[Weights], *, dtype: Any = None, **opti
     return layer
 
 
+def make_cell(mode: str, weights: Weights, **options: Any) -> Cell:
+    """A cell with these weights, which determine its sizes."""
+    kind: Any = cell_class(mode)
+    rows, inputs = weights["weight_ih"].shape
+    cell: Cell = kind(inputs, rows // len(blocks(mode)), "bias_ih" in weights, seed=0, dtype=precision([weights]),
+                      **options)
+    cell.load_state_dict(weights)
+    return cell
+
+
 def precision(parts: Sequence[Weights]) -> str:
     """The dtype of a layer with these weights."""
     return "float64" if any(array.dtype == np.float64 for weights in parts for array in weights.values()) else "float32"
+
+
+def from_kernels(mode: str, arrays: Sequence[Array]) -> Weights:
+    """Our weights of those of a Keras cell: kernel (I, G·H), recurrent kernel (H, G·H), and bias or none.
+
+    The bias is (G·H,), or (2, G·H) for a GRU that resets after the product.
+    """
+    def ours(array: Array) -> Array:
+        return permuted(array, KERAS_GATES[mode], blocks(mode))
+
+    found = {"weight_ih": ours(arrays[0].T), "weight_hh": ours(arrays[1].T)}
+    if len(arrays) > 2:
+        bias = arrays[2] if arrays[2].ndim == 2 else np.stack([arrays[2], np.zeros_like(arrays[2])])
+        found |= {"bias_ih": ours(bias[0]), "bias_hh": ours(bias[1])}
+    return found
+
+
+def to_kernels(mode: str, weights: Weights, two_biases: bool) -> list[Array]:
+    """The weights of a Keras cell; the inverse of `from_kernels`."""
+    theirs = {name: permuted(array, blocks(mode), KERAS_GATES[mode]) for name, array in weights.items()}
+    found = [theirs["weight_ih"].T, theirs["weight_hh"].T]
+    if "bias_ih" in theirs:
+        first, second = theirs["bias_ih"], theirs["bias_hh"]
+        # Where the second is zero the first is kept to the last bit: −0 + 0 would be 0.
+        found.append(np.stack([first, second]) if two_biases else np.where(second == 0, first, first + second))
+    return found
 
 
 def plain_layer(given: object, what: str) -> RecurrentLayer:

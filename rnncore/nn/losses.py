@@ -147,9 +147,11 @@ def mean_square(
     weights: ArrayLike | None = None,
 ) -> tuple[float, Array, float]:
     """As `mse`, followed by the number of values that count, or the sum of their weights."""
-    error, squares, total = _weighted_squares(pred, target, mask, lengths, weights)
-    error *= error.dtype.type(2 / (total or 1))
-    return squares / (total or 1), error, total
+    predicted, rows, options = _squares(pred, target, mask, lengths, weights)
+    grad: Array
+    (grad,) = _engine.carve("gradients", predicted.dtype, (predicted.shape,))
+    squares, total = _engine.squared_error(*rows, *options, grad.reshape(rows[0].shape))
+    return squares / (total or 1), grad, total if weights is not None else int(total)
 
 
 def summed_nll(
@@ -166,45 +168,42 @@ def summed_squares(
     pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None, *, weights: ArrayLike | None = None
 ) -> tuple[float, float]:
     """The numerator of `mse`, and the number of values that count, or the sum of their weights."""
-    _, squares, total = _weighted_squares(pred, target, mask, None, weights)
-    return squares, total
+    _, rows, options = _squares(pred, target, mask, None, weights)
+    squares, total = _engine.squared_error(*rows, *options, None)
+    return squares, total if weights is not None else int(total)
 
 
-def _weighted_squares(
+def _squares(
     pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None, lengths: ArrayLike | None, weights: ArrayLike | None
-) -> tuple[Array, float, float]:
-    """Each error times its weight, the sum of squared errors times their weights, and the sum of the weights."""
-    error, counted = _errors(pred, target, mask, lengths)
-    if weights is None:
-        return (error, float(np.square(error, dtype=np.float64).sum()),
-                error.size if counted is None else int(counted.sum()))
-    step = as_weights(weights, error.shape[:-1])[..., None]
-    squares = float((np.square(error, dtype=np.float64) * step).sum())
-    error *= step.astype(error.dtype)
-    return error, squares, float((np.ones(error.shape, bool) * step if counted is None else counted * step).sum())
+) -> tuple[Array, tuple[Array, Array], tuple[Bools | None, Floats | None]]:
+    """Check the arguments of a squared error.
 
-
-def _errors(
-    pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None, lengths: ArrayLike | None
-) -> tuple[Array, Bools | None]:
-    """``(pred − target, counted)`` of every value; the error is 0 for values that do not count. None: all count."""
-    predicted = _floating(pred, "pred")
-    expected = as_array(target, "target")
+    Returns
+    -------
+    predicted : ndarray
+    rows : (ndarray, ndarray)
+        Predictions and targets (M, F).
+    options : (ndarray, ndarray)
+        Which rows, or which of their values, count, and the weights of the rows; None: all, and 1.
+    """
+    predicted, expected = _floating(pred, "pred"), as_array(target, "target")
     if expected.dtype.kind not in REAL_KINDS:
         raise TypeError(f"target: got {expected.dtype}, expected real numbers")
     if expected.shape != predicted.shape:
         raise ValueError(f"target: got shape {expected.shape}, expected {predicted.shape}, as pred")
-    if mask is None and lengths is None:
-        return np.subtract(predicted, expected, out=np.empty_like(predicted), casting="same_kind"), None
+    steps, features = predicted.shape[:-1], predicted.shape[-1] if predicted.ndim else 1
+    shape = math.prod(steps), features
+    wide = expected.dtype != predicted.dtype and np.result_type(expected, predicted) != predicted.dtype
+    rows = (np.ascontiguousarray(as_rows(predicted.reshape(shape), "pred", predicted.dtype)),
+            np.ascontiguousarray(expected.reshape(shape), np.float64 if wide else predicted.dtype))
+    counted = None
     if mask is not None and as_array(mask, "mask").shape == predicted.shape:
-        steps = _counted(predicted.shape[:-1], None, lengths)
-        counted = steps[..., None] & _boolean(mask)
-    else:
-        steps = _counted(predicted.shape[:-1], mask, lengths)
-        counted = np.broadcast_to(steps[..., None], predicted.shape)
-    error = np.zeros_like(predicted)
-    np.subtract(predicted, expected, out=error, where=counted, casting="same_kind")
-    return error, counted
+        counted = np.ascontiguousarray(_boolean(mask)).reshape(shape)
+        if lengths is not None:
+            counted = counted & _counted(steps, None, lengths).reshape(-1)[:, None]
+    elif mask is not None or lengths is not None:
+        counted = _counted(steps, mask, lengths).reshape(-1)
+    return predicted, rows, (counted, None if weights is None else as_weights(weights, steps).reshape(-1))
 
 
 def length_mask(lengths: ArrayLike, steps: int, *, batch_first: bool = False) -> Bools:

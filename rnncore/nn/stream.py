@@ -91,7 +91,7 @@ class ModelStream(Stream[State]):
         with LOCK:  # the weights of all parts at one moment, and the arrays of one step
             self._bind_again()
             values = x_t if embedding is None or tokens is None else embedding.into(tokens, self._x)
-            if not self._step(values, self._h):
+            if not self._steps.step(values, self._h):
                 self._convert(values, self._h, "x_t", ())
             _engine.linear_forward(self._head.weights, self._h, out)
         return out

@@ -33,7 +33,7 @@ class RNN(RecurrentLayer[Array]):
     bidirectional : bool
     nonlinearity : {"tanh", "relu", "sigmoid"}
     gate_clip : float, optional
-        A bound: what goes into an activation is limited to ±gate_clip (ONNX's ``clip``).
+        A bound: the sums that go into activations are limited to ±gate_clip (ONNX's ``clip``).
     activations : sequence, optional
         Activations in place of the cell's own, one of ONNX's for each of its functions: φ, which replaces
         `nonlinearity`. Each is a name or, for an activation with parameters, (name, alpha) or (name, alpha, beta).
@@ -113,8 +113,8 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
         as in torch (Sak, Senior & Beaufays 2014). The output and h are P wide, c stays H wide, ``weight_hh`` is (4·H,
         P), and layers above the lowest read directions·P values.
     peepholes : bool
-        Whether the gates see the cell state through weights of their own, `weight_peephole` (3H,) for i, f and o:
-        i and f see c_{t-1}, and o sees c_t (Gers & Schmidhuber 2000).
+        Whether the gates see the cell state through weights of their own, ``weight_peephole_l{k}`` of (3·H,) for i, f
+        and o: i and f see c_{t-1}, and o sees c_t (Gers & Schmidhuber 2000).
     coupled : bool
         Whether f = 1 − i (ONNX's ``input_forget``). The rows of f in the weights stay, and do nothing.
     cell_clip : float, optional
@@ -122,7 +122,7 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
     activations : sequence, optional
         As in `RNN`: f, g, h in place of the sigmoid of i, f and o, of the tanh of g, and of the tanh of c_t.
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, gate_clip, dtype, seed
-        As in `RNN`. `gate_clip` limits c_t on its way into h_t, too.
+        As in `RNN`. `gate_clip` limits what goes into the gates, and not c_t on its way into h_t, as in ONNX Runtime.
 
     Examples
     --------

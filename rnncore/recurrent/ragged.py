@@ -56,7 +56,7 @@ class Batch:
     @property
     def N(self) -> int:
         """The sum of the lengths."""
-        return int(self.starts[-1])
+        return int(self.starts.item(self.steps))
 
     def between(self, start: int, stop: int) -> Batch:
         """The batch of the steps start .. stop."""
@@ -80,27 +80,27 @@ class Batch:
 
     def room(self, features: int, dtype: np.dtype[Any]) -> Array:
         """A new array (T, B, F) with zeros past the rows' ends; what the rows have is not initialised."""
-        shape = self.steps, len(self.order), features
-        return self.clear((np.zeros if self.mostly_padding else np.empty)(shape, dtype))
+        shape, zeros = (self.steps, len(self.order), features), self.mostly_padding
+        return self.clear((np.zeros if zeros else np.empty)(shape, dtype), zeros)
 
     @property
     def mostly_padding(self) -> bool:
         """Whether a new array should be of zeros, which the system hands out by the page, instead of being cleared."""
         return self.steps * len(self.order) > 4 * self.N
 
-    def clear(self, padded: Array) -> Array:
-        """Write zeros past the rows' ends of (T, B, F), unless the array was made of zeros; returns it."""
-        if not self.mostly_padding:
+    def clear(self, padded: Array, zeros: bool) -> Array:
+        """Write zeros past the rows' ends of (T, B, F), unless the array was made of `zeros`; returns it."""
+        if not zeros:
             _engine.clear(padded, self)
         return padded
 
     def sorted(self, state: Array) -> Array:
         """(n, B, H) in the caller's order -> (n, B, H) in that of the engine, a copy."""
-        return np.ascontiguousarray(state[:, self.order])
+        return _engine.reorder(state, self.order)
 
     def in_given_order(self, state: Array) -> Array:
         """The inverse of `sorted`."""
-        return np.ascontiguousarray(state[:, self.rank])
+        return _engine.reorder(state, self.rank)
 
 
 class Batches:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .base import RecurrentLayer
 
 
-class Stream(Generic[StateT]):
+class Stream(_engine.Steps, Generic[StateT]):
     """Runs a layer step by step, or block by block, and holds its state; `RecurrentLayer.stream` creates one.
 
     However a sequence is divided into steps and blocks, its outputs are bit-identical to those of one call. Every copy
@@ -56,9 +56,7 @@ class Stream(Generic[StateT]):
     def _bind(self) -> None:
         """Prepare the engine to step with the layer's present weights; called again after they have changed."""
         packed = self._layer.packed()
-        self._steps = _engine.Stepper(packed.weights, self._batch, *self._states)
-        self._step = self._steps.step           # looked up once, since a step may take less than 0.1 us
-        self._version = packed.version
+        self._use(_engine.Stepper(packed.weights, self._batch, *self._states), self._layer, packed.version)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_layer": self._layer, "_batch": self._batch, "_states": [part.copy() for part in self._states]}
@@ -67,27 +65,6 @@ class Stream(Generic[StateT]):
         self.__dict__.update(state)
         self._states = [np.array(part, self._layer.dtype, order="C") for part in self._states]
         self._bind()
-
-    def step(self, x_t: ArrayLike, out: Array | None = None) -> Array:
-        """Run one step.
-
-        Parameters
-        ----------
-        x_t : array_like, (B, I)
-        out : ndarray, (B, H), of the layer's dtype, C-contiguous, optional
-            The output is written into this array, and the call allocates nothing.
-
-        Returns
-        -------
-        ndarray, (B, H)
-        """
-        if self._version != self._layer._version:
-            self._bind()
-        if out is None:
-            out = np.empty((self._batch, self._layer.structure.output_size), self._layer.dtype)
-        if not self._step(x_t, out):
-            self._convert(x_t, out, "x_t", ())
-        return out
 
     def block(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Run N steps at once. A block that is interrupted or refused leaves the state as it was.

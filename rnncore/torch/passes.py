@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from rnncore import _engine
 from rnncore._checks import as_rows
 from rnncore.recurrent.dropout import Masks
 from rnncore.recurrent.layout import parts_of
@@ -16,6 +18,9 @@ from rnncore.recurrent.ragged import Batch
 from .weights import as_array
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Concatenate, ParamSpec, TypeVar
+
     from torch import Tensor
 
     from rnncore._typing import Array, ArrayLike, StateLike
@@ -23,6 +28,21 @@ if TYPE_CHECKING:
     from rnncore.recurrent.tape import Tape
 
     Tensors = tuple[Tensor | None, ...]
+    Given, Found = ParamSpec("Given"), TypeVar("Found")
+
+
+def _on_torchs_threads(run: Callable[Concatenate[Call, Given], Found]) -> Callable[Concatenate[Call, Given], Found]:
+    """A method that uses no more threads than torch may: the smaller of both settings."""
+
+    @wraps(run)
+    def limited(call: Call, /, *args: Given.args, **options: Given.kwargs) -> Found:
+        before = _engine.set_most_threads(torch.get_num_threads())
+        try:
+            return run(call, *args, **options)
+        finally:
+            _engine.set_most_threads(before)
+
+    return limited
 
 
 @dataclass
@@ -50,6 +70,7 @@ class Call:
     seed: int | None = None
     one_step: bool = False
 
+    @_on_torchs_threads
     def run(self, x: Tensor, states: Tensors) -> tuple[Tensor, ...]:
         """The output, if any, and the final states; nothing is recorded."""
         if self.seed is not None:           # torch drops in training mode, whether gradients are wanted or not
@@ -59,6 +80,7 @@ class Call:
         found = [self._without_axis(part) for part in parts_of(final)]
         return tuple(map(torch.from_numpy, found if self.one_step else [y, *found]))
 
+    @_on_torchs_threads
     def record(self, x: Tensor, states: Tensors) -> Tape:
         layer = self.layer
         masks = None if self.seed is None else Masks(self.seed)
@@ -79,6 +101,7 @@ class Call:
         """Whether the output is read by the backward pass, so that nobody may change it before."""
         return not self.one_step and (tape.batch is None or isinstance(self.lengths, Batch))
 
+    @_on_torchs_threads
     def gradients(self, tape: Tape, cotangents: Tensors, grad_input: bool, parameters: bool
                   ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
         """Back-propagate through time.

@@ -37,7 +37,7 @@ from kernels cimport *
 
 import os
 
-from numpy import ndarray
+from numpy import arange, ndarray
 
 cdef extern from *:                 # numpy's arrays without the buffer protocol, which takes as long as a small step
     """
@@ -50,6 +50,8 @@ cdef extern from *:                 # numpy's arrays without the buffer protocol
     enum:
         NPY_FLOAT
         NPY_DOUBLE
+    ctypedef enum NPY_ORDER:
+        NPY_CORDER
     int _import_array() except -1
     bint PyArray_Check(object)
     int PyArray_NDIM(PyArrayObject *) nogil
@@ -58,6 +60,8 @@ cdef extern from *:                 # numpy's arrays without the buffer protocol
     int PyArray_TYPE(PyArrayObject *) nogil
     bint PyArray_ISCARRAY(PyArrayObject *) nogil
     bint PyArray_ISCARRAY_RO(PyArrayObject *) nogil
+    object PyArray_SimpleNew(int, Py_ssize_t *, int)
+    object PyArray_NewLikeArray(PyArrayObject *, NPY_ORDER, void *, int)
 
 _import_array()
 

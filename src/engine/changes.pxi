@@ -137,6 +137,11 @@ cdef class Threads:
         rnncore_set_num_threads(self.before.pop())
 
 
+def set_most_threads(int n):
+    """Let calls from this thread use at most so many threads, whatever the setting; returns what it was before."""
+    return rc_set_most_threads(n)
+
+
 def same_bytes(list a, list b):
     """Whether contiguous arrays hold the same bytes, pair by pair: −0 differs from 0, and NaN equals itself."""
     cdef size_t p, q, size

@@ -214,25 +214,22 @@ cdef void copy_states(Forward *j, idx row0, idx row1, int source, const Share *m
 
 cdef void give_output(Forward *j, idx t, const rc_step *of_h, idx row1, const Share *mine) noexcept nogil:
     """Copy this thread's part of the outputs of step t to `y`, while it is in cache."""
-    cdef idx row, at = mine.h0 * j.item, size = (mine.h1 - mine.h0) * j.item
-    cdef char *y = j.y.p + t * j.y.stride[0]
-    for row in range(mine.row0, row1):
-        rc_copy_row(y + j.y_row[row] * j.y.stride[1] + at, <char *>of_h.h_out + row * j.out.stride[1] + at, size)
+    cdef idx at = mine.h0 * j.item, row0 = mine.row0
+    j.k.copy_rows(j.y.p + t * j.y.stride[0] + at, j.y.stride[1] // j.item, j.y_row + row0,
+                  <char *>of_h.h_out + row0 * j.out.stride[1] + at, j.out.stride[1] // j.item, NULL, row1 - row0,
+                  mine.h1 - mine.h0)
 
 
 cdef bint gather_input(Forward *j, idx low, idx high, Share *mine) noexcept nogil:
     """Bring the steps low .. high of x into the order of the rows. True: this thread is done."""
-    cdef idx t, row, t0 = low, t1 = high
-    cdef idx stride = j.gathered.stride[1], size = j.I * j.item
-    cdef char *src
-    cdef char *dst
+    cdef idx t, t0 = low, t1 = high, row0 = mine.row0, row1, ldx = j.x.stride[1] // j.item
     if mine.by_units:           # all rows are needed by every thread: they divide the steps
         split(high - low, 1, mine.thread, mine.threads, &t0, &t1)
         t0, t1 = low + t0, low + t1
     for t in range(t0, t1):
-        src, dst = j.x.p + t * j.x.stride[0], input_at(j, t, low, mine.thread)
-        for row in range(mine.row0, min(mine.row1, active_rows(&j.rows, t))):
-            rc_copy_row(dst + row * stride, src + j.x_row[row] * j.x.stride[1], size)
+        row1 = min(mine.row1, active_rows(&j.rows, t))
+        j.k.copy_rows(input_at(j, t, low, mine.thread) + row0 * j.gathered.stride[1], j.I, NULL,
+                      j.x.p + t * j.x.stride[0], ldx, j.x_row + row0, row1 - row0, j.I)
     return mine.by_units and meet(&j.barrier, mine, True)
 
 
@@ -422,12 +419,16 @@ cdef bint recur(Forward *j, rc_step *step, rc_step *of_h, Products *products, id
 cdef void project_state(const Forward *j, const rc_step *of_h, StageProduct *r, idx row1, bint downward,
                         const Share *mine) noexcept nogil:
     """h = W_hr m for this thread's rows up to row1 or part of h, and its copy to the output."""
-    cdef idx row, at = mine.h0 * j.item, size = (mine.h1 - mine.h0) * j.item
-    cdef char *h = <char *>of_h.h + at
+    cdef idx at = mine.h0 * j.item, row0 = mine.row0, ldout = j.out.stride[1] // j.item
+    cdef char *h = <char *>of_h.h + row0 * j.P * j.item + at
     cdef char *out = <char *>of_h.h_out + at
+    cdef const idx *order = NULL
     r.p.c = of_h.h
     r.p.downward = downward
     r.p.prepared = &r.prepared[downward]
     j.k.product(&r.p, mine.row0, row1, mine.h0, mine.h1)
-    for row in range(mine.row0, row1):
-        rc_copy_row(out + (row if j.out_row == NULL else j.out_row[row]) * j.out.stride[1], h + row * j.P * j.item, size)
+    if j.out_row == NULL:
+        out += row0 * j.out.stride[1]
+    else:
+        order = j.out_row + row0
+    j.k.copy_rows(out, ldout, order, h, j.P, NULL, row1 - row0, mine.h1 - mine.h0)

@@ -164,8 +164,11 @@ cdef extern from "kernels.h" nogil:
         idx (*pack_size)(idx n, idx k, int groups) noexcept nogil
         void (*pack)(const rc_pack *p, const void *const *src, idx ld, idx unit0, idx unit1) noexcept nogil
         void (*pack_rows)(const rc_pack *p, idx k0, idx rows, const void *src, idx ld) noexcept nogil
+        void (*copy_rows)(void *to, idx ldto, const idx *to_row, const void *from_, idx ldfrom, const idx *from_row,
+                          idx count, idx n) noexcept nogil
         void (*product)(const rc_product *p, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
         void (*product_again)(const rc_product *p, idx row0) noexcept nogil
+        void (*product_of_two)(const rc_product *p, const rc_product *q) noexcept nogil
         void (*weight_gradient)(const rc_weight_gradient *p, idx m0, idx m1) noexcept nogil
         void (*column_sums)(void *sum, void *partial, const void *d, idx ldd, idx rows, const rc_blocks *blocks,
                             idx m0, idx m1) noexcept nogil
@@ -204,3 +207,7 @@ cdef extern from "kernels.h" nogil:
         const rc_hidden_markov *hidden_markov
         void (*pool_run)(rc_pool_fn f, void *context, int threads) noexcept nogil
         long long (*now)() noexcept nogil
+
+
+cdef extern from "pool.h" nogil:
+    int rc_set_most_threads(int n)

@@ -1,9 +1,12 @@
-# Softmax cross-entropy of many rows: which of them count, their losses, and the gradient; draws of a class.
+# Losses: softmax cross-entropy of many rows (which of them count, their losses, and the gradient), and squared error;
+# draws of a class.
 
 
 cdef enum:
     # Logits from which two threads help: 0.1 ms of work, as for the thresholds in plan.pxi.
     THREADS_LOGITS = 1 << 17
+    # Values from which two threads help with their squared errors.
+    THREADS_SQUARES = 1 << 18
     # Logits between two looks for signals.
     LOGITS_STRETCH = 1 << 24
 
@@ -105,6 +108,151 @@ cdef void cross_entropy_thread(void *context, int thread, int threads) noexcept 
     cdef idx start, stop
     split(j.row1 - j.row0, 1, thread, threads, &start, &stop)
     j.k.cross_entropy(&j.p, j.row0 + start, j.row0 + stop)
+
+
+cdef extern from *:
+    """
+    /* Squared error of the values start .. stop of (M, F), for predictions of type real and targets of type given: returns
+     * the sum of the squares, times the weights of their rows, and writes the gradient.  The sum has SQUARES accumulators,
+     * of which value i is added to number i % SQUARES, and which are added up in pairs. */
+    enum { SQUARES = 8 };
+    static double rc_add_up(double *sums)
+    {
+        for (int half = SQUARES / 2; half > 0; half /= 2)
+            for (int i = 0; i < half; i++) sums[i] += sums[i + half];
+        return sums[0];
+    }
+    #define RC_SQUARED_ERROR(NAME, real, given)                                                                         \
+        static double NAME(const void *predicted, const void *targets, const char *counted, int by_value,              \
+                           const double *step, Py_ssize_t F, Py_ssize_t start, Py_ssize_t stop, void *grad, double c)  \
+        {                                                                                                              \
+            const real *x = (const real *)predicted, scale = (real)c;                                                  \
+            const given *t = (const given *)targets;                                                                   \
+            real *g = (real *)grad;                                                                                    \
+            double sums[SQUARES] = {0};                                                                                \
+            Py_ssize_t i = start, row = F ? start / F : 0, f = start - row * F;                                        \
+            if (!counted && !step) {                                                                                   \
+                for (; i + SQUARES <= stop; i += SQUARES)                                                              \
+                    for (int k = 0; k < SQUARES; k++) {                                                                \
+                        const real e = (real)(x[i + k] - t[i + k]);                                                    \
+                        sums[k] += (double)e * (double)e;                                                              \
+                        if (g) g[i + k] = e * scale;                                                                   \
+                    }                                                                                                  \
+                for (; i < stop; i++) {                                                                                \
+                    const real e = (real)(x[i] - t[i]);                                                                \
+                    sums[i % SQUARES] += (double)e * (double)e;                                                        \
+                    if (g) g[i] = e * scale;                                                                           \
+                }                                                                                                      \
+                return rc_add_up(sums);                                                                                \
+            }                                                                                                          \
+            for (; i < stop; i++) {                                                                                    \
+                if (counted && !counted[by_value ? i : row]) {                                                         \
+                    if (g) g[i] = 0;                                                                                   \
+                } else {                                                                                               \
+                    const real e = (real)(x[i] - t[i]);                                                                \
+                    sums[i % SQUARES] += (double)e * (double)e * (step ? step[row] : 1);                               \
+                    if (g) g[i] = (step ? e * (real)step[row] : e) * scale;                                            \
+                }                                                                                                      \
+                if (++f == F) row++, f = 0;                                                                            \
+            }                                                                                                          \
+            return rc_add_up(sums);                                                                                    \
+        }
+    RC_SQUARED_ERROR(rc_squared_error_f32, float, float)
+    RC_SQUARED_ERROR(rc_squared_error_f32_f64, float, double)
+    RC_SQUARED_ERROR(rc_squared_error_f64, double, double)
+    """
+    double rc_squared_error_f32(const void *, const void *, const char *, bint, const double *, idx, idx, idx, void *,
+                                double) noexcept nogil
+    double rc_squared_error_f32_f64(const void *, const void *, const char *, bint, const double *, idx, idx, idx,
+                                    void *, double) noexcept nogil
+    double rc_squared_error_f64(const void *, const void *, const char *, bint, const double *, idx, idx, idx, void *,
+                                double) noexcept nogil
+
+
+ctypedef double (*squared_error_fn)(const void *, const void *, const char *, bint, const double *, idx, idx, idx,
+                                    void *, double) noexcept nogil
+
+
+cdef enum:
+    # Values whose squares are summed from zero; these sums are added in their order, whatever the number of threads.
+    SQUARES_BLOCK = 4096
+
+
+cdef struct SquaredError:
+    squared_error_fn f
+    Array x, targets, counted, steps, grad
+    bint by_value
+    idx F, size
+    double scale
+    double *sums                # of each block
+
+
+def squared_error(predicted, targets, counted, steps, grad):
+    """The sum of squared errors times their weights, the sum of the weights, and the gradient of their quotient.
+
+    Parameters
+    ----------
+    predicted : (M, F), contiguous
+    targets : (M, F), contiguous, of the type of `predicted` or of float64
+    counted : (M, F) or (M,) of bool, contiguous, or None
+        False where a value, or a whole row, does not count. Its gradient is 0.
+    steps : (M,) of float64 or None
+        The weight of each row; None: 1.
+    grad : as `predicted`, or None
+        Filled in.
+
+    Returns
+    -------
+    squares, total : float
+    """
+    cdef SquaredError job
+    cdef idx M = predicted.shape[0], row, blocks, block, n
+    cdef double squares = 0, total = 0
+    cdef Memory scratch
+    take(predicted, &job.x, 0)
+    take(targets, &job.targets, 0)
+    take(counted, &job.counted, 0)
+    take(steps, &job.steps, 0)
+    take(grad, &job.grad, 0)
+    job.F, job.by_value = predicted.shape[1], counted is not None and counted.ndim == 2
+    job.size = M * job.F
+    if job.size == 0:
+        return 0.0, 0.0
+    job.f = (rc_squared_error_f64 if job.x.item == 8 else
+             rc_squared_error_f32 if job.targets.item == 4 else rc_squared_error_f32_f64)
+    blocks = (job.size + SQUARES_BLOCK - 1) // SQUARES_BLOCK
+    scratch = memory(blocks * sizeof(double), SCRATCH)
+    job.sums = <double *>scratch.p
+    with nogil:
+        for row in range(M):
+            n = job.F
+            if job.counted.p != NULL:
+                n = count_in_row(job.counted.p + (row * job.F if job.by_value else row), job.F, job.by_value)
+            total += n * ((<double *>job.steps.p)[row] if job.steps.p != NULL else 1)
+        job.scale = 2 / (total if total > 0 else 1)
+        rc_pool_run(squared_error_thread, &job, rnncore_get_num_threads() if job.size > THREADS_SQUARES else 1)
+        for block in range(blocks):
+            squares += job.sums[block]
+    give_back(scratch)
+    return squares, total
+
+
+cdef inline idx count_in_row(const char *counted, idx F, bint by_value) noexcept nogil:
+    cdef idx f, n = 0
+    if not by_value:
+        return F if counted[0] else 0
+    for f in range(F):
+        n += counted[f]
+    return n
+
+
+cdef void squared_error_thread(void *context, int thread, int threads) noexcept nogil:
+    cdef SquaredError *j = <SquaredError *>context
+    cdef idx start, stop, block
+    split((j.size + SQUARES_BLOCK - 1) // SQUARES_BLOCK, 1, thread, threads, &start, &stop)
+    for block in range(start, stop):
+        j.sums[block] = j.f(j.x.p, j.targets.p, j.counted.p, j.by_value, <double *>j.steps.p, j.F,
+                            block * SQUARES_BLOCK, min(j.size, (block + 1) * SQUARES_BLOCK), j.grad.p, j.scale)
 
 
 def draw(logits, double temperature, double uniform):

@@ -24,23 +24,6 @@ cdef int take(object a, Array *out, int axes) except -1:
     return 0
 
 
-cdef extern from *:
-    """
-    #include <string.h>
-    /* A call of memcpy takes as long as copying a short row. The size is a multiple of four. */
-    static inline void rc_copy_row(char *to, const char *from, size_t bytes)
-    {
-        if (bytes > 512) {
-            memcpy(to, from, bytes);
-            return;
-        }
-        for (; bytes >= 16; bytes -= 16, to += 16, from += 16) __builtin_memcpy(to, from, 16);
-        for (; bytes; bytes -= 4, to += 4, from += 4) __builtin_memcpy(to, from, 4);
-    }
-    """
-    void rc_copy_row(char *to, const char *source, size_t bytes) nogil
-
-
 cdef idx take_nets(object a, Array *out, idx *next_net) except -1:
     """As `take`, with two axes after a leading one, whose stride becomes `next_net`; returns its length."""
     cdef Py_buffer b

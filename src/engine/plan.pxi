@@ -100,6 +100,11 @@ cdef void arrange_net(const idx *lengths, idx *order, idx *rank, idx *sorted_len
         count[t + 1] = count[t] + place
 
 
+cdef inline const rc_kernels *kernels_for(const Array *a) noexcept nogil:
+    """The kernels for the type of an array."""
+    return rc_kernels_for(chosen_isa, <int>(8 * a.item))
+
+
 def gather(padded, active, batch):
     """Copy the active rows of (T, B, F), in the caller's order, to (N, 1, F). Last axes are contiguous.
 
@@ -117,13 +122,44 @@ def clear(padded, batch):
     """Write zeros past the rows' ends of (T, B, F), in the caller's order. The last axis is contiguous."""
     cdef Rows rows = take_batch(batch, 0)
     cdef Array p, order
-    cdef idx T = batch.steps, t, row
+    cdef idx T = batch.steps, t, n
+    cdef const rc_kernels *k
     take(padded, &p, 2)
     take(batch.order, &order, 0)
+    k = kernels_for(&p)
     with nogil:
         for t in range(T):
-            for row in range(active_rows(&rows, t), rows.B):
-                memset(p.p + t * p.stride[0] + (<const idx *>order.p)[row] * p.stride[1], 0, p.last * p.item)
+            n = active_rows(&rows, t)
+            k.copy_rows(p.p + t * p.stride[0], p.stride[1] // p.item, <const idx *>order.p + n, NULL, 0, NULL,
+                        rows.B - n, p.last)
+
+
+def reorder(array, order):
+    """The rows of (n, B, F), whose last axis is contiguous, in another order, as a new array: row r is row order[r]."""
+    cdef Array a, f, o
+    cdef idx n = array.shape[0], B = array.shape[1], i
+    cdef const rc_kernels *k
+    found = PyArray_NewLikeArray(<PyArrayObject *>array, NPY_CORDER, NULL, 0)
+    take(array, &a, 2)
+    take(found, &f, 2)
+    take(order, &o, 0)
+    k = kernels_for(&a)
+    for i in range(n):
+        k.copy_rows(f.p + i * f.stride[0], f.stride[1] // f.item, NULL, a.p + i * a.stride[0], a.stride[1] // a.item,
+                    <const idx *>o.p, B, a.last)
+    return found
+
+
+def check_lengths(lengths, idx steps):
+    """Look at an array of integers (B,) from 0 to `steps`: -1 if all are `steps`, 0 if one is out of range, otherwise 1."""
+    cdef Array a
+    cdef idx row, full = 0
+    take(lengths, &a, 0)
+    for row in range(a.last):
+        if not 0 <= (<const idx *>a.p)[row] <= steps:
+            return 0
+        full += (<const idx *>a.p)[row] == steps
+    return -1 if full == a.last else 1
 
 
 cdef int copy_rows(padded, active, batch, bint to_padded) except -1:
@@ -150,17 +186,16 @@ cdef int copy_rows(padded, active, batch, bint to_padded) except -1:
 
 cdef void copy_rows_of_net(const Rows *rows, idx T, const Array *padded, const Array *active, const idx *order,
                            bint to_padded) noexcept nogil:
-    cdef idx t, row
-    cdef char *one
-    cdef char *other
+    cdef const rc_kernels *k = kernels_for(padded)
+    cdef idx ldp = padded.stride[1] // padded.item, lda = active.stride[1] // active.item, t, n
+    cdef char *p
+    cdef char *a
     for t in range(T):
-        for row in range(active_rows(rows, t)):
-            one = padded.p + t * padded.stride[0] + order[row] * padded.stride[1]
-            other = step_at(active, rows, t) + row * active.stride[1]
-            if to_padded:
-                rc_copy_row(one, other, active.last * active.item)
-            else:
-                rc_copy_row(other, one, active.last * active.item)
+        n, p, a = active_rows(rows, t), padded.p + t * padded.stride[0], step_at(active, rows, t)
+        if to_padded:
+            k.copy_rows(p, ldp, order, a, lda, NULL, n, active.last)
+        else:
+            k.copy_rows(a, lda, NULL, p, ldp, order, n, active.last)
 
 
 cdef int take_rows(object a, Array *out, const Rows *rows) except -1:

@@ -1,6 +1,83 @@
 # Some steps at a time, with buffers bound once: a call checks its arrays, computes the steps and returns.
 
 
+cdef void set_up_one_step(const Forward *j, rc_step *step) noexcept nogil:
+    """Fill in what does not change from one call of `one_step` to the next."""
+    step.h_size, step.slots, step.aux, step.variant = j.H, j.slots.p, j.aux, j.variant
+    step.ldslots, step.ldprev, step.ldout = j.slots.stride[1] // j.item, j.H, j.out.stride[1] // j.item
+    j.products.of_x.lda, j.products.of_x.c = j.I, j.slots.p + j.cell.x_slot * j.H * j.item
+
+
+cdef inline void product_of_step(const Forward *j, const rc_product *p) noexcept nogil:
+    if p.prepared.count > 0:
+        j.k.product_again(p, 0)
+    else:
+        j.k.product(p, 0, j.rows.B, 0, j.H)
+
+
+cdef void one_step(const Forward *j, rc_step *step, char *x, char *out) noexcept nogil:
+    """One step of a layer: what `forward_thread` does where a call has one step, without what serves several.
+
+    It writes the new h in the place of the old one, which the products have read by then, and which the equations of a
+    unit read before they write it. This needs all units in one part (see `all_alike`), and a layer without projection.
+    """
+    cdef const rc_stage *stage
+    cdef rc_product *p = &j.products.of_x
+    cdef int s
+    step.prev = step.h = j.h[0]
+    step.c, step.h_out = j.c, out
+    p.a = x
+    product_of_step(j, p)
+    for s in range(j.cell.stages):
+        stage = &j.cell.stage[s]
+        p = &j.products.of_h[s].p
+        p.a = step.aux if stage.from_aux else j.h[0]
+        p.c, p.prepared = j.slots.p + j.products.of_h[s].offset, j.products.of_h[s].prepared
+        product_of_step(j, p)
+        stage.forward(step, 0, j.rows.B, 0, j.H)
+
+
+@cython.auto_pickle(False)
+cdef class Steps:
+    """What a `recurrent.Stream` runs at every step, so that a step runs no Python code."""
+    cdef readonly Stepper _steps        # None before `_use`
+    cdef readonly object _version       # of the layer's weights that it has
+    cdef dict attributes                # the layer's
+
+    def _use(self, Stepper steps not None, layer, version):
+        """Run steps with weights of this version of the layer from now on."""
+        self._steps, self.attributes, self._version = steps, layer.__dict__, version
+
+    def step(self, x_t, out=None):
+        """Run one step.
+
+        Parameters
+        ----------
+        x_t : array_like, (B, I)
+        out : ndarray, (B, H), of the layer's dtype, C-contiguous, optional
+            The output is written into this array, and the call allocates nothing.
+
+        Returns
+        -------
+        ndarray, (B, H)
+
+        Examples
+        --------
+        >>> import numpy as np, rnncore as rc
+        >>> s = rc.LSTM(3, 4, seed=0).stream(batch_size=2)
+        >>> s.step(np.ones((2, 3))).shape
+        (2, 4)
+        """
+        version = self.attributes["_version"]
+        if version is not self._version and version != self._version:
+            self._bind()
+        if out is None:
+            out = self._steps.new_output()
+        if not self._steps.step(x_t, out):
+            self._convert(x_t, out, "x_t", ())
+        return out
+
+
 @cython.no_gc_clear
 cdef class Stepper:
     """Everything that steps of a stack of layers need, prepared once: packed weights, buffers and states.
@@ -12,6 +89,7 @@ cdef class Stepper:
     cdef object h, c                # they keep the memory of the states alive
     cdef Array of_h, of_c
     cdef Forward *jobs              # one for each layer, of a step, and then of several
+    cdef rc_step *one               # one for each layer, for `one_step`; NULL: a step is computed as several are
     cdef readonly Py_ssize_t batch
     cdef Py_ssize_t layers, I, P
     cdef idx chunk                  # the most steps that all layers compute before the lowest goes on
@@ -26,7 +104,7 @@ cdef class Stepper:
         cdef Share mine
         cdef Products *products
         cdef char *at
-        cdef size_t state, out, slots
+        cdef size_t state, out, slots, steps
         cdef idx i, H
         w = weights[0]
         self.weights, self.h, self.c = weights, h, c
@@ -39,12 +117,16 @@ cdef class Stepper:
         take(c, &self.of_c, 1)
         state, out = rounded(self.state), rounded(self.chunk * batch * self.P * w.item)
         slots = rounded(self.chunk * w.cell.slots * self.state)
+        steps = rounded(self.layers * sizeof(rc_step))
         self.buffers = memory(rounded(2 * self.layers * sizeof(Forward)) + rounded(2 * self.layers * sizeof(Products))
-                              + self.layers * (2 * state + out + slots), SCRATCH)
+                              + steps + self.layers * (2 * state + out + slots), SCRATCH)
         self.jobs = <Forward *>self.buffers.p
         memset(self.jobs, 0, 2 * self.layers * sizeof(Forward))
         products = <Products *>(self.buffers.p + rounded(2 * self.layers * sizeof(Forward)))
         at = <char *>products + rounded(2 * self.layers * sizeof(Products))
+        self.one = <rc_step *>at
+        memset(self.one, 0, steps)
+        at += steps
         for i in range(self.layers):
             w = weights[i]
             j = &self.jobs[i]
@@ -67,6 +149,11 @@ cdef class Stepper:
             mine = share_of(&j.plan, batch, H, self.P, 0, 1)
             j.products = products + i
             set_up_products(j, &mine, j.products)
+            if self.one != NULL:
+                if j.r_pack == NULL and all_alike(j, j.products.of_h, &mine):
+                    set_up_one_step(j, &self.one[i])
+                else:
+                    self.one = NULL
             self.jobs[self.layers + i] = j[0]
             j = &self.jobs[self.layers + i]
             j.plan.chunk, j.products = self.chunk, products + self.layers + i
@@ -76,14 +163,20 @@ cdef class Stepper:
     def __dealloc__(self):
         give_back(self.buffers)
 
-    def step(self, x, out):
+    cpdef bint step(self, x, out) except -1:
         """One step from x (B, I) into out (B, P). False: an array is not C-contiguous, or of another type or shape."""
         if self.fits(x, self.I, 2, False) < 0 or self.fits(out, self.P, 2, True) < 0:
             return False
         self.refuse_if_busy()
         if self.batch > 0:
-            self.run(self.jobs, address(x), address(out), 1)
+            self.run_step(address(x), address(out))
         return True
+
+    cdef object new_output(self):
+        """An uninitialised array for the output of a step."""
+        cdef Py_ssize_t[2] shape
+        shape[0], shape[1] = self.batch, self.P
+        return PyArray_SimpleNew(2, shape, self.kind)
 
     def block(self, x, out):
         """N steps from x (N, B, I) into out (N, B, P).
@@ -141,6 +234,18 @@ cdef class Stepper:
             forward_thread(&jobs[i], 0, 1)
         top.out.p = own
 
+    cdef inline void run_step(self, char *x, char *out) noexcept nogil:
+        """Compute one step, layer by layer."""
+        cdef Forward *j = self.jobs
+        cdef idx i
+        if self.one == NULL:
+            self.run(j, x, out, 1)
+            return
+        for i in range(self.layers):
+            one_step(j, &self.one[i], x, out if i == self.layers - 1 else j.out.p)
+            x = j.out.p
+            j += 1
+
     cdef inline int refuse_if_busy(self) except -1:
         if self.busy:
             raise RuntimeError("stream: got a step while another thread computes a block, expected one call at a time; "
@@ -167,7 +272,7 @@ cdef class Stepper:
             set_state(j.h[0], address(h), self.state)
             if j.c != NULL:
                 set_state(j.c, address(c), self.state)
-            self.run(j, address(x), j.out.p, 1)
+            self.run_step(address(x), j.out.p)
         return True
 
     cdef inline idx fits(self, a, Py_ssize_t width, int axes, bint writable) noexcept:

@@ -8,6 +8,7 @@
 #include "curves.h"
 #include "tile.h"
 #include "pack.h"
+#include "rows.h"
 #include "product.h"
 #include "weight_gradient.h"
 #include "softmax.h"

@@ -142,7 +142,7 @@ typedef struct {
 /* A variant of a cell.  Its equations read these, and are slower than those of the cell itself. */
 typedef struct {
     rc_activation activation[RC_MAX_ACTIVATIONS];   /* in ONNX's order: LSTM f g h, GRU f g, RNN f */
-    double gate_clip;           /* what goes into an activation lies within +-gate_clip; infinity: anywhere */
+    double gate_clip;           /* the sums that go into activations lie within +-gate_clip; infinity: anywhere */
     double cell_clip;           /* so does c' within +-cell_clip */
     int coupled;                /* f = 1 - i */
     const void *peepholes;      /* [RC_PEEPHOLES][H], for i, f, o; NULL: there are none */
@@ -283,9 +283,15 @@ typedef struct {
     void (*pack)(const rc_pack *p, const void *const *src, rc_idx ld, rc_idx unit0, rc_idx unit1);
     /* Pack a matrix stored by k, one group: its rows k0 .. k0+rows are rows of `src`; ld may be negative. */
     void (*pack_rows)(const rc_pack *p, rc_idx k0, rc_idx rows, const void *src, rc_idx ld);
+    /* Copy rows of n values: row to_row[r] of `to` = row from_row[r] of `from`, for r in 0 .. count.  Where an array of
+     * numbers is NULL, row r is taken; where `from` is NULL, zeros are written. */
+    void (*copy_rows)(void *to, rc_idx ldto, const rc_idx *to_row, const void *from, rc_idx ldfrom,
+                      const rc_idx *from_row, rc_idx count, rc_idx n);
     void (*product)(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
     /* The same for one step and the ranges of rows and units for which `p->prepared` was made; its count is not 0. */
     void (*product_again)(const rc_product *p, rc_idx row0);
+    /* Two products of one row each, with matrices of one shape that have one group and one panel; both add to C. */
+    void (*product_of_two)(const rc_product *p, const rc_product *q);
     void (*weight_gradient)(const rc_weight_gradient *p, rc_idx m0, rc_idx m1);     /* rows m0 .. m1 of C */
     /* sum[m] += sum_q d[q, m], q ascending */
     void (*column_sums)(void *sum, void *partial, const void *d, rc_idx ldd, rc_idx rows, const rc_blocks *blocks,

@@ -5,7 +5,7 @@
  *   o = f(a_o + p_o c')
  *   h' = o h(c')
  *
- * What goes into f, g and h lies within +-gate_clip; c' itself is carried as it is.
+ * What goes into f and g lies within +-gate_clip.
  */
 typedef struct {
     activation f, g, h;
@@ -18,7 +18,8 @@ INLINE lstm_variant lstm_variant_of(const rc_step *s)
 {
     const real *p = (const real *)s->variant->peepholes;
     return (lstm_variant){
-        .f = activation_of(s, 0), .g = activation_of(s, 1), .h = activation_of(s, 2),
+        .f = activation_of(s, 0), .g = activation_of(s, 1),
+        .h = activation_within(&s->variant->activation[2], __builtin_inf()),
         .cell_bound = vset((real)s->variant->cell_clip), .coupled = s->variant->coupled,
         .p_i = p, .p_f = const_row_of(p, 1, s->h_size), .p_o = const_row_of(p, 2, s->h_size)};
 }
@@ -86,14 +87,12 @@ INLINE void lstm_variant_gradients(const lstm_variant *v, const lstm_row_backwar
     const vec c_new = vload_n(at->c_new + u, count), c_prev = vload_n(at->c_prev + u, count);
     const vec of_c = activated(&v->h, c_new), dh = total_gradient(at->dh, at->grad_out, u, count);
     const vec da_o = dh * of_c * slope_from(&v->f, o);
-    const vec to_c = zero_where(vabs(c_new) >= v->h.bound, slope_from(&v->h, of_c));
-    vec dc = vfma(dh * o, to_c, vload_n(at->dc + u, count));
+    vec dc = vfma(dh * o, slope_from(&v->h, of_c), vload_n(at->dc + u, count));
     if (v->p_o) dc = vfma(da_o, vload_n(v->p_o + u, count), dc);
     if (at->total_h) {
         vstore_n(at->total_h + u, dh, count);
         vstore_n(at->total_c + u, dc, count);
     }
-    if (at->h_again) vstore_n(at->h_again + u, o * of_c, count);
     dc = zero_where(vabs(c_new) >= v->cell_bound, dc);
     const vec da_i = dc * (v->coupled ? g - c_prev : g) * slope_from(&v->f, i);
     const vec da_f = v->coupled ? zero : dc * c_prev * slope_from(&v->f, f);
@@ -102,6 +101,7 @@ INLINE void lstm_variant_gradients(const lstm_variant *v, const lstm_row_backwar
         dc_prev = vfma(da_i, vload_n(v->p_i + u, count), dc_prev);
         dc_prev = vfma(da_f, vload_n(v->p_f + u, count), dc_prev);
     }
+    if (at->h_again) vstore_n(at->h_again + u, o * of_c, count);
     if (terms) {
         vstore_n(terms + u, da_i * c_prev, count);
         vstore_n(terms + H + u, da_f * c_prev, count);

@@ -3,7 +3,8 @@
  * Inside a call the threads spin at barriers (a step can be a microsecond); outside they sleep on a
  * condition, so nothing spins after the call returns.  Our own because libgomp's and libomp's threads
  * spin on after a region (about 1 ms and more) and hang in a forked child that uses them again: here a
- * child starts with no workers and makes its own when it needs them.
+ * child starts with no workers and makes its own when it needs them.  Where torch's OpenMP threads are in
+ * the process and spin already, a call uses those, since ours would have to share CPUs with them: openmp.c.
  *
  * Contract: `rc_pool_run` may be called from any thread.  While another call has the pool, and while calls give way (see
  * below), f runs on the caller alone; where workers cannot be made, on those that there are.  f must give the same bits
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include "kernels.h"
+#include "pool.h"
 
 #if defined(__x86_64__)
 #define RELAX() __builtin_ia32_pause()
@@ -41,7 +43,18 @@ typedef struct {
 /* The one setting for threads.  Exported, so that threadpoolctl can see and control it. */
 #define EXPORT __attribute__((visibility("default")))
 static atomic_int num_threads = 1;
-EXPORT int rnncore_get_num_threads(void) { return atomic_load(&num_threads); }
+static _Thread_local int most_threads = RC_MAX_THREADS;     /* for calls of this thread */
+EXPORT int rnncore_get_num_threads(void)
+{
+    const int n = atomic_load(&num_threads);
+    return n < most_threads ? n : most_threads;
+}
+int rc_set_most_threads(int n)
+{
+    const int before = most_threads;
+    most_threads = n < 1 ? 1 : n;
+    return before;
+}
 EXPORT void rnncore_set_num_threads(int n)
 {
     atomic_store(&num_threads, n < 1 ? 1 : n > RC_MAX_THREADS ? RC_MAX_THREADS : n);
@@ -53,10 +66,11 @@ static int worker_count;
 static struct {
     rc_pool_fn f;
     void *context;
-    int threads;
-    atomic_int running;
+    int threads;                /* as many as wanted, or as there are workers */
+    atomic_int finished;        /* how many helpers have */
     long long began;            /* ns */
     atomic_llong waited;        /* ns that thread 0 has waited for the others; it alone writes this */
+    int even;                   /* the threads have equal shares of the work */
     long long shared;           /* ns that thread 0 worked until it went on alone; 0: it did not */
 } call;
 
@@ -78,15 +92,18 @@ static void *work(void *arg)
         seen = w->call;
         pthread_mutex_unlock(&w->lock);
         call.f(call.context, me + 1, call.threads);
-        atomic_fetch_sub_explicit(&call.running, 1, memory_order_release);
+        atomic_fetch_add_explicit(&call.finished, 1, memory_order_release);
     }
     return NULL;
 }
+
+static int is_forked;           /* OpenMP's threads, too, are the parent's */
 
 static void forget_workers(void)
 {
     pthread_mutex_init(&busy, NULL);
     worker_count = 0;           /* the parent's threads don't exist here; their few bytes stay */
+    is_forked = 1;
 }
 
 /* A worker blocks every signal: they are for the program's own threads, which may have masked some. */
@@ -103,11 +120,6 @@ static int start(worker_t *w, int me)
 /* Makes workers until there are as many as wanted; returns how many of those there are. */
 static int grow(int wanted)
 {
-    static int registered;
-    if (!registered) {
-        pthread_atfork(NULL, NULL, forget_workers);
-        registered = 1;
-    }
     if (wanted > MAX_WORKERS) wanted = MAX_WORKERS;
     while (worker_count < wanted) {
         worker_t *w = calloc(1, sizeof *w);
@@ -178,35 +190,62 @@ static void run_alone(rc_pool_fn f, void *context)
     rc_pool_give_way(began - rc_now());
 }
 
-static void run(rc_pool_fn f, void *context, int threads, int even)
+/* Thread 0's part of a call that the others have begun, or are about to. */
+static void lead(int threads)
 {
-    if (threads <= 1 || pthread_mutex_trylock(&busy)) {
-        f(context, 0, 1);
-        return;
-    }
-    const int helpers = grow(threads - 1);
+    call.began = rc_now();
+    call.f(call.context, 0, threads);
+    const long long done = rc_now();
+    if (!call.shared) call.shared = done - call.began - atomic_load_explicit(&call.waited, memory_order_relaxed);
+    for (int spins = 0; atomic_load_explicit(&call.finished, memory_order_acquire) < threads - 1;) spin(&spins);
+    atomic_fetch_add_explicit(&call.waited, rc_now() - done, memory_order_relaxed);
+    const long long lost = loss(call.shared, threads) - SLACK_NS;
+    if (call.even && lost > 0)
+        atomic_store_explicit(&give_way, lost < MOST_NS / GIVE_WAY ? lost * GIVE_WAY : MOST_NS, memory_order_relaxed);
+}
+
+static void lead_workers(int helpers)
+{
     place(helpers);
-    call.f = f;
-    call.context = context;
     call.threads = helpers + 1;
-    call.shared = 0;
-    atomic_store_explicit(&call.waited, 0, memory_order_relaxed);
-    atomic_store_explicit(&call.running, helpers, memory_order_relaxed);
     for (int i = 0; i < helpers; i++) {
         pthread_mutex_lock(&workers[i]->lock);
         workers[i]->call++;
         pthread_cond_signal(&workers[i]->wake);
         pthread_mutex_unlock(&workers[i]->lock);
     }
-    call.began = rc_now();
-    f(context, 0, helpers + 1);
-    const long long done = rc_now();
-    if (!call.shared) call.shared = done - call.began - atomic_load_explicit(&call.waited, memory_order_relaxed);
-    for (int spins = 0; atomic_load_explicit(&call.running, memory_order_acquire) > 0;) spin(&spins);
-    atomic_fetch_add_explicit(&call.waited, rc_now() - done, memory_order_relaxed);
-    const long long lost = loss(call.shared, helpers + 1) - SLACK_NS;
-    if (even && lost > 0)
-        atomic_store_explicit(&give_way, lost < MOST_NS / GIVE_WAY ? lost * GIVE_WAY : MOST_NS, memory_order_relaxed);
+    lead(helpers + 1);
+}
+
+/* One of the threads of OpenMP, of which there may be more than are wanted, or fewer. */
+static void as_one_of(int thread, int team)
+{
+    const int threads = team < call.threads ? team : call.threads;
+    if (thread == 0) {
+        lead(threads);
+    } else if (thread < threads) {
+        call.f(call.context, thread, threads);
+        atomic_fetch_add_explicit(&call.finished, 1, memory_order_release);
+    }
+}
+
+static void run(rc_pool_fn f, void *context, int threads, int even)
+{
+    static int registered;
+    if (threads <= 1 || pthread_mutex_trylock(&busy)) {
+        f(context, 0, 1);
+        return;
+    }
+    if (!registered) registered = !pthread_atfork(NULL, NULL, forget_workers);
+    call.f = f;
+    call.context = context;
+    call.threads = threads;
+    call.even = even;
+    call.shared = 0;
+    atomic_store_explicit(&call.waited, 0, memory_order_relaxed);
+    atomic_store_explicit(&call.finished, 0, memory_order_relaxed);
+    if (!is_forked && rc_openmp_is_awake()) rc_openmp_run(as_one_of);
+    else lead_workers(grow(threads - 1));
     pthread_mutex_unlock(&busy);
 }
 

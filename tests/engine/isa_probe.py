@@ -3,7 +3,7 @@
 import sys
 
 import numpy as np
-from support import CELLS, everything, make, random_cotangents, random_input, random_state
+from support import KINDS, everything, make, random_cotangents, random_input, random_state
 
 from rnncore.models import HiddenMarkov
 from rnncore.nn import Embedding, Linear, cross_entropy, token_nll
@@ -20,7 +20,7 @@ SHAPES = [
 
 def main(path):
     rng, out = np.random.default_rng(11), {}
-    for cell in CELLS:
+    for cell in KINDS:
         for dtype in ("float32", "float64"):
             for T, B, I, H, layers in SHAPES:
                 both = layers == 2
@@ -31,8 +31,7 @@ def main(path):
                 y, _ = layer(2 * x, s0)
                 stream = None if both else layer.stream(B)
                 steps = [] if both else [stream.step(x[t]) for t in range(T)]
-                S = H * layers * (2 if cell == "lstm" else 1)
-                v = rng.normal(size=(2, B, S)).astype(dtype)
+                v = rng.normal(size=(2, B, layer.structure.carry_size)).astype(dtype)
                 *_, last = tape.pullback(v)
                 got = everything(tape, grads) | {"call": y, "stream": np.array(steps)}
                 got |= {"pull": last.value * np.exp(last.log_scale)[..., None]}

@@ -229,8 +229,8 @@ def test_an_unknown_nonlinearity_is_refused():
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_unknown_options_are_refused(cell):
-    with pytest.raises(TypeError, match="proj_size"):
-        make(cell, I, H, proj_size=2)
+    with pytest.raises(TypeError, match="projection_size"):
+        make(cell, I, H, projection_size=2)
 
 
 @pytest.mark.parametrize("n", [0, -2, 1.5, "two"])

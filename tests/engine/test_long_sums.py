@@ -37,6 +37,14 @@ def sum_in_the_stated_order(terms, starts, reverse):
     return total.astype(terms.dtype)
 
 
+def numbered(T, B, lengths):
+    """The rows that have each step, the longest first, and the number of the first of them."""
+    n = np.full(B, T) if lengths is None else lengths
+    order = np.argsort(-n, kind="stable")
+    active = [order[: (n > t).sum()] for t in range(T)]
+    return active, np.concatenate([[0], np.cumsum([len(rows) for rows in active])])
+
+
 @pytest.mark.parametrize("both", [False, True], ids=["", "both"])
 @pytest.mark.parametrize(("T", "B"), [(700, 7), (9, 1000), (300, 1), (130, 64), (40, 257)])
 def test_biases_are_summed_in_the_stated_order(T, B, both, rng):
@@ -45,16 +53,35 @@ def test_biases_are_summed_in_the_stated_order(T, B, both, rng):
     for lengths in (None, rng.integers(0, T + 1, size=B)):
         tape = layer.record(random_input(layer, T, B, rng), lengths=lengths)
         grads = tape.backward(rng.normal(size=tape.output.shape).astype("f4")).parameters
-        n = np.full(B, T) if lengths is None else lengths
-        order = np.argsort(-n, kind="stable")
-        active = [order[: (n > t).sum()] for t in range(T)]
-        starts = np.concatenate([[0], np.cumsum([len(rows) for rows in active])])
+        active, starts = numbered(T, B, lengths)
         for end, name in (("", "l0."), ("_reverse", "l0.reverse."))[: 1 + both]:
             for gate, letter in enumerate("ifgo"):
                 delta = tape.grad[name + letter]
                 terms = np.concatenate([delta[t, rows] for t, rows in enumerate(active)])
                 expected = sum_in_the_stated_order(terms, starts, bool(end))
                 same_bits(grads[f"bias_ih_l0{end}"][gate * 3 : gate * 3 + 3], expected)
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["", "both"])
+@pytest.mark.parametrize(("T", "B"), [(700, 7), (40, 257)])
+def test_projections_are_summed_in_the_stated_order(T, B, both, rng):
+    """The gates are 1 and c is large, so that what is projected is 1: then the terms are the gradients of h."""
+    layer = rc.LSTM(2, 3, bidirectional=both, proj_size=2, seed=0)
+    with layer.writable() as w:
+        for name, array in w.items():
+            if name.startswith("bias"):
+                array[...] = 100
+            elif not name.startswith("weight_hr"):
+                array[...] = 0
+    large = None, np.full((1 + both, B, 3), 100)
+    for lengths in (None, rng.integers(0, T + 1, size=B)):
+        tape = layer.record(random_input(layer, T, B, rng), large, lengths)
+        grads = tape.backward(rng.normal(size=tape.output.shape).astype("f4")).parameters
+        active, starts = numbered(T, B, lengths)
+        for end, name in (("", "l0.h"), ("_reverse", "l0.reverse.h"))[: 1 + both]:
+            terms = np.concatenate([tape.grad[name][t, rows] for t, rows in enumerate(active)])
+            expected = sum_in_the_stated_order(terms, starts, bool(end))
+            same_bits(grads[f"weight_hr_l0{end}"], np.repeat(expected[:, None], 3, axis=1))
 
 
 @pytest.mark.parametrize("cell", KINDS)

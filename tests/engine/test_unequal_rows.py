@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from support import KINDS, make, parts, random_input, same_bits, whole
 
 import rnncore as rc
+from rnncore.recurrent.ragged import Batch
 
 
 def states_of(layer, B, rng):
@@ -91,3 +92,35 @@ def test_several_cotangents_on_rows_of_unequal_length(rng):
         same_bits({name: array[k] for name, array in many.parameters.items()}, one.parameters)
         same_bits({name: np.ascontiguousarray(array[k]) for name, array in of_many.items()},
                   {name: tape.grad[name] for name in tape.names()})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("features", [1, 3, 4, 5, 8, 9, 16, 21, 32, 37, 70])
+def test_rows_of_every_width_are_copied_whole_and_nothing_beside_them(features, dtype, rng):
+    """What lies between the rows of an array, and past the rows' ends where that is not to be cleared, stays."""
+    T, lengths = 6, np.array([2, 6, 0, 5, 3])
+    batch = Batch(lengths, T)
+    wide = rng.normal(size=(T, len(lengths), features + 3)).astype(dtype)
+    padded, before = wide[:, :, 1 : features + 1], wide.copy()
+    expected = np.concatenate([padded[t, [b for b in batch.order if lengths[b] > t]] for t in range(T)])
+    same_bits(batch.gather(padded)[:, 0], expected)
+    past = np.arange(T)[:, None] >= lengths
+    same_bits(batch.spread(expected[:, None]), np.where(past[:, :, None], 0, padded).astype(dtype))
+    batch.clear(padded, zeros=False)
+    before[:, :, 1 : features + 1][past] = 0
+    same_bits(wide, before)
+    state = rng.normal(size=(2, len(lengths), features)).astype(dtype)
+    same_bits(batch.sorted(state), state[:, batch.order])
+    same_bits(batch.in_given_order(batch.sorted(state)), state)
+
+
+@pytest.mark.parametrize("kind", [int, np.int32, np.uint64, float])
+def test_lengths_of_every_type_are_checked(kind, rng):
+    layer = make("rnn_tanh", 3, 5)
+    x = random_input(layer, 4, 3, rng)
+    expected = layer(x, lengths=[4, 1, 0])[0]
+    same_bits(layer(x, lengths=np.array([4, 1, 0], kind))[0], expected)
+    same_bits(layer(x, lengths=np.array([4, 4, 4], kind))[0], layer(x)[0])
+    for wrong in ([4, 5, 0], [4, -1, 0]):
+        with pytest.raises(ValueError, match=f"lengths: got .* in row 1, expected 3 whole numbers from 0 to 4"):
+            layer(x, lengths=np.array(wrong).astype(kind))

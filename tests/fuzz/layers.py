@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 from support import (
     CELLS,
+    KINDS,
     close,
     everything,
     judge_results,
@@ -51,7 +52,23 @@ LAYOUTS = {
 X_TYPES = ("float32", "float64", "float16", "longdouble", "int8", "int64", "uint8", "bool")
 
 
-def draw_layer(draw, layers=3, **fixed):
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "softsign", "softplus", "hardsigmoid", ("affine", 0.6, 0.2),
+               ("leakyrelu", 0.3), ("thresholdedrelu", 0.4), ("scaledtanh", 1.3, 0.7), ("elu", 0.7))  # fmt: skip
+
+
+def draw_variant(draw, cell):
+    """Options that make a variant of a cell; in float64, since at a bound a rounding decides about the gradient."""
+    found = {"dtype": "float64", "gate_clip": draw.one_of("gate_clip", (None, 0.37, 2.1))}
+    own = {"rnn": 1, "gru": 2}.get(cell.partition("-")[0], 3)
+    if own == 3:
+        found |= {name: draw.flag(name) for name in ("peepholes", "coupled")}
+        found["cell_clip"] = draw.one_of("cell_clip", (None, 0.43, 1.9))
+    if draw.flag("activations") and cell not in ("rnn-relu", "rnn-sigmoid"):
+        found["activations"] = [draw.pick(f"activation {n}", ACTIVATIONS) for n in range(own)]
+    return found
+
+
+def draw_layer(draw, layers=3, variants=False, **fixed):
     """A layer of any kind whose weights are larger or smaller than its initial ones."""
     options = {name: draw.flag(name) for name in ("bias", "bidirectional", "batch_first")}
     options["dtype"] = draw.one_of("dtype", ("float32", "float64"))
@@ -59,7 +76,9 @@ def draw_layer(draw, layers=3, **fixed):
     L = draw.size("L", 1, layers)
     if draw.flag("dropout") and L > 1:
         options["dropout"] = 0.5
-    cell = draw.one_of("cell", CELLS)
+    cell = draw.one_of("cell", KINDS)
+    if variants and draw.flag("variant"):
+        fixed |= draw_variant(draw, cell)
     layer = make(cell, I, H, L, seed=draw.size("seed", 0, 10**6), **(options | fixed))
     gain = draw.one_of("gain", (0.3, 1, 2))
     layer.load_state_dict({name: gain * w for name, w in layer.state_dict().items()})
@@ -154,7 +173,7 @@ def dropout_masks(draw, layer, T, B):
 
     The layers below the one in question output 1 for any input; that layer outputs its input.
     """
-    D, H = 1 + layer.bidirectional, layer.hidden_size
+    D, H = 1 + layer.bidirectional, layer.structure.output_size
     masks = {}
     for shown in range(1, layer.num_layers):
         net = rc.RNN(1, H, shown + 1, nonlinearity="relu", bidirectional=layer.bidirectional,
@@ -189,7 +208,7 @@ def our_results(tape, grads):
 
 def layers(draw):
     """Every number of a recorded pass agrees with the twin."""
-    layer = draw_layer(draw)
+    layer = draw_layer(draw, variants=True)
     p, call, cotangents = draw_pass(draw, layer)
     T, B, _ = p.x.shape
     train = draw.flag("train")
@@ -202,7 +221,7 @@ def layers(draw):
 
 def bits(draw):
     """No bit changes with recording, checkpoints, threads, other rows of the batch, padding, or K cotangents."""
-    layer = draw_layer(draw)
+    layer = draw_layer(draw, variants=True)
     p, call, cotangents = draw_pass(draw, layer)
     T, B, _ = p.x.shape
     before = pickle.dumps((call, cotangents))
@@ -305,7 +324,7 @@ def streams(draw):
         elif between == "new weights":
             layer.load_state_dict({name: -w for name, w in layer.state_dict().items()})
         y, state = layer(x[None], state)
-        out = np.full((B, layer.hidden_size), np.nan, layer.dtype) if draw.flag("out") else None
+        out = np.full((B, layer.structure.output_size), np.nan, layer.dtype) if draw.flag("out") else None
         same_bits(stream.step(LAYOUTS[draw.one_of("layout", LAYOUTS)](x), out), y[0], "step")
         same_bits(stream.state, state, "state")
 
@@ -373,7 +392,7 @@ def pullbacks(draw):
     direction = "reverse" if reverse else "forward"
     judge = Twin.of(layer)
     jacobians = judge.jacobians(judge.forward(p.x, p.state, p.lengths), int(reverse))[::-1]
-    S = layer.num_layers * layer.hidden_size * len(parts(random_state(layer, B, draw.rng)))
+    S = layer.structure.carry_size
     v, every = draw.normal(draw.size("K", 1, 4), B, S), draw.size("every", 1, T + 1)
     expected, walked = v, 0
     for carry in layer.record(*call).pullback(v, every=every, direction=direction):

@@ -2,7 +2,6 @@
 
 import numpy as np
 from support import parts, random_cotangents, random_state
-from twin import Twin
 from viz_twin import Explicit
 
 from fuzz.layers import draw_layer
@@ -19,7 +18,7 @@ def equal(got, expected, **tolerance):
 def measures(draw):
     layer = draw_layer(draw, layers=2, dtype="float64", batch_first=False)
     T, B = draw.size("T", 1, 7), draw.size("B", 1, 3)
-    H, D = layer.hidden_size, 1 + layer.bidirectional
+    H, D = layer.structure.output_size, 1 + layer.bidirectional
     direction = draw.one_of("direction", ("forward", "reverse")) if D == 2 else "forward"
     x, state = 0.3 * draw.normal(T, B, layer.input_size), random_state(layer, B, draw.rng)
     lengths = draw.rng.integers(0, T + 1, B) if draw.flag("ragged") else None
@@ -86,7 +85,8 @@ def deltas(tape, back, run, prefix):
     """(T, B, G·H): ∂L/∂(pre-activation), of all gates side by side."""
     if tape.mode == "RNN":
         h = run.values[f"{prefix}.h"]
-        return back.values[f"{prefix}.h"] * Twin.of(tape.layer).cell.slope(h)
+        slope = {"tanh": 1 - h * h, "relu": (h > 0) * 1.0, "sigmoid": h * (1 - h)}[tape.layer.nonlinearity]
+        return back.values[f"{prefix}.h"] * slope
     return np.concatenate([back.values[f"{prefix}.{k}"] for k in ("ifgo" if tape.mode == "LSTM" else "rzn")], axis=-1)
 
 

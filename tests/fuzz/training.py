@@ -96,7 +96,7 @@ def models_to_train(draw):
     layer = draw_layer(draw, layers=2)
     tokens = draw.size("tokens", 1, 6) if draw.flag("embedding") else 0
     T, B, O = draw.size("T", 1, 5), draw.size("B", 1, 4), draw.size("O", 1, 4)
-    width = layer.hidden_size * (1 + layer.bidirectional)
+    width = layer.structure.features
     embedding = nn.Embedding(tokens, layer.input_size, dtype=layer.dtype, seed=1) if tokens else None
     model = nn.SequenceModel(embedding, layer, nn.Linear(width, O, dtype=layer.dtype, seed=2), loss="mse")
     x = draw.rng.integers(0, tokens, (T, B)) if tokens else draw.normal(T, B, layer.input_size, dtype=layer.dtype)

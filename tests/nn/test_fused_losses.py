@@ -6,11 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loss_twin import cross_entropy as twin
+from loss_twin import squared_error
 from support import TOLERANCE, close, same_bits
 
 import rnncore as rc
+from rnncore import _engine
 from rnncore.nn import cross_entropy, token_nll
-from rnncore.nn.losses import mean_nll, summed_nll
+from rnncore.nn.losses import mean_nll, mean_square, summed_nll, summed_squares
 
 DTYPES = sorted(TOLERANCE)
 CLASSES = st.one_of(st.integers(1, 70), st.sampled_from([255, 256, 257, 511, 512, 513, 5000]))
@@ -156,3 +158,46 @@ def test_an_odd_ignore_index_ignores_its_own_value_only():
     for ignored in (-(10**30), -5, 3, 7, 10**30):
         losses = token_nll(np.zeros((3, 7)), [0, 3, 6], ignored)
         assert (losses == 0).tolist() == [False, ignored == 3, False]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@settings(max_examples=80, deadline=None)
+@given(M=st.integers(0, 40), F=st.one_of(st.integers(0, 20), st.just(700)), per=st.sampled_from([None, "row", "value"]),
+       weighted=st.booleans(), targets=st.sampled_from(["f4", "f8", "i4"]), threads=st.integers(1, 2),
+       seed=st.integers(0, 999))
+def test_any_squared_error_equals_numpy(dtype, M, F, per, weighted, targets, threads, seed):
+    rng = np.random.default_rng(seed)
+    pred, target = rng.normal(size=(M, F)).astype(dtype), (9 * rng.normal(size=(M, F))).astype(targets)
+    mask = None if per is None else rng.random((M, F) if per == "value" else M) < 0.7
+    counted = np.ones((M, F), bool) & (True if mask is None else mask if per == "value" else mask[:, None])
+    weights = rng.integers(0, 4, size=M) / 2 if weighted else None
+    squares, grad, total = squared_error(pred, target, counted, weights)
+    pred[~counted] = np.nan
+    with rc.threads(threads):
+        found = mean_square(pred, target, mask, weights=weights)
+    noise = 9 * float(np.finfo(dtype).eps)
+    assert found[1].dtype == dtype
+    assert found[2] == pytest.approx(total, rel=1e-12)
+    close(found[0], squares.sum() / (total or 1), dtype, 9 * noise)
+    close(found[1], grad, dtype, 6 * noise / max(total, 1))
+    assert not found[1][~counted].any()
+    assert summed_squares(pred, target, mask, weights=weights) == (
+        pytest.approx(squares.sum(), rel=1e-5, abs=squares.size * noise), found[2])
+
+
+@pytest.mark.parametrize("options", [{}, {"mask": True}, {"weights": True}])
+def test_bits_of_a_squared_error_do_not_depend_on_threads(options, rng):
+    pred, target = rng.normal(size=(2, 900, 400)).astype("f4")
+    own = {"mask": rng.random(pred.shape) < 0.5} if "mask" in options else {}
+    own |= {"weights": rng.random(900)} if "weights" in options else {}
+    found = []
+    for threads in (1, 2, 3):
+        with rc.threads(threads):
+            _engine.give_way(-_engine.give_way(0))
+            found.append(mean_square(pred, target, **own))
+    for other in found[1:]:
+        assert other[0] == found[0][0]
+        same_bits(other[1], found[0][1])
+    close(found[0][0], np.mean((pred[own.get("mask", ...)] - target[own.get("mask", ...)]).astype(float) ** 2)
+          if "weights" not in own else np.average(((pred - target).astype(float) ** 2).mean(1), weights=own["weights"]),
+          "float32")

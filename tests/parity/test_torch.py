@@ -2,17 +2,17 @@
 
 import numpy as np
 import pytest
-from support import close, make, parts, whole
+from support import PROJECTED, close, make, parts, random_state, whole
 
 torch = pytest.importorskip("torch")
 rnn = torch.nn.utils.rnn
 
-CELLS = ["rnn-tanh", "rnn-relu", "gru", "lstm"]  # those that torch has
+CELLS = ["rnn-tanh", "rnn-relu", "gru", "lstm", PROJECTED]  # those that torch has
 
 
 def to_torch(layer):
     """torch's module with the same weights, in float64."""
-    extra = {"nonlinearity": layer.nonlinearity} if layer.mode == "RNN" else {}
+    extra = {name: getattr(layer, name) for name in ("nonlinearity", "proj_size") if hasattr(layer, name)}
     module = getattr(torch.nn, layer.mode)(
         layer.input_size,
         layer.hidden_size,
@@ -84,18 +84,17 @@ def test_random_passes_equal_torch(cell, case, dtype, rng):
     )
     T, B = one(1, 12), one(1, 9)
     x = rng.normal(size=(B, T, layer.input_size) if layer.batch_first else (T, B, layer.input_size))
-    shape = (layers * (1 + layer.bidirectional), B, layer.hidden_size)
-    s0 = [rng.normal(size=shape).astype(dtype) for _ in range(1 + (cell == "lstm"))]
+    s0 = random_state(layer, B, rng)
     lengths = rng.integers(1, T + 1, size=B) if case % 3 else None
-    judge(layer, x.astype(dtype), whole(layer, s0) if case % 6 else None, lengths, rng)
+    judge(layer, x.astype(dtype), s0 if case % 6 else None, lengths, rng)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("both", [False, True])
 def test_unbatched_passes_equal_torch(cell, both, rng):
     layer = make(cell, 3, 5, 2, bidirectional=both, dtype="float64")
-    s0 = [rng.normal(size=(2 * (1 + both), 5)) for _ in range(1 + (cell == "lstm"))]
-    judge(layer, rng.normal(size=(6, 3)), whole(layer, s0), None, rng)
+    s0 = whole(layer, [a[:, 0] for a in parts(random_state(layer, 1, rng))])
+    judge(layer, rng.normal(size=(6, 3)), s0, None, rng)
 
 
 @pytest.mark.parametrize("cell", CELLS)

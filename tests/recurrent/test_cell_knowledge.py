@@ -9,7 +9,7 @@ from rnncore.recurrent import descriptions
 
 ROOT = Path(__file__).resolve().parents[2]
 HOMES = ("rnncore/recurrent/descriptions/", "rnncore/recurrent/layers.py", "rnncore/__init__.py",
-         "rnncore/torch/__init__.py")
+         "rnncore/torch/__init__.py", "rnncore/convert/formats.py")
 FILES = [path for room in ("rnncore", "viz") for path in sorted((ROOT / room).rglob("*.py"))
          if not path.relative_to(ROOT).as_posix().startswith(HOMES)]
 CELLS = [descriptions.of_kernel(kernel) for kernel in descriptions._BY_KERNEL]

@@ -39,6 +39,13 @@ def test_a_compiled_module_equals_torch(kind, batch_first):
     judge(kind, x, None, num_layers=1, batch_first=batch_first, bias=False)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_projections(bias):
+    options = {"num_layers": 2, "bidirectional": True, "proj_size": 2, "bias": bias}
+    theirs, _ = pair("LSTM", 3, 5, **options)
+    judge("LSTM", torch.randn(4, 4, 3, **F64), random_state(theirs, 4), **options)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_sequence(kind):
     theirs, _ = pair(kind, 3, 5)

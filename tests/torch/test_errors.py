@@ -134,8 +134,8 @@ def test_a_graph_that_was_freed_is_torchs_error():
 
 
 def test_constructors_refuse_what_is_not_built_by_name():
-    with pytest.raises(NotImplementedError, match="proj_size: got 2, expected 0"):
-        rt.LSTM(3, 5, proj_size=2)
+    with pytest.raises(ValueError, match="proj_size has to be smaller than hidden_size"):
+        rt.LSTM(3, 5, proj_size=5)
     with pytest.raises(TypeError, match="proj_size"):
         rt.GRU(3, 5, proj_size=2)
     with pytest.raises(ValueError, match="nonlinearity: got 'sigmoid', expected 'tanh' or 'relu'"):

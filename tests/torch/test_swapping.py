@@ -52,14 +52,14 @@ def train(model, optimiser, x, steps):
 def test_swap_says_what_it_did():
     model, lines = Model(), []
     assert rt.swap(model, report=lines.append) is model
-    assert lines == ["rnncore.torch.swap: 4 swapped: 'encoder' (LSTM), 'decoder.0' (GRU), 'decoder.1' (Plain), "
-                     "'tail' (RNN); 3 left: 'projected' (LSTM: proj_size), 'own' (Verbose: its class adds forward), "
+    assert lines == ["rnncore.torch.swap: 5 swapped: 'encoder' (LSTM), 'decoder.0' (GRU), 'decoder.1' (Plain), "
+                     "'tail' (RNN), 'projected' (LSTM); 2 left: 'own' (Verbose: its class adds forward), "
                      "'half' (GRU: parameters of torch.float16)"]
     assert rt.swap(model, report=lines.append) is model
-    assert lines[1].startswith("rnncore.torch.swap: 3 left: 'projected'")
+    assert lines[1].startswith("rnncore.torch.swap: 2 left: 'own'")
     assert rt.restore(model, report=lines.append) is model
-    assert lines[2] == ("rnncore.torch.restore: 4 restored: 'encoder' (LSTM), 'decoder.0' (GRU), 'decoder.1' (Plain), "
-                        "'tail' (RNN)")
+    assert lines[2] == ("rnncore.torch.restore: 5 restored: 'encoder' (LSTM), 'decoder.0' (GRU), 'decoder.1' (Plain), "
+                        "'tail' (RNN), 'projected' (LSTM)")
     assert rt.restore(model, report=None) is model
     rt.restore(model, report=lines.append)
     assert lines[3] == "rnncore.torch.restore: found nothing to do"

@@ -59,7 +59,10 @@ def test_losses_equal_those_of_torch(kind, task, layers):
     both, batch_first = layers % 2 == 1, task in ("padded", "packed")
     T, B = 9, 4
     lengths = torch.tensor([3, 9, 1, 7])
-    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+    kinds = [(torch.float64, 1e-9)]
+    if (KINDS.index(kind) + TASKS.index(task) + layers) % 3 == 0:       # every two of cell, task and layers meet
+        kinds.append((torch.float32, 1e-4))
+    for dtype, tolerance in kinds:
         torch.manual_seed(0)
         modules = pair(kind, 3, 6, layers, bidirectional=both, batch_first=batch_first, dtype=dtype)
         x = torch.randn((B, T, 3) if batch_first else (T, B, 3), dtype=dtype)

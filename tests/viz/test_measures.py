@@ -111,10 +111,10 @@ def collect(twin, run, g, b, t):
         """weight_products sees one step at a time: keep this one's row b, zero the rest."""
         seen = iter(reversed(scan.order))
 
-        def products(da_x, x, da_h, *rest):
+        def products(da_x, x, da_h, s, terms, *projected):
             keep = np.zeros((len(x), 1))
             keep[b] = next(seen) == t
-            return original(da_x * keep, x, da_h * keep, *rest)
+            return original(da_x * keep, x, da_h * keep, s, None if terms is None else terms * keep, *projected)
 
         return products
 

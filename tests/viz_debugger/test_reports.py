@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 
@@ -105,30 +106,89 @@ def test_nothing_comes_from_outside(compared):
     page = compared
     assert "http:" not in page.source
     assert "https:" not in page.source
-    assert not {"script", "link", "iframe", "object", "a", "form"} & set(page.tags)
+    assert not {"link", "iframe", "object", "a", "form"} & set(page.tags)
     for image in page.images:
         kind, data = image["src"].split(",")
         assert kind == "data:image/png;base64"
         assert base64.b64decode(data, validate=True).startswith(b"\x89PNG")
         assert image["alt"]
-    (style,) = re.findall("<style>(.*?)</style>", page.source, re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    digests = {}
+    for tag in ("style", "script"):
+        (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", page.source, re.DOTALL)
+        digests[tag] = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        if tag == "script":
+            assert "style=" not in page.source.replace(text, "")
     rules = dict(rule.split(maxsplit=1) for rule in page.policy.split("; "))
     assert rules == {
         "default-src": "'none'",
         "img-src": "data:",
-        "style-src": f"'sha256-{digest}'",
+        "style-src": f"'sha256-{digests['style']}'",
+        "script-src": f"'sha256-{digests['script']}' 'wasm-unsafe-eval'",
         "base-uri": "'none'",
         "form-action": "'none'",
     }
-    assert "style=" not in page.source
 
 
 def test_names_and_titles_are_escaped(tapes, tmp_path):
     evil = '<script>alert("x")</script>&'
     page = Page(viz.report({evil: tapes["GRU"]}, tmp_path / "r.html", title=evil))
+    assert page.tags.count("script") == 4  # what the page runs, its data, and nothing else
+    assert page.text.count(evil) >= 2  # title and section
+    assert evil not in page.source
+
+
+def inside(page):
+    """The networks that the page runs, and its title."""
+    told = json.loads(re.search('<script id="description" type="application/json">(.*?)</script>', page.source)[1])
+    return {run["name"]: run["cell"]["label"] for run in told["runs"]}, told["title"]
+
+
+def test_a_report_begins_with_the_page_that_runs_its_networks(compared):
+    assert inside(compared) == ({"GRU": "GRU", "LSTM": "LSTM"}, "rnncore report")
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Figures take seconds, and other tests draw them."""
+    for name in ("_image", "overview", "side_by_side"):
+        monkeypatch.setattr(f"rnncore.viz.reports.{name}", lambda *_, **__: "")
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_networks_that_the_page_cannot_run_are_reported_all_the_same(tapes, tmp_path):
+    both = rc.GRU(3, 4, bidirectional=True, seed=0).record(np.ones((9, 1, 3)))
+    page = Page(viz.report({"GRU": tapes["GRU"], "both": both}, tmp_path / "r.html", title="Two"))
     assert "script" not in page.tags
-    assert page.text.count(evil) >= 3  # title, heading, section
+    assert "The networks cannot be run here. runs: got a bidirectional layer for 'both'" in page.text
+    assert page.tags.count("h2") == 3
+    assert page.tags.count("h1") == 1
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_models_are_recorded_on_the_text_that_their_page_begins_with(tmp_path):
+    from rnncore.models import Recurrent
+    from rnncore.nn import Linear, SequenceModel, sequence_model
+
+    fitted = Recurrent("gru", 4, epochs=1, seed=0).fit(["hello world " * 10])
+    page = Page(viz.report({"of text": fitted}, tmp_path / "r.html"))
+    assert inside(page)[0] == {"of text": "GRU"}
+    assert "steps × rows" in page.text
+    model = sequence_model("lstm", 3, hidden_size=4, seed=0)
+    assert inside(Page(viz.report({"a": model}, tmp_path / "r.html", vocabulary="abc")))[0] == {"a": "LSTM"}
+    with pytest.raises(ValueError, match="vocabulary: got None"):
+        viz.report({"a": model}, tmp_path / "r.html")
+    rows = SequenceModel(None, rc.GRU(2, 4, batch_first=True, seed=0), Linear(4, 2, seed=0), loss="mse")
+    assert "120 × 1" in Page(viz.report(rows, tmp_path / "r.html")).text
+
+
+def test_a_recorder_with_weights_is_run_before_and_after_training(tmp_path):
+    recorder = viz.Recorder(every=1, weights=True, measures={})
+    layer = rc.GRU(2, 3, seed=0)
+    for loss in (2.0, 1.0):
+        recorder.record(layer.record(np.ones((5, 1, 2), "float32")), loss=loss)
+    page = Page(viz.report({"run": recorder}, tmp_path / "r.html"))
+    assert list(inside(page)[0]) == ["run, update 1", "run, update 2"]
+    assert "loss 2 1 2" in " ".join(page.words)
 
 
 def test_recorded_runs_show_their_series(tapes, tmp_path):

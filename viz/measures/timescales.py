@@ -54,6 +54,11 @@ def timescales(tape: Recorded | HasTape) -> dict[str, Floats]:
             f"tape: got one of an {tape.mode}, expected an LSTM or a GRU (a plain RNN has no gate "
             "that keeps; viz.half_life and viz.decay_rate measure any cell)"
         )
+    if not cell.keeps_share:
+        raise ValueError(
+            f"tape: got one of an {cell.label}, expected a cell whose gates keep a share between 0 and 1 of the state "
+            "(viz.half_life and viz.decay_rate measure any cell)"
+        )
     valid = valid_steps(tape)
     out: dict[str, Floats] = {}
     gate = cell.keeps or cell.enters

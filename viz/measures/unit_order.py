@@ -55,7 +55,7 @@ def unit_order(
         return np.arange(tape[recorded[0]].shape[-1] if recorded else 0)
     by = possible[0] if by is None else by
     if by == "timescale":
-        if tape.cell.gated and by not in possible:
+        if tape.cell.keeps_share and by not in possible:
             raise ValueError(f"by: got 'timescale' for {layer}, which lacks the gate that keeps, expected 'likeness'")
         return np.argsort(-timescales(tape)[layer], kind="stable")
     if by != "likeness":
@@ -72,7 +72,8 @@ def criteria(tape: Recorded, layer: str) -> list[Literal["timescale", "likeness"
     """What the units of a layer can be sorted by, the default first; a frame may lack what is needed."""
     there = {part_of(name) for name in tape.names("*") if layer_of(name) == layer}
     keeps = tape.cell.keeps or tape.cell.enters
-    found: list[Literal["timescale", "likeness"]] = ["timescale"] if keeps in there else []
+    found: list[Literal["timescale", "likeness"]] = (
+        ["timescale"] if keeps in there and tape.cell.keeps_share else [])
     return [*found, "likeness"] if "h" in there and not is_projected(tape) else found
 
 

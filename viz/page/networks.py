@@ -21,7 +21,7 @@ from ..recorder.runfile import Run
 from .diagram import diagram
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rnncore._typing import Array
     from rnncore.recurrent.descriptions import Description
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     Explored: TypeAlias = Recurrent | SequenceModel | RecurrentLayer | Tape | HasTape | Frame | Recorder | Run
     Rows: TypeAlias = list[list[float]]
+
+
+ROWS = 16  # of a tape's batch that the reader can choose
 
 
 class Arrays:
@@ -64,14 +67,14 @@ class Network:
         The alphabet; None if it reads rows of numbers.
     inputs : int
         The numbers of a row, or the number of symbols.
-    example : rows of numbers or None
-        Something to begin with.
+    examples : list of rows of numbers
+        Something to begin with; may be empty.
     """
 
     entry: dict[str, Any]
     symbols: list[str] | None
     inputs: int
-    example: Rows | None = field(default=None)
+    examples: list[Rows] = field(default_factory=list)
 
 
 def runs_of(name: str | None, given: Explored, most: int | None) -> dict[str, Explored]:
@@ -108,8 +111,8 @@ def network_of(name: str, run: Explored, vocabulary: list[str] | None, arrays: A
     if is_tape(found):
         rows = np.asarray(found.input, np.float64)
         found.packed()  # raises an error if the weights changed since the pass was recorded
-        first = rows[: found.lengths[0], 0].tolist() if found.B else None
-        return _of_layer(name, found.layer, arrays, example=first)
+        each = [rows[: found.lengths[b], b].tolist() for b in range(min(found.B, ROWS))]
+        return _of_layer(name, found.layer, arrays, each)
     if isinstance(found, RecurrentLayer):
         return _of_layer(name, found, arrays)
     if isinstance(found, Recurrent):
@@ -141,9 +144,10 @@ def _of_frame(name: str, frame: Frame, symbols: list[str] | None, arrays: Arrays
     """The network of a recorded update, from the weights that the frame holds."""
     weights, around = ({key: part[key] for key in part} for part in (frame.weights, frame.around))
     sizes: Any = frame.layer
+    projected = {"proj_size": sizes.proj_size} if hasattr(sizes, "proj_size") else {}
     layer = layer_class(frame.mode)(
         sizes.input_size, sizes.hidden_size, sizes.num_layers, bias="bias_ih_l0" in weights,
-        bidirectional=sizes.bidirectional, dtype=frame.dtype, **frame.cell.options,
+        bidirectional=sizes.bidirectional, dtype=frame.dtype, **frame.cell.options, **projected,
     )  # fmt: skip
     layer.load_state_dict(weights)
     if "head.weight" not in around:
@@ -158,9 +162,9 @@ def _of_frame(name: str, frame: Frame, symbols: list[str] | None, arrays: Arrays
     return _of_model(name, model, symbols, arrays)
 
 
-def _of_layer(name: str, layer: RecurrentLayer, arrays: Arrays, example: Rows | None = None) -> Network:
+def _of_layer(name: str, layer: RecurrentLayer, arrays: Arrays, examples: Sequence[Rows] = ()) -> Network:
     weights = layer.state_dict()
-    return Network(_entry(name, layer, weights, arrays), None, layer.input_size, example)
+    return Network(_entry(name, layer, weights, arrays), None, layer.input_size, list(examples))
 
 
 def _of_model(name: str, model: SequenceModel, symbols: list[str] | None, arrays: Arrays) -> Network:

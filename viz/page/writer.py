@@ -10,11 +10,12 @@ import zlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
 from rnncore.io.files import check_target, write_bytes
+from rnncore.models import Recurrent
 
 from .._html import digest, document
 from ..recorder.store import parse_bytes
@@ -23,6 +24,8 @@ from .notebook import NotebookPage, in_notebook
 
 if TYPE_CHECKING:
     from rnncore._typing import ArrayLike, PathLike
+    from rnncore.nn import SequenceModel
+    from rnncore.nn.sequence import SequenceRecord
 
     from .networks import Explored, Network
 
@@ -69,8 +72,8 @@ def explore(
     ----------
     runs : Recurrent, SequenceModel, layer, tape, Recorder or Run, or a mapping of names to them
         Fitted models of text, sequence models with one prediction per step, or layers alone. All of them read the same
-        input: the same symbols, or rows of equally many numbers. A tape stands for its layer; its first row is the
-        example. A recorder that kept weights, or its run file, stands for the network at the first and at the last
+        input: the same symbols, or rows of equally many numbers. A tape stands for its layer; its rows are the
+        examples. A recorder that kept weights, or its run file, stands for the network at the first and at the last
         update that it kept: before and after training. A network in float64 is run as float32, and the page says so.
     path : path, optional
         Where to write the page, which appears there complete or not at all. Without it the page is opened: in a
@@ -126,6 +129,40 @@ def page_of(
     title: str = TITLE,
 ) -> bytes:
     """The content of the file that `explore` writes."""
+    live = live_part(runs, vocabulary=vocabulary, examples=examples, max_bytes=max_bytes, title=title)
+    body = f"{live.body}\n<script>{live.script}</script>"
+    page = document(str(title), f"script-src {live.sources}", live.style, body)
+    return page.encode("utf-8", "replace")
+
+
+class Live(NamedTuple):
+    """What a page needs to run networks.
+
+    Attributes
+    ----------
+    body : str
+        The elements that the script reads and fills.
+    script, style : str
+        `script` stands in an element after `body`.
+    sources : str
+        The script's part of the policy.
+    """
+
+    body: str
+    script: str
+    style: str
+    sources: str
+
+
+def live_part(
+    runs: Explored | Mapping[str, Explored],
+    *,
+    vocabulary: str | Sequence[str] | None = None,
+    examples: Mapping[str, str | ArrayLike] | None = None,
+    max_bytes: int | str | None = None,
+    title: str = TITLE,
+) -> Live:
+    """The part of a page that runs the networks; the arguments are those of `explore`."""
     named = {str(name): run for name, run in runs.items()} if isinstance(runs, Mapping) else {None: runs}
     most = parse_bytes(max_bytes, "max_bytes")
     given: dict[str, Explored] = {}
@@ -143,7 +180,7 @@ def page_of(
         "examples": _examples(networks, examples),
         "runs": [network.entry for network in networks],
     }
-    return _page(str(title), description, arrays.content()).encode("utf-8", "replace")
+    return _live(description, arrays.content())
 
 
 def _symbols(vocabulary: str | Sequence[str]) -> list[str]:
@@ -175,14 +212,38 @@ def _examples(networks: Sequence[Network], given: Mapping[str, str | ArrayLike] 
     if given:
         return [{"name": str(name), "input": _checked(name, value, one)} for name, value in given.items()]
     if one.symbols is not None:
-        known = set(one.symbols)
-        text = "".join(symbol for symbol in DEFAULT_TEXT if symbol in known) or "".join(one.symbols)
-        return [{"name": "a sentence", "input": text}]
-    recorded = [network.example for network in networks if network.example is not None]
+        return [{"name": "a sentence", "input": known_text(one.symbols)}]
+    recorded = next((network.examples for network in networks if network.examples), [])
     if recorded:
-        return [{"name": "the recorded sequence", "input": recorded[0]}]
+        alone = len(recorded) == 1
+        return [{"name": "the recorded sequence" if alone else f"recorded row {row}", "input": rows}
+                for row, rows in enumerate(recorded)]  # fmt: skip
     rows = np.random.default_rng(0).standard_normal((STEPS, one.inputs)).round(3)
     return [{"name": "noise", "input": rows.tolist()}]
+
+
+def recorded_example(
+    name: str, model: Recurrent | SequenceModel, vocabulary: str | Sequence[str] | None = None
+) -> SequenceRecord:
+    """A pass over the sequence that a model's page begins with, and the gradient of the sum of its last outputs."""
+    network = network_of(name, model, None if vocabulary is None else _symbols(vocabulary), Arrays())
+    example = _examples([network], None)[0]["input"]
+    inner = model.network_ if isinstance(model, Recurrent) else model
+    if network.symbols is None:
+        x = np.asarray(example, inner.layer.dtype)[:, None]
+    else:
+        x = np.array([network.symbols.index(symbol) for symbol in example])[:, None]
+    record = inner.record(x.swapaxes(0, 1) if inner.layer.batch_first else x)
+    grad = np.zeros_like(record.output)
+    (grad[:, -1] if inner.layer.batch_first else grad[-1])[...] = 1
+    record.backward(grad)
+    return record
+
+
+def known_text(symbols: Sequence[str]) -> str:
+    """A text to begin with, of these symbols."""
+    known = set(symbols)
+    return "".join(symbol for symbol in DEFAULT_TEXT if symbol in known) or "".join(symbols)
 
 
 def _checked(name: str, value: str | ArrayLike, network: Network) -> str | list[list[float]]:
@@ -201,7 +262,7 @@ def _checked(name: str, value: str | ArrayLike, network: Network) -> str | list[
 # ---------------------------------------------------------------- HTML
 
 
-def _page(title: str, description: Mapping[str, Any], arrays: bytes) -> str:
+def _live(description: Mapping[str, Any], arrays: bytes) -> Live:
     built = resources.files(__package__) / "built"
     script, sheet = ((built / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     # In JSON a < can only be part of a text, where this escape means the same; so no text can end the element.
@@ -211,9 +272,8 @@ def _page(title: str, description: Mapping[str, Any], arrays: bytes) -> str:
 </main>
 <script id="description" type="application/json">{told}</script>
 <script id="arrays" type="text/plain">{_deflated(arrays)}</script>
-<script id="kernels" type="text/plain">{_deflated((built / "kernels.wasm").read_bytes())}</script>
-<script>{script}</script>"""
-    return document(title, f"script-src '{digest(script)}' 'wasm-unsafe-eval'", sheet, body)
+<script id="kernels" type="text/plain">{_deflated((built / "kernels.wasm").read_bytes())}</script>"""
+    return Live(body, script, sheet, f"'{digest(script)}' 'wasm-unsafe-eval'")
 
 
 def _deflated(content: bytes) -> str:

@@ -12,6 +12,7 @@ from .._tapes import HasTape, gradient, layers, previous, refuse_projected
 from ._claims import counted, of_row, percent, quoted
 from ._draw import axes, row_length
 from ._sheet import Sheet, draw_cell
+from ._words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,6 +126,8 @@ def _sentence(cell: Description, values: dict[str, Floats], who: str) -> str:
     if kept is None:
         return f"{who} overwrite their old values" if several else f"{who} overwrites its old value"
     keep = kept.mean()
+    if not cell.keeps_share:
+        return f"{who} {'multiply their old values' if several else 'multiplies its old value'} by {number(keep)}"
     new = values[cell.enters].mean() if cell.enters else 1 - keep
     verbs = ("on average keep", "let in") if several else ("keeps", "lets in")
     return f"{who} {verbs[0]} {percent(keep)} of the old and {verbs[1]} {percent(new)} of the new"

@@ -71,7 +71,7 @@ def overview(
     if back:
         left["gradient"] = 2.3
     right = {"jacobian": 1.15}
-    right |= {"timescales": 1.0} if cell.gated else {}
+    right |= {"timescales": 1.0} if cell.keeps_share else {}
     right |= {"saturation": 1.0} if cell.sigmoids else {}
     with context():
         scale = text_scale()
@@ -83,7 +83,7 @@ def overview(
         plot_states(tape, axes["states"], row=row)
         if cell.gates:
             plot_gates(tape, axes["gates"], row=row)
-        if cell.gated:
+        if cell.keeps_share:
             plot_timescales(tape, axes["timescales"])
         if cell.sigmoids:
             plot_saturation(tape, axes["saturation"])

@@ -200,6 +200,12 @@ class Description:
         """
         return self.keeps is not None or self.enters is not None
 
+    @property
+    def keeps_share(self) -> bool:
+        """Whether the factor of `kept` lies between 0 and 1: in a variant it may be any number."""
+        gate = self.keeps or self.enters
+        return gate is not None and self.is_share(gate)
+
     def gate(self, name: str) -> Gate:
         """A gate by its name."""
         for gate in self.gates:

@@ -1,8 +1,11 @@
 """The page in a real browser, with the network off: what is shown to a reader, and that nothing else happens."""
 
+import base64
 import json
 import re
+import struct
 import subprocess
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -92,9 +95,12 @@ def test_typing_changes_every_view(seen):
     for name in ("sentence", "note", "readout", "predictions"):
         assert before[name] != after[name], name
     assert before["pictures"].keys() == after["pictures"].keys()
+    legend = "Colours from a ten-thousandth to all of the largest gradient"
     # three lanes, gradient, loss, Jacobians, h (a cell without gates), the cell and the unrolled network
-    assert len(before["pictures"]) == 9
+    assert len(before["pictures"].keys() - {legend}) == 9
     for name, digest in before["pictures"].items():
+        if name == legend:
+            continue
         assert digest != after["pictures"][name], name
 
 
@@ -242,6 +248,22 @@ def test_zoom_follows_the_cursor_and_play_moves_it(seen):
 def test_the_key_tab_reaches_everything(seen):
     assert len(seen["reached"]) == seen["usable"]
     assert {"▶ play", "Zoom in", "Order of the units", "Which unit the cell shows"} <= set(seen["reached"])
+
+
+def test_the_page_is_saved_as_it_is_seen(seen):
+    svg = ElementTree.fromstring(base64.b64decode(seen["saved"]["SVG"]))
+    of = {kind: [one for one in svg.iter() if one.tag.endswith(f"}}{kind}")] for kind in ("text", "path", "image")}
+    texts = [one.text for one in of["text"]]
+    for word in seen["dark"]["sentence"].split():
+        assert word in texts
+    assert {"10⁻⁴", "hₜ₋₁", "step"} <= set(texts)  # of the canvases
+    assert len(of["path"]) > 50
+    assert all(one.get("href").startswith("data:image/png;base64,") for one in of["image"])
+    assert svg.find("{*}rect").get("fill") == "rgb(20, 24, 29)"  # it is dark
+    png = base64.b64decode(seen["saved"]["PNG"])
+    width, height = struct.unpack(">II", png[16:24])
+    assert png.startswith(b"\x89PNG")
+    assert (width, height) >= (2 * float(svg.get("width")) - 2, 1000)
 
 
 def test_a_point_is_dragged(seen):

@@ -75,11 +75,12 @@ def test_a_model_of_text_brings_its_alphabet(path):
     np.testing.assert_array_equal(at(floats, run["head"]["bias"]), weights["head.bias"].ravel())
 
 
-def test_a_tape_stands_for_its_layer_and_its_first_row(path, rng):
+def test_a_tape_stands_for_its_layer_and_its_rows_for_examples(path, rng):
     layer = rc.RNN(2, 3, dtype="float64", seed=0)
     x = rng.normal(size=(6, 2, 2))
     description, _ = inside(viz.explore({"run": layer.record(x, lengths=[4, 6])}, path))
-    assert description["examples"][0]["input"] == x[:4, 0].tolist()
+    assert [one["name"] for one in description["examples"]] == ["recorded row 0", "recorded row 1"]
+    assert [one["input"] for one in description["examples"]] == [x[:4, 0].tolist(), x[:, 1].tolist()]
     assert description["runs"][0]["dtype"] == "float64"
 
 
@@ -215,6 +216,13 @@ def test_a_run_file_of_a_layer_alone(path, tmp_path, rng):
     expected = layer.state_dict()["weight_hh_l1"].astype("float32").ravel()
     np.testing.assert_array_equal(at(floats, run["layers"][1]["w_hh"]), expected)
     assert run["layers"][0]["b_ih"] is None
+
+
+def test_a_recorder_of_projections_is_refused_like_its_layer(path, rng):
+    recorder = viz.Recorder(every=1, weights=True, measures={})
+    recorder.record(rc.LSTM(2, 4, proj_size=3, seed=0).record(rng.normal(size=(4, 1, 2))))
+    with pytest.raises(ValueError, match="an LSTM with projections for 'a, update 1'"):
+        viz.explore({"a": recorder}, path)
 
 
 def test_a_recorder_without_weights_is_refused(path, rng):

@@ -38,11 +38,13 @@ def seen(browser, tmp_path_factory):
     subprocess.run([run[0], run[1].replace("in_browser", "speed"), *arguments], check=True, env=environment)
     found = json.loads((folder / "seen.json").read_text())
     for name in ("one", "five"):
-        keys = {what: statistics.median(key[what] for key in found[name]["keys"]) for what in found[name]["keys"][0]}
-        found[name] |= keys
-        told = ", ".join(f"{what} {value:.0f} ms" for what, value in keys.items())
-        print(f"\n{name}, 300 symbols, H 128: first picture {found[name]['firstPicture']:.0f} ms; a key: {told}", end="")
-    print("\n1,000 steps of 256 units: " + ", ".join(f"{what} {rate:.0f} pictures/s" for what, rate in found["long"].items()))
+        keys = found[name]["keys"]
+        found[name] |= (keys := {what: statistics.median(key[what] for key in keys) for what in keys[0]})
+        told = [f"first picture {found[name]['firstPicture']:.0f} ms; a key"]
+        told += [f"{what} {value:.0f} ms" for what, value in keys.items()]
+        print(f"\n{name}, 300 symbols, H 128: {', '.join(told)}", end="")
+    told = ", ".join(f"{what} {rate:.0f} pictures/s" for what, rate in found["long"].items())
+    print(f"\n1,000 steps of 256 units: {told}")
     return found
 
 

@@ -128,6 +128,16 @@ await page.locator("button.theme").click();
 seen.dark = await settled();
 seen.barriers.push(...(await barriers()));
 
+// the page as a file: as SVG, which the browser reads again, and as PNG
+seen.saved = {};
+for (const kind of ["SVG", "PNG"]) {
+  const [file] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: `Save as ${kind}` }).click(),
+  ]);
+  seen.saved[kind] = readFileSync(await file.path()).toString("base64");
+}
+
 await page.waitForTimeout(400);
 seen.address = await page.evaluate(() => location.href);
 await page.goto("about:blank");

@@ -1,10 +1,25 @@
 /** A canvas that is sharp on every screen. */
+import { SvgContext } from "./svg";
 
 export interface Surface {
   canvas: HTMLCanvasElement;
   context: CanvasRenderingContext2D;
   width: number;
   height: number;
+}
+
+/** Where drawings are written down, while they are. */
+let recorded: Map<HTMLCanvasElement, SvgContext> | null = null;
+
+/** Calls `draw`, and returns what it draws on each canvas. */
+export function recordDrawings(draw: () => void): Map<HTMLCanvasElement, SvgContext> {
+  const found = (recorded = new Map<HTMLCanvasElement, SvgContext>());
+  try {
+    draw();
+  } finally {
+    recorded = null;
+  }
+  return found;
 }
 
 /** The canvas with this size in CSS pixels, cleared. */
@@ -18,6 +33,11 @@ export function prepare(canvas: HTMLCanvasElement, width: number, height: number
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
   context.font = "12px system-ui, sans-serif";
+  if (recorded) {
+    const written = new SvgContext(context);
+    recorded.set(canvas, written);
+    return { canvas, context: written as unknown as CanvasRenderingContext2D, width, height };
+  }
   return { canvas, context, width, height };
 }
 

@@ -125,13 +125,13 @@ class Picture {
     return (this.high - y) * RISE;
   }
 
-  private text(text: string, x: number, y: number, align: CanvasTextAlign, colour: string, font = "12px"): void {
+  private text(text: string, x: number, y: number, align: CanvasTextAlign, colour: string, font = "12px", most?: number): void {
     const { context } = this;
     context.font = `${font} system-ui, sans-serif`;
     context.textAlign = align;
     context.textBaseline = "middle";
     context.fillStyle = colour;
-    context.fillText(text, this.x(x), this.y(y));
+    context.fillText(text, this.x(x), this.y(y), most);
   }
 
   private belt(y: number): void {
@@ -208,7 +208,7 @@ class Picture {
     const [width, height] = [BOX * this.wide, TALL * RISE];
     this.frame(left, top, width, height);
     this.text(words, x, y + 0.3 * TALL, "center", theme.muted);
-    this.text(number(this.mean(name)), x, y - 0.03 * TALL, "center", theme.text, "600 13px");
+    this.text(number(this.mean(name)), x, y - 0.03 * TALL, "center", theme.text, "600 13px", width - 6);
     const values = this.values(name);
     const { table, low, high } = this.scale(name, values);
     const foot = top + height - STRIP * RISE;

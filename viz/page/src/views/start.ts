@@ -6,6 +6,7 @@ import { element } from "./canvas";
 import { Editor } from "./editor";
 import { drawLines } from "./lines";
 import { drawPredictions } from "./predictions";
+import { asPng, asSvg, download } from "./save";
 import { Selection } from "./selection";
 import { sentenceOf } from "./sentence";
 import { readTheme, type Theme } from "./theme";
@@ -39,7 +40,7 @@ class View {
   private frame = 0;
 
   constructor(
-    root: HTMLElement,
+    private readonly root: HTMLElement,
     private readonly page: Page,
   ) {
     const state = stateOfAddress();
@@ -117,7 +118,11 @@ class View {
       this.retheme();
     });
     theme.className = "theme";
-    header.append(theme);
+    header.append(
+      button("Save as SVG", () => this.save("svg")),
+      button("Save as PNG", () => this.save("png")),
+      theme,
+    );
     return header;
   }
 
@@ -178,6 +183,16 @@ class View {
       if (more) this.idle = window.setTimeout(go, 0);
     };
     this.idle = window.setTimeout(go, PAUSE);
+  }
+
+  /** Writes the page as it is seen into a file; on the canvases it is drawn again afterwards. */
+  private save(kind: "svg" | "png"): void {
+    if (kind === "svg") {
+      const content = asSvg(this.root, () => this.draw());
+      this.draw();
+      return download(new Blob([content], { type: "image/svg+xml" }), "rnncore.svg");
+    }
+    void asPng(this.root).then((content) => content && download(content, "rnncore.png"));
   }
 
   private keep(): void {

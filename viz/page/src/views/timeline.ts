@@ -1,11 +1,12 @@
 /** All pictures that share the time axis, and what the mouse and the keyboard do to them. */
 import type { Session } from "../session";
 import { GUTTER, TimeAxis, Zoom } from "./axis";
-import { element } from "./canvas";
+import { element, prepare } from "./canvas";
 import { CellView } from "./cell";
 import { Details } from "./details";
 import { Lanes } from "./lanes";
 import { drawLines, type Line } from "./lines";
+import { drawColours } from "./maps";
 import { Points } from "./points";
 import { Readout } from "./readout";
 import { Search } from "./search";
@@ -45,6 +46,7 @@ export class Timeline {
   private readonly points: Points | null;
   private readonly flow = element("canvas", { class: "chart" });
   private readonly loss = element("canvas", { class: "chart" });
+  private readonly scale = element("canvas", { class: "scale" });
   private readonly cellTitle = element("span");
   private readonly play = button("▶ play", () => this.playing(this.timer === 0));
   private readonly cursorLine = element("div", { class: "cursor" });
@@ -63,6 +65,7 @@ export class Timeline {
       selection.focus = run;
       wishes.redraw();
     });
+    label(this.scale, "Colours from a ten-thousandth to all of the largest gradient");
     this.details = new Details(() => wishes.redraw());
     this.search = new Search(
       session,
@@ -90,7 +93,7 @@ export class Timeline {
     const withLoss = models.some((model) => model.hasLoss);
     const loss = withLoss ? "loss" : "sum of outputs";
     const back = models.some((model) => model.network.cell.states === 2) ? ": ∂L/∂h, below it ∂L/∂c" : ": ∂L/∂h";
-    const legend = element("span", { class: "legend" }, "10⁻⁴ ", element("span", { class: "scale" }), " 1 of the largest");
+    const legend = element("span", { class: "legend" }, "10⁻⁴ ", this.scale, " 1 of the largest, ▏1 % at the input");
     const moves = element("span", { class: "modes" }, this.play);
     for (const [text, words, factor] of [
       ["+", "Zoom in", CLOSER],
@@ -281,6 +284,8 @@ export class Timeline {
     this.axis = axis;
     const run = session.runs[selection.focus]!;
     const layer = Math.min(selection.layer, run.flow.length - 1);
+    const { context } = prepare(this.scale, 72, 9);
+    drawColours(context, theme.size, 0, 0, 72, 9);
     axis.draw(this.symbols, session.input.symbols, session.marks, theme);
     this.lanes.draw(axis, selection.layer, selection.focus, theme);
     const frame = { width: axis.width, height: CHART, left: GUTTER, x: (i: number) => axis.middle(i), shown: axis.shown };

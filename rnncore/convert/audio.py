@@ -1,0 +1,219 @@
+"""Chains of layers, as audio tools train and run them: sample by sample, or block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnncore._checks import as_rows, as_size
+from rnncore.nn.layers import Linear
+from rnncore.recurrent.base import RecurrentLayer
+
+from .weights import NamedLayer
+
+if TYPE_CHECKING:
+    from rnncore._typing import Array, ArrayLike, State
+    from rnncore.recurrent.stream import Stream
+    from rnncore.recurrent.tape import Tape
+
+
+def _softmax(x: Array) -> Array:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    found: Array = e / e.sum(axis=-1, keepdims=True)
+    return found
+
+
+# Activations between layers, by the names of RTNeural.
+FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": lambda x: 0.5 * (1 + np.tanh(0.5 * x)),
+    "softmax": _softmax,
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+}
+
+
+class AudioModel:
+    """Layers that are applied one after the other to each sample.
+
+    Parameters
+    ----------
+    parts : iterable of (str, part)
+        Names, and `rnncore.nn.Linear`, recurrent layers of one direction, or names of activations: "tanh", "relu",
+        "sigmoid", "softmax", "elu".
+    initial : mapping of str to state, optional
+        The states of the recurrent layers before the first sample, of one row, where they are not zero.
+    sample_rate : float, optional
+        For which the model was made, in Hz.
+    metadata : dict, optional
+        What else the file says.
+
+    Attributes
+    ----------
+    parts : list of NamedLayer
+    initial, sample_rate, metadata
+    layers : dict of str to RecurrentLayer
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rc
+    >>> from rnncore import convert
+    >>> model = convert.AudioModel([("lstm", rc.LSTM(1, 8, seed=0)), ("head", rc.nn.Linear(8, 1, seed=0))])
+    >>> x = np.sin(np.arange(100))
+    >>> y, state = model(x)
+    >>> y.shape
+    (100,)
+    >>> s = model.stream()
+    >>> bool((np.concatenate([s.block(x[:64]), s.block(x[64:])]) == y).all())
+    True
+    """
+
+    def __init__(self, parts: Iterable[tuple[str, Any]], *, initial: Mapping[str, State] | None = None,
+                 sample_rate: float | None = None, metadata: dict[str, Any] | None = None) -> None:
+        self.parts = [NamedLayer(name, part) for name, part in parts]
+        self.sample_rate, self.metadata = sample_rate, metadata or {}
+        if not self.parts or len({name for name, _ in self.parts}) < len(self.parts):
+            raise ValueError(f"parts: got the names {[name for name, _ in self.parts]}, expected different ones")
+        width = None
+        for name, part in self.parts:
+            if isinstance(part, str):
+                if part not in FUNCTIONS:
+                    raise ValueError(f"{name}: got {part!r}, expected one of {', '.join(FUNCTIONS)}")
+                continue
+            if not isinstance(part, Linear | RecurrentLayer):
+                raise TypeError(f"{name}: got {type(part).__name__}, expected a recurrent layer, a Linear, or the name "
+                                "of an activation")
+            if isinstance(part, RecurrentLayer) and (part.bidirectional or part.batch_first):
+                raise ValueError(f"{name}: got {part!r}, expected a layer of one direction that is not batch_first")
+            takes, gives = ((part.in_features, part.out_features) if isinstance(part, Linear) else
+                            (part.input_size, part.structure.features))
+            if width not in (None, takes):
+                raise ValueError(f"{name}: got a part with {takes} inputs after one with {width} outputs")
+            width = gives
+        self.layers = {name: part for name, part in self.parts if isinstance(part, RecurrentLayer)}
+        self.initial = dict(initial or {})
+        for name in self.initial:
+            if name not in self.layers:
+                raise KeyError(f"initial: got {name!r}, expected names of recurrent layers: {', '.join(self.layers)}")
+
+    def __repr__(self) -> str:
+        return f"AudioModel({', '.join(f'{name}={part!r}' for name, part in self.parts)})"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the first part that has one."""
+        return next((part.dtype for _, part in self.parts if not isinstance(part, str)), np.dtype("float32"))
+
+    def _whole(self, x: ArrayLike, axes: int, told: str) -> tuple[Array, bool]:
+        """Samples with all axes, and whether they were one channel of one row."""
+        array = as_rows(x, "x", self.dtype)
+        if array.ndim == axes - 2:
+            return array.reshape(*array.shape, 1, 1), True
+        if array.ndim != axes:
+            raise ValueError(f"x: got shape {array.shape}, expected {told}")
+        return array, False
+
+    def __call__(self, x: ArrayLike, state: Mapping[str, State] | None = None) -> tuple[Array, dict[str, State]]:
+        """Run the model.
+
+        Parameters
+        ----------
+        x : array_like, (T, B, I), or (T,) for one channel
+        state : dict of str to state, optional
+            Those of the recurrent layers, by name; by default `initial`, or zeros.
+
+        Returns
+        -------
+        y : ndarray, (T, B, O), or (T,) if x was one channel and there is one output
+        state : dict of str to state
+        """
+        values, single = self._whole(x, 3, "(T, B, I), or (T,) for one channel")
+        found = {}
+        for name, part in self.parts:
+            if isinstance(part, RecurrentLayer):
+                values, found[name] = part(values, self._state(name, state, values.shape[1]))
+            else:
+                values = FUNCTIONS[part](values) if isinstance(part, str) else part(values)
+        return values[:, 0, 0] if single and values.shape[-1] == 1 else values, found
+
+    def record(self, x: ArrayLike, state: Mapping[str, State] | None = None) -> dict[str, Tape]:
+        """The tapes of the recurrent layers by name, for `rnncore.viz`.
+
+        Gradients go through one layer at a time: ``tape.backward`` is that of its layer.
+        """
+        values, _ = self._whole(x, 3, "(T, B, I), or (T,) for one channel")
+        tapes = {}
+        for name, part in self.parts:
+            if isinstance(part, RecurrentLayer):
+                tapes[name] = part.record(values, self._state(name, state, values.shape[1]))
+                values = tapes[name].output
+            else:
+                values = FUNCTIONS[part](values) if isinstance(part, str) else part(values)
+        return tapes
+
+    def _state(self, name: str, given: Mapping[str, State] | None, rows: int) -> Any:
+        if given is not None:
+            if name not in given:
+                raise KeyError(f"state: got {', '.join(given)}, expected {', '.join(self.layers)}")
+            return given[name]
+        first = self.initial.get(name)
+        if first is None:
+            return None
+        every = [np.repeat(part, rows, axis=1) for part in (first if isinstance(first, tuple) else (first,))]
+        return tuple(every) if len(every) > 1 else every[0]
+
+    def stream(self, batch_size: int = 1) -> AudioStream:
+        """An object that runs the model some samples at a time, and keeps its state."""
+        return AudioStream(self, as_size(batch_size, "batch_size"))
+
+
+class AudioStream:
+    """Runs an `AudioModel` block by block; `AudioModel.stream` makes one.
+
+    However a signal is divided into blocks, its outputs are those of one call, to the last bit.
+    """
+
+    def __init__(self, model: AudioModel, batch_size: int) -> None:
+        self._model, self._batch = model, batch_size
+        self._streams: dict[str, Stream] = {name: layer.stream(batch_size) for name, layer in model.layers.items()}
+        self.reset()
+
+    def __repr__(self) -> str:
+        return f"<AudioStream of {self._model!r}: batch_size={self._batch}>"
+
+    def block(self, x: ArrayLike) -> Array:
+        """The next samples, (N, B, I), or (N,) for one channel; the outputs are laid out as in a call."""
+        values, single = self._model._whole(x, 3, f"(N, B, I) with B = {self._batch}, or (N,) for one channel")
+        for name, part in self._model.parts:
+            if name in self._streams:
+                values = self._streams[name].block(values)
+            else:
+                values = FUNCTIONS[part](values) if isinstance(part, str) else part(values)
+        return values[:, 0, 0] if single and values.shape[-1] == 1 else values
+
+    def step(self, x_t: ArrayLike) -> Array:
+        """The next sample, (B, I), or a number for one channel."""
+        values = as_rows(x_t, "x_t", self._model.dtype)
+        output: Array = self.block(values[None])[0]
+        return output
+
+    @property
+    def state(self) -> dict[str, State]:
+        """Copies of the states of the recurrent layers, by name; may be set."""
+        return {name: stream.state for name, stream in self._streams.items()}
+
+    @state.setter
+    def state(self, state: Mapping[str, State]) -> None:
+        for name, stream in self._streams.items():
+            stream.state = self._model._state(name, state, self._batch)
+
+    def reset(self) -> None:
+        """Set the states to those before the first sample."""
+        for name, stream in self._streams.items():
+            first = self._model._state(name, None, self._batch)
+            if first is None:
+                stream.reset()
+            else:
+                stream.state = first

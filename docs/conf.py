@@ -84,9 +84,8 @@ def toctree(section: str, caption: str) -> str:
     return f"\n```{{toctree}}\n{options}\n" + "\n".join(pages) + "\n```\n\n"
 
 
-def live(found: re.Match) -> str:
+def live(file: str) -> str:
     """A live figure in a frame of its own, and a link that opens it in a tab."""
-    file = found[1]
     return (f'<iframe class="live" src="{file}" title="The live figure of this page" loading="lazy"></iframe>\n'
             f'<p class="live"><a href="{file}" target="_blank">Open the live figure in a tab of its own</a></p>')
 
@@ -98,7 +97,8 @@ def read(app, docname: str, source: list[str]) -> None:
         source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\napi/*\n```\n"
     if docname == "README":
         source[0] = "---\norphan: true\n---\n" + source[0]
-    source[0] = LIVE.sub(live, source[0])
+    folder = Path(app.srcdir, docname).parent
+    source[0] = LIVE.sub(lambda found: live(found[1]) if (folder / found[1]).exists() else "", source[0])
 
 
 def setup(app):

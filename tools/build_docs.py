@@ -37,6 +37,7 @@ MODULES = {
     "rnncore.init": "initialisers for recurrent weights",
     "rnncore.io": "reading files",
     "rnncore.torch": "modules for a torch model",
+    "rnncore.convert": "models of other libraries, in and out",
 }
 # What public calls return, which has no public name of its own.
 RETURNED = ["rnncore.recurrent.tape.Tape", "rnncore.recurrent.tape.Gradients", "rnncore.recurrent.stream.Stream"]
@@ -104,7 +105,8 @@ def run_pages(updates: int) -> None:
                 [sys.executable, str(ROOT / "docs" / "gallery"), "--out", str(SOURCE / "docs" / "img"),
                  "--updates", str(updates)]]  # fmt: skip
     running = [subprocess.Popen(command, env=environment) for command in commands]
-    if any([process.wait() for process in running]):
+    statuses = [process.wait() for process in running]
+    if any(statuses):
         sys.exit("a page of the lesson or the gallery failed")
 
 

@@ -66,10 +66,11 @@ body { margin: 0; }
 .report img { max-width: 100%; background: #fff; }
 .report figure { margin: 1rem 0; }
 .report ul { list-style: none; padding: 0; }
-.error::before { content: "✖ "; } .warning::before { content: "▲ "; }
-.note::before { content: "· "; } .ok::before { content: "✔ "; }
-.error, .warning { font-weight: 600; }
-.advice { font-weight: 400; opacity: .8; }
+.report li { font-size: inherit; color: inherit; margin: 0; }
+.report .error::before { content: "✖ "; } .report .warning::before { content: "▲ "; }
+.report .note::before { content: "· "; } .report .ok::before { content: "✔ "; }
+.report .error, .report .warning { font-weight: 600; }
+.report .advice { font-weight: 400; opacity: .8; }
 """
 _ROWS = 4  # rows of a tape that are walked back
 _MEANING = (

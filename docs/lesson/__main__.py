@@ -9,8 +9,8 @@ A page is its own program. From top to bottom,
 - every ```python block is run, in one namespace;
 - a ```text block below one becomes what it printed;
 - `![...](img/NAME.png)` takes the figure that was drawn last;
-- `<!--= EXPRESSION -->…<!--/-->` gets the value of the expression, which may end in a format, `<!--= rate:.1f -->`; it is
-  what stands in the braces of an f-string, so that text may follow: `<!--= a:.1f} to {b:.1f -->`;
+- `<!--= EXPRESSION -->…<!--/-->` gets the value of the expression, which may end in a format, `<!--= rate:.1f -->`;
+  it is what stands in the braces of an f-string, so that text may follow: `<!--= a:.1f} to {b:.1f -->`;
 - `<!-- claim: EXPRESSION -->` has to be true, or the page fails;
 - `<!-- live: FILE.html -->` keeps a page that a block has written, which the book shows there.
 """
@@ -33,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent
 
 # Pages outside the lesson that are run in the same way.
-OTHERS = ["start", "train", "forecast", "classify", "initial_weights", "why_it_forgets"]
+OTHERS = ["start", "train", "forecast", "classify", "initial_weights", "why_it_forgets", "dynamics"]
 
 PART = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?P<output>\n```text\n.*?^```\n)?"

@@ -6,7 +6,7 @@ It holds the parameters, checks arguments, and calls the engine once for each la
 from __future__ import annotations
 
 import warnings
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 
 import numpy as np
@@ -45,6 +45,12 @@ class PackedLayer(Packed):
         self.weights = [_engine.Weights(cell.kernel, **structure.for_engine(part, arrays),
                                         variant=structure.variant_for_engine(part)) for part in structure.parts]
         self.has_transposes = False     # the backward pass needs them; they are packed when it first does
+
+    def add_transposes(self, structure: Structure, arrays: dict[str, Array]) -> None:
+        """Pack the transposes of the same weights."""
+        for weights, part in zip(self.weights, structure.parts, strict=True):
+            weights.pack_backward(**structure.matrices_for_engine(part, arrays))
+        self.has_transposes = True
 
 
 class RecurrentLayer(Module, Generic[StateT]):
@@ -129,31 +135,67 @@ class RecurrentLayer(Module, Generic[StateT]):
             if version != self._version:
                 raise RuntimeError("tape: the layer's weights changed since this pass was recorded; record it again")
             packed = self.packed()
-            for weights, part in zip(packed.weights, self.structure.parts, strict=True):
-                weights.pack_backward(**self.structure.matrices_for_engine(part, self._parameters))
-            packed.has_transposes = True
+            packed.add_transposes(self.structure, self._parameters)
             return packed
 
-    def with_weights(self, arrays: list[Array]) -> Self:
+    def with_weights(self, arrays: list[Array], *, transposes: bool) -> Self:
         """A layer that differs from this one in its weights alone, for a model whose weights another library owns.
 
         Parameters
         ----------
         arrays : list of ndarray
-            In the order of `state_dict`, contiguous, with its shapes and the layer's dtype, which are not checked. The
-            layer takes copies.
+            In the order of `state_dict`, contiguous, with its shapes and the layer's dtype, which are not checked. They
+            are packed at once, and may change afterwards.
+        transposes : bool
+            Whether to pack what the backward pass needs, too.
         """
-        shapes = self.structure.shapes
-        copies: list[Array] = _engine.carve("gradients of parameters", self.dtype, tuple(shapes.values()))
-        for own, array in zip(copies, arrays, strict=True):
-            own[...] = array
+        structure, named = self.structure, dict(zip(self.structure.shapes, arrays, strict=True))
         other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, _parameters=dict(zip(shapes, copies, strict=True)), _packed=None)
+        packed = PackedLayer(self._version, structure, named)
+        if transposes:
+            packed.add_transposes(structure, named)
+        given = packed, {name: named[name].copy() for name in self._unpacked_names}
+        other.__dict__.update(self.__dict__, _packed=packed, _given=given)
+        other.__dict__.pop("_parameters", None)             # which are made of what is given: see there
         return other
 
-    def has_weights(self, arrays: list[Array]) -> bool:
-        """Whether the layer's weights are these, as `with_weights` takes them, to the last bit."""
-        return _engine.same_bytes(list(self._parameters.values()), arrays)
+    def has_weights(self, arrays: list[Array], *, transposes: bool) -> bool:
+        """Whether a layer that `with_weights` made has these weights, to the last bit; it takes their transposes."""
+        structure, named, (packed, others) = self.structure, dict(
+            zip(self.structure.shapes, arrays, strict=True)), self._given
+        if packed.version != self._version or not _engine.same_bytes(
+                list(others.values()), [named[name] for name in others]):
+            return False
+        for weights, part in zip(packed.weights, structure.parts, strict=True):
+            if not weights.holds(**structure.matrices_for_engine(part, named)):
+                return False
+        if transposes and not packed.has_transposes:
+            packed.add_transposes(structure, named)
+        return True
+
+    # Of a layer that `with_weights` made: its weights, and copies of those that are not packed as they are.
+    _given: tuple[PackedLayer, dict[str, Array]]
+
+    @cached_property
+    def _parameters(self) -> dict[str, Array]:  # type: ignore[override]
+        """The weights of a layer that `with_weights` made: they are unpacked where somebody asks for them."""
+        structure, (packed, others) = self.structure, self._given
+        found = {name: others[name].copy() if name in others else np.empty(shape, self.dtype)
+                 for name, shape in structure.shapes.items()}
+        for weights, part in zip(packed.weights, structure.parts, strict=True):
+            weights.unpack(**structure.matrices_for_engine(part, found))
+        return found
+
+    @cached_property
+    def _unpacked_names(self) -> tuple[str, ...]:
+        """The names of the parameters that are no matrices, such as biases, of which the engine packs the sum."""
+        names = {name: name for name in self.structure.shapes}
+        matrices = {name for part in self.structure.parts
+                    for name in self.structure.matrices_for_engine(part, names).values()}  # type: ignore[arg-type]
+        return tuple(name for name in names if name not in matrices)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_given"}
 
     @property
     def dropout(self) -> float:
@@ -231,7 +273,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         out, layout, batch, T, B = self._check_input(x, lengths)
         states, structure, padded = self.check_state(state, B, layout), self.structure, not isinstance(lengths, Batch)
         resets = by_direction(self._marks(reset, T, B, layout), batch, self.directions)
-        if batch is not None:
+        if batch is not None and state is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
             if part.direction == 0:
@@ -297,7 +339,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         marks = self._marks(reset, T, B, layout)
         resets = by_direction(marks, batch, self.directions)
         initial = start = [part.copy() for part in states]
-        if batch is not None:
+        if batch is not None and state is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]
         mask_number = mask_of = None
         try:

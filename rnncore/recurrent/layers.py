@@ -113,8 +113,8 @@ class LSTM(RecurrentLayer[tuple[Array, Array]]):
         as in torch (Sak, Senior & Beaufays 2014). The output and h are P wide, c stays H wide, ``weight_hh`` is (4·H,
         P), and layers above the lowest read directions·P values.
     peepholes : bool
-        Whether the gates see the cell state through weights of their own, `weight_peephole` (3H,) for i, f and o:
-        i and f see c_{t-1}, and o sees c_t (Gers & Schmidhuber 2000).
+        Whether the gates see the cell state through weights of their own, ``weight_peephole_l{k}`` of (3·H,) for i, f
+        and o: i and f see c_{t-1}, and o sees c_t (Gers & Schmidhuber 2000).
     coupled : bool
         Whether f = 1 − i (ONNX's ``input_forget``). The rows of f in the weights stay, and do nothing.
     cell_clip : float, optional

@@ -75,7 +75,7 @@ class RecurrentCell(Engine):
         if torch.compiler.is_compiling():
             return self._compiled(input, states, parameters)
         options = Options(self._kernel, self.input_size, self.hidden_size, 1, self.bias, False, False, dtype)
-        layer = self._weights_now().layer(options, parameters)
+        layer = self._weights_now().layer(options, parameters, record=torch.is_grad_enabled())
         return self._run(Call(layer, one_step=True), input, states, parameters)
 
     def _compiled(self, x: Tensor, states: Tensors, parameters: list[Tensor]) -> tuple[Tensor, ...]:

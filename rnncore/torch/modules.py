@@ -171,7 +171,7 @@ class RecurrentModule(Engine, torch.nn.RNNBase):
     def _layer_now(self, dtype: torch.dtype, parameters: list[Tensor]) -> RecurrentLayer:
         options = Options(self.kernels[self.mode], self.input_size, self.hidden_size, self.num_layers, self.bias,
                           self.batch_first, self.bidirectional, dtype, self.proj_size)
-        layer = self._weights_now().layer(options, parameters)
+        layer = self._weights_now().layer(options, parameters, record=torch.is_grad_enabled())
         if self._drops and layer.dropout != self.dropout:
             layer.dropout = self.dropout
         return layer

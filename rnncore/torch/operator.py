@@ -75,7 +75,7 @@ def recurrent(x: Tensor, h0: Tensor | None, c0: Tensor | None, weights: list[Ten
               kernel: str, num_layers: int, bidirectional: bool, dropout: float, record: bool
               ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The output, h, c (empty where the cell has none), and the key of the recorded pass (empty where not recorded)."""
-    layer = _layer_of(kernel, weights, num_layers, bidirectional)
+    layer = _layer_of(kernel, weights, num_layers, bidirectional, record)
     layer.dropout = dropout
     rows = lengths.numpy() if lengths is not None else None
     one = Call(layer, rows if batch_sizes is None else as_batch(batch_sizes, sorted_indices),
@@ -176,7 +176,8 @@ recurrent.register_autograd(_go_back, setup_context=_save)
 recurrent_backward.register_autograd(_refuse)
 
 
-def _layer_of(kernel: str, weights: list[Tensor], num_layers: int, bidirectional: bool) -> RecurrentLayer:
+def _layer_of(kernel: str, weights: list[Tensor], num_layers: int, bidirectional: bool, record: bool
+              ) -> RecurrentLayer:
     """A layer with these weights."""
     parts, width = num_layers * (2 if bidirectional else 1), weights[1].shape[1]
     weight_hr = _projection(weights, parts)
@@ -188,4 +189,4 @@ def _layer_of(kernel: str, weights: list[Tensor], num_layers: int, bidirectional
     while len(_LAYERS) >= MOST_LAYERS:
         del _LAYERS[next(iter(_LAYERS))]        # the one that has not been used for the longest time
     _LAYERS[place] = found
-    return found.layer(options, weights)
+    return found.layer(options, weights, record=record)

@@ -45,15 +45,17 @@ class Options(NamedTuple):
 class Weights:
     """The layer that a module ran on last.
 
-    It has copies of the weights. They are compared with the parameters at every call, because torch cannot tell that
-    parameters have changed: their version counts neither what is written through ``.data`` nor through numpy.
+    It has the weights in the form that the engine packed them into, straight from the parameters. This is compared with
+    the parameters at every call, because torch cannot tell that parameters have changed: their version counts neither
+    what is written through ``.data`` nor through numpy. In training the first comparison finds a difference, and the
+    parameters are packed again, as they have to be.
     """
 
     def __init__(self) -> None:
         self._last: tuple[Options, RecurrentLayer] | None = None     # one value, since several threads may call
 
-    def layer(self, options: Options, parameters: list[Tensor]) -> RecurrentLayer:
-        """A layer with these options and the values that these parameters have now."""
+    def layer(self, options: Options, parameters: list[Tensor], *, record: bool) -> RecurrentLayer:
+        """A layer with these options and the values that these parameters have now, which may `record` a pass."""
         last = self._last
         known = last is not None and last[0] == options
         layer = last[1] if last is not None and known else options.layer()
@@ -61,8 +63,8 @@ class Weights:
         for array, (name, shape) in zip(arrays, layer.structure.shapes.items(), strict=True):
             if array.shape != shape:
                 raise RuntimeError(f"{name}: got shape {array.shape}, expected {shape}")
-        if not known or not layer.has_weights(arrays):
-            layer = layer.with_weights(arrays)
+        if not known or not layer.has_weights(arrays, transposes=record):
+            layer = layer.with_weights(arrays, transposes=record)
             self._last = options, layer
         return layer
 

@@ -37,7 +37,7 @@ from kernels cimport *
 
 import os
 
-from numpy import ndarray
+from numpy import arange, ndarray
 
 cdef extern from *:                 # numpy's arrays without the buffer protocol, which takes as long as a small step
     """

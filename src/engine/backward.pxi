@@ -188,18 +188,28 @@ cdef void backward_thread(void *context, int thread, int threads) noexcept nogil
         low = start if j.reverse else j.T - stop        # the chunk's first step in time
         if walk_steps(j, s0, s1, low, &mine):
             return
-        if s1 < stop:
-            continue
-        if j.sums != NULL:
-            pack_chunk(j, low, low + stop - start, &mine)
-        if meet(&j.barrier, &mine, True):       # delta, and the packed x and h, are complete
+        if s1 == stop and finish_chunk(j, low, low + stop - start, &mine):
             return
-        if j.grad_x.p != NULL:
-            input_gradient(j, low, low + stop - start, &mine)
-        if j.sums != NULL:
-            weight_gradients(j, low, low + stop - start, &mine)
-        if meet(&j.barrier, &mine, True):       # and read by all, before the next chunk overwrites them
-            return
+
+
+cdef bint finish_chunk(Backward *j, idx low, idx high, Share *mine) noexcept nogil:
+    """The products of the chunk low .. high, after its last step. True: this thread is done."""
+    if j.sums != NULL:
+        pack_chunk(j, low, high, mine)
+    if meet(&j.barrier, mine, True):            # delta, and the packed x and h, are complete
+        return True
+    if j.grad_x.p != NULL:
+        input_gradient(j, low, high, mine)
+    if j.sums != NULL:
+        weight_gradients(j, low, high, mine)
+    return meet(&j.barrier, mine, True)         # and read by all, before the next chunk overwrites them
+
+
+cdef struct StepsBack:          # what the steps of a walk have in common, and what the present one reads and writes
+    rc_step step, projection
+    StageProduct of_h[RC_MAX_STAGES]
+    StageProduct of_m
+    unsigned char *marks
 
 
 cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept nogil:
@@ -209,91 +219,120 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
 
     True: this thread is done.
     """
-    cdef const rc_cell *cell = j.cell
     cdef const rc_stage *stage
-    cdef idx H = j.H, item = j.item, s, t, before, row1
-    cdef Array *state = &j.c if cell.states == 2 else &j.h      # the one that the equations read
-    cdef char *first = j.c0 if cell.states == 2 else j.h0
-    cdef rc_step step, projection
-    cdef StageProduct r[RC_MAX_STAGES]
-    cdef StageProduct of_m
+    cdef StepsBack w
     cdef rc_product *p
-    cdef unsigned char *marks = j.was_reset + mine.thread * rounded(j.B)
+    cdef idx s, t, row1
     cdef int k
-    for k in range(cell.stages):
-        p = &r[k].p
-        p[0] = product_with(&j.ht_pack[k])
-        p.lda, p.ldc = j.delta.stride[1] // item, H if cell.stage[k].from_aux else j.P
-        p.adds = not cell.stage[k].from_aux     # to what the equations passed on to the state
-        r[k].prepared[0].count = r[k].prepared[1].count = 0
-    memset(&step, 0, sizeof(step))
-    step.h_size, step.tape_rows, step.tape_row, step.out_row = H, j.B, j.tape_row, j.grad_out_row
-    step.ldslots, step.lddelta = j.slots.stride[1] // item, j.delta.stride[1] // item
-    step.first, step.ldstate = first, state.stride[1] // item
-    step.dh, step.dc, step.daux, step.zeros = j.dh, j.dc, j.daux, j.zeros
-    step.ldgout = j.grad_out.stride[1] // item if j.grad_out.p != NULL else 0
-    step.variant = j.variant
-    if j.rt_pack != NULL:       # the gradient on h goes to the projection, and the cell's equations get that of m
-        projection = step
-        projection.h_size = j.P
-        step.dh = j.daux
-        of_m.p = product_with(j.rt_pack)
-        of_m.p.lda, of_m.p.c, of_m.p.ldc = j.P, j.daux, H
-        of_m.prepared[0].count = of_m.prepared[1].count = 0
+    begin_walk(j, &w, mine)
     share_rows(mine, &j.rows, j.T, s0, s1, not j.reverse)
     for s in range(s0, s1):
         t = s if j.reverse else j.T - 1 - s
         row1 = min(mine.row1, active_rows(&j.rows, t))
         if row1 <= mine.row0:
             continue
-        before = t + 1 if j.reverse else t - 1
-        step.active = active_rows(&j.tape, t)
-        step.slots = step_at(&j.slots, &j.tape, t) if j.slots.p != NULL else NULL
-        step.continued = 0
-        if 0 <= before < j.T:
-            step.prev, step.ldprev = step_at(state, &j.tape, before), state.stride[1] // item
-            step.continued = active_rows(&j.tape, before)
-        step.state = step_at(state, &j.tape, t)
-        step.was_reset = NULL
-        if any_reset(&j.resets, t):
-            step.was_reset = marks
-            mark_resets(&j.resets, t, marks, True)
-        step.grad_out = NULL
-        if j.grad_out.p != NULL:
-            step.grad_out = (j.grad_out.p + t * j.grad_out.stride[0] if j.grad_out_row != NULL
-                             else step_at(&j.grad_out, &j.rows, t))
-        step.delta = delta_at(j, t, low)
-        step.total_h = step_at(&j.total_h, &j.rows, t) if j.total_h.p != NULL else NULL
-        step.total_c = step_at(&j.total_c, &j.rows, t) if j.total_c.p != NULL else NULL
-        step.aux_out = j.aux + rows_between(&j.rows, low, t) * H * item if j.aux != NULL else NULL
-        if j.peephole_terms != NULL:
-            step.peephole_terms = j.peephole_terms + rows_between(&j.rows, low, t) * RC_PEEPHOLES * H * item
-        if j.rt_pack != NULL:
-            projection.active, projection.grad_out, projection.total_h = step.active, step.grad_out, total_at(j, t, low)
-            j.k.projected_backward(&projection, mine.row0, row1, mine.h0, mine.h1)
-            if mine.by_units and meet(&j.barrier, mine, True):          # the product reads all of it
-                return True
-            of_m.p.a, of_m.p.downward = projection.total_h, t & 1
-            of_m.p.prepared = &of_m.prepared[of_m.p.downward]
-            j.k.product(&of_m.p, mine.row0, row1, mine.unit0, mine.unit1)
-            step.grad_out = NULL
-            if step.total_h != NULL:        # it is there; written beside total_c, it may replace what it is read from
-                step.total_h = j.daux
-        for k in range(cell.stages - 1, -1, -1):
-            stage = &cell.stage[k]
-            stage.backward(&step, mine.row0, row1, mine.unit0, mine.unit1)
+        if begin_step(j, &w, t, low, row1, mine):
+            return True
+        for k in range(j.cell.stages - 1, -1, -1):
+            stage = &j.cell.stage[k]
+            stage.backward(&w.step, mine.row0, row1, mine.unit0, mine.unit1)
             if mine.by_units and meet(&j.barrier, mine, True):      # the product reads delta of all units
                 return True
-            p = &r[k].p
-            p.downward = t & 1
-            p.prepared = &r[k].prepared[p.downward]
-            p.a = <char *>step.delta + stage.slot * H * item
-            p.c = j.daux if stage.from_aux else j.dh
+            p = product_back(j, &w, t, k)
             j.k.product(p, mine.row0, row1, mine.h0, mine.h1)
-        if step.was_reset != NULL:
-            cut_gradients(j, &step, row1, mine)
-            mark_resets(&j.resets, t, marks, False)
+        end_step(j, &w, t, row1, mine)
     return False
+
+
+cdef void begin_walk(const Backward *j, StepsBack *w, const Share *mine) noexcept nogil:
+    """Fill in what all steps have in common."""
+    cdef const rc_cell *cell = j.cell
+    cdef const Array *state = &j.c if cell.states == 2 else &j.h        # the one that the equations read
+    cdef idx H = j.H, item = j.item
+    cdef rc_step *step = &w.step
+    cdef rc_product *p
+    cdef int k
+    for k in range(cell.stages):
+        p = &w.of_h[k].p
+        p[0] = product_with(&j.ht_pack[k])
+        p.lda, p.ldc = j.delta.stride[1] // item, H if cell.stage[k].from_aux else j.P
+        p.adds = not cell.stage[k].from_aux     # to what the equations passed on to the state
+        w.of_h[k].prepared[0].count = w.of_h[k].prepared[1].count = 0
+    w.marks = j.was_reset + mine.thread * rounded(j.B)
+    memset(step, 0, sizeof(rc_step))
+    step.h_size, step.tape_rows, step.tape_row, step.out_row = H, j.B, j.tape_row, j.grad_out_row
+    step.ldslots, step.lddelta = j.slots.stride[1] // item, j.delta.stride[1] // item
+    step.first, step.ldstate = j.c0 if cell.states == 2 else j.h0, state.stride[1] // item
+    step.dh, step.dc, step.daux, step.zeros = j.dh, j.dc, j.daux, j.zeros
+    step.ldgout = j.grad_out.stride[1] // item if j.grad_out.p != NULL else 0
+    step.variant = j.variant
+    if j.rt_pack != NULL:       # the gradient on h goes to the projection, and the cell's equations get that of m
+        w.projection = step[0]
+        w.projection.h_size = j.P
+        step.dh = j.daux
+        p = &w.of_m.p
+        p[0] = product_with(j.rt_pack)
+        p.lda, p.c, p.ldc = j.P, j.daux, H
+        w.of_m.prepared[0].count = w.of_m.prepared[1].count = 0
+
+
+cdef bint begin_step(Backward *j, StepsBack *w, idx t, idx low, idx row1, Share *mine) noexcept nogil:
+    """Fill in where step t reads and writes, and go back through the projection. True: this thread is done."""
+    cdef const Array *state = &j.c if j.cell.states == 2 else &j.h
+    cdef rc_step *step = &w.step
+    cdef rc_step *projection = &w.projection
+    cdef rc_product *p = &w.of_m.p
+    cdef idx before = t + 1 if j.reverse else t - 1, row = j.H * j.item
+    step.active = active_rows(&j.tape, t)
+    step.slots = step_at(&j.slots, &j.tape, t) if j.slots.p != NULL else NULL
+    step.continued = 0
+    if 0 <= before < j.T:
+        step.prev, step.ldprev = step_at(state, &j.tape, before), state.stride[1] // j.item
+        step.continued = active_rows(&j.tape, before)
+    step.state = step_at(state, &j.tape, t)
+    step.was_reset = NULL
+    if any_reset(&j.resets, t):
+        step.was_reset = w.marks
+        mark_resets(&j.resets, t, w.marks, True)
+    step.grad_out = NULL
+    if j.grad_out.p != NULL:
+        step.grad_out = (j.grad_out.p + t * j.grad_out.stride[0] if j.grad_out_row != NULL
+                         else step_at(&j.grad_out, &j.rows, t))
+    step.delta = delta_at(j, t, low)
+    step.total_h = step_at(&j.total_h, &j.rows, t) if j.total_h.p != NULL else NULL
+    step.total_c = step_at(&j.total_c, &j.rows, t) if j.total_c.p != NULL else NULL
+    step.aux_out = j.aux + rows_between(&j.rows, low, t) * row if j.aux != NULL else NULL
+    if j.peephole_terms != NULL:
+        step.peephole_terms = j.peephole_terms + rows_between(&j.rows, low, t) * RC_PEEPHOLES * row
+    if j.rt_pack == NULL:
+        return False
+    projection.active, projection.grad_out, projection.total_h = step.active, step.grad_out, total_at(j, t, low)
+    j.k.projected_backward(projection, mine.row0, row1, mine.h0, mine.h1)
+    if mine.by_units and meet(&j.barrier, mine, True):          # the product reads all of it
+        return True
+    p.a, p.downward = projection.total_h, t & 1
+    p.prepared = &w.of_m.prepared[p.downward]
+    j.k.product(p, mine.row0, row1, mine.unit0, mine.unit1)
+    step.grad_out = NULL
+    if step.total_h != NULL:        # it is there; written beside total_c, it may replace what it is read from
+        step.total_h = j.daux
+    return False
+
+
+cdef inline rc_product *product_back(const Backward *j, StepsBack *w, idx t, int stage) noexcept nogil:
+    """The product of a stage at step t, from the gradients of the slots to that of the state before."""
+    cdef rc_product *p = &w.of_h[stage].p
+    p.downward = t & 1
+    p.prepared = &w.of_h[stage].prepared[p.downward]
+    p.a = <char *>w.step.delta + j.cell.stage[stage].slot * j.H * j.item
+    p.c = j.daux if j.cell.stage[stage].from_aux else j.dh
+    return p
+
+
+cdef inline void end_step(Backward *j, StepsBack *w, idx t, idx row1, const Share *mine) noexcept nogil:
+    if w.step.was_reset != NULL:
+        cut_gradients(j, &w.step, row1, mine)
+        mark_resets(&j.resets, t, w.marks, False)
 
 
 cdef void input_gradient(Backward *j, idx low, idx high, const Share *mine) noexcept nogil:

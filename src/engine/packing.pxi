@@ -35,6 +35,53 @@ cdef void packing_thread(void *context, int thread, int threads) noexcept nogil:
         pack_blocks(j, j.r, j.w_hr, j.P, j.H, &only, 1, thread, threads)
 
 
+cdef struct Comparison:
+    Packing packing
+    char *scratch               # for each thread one panel
+    size_t of_thread
+    int threads
+    int differs                 # any thread may set it
+
+
+cdef idx panel_bytes(const Packing *j, const rc_pack *pack) noexcept nogil:
+    return pack.k * j.k.lanes * (pack.groups if pack.groups > 1 else RC_PANEL_VECTORS) * j.item
+
+
+cdef void comparison_thread(void *context, int thread, int threads) noexcept nogil:
+    cdef Comparison *c = <Comparison *>context
+    cdef Packing *j = &c.packing
+    cdef char *scratch = c.scratch + thread * c.of_thread
+    cdef int s, block = 0, only = 0
+    compare_blocks(c, j.x, j.w_ih, j.H, j.I, j.cell.x_order, j.cell.blocks, scratch, thread, threads)
+    for s in range(j.cell.stages):
+        compare_blocks(c, &j.h[s], j.w_hh, j.H, j.P, j.cell.h_order + block, j.cell.stage[s].groups, scratch, thread,
+                       threads)
+        block += j.cell.stage[s].groups
+    if j.w_hr != NULL:
+        compare_blocks(c, j.r, j.w_hr, j.P, j.H, &only, 1, scratch, thread, threads)
+
+
+cdef void compare_blocks(Comparison *c, const rc_pack *pack, const char *w, idx rows, idx width, const int *order,
+                         int blocks, char *scratch, int thread, int threads) noexcept nogil:
+    """Compare this thread's panels with what some blocks of so many rows, `width` wide, give."""
+    cdef const Packing *j = &c.packing
+    cdef const void *src[RC_MAX_SLOTS]
+    cdef idx units = (1 if pack.groups > 1 else RC_PANEL_VECTORS) * j.k.lanes, panel = panel_bytes(j, pack)
+    cdef idx size = j.k.pack_size(pack.n, pack.k, pack.groups) * j.item, start, stop, i
+    cdef rc_pack one = pack[0]
+    cdef int g
+    for g in range(blocks):
+        src[g] = w + order[g] * rows * width * j.item
+    split((rows + units - 1) // units, 1, thread, threads, &start, &stop)
+    for i in range(start, stop):
+        if c.differs:
+            return
+        one.w = scratch - i * panel     # so that panel i is at the beginning of the scratch
+        j.k.pack(&one, src, width, i * units, min(rows, (i + 1) * units))
+        if memcmp(scratch, <char *>pack.w + i * panel, min(panel, size - i * panel)) != 0:
+            c.differs = 1
+
+
 cdef void pack_blocks(const Packing *j, rc_pack *pack, const char *w, idx rows, idx width, const int *order,
                       int blocks, int thread, int threads) noexcept nogil:
     """Pack this thread's part of some blocks of so many rows, `width` wide."""

@@ -3,7 +3,7 @@
 
 cdef void set_up_one_step(const Forward *j, rc_step *step) noexcept nogil:
     """Fill in what does not change from one call of `one_step` to the next."""
-    step.h_size, step.slots, step.aux = j.H, j.slots.p, j.aux
+    step.h_size, step.slots, step.aux, step.variant = j.H, j.slots.p, j.aux, j.variant
     step.ldslots, step.ldprev, step.ldout = j.slots.stride[1] // j.item, j.H, j.out.stride[1] // j.item
     j.products.of_x.lda, j.products.of_x.c = j.I, j.slots.p + j.cell.x_slot * j.H * j.item
 

@@ -137,6 +137,64 @@ cdef class Weights:
             job = self.packing(of_x.p, of_h.p, of_r.p, True)
             pack_on_threads(&job)
 
+    def holds(self, w_ih, w_hh, w_hr=None):
+        """Whether it was packed from these values, to the last bit: −0 differs from 0, and NaN equals itself.
+
+        The arrays are as they are taken by the constructor. Panel by panel is packed again, and compared, until one
+        differs.
+        """
+        cdef Array of_x, of_h, of_r
+        cdef Comparison job
+        cdef idx s, most, size = self.hidden_size * self.cell.blocks * (self.input_size + self.output_size) * self.item
+        cdef Memory scratch
+        take(w_ih, &of_x, 0)
+        take(w_hh, &of_h, 0)
+        take(w_hr, &of_r, 0)
+        job.packing = self.packing(of_x.p, of_h.p, of_r.p, False)
+        job.differs, job.threads = 0, rnncore_get_num_threads() if size > PACK_ON_THREADS else 1
+        most = max(panel_bytes(&job.packing, &self.x), panel_bytes(&job.packing, &self.r))
+        for s in range(self.cell.stages):
+            most = max(most, panel_bytes(&job.packing, &self.h[s]))
+        job.of_thread = rounded(most)
+        scratch = memory(job.threads * job.of_thread, SCRATCH)
+        job.scratch = scratch.p
+        rc_pool_run(comparison_thread, &job, job.threads)
+        give_back(scratch)
+        return not job.differs
+
+    def unpack(self, w_ih, w_hh, w_hr=None):
+        """Write the values that were packed to these contiguous arrays.
+
+        Where each of them lies is found by packing their numbers, so that it stands in one place: pack.h.
+        """
+        cdef Weights places
+        cdef list given = [w_ih, w_hh] if w_hr is None else [w_ih, w_hh, w_hr], numbers = []
+        cdef idx count = 0
+        cdef int s
+        for array in given:
+            numbers.append(arange(count + 1, count + array.size + 1, dtype=f"u{self.item}").view(array.dtype)
+                           .reshape(array.shape))
+            count += array.size
+        places = Weights(self.cell.name.decode(), numbers[0], numbers[1], None, None,
+                         None if w_hr is None else numbers[2])
+        self.unpack_one(&self.x, &places.x, w_ih, 1)
+        for s in range(self.cell.stages):
+            self.unpack_one(&self.h[s], &places.h[s], w_hh, 1 + w_ih.size)
+        if w_hr is not None:
+            self.unpack_one(&self.r, &places.r, w_hr, 1 + w_ih.size + w_hh.size)
+
+    cdef int unpack_one(self, const rc_pack *pack, const rc_pack *places, array, idx first) except -1:
+        """Of values that were packed, and whose places have numbers from `first` on."""
+        cdef Array to
+        cdef idx n, place, count = array.size
+        take(array, &to, 0)
+        for n in range(self.k.pack_size(pack.n, pack.k, pack.groups)):
+            place = ((<const unsigned long long *>places.w)[n] if self.item == 8
+                     else (<const unsigned int *>places.w)[n]) - first
+            if 0 <= place < count:          # not in the part of a vector that is filled up
+                memcpy(to.p + place * self.item, <const char *>pack.w + n * self.item, self.item)
+        return 0
+
     cdef Packing packing(self, char *w_ih, char *w_hh, char *w_hr, bint transposed) noexcept:
         """The job that packs the matrices, after the biases, or their transposes."""
         cdef Packing job

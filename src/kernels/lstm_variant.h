@@ -93,7 +93,6 @@ INLINE void lstm_variant_gradients(const lstm_variant *v, const lstm_row_backwar
         vstore_n(at->total_h + u, dh, count);
         vstore_n(at->total_c + u, dc, count);
     }
-    if (at->h_again) vstore_n(at->h_again + u, o * of_c, count);
     dc = zero_where(vabs(c_new) >= v->cell_bound, dc);
     const vec da_i = dc * (v->coupled ? g - c_prev : g) * slope_from(&v->f, i);
     const vec da_f = v->coupled ? zero : dc * c_prev * slope_from(&v->f, f);
@@ -102,6 +101,7 @@ INLINE void lstm_variant_gradients(const lstm_variant *v, const lstm_row_backwar
         dc_prev = vfma(da_i, vload_n(v->p_i + u, count), dc_prev);
         dc_prev = vfma(da_f, vload_n(v->p_f + u, count), dc_prev);
     }
+    if (at->h_again) vstore_n(at->h_again + u, o * of_c, count);
     if (terms) {
         vstore_n(terms + u, da_i * c_prev, count);
         vstore_n(terms + H + u, da_f * c_prev, count);

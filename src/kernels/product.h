@@ -185,3 +185,46 @@ static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0,
         prepared->count = count <= RC_MAX_SWEEPS ? count : 0;
     }
 }
+
+/* One row of each of two products, which have NV vectors; all but p and q are constants where this is inlined. */
+INLINE void row_of_two(const rc_product *p, const rc_product *q, const int NV, const int part)
+{
+    const int strip = STRIP(NV);
+    const rc_idx K = p->pack->k, n = p->pack->n, wstrip = K * strip * LANES;
+    const real *const a[2] = {(const real *)p->a, (const real *)q->a};
+    const real *const w[2] = {(const real *)p->pack->w, (const real *)q->pack->w};
+    real *const c[2] = {(real *)p->c, (real *)q->c};
+    vec acc[2 * RC_PANEL_VECTORS], x;
+UNROLL
+    for (int i = 0; i < 2 * NV; i++) {
+        const int v = i % NV;
+        acc[i] = part ? vload_n(c[i / NV] + v * LANES, n - v * LANES) : vload(c[i / NV] + v * LANES);
+    }
+    for (rc_idx k = 0; k < K; k++) {
+UNROLL
+        for (int i = 0; i < 2 * NV; i++) {
+            const int v = i % NV;
+            if (v == 0) x = vset(a[i / NV][k]);
+            acc[i] = vfma(x, vload(w[i / NV] + v / strip * wstrip + v % strip * LANES + k * strip * LANES), acc[i]);
+        }
+    }
+UNROLL
+    for (int i = 0; i < 2 * NV; i++) {
+        const int v = i % NV;
+        if (part) vstore_n(c[i / NV] + v * LANES, acc[i], n - v * LANES);
+        else vstore(c[i / NV] + v * LANES, acc[i]);
+    }
+}
+
+/* A row of one panel has so few sums that each multiply-add waits for the one before it; those of another net fill that
+ * time. */
+static void product_of_two(const rc_product *p, const rc_product *q)
+{
+    const int part = p->pack->n % LANES != 0;
+    switch (panel_vectors(p->pack, 0)) {
+    case 1: part ? row_of_two(p, q, 1, 1) : row_of_two(p, q, 1, 0); break;
+    case 2: part ? row_of_two(p, q, 2, 1) : row_of_two(p, q, 2, 0); break;
+    case 3: part ? row_of_two(p, q, 3, 1) : row_of_two(p, q, 3, 0); break;
+    default: part ? row_of_two(p, q, 4, 1) : row_of_two(p, q, 4, 0);
+    }
+}

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from convert_pairs import needs_options
 from support import close, parts, same_bits
 
 import rnncore as rc
@@ -179,8 +178,7 @@ ACTIVATIONS = ["tanh", "sigmoid", "relu", "linear", "leaky_relu", "hard_sigmoid"
                layers.LeakyReLU(0.3), layers.ELU(0.7), layers.ReLU(threshold=0.4), keras.activations.softsign]
 
 
-@needs_options
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda one: getattr(one, "name", getattr(one, "__name__", one)))
 @pytest.mark.parametrize("kind", LAYERS)
 def test_activations(kind, activation, rng):
     theirs = built(LAYERS[kind](activation=activation), rng)
@@ -189,7 +187,6 @@ def test_activations(kind, activation, rng):
         there_and_back(built(LAYERS[kind](recurrent_activation=activation), rng), rng, 3e-5)
 
 
-@needs_options
 def test_activations_of_the_two_directions_may_differ(rng):
     both = layers.Bidirectional(layers.GRU(4, return_sequences=True, activation="relu"), backward_layer=layers.GRU(
         4, return_sequences=True, go_backwards=True, recurrent_activation="hard_sigmoid"))

@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-from convert_pairs import needs_options
 from support import close, parts, same_bits
 
 import rnncore as rc
@@ -79,7 +78,6 @@ def test_nonlinearities(nonlinearity, rng):
     agree(convert.to_onnx(layer), {"x": x}, flat(*layer(x)))
 
 
-@needs_options
 @pytest.mark.parametrize("options", [
     {"peepholes": True}, {"coupled": True}, {"gate_clip": 0.3}, {"peepholes": True, "coupled": True, "gate_clip": 0.5},
     {"activations": ["hardsigmoid", ("leakyrelu", 0.3), ("affine", 0.5, 0.1)]}, {"proj_size": 2},
@@ -97,13 +95,11 @@ def test_options(options, stack, rng):
             assert getattr(read, name) == getattr(layer, name) or name == "activations"
 
 
-@needs_options
 def test_a_projection_has_no_input_for_its_state():
     with pytest.raises(NotImplementedError, match=r"^states: got True with proj_size=2"):
         convert.to_onnx(rc.LSTM(3, 4, proj_size=2, seed=0), states=True)
 
 
-@needs_options
 def test_what_onnx_does_not_have_is_refused_by_name():
     with pytest.raises(NotImplementedError, match=r"^to_onnx: got a layer with cell_clip=3"):
         convert.to_onnx(rc.LSTM(3, 4, cell_clip=3.0, seed=0))

@@ -4,7 +4,6 @@ import json
 import pickle
 
 import pytest
-from convert_pairs import needs_options
 from support import close, same_bits
 
 import rnncore as rc
@@ -82,7 +81,6 @@ def test_a_module_goes_there_and_back(kind, options, dtype, rng):
     agree(layer, again.eval(), rng)
 
 
-@needs_options
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}, {"bias": False}])
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_projections(dtype, options, rng):

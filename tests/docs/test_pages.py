@@ -27,6 +27,7 @@ ELSEWHERE = {
     "docs/cells.md": "tests/recurrent/test_new_cell.py",
     "docs/data.md": "tests/data/test_docs.py",
     "docs/from_torch.md": "tests/torch/test_docs.py",
+    "docs/memory.md": "tests/viz_debugger/test_docs.py",
     "docs/models.md": "tests/viz_debugger/test_docs.py",
 }
 
@@ -38,7 +39,7 @@ def pages():
     return [name for name in names if name not in ELSEWHERE and name.removeprefix("docs/") not in RUN]
 
 
-def given(name, folder):
+def given(name):
     """What the prose of a page assumes the reader to have."""
     if name != "docs/debugger.md":
         return {}
@@ -49,10 +50,6 @@ def given(name, folder):
         return rc.train.Trainer(network, rc.optim.Adam(network), list(task.batches(16, 8)))
 
     first = trainer()
-    for update in (4700,):
-        fresh = trainer()
-        fresh.fit(10, progress=False)
-        fresh.save(folder / f"run-{update}.safetensors")
     tape = rc.LSTM(2, 8, seed=0).record(np.random.default_rng(0).normal(size=(100, 4, 2)))
     grads = tape.backward(np.ones_like(tape.output))
     return {"model": first.model, "optimiser": first.optimiser, "batches": first.batches, "trainer": first,
@@ -67,8 +64,8 @@ def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
     plt.switch_backend("Agg")
     monkeypatch.setattr(plt, "show", lambda: None)
     monkeypatch.chdir(tmp_path)
-    names = given(name, tmp_path)
-    if name == "docs/debugger.md":      # its runs have thousands of updates; the calls are the same with few
+    names = given(name)
+    if name == "docs/debugger.md":      # its runs have thousands of updates; tests of the debugger replay a run
         fit = rc.train.Trainer.fit
         monkeypatch.setattr(rc.train.Trainer, "fit", lambda self, updates, **options: fit(
             self, min(updates, 3), **{"progress": False, **options}))
@@ -80,6 +77,9 @@ def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
             exec(compile(block, name, "exec"), names)
             found += 1
         plt.close("all")
+    for value in names.values():
+        if isinstance(value, viz.Recorder | viz.Run):
+            value.close()
     assert found or ">>>" in text
 
 

@@ -131,6 +131,22 @@ static void check_products(rc_idx n, rc_idx k)
     }
 }
 
+/* One row of each of two products, with so few units that every instruction set has them in one panel. */
+static void check_product_of_two(rc_idx n, rc_idx k)
+{
+    rc_pack packs[2];
+    rc_product products[2];
+    for (int i = 0; i < 2; i++) {
+        const void *block = random_array(n * k);
+        packs[i] = packed(n, k, 1);
+        K->pack(&packs[i], &block, k, 0, n);
+        products[i] = (rc_product){.pack = &packs[i], .a = random_array(k), .c = random_array(n), .adds = 1, .steps = 1};
+    }
+    K->product_of_two(&products[0], &products[1]);
+    result("first", "product_of_two", n, products[0].c, n, k);
+    result("second", "product_of_two", n, products[1].c, n, k);
+}
+
 static void check_gradients(rc_idx n, rc_idx k)
 {
     rc_pack p = packed(n, k, 1);
@@ -235,6 +251,16 @@ static void check_activations(void)
     }
 }
 
+static void check_projection(rc_idx P)
+{
+    static const rc_idx out_row[B] = {3, 6, 2, 1, 0, 4, 5}, tape_row[B] = {4, 0, 6, 2, 5, 1, 3};
+    rc_step s = {.h_size = P, .tape_rows = B, .tape_row = tape_row, .active = 6, .out_row = out_row,
+                  .grad_out = random_array(B * P), .ldgout = P, .dh = random_array(B * P), .total_h = zeros(B * P)};
+    K->projected_backward(&s, 0, B, 0, P);
+    result("dh", "projection", P, s.dh, B * P, 8);
+    result("total_h", "projection", P, s.total_h, B * P, 8);
+}
+
 /* One step forward and one backward, every array random: equations need no sensible state.  With `variant`, of a
  * variant whose activations begin with this kind. */
 static void check_cell(const rc_cell *cell, rc_idx H, int variant)
@@ -272,7 +298,7 @@ static void check_cell(const rc_cell *cell, rc_idx H, int variant)
     result("total_h", of, H, s.total_h, B * H, 8);
     if (cell->states == 2) result("dc", of, H, s.dc, B * H, 8);
     if (s.peephole_terms) result("peephole_terms", of, H, s.peephole_terms, B * RC_PEEPHOLES * H, 8);
-    if (cell->stages == 2) result("aux_out", of, H, s.aux_out, B * H, 8);
+    if (cell->stages == 2 || cell->states == 2) result("aux_out", of, H, s.aux_out, B * H, 8);
 }
 
 static double *positive(rc_idx n)
@@ -343,12 +369,15 @@ int main(int argc, char **argv)
             check_losses(H);
             check_updates(H);
             check_rows(H);
+            check_projection(H);
             for (const rc_cell *cell = K->cells; cell->name; cell++) check_cell(cell, H, -1);
             for (const rc_cell *cell = K->cells; cell->name; cell++)
                 for (int kind = RC_SIGMOID; cell->stage[0].variant_forward && kind <= RC_SOFTPLUS; kind++)
                     check_cell(cell, H, kind);
         }
         check_products(13, LONG);               /* k in blocks */
+        check_product_of_two(8, 29);
+        check_product_of_two(5, 29);
         check_losses(LONG);                     /* classes in blocks */
         for (rc_idx n = RC_STATE_VECTOR; K->hidden_markov && n <= 6 * RC_STATE_VECTOR; n += 2 * RC_STATE_VECTOR)
             check_hidden_markov(n);

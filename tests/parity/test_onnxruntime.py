@@ -2,7 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support import CELLS, close, make, parts, whole
+from twin import OWN
+
+import rnncore as rc
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -10,6 +15,10 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 # Where ONNX's rows come from in ours: LSTM i o f c from i f g o, GRU z r h from r z n.
 ROWS = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}
+NAMES = {
+    name.lower(): name
+    for name in "Sigmoid Tanh Relu Affine LeakyRelu ThresholdedRelu ScaledTanh HardSigmoid Elu Softsign Softplus".split()
+}
 CURVE = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
 
 
@@ -32,17 +41,32 @@ def session(layer):
     options = {"hidden_size": H, "direction": "bidirectional" if D == 2 else "forward"}
     if layer.mode == "RNN":
         options["activations"] = [CURVE[layer.nonlinearity]] * D
+    if layer.activations is not None:
+        every = layer.activations * (D if len(layer.activations) == len(OWN[layer.mode]) else 1)
+        listed = [(each,) if isinstance(each, str) else each for each in every]
+        options["activations"] = [NAMES[each[0]] for each in listed]
+        for n, name in ((1, "activation_alpha"), (2, "activation_beta")):
+            if values := [each[n] for each in listed if len(each) > n]:
+                options[name] = values
+    if layer.gate_clip is not None:
+        options["clip"] = layer.gate_clip
+    if getattr(layer, "coupled", False):
+        options["input_forget"] = 1
     if layer.mode == "GRU":
         options["linear_before_reset"] = int(layer.reset_after)
     states = ["h", "c"] if layer.mode == "LSTM" else ["h"]
     inputs = ["x", "W", "R", "B", "lengths", *(f"{s}0" for s in states)]
+    if "weight_peephole_l0" in p:  # P has the order i o f
+        each = [p[f"weight_peephole_l0{end}"].reshape(3, H) for end in ("", "_reverse")[:D]]
+        constants["P"] = np.stack([a[[0, 2, 1]].reshape(3 * H) for a in each])
+        inputs.append("P")
     outputs = ["y", *states]
     info = lambda n, kind: helper.make_tensor_value_info(n, kind, None)  # noqa: E731
     graph = helper.make_graph(
         [helper.make_node(layer.mode, inputs, outputs, **options)],
         "one",
         [info("lengths", TensorProto.INT32)]
-        + [info(n, TensorProto.FLOAT) for n in ("x", *inputs[5:])],
+        + [info(n, TensorProto.FLOAT) for n in ("x", *inputs[5:]) if n != "P"],
         [info(n, TensorProto.FLOAT) for n in outputs],
         [numpy_helper.from_array(a, n) for n, a in constants.items()],
     )
@@ -65,6 +89,38 @@ def test_forward_equals_onnxruntime(cell, both, ragged, rng):
     y, *state = session(layer).run(None, feed)  # y (T, D, B, H)
     out, own = layer(x, whole(layer, s0), lengths=lengths)
     # both in float32, and ONNX Runtime's curves are good to some 1e-6
+    close(out, y.transpose(0, 2, 1, 3).reshape(T, B, -1), 1e-5)
+    for a, b in zip(parts(own), state, strict=True):
+        close(a, b, 1e-5)
+
+
+ACTIVATIONS = [
+    *("sigmoid", "tanh", "relu", "softsign", "softplus", ("affine", 0.6, 0.2), ("leakyrelu", 0.3)),
+    *(("thresholdedrelu", 0.4), ("scaledtanh", 1.3, 0.7), ("hardsigmoid", 0.3, 0.4), ("elu", 0.7)),
+]
+
+
+@given(st.data())
+def test_any_options_equal_those_of_onnxruntime(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    mode, both = data.draw(st.sampled_from(list(OWN))), data.draw(st.booleans())
+    chosen = {"gate_clip": data.draw(st.sampled_from([None, 0.3, 1.0]))}
+    if mode == "LSTM":
+        chosen |= {flag: data.draw(st.booleans()) for flag in ("peepholes", "coupled")}
+    elif mode == "GRU":
+        chosen["reset_after"] = data.draw(st.booleans())
+    count = len(OWN[mode]) * data.draw(st.integers(0, 1 + both))
+    if count:
+        kinds = st.sampled_from(ACTIVATIONS)
+        chosen["activations"] = data.draw(st.lists(kinds, min_size=count, max_size=count))
+    layer = getattr(rc, mode)(3, 5, bidirectional=both, seed=1, **chosen)
+    T, B = 5, 2
+    x = rng.normal(size=(T, B, 3)).astype("float32")
+    s0 = [rng.normal(size=(1 + both, B, 5)).astype("float32") for _ in layer.cell.states]
+    feed = {"x": x, "lengths": np.full(B, T, np.int32)}
+    feed |= {f"{n}0": a for n, a in zip("hc", s0, strict=False)}
+    y, *state = session(layer).run(None, feed)
+    out, own = layer(x, whole(layer, s0))
     close(out, y.transpose(0, 2, 1, 3).reshape(T, B, -1), 1e-5)
     for a, b in zip(parts(own), state, strict=True):
         close(a, b, 1e-5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import KINDS, everything, make, parts, random_input, same_bits, whole
+from support import CELLS, KINDS, everything, make, parts, random_input, same_bits, whole
 
 import rnncore as rc
 
@@ -100,6 +100,19 @@ def test_long_passes_on_several_threads(cell, ragged, every, rng):
     reset = rng.random((5, T, B)) < 0.01
     with rc.threads(2):
         judge(e, x, random_states(e, B, rng), lengths, (g, random_states(e, B, rng)), reset, checkpoint_every=every)
+
+
+@pytest.mark.parametrize("every", [None, 70])
+@pytest.mark.parametrize("H", [3, 8, 13, 21, 32, 33])
+@pytest.mark.parametrize("cell", KINDS)
+def test_nets_of_one_row_that_take_their_steps_in_pairs(cell, H, every, rng):
+    """Five nets are two pairs and one that is left; 300 steps are two chunks."""
+    e = nets(cell, 5, 3, H)
+    x = rng.normal(size=(5, 300, 1, 3)).astype(np.float32)
+    g = rng.normal(size=(5, 300, 1, e.structure.features)).astype(np.float32)
+    reset = rng.random((5, 300, 1)) < 0.01
+    with rc.threads(1):
+        judge(e, x, random_states(e, 1, rng), None, (g, random_states(e, 1, rng)), reset, checkpoint_every=every)
 
 
 @pytest.mark.parametrize("every", [None, 500])

@@ -1,9 +1,12 @@
 """What a model needs whose weights another library owns: layers of given weights, and rows that others have sorted."""
 
+import copy
+
 import numpy as np
 import pytest
 from support import make, random_cotangents, random_input, random_state, same_bits, whole
 
+import rnncore as rc
 from rnncore import _engine
 from rnncore.recurrent.layout import parts_of
 from rnncore.recurrent.ragged import Batch
@@ -15,13 +18,20 @@ def given(layer, rng):
     return [rng.normal(size=array.shape).astype(layer.dtype) for array in layer.state_dict().values()]
 
 
+@pytest.mark.parametrize("transposes", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_layer_of_given_weights_is_one_that_loaded_them(cell, dtype, rng):
-    first = make(cell, 3, 5, 2, bidirectional=True, dtype=dtype)
+@pytest.mark.parametrize("cell", [*CELLS, "projected"])
+def test_a_layer_of_given_weights_is_one_that_loaded_them(cell, dtype, transposes, rng):
+    def new():
+        options = {"bidirectional": True, "dtype": dtype}
+        return (rc.LSTM(3, 21, 2, proj_size=6, seed=0, **options) if cell == "projected" else
+                make(cell, 3, 21, 2, **options))
+
+    first = new()
     before, arrays = first.state_dict(), given(first, rng)
-    other = first.with_weights(arrays)
-    loaded = make(cell, 3, 5, 2, bidirectional=True, dtype=dtype)
+    other = first.with_weights(arrays, transposes=transposes)
+    same_bits(tuple(other.state_dict().values()), tuple(arrays))
+    other, loaded = first.with_weights(arrays, transposes=transposes), new()
     loaded.load_state_dict(dict(zip(before, arrays, strict=True)))
     x, cotangents = random_input(first, 6, 2, rng), random_cotangents(first, 6, 2, rng)
     same_bits(other(x), loaded(x))
@@ -34,29 +44,50 @@ def test_a_layer_of_given_weights_is_one_that_loaded_them(cell, dtype, rng):
 def test_the_weights_are_copies(rng):
     first = make("lstm", 3, 5)
     arrays = given(first, rng)
-    other = first.with_weights(arrays)
-    kept = other.state_dict()
+    other = first.with_weights(arrays, transposes=False)
+    kept = [array.copy() for array in arrays]
     for array in arrays:
         array[...] = 0
-    same_bits(other.state_dict(), kept)
+    same_bits(tuple(other.state_dict().values()), tuple(kept))
+    same_bits(tuple(copy.deepcopy(other).state_dict().values()), tuple(kept))
     with other.writable() as weights:
         for array in weights.values():
             array[...] = 1
     assert not any((array == 1).any() for array in first.state_dict().values())
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_any_bit_that_differs_is_seen(cell, rng):
-    layer = make(cell, 3, 5, 2)
-    arrays = list(layer.state_dict().values())
-    assert layer.has_weights(arrays)
-    for array in arrays:
-        place = np.unravel_index(rng.integers(array.size), array.shape)
-        kept = array[place]
-        array[place] = np.nextafter(kept, 9, dtype=array.dtype)
-        assert not layer.has_weights(arrays)
-        array[place] = kept
-    assert layer.has_weights(arrays)
+@pytest.mark.parametrize("sizes", [(3, 5, 2), (70, 300, 1)], ids=["small", "on threads"])
+@pytest.mark.parametrize("cell", [*CELLS, "projected"])
+def test_any_bit_that_differs_is_seen(cell, sizes, rng):
+    layer = rc.LSTM(*sizes, proj_size=sizes[1] // 2, seed=0) if cell == "projected" else make(cell, *sizes)
+    arrays = [array.copy() for array in layer.state_dict().values()]
+    arrays[0][0, 0], arrays[1][-1, -1] = np.nan, -0.0       # NaN equals itself, and 0 is another number
+    other = layer.with_weights(arrays, transposes=False)
+    with rc.threads(2):
+        _engine.give_way(-_engine.give_way(0))
+        assert other.has_weights(arrays, transposes=False)
+        for array in arrays:
+            for _ in range(5):
+                place = np.unravel_index(rng.integers(array.size), array.shape)
+                kept = array[place]
+                array[place] = np.nextafter(kept, 9, dtype=array.dtype) if kept == kept else 1
+                assert not other.has_weights(arrays, transposes=False)
+                array[place] = kept
+        arrays[1][-1, -1] = 0.0
+        assert not other.has_weights(arrays, transposes=False)
+        arrays[1][-1, -1] = -0.0
+        assert other.has_weights(arrays, transposes=True)
+    assert other.packed().has_transposes
+
+
+def test_a_layer_that_was_changed_has_other_weights(rng):
+    """By its own door, as whoever has a tape can: torch's parameters are the same still."""
+    layer = make("lstm", 3, 5)
+    arrays = given(layer, rng)
+    other = layer.with_weights(arrays, transposes=True)
+    with other.writable() as weights:
+        weights["bias_ih_l0"] += 1
+    assert not other.has_weights(arrays, transposes=True)
 
 
 def test_bytes_are_compared_and_not_numbers():

@@ -51,9 +51,9 @@ def test_sizes_that_cannot_be_are_refused(given, message):
 def test_states_of_another_width_are_refused(rng):
     lstm = rc.LSTM(3, 5, proj_size=2)
     x, h, c = rng.normal(size=(4, 2, 3)), np.zeros((1, 2, 2)), np.zeros((1, 2, 5))
-    with pytest.raises(ValueError, match=r"h0: got shape \(1, 2, 5\), expected \(1, 2, 2\): \(layers·directions, B, P\)"):
+    with pytest.raises(ValueError, match=r"h0: got shape \(1, 2, 5\), expected \(1, 2, 2\): .*, B, P\)"):
         lstm(x, (c, c))
-    with pytest.raises(ValueError, match=r"c0: got shape \(1, 2, 2\), expected \(1, 2, 5\): \(layers·directions, B, H\)"):
+    with pytest.raises(ValueError, match=r"c0: got shape \(1, 2, 2\), expected \(1, 2, 5\): .*, B, H\)"):
         lstm(x, (h, h))
     with pytest.raises(ValueError, match=r"pair \(h0, c0\), of shapes \(1, 2, 2\) and \(1, 2, 5\)"):
         lstm(x, h)

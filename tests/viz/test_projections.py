@@ -1,4 +1,4 @@
-"""Pictures, refusals and run files of LSTMs with projections; the measures' numbers are tested with those of all cells."""
+"""Pictures, refusals and run files of LSTMs with projections; the measures are tested with those of all cells."""
 
 import numpy as np
 import pytest

@@ -160,8 +160,8 @@ def lyapunov_error(convergence: tuple[ArrayLike, ArrayLike]) -> Floats:
 
     Notes
     -----
-    It is never less than 4·eps·(√n + ``|λ|``), with eps = 2.2e-16, because the exponents of a network whose steps are all
-    alike do not differ between blocks, and are inexact all the same. R_ii is the length of a vector, each
+    It is never less than 4·eps·(√n + ``|λ|``), with eps = 2.2e-16, because the exponents of a network whose steps are
+    all alike do not differ between blocks, and are inexact all the same. R_ii is the length of a vector, each
     component of which is a sum of products; rounding changes its logarithm by some eps·√n. The running sum of N
     logarithms is about ``N·|λ|`` and every addition rounds it by up to eps/2 of that, so its mean is known to some
     ``eps·|λ|``. All these errors may have the same sign in every step, so more steps do not make them smaller. The

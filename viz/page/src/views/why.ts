@@ -5,7 +5,7 @@ import { element } from "./canvas";
 import { factor, named, number, percent, steps } from "./words";
 
 /** A state that has this share of the gradient still carries it: then it is the input that does not get in. */
-const STILL = 0.1;
+const STILL = 0.05;
 
 export class Why {
   readonly root = element("section", { class: "panel why" });

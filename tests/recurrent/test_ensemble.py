@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import CELLS, KINDS, everything, make, parts, random_input, same_bits, whole
+from support import KINDS, everything, make, parts, random_input, same_bits, whole
 
 import rnncore as rc
 

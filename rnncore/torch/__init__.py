@@ -20,8 +20,9 @@ swapping         swap and restore
     module(x) ─ arguments ─ weights ─ function or operator ─ passes ─ RecurrentLayer.record_on, Tape.backward_on
 
 torch owns the parameters, and lets anyone change them without a trace. Therefore a module compares them at every call
-with what its layer was packed from, byte by byte, and makes a new layer where they differ. A recorded pass belongs to the
-layer of its own weights, so that its gradients are those of that pass, whatever has happened to the parameters since.
+with what its layer was packed from, byte by byte, and makes a new layer where they differ. A recorded pass belongs to
+the layer of its own weights, so that its gradients are those of that pass, whatever has happened to the parameters
+since.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick bench busy ragged peers rtneural outliers scaling regressions adding copy docs links \
+.PHONY: help demo test quick bench busy beside-torch ragged peers rtneural outliers scaling regressions adding copy docs links \
         lesson gallery lint annotate \
         sanitized sanitize fuzz mutants arm64 page build wheel clean
 
@@ -104,6 +104,9 @@ outliers: $(S)/project  ## how often a step of a stream takes long: a million st
 
 busy: $(S)/project $(S)/extra-bench  ## two threads beside busy processes, relative to one thread: 20 minutes
 	$(BIN)/python -m benchmarks.busy $(ARGS)
+
+beside-torch: $(S)/project $(S)/extra-bench  ## calls in a process with torch, relative to one without: 10 minutes
+	$(BIN)/python -m benchmarks.beside_torch $(ARGS)
 
 ragged: $(S)/project  ## what rows of unequal length cost, compared with full rows: five minutes
 	$(BIN)/python -m benchmarks.ragged $(ARGS)

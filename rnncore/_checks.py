@@ -132,7 +132,9 @@ def as_array(value: object, name: str) -> Array:
     except (TypeError, RuntimeError, BufferError) as error:     # sparse tensors, among others
         raise TypeError(f"{name}: got a {type(value).__name__} that numpy cannot convert ({error}); "
                         "expected an array of real numbers in the memory of a CPU") from None
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array    # a type that ml_dtypes adds
+    if array.dtype.kind == "V" and array.dtype.name == "bfloat16":      # a type that ml_dtypes adds; names take time
+        return array.astype(np.float32)
+    return array
 
 
 def _for_numpy(value: Any) -> object:

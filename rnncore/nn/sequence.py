@@ -173,6 +173,16 @@ class SequenceModel(Module):
 
     forward = __call__
 
+    def owned(self) -> Iterator[tuple[Module, dict[str, str]]]:
+        if self._all_owned is None:             # found once, since every update of an optimiser asks several times
+            self.__dict__["_all_owned"] = list(super().owned())
+        return iter(self._all_owned or ())
+
+    _all_owned: list[tuple[Module, dict[str, str]]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_all_owned"}
+
     def stream(self, batch_size: int = 1, state: StateLike = None) -> ModelStream:
         """An object that runs the model some steps at a time and holds its state.
 

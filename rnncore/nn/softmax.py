@@ -57,8 +57,10 @@ def draw(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int
     >>> draw(np.log([0.2, 0.5, 0.3]), 0, rng), draw(np.log([0.2, 0.5, 0.3]), 1, rng)
     (1, 1)
     """
+    return draw_at(logits, as_number(temperature, "temperature", least=0), rng)
+
+
+def draw_at(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int:
+    """`draw` at a temperature that was checked before, for loops."""
     values = np.ascontiguousarray(logits, np.float64).reshape(-1)
-    temperature = as_number(temperature, "temperature", least=0)
-    if temperature == 0:
-        return int(values.argmax())
-    return _engine.draw(values, temperature, rng.random())
+    return int(values.argmax()) if temperature == 0 else _engine.draw(values, temperature, rng.random())

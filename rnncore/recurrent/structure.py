@@ -133,8 +133,12 @@ class Structure:
 
     def for_engine(self, part: Part, arrays: Mapping[str, Array]) -> dict[str, Any]:
         """The arrays of a part's parameters, or of their gradients, by the names of the engine's arguments."""
-        names = self.names_by_part[part.position]
-        return {ENGINE_NAMES[name.removesuffix(part.suffix)]: arrays[name] for name in names}
+        return {ours: arrays[name] for ours, name in self._engine_names_by_part[part.position]}
+
+    @cached_property
+    def _engine_names_by_part(self) -> tuple[tuple[tuple[str, str], ...], ...]:
+        return tuple([tuple([(ENGINE_NAMES[name.removesuffix(part.suffix)], name) for name in names])
+                      for part, names in zip(self.parts, self.names_by_part, strict=True)])
 
     def matrices_for_engine(self, part: Part, arrays: Mapping[str, Array]) -> dict[str, Any]:
         """Those of `for_engine` that are matrices: what the backward pass packs the transposes of."""

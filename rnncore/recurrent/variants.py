@@ -178,7 +178,7 @@ class Variant:
         peepholes, coupled = (as_flag(given[name], name) for name in ("peepholes", "coupled"))
         cell_clip, gate_clip = (None if given[name] is None else as_number(given[name], name, above=0, also="None")
                                 for name in ("cell_clip", "gate_clip"))
-        itself = (tuple(map(Activation, own)),)
+        itself: tuple[tuple[Activation, ...], ...] = (tuple(map(Activation, own)),)
         found = itself
         if given["activations"] is not None:
             found = as_activations(given["activations"], len(own), mode)

@@ -158,7 +158,7 @@ cdef void multiply_rows(const Linear *j, const rc_pack *pack, const void *bias, 
     So many rows at once that they stay in L2 while they meet all of the matrix.
     """
     cdef rc_product p = product_with(pack)
-    cdef idx start, stop, unit0 = 0, unit1 = pack.n, low, high
+    cdef idx start, stop, unit0 = 0, unit1 = pack.n, low, high, part, parts
     p.bias[0], p.lda, p.ldc = bias, pack.k, pack.n
     start, stop = row0, row1
     if j.few_rows:
@@ -166,10 +166,11 @@ cdef void multiply_rows(const Linear *j, const rc_pack *pack, const void *bias, 
     else:
         split(row1 - row0, j.k.tile_rows, thread, threads, &start, &stop)
         start, stop = row0 + start, row0 + stop
-    p.a, p.c, high = a, c, start
-    while high < stop:
-        low, high = high, min(stop, high + SUM_CHUNK)
-        j.k.product(&p, low, high, unit0, unit1)
+    parts = (stop - start + SUM_CHUNK - 1) // SUM_CHUNK
+    p.a, p.c = a, c
+    for part in range(parts):       # of equal size: each reads all of the matrix, whatever its number of rows
+        split(stop - start, j.k.tile_rows, <int>part, <int>parts, &low, &high)
+        j.k.product(&p, start + low, start + high, unit0, unit1)
 
 
 def linear_backward(LinearWeights w, x, grad_y, grad_x, grad_weight, grad_bias=None):

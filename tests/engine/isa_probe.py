@@ -5,6 +5,7 @@ import sys
 import numpy as np
 from support import KINDS, everything, make, random_cotangents, random_input, random_state
 
+import rnncore as rc
 from rnncore.models import HiddenMarkov
 from rnncore.nn import Embedding, Linear, cross_entropy, token_nll
 from rnncore.optim import SGD, Adam, clip_grad_norm
@@ -16,6 +17,24 @@ SHAPES = [
     (3, 37, 1, 65, 1),
     (2, 6, 129, 100, 1),
 ]
+
+
+def variants():
+    """Layers whose activations are all there are, with every other option."""
+    kinds = [("affine", 0.6, 0.2), ("leakyrelu", 0.3), ("thresholdedrelu", 0.4), ("scaledtanh", 1.3, 0.7)]
+    kinds += [("elu", 0.7), "softsign", "softplus", "hardsigmoid", "relu", "sigmoid"]
+    for dtype in ("float32", "float64"):
+        for kind in kinds:
+            own = {"dtype": dtype, "gate_clip": 0.9, "seed": 4}
+            own_lstm = {"peepholes": True, "coupled": kind == "softsign", "cell_clip": 0.7}
+            layers = {
+                "lstm": rc.LSTM(5, 21, activations=[kind] * 3, **own_lstm, **own),
+                "gru": rc.GRU(5, 21, activations=[kind] * 2, **own),
+                "gru-before": rc.GRU(5, 21, reset_after=False, activations=[kind] * 2, **own),
+                "rnn": rc.RNN(5, 21, activations=[kind], **own),
+            }
+            for cell, layer in layers.items():
+                yield f"{cell}-{kind if isinstance(kind, str) else kind[0]}", layer
 
 
 def main(path):
@@ -36,6 +55,10 @@ def main(path):
                 got = everything(tape, grads) | {"call": y, "stream": np.array(steps)}
                 got |= {"pull": last.value * np.exp(last.log_scale)[..., None]}
                 out |= {f"{cell} {dtype} H{H} {k}": a for k, a in got.items()}
+    for name, layer in variants():
+        tape = layer.record(random_input(layer, 6, 13, rng), random_state(layer, 13, rng))
+        got = everything(tape, tape.backward(*random_cotangents(layer, 6, 13, rng)))
+        out |= {f"{name} {layer.dtype} {k}": a for k, a in got.items()}
     sweep = np.concatenate([np.linspace(-100, 100, 4001), np.geomspace(1e-38, 1e38, 999)])
     for cell in ("rnn-tanh", "rnn-sigmoid"):
         for dtype in ("float32", "float64"):

@@ -64,7 +64,10 @@ def draw_variant(draw, cell):
         found |= {name: draw.flag(name) for name in ("peepholes", "coupled")}
         found["cell_clip"] = draw.one_of("cell_clip", (None, 0.43, 1.9))
     if draw.flag("activations") and cell not in ("rnn-relu", "rnn-sigmoid"):
-        found["activations"] = [draw.pick(f"activation {n}", ACTIVATIONS) for n in range(own)]
+        # gates multiply values: those without bounds would make states that grow faster than exponentially
+        bounded = ("sigmoid", "tanh", "softsign", "hardsigmoid")
+        found["activations"] = [draw.pick(f"activation {n}", bounded if n == 0 and own > 1 else ACTIVATIONS)
+                                for n in range(own)]
     return found
 
 

@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 # Where ONNX's rows come from in ours: LSTM i o f c from i f g o, GRU z r h from r z n.
 ROWS = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}
-NAMES = {
-    name.lower(): name
-    for name in "Sigmoid Tanh Relu Affine LeakyRelu ThresholdedRelu ScaledTanh HardSigmoid Elu Softsign Softplus".split()
-}
+NAMES = [
+    *("Sigmoid", "Tanh", "Relu", "Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh"),
+    *("HardSigmoid", "Elu", "Softsign", "Softplus"),
+]
 CURVE = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
 
 
@@ -44,7 +44,7 @@ def session(layer):
     if layer.activations is not None:
         every = layer.activations * (D if len(layer.activations) == len(OWN[layer.mode]) else 1)
         listed = [(each,) if isinstance(each, str) else each for each in every]
-        options["activations"] = [NAMES[each[0]] for each in listed]
+        options["activations"] = [next(n for n in NAMES if n.lower() == each[0]) for each in listed]
         for n, name in ((1, "activation_alpha"), (2, "activation_beta")):
             if values := [each[n] for each in listed if len(each) > n]:
                 options[name] = values

@@ -75,6 +75,14 @@ def test_several_tapes_are_compared(compared):
     assert "LSTM LSTM 1 × 4" in text
 
 
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Figures take seconds, and other tests draw them."""
+    for name in ("_image", "overview", "side_by_side"):
+        monkeypatch.setattr(f"rnncore.viz.reports.{name}", lambda *_, **__: "")
+
+
+@pytest.mark.usefixtures("without_pictures")
 def test_twelve_runs_are_twelve_rows_of_a_table_that_can_scroll(tapes, tmp_path):
     page = Page(viz.report({f"run {k}": tapes["GRU"] for k in range(12)}, tmp_path / "r.html"))
     table = page.source.split("</table>")[0]
@@ -145,13 +153,6 @@ def inside(page):
 
 def test_a_report_begins_with_the_page_that_runs_its_networks(compared):
     assert inside(compared) == ({"GRU": "GRU", "LSTM": "LSTM"}, "rnncore report")
-
-
-@pytest.fixture
-def without_pictures(monkeypatch):
-    """Figures take seconds, and other tests draw them."""
-    for name in ("_image", "overview", "side_by_side"):
-        monkeypatch.setattr(f"rnncore.viz.reports.{name}", lambda *_, **__: "")
 
 
 @pytest.mark.usefixtures("without_pictures")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -207,6 +209,11 @@ def _entry(name: str, layer: RecurrentLayer, weights: Mapping[str, Array], array
         )
     if layer.structure.proj_size:
         raise ValueError(f"runs: got an LSTM with projections for {name!r}, expected proj_size=0: the page has none")
+    if f"{layer.cell.kernel}\0".encode() not in _kernels():
+        raise ValueError(
+            f"runs: got {layer!r} for {name!r}, expected a cell that the page's kernels have: after a new cell, run "
+            "make page"
+        )
     if layer.cell.variant is not None:
         raise ValueError(
             f"runs: got {layer!r} for {name!r}, expected a layer without {', '.join(layer.cell.variant.options)}: "
@@ -235,6 +242,12 @@ def _entry(name: str, layer: RecurrentLayer, weights: Mapping[str, Array], array
         "head": None,
         "predicts": None,
     }
+
+
+@cache
+def _kernels() -> bytes:
+    """The page's kernels, which contain the names of their cells."""
+    return (resources.files(__package__) / "built" / "kernels.wasm").read_bytes()
 
 
 def _cell(cell: Description) -> dict[str, Any]:

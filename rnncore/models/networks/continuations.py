@@ -11,7 +11,8 @@ from rnncore._checks import as_number, as_size
 from rnncore.models.interface.base import check_fitted, generator
 from rnncore.models.interface.exog import TakesExog
 from rnncore.models.interface.forecasts import SampledForecast
-from rnncore.nn import draw, log_softmax
+from rnncore.nn import log_softmax
+from rnncore.nn.softmax import draw_at
 from rnncore.nn.state import take_rows
 
 from .feed import RealFeed
@@ -210,7 +211,7 @@ class Continues(TakesExog):
                 noise = rng.standard_normal(self.n_features_)
                 drawn[0, t] = output + temperature * deviation * noise
             else:
-                drawn[0, t] = draw(output, temperature, rng)
+                drawn[0, t] = draw_at(output, temperature, rng)
         return drawn[0] if self._real else self._alphabet.decode(drawn[0])
 
     def beam(

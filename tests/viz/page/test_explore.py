@@ -276,3 +276,10 @@ def test_a_cell_is_drawn_with_its_gates_and_states(cell):
     assert boxes["h0"][4] == "hₜ₋₁"
     assert all(drawing["low"] <= part[2] <= drawing["high"] for part in boxes.values())
     assert not any("$" in str(value) for part in drawing["parts"] for value in part)
+
+
+def test_a_cell_that_the_built_page_does_not_have_is_refused(path, monkeypatch):
+    monkeypatch.setattr("rnncore.viz.page.networks._kernels", lambda: b"gru\0")
+    with pytest.raises(ValueError, match=r"runs: got LSTM\(.*\) for 'network', expected a cell .* run make page"):
+        viz.explore(rc.LSTM(2, 3), path)
+    viz.explore(rc.GRU(2, 3), path)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from rnncore.recurrent.tape import Tape
 
     Tensors = tuple[Tensor | None, ...]
-    Given, Found = ParamSpec("Given"), TypeVar("Found")
+    Given = ParamSpec("Given")
+    Found = TypeVar("Found")
 
 
 def _on_torchs_threads(run: Callable[Concatenate[Call, Given], Found]) -> Callable[Concatenate[Call, Given], Found]:

@@ -106,12 +106,12 @@ class AudioModel:
         """That of the first part that has one."""
         return next((part.dtype for _, part in self.parts if not isinstance(part, str)), np.dtype("float32"))
 
-    def _whole(self, x: ArrayLike, axes: int, told: str) -> tuple[Array, bool]:
+    def _whole(self, x: ArrayLike, told: str) -> tuple[Array, bool]:
         """Samples with all axes, and whether they were one channel of one row."""
         array = as_rows(x, "x", self.dtype)
-        if array.ndim == axes - 2:
-            return array.reshape(*array.shape, 1, 1), True
-        if array.ndim != axes:
+        if array.ndim == 1:
+            return array.reshape(-1, 1, 1), True
+        if array.ndim != 3:
             raise ValueError(f"x: got shape {array.shape}, expected {told}")
         return array, False
 
@@ -129,7 +129,7 @@ class AudioModel:
         y : ndarray, (T, B, O), or (T,) if x was one channel and there is one output
         state : dict of str to state
         """
-        values, single = self._whole(x, 3, "(T, B, I), or (T,) for one channel")
+        values, single = self._whole(x, "(T, B, I), or (T,) for one channel")
         found = {}
         for name, part in self.parts:
             if isinstance(part, RecurrentLayer):
@@ -143,7 +143,7 @@ class AudioModel:
 
         Gradients go through one layer at a time: ``tape.backward`` is that of its layer.
         """
-        values, _ = self._whole(x, 3, "(T, B, I), or (T,) for one channel")
+        values, _ = self._whole(x, "(T, B, I), or (T,) for one channel")
         tapes = {}
         for name, part in self.parts:
             if isinstance(part, RecurrentLayer):
@@ -185,7 +185,7 @@ class AudioStream:
 
     def block(self, x: ArrayLike) -> Array:
         """The next samples, (N, B, I), or (N,) for one channel; the outputs are laid out as in a call."""
-        values, single = self._model._whole(x, 3, f"(N, B, I) with B = {self._batch}, or (N,) for one channel")
+        values, single = self._model._whole(x, f"(N, B, I) with B = {self._batch}, or (N,) for one channel")
         for name, part in self._model.parts:
             if name in self._streams:
                 values = self._streams[name].block(values)

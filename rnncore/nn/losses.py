@@ -196,7 +196,7 @@ def _squares(
     wide = expected.dtype != predicted.dtype and np.result_type(expected, predicted) != predicted.dtype
     rows = (np.ascontiguousarray(as_rows(predicted.reshape(shape), "pred", predicted.dtype)),
             np.ascontiguousarray(expected.reshape(shape), np.float64 if wide else predicted.dtype))
-    counted = None
+    counted: Bools | None = None
     if mask is not None and as_array(mask, "mask").shape == predicted.shape:
         counted = np.ascontiguousarray(_boolean(mask)).reshape(shape)
         if lengths is not None:

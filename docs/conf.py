@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 project = "rnncore"
 author = "rnncore contributors"
@@ -27,7 +24,6 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["build"]
 templates_path = [str(Path(__file__).resolve().parent / "_templates")]
 
 # Anchors of headings are GitHub's, so that a link works in both places (tests/packaging/test_docs_index.py).

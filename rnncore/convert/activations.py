@@ -8,30 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .formats import DEFAULTS
+from rnncore.recurrent import descriptions
+from rnncore.recurrent.variants import Activation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rnncore.recurrent.base import RecurrentLayer
+    from rnncore.recurrent.descriptions import Description
 
 Function = tuple[Any, ...]      # (name, alpha, beta), as many as the function has
 Functions = tuple[Function, ...]
 
-# ONNX's name of each function, and the defaults of its parameters alpha and beta.
-ONNX: dict[str, tuple[str, tuple[float, ...]]] = {
-    "sigmoid": ("Sigmoid", ()),
-    "tanh": ("Tanh", ()),
-    "relu": ("Relu", ()),
-    "affine": ("Affine", (1.0, 0.0)),
-    "leakyrelu": ("LeakyRelu", (0.01,)),
-    "thresholdedrelu": ("ThresholdedRelu", (1.0,)),
-    "scaledtanh": ("ScaledTanh", (1.0, 1.0)),
-    "hardsigmoid": ("HardSigmoid", (0.2, 0.5)),
-    "elu": ("Elu", (1.0,)),
-    "softsign": ("Softsign", ()),
-    "softplus": ("Softplus", ()),
-}
+# ONNX's names.
+ONNX = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "affine": "Affine", "leakyrelu": "LeakyRelu",
+        "thresholdedrelu": "ThresholdedRelu", "scaledtanh": "ScaledTanh", "hardsigmoid": "HardSigmoid", "elu": "Elu",
+        "softsign": "Softsign", "softplus": "Softplus"}
 # Those of Keras that have a name there; its hard_sigmoid is relu6(x + 3)/6.
 KERAS: dict[str, Function] = {
     "sigmoid": ("sigmoid",),
@@ -46,18 +38,22 @@ KERAS: dict[str, Function] = {
 }
 
 
+def own(cell: Description) -> Functions:
+    """The functions of a cell itself."""
+    return tuple((str(cell.curve_of(names[0])),) for names in cell.activated)
+
+
 def of_layer(layer: RecurrentLayer) -> list[Functions]:
     """The functions of each direction of a layer."""
-    chosen = getattr(layer, "activations", None)
-    if chosen is None:
-        own = [(name,) for name in DEFAULTS[layer.mode]]
-        if hasattr(layer, "nonlinearity"):
-            own = [(layer.nonlinearity,)]
-        return [tuple(own)] * layer.directions
-    functions = [(one,) if isinstance(one, str) else tuple(one) for one in chosen]
-    n = len(DEFAULTS[layer.mode])
-    each = [tuple(functions[k:k + n]) for k in range(0, len(functions), n)]
-    return each if len(each) == layer.directions else each * layer.directions
+    variant = layer.cell.variant
+    if variant is None:
+        return [own(layer.cell)] * layer.directions
+    return [tuple(map(_whole, variant.of_direction(direction))) for direction in range(layer.directions)]
+
+
+def _whole(function: Activation) -> Function:
+    spelled = function.spelled
+    return (spelled,) if isinstance(spelled, str) else spelled
 
 
 def options(mode: str, directions: Sequence[Functions]) -> dict[str, Any]:
@@ -65,9 +61,7 @@ def options(mode: str, directions: Sequence[Functions]) -> dict[str, Any]:
     first = directions[0]
     if any(other != first for other in directions):
         return {"activations": [function for functions in directions for function in functions]}
-    if first == tuple((name,) for name in DEFAULTS[mode]):
-        return {}
-    return {"activations": list(first)}
+    return {} if first == own(descriptions.first(mode)) else {"activations": list(first)}
 
 
 # ---- ONNX ---------------------------------------------------------------------------------------
@@ -86,9 +80,9 @@ def from_onnx(names: Sequence[str], alphas: Iterable[float], betas: Iterable[flo
     for name in names:
         if name.lower() not in ONNX:
             raise NotImplementedError(f"activations: got {name!r}, expected one of "
-                                      f"{', '.join(theirs for theirs, _ in ONNX.values())}")
-        defaults = ONNX[name.lower()][1]
-        found.append((name.lower(), *(next(given, default) for given, default in zip(left, defaults, strict=False))))
+                                      f"{', '.join(ONNX.values())}")
+        own_name, *defaults = _whole(Activation.of(name, "activations"))
+        found.append((own_name, *(next(given, default) for given, default in zip(left, defaults, strict=False))))
     for given, what in zip(left, ("activation_alpha", "activation_beta"), strict=True):
         if (more := next(given, None)) is not None:
             raise ValueError(f"{what}: got {more} which no function of {', '.join(names)} takes")
@@ -99,7 +93,7 @@ def to_onnx(functions: Iterable[Function]) -> dict[str, Any]:
     """The attributes of a node with these functions."""
     names, alphas, betas = [], [], []
     for name, *parameters in functions:
-        names.append(ONNX[name][0])
+        names.append(ONNX[name])
         alphas += parameters[:1]
         betas += parameters[1:]
     given = {"activations": names, "activation_alpha": alphas, "activation_beta": betas}

@@ -35,8 +35,3 @@ TORCH_MODES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 # The classes of torch by the number of blocks in their weights.
 TORCH_BLOCKS = {4: "LSTM", 3: "GRU", 1: "RNN"}
-
-# ---- activations: (name in our form, parameters …) ----------------------------------------------
-
-# What a cell computes with where no other is chosen, in ONNX's order: f, g, h of an LSTM, f, g of a GRU, f of an RNN.
-DEFAULTS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}

@@ -10,10 +10,11 @@ import numpy as np
 
 from rnncore._checks import as_array
 from rnncore.module import Module
+from rnncore.recurrent import descriptions
 from rnncore.recurrent.cells import Cell
 
 from . import activations
-from .formats import DEFAULTS, KERAS_CELLS, KERAS_LAYERS
+from .formats import KERAS_CELLS, KERAS_LAYERS
 from .keras_files import read_weights
 from .keras_layer import KerasLayer
 from .optional import package
@@ -226,7 +227,7 @@ def _cell(keras: Any, cell: Any) -> KerasCell:
     mode = KERAS_CELLS[name]
     functions = [activations.from_keras(keras, getattr(cell, which), f"{cell.name}.{which}")
                  for which in ("recurrent_activation", "activation") if hasattr(cell, which)]
-    if len(functions) < len(DEFAULTS[mode]):
+    if len(functions) < len(descriptions.first(mode).activated):
         functions.append(functions[-1])         # an LSTM's activation is that of its candidate, and that of its output
     arrays = [as_array(keras.ops.convert_to_numpy(variable), cell.name)
               for variable in (cell.kernel, cell.recurrent_kernel, cell.bias) if variable is not None]

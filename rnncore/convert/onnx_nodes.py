@@ -10,7 +10,7 @@ from rnncore._checks import as_array, as_lengths
 from rnncore.recurrent import descriptions
 
 from . import activations
-from .formats import DEFAULTS, ONNX_FLAGS, ONNX_GATES, ONNX_PEEPHOLES, PEEPHOLES
+from .formats import ONNX_FLAGS, ONNX_GATES, ONNX_PEEPHOLES, PEEPHOLES
 from .keras_layer import backwards
 from .weights import blocks, make_layer, permuted
 
@@ -79,12 +79,10 @@ class RecurrentNode:
         options: dict[str, Any] = {"bidirectional": self.bidirectional}
         if "clip" in given:
             options["gate_clip"] = given["clip"]
-        for name, ours in ONNX_FLAGS[self.mode].items():
-            if name in given or ours in descriptions.choices(self.mode):
-                options[ours] = bool(given.get(name, 0))
+        options |= {ours: bool(given.get(name, 0)) for name, ours in ONNX_FLAGS[self.mode].items()}
         if given.get("activations"):
             names = [self._text(name) for name in given["activations"]]
-            n, directions = len(DEFAULTS[self.mode]), 1 + self.bidirectional
+            n, directions = len(descriptions.first(self.mode).activated), 1 + self.bidirectional
             if len(names) not in (n, n * directions):
                 raise ValueError(f"{self}: got {len(names)} activations, expected {n * directions}")
             functions = activations.from_onnx(names, *(given.get(f"activation_{one}", []) for one in ("alpha", "beta")))

@@ -13,7 +13,7 @@ from rnncore.nn.sequence import SequenceModel
 from rnncore.recurrent.base import RecurrentLayer
 
 from . import activations
-from .formats import DEFAULTS, ONNX_FLAGS, ONNX_GATES, ONNX_PEEPHOLES, PEEPHOLES
+from .formats import ONNX_FLAGS, ONNX_GATES, ONNX_PEEPHOLES, PEEPHOLES
 from .optional import package
 from .weights import blocks, of_layer, permuted, refuse_others
 
@@ -182,10 +182,10 @@ class _Graph:
         for theirs, ours in ONNX_FLAGS[layer.mode].items():
             if getattr(layer, ours, False):
                 attributes[theirs] = 1
-        if clip := getattr(layer, "gate_clip", None):
-            attributes["clip"] = clip
-        if any(own != tuple((one,) for one in DEFAULTS[layer.mode]) for own in functions):
-            attributes |= activations.to_onnx(one for own in functions for one in own)
+        if layer.gate_clip is not None:
+            attributes["clip"] = layer.gate_clip
+        if activations.options(layer.mode, functions):
+            attributes |= activations.to_onnx(one for each in functions for one in each)
         W, R, B, P, projections = self._weights(parts)
         names = [x, self.constant(f"{name}.W", W), self.constant(f"{name}.R", R),
                  "" if B is None else self.constant(f"{name}.B", B), self._lengths, *starts]

@@ -224,7 +224,7 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     def __repr__(self) -> str:
         told = [f"{self.input_size}, {self.hidden_size}"]
-        defaults = SHARED | DEFAULTS | dict(descriptions.first(self.mode).options) | self.own_options
+        defaults = SHARED | dict(DEFAULTS) | dict(descriptions.first(self.mode).options) | self.own_options
         told += [f"{name}={value!r}" for name, value in list(self.options.items())[2:] if value != defaults[name]]
         return f"{type(self).__name__}({', '.join(told)}, dtype={self.dtype.name!r})"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from .weights import as_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Concatenate, ParamSpec, TypeVar
 
     from torch import Tensor
 
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
     from rnncore.recurrent.tape import Tape
 
     Tensors = tuple[Tensor | None, ...]
-
-Given = ParamSpec("Given")
-Found = TypeVar("Found")
+    Given = ParamSpec("Given")
+    Found = TypeVar("Found")
 
 
 def _on_torchs_threads(run: Callable[Concatenate[Call, Given], Found]) -> Callable[Concatenate[Call, Given], Found]:

@@ -24,8 +24,11 @@ FILE = re.compile(r"<!-- (?:file|row of): \S+ -->\n```python\n.*?^```$", re.DOTA
 
 # Pages of which other tests run every block.
 ELSEWHERE = {
+    "docs/audio.md": "tests/convert/test_docs.py",
     "docs/cells.md": "tests/recurrent/test_new_cell.py",
     "docs/data.md": "tests/data/test_docs.py",
+    "docs/from_keras.md": "tests/convert/test_docs.py",
+    "docs/from_onnx.md": "tests/convert/test_docs.py",
     "docs/from_torch.md": "tests/torch/test_docs.py",
     "docs/memory.md": "tests/viz_debugger/test_docs.py",
     "docs/models.md": "tests/viz_debugger/test_docs.py",

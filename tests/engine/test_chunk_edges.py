@@ -22,7 +22,7 @@ def test_sequences_around_whole_chunks_equal_the_twin(cell, B, ragged, dtype, rn
         judge_pass(layer, x, s0, lengths, random_cotangents(layer, T, B, rng))
 
 
-@pytest.mark.parametrize("T", [255, 256, 257, 258, 513])
+@pytest.mark.parametrize("T", [256, 257, 513])
 @pytest.mark.parametrize("cell", KINDS)
 def test_a_single_row_over_many_chunks_equals_the_twin(cell, T, rng):
     layer = make(cell, 2, 3, bidirectional=True, dtype="float64")

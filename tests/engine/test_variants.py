@@ -1,7 +1,9 @@
 """Variants of cells: activations, bounds, peepholes and coupled gates, against the twin and against the cell itself."""
 
 import copy
+import doctest
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -359,3 +361,9 @@ def test_directions_may_have_activations_of_their_own(rng):
 def test_pairs_of_options_equal_the_twins(rng):
     for a, b in itertools.combinations(ALL_OF_LSTM, 2):
         judge(rc.LSTM(3, 5, dtype="float64", seed=2, **{key: ALL_OF_LSTM[key] for key in (a, b)}), rng)
+
+
+def test_the_page_about_options_is_right():
+    page = Path(__file__).parents[2] / "docs" / "options.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+    assert (failed, tried > 5) == (0, True)

@@ -95,7 +95,7 @@ regressions: $(S)/extra-bench  ## A=commit B=commit: fails where B is slower by 
 peers: $(S)/project $(S)/extra-bench  ## the comparison with other libraries: ARGS="--only models --time-limit 10" for some of it
 	$(BIN)/python -m benchmarks.peers --docs docs $(ARGS)
 
-rtneural: $(S)/project $(S)/extra-bench  ## a step of a small net, also by RTNeural from a checkout: RTNEURAL=path
+rtneural: $(if $(RTNEURAL),$(S)/project $(S)/extra-bench)  ## a step of a small net, also by RTNeural from a checkout: RTNEURAL=path
 	@test -n "$(RTNEURAL)" || { echo "make rtneural: clone github.com/jatinchowdhury18/RTNeural with its submodules, then RTNEURAL=path"; exit 2; }
 	RTNEURAL="$(abspath $(RTNEURAL))" $(BIN)/python -m benchmarks.peers --docs docs --only steps $(ARGS)
 

@@ -45,8 +45,9 @@ fresh_trainer: Trainer
     "docs/cells.md": "from rnncore._typing import Array\nx: Array\n",
 }
 
-# scikit-learn has no types, and need not be installed where this runs.
+# scikit-learn and Keras have no types, and need not be installed where this runs.
 STUBS = {
+    "keras/__init__.pyi": "from typing import Any\ndef __getattr__(name: str) -> Any: ...\n",
     "sklearn/__init__.pyi": "",
     "sklearn/model_selection.pyi": "from typing import Any\nGridSearchCV: Any\n",
 }

@@ -57,7 +57,8 @@ def as_layer(data: object) -> RecurrentLayer:
         for step in path.split("."):
             inner = getattr(inner, step, None)
         if isinstance(inner, RecurrentLayer):
-            way = f"; its attribute {path} is one, and x is then the input of that layer"
+            way = (f"; its attribute {path} is one, and x is then the input of that layer, in its own layout (a tape's "
+                   "input is always time-major)")
             break
     raise TypeError(f"layer: got {described(data)}, expected a recurrent layer such as rnncore.LSTM{way}")
 

@@ -65,6 +65,7 @@ def run(page: Path, out: Path, style: str = "page") -> str:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from rnncore.viz.plots._artists import wrap_title
 
     from rnncore import viz
 
@@ -87,7 +88,12 @@ def run(page: Path, out: Path, style: str = "page") -> str:
                 raise AssertionError(f"{page.name}:{line(found)}: nothing was drawn for {found['picture']}")
             path = out / found["picture"]
             path.parent.mkdir(parents=True, exist_ok=True)
-            plt.gcf().savefig(path, dpi=130, pil_kwargs={"optimize": True})
+            figure = plt.gcf()
+            for ax in figure.axes:
+                wrap_title(ax)
+            if style == "slide":                        # its letters are larger
+                figure.set_size_inches(1.45 * figure.get_size_inches())
+            figure.savefig(path, dpi=130, pil_kwargs={"optimize": True})
             plt.close("all")
             return found[0]
         if found["value"]:

@@ -146,7 +146,7 @@ class RecurrentNode:
         y, new = (tape.output, tape.state) if tape is not None else layer(x, state, lengths)
         if self.direction == "reverse":
             y = backwards(y, lengths)
-        y = y.reshape(*y.shape[:2], layer.directions, -1)
+        y = y.reshape(*y.shape[:2], layer.directions, layer.structure.output_size)
         final = new if isinstance(new, tuple) else (new,)
         if lengths is not None:                 # rows without steps end in zeros, in ONNX Runtime as well
             final = tuple(np.where(lengths[:, None] == 0, part.dtype.type(0), part) for part in final)

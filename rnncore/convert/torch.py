@@ -176,7 +176,9 @@ def _from_group(prefix: str, arrays: Weights, names: dict[str, re.Match[str]], n
         return make_cell(mode, first, **options)
     directions = 1 + any(reverse for _, reverse in parts)
     layers = max(layer for layer, _ in parts) + 1
-    wanted = [(layer, direction == 1) for layer in range(layers) for direction in range(directions)]
+    # A file may name any layer: at most one more than there are parts is looked for.
+    looked_at = range(min(layers, len(parts) + 1))
+    wanted = [(layer, direction == 1) for layer in looked_at for direction in range(directions)]
     if set(parts) != set(wanted):
         missing = [f"{prefix}weight_ih_l{layer}{'_reverse' * reverse}" for layer, reverse in wanted
                    if (layer, reverse) not in parts]
@@ -197,8 +199,9 @@ def _read(path: PathLike) -> Any:
         pass
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines()
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError,
+            AttributeError) as error:
+        reason = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()     # without colours
         raise ValueError(f"source: {path} is not a file of weights alone ({reason[0] if reason else 'it is empty'}); "
                          "nothing else is read from files, since reading it could run code: save model.state_dict()"
                          ) from None

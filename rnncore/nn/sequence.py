@@ -505,10 +505,9 @@ def read_config(config: Field) -> dict[str, Any]:
     checks = LAYER_OPTIONS | {name: _check_of(values) for name, values in choices(cell).items()}
     if "proj_size" in layer_class(cell).own_options:
         checks["proj_size"] = lambda field: field.whole(1, layer["hidden_size"].whole(2) - 1)
-    checks |= dict.fromkeys(first(cell).variants, lambda field: field.value)        # `check_variant` has seen them
-    layer.only(checks)
-    check_variant(cell, layer)
-    options = {name: checks[name](field) for name, field in layer.entries().items()}
+    layer.only([*checks, *first(cell).variants])
+    options = {name: checks[name](field) for name, field in layer.entries().items() if name in checks}
+    options |= check_variant(cell, layer)
     options |= {name: layer[name].whole(1) for name in ("input_size", "hidden_size")}  # no defaults
     rows, dropout = config.get("num_embeddings"), config.get("dropout")
     outputs, loss = config["outputs"].whole(1), config["loss"].text(LOSSES)

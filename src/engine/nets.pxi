@@ -185,7 +185,6 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
     take_of_nets(c_out, &ac, &rows, False)
     memset(&one, 0, sizeof(one))
     one.k, one.cell = w.k, w.cell
-    one.r_pack = w.projection(False)
     one.T, one.H, one.P, one.I, one.item = T, w.hidden_size, w.output_size, w.input_size, w.item
     one.rows, one.reverse, one.slots_wanted = rows.rows, reverse, slots is not None
     one.plan = make_plan(w, T, T * B, B, 1)

@@ -158,7 +158,8 @@ cdef class Weights:
         job.of_thread = rounded(most)
         scratch = memory(job.threads * job.of_thread, SCRATCH)
         job.scratch = scratch.p
-        rc_pool_run(comparison_thread, &job, job.threads)
+        with nogil:
+            rc_pool_run(comparison_thread, &job, job.threads)
         give_back(scratch)
         return not job.differs
 

@@ -6,7 +6,9 @@
  * those of OpenMP are woken on the CPU of the caller, where both take turns until the scheduler moves one of them.
  *
  * Whether they spin is seen from the CPU time of the one that helped first in the last region: whose clock goes on is
- * running.  A thread of the program has OpenMP threads of its own, and so has what is noted here.
+ * running.  A thread of the program has OpenMP threads of its own, and so has what is noted here.  Which they are is known
+ * only after a region: the program's main thread begins one, since torch would make the same threads there; other threads
+ * stay with the pool, as each would get OpenMP threads that torch may never have needed.
  *
  * libgomp and LLVM's runtime both have these functions.  The runtime is found through torch's library, of which it is a
  * dependency: there may be others in the process, and none is ever loaded. */
@@ -76,7 +78,7 @@ int rc_openmp_is_awake(void)
     }
     if (omp.most() < 2) return 0;
     const long long before = helper ? cpu_time(helper) : -1;
-    return before < 0 || cpu_time(helper) > before;     /* where nothing is known: use them, and note who helps */
+    return before < 0 ? syscall(SYS_gettid) == getpid() : cpu_time(helper) > before;
 }
 
 typedef struct {

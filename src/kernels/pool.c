@@ -106,6 +106,9 @@ static void forget_workers(void)
     is_forked = 1;
 }
 
+/* When the library is loaded: a child may be forked before the first call. */
+__attribute__((constructor)) static void at_load(void) { pthread_atfork(NULL, NULL, forget_workers); }
+
 /* A worker blocks every signal: they are for the program's own threads, which may have masked some. */
 static int start(worker_t *w, int me)
 {
@@ -231,12 +234,10 @@ static void as_one_of(int thread, int team)
 
 static void run(rc_pool_fn f, void *context, int threads, int even)
 {
-    static int registered;
     if (threads <= 1 || pthread_mutex_trylock(&busy)) {
         f(context, 0, 1);
         return;
     }
-    if (!registered) registered = !pthread_atfork(NULL, NULL, forget_workers);
     call.f = f;
     call.context = context;
     call.threads = threads;

@@ -186,3 +186,13 @@ def test_whole_models_of_torch(kind, batch_first, rng, tmp_path):
         assert list(tapes) == list(model.layers)
     for name, layer in model.layers.items():
         assert layer.bidirectional, name
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 3), (4, 0, 3), (0, 0, 3)])
+@pytest.mark.parametrize("layer", [rc.GRU(3, 4, bidirectional=True), rc.LSTM(3, 4, proj_size=2)], ids=str)
+def test_no_steps_and_no_rows_have_an_answer(layer, shape, tmp_path):
+    path = tmp_path / "layer.onnx"
+    convert.to_onnx(layer, path)
+    x = np.zeros(shape, np.float32)
+    y, *_ = convert.from_onnx(path).run({"x": x}).values()
+    assert y.shape == layer(x)[0].shape

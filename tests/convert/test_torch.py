@@ -206,7 +206,7 @@ def test_no_pickle_is_read(writes, tmp_path):
     assert not touched.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a file of torch", json.dumps({"a": 1}).encode()])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a file of torch", b"abc", json.dumps({"a": 1}).encode()])
 def test_other_files_are_refused(content, tmp_path):
     path = tmp_path / "other.pt"
     path.write_bytes(content)
@@ -293,3 +293,9 @@ def test_other_types_are_refused():
         convert.from_torch(3)
     with pytest.raises(TypeError, match=r"^to_torch: got Linear"):
         convert.to_torch(torch.nn.Linear(2, 2))
+
+
+def test_names_of_layers_that_do_not_follow_each_other_are_refused_at_once():
+    weights = {f"weight_{kind}_l99999999999": torch.ones(4, 1) for kind in ("ih", "hh")}
+    with pytest.raises(KeyError, match="expected weight_ih_l0, weight_ih_l1 as well"):
+        convert.from_torch(weights)

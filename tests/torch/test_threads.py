@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts the threads of the process there")
 
 BEFORE = """
-import os, time
+import os, signal, threading, time
 import numpy as np, torch
 import rnncore as rc
 from rnncore import _engine
@@ -24,14 +24,17 @@ def tasks():
 def call():
     _engine.give_way(-_engine.give_way(0))
     return layer(x)[0]
-
+"""
+KNOWN = """
 with rc.threads(1):
     expected = call()
 """
 
 
-def run(code):
-    done = subprocess.run([sys.executable, "-c", BEFORE + code], capture_output=True, text=True, timeout=120)
+def run(code, known=True):
+    """What the code prints; `known`: `expected` is a result on one thread, so that a call was before."""
+    program = BEFORE + KNOWN * known + code
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -86,6 +89,39 @@ print(os.waitpid(child, 0)[1])
 assert (call() == expected).all()
 """)
     assert found == ["0"]
+
+
+def test_a_child_that_is_forked_before_the_first_call_uses_the_pool():
+    found = run("""
+torch.ones(10**6).add_(1)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)            # a call that waits for the parent's threads would wait for ever
+    os._exit(0 if np.isfinite(call()).all() else 1)
+print(os.waitpid(child, 0)[1])
+""", known=False)
+    assert found == ["0"]
+
+
+def test_other_threads_than_the_main_one_begin_no_threads_of_torch():
+    found = run("""
+before, here, go = tasks(), threading.Barrier(4), threading.Event()
+
+
+def one():
+    call()
+    here.wait()
+    go.wait()
+
+
+callers = [threading.Thread(target=one) for _ in range(3)]
+for caller in callers:
+    caller.start()
+here.wait()
+print(tasks() - before)         # the callers, and one worker of the pool
+go.set()
+""", known=False)
+    assert int(found[0]) <= 4
 
 
 def test_calls_through_modules_use_no_more_threads_than_torch_may():

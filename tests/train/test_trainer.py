@@ -291,3 +291,24 @@ def test_parts_of_a_trainer_of_the_wrong_kind_are_refused_with_the_way_out(rng):
             Trainer(*arguments)
     with pytest.raises(TypeError, match=r"callbacks: got the class Recorder, .*call it first: Recorder\(\)"):
         Trainer(model, optimiser, windows, callbacks=[rc.viz.Recorder])
+
+
+@pytest.mark.parametrize("options", [
+    {"activations": ["tanh", ("HardSigmoid", 0.3), "softsign"]}, {"peepholes": True, "coupled": True},
+    {"cell_clip": 2, "gate_clip": 1.5}, {"proj_size": 2},
+], ids=str)  # fmt: skip
+def test_a_model_whose_layer_has_options_is_resumed(tmp_path, options):
+    def trainer():
+        layer = rc.LSTM(3, 4, seed=1, **options)
+        head = Linear(layer.structure.output_size, 5, seed=1)
+        model = SequenceModel(rc.nn.Embedding(5, 3, seed=1), layer, head)
+        windows = [(np.arange(8).reshape(4, 2) % 5, np.arange(1, 9).reshape(4, 2) % 5)]
+        return Trainer(model, Adam(model, lr=0.01), windows)
+
+    whole, first, second = trainer(), trainer(), trainer()
+    whole.fit(4, progress=False)
+    first.fit(2, progress=False)
+    first.save(tmp_path / "run")
+    second.resume(tmp_path / "run")
+    second.fit(2, progress=False)
+    same_bits(whole.model.state_dict(), second.model.state_dict())

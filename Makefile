@@ -40,7 +40,7 @@ PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
         sanitized sanitize fuzz mutants arm64 page build wheel clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ------------------------------------------------------------------------- environments
 

@@ -168,9 +168,9 @@ def test_examples_with_prompts_parse():
 
 
 def test_targets_of_make_that_pages_name_exist():
-    targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
     for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
-        named = set(re.findall(r"`make ([a-z0-9]+)", page.read_text("utf-8")))
+        named = set(re.findall(r"`make ([a-z0-9-]+)", page.read_text("utf-8")))
         assert named <= targets, f"{page.name}: {named - targets}"
 
 

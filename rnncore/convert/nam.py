@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnncore._checks import as_dtype
+
 from .audio import AudioModel
 from .formats import NAM_LAYERS
-from .rtneural import make_linear, opened
+from .rtneural import make_linear, opened, rounded
 from .weights import blocks, make_layer
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def from_nam(path: PathLike, *, dtype: DTypeLike = "float32") -> AudioModel:
     OSError, rnncore.io.DamagedFileError
         The file cannot be read, or a part of it is not as it should be; the message names it.
     """
+    dtype = as_dtype(dtype)
     root = opened(path)
     architecture = root["architecture"].text()
     if architecture not in NAM_LAYERS:
@@ -51,7 +54,7 @@ def from_nam(path: PathLike, *, dtype: DTypeLike = "float32") -> AudioModel:
     given = root["weights"]
     if len(given.items()) != expected or len(sizes) < layers:
         raise given.refuse(f"{expected} numbers, by the sizes in its config")
-    numbers = np.array([value.number() for value in given.items()], dtype)
+    numbers = rounded(given, np.array([value.number() for value in given.items()]), dtype)
     place = 0
 
     def take(*shape: int) -> Array:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnncore.io.fields import Field, check_file, read_json
+from rnncore._checks import as_dtype
+from rnncore.io.fields import Field, check_file, named_errors, read_json
 from rnncore.io.files import write_bytes
 from rnncore.nn.layers import Linear
 from rnncore.nn.sequence import SequenceModel
@@ -24,24 +25,46 @@ if TYPE_CHECKING:
     from rnncore._typing import Array, DTypeLike, PathLike
 
 DENSE = ("dense", "time-distributed-dense")
+RECURRENT = ("weight_ih", "weight_hh", "weight_hr", "weight_peephole", "bias_ih", "bias_hh")
 
 
 def opened(path: PathLike) -> Field:
     """The content of a JSON file."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path: got {path!r:.60}, expected the path of a file, as a str or a pathlib.Path")
     check_file(path)
     return Field(read_json(Path(path).read_bytes(), path), path)
 
 
-def _numbers(field: Field, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Nested lists of numbers as an array of this shape."""
+def _numbers(field: Field, shape: tuple[int, ...] | None, dtype: DTypeLike) -> Array:
+    """Nested lists of numbers as an array, of this shape if one is given."""
     try:
         found = np.array(field.value)
     except ValueError:                  # rows of unequal length
         found = np.array(None)
-    if found.dtype.kind not in "fi" or found.shape != shape:
-        raise field.refuse(f"numbers of shape {shape}, not {found.shape}" if found.dtype.kind in "fi" else
-                           f"numbers of shape {shape}")
-    return found.astype(dtype)
+    if found.dtype.kind not in "iuf":
+        raise field.refuse("numbers in rows of equal length" if shape is None else f"numbers of shape {shape}")
+    if shape not in (None, found.shape):
+        raise field.refuse(f"numbers of shape {shape}, not {found.shape}")
+    return rounded(field, found, dtype)
+
+
+def rounded(field: Field, numbers: Array, dtype: DTypeLike) -> Array:
+    """The numbers of a field in `dtype`; the first that is not finite there is refused by its place."""
+    with np.errstate(over="ignore"):
+        found = numbers.astype(dtype)
+    if not np.isfinite(found).all():
+        for k in np.argwhere(~np.isfinite(found))[0]:
+            field = field.items()[k]
+        raise field.refuse(f"a number that is finite in {found.dtype}")
+    return found
+
+
+def _last(shape: Field) -> int:
+    """The last number of a shape, which is that of channels or units."""
+    if not shape.items():
+        raise shape.refuse("a list that ends with a number of channels or units")
+    return shape.items()[-1].whole(1)
 
 
 def from_rtneural(path: PathLike, *, dtype: DTypeLike = "float32") -> AudioModel:
@@ -79,10 +102,14 @@ def from_rtneural(path: PathLike, *, dtype: DTypeLike = "float32") -> AudioModel
     >>> bool((model(x)[0] == layer(x)[0]).all())
     True
     """
+    dtype = as_dtype(dtype)
     root = opened(path)
     if "layers" not in root:
-        return _from_state(root, dtype)
-    width = root["in_shape"].items()[-1].whole(1)
+        with named_errors(root):
+            return _from_state(root, dtype)
+    width = _last(root["in_shape"])
+    if not root["layers"].items():
+        raise root["layers"].refuse("a list of at least one layer")
     parts: list[tuple[str, Any]] = []
     for k, one in enumerate(root["layers"].items()):
         kind = one["type"].text()
@@ -91,7 +118,7 @@ def from_rtneural(path: PathLike, *, dtype: DTypeLike = "float32") -> AudioModel
                                       f"{', '.join((*DENSE, *RTNEURAL_LAYERS, 'activation'))}")
         given = one.get("activation")
         activation = "" if given is None else given.text()
-        units = one["shape"].items()[-1].whole(1)
+        units = _last(one["shape"])
         if kind in RTNEURAL_LAYERS:
             if activation not in ("", "tanh"):
                 raise NotImplementedError(f"{path}: {one.name} has the activation {activation!r}, expected 'tanh', "
@@ -106,10 +133,13 @@ def from_rtneural(path: PathLike, *, dtype: DTypeLike = "float32") -> AudioModel
             if activation:
                 parts.append((f"{activation}_{k}", activation))
         width = units
-    return AudioModel(parts)
+    with named_errors(root):
+        return AudioModel(parts)
 
 
 def _dense(weights: Field, inputs: int, outputs: int, dtype: DTypeLike) -> Linear:
+    if len(weights.items()) not in (1, 2):
+        raise weights.refuse("a list of a kernel and a bias, or of a kernel alone")
     kernel, *bias = weights.items()
     state = {"weight": _numbers(kernel, (inputs, outputs), dtype).T}
     if bias:
@@ -136,22 +166,32 @@ def _recurrent(weights: Field, mode: str, inputs: int, units: int, dtype: DTypeL
 
 def _from_state(root: Field, dtype: DTypeLike) -> AudioModel:
     """A state_dict of torch in JSON."""
-    state = {name: np.array(field.value, dtype) for name, field in root.entries().items()}
-    recurrent = {name for name in state if name.rpartition(".")[2].startswith(("weight_", "bias_"))}
+    fields = root.entries()
+    if not fields:
+        raise root.refuse("'layers', or the weights of a state_dict by name")
+    if "state_dict" in fields and isinstance(fields["state_dict"].value, dict):
+        others = ", ".join(name for name in fields if name != "state_dict") or "nothing"
+        raise NotImplementedError(f"{root.source}: got weights under 'state_dict', beside {others}; expected the "
+                                  "weights alone, since what is said beside them, such as a skip, would not be "
+                                  "computed: write the content of 'state_dict' into a file of its own")
+    state = {name: _numbers(field, None, dtype) for name, field in fields.items()}
+    recurrent = {name for name in state if name.rpartition(".")[2].startswith(RECURRENT)}
     found = from_torch({name: state[name] for name in state if name in recurrent}) if recurrent else []
     layers = dict(found) if isinstance(found, list) else {"": found}
-    parts: dict[str, Any] = {}
+    parts: dict[tuple[str, bool], tuple[str, Any]] = {}     # by prefix, and whether it is recurrent
     for name, array in state.items():
         prefix, _, own = name.rpartition(".")
-        if name in recurrent:
-            parts.setdefault(prefix or layers[prefix].mode.lower(), layers[prefix])
-        elif own == "weight" and array.ndim == 2:
-            biases = {"bias": state[f"{prefix}.bias"]} if f"{prefix}.bias" in state else {}
-            parts[prefix] = make_linear({"weight": array} | biases, dtype)
-        elif not (own == "bias" and prefix in parts):
+        weight = name.removesuffix(own) + "weight"
+        if name in recurrent and prefix in layers:
+            parts[prefix, True] = prefix or layers[prefix].mode.lower(), layers[prefix]
+        elif own in ("weight", "bias") and weight in state and state[weight].ndim == 2:
+            matrix, bias = state[weight], name.removesuffix(own) + "bias"
+            biases = {"bias": _numbers(fields[bias], matrix.shape[:1], dtype)} if bias in state else {}
+            parts[prefix, False] = prefix or "linear", make_linear({"weight": matrix} | biases, dtype)
+        else:
             raise NotImplementedError(f"{root.source}: {name} of shape {array.shape} is no weight of a recurrent or a "
                                       "linear layer, expected those alone")
-    return AudioModel(parts.items())
+    return AudioModel(parts.values())
 
 
 # ---- written ------------------------------------------------------------------------------------
@@ -170,7 +210,7 @@ def to_rtneural(model: AudioModel | SequenceModel | RecurrentLayer, path: PathLi
     Raises
     ------
     NotImplementedError, ValueError
-        RTNeural does not have something; the message names it.
+        RTNeural does not have something, or a weight is not finite; the message names it.
     """
     if isinstance(model, SequenceModel):
         if model.embedding is not None or model.readout != "steps":
@@ -185,38 +225,39 @@ def to_rtneural(model: AudioModel | SequenceModel | RecurrentLayer, path: PathLi
         raise NotImplementedError("to_rtneural: got a model with initial states, expected one without: RTNeural begins "
                                   "at zero; AudioModel(model.parts) has none")
     layers: list[dict[str, Any]] = []
-    width = None
-    for _, part in model.parts:
+    width = model._inputs or 1
+    for name, part in model.parts:
         if isinstance(part, str):
             if layers and layers[-1]["type"] == "dense" and not layers[-1]["activation"]:
                 layers[-1]["activation"] = part
             else:
-                layers.append(_entry("activation", part, layers[-1]["shape"][-1] if layers else 1, []))
+                layers.append(_entry(name, "activation", part, layers[-1]["shape"][-1] if layers else width, []))
         elif isinstance(part, Linear):
             state = part.state_dict()
             bias = state.get("bias", np.zeros(part.out_features))
-            layers.append(_entry("dense", "", part.out_features, [state["weight"].T, bias]))
+            layers.append(_entry(name, "dense", "", part.out_features, [state["weight"].T, bias]))
         else:
-            layers += _entries(part)
-        if width is None:
-            width = 1 if isinstance(part, str) else getattr(part, "in_features", getattr(part, "input_size", 1))
-    text = json.dumps({"in_shape": [None, None, width], "layers": layers})
+            layers += _entries(name, part)
+    text = json.dumps({"in_shape": [None, None, width], "layers": layers}, allow_nan=False)
     write_bytes(os.fspath(path), text.encode())
 
 
-def _entry(kind: str, activation: str, units: int, weights: list[Array]) -> dict[str, Any]:
+def _entry(name: str, kind: str, activation: str, units: int, weights: list[Array]) -> dict[str, Any]:
+    if not all(np.isfinite(array).all() for array in weights):
+        raise ValueError(f"to_rtneural: got weights of {name!r} that are NaN or infinite, expected finite numbers: "
+                         "JSON has no others")
     return {"type": kind, "activation": activation, "shape": [None, None, units],
             "weights": [array.tolist() for array in weights]}
 
 
-def _entries(layer: RecurrentLayer) -> list[dict[str, Any]]:
-    names = {mode: name for name, mode in RTNEURAL_LAYERS.items()}
+def _entries(name: str, layer: RecurrentLayer) -> list[dict[str, Any]]:
+    names = {mode: kind for kind, mode in RTNEURAL_LAYERS.items()}
     refuse_others(layer, "to_rtneural", "RTNeural", list(names))
     two = hasattr(layer, "reset_after")
     rows = len(blocks(layer.mode)) * layer.hidden_size
-    none = {name: np.zeros(rows, layer.dtype) for name in ("bias_ih", "bias_hh")}
-    return [_entry(names[layer.mode], "tanh", layer.hidden_size, to_kernels(layer.mode, none | weights, two))
-            for weights in of_layer(layer)]
+    none = {bias: np.zeros(rows, layer.dtype) for bias in ("bias_ih", "bias_hh")}
+    return [_entry(name, names[layer.mode], "tanh", layer.hidden_size, kernels)
+            for kernels in (to_kernels(layer.mode, none | weights, two) for weights in of_layer(layer))]
 
 
 def _time_major(layer: RecurrentLayer) -> RecurrentLayer:

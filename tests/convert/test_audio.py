@@ -1,6 +1,8 @@
 """RTNeural's JSON and Neural Amp Modeler's files, judged by Keras and torch, from which these files come."""
 
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -107,6 +109,61 @@ def test_a_state_dict_of_torch_in_json(signal, tmp_path):
         convert.from_rtneural(written(state | {"conv.weight": [[[1, 2, 3]]]}, tmp_path))
 
 
+def test_a_linear_layer_alone(tmp_path):
+    for weights in ({"weight": [[2.0]], "bias": [3.0]}, {"bias": [3.0], "weight": [[2.0]]}):
+        for prefix in ("", "head."):
+            model = convert.from_rtneural(written({prefix + name: one for name, one in weights.items()}, tmp_path))
+            assert model(np.ones(2))[0].tolist() == [5, 5]
+    assert convert.from_rtneural(written({"weight": [[2.0]]}, tmp_path))(np.ones(2))[0].tolist() == [2, 2]
+
+
+def test_the_layers_of_a_state_dict_have_the_order_of_the_file(tmp_path):
+    content = {"b.bias": [0.5, 1.0], "b.weight": [[1.0], [2.0]], "a.weight": [[1.0, 1.0]], "a.bias": [0.25]}
+    model = convert.from_rtneural(written(content, tmp_path))
+    assert [name for name, _ in model.parts] == ["b", "a"]
+    assert model(np.ones(1))[0].tolist() == [4.75]
+
+
+@pytest.mark.parametrize(("content", "error", "why"), [
+    ({}, DamagedFileError, "its content is a dict of 0, expected 'layers', or the weights"),
+    ([1], DamagedFileError, "its content is a list of 1, expected a dict"),
+    ({"weight": [[1.0]], "bias": [2.0, 3.0]}, DamagedFileError, r"bias is a list of 2, .* shape \(1,\), not \(2,\)"),
+    ({"a.weight": [[1.0]], "a.bias": 2.0}, DamagedFileError, r"a.bias is 2.0, expected numbers of shape \(1,\)"),
+    ({"bias": [2.0]}, NotImplementedError, r"bias of shape \(1,\) is no weight"),
+    ({"weight": "text"}, DamagedFileError, "weight is 'text', expected numbers"),
+    ({"weight": [[1.0], [2.0, 3.0]]}, DamagedFileError, "weight is a list of 2, expected numbers in rows of equal"),
+    ({"weight": [[1.0, 1e39]]}, DamagedFileError, r"weight\[0\]\[1\] is 1e\+39, expected a number that is finite"),
+    ({"weight": [[]]}, DamagedFileError, "in_features: got 0"),
+    ({"a.weight": [[1.0]], "b.weight": [[1.0, 2.0]]}, DamagedFileError, "b: got a part with 2 inputs after one with 1"),
+    ({"weight": [[1.0]], "linear.weight": [[1.0]]}, DamagedFileError, "expected different ones"),
+    ({"gru.weight_ih_l0": [[1.0]] * 3}, DamagedFileError, "weight_hh_l0"),
+    ({"a.weight_ih": [[1.0]] * 3, "a.weight_g": [1.0]}, DamagedFileError, "weight_hh"),
+    ({"model_data": {"skip": 1}, "state_dict": {"weight": [[1.0]]}}, NotImplementedError,
+     "under 'state_dict', beside model_data; expected the weights alone"),
+    ({"model": {"weight": [[1.0]]}}, DamagedFileError, "model is a dict of 1, expected numbers"),
+])
+def test_damaged_state_dicts_in_json(content, error, why, tmp_path):
+    with pytest.raises(error, match=f"model.json: .*{why}"):
+        convert.from_rtneural(written(content, tmp_path))
+
+
+def test_numbers_beyond_float64_and_float32(tmp_path):
+    path = tmp_path / "model.json"
+    path.write_text('{"weight": [[1e400]]}')
+    for dtype in ("float32", "float64"):
+        with pytest.raises(DamagedFileError, match=rf"weight\[0\]\[0\] is inf, expected .* finite in {dtype}"):
+            convert.from_rtneural(path, dtype=dtype)
+    path.write_text('{"weight": [[1e39]]}')
+    assert convert.from_rtneural(path, dtype="float64")(np.ones(1))[0].tolist() == [1e39]
+
+
+@pytest.mark.parametrize("path", [3, None, b"model.json"])
+@pytest.mark.parametrize("read", [convert.from_rtneural, convert.from_nam])
+def test_what_is_no_path(read, path):
+    with pytest.raises(TypeError, match=f"^path: got {path!r}, expected the path of a file"):
+        read(path)
+
+
 def nam(rng, layers=2, units=3, inputs=1, outputs=1, **config):
     """A file of Neural Amp Modeler, and the modules of torch that it holds."""
     torch = pytest.importorskip("torch")
@@ -157,6 +214,7 @@ def test_neural_amp_modeler_with_channels(rng, tmp_path):
     (lambda c: c["weights"].append(1.0), DamagedFileError, "by the sizes in its config"),
     (lambda c: c["weights"].__setitem__(3, "x"), DamagedFileError, r"weights\[3\] is 'x'"),
     (lambda c: c["weights"].__setitem__(3, float("nan")), DamagedFileError, r"weights\[3\] is nan"),
+    (lambda c: c["weights"].__setitem__(3, 1e39), DamagedFileError, r"weights\[3\] is 1e\+39, .* finite in float32"),
     (lambda c: c["config"].update(hidden_size=10**12), DamagedFileError, "by the sizes in its config"),
     (lambda c: c["config"].update(num_layers=10**12), DamagedFileError, "by the sizes in its config"),
     (lambda c: c["config"].update(hidden_size=-1), DamagedFileError, "config.hidden_size is -1"),
@@ -187,6 +245,15 @@ def a_file():
     (lambda c: c["layers"][1].pop("shape"), DamagedFileError, r"layers\[1\].shape is missing"),
     (lambda c: c["layers"][1].update(shape=[10**12]), DamagedFileError, r"numbers of shape \(2, 1000000000000\)"),
     (lambda c: c.update(layers=3), DamagedFileError, "layers is 3, expected a list"),
+    (lambda c: c.update(layers=[]), DamagedFileError, "layers is a list of 0, expected a list of at least one layer"),
+    (lambda c: c.update(in_shape=[]), DamagedFileError, "in_shape is a list of 0, expected a list that ends with"),
+    (lambda c: c["layers"][1].update(shape=[]), DamagedFileError, r"layers\[1\].shape is a list of 0, expected"),
+    (lambda c: c["layers"][1].update(weights=[]), DamagedFileError, r"layers\[1\].weights is a list of 0, expected"),
+    (lambda c: c["layers"][1]["weights"].append([1]), DamagedFileError, r"layers\[1\].weights is a list of 3, expect"),
+    (lambda c: c["layers"][1]["weights"].__setitem__(1, [0.5, 1]), DamagedFileError, r"shape \(1,\), not \(2,\)"),
+    *((lambda c, bad=bad: c["layers"][1]["weights"][0].__setitem__(1, [bad]), DamagedFileError,
+       rf"layers\[1\].weights\[0\]\[1\]\[0\] is {told}, expected a number that is finite in float32")
+      for bad, told in ((float("nan"), "nan"), (float("inf"), "inf"), (1e39, r"1e\+39"))),
 ])
 def test_damaged_files_of_rtneural(change, error, why, tmp_path):
     content = a_file()
@@ -215,6 +282,25 @@ def test_files_that_are_not_json(tmp_path):
 def test_what_rtneural_does_not_have_is_refused_by_name(model, error, why, tmp_path):
     with pytest.raises(error, match=why):
         convert.to_rtneural(model, tmp_path / "model.json")
+    assert not (tmp_path / "model.json").exists()
+
+
+def test_a_model_that_begins_with_an_activation_is_written(rng, tmp_path):
+    path, x = tmp_path / "model.json", rng.normal(size=(5, 1, 3))
+    for part in (rc.LSTM(3, 4, seed=0), rc.nn.Linear(3, 4, seed=0)):
+        model = AudioModel([("t", "tanh"), ("e", "elu"), ("part", part)])
+        convert.to_rtneural(model, path)
+        same_bits(convert.from_rtneural(path)(x)[0], model(x)[0])
+    convert.to_rtneural(AudioModel([("t", "tanh")]), path)
+    same_bits(convert.from_rtneural(path)(x[:, 0, 0])[0], np.tanh(x[:, 0, 0].astype("float32")))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_not_written(bad, tmp_path):
+    for part in (rc.LSTM(1, 1, seed=0), rc.nn.Linear(1, 1, seed=0)):
+        part.load_state_dict({name: np.full_like(w, bad) for name, w in part.state_dict().items()})
+        with pytest.raises(ValueError, match=r"^to_rtneural: got weights of 'mine' that are NaN or infinite"):
+            convert.to_rtneural(AudioModel([("t", "tanh"), ("mine", part)]), tmp_path / "model.json")
     assert not (tmp_path / "model.json").exists()
 
 
@@ -282,3 +368,65 @@ def test_wrong_chains(signal):
         a_chain()(np.zeros((2, 2)))
     with pytest.raises(KeyError, match="state: got gru, expected lstm, gru"):
         a_chain()(signal, {"gru": None})
+    for state, error, why in (
+            ((1, 2), TypeError, r"state: got tuple, expected a mapping of the names .* \(lstm, gru\)"),
+            (3, TypeError, "state: got int, expected a mapping"),
+            ({}, KeyError, "state: got no names, expected lstm, gru"),
+            ({"lstm": None, "gru": None, "x": 3}, KeyError, "state: got lstm, gru, x, expected lstm, gru"),
+            ({"lstm": None, "gru": 3}, ValueError, r"^state\['gru'\]: h0: got shape \(\), expected \(1, 1, 2\)")):
+        for run in (a_chain(), a_chain().record):
+            with pytest.raises(error, match=why):
+                run(signal, state)
+    with pytest.raises(KeyError, match="expected none: the model has no recurrent layer"):
+        AudioModel([("a", linear)])(np.zeros((1, 1, 2)), {"a": None})
+    for parts in ([rc.LSTM(1, 2)], rc.LSTM(1, 2), "tanh", ["ab"], [("a", "tanh", 3)], [(3, "tanh")], {"ab": "tanh"}, 3):
+        with pytest.raises(TypeError, match=r"^parts: got .*, expected pairs \(name, part\)"):
+            AudioModel(parts)
+
+
+def test_initial_states_are_checked_at_once():
+    parts = [("a", rc.LSTM(1, 2)), ("b", rc.GRU(2, 3))]
+    for initial, error, why in (({"a": 3}, ValueError, r"^initial\['a'\]: got int, expected the pair"),
+                                ({"b": np.zeros(3)}, ValueError, r"^initial\['b'\]: h0: got shape \(3,\)"),
+                                (3, TypeError, "^initial: got int, expected a mapping")):
+        with pytest.raises(error, match=why):
+            AudioModel(parts, initial=initial)
+    given = [np.ones((1, 1, 2)), None]
+    model = AudioModel(parts, initial={"a": given, "b": None})
+    assert list(model.initial) == ["a"]
+    x = np.ones((4, 2, 1))
+    same_bits(model(x)[0], model(x, {"a": (np.ones((1, 2, 2)), None), "b": None})[0])
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_copies_of_a_stream_have_states_of_their_own(copied, signal):
+    y = a_chain()(signal)[0]
+    stream = a_chain().stream()
+    stream.block(signal[:50])
+    other = copied(stream)
+    same_bits(other.block(signal[50:]), y[50:])
+    same_bits(stream.block(signal[50:]), y[50:])
+    if copied is copy.copy:
+        assert other._model is stream._model
+
+
+def test_a_refused_state_changes_nothing(signal):
+    stream = a_chain().stream()
+    stream.block(signal)
+    before = stream.state
+    wrong = a_chain().stream().state | {"gru": np.zeros((1, 1, 5))}
+    for state, error in ((wrong, ValueError), ({}, KeyError), (3, TypeError)):
+        with pytest.raises(error, match="state"):
+            stream.state = state
+        same_bits(dict(stream.state), dict(before))
+
+
+def test_a_step_of_the_wrong_shape(signal):
+    stream = a_chain().stream()
+    for x_t in ([0.5], np.zeros((2, 1)), np.zeros((1, 2)), np.zeros((1, 1, 1))):
+        told = str(np.shape(x_t)).replace("(", r"\(").replace(")", r"\)")
+        with pytest.raises(ValueError, match=rf"^x_t: got shape {told}, expected \(B, I\) = \(1, 1\), or a number"):
+            stream.step(x_t)
+    with pytest.raises(ValueError, match=r"^x_t: got shape \(\), expected \(B, I\) = \(3, 1\)$"):
+        a_chain().stream(3).step(0.5)
+    same_bits(stream.step([[0.5]]).ravel(), np.array([a_chain().stream().step(0.5)]))

@@ -145,6 +145,9 @@ def _from_weights(path: str, into: Any) -> Any:
     if isinstance(into, Mapping | Module | KerasLayer):
         return read_weights(path, into)
     keras = package("keras", "from_keras")
+    if not isinstance(into, keras.layers.Layer):
+        raise TypeError(f"into: got {type(into).__name__}, expected a layer of rnncore, a dict of layers by the names "
+                        "of Keras's, or a layer or a model of Keras")
     keras.saving.load_weights(into, path)
     return from_keras(into)
 
@@ -248,7 +251,7 @@ def to_keras(layer: RecurrentLayer | KerasLayer | Cell, **options: Any) -> Any:
     layer : LSTM, GRU, RNN, `KerasLayer`, or a cell
     options
         For the Keras layer, or for the last one of a stack: ``name``, ``return_state``, and so on. ``return_sequences``
-        is True by default.
+        is True by default. What the layer determines, such as ``units`` and ``dtype``, is refused.
 
     Returns
     -------
@@ -262,6 +265,8 @@ def to_keras(layer: RecurrentLayer | KerasLayer | Cell, **options: Any) -> Any:
         Keras is not installed.
     NotImplementedError
         Keras has no such layer; the message names the option.
+    TypeError
+        `layer` is none of these, or an option is one that the layer determines.
 
     Examples
     --------
@@ -280,9 +285,14 @@ def to_keras(layer: RecurrentLayer | KerasLayer | Cell, **options: Any) -> Any:
     refuse_others(plain, "to_keras", "Keras", list(KERAS_LAYERS), reset_after=None, nonlinearity=None, activations=None)
     keras = package("keras", "to_keras")
     functions, two_biases = activations.of_layer(plain), getattr(plain, "reset_after", False)
+    config = _config(keras, plain, functions[0])
+    for option, value in options.items():
+        if option in (*config, "go_backwards", "merge_mode", "backward_layer"):
+            raise TypeError(f"{option}: got {value!r:.60}, expected none: to_keras sets it to what the layer has; give "
+                            "other options of the Keras layer, such as name or return_state")
     if isinstance(layer, Cell):
         kind = getattr(keras.layers, f"{KERAS_LAYERS[plain.mode]}Cell")
-        cell = kind(**_config(keras, plain, functions[0]), **options)
+        cell = kind(**config, **options)
         cell.build((None, plain.input_size))
         cell.set_weights(to_kernels(plain.mode, of_layer(plain)[0], two_biases))
         return cell
@@ -298,7 +308,7 @@ def to_keras(layer: RecurrentLayer | KerasLayer | Cell, **options: Any) -> Any:
         each = [{**_config(keras, plain, own), "go_backwards": turn} | given
                 for turn, own in zip(turned, functions, strict=True)]
         if plain.bidirectional:
-            forward, backward = (kind(**config) for config in each)
+            forward, backward = (kind(**arguments) for arguments in each)
             one = keras.layers.Bidirectional(forward, merge if last else "concat", backward_layer=backward, **name)
         else:
             one = kind(**each[0], **name)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rnncore._checks import as_array, as_flag, as_lengths, as_marks
+from rnncore._checks import as_array, as_flag, as_lengths, as_marks, as_real
+from rnncore.recurrent.base import RecurrentLayer
 from rnncore.recurrent.layout import Layout
 from rnncore.recurrent.tape import Gradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rnncore._typing import Array, ArrayLike, Ints, State, StateLike
-    from rnncore.recurrent.base import RecurrentLayer
+    from rnncore._typing import Array, ArrayLike, Bools, Ints, State, StateLike
     from rnncore.recurrent.tape import Tape
 
     Merge = Literal["concat", "sum", "ave", "mul"]
@@ -51,6 +51,8 @@ class KerasLayer:
     """
 
     def __init__(self, layer: RecurrentLayer, merge: Merge = "concat", go_backwards: bool = False) -> None:
+        if not isinstance(layer, RecurrentLayer):
+            raise TypeError(f"layer: got {type(layer).__name__}, expected a layer of rnncore, such as rnncore.LSTM")
         if merge not in ("concat", *MERGES):
             raise ValueError(f"merge: got {merge!r}, expected one of concat, {', '.join(MERGES)}")
         if merge != "concat" and not layer.bidirectional:
@@ -60,33 +62,46 @@ class KerasLayer:
     def __repr__(self) -> str:
         return f"KerasLayer({self.layer!r}, merge={self.merge!r}, go_backwards={self.go_backwards})"
 
-    def __call__(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None) -> tuple[Array, State]:
-        """As a call of the layer. Backwards, each row begins at its own last step."""
-        y, new = self.layer(self._turned(as_array(x, "x"), lengths), state, lengths)
+    def __call__(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None,
+                 reset: ArrayLike | None = None) -> tuple[Array, State]:
+        """As a call of the layer. Backwards, each row begins at its own last step.
+
+        Marks in `reset` are in the order of x, also backwards: a mark at step t separates the steps t − 1 and t. So
+        with `go_backwards` a mark at step 0 has no effect, not even on the second direction, which begins there.
+        """
+        sequences, marks = self._in_order(x, lengths, reset)
+        y, new = self.layer(sequences, state, lengths, marks)
         return self._merged(y), new
 
     def record(self, x: ArrayLike, state: StateLike = None, lengths: ArrayLike | None = None, *, train: bool = False,
-               checkpoint_every: int | None = None) -> KerasTape:
-        """As `record` of the layer.
+               checkpoint_every: int | None = None, reset: ArrayLike | None = None) -> KerasTape:
+        """As `record` of the layer, with `reset` as in a call.
 
         Returns
         -------
         KerasTape
         """
-        tape = self.layer.record(self._turned(as_array(x, "x"), lengths), state, lengths, train=train,
-                                 checkpoint_every=checkpoint_every)
-        return KerasTape(self, tape, lengths)
+        sequences, marks = self._in_order(x, lengths, reset)
+        tape = self.layer.record(sequences, state, lengths, train=train, checkpoint_every=checkpoint_every, reset=marks)
+        return KerasTape(self, tape)
 
     def _merged(self, y: Array) -> Array:
         return y if self.merge == "concat" else MERGES[self.merge][0](*np.split(y, 2, axis=-1))
 
-    def _turned(self, x: Array, lengths: ArrayLike | None) -> Array:
-        """Sequences in the order in which the layer takes them, or gradients of them back in that of x."""
-        if not self.go_backwards or x.ndim not in (2, 3):       # a wrong shape is refused by the layer
-            return x
-        layout = Layout.of(x, self.layer.batch_first)
-        steps = layout.time_major(x)
-        return layout.as_given(backwards(steps, as_lengths(lengths, *steps.shape[:2])))
+    def _in_order(self, x: ArrayLike, lengths: ArrayLike | None,
+                  reset: ArrayLike | None) -> tuple[Array, ArrayLike | None]:
+        """Sequences and their resets in the order in which the layer takes the steps."""
+        sequences = as_array(x, "x")
+        if not self.go_backwards or sequences.ndim not in (2, 3):       # a wrong shape is refused by the layer
+            return sequences, reset
+        layout = Layout.of(sequences, self.layer.batch_first)
+        steps = layout.time_major(sequences)
+        T, B = steps.shape[:2]
+        ends = as_lengths(lengths, T, B)
+        marks = self.layer._marks(reset, T, B, layout)
+        if marks is not None:
+            marks = layout.as_given(backwards_marks(marks, ends)[..., None])[..., 0]
+        return layout.as_given(backwards(steps, ends)), marks
 
 
 class KerasTape:
@@ -101,32 +116,64 @@ class KerasTape:
         What the call would have returned.
     """
 
-    def __init__(self, made_by: KerasLayer, tape: Tape, lengths: ArrayLike | None) -> None:
-        self._made_by, self._lengths = made_by, lengths
+    def __init__(self, made_by: KerasLayer, tape: Tape) -> None:
+        self._made_by = made_by
         self.tape, self.output, self.state = tape, made_by._merged(tape.output), tape.state
 
     def __repr__(self) -> str:
         return f"<KerasTape: output {self.output.shape}; {self.tape!r}>"
 
-    def backward(self, grad_output: ArrayLike | None = None, grad_state: StateLike = None) -> Gradients:
-        """The gradients of the parameters, of the initial state and of x, as `Tape.backward` gives them."""
+    def backward(self, grad_output: ArrayLike | None = None, grad_state: StateLike = None, *,
+                 parameters: bool | None = None) -> Gradients:
+        """The gradients of the parameters, of the initial state and of x, as `Tape.backward` gives them.
+
+        Parameters
+        ----------
+        grad_output, grad_state, parameters
+            As for `Tape.backward`, also with a leading axis for K cotangents at once. `grad_output` has the shape of
+            ``output`` of this tape, whose directions are merged.
+
+        Returns
+        -------
+        Gradients
+        """
+        merge, tape = self._made_by.merge, self.tape
         grad: Any = grad_output
-        if grad is not None and self._made_by.merge != "concat":
-            grad = as_array(grad, "grad_output")
-            if grad.shape != self.output.shape:
-                raise ValueError(f"grad_output: got shape {grad.shape}, expected {self.output.shape}")
-            halves = np.split(self.tape.output, 2, axis=-1)
-            grad = np.concatenate(MERGES[self._made_by.merge][1](grad, *halves), axis=-1)
-        found = self.tape.backward(grad, grad_state)
-        return Gradients(self._made_by._turned(found.input, self._lengths), found.state, found.parameters)
+        if grad is not None and merge != "concat":
+            grad, shape = as_real(grad, "grad_output", tape.dtype), self.output.shape
+            if grad.shape[-len(shape):] != shape or grad.ndim > len(shape) + 1:
+                raise ValueError(f"grad_output: got shape {grad.shape}, expected {shape}, or (K, *{shape}) for K "
+                                 "cotangents")
+            grad = np.concatenate(MERGES[merge][1](grad, *np.split(tape.output, 2, axis=-1)), axis=-1)
+        found = tape.backward(grad, grad_state, parameters=parameters)
+        grad_x = found.input
+        if self._made_by.go_backwards:
+            lengths = None if tape.batch is None else tape.lengths
+            grad_x = tape.layout.as_given(backwards(tape.layout.time_major(grad_x), lengths))
+        return Gradients(grad_x, found.state, found.parameters)
 
 
 def backwards(sequences: Array, lengths: Ints | None) -> Array:
-    """Sequences (T, B, F) from each row's last step to its first; its padding stays behind. It is its own inverse."""
+    """Sequences (…, T, B, F) from each row's last step to its first, with its padding left where it is.
+
+    It is its own inverse.
+    """
     if lengths is None:
-        return sequences[::-1]
-    t = np.arange(len(sequences))[:, None]
-    return np.take_along_axis(sequences, np.where(t < lengths, lengths - 1 - t, t)[..., None], axis=0)
+        return sequences[..., ::-1, :, :]
+    t = np.arange(sequences.shape[-3])[:, None]
+    return sequences[..., np.where(t < lengths, lengths - 1 - t, t), np.arange(len(lengths)), :]
+
+
+def backwards_marks(reset: Bools, lengths: Ints | None) -> Bools:
+    """The resets (T, B) of sequences for those that `backwards` makes of them.
+
+    A reset at step t separates t − 1 from t. Backwards it is t − 1 that follows t, so that the mark has to be where
+    t − 1 is. Before the first step nothing is separated: a mark there comes from one past the row's end.
+    """
+    following = np.concatenate([reset[1:], np.zeros_like(reset[:1])])
+    found = backwards(following[..., None], lengths)[..., 0]
+    found[:1] = False
+    return found
 
 
 def drop_masked(x: ArrayLike, mask: ArrayLike) -> tuple[Array, Ints]:

@@ -1,5 +1,7 @@
 """From Keras and back: every option of its recurrent layers, models, masks, and merge modes."""
 
+import itertools
+
 import numpy as np
 import pytest
 from support import close, parts, same_bits
@@ -292,6 +294,84 @@ def test_gradients_of_a_keras_layer(merge, backwards, batch_first, lengths, rng)
     assert abs(slope - (grads.parameters["weight_hh_l0_reverse"] * direction).sum()) <= 1e-7 * max(1, abs(slope))
 
 
+def a_keras_layer(merge, backwards, batch_first=False, kind=rc.GRU):
+    both = merge is not None
+    layer = kind(2, 3, bidirectional=both, batch_first=batch_first, dtype="float64", seed=4)
+    return KerasLayer(layer, merge or "concat", backwards)
+
+
+@pytest.mark.parametrize("shape", ["one sequence", "one sequence with lengths", "batch", "batch with lengths"])
+@pytest.mark.parametrize("merge", [None, "concat", "sum", "ave", "mul"])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_many_cotangents_at_once_are_as_one_by_one(merge, backwards, batch_first, shape, rng):
+    """The products are the same; only their order inside a sum may differ, by a few ulp of float64."""
+    lengths = {"one sequence with lengths": 4, "batch with lengths": [6, 2, 4]}.get(shape)
+    ours = a_keras_layer(merge, backwards, batch_first, rc.LSTM)
+    B = () if shape.startswith("one") else (3,)
+    tape = ours.record(rng.normal(size=((*B, 6, 2) if batch_first or not B else (6, *B, 2))), lengths=lengths)
+    g = rng.normal(size=(4, *tape.output.shape))
+    g_state = tuple(rng.normal(size=(4, *part.shape)) for part in tape.state)
+    for parameters in (None, True):
+        many = tape.backward(g, g_state, parameters=parameters)
+        assert bool(many.parameters) is bool(parameters)
+        for k in range(4):
+            one = tape.backward(g[k], tuple(part[k] for part in g_state))
+            close(many.input[k], one.input, 1e-14)
+            for a, b in zip(many.state, one.state, strict=True):
+                close(a[k], b, 1e-14)
+            for name in many.parameters:
+                close(many.parameters[name][k], one.parameters[name], 1e-14)
+    states_alone = tape.backward(grad_state=g_state)
+    close(states_alone.input[1], tape.backward(grad_state=tuple(part[1] for part in g_state)).input, 1e-14)
+    assert tape.backward(g[0], parameters=False).parameters == {}
+
+
+@pytest.mark.parametrize("merge", ["concat", "sum"])
+def test_lengths_that_change_after_the_pass(merge, rng):
+    lengths = np.array([6, 2, 4])
+    tape = a_keras_layer(merge, True).record(rng.normal(size=(6, 3, 2)), lengths=lengths)
+    before = tape.backward(np.ones_like(tape.output)).input
+    lengths[:] = [1, 6, 3]
+    same_bits(tape.backward(np.ones_like(tape.output)).input, before)
+
+
+@pytest.mark.parametrize("lengths", [None, [7, 5, 3, 0]])
+@pytest.mark.parametrize("merge", [None, "concat", "mul"])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_resets_cut_a_row_into_sequences_of_their_own(merge, backwards, batch_first, lengths, rng):
+    """Marks at step 0 and past a row's end, also right behind it, have no effect."""
+    ours = a_keras_layer(merge, backwards, batch_first)
+    x, reset = rng.normal(size=(4, 7, 2)), np.zeros((4, 7), bool)
+    for row, steps in enumerate([(0, 2, 6), (1, 5, 6), (3, 4), (0,)]):
+        reset[row, list(steps)] = True
+
+    def laid_out(array):
+        return array if batch_first else array.swapaxes(0, 1)
+
+    y, new = ours(laid_out(x), None, lengths, laid_out(reset))
+    tape = ours.record(laid_out(x), lengths=lengths, reset=laid_out(reset))
+    same_bits(tape.output, y)
+    same_bits(tape.state, new)
+    g = rng.normal(size=laid_out(y).shape)
+    grads = tape.backward(laid_out(g))
+    y, grad_x = laid_out(y), laid_out(grads.input)
+    for row, n in enumerate(lengths or [7] * 4):
+        cuts = [0, *(t for t in np.flatnonzero(reset[row]) if 0 < t < n), n]
+        begin = 0
+        for first, end in sorted(itertools.pairwise(cuts), reverse=backwards):
+            piece = ours.record(x[row, first:end])
+            steps = slice(begin, begin + end - first)
+            close(y[row, steps], piece.output, 1e-13)
+            close(grad_x[row, first:end], piece.backward(g[row, steps]).input, 1e-13)
+            begin = steps.stop
+        assert begin == n
+        alone = ours(x[row, :n], reset=reset[row, :n])
+        close(y[row, :n], alone[0], 1e-13)
+        close(new[:, row], alone[1], 1e-13)
+
+
 def test_a_keras_layer_of_one_sequence_and_wrong_arguments(rng):
     ours = KerasLayer(rc.GRU(3, 4, seed=0), go_backwards=True)
     x = rng.normal(size=(5, 3))
@@ -307,6 +387,17 @@ def test_a_keras_layer_of_one_sequence_and_wrong_arguments(rng):
     both = KerasLayer(rc.GRU(3, 4, bidirectional=True, seed=0), "sum").record(x)
     with pytest.raises(ValueError, match=r"^grad_output: got shape \(5, 8\), expected \(5, 4\)"):
         both.backward(np.zeros((5, 8)))
+    with pytest.raises(ValueError, match=r"expected \(5, 4\), or \(K, \*\(5, 4\)\) for K cotangents"):
+        both.backward(np.zeros((2, 2, 5, 4)))
+    with pytest.raises(TypeError, match=r"^grad_output: got complex128 values"):
+        both.backward(np.zeros((5, 4), complex))
+    with pytest.raises(TypeError, match=r"^parameters: got 1, expected True or False"):
+        both.backward(np.zeros((5, 4)), parameters=1)
+    with pytest.raises(ValueError, match=r"^reset: got shape \(4,\), expected \(5,\)"):
+        ours(x, reset=np.zeros(4, bool))
+    for given in (None, rc.LSTMCell(3, 4), rc.GRU, ours):
+        with pytest.raises(TypeError, match=rf"^layer: got {type(given).__name__}, expected a layer of rnncore"):
+            KerasLayer(given)
 
 
 # ---- models and refusals ------------------------------------------------------------------------
@@ -382,3 +473,14 @@ def test_other_arguments_are_refused(tmp_path):
         convert.from_keras(layers.LSTM(4), into=rc.LSTM(2, 3))
     with pytest.raises(TypeError, match=r"^to_keras: got int"):
         convert.to_keras(3)
+
+
+@pytest.mark.parametrize("options", [
+    {"units": 9}, {"use_bias": False}, {"dtype": "float64"}, {"activation": "relu"}, {"recurrent_activation": "relu"},
+    {"reset_after": False}, {"go_backwards": True}, {"merge_mode": "sum"},
+], ids=lambda one: next(iter(one)))
+def test_options_that_the_layer_determines_are_refused(options):
+    (name, value), = options.items()
+    for layer in (rc.GRU(3, 4), rc.GRU(3, 4, 2, bidirectional=True), rc.GRUCell(3, 4), KerasLayer(rc.GRU(3, 4))):
+        with pytest.raises(TypeError, match=f"^{name}: got {value!r}, expected none: to_keras sets it"):
+            convert.to_keras(layer, name="mine", **options)

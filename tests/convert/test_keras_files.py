@@ -154,6 +154,8 @@ def test_nothing_changes_unless_all_fits(saved):
         convert.from_keras(path, into=rc.GRU(8, 5, reset_after=False))
     with pytest.raises(TypeError, match=r"^into: got None"):
         convert.from_keras(path)
+    with pytest.raises(TypeError, match=r"^into: got str, expected a layer of rnncore, a dict of layers"):
+        convert.from_keras(path, into="a")
     with pytest.raises(TypeError, match=r"^into: got GRU with a .keras file"):
         convert.from_keras(folder / "model.keras", into=good)
 

@@ -47,7 +47,7 @@ def test_windows_contain_every_step_once_with_its_predecessor_as_input():
     plan = list(spans(lengths, lanes(lengths, 3, order), 5))
     assert len(windows) == len(plan)
     seen = {k: [] for k in range(8)}
-    for places, (x, target, ends, counted, fresh, _) in zip(plan, windows, strict=True):
+    for places, (x, target, ends, counted, fresh, *_) in zip(plan, windows, strict=True):
         assert len(places) == 3
         for row, (item, begin, end) in enumerate(places):
             assert counted[:, row].sum() == ends[row] == end - begin <= 5

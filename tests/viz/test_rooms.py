@@ -11,7 +11,7 @@ ROOT = Path(viz.__file__).parent
 # from the ground up; a room may use those before it, and the modules of its own
 ROOMS = (
     "_discover", "style", "_html", "_blas", "_norms", "_tapes", "_layers", "_door", "measures", "plots", "watches",
-    "recorder", "diagnosis", "reports", "debugger", "page",
+    "recorder", "diagnosis", "page", "reports", "debugger",
 )  # fmt: skip
 MODULES = [path.relative_to(ROOT) for path in sorted(ROOT.rglob("*.py"))]
 

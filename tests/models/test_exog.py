@@ -82,7 +82,7 @@ def test_the_first_element_has_its_inputs_although_it_has_no_predecessor():
     feed = RealFeed(np.array([1.0]), np.array([2.0]), True, "float64",
                     exog=RealFeed(np.array([0.0]), np.array([10.0]), True, "float64"))
     joined = np.array([[3.0, 10.0], [np.nan, np.nan], [5.0, 30.0]])
-    x, target, _, counted, fresh, *_ = feed.batch([joined], [(0, 0, 3)])
+    x, target, _, counted, *_ = feed.batch([joined], [(0, 0, 3)])
     #                          x_{t−1}, present, u_t, present
     np.testing.assert_array_equal(x[:, 0], [[0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 3, 1]])
     np.testing.assert_array_equal(target[:, 0, 0], [1, 0, 2])

@@ -106,6 +106,7 @@ class Case:
         Examples
         --------
         >>> Case.parse("LSTM", "100,8,4,4,ragged").lengths.tolist()
+        [49, 100, 74, 36, 61, 10, 87, 23]
         """
         if not self.ragged:
             return None

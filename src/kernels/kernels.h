@@ -173,7 +173,7 @@ typedef struct {
     const void *state;          /* backward: the tape's c (LSTM) or h (RNN) after the step */
     rc_idx ldstate;
 
-    void *h;                    /* forward: carried h after the step, row stride H */
+    void *h;                    /* forward: carried h after the step (before a projection: m), row stride H */
     void *c;                    /* forward: carried c, in and out, row stride H */
     void *h_out;                /* forward: outputs, row stride ldout */
     rc_idx ldout;
@@ -295,8 +295,6 @@ typedef struct {
     void (*product)(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
     /* The same for one step and the ranges of rows and units for which `p->prepared` was made; its count is not 0. */
     void (*product_again)(const rc_product *p, rc_idx row0);
-    /* Two products of one row each, with matrices of one shape that have one group and one panel; both add to C. */
-    void (*product_of_two)(const rc_product *p, const rc_product *q);
     void (*weight_gradient)(const rc_weight_gradient *p, rc_idx m0, rc_idx m1);     /* rows m0 .. m1 of C */
     /* sum[m] += sum_q d[q, m], q ascending */
     void (*column_sums)(void *sum, void *partial, const void *d, rc_idx ldd, rc_idx rows, const rc_blocks *blocks,
@@ -312,10 +310,10 @@ typedef struct {
     void (*scale)(void *x, rc_idx n, double factor);
     /* sum = the rows of d with these numbers, n values wide, added up in float64 in their order, and rounded once */
     void (*sum_rows)(void *sum, const void *d, rc_idx ldd, const rc_idx *rows, rc_idx count, rc_idx n);
+    rc_step_fn projected_backward;      /* projection.h */
     /* out = curve(x), n values, for the tests of accuracy */
     void (*sigmoid)(const void *x, void *out, rc_idx n);
     void (*tanh)(const void *x, void *out, rc_idx n);
-    rc_step_fn projected_backward;      /* projection.h */
     void (*activation)(const rc_activation *f, const void *x, void *out, rc_idx n);
     const rc_cell *cells;       /* ends with a NULL name */
     const rc_hidden_markov *hidden_markov;      /* NULL for float32 */

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,7 +170,8 @@ def main() -> None:
         folder = Path(temporary).resolve()
         shutil.copytree(options.package / "rnncore", folder / "rnncore")
         names = write(folder, pages)
-        found = mypy(folder, names) + pyright(folder, names)
+        with ThreadPoolExecutor() as pool:
+            found = sum(pool.map(lambda check: check(folder, names), (mypy, pyright)), [])
     print("\n".join(found) if found else f"the examples of {len(set(names.values()))} pages type-check")
     sys.exit(bool(found))
 

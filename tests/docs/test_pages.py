@@ -9,7 +9,6 @@ import re
 import runpy
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import rnncore as rc
@@ -42,23 +41,6 @@ def pages():
     return [name for name in names if name not in ELSEWHERE and name.removeprefix("docs/") not in RUN]
 
 
-def given(name):
-    """What the prose of a page assumes the reader to have."""
-    if name != "docs/debugger.md":
-        return {}
-    task = rc.tasks.Adding(20, seed=0)
-
-    def trainer():
-        network = task.network("lstm", 16, seed=0)
-        return rc.train.Trainer(network, rc.optim.Adam(network), list(task.batches(16, 8)))
-
-    first = trainer()
-    tape = rc.LSTM(2, 8, seed=0).record(np.random.default_rng(0).normal(size=(100, 4, 2)))
-    grads = tape.backward(np.ones_like(tape.output))
-    return {"model": first.model, "optimiser": first.optimiser, "batches": first.batches, "trainer": first,
-            "fresh_trainer": trainer(), "tape": tape, "other": tape, "grads": grads, "loss": 1.0}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", pages())
 def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
@@ -67,7 +49,7 @@ def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
     plt.switch_backend("Agg")
     monkeypatch.setattr(plt, "show", lambda: None)
     monkeypatch.chdir(tmp_path)
-    names = given(name)
+    names: dict = {}
     if name == "docs/debugger.md":      # its runs have thousands of updates; tests of the debugger replay a run
         fit = rc.train.Trainer.fit
         monkeypatch.setattr(rc.train.Trainer, "fit", lambda self, updates, **options: fit(

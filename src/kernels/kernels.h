@@ -195,6 +195,10 @@ typedef struct {
 } rc_step;
 
 typedef void (*rc_step_fn)(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
+/* Some steps of one row, products included.  `s` is the first of them, and moves on: from step to step the slots, h_out
+ * and c_out lie so many bytes further on.  Except before the first, h is read from h_out. */
+typedef void (*rc_steps_fn)(const rc_product *of_h, rc_step *s, rc_idx row, rc_idx steps, rc_idx slots_step,
+                            rc_idx out_step, rc_idx c_step);
 
 typedef struct {
     int slot, groups;           /* the slots that the product adds to */
@@ -215,6 +219,7 @@ typedef struct {
     int h_order[RC_MAX_SLOTS];  /* block of weight_hh for each slot of the stages, in order */
     int stages;
     rc_stage stage[RC_MAX_STAGES];
+    rc_steps_fn steps;          /* for small nets, whose sums go from registers into the equations; NULL: there is none */
 } rc_cell;
 
 /* The kernels of hidden Markov models: one time step of all n states (`outer`: many steps), in float64.

@@ -186,6 +186,39 @@ static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0,
     }
 }
 
+/* How many panels `sums_of_row` takes of those that hold `units` units, `most` at most; it then leaves more than one. */
+INLINE rc_idx panels_at_a_time(rc_idx units, rc_idx most)
+{
+    const rc_idx left = (units + LANES - 1) / LANES;
+    return left > most ? most - 1 : left;
+}
+
+/* The sums of one row for NP panels of NV vectors each, from unit u on; they stay in registers.  The first ADDS groups
+ * start from what C holds, `c` being its row, and the others from the bias. */
+INLINE void sums_of_row(vec *acc, const rc_product *p, const real *a, const real *c, rc_idx u, const int NV,
+                        const int NP, const int ADDS)
+{
+    const rc_pack *pack = p->pack;
+    const int strip = STRIP(NV);
+    const rc_idx K = pack->k, left = pack->n - u, wstrip = K * strip * LANES, wpanel = K * NV * LANES;
+    const real *w = (const real *)pack->w + u / LANES * wpanel;
+UNROLL
+    for (int i = 0; i < NP * NV; i++) {
+        const int q = i / NV, v = i % NV;
+        const real *from = (v < ADDS ? c + v * p->gc : (const real *)p->bias[v]) + u + q * LANES;
+        acc[i] = vload_n(from, q < NP - 1 ? LANES : left - q * LANES);
+    }
+UNROLL_TWICE
+    for (rc_idx k = 0; k < K; k++) {
+        const vec x = vset(a[k]);
+UNROLL
+        for (int i = 0; i < NP * NV; i++) {
+            const int q = i / NV, v = i % NV;
+            acc[i] = vfma(x, vload(w + q * wpanel + v / strip * wstrip + (v % strip + k * strip) * LANES), acc[i]);
+        }
+    }
+}
+
 /* One row of each of two products, which have NV vectors; all but p and q are constants where this is inlined. */
 INLINE void row_of_two(const rc_product *p, const rc_product *q, const int NV, const int part)
 {

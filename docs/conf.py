@@ -66,11 +66,11 @@ LIVE = re.compile(r"^<!-- live: (\S+\.html) -->$", re.MULTILINE)
 # Formulas are written in plain text, which reads well in the repository: h_t, s_{T−k}, e^a. The book sets indices and
 # exponents; code, links, headings and comments stay as they are.
 LETTER = r'(?<![\w"])([^\W\d_][′²]?)'
-INDEX = re.compile(LETTER + r'_(\{[^{}]+\}|<t|[A-Za-z0-9]{1,6}(?![A-Za-z0-9_"]))')
+INDEX = re.compile(LETTER + r'_(\{[^{}]+\}|<t|[A-Za-z0-9]{1,4}(?![A-Za-z0-9_"]))')
 POWER = re.compile(LETTER + r"\^(\([^()]+\)|−?[A-Za-z0-9]+)")
 FENCED = re.compile(r"(^ *```.*?^ *```$)", re.DOTALL | re.MULTILINE)
 INDENTED = re.compile(r"(?<=\n\n)(?: {4,}\S.*\n)+")
-QUOTED = re.compile(r"(``.+?``|:[\w:]+:`[^`]+`|`[^`]+`)")
+QUOTED = re.compile(r"(``.+?``|:[\w:]+:`[^`]+`|`[^`]+`|\*\*.+?\*\*|\*[^*\s][^*]*\*)")
 VERBATIM = re.compile(r'(<pre class="formula">.*?</pre>|`[^`]+`|<!--.*?-->|</?[a-z][^<>\n]*>|!?\[[^\]]*\]\([^)]*\)|^#.*$)',
                       re.DOTALL | re.MULTILINE)
 

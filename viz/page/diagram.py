@@ -49,6 +49,14 @@ class Outline(Sheet):
         """Set which part of the sheet is shown."""
         self.low, self.high = low, high
 
+    def lift(self, above: float, by: float) -> None:
+        """Move the upper belt, so that there is room below it for the gradient of the lower one."""
+        for part in self.parts:
+            at = {"belt": 1, "box": 2}.get(part[0])
+            if at is not None and part[at] > above:
+                part[at] += by
+        self.high += by
+
     def node(self, x: float, y: float, sign: str) -> None:
         """A circle with the sign of an operation."""
         self.nodes.append((x, y))
@@ -79,6 +87,8 @@ def diagram(cell: Description) -> dict[str, Any]:
     """The parts of a cell's drawing, and the limits of y."""
     sheet = Outline(cell)
     draw_cell(sheet)
+    if cell.draw is None and len(cell.states) > 1:
+        sheet.lift(4.4, 0.6)
     return {"parts": sheet.parts, "low": sheet.low, "high": sheet.high}
 
 

@@ -147,10 +147,14 @@ export class Editor {
       told.push(`The networks read the first ${count(T)} steps; ${count(input.omitted)} more are left out.`);
     const converted = page.models.filter((model) => model.description.dtype === "float64").map((model) => model.name);
     if (converted.length) told.push(`Run here in float32: ${converted.join(", ")}.`);
-    if (T < 2) return [...told, "Type at least two symbols."];
-    told.push(`${count(T)} steps, computed in ${took.toFixed(0)} ms; step ${target} is`);
-    told.push(run.model.hasLoss ? "predicted." : "looked at.", "Click in the text or in a picture to look at another.");
-    return told;
+    if (T < 2) return [...told, `Type at least two ${page.description.symbols ? "symbols" : "rows"}.`];
+    const { example } = this.session;
+    const begins = page.models.filter((_, index) => page.initialOf(index, example)).map((model) => model.name);
+    if (begins.length) told.push(`${begins.join(", ")} ${begins.length === 1 ? "begins" : "begin"} with the recorded state.`);
+    told.push(`${count(T)} steps, computed in ${took.toFixed(0)} ms;`);
+    if (!this.session.movable) return [...told, "the networks are asked after the last one."];
+    told.push(`step ${target} is ${run.model.predictsNext ? "predicted" : "looked at"}.`);
+    return [...told, "Click in the text or in a picture to look at another."];
   }
 
   private colour(run: Shown, theme: Theme): void {
@@ -163,12 +167,12 @@ export class Editor {
       if (step === undefined) break;
       const span = element("span", { text: symbol });
       if (step < 0) span.className = "unknown";
-      else if (step === target) span.className = "target";
-      else if (step < target) {
+      else {
         const share = 0.75 * logShare(run.dependence[step]!, largest); // the text has to stay legible
         if (share > 0) span.style.backgroundColor = cssOf(lookUp(theme.size, share));
         if (share > 0.6 && !theme.dark) span.style.color = "#fff";
         if (share > 0.64 && theme.dark) span.style.color = "#000";
+        if (step === target && this.session.movable) span.className = "target";
       }
       parts.push(span);
     }

@@ -44,9 +44,10 @@ export function quoted(symbols: string[]): string {
   return symbols.map((symbol) => (symbol === " " ? symbol : visible(symbol))).join("");
 }
 
-/** An equation of a cell's description as a line of text: c_{t-1} becomes cₜ₋₁. */
-export function equation(cell: { equations: string; curve: string }): string {
-  return cell.equations.replaceAll("_{t-1}", "ₜ₋₁").replaceAll("_t", "ₜ").replaceAll("φ", cell.curve);
+/** An equation of a cell's description as a line of text: c_{t-1} becomes cₜ₋₁, or cₜ₊₁ in the reverse direction. */
+export function equation(cell: { equations: string; curve: string | null }, reverse: boolean): string {
+  const before = reverse ? "ₜ₊₁" : "ₜ₋₁";
+  return cell.equations.replaceAll("_{t-1}", before).replaceAll("_t", "ₜ").replaceAll("φ", cell.curve ?? "φ");
 }
 
 export function steps(n: number): string {

@@ -361,7 +361,7 @@ def test_the_cell_of_a_direction_has_the_values_of_the_engine(seen, view, name, 
     expected = {"f": ("f", 3), "g": ("g", 3), "cₜ": ("c", 3), "hₜ": ("h", 3), f"c{before}": ("c", 3 + later),
                 f"h{before}": ("h", 3 + later)}  # fmt: skip
     for key, (part, step) in expected.items():
-        assert values[key] == pytest.approx(tape[f"{name}.{part}"][step, 0].mean(), rel=6e-3), key
+        assert values[key] == pytest.approx(tape[f"{name}.{part}"][step, 0].mean(), rel=6e-3, abs=1e-5), key
 
 
 def test_a_direction_is_picked(seen):

@@ -227,7 +227,7 @@ class Picture {
     const [left, top] = [this.x(x - BOX / 2), this.y(y + TALL / 2)];
     const [width, height] = [BOX * this.wide, TALL * RISE];
     this.frame(left, top, width, height);
-    this.text(words, x, y + 0.3 * TALL, "center", theme.muted);
+    this.text(words, x, y + 0.3 * TALL, "center", theme.muted, "12px", width - 4);
     this.text(number(this.mean(name)), x, y - 0.03 * TALL, "center", theme.text, "600 13px", width - 6);
     const values = this.values(name);
     const { table, low, high } = this.scale(name, values);

@@ -7,6 +7,7 @@
 import type { Session, Shown } from "../session";
 import { element } from "./canvas";
 import { cssOf, logShare, lookUp, type Theme } from "./theme";
+import { shortest } from "./words";
 
 /** In pixels: five lines and a half, so that one sees that there is more; and what is above the first line. */
 const [HIGHEST, PADDING] = [165, 8];
@@ -91,7 +92,7 @@ export class Editor {
   }
 
   set(input: string | number[][]): void {
-    this.field.value = typeof input === "string" ? input : input.map((row) => row.join(" ")).join("\n");
+    this.field.value = typeof input === "string" ? input : input.map((row) => row.map(shortest).join(" ")).join("\n");
     this.mirror();
   }
 

@@ -12,14 +12,16 @@ export class Readout {
     if (step < 0) return;
     const table = element("table");
     const hasLoss = session.hasLosses;
-    table.append(row("th", ["all networks", ...(hasLoss ? ["loss"] : []), "‖∂L/∂h‖", "‖∂L/∂c‖", "‖∂L/∂x‖"]));
+    const hasC = session.runs.some(({ model }) => model.network.cell.states === 2);
+    const heads = ["all networks", ...(hasLoss ? ["loss"] : []), "‖∂L/∂h‖", ...(hasC ? ["‖∂L/∂c‖"] : []), "‖∂L/∂x‖"];
+    table.append(row("th", heads));
     for (const run of session.runs) {
       const flow = run.flow[selection.partOf(run)]!;
       const cells = [
         run.model.name,
         ...(hasLoss ? [number(run.losses[step]!)] : []),
         number(flow.h[step]!),
-        flow.c ? number(flow.c[step]!) : "",
+        ...(hasC ? [flow.c ? number(flow.c[step]!) : ""] : []),
         number(run.dependence[step]!),
       ];
       table.append(row("td", cells));

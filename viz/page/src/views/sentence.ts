@@ -19,7 +19,7 @@ function whatFor({ runs, target, label, page, input }: Session): string {
   if (labels && runs.every(({ model }) => model.predictsLabel)) {
     const at = runs.every(({ model }) => model.ofWhole) ? "" : ` at step ${target}`;
     const [first] = runs;
-    if (label === null && runs.some((run) => run.label !== first!.label)) return `For the label that it predicts${at}, `;
+    if (label === null && runs.some((run) => run.label !== first!.label)) return `For the label that ${runs.length > 1 ? "each" : "it"} predicts${at}, `;
     return `For the label “${labels[first!.label]}”${at}, `;
   }
   const next = runs.every(({ model }) => model.predictsNext);
@@ -32,11 +32,15 @@ function reachOf({ ways }: Shown): number {
 
 function back({ model, ways }: Shown): string {
   const [past, future] = ways as [Way, Way | undefined];
-  if (!future) {
-    if (past.reach === past.room && past.room > 0) return `back to the start, ${steps(past.reach)}`;
-    if (past.reach > 0) return `back ${steps(past.reach)}`;
-    return model.predictsNext ? "at the step before alone" : "at this step alone";
+  if (future && model.ofWhole) {
+    return `${steps(past.reach)} back from the end and ${steps(future.reach)} ahead from the start`;
   }
-  if (model.ofWhole) return `${steps(past.reach)} back from the end and ${steps(future.reach)} ahead from the start`;
-  return `${steps(past.reach)} back and ${steps(future.reach)} ahead`;
+  const told = [
+    ...(past.reach > 0 ? [past.reach === past.room ? `back to the start, ${steps(past.reach)}` : `back ${steps(past.reach)}`] : []),
+    ...(future && future.reach > 0
+      ? [future.reach === future.room ? `ahead to the end, ${steps(future.reach)}` : `ahead ${steps(future.reach)}`]
+      : []),
+  ];
+  if (told.length === 0) return model.predictsNext ? "at the step before alone" : "at this step alone";
+  return told.join(", and ");
 }

@@ -63,3 +63,12 @@ export function named(symbols: string[] | null, step: number): string {
 export function factor(value: number): string {
   return value < 1e5 ? Math.round(value).toLocaleString("en") : number(value);
 }
+
+/** The shortest text that is this number in float32. */
+export function shortest(value: number): string {
+  for (let digits = 1; digits < 10; digits++) {
+    const text = String(Number(value.toPrecision(digits)));
+    if (Math.fround(Number(text)) === Math.fround(value)) return text;
+  }
+  return String(Math.fround(value));
+}

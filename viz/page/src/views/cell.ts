@@ -126,10 +126,16 @@ class Picture {
     for (const part of parts) {
       if (part[0] === "box") this.box(part[1], part[2], part[3], part[4]);
       else if (part[0] === "node") this.node(part[1], part[2], part[3]);
-      else if (part[0] === "note") this.text(part[3], part[1], part[2], part[4], this.theme.muted);
+      else if (part[0] === "note") this.note(part[3], part[1], part[2], part[4]);
       else if (part[0] === "framed") this.framed(part[1], part[2], part[3]);
     }
     this.gradients(gradients, step);
+  }
+
+  /** What is written to the right of its place does not reach the line of the gradient. */
+  private note(text: string, x: number, y: number, align: CanvasTextAlign): void {
+    const most = align === "left" ? (10.2 - x) * this.wide : undefined;
+    this.text(text, x, y, align, this.theme.muted, "12px", most);
   }
 
   private boxes(): ["box", number, number, string, string][] {

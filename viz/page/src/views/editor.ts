@@ -155,7 +155,8 @@ export class Editor {
     told.push(`${count(T)} steps, computed in ${took.toFixed(0)} ms;`);
     if (!this.session.movable) return [...told, "the networks are asked after the last one."];
     told.push(`step ${target} is ${run.model.predictsNext ? "predicted" : "looked at"}.`);
-    return [...told, "Click in the text or in a picture to look at another."];
+    told.push("Click in the text or in a picture to look at another.");
+    return page.description.symbols && page.models.length > 1 ? [...told, `The text has the colours of ${run.model.name}.`] : told;
   }
 
   private colour(run: Shown, theme: Theme): void {

@@ -64,7 +64,7 @@ class View {
     this.why = new Why(
       this.session,
       this.selection,
-      (step) => this.timeline.hold(step),
+      (step, run) => this.jump(step, run),
       () => this.draw(),
     );
     this.restore(state);
@@ -188,6 +188,16 @@ class View {
     this.session.look(step);
     this.draw();
     this.scheduleJacobians();
+  }
+
+  /** Goes to a step, and shows the inside of a network there. */
+  private jump(step: number, run: number): void {
+    const other = run !== this.selection.focus;
+    this.selection.focus = run;
+    this.timeline.hold(step);
+    if (!other) return;
+    this.draw(); // which replaces what was pressed
+    this.timeline.root.focus({ preventScroll: true });
   }
 
   private moved(): void {

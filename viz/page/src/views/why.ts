@@ -24,7 +24,7 @@ export class Why {
   constructor(
     private readonly session: Session,
     private readonly selection: Selection,
-    private readonly jump: (step: number) => void,
+    private readonly jump: (step: number, run: number) => void,
     changed: () => void,
   ) {
     for (const name of Object.keys(LIMITS) as (keyof Thresholds)[]) {
@@ -52,10 +52,27 @@ export class Why {
     session.runs.forEach((run, index) => {
       const found = diagnose(run, selection.partOf(run));
       const item = element("li", { class: index === selection.focus ? "focused" : "" });
-      item.append(element("b", { text: run.model.name }), ` ${inWords(found, session.input.symbols)}`);
+      const words = inWords(found, session.input.symbols);
+      item.append(element("b", { text: run.model.name }), " ", ...this.withSteps(words, faultOf(found), index));
       list.append(item);
     });
     this.told.append(list, ...this.breakpoints());
+  }
+
+  /** A sentence in which a click on a step goes there, and in which what is at fault stands out. */
+  private withSteps(sentence: string, fault: string, run: number): (Node | string)[] {
+    return sentence.split(/(\bstep \d+(?: “.+?”)?)/u).flatMap((piece, place) => {
+      if (place % 2 === 1) return [this.button(piece, Number(/\d+/.exec(piece)![0]), run)];
+      const [before, ...after] = piece.split(fault);
+      return after.length === 0 ? [piece] : [before!, element("b", { text: fault }), after.join(fault)];
+    });
+  }
+
+  private button(text: string, step: number, run: number): HTMLElement {
+    const button = element("button", { text });
+    button.type = "button";
+    button.addEventListener("click", () => this.jump(step, run));
+    return button;
   }
 
   private breakpoints(): HTMLElement[] {
@@ -67,13 +84,23 @@ export class Why {
     if (found.length === 0) return [heading, element("p", { class: "note", text: "None: nothing vanishes, explodes or stays saturated." })];
     const list = element("ul", { class: "breakpoints" });
     for (const one of found) {
-      const button = element("button", { text: `step ${one.step}${named(session.input.symbols, one.step)}` });
-      button.type = "button";
-      button.addEventListener("click", () => this.jump(one.step));
+      const button = this.button(`step ${one.step}${named(session.input.symbols, one.step)}`, one.step, selection.focus);
       list.append(element("li", {}, button, ` ${told(one, wayOf(run, part).reverse)}`));
     }
     return [heading, list];
   }
+}
+
+/** Whether the weights let less of the gradient through than the gate, or the slope, explains. */
+function blamesWeights({ run, left, pace, through, whole }: Finding): boolean {
+  const carries = keepingGate(run) !== undefined && left >= STILL;
+  return !whole && !carries && Math.log(through) > 0.5 * Math.log(pace);
+}
+
+/** What stands out in the sentence about a network. */
+function faultOf(found: Finding): string {
+  if (blamesWeights(found)) return "weights";
+  return keepingGate(found.run)?.words ?? curveOf(found.run.model.description.cell);
 }
 
 function told({ kind, value, what }: Breakpoint, reverse: boolean): string {
@@ -108,7 +135,7 @@ export function inWords(found: Finding, symbols: string[] | null): string {
     );
   }
   const forgets = `forgets ${beyond}`;
-  if (Math.log(through) > 0.5 * Math.log(found.pace)) {
+  if (blamesWeights(found)) {
     return `${forgets}: a step leaves ${percent(found.pace)} of the gradient. At fault are its weights: ${usual}.`;
   }
   const limit = cell.curve === "sigmoid" && !gate && !variant ? " (25 % at most)" : "";

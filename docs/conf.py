@@ -72,8 +72,8 @@ POWER = re.compile(LETTER + r"\^(\([^()]+\)|−?[A-Za-z0-9]+)")
 FENCED = re.compile(r"(^ *```.*?^ *```$)", re.DOTALL | re.MULTILINE)
 INDENTED = re.compile(r"(?<=\n\n)(?: {4,}\S.*\n)+")
 QUOTED = re.compile(r"(``.+?``|:[\w:]+:`[^`]+`|`[^`]+`|\*\*.+?\*\*|\*[^*\s][^*]*\*)")
-VERBATIM = re.compile(r'(<pre class="formula">.*?</pre>|`[^`]+`|<!--.*?-->|</?[a-z][^<>\n]*>|!?\[[^\]]*\]\([^)]*\)|^#[^\n]*$)',
-                      re.DOTALL | re.MULTILINE)
+VERBATIM = re.compile(r'(<pre class="formula">.*?</pre>|`[^`]+`|<!--.*?-->|</?[a-z][^<>\n]*>|'
+                      r"!?\[[^\]]*\]\([^)]*\)|^#[^\n]*$)", re.DOTALL | re.MULTILINE)
 
 
 def toctrees(text: str) -> str:

@@ -40,7 +40,7 @@ def test_coming_from_keras(tmp_path, monkeypatch, capsys):
 
 
 def test_from_onnx(tmp_path, monkeypatch, capsys):
-    printed, names = run("from_onnx.md", tmp_path, monkeypatch, capsys)
+    printed, _ = run("from_onnx.md", tmp_path, monkeypatch, capsys)
     assert printed[:2] == ["['prediction', 'h_n']", "True"]
     assert printed[-1] == "(15, 4, 8)"
 

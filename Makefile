@@ -29,14 +29,17 @@ S   := $(VENV)/stamps
 COMPILED_FROM := setup.py pyproject.toml $(wildcard src/kernels/*.[ch] src/engine/*.p[yx][xdi])
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Hundreds of processes begin here; each would parse all its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 # Processes that run tests share the cores; libraries beside us must not each take all of them.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile
+# A file runs in one process, so that what its tests share is made once; tests/conftest.py chooses the order of files.
+PYTEST_N   := $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick bench busy beside-torch ragged peers rtneural outliers scaling regressions adding copy docs links \
-        lesson gallery lint annotate \
+.PHONY: help environment demo test quick bench busy beside-torch ragged peers rtneural outliers scaling regressions adding copy \
+        docs links lesson gallery lint annotate \
         sanitized sanitize fuzz mutants arm64 page build wheel clean
 
 help:  ## this list
@@ -59,11 +62,19 @@ $(S)/project: $(COMPILED_FROM) $(S)/tools
 	$(BIN)/pip install -q --no-build-isolation -e .
 	@touch $@
 
-# The requirements of one extra, without the project itself.
+# Prints the requirements of extras, without the project itself.
+requirements = $(BIN)/python -c 'import sys, tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; print(*{one: None for name in sys.argv[1:] for one in extras[name]}, sep="\n")'
+
 $(S)/extra-%: pyproject.toml | $(S)/venv
-	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$*"], sep="\n")' > $(S)/extra-$*.txt
+	@$(requirements) $* > $(S)/extra-$*.txt
 	$(BIN)/pip install -q -r $(S)/extra-$*.txt
 	@touch $@
+
+EXTRAS := test dev docs page
+environment: $(S)/project  ## all that lint, docs, page and test need, which each of them would install by itself
+	@$(requirements) $(EXTRAS) > $(S)/extras.txt
+	$(BIN)/pip install -q -r $(S)/extras.txt
+	@touch $(EXTRAS:%=$(S)/extra-%)
 
 # ---------------------------------------------------------------------------- the two
 
@@ -187,7 +198,7 @@ FLAGS = $(or $(shell sed -n '/^COMPILE = \[/,/^\]/s/^ *"\(-.*\)",/\1/p' setup.py
 
 # ------------------------------------------------------------------------------- build
 
-page: $(S)/extra-page  ## viz/page/built from its sources: needs Node.js; ARGS=--check only compares
+page: $(S)/extra-page  ## viz/page/built from its sources: needs Node.js; ARGS=--check only compares, ARGS=--tools only installs
 	$(BIN)/python tools/build_page.py $(ARGS)
 
 build: $(S)/project  ## compile what changed, into .venv's editable install

@@ -1,4 +1,4 @@
-"""Shared by all test folders: `import twin` and `import support` work from each; markers; fixtures."""
+"""Shared by all test folders: `import twin` and `import support` work from each; fixtures; what is collected, in which order."""
 
 import os
 import stat
@@ -11,10 +11,18 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "timing: measures time; run it alone (-m timing) when a machine is busy"
-    )
+def pytest_ignore_collect(collection_path, config):
+    """With `-m timing`, files that have no such test are not even imported: all of them together take long."""
+    if config.option.markexpr == "timing" and collection_path.match("test_*.py"):
+        return "mark.timing" not in collection_path.read_text("utf-8") or None
+    return None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where processes share the tests, files with slow ones come first, so that none is begun when little else is left."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture

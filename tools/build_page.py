@@ -4,7 +4,8 @@
 
 It needs the pinned compiler (the wheel `ziglang`, extra "page") and Node.js with npm, which installs the pinned tools
 of viz/page/package-lock.json into build/page. The same sources and tools give the same bytes; `--check` builds into
-another folder and says which files of viz/page/built differ.
+another folder and says which files of viz/page/built differ. `--tools` only installs the tools; then `make test`
+compares the files, too, and opens the page in Chromium.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def differing(out: Path) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build viz/page/built from its sources.")
-    parser.add_argument("--check", action="store_true", help="say whether viz/page/built is what its sources build")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--check", action="store_true", help="say whether viz/page/built is what its sources build")
+    only.add_argument("--tools", action="store_true", help="install the tools, and build nothing")
     arguments = parser.parse_args()
     try:
         check_tools()
@@ -103,6 +106,8 @@ def main() -> int:
         print(f"make page: {missing}", file=sys.stderr)
         return 2
     install()
+    if arguments.tools:
+        return 0
     if not arguments.check:
         build(BUILT)
         sizes = ", ".join(f"{name} {(BUILT / name).stat().st_size:,} bytes" for name in FILES)

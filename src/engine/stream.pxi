@@ -28,6 +28,11 @@ cdef void one_step(const Forward *j, rc_step *step, char *x, char *out) noexcept
     step.c, step.h_out = j.c, out
     p.a = x
     product_of_step(j, p)
+    if j.rows.B == 1 and steps_at_once(j):      # it may write units of the new h before it has read all of the old one
+        step.h = j.h[1]
+        j.cell.steps(&j.products.of_h.p, step, 0, 1, 0, 0, 0)
+        memcpy(j.h[0], j.h[1], j.H * j.item)
+        return
     for s in range(j.cell.stages):
         stage = &j.cell.stage[s]
         p = &j.products.of_h[s].p

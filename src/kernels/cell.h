@@ -62,3 +62,11 @@ INLINE vec total_gradient(const real *dh, const real *grad_out, rc_idx u, rc_idx
 {
     return grad_out ? vload_n(dh + u, count) + vload_n(grad_out + u, count) : vload_n(dh + u, count);
 }
+
+/* Forward, in `rc_steps_fn`: on to the next step. */
+INLINE void next_step(rc_step *s, rc_idx slots_step, rc_idx out_step, rc_idx c_step)
+{
+    s->slots = (char *)s->slots + slots_step;
+    s->h_out = (char *)s->h_out + out_step;
+    if (s->c_out) s->c_out = (char *)s->c_out + c_step;
+}

@@ -11,11 +11,11 @@
 
 static const rc_cell cells[] = {
     {.name = "lstm", .blocks = 4, .slots = 4, .slots_on_tape = 1, .states = 2, .x_slot = 0,
-     .x_order = {0, 1, 2, 3}, .h_order = {0, 1, 2, 3}, .stages = 1,
+     .x_order = {0, 1, 2, 3}, .h_order = {0, 1, 2, 3}, .stages = 1, .steps = lstm_steps,
      .stage = {{.slot = 0, .groups = 4, .forward = lstm_forward, .backward = lstm_backward,
                 .variant_forward = lstm_variant_forward, .variant_backward = lstm_variant_backward}}},
     {.name = "gru", .blocks = 3, .slots = 4, .slots_on_tape = 1, .states = 1, .x_slot = 0,
-     .x_order = {2, 0, 1}, .h_order = {0, 1, 2}, .stages = 1,
+     .x_order = {2, 0, 1}, .h_order = {0, 1, 2}, .stages = 1, .steps = gru_after_steps,
      .stage = {{.slot = 1, .groups = 3, .forward = gru_after_forward, .backward = gru_after_backward,
                 .variant_forward = gru_after_variant_forward, .variant_backward = gru_after_variant_backward}}},
     {.name = "gru_reset_before", .blocks = 3, .slots = 4, .slots_on_tape = 1, .states = 1, .x_slot = 0,
@@ -42,7 +42,7 @@ static const rc_cell cells[] = {
 const rc_kernels KERNELS = {
     .isa = ISA_NAME, .bits = REAL, .lanes = LANES, .tile_rows = MAX_ROWS(STRIP(RC_PANEL_VECTORS)),
     .pack_size = pack_size, .pack = pack, .pack_rows = pack_rows, .copy_rows = copy_rows,
-    .product = product, .product_again = product_again, .product_of_two = product_of_two,
+    .product = product, .product_again = product_again,
     .weight_gradient = weight_gradient, .column_sums = column_sums,
     .add_to_total = add_to_total, .round_total = round_total,
     .cross_entropy = cross_entropy, .sgd = sgd, .adam = adam, .sum_of_squares = sum_of_squares, .scale = scale,

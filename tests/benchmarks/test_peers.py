@@ -26,11 +26,18 @@ def bench_of(name, room=""):
     return run.Bench([name], [1], room=room)
 
 
+@pytest.fixture(scope="module")
+def library(request):
+    """The name of a library, and a bench with it, which all tests of layers use: starting it takes seconds."""
+    with bench_of(request.param) as bench:
+        yield request.param, bench
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("cell", CELLS)
-def test_rows_of_unequal_length_have_the_numbers_of_the_numpy_twin(name, cell):
-    with bench_of(name) as bench:
+@pytest.mark.parametrize("library", NAMES, indirect=True)
+def test_rows_of_unequal_length_have_the_numbers_of_the_numpy_twin(library):
+    name, bench = library
+    for cell in CELLS:
         for shape in ("12,5,4,6,x2,ragged", "9,3,2,4,bi,ragged"):
             for mode in ("forward",) if name == "onnxruntime" else MODES:
                 point = run.Point(Case.parse(cell, shape), mode, 1)
@@ -42,18 +49,18 @@ def test_rows_of_unequal_length_have_the_numbers_of_the_numpy_twin(name, cell):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "torch_packed"])
-def test_every_library_computes_the_numbers_of_the_numpy_twin(name):
-    with bench_of(name) as bench:
-        assert name in bench.versions, bench.missing
-        for cell, shape in (("RNN", "5,3,4,6,x2,bi"), ("GRU", "5,3,4,6,x2"), ("LSTM", "5,3,4,6")):
-            for mode in ("forward",) if name == "onnxruntime" else MODES:
-                for dtype in ("", ",f64") if name in ("torch", "rnncore") else ("",):
-                    point = run.Point(Case.parse(cell, shape + dtype), mode, 1)
-                    bench.measure(point, TINY, twin.numbers(point.case, mode))
-                    assert not point.absent
-                    assert len(point.samples[name]) == 3
-                    assert point.peak > 0
+@pytest.mark.parametrize("library", [name for name in NAMES if name != "torch_packed"], indirect=True)
+def test_every_library_computes_the_numbers_of_the_numpy_twin(library):
+    name, bench = library
+    assert name in bench.versions, bench.missing
+    for cell, shape in (("RNN", "5,3,4,6,x2,bi"), ("GRU", "5,3,4,6,x2"), ("LSTM", "5,3,4,6")):
+        for mode in ("forward",) if name == "onnxruntime" else MODES:
+            for dtype in ("", ",f64") if name in ("torch", "rnncore") else ("",):
+                point = run.Point(Case.parse(cell, shape + dtype), mode, 1)
+                bench.measure(point, TINY, twin.numbers(point.case, mode))
+                assert not point.absent
+                assert len(point.samples[name]) == 3
+                assert point.peak > 0
 
 
 # What torch.compile and JAX's forms of the scan take to compile is spent on a single model, or left to `make peers`.

@@ -131,22 +131,6 @@ static void check_products(rc_idx n, rc_idx k)
     }
 }
 
-/* One row of each of two products, with so few units that every instruction set has them in one panel. */
-static void check_product_of_two(rc_idx n, rc_idx k)
-{
-    rc_pack packs[2];
-    rc_product products[2];
-    for (int i = 0; i < 2; i++) {
-        const void *block = random_array(n * k);
-        packs[i] = packed(n, k, 1);
-        K->pack(&packs[i], &block, k, 0, n);
-        products[i] = (rc_product){.pack = &packs[i], .a = random_array(k), .c = random_array(n), .adds = 1, .steps = 1};
-    }
-    K->product_of_two(&products[0], &products[1]);
-    result("first", "product_of_two", n, products[0].c, n, k);
-    result("second", "product_of_two", n, products[1].c, n, k);
-}
-
 static void check_gradients(rc_idx n, rc_idx k)
 {
     rc_pack p = packed(n, k, 1);
@@ -376,8 +360,6 @@ int main(int argc, char **argv)
                     check_cell(cell, H, kind);
         }
         check_products(13, LONG);               /* k in blocks */
-        check_product_of_two(8, 29);
-        check_product_of_two(5, 29);
         check_losses(LONG);                     /* classes in blocks */
         for (rc_idx n = RC_STATE_VECTOR; K->hidden_markov && n <= 6 * RC_STATE_VECTOR; n += 2 * RC_STATE_VECTOR)
             check_hidden_markov(n);

@@ -4,6 +4,7 @@ Nothing is downloaded: builds run without isolation, on the setuptools and Cytho
 environment that runs the tests, and the environments they are installed into borrow its numpy.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,9 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -43,26 +46,6 @@ def run(*command, cwd, **environment):
     )
     assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}"
     return done.stdout
-
-
-class Environment:
-    """A virtual environment in which only the project is installed; other packages are borrowed."""
-
-    def __init__(self, folder):
-        run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
-        self.python = folder / "bin" / "python"
-        self.bin = folder / "bin"
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        self.site_packages = folder / "lib" / version / "site-packages"
-        # A .pth inside a folder that is named in a .pth is not read, so an editable install of
-        # the project in the borrowed environment does not come along.
-        borrowed = sysconfig.get_paths()["purelib"]
-        (self.site_packages / "borrowed.pth").write_text(f"{borrowed}\n")
-
-    def install(self, *what, cwd, **environment):
-        pip = (sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet")
-        flags = ("--no-deps", "--no-build-isolation", "--no-index", "--ignore-installed")
-        run(*pip, *flags, *what, cwd=cwd, **environment)
 
 
 @pytest.fixture(scope="session")
@@ -111,16 +94,36 @@ def wheel_files(wheel):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+class Installed(NamedTuple):
+    """Where the project is installed: the commands of the environment, and the folders that are expected to be imported."""
+
+    bin: Path
+    package: Path
+    viz: Path
+
+    @property
+    def python(self):
+        return self.bin / "python"
+
+
 @pytest.fixture(scope="session")
 def wheel_environment(wheel, tmp_path_factory):
-    environment = Environment(tmp_path_factory.mktemp("wheel-install") / "venv")
-    environment.install(wheel, cwd=wheel.parent)
-    return environment
+    """A virtual environment in which only the wheel is installed; other packages are borrowed."""
+    folder = tmp_path_factory.mktemp("wheel-install") / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+    site_packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    # A .pth inside a folder that is named in a .pth is not read, so an editable install of
+    # the project in the borrowed environment does not come along.
+    (site_packages / "borrowed.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
+    pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet")
+    run(*pip, "--no-deps", "--no-index", "--ignore-installed", wheel, cwd=folder.parent)
+    return Installed(folder / "bin", site_packages / "rnncore", site_packages / "rnncore" / "viz")
 
 
 @pytest.fixture(scope="session")
-def editable_environment(checkout, sdist, tmp_path_factory):
-    """It depends on the sdist so that this is made first, while nothing in the checkout is compiled."""
-    environment = Environment(tmp_path_factory.mktemp("editable-install") / "venv")
-    environment.install("--editable", checkout, cwd=checkout.parent, **QUICKLY)
-    return environment
+def editable_environment():
+    """The environment that runs the tests, into which `make` has installed this checkout, editable, with its engine compiled."""
+    origin = json.loads(metadata.distribution("rnncore").read_text("direct_url.json") or "{}")
+    if origin != {"url": ROOT.as_uri(), "dir_info": {"editable": True}}:
+        pytest.skip(f"NOT TESTED: an editable install. The installed rnncore comes from {origin}, not from {ROOT}")
+    return Installed(Path(sys.executable).parent, ROOT / "rnncore", ROOT / "viz")

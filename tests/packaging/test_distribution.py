@@ -12,12 +12,15 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-# Runs the engine and prints from which files everything was imported.
+# Runs the engine and prints from which files everything was imported. The package itself imports numpy alone.
 PROBE = """
 import json
+import sys
 from importlib.metadata import version
 import numpy as np
 import rnncore as rc
+late = {"matplotlib", "tqdm", "safetensors", "torch", "onnx", "scipy"} & set(sys.modules)
+assert not late, late
 from rnncore import viz
 import rnncore.viz.measures
 import rnncore._engine as engine
@@ -29,13 +32,6 @@ print(json.dumps({
     "rnncore": rc.__file__, "viz": viz.__file__, "engine": engine.__file__,
     "versions": [rc.__version__, version("rnncore"), rc.build_info()["version"]],
 }))
-"""
-
-LATE = """
-import sys
-import rnncore
-late = {"matplotlib", "tqdm", "safetensors", "torch", "onnx", "scipy"} & set(sys.modules)
-assert not late, late
 """
 
 # With the project's own pytest settings, under which a source tree is most likely imported by mistake.
@@ -117,43 +113,30 @@ def test_metadata_of_the_distribution_is_complete(checkout, wheel_files):
 
 
 @pytest.fixture(params=["wheel", "editable"])
-def installed(request, checkout):
-    """(environment, where rnncore is expected, where viz is expected)"""
-    if request.param == "wheel":
-        environment = request.getfixturevalue("wheel_environment")
-        package = environment.site_packages / "rnncore"
-        return environment, package, package / "viz"
-    environment = request.getfixturevalue("editable_environment")
-    return environment, checkout / "rnncore", checkout / "viz"
+def installed(request):
+    return request.getfixturevalue(f"{request.param}_environment")
 
 
 def test_the_installed_package_can_be_imported_from_another_folder(installed, commands, tmp_path):
-    environment, package, viz = installed
-    said = json.loads(commands(environment.python, "-c", PROBE, cwd=tmp_path).splitlines()[-1])
-    assert Path(said["rnncore"]).parent == package
-    assert Path(said["engine"]).parent == package
-    assert Path(said["viz"]).parent == viz
+    said = json.loads(commands(installed.python, "-c", PROBE, cwd=tmp_path).splitlines()[-1])
+    assert Path(said["rnncore"]).parent == installed.package
+    assert Path(said["engine"]).parent == installed.package
+    assert Path(said["viz"]).parent == installed.viz
     assert set(said["versions"]) == {"0.1.0"}
 
 
-def test_importing_the_package_needs_numpy_alone(installed, commands, tmp_path):
-    environment, _, _ = installed
-    commands(environment.python, "-c", LATE, cwd=tmp_path)
-
-
 def test_the_installed_command_runs(installed, commands, tmp_path):
-    environment, _, _ = installed
-    assert "debug" in commands(environment.bin / "rnncore", "--help", cwd=tmp_path)
+    assert "debug" in commands(installed.bin / "rnncore", "--help", cwd=tmp_path)
 
 
 @pytest.mark.parametrize("from_root", [True, False], ids=["from root", "from elsewhere"])
 def test_pytest_imports_the_installed_package(installed, from_root, commands, checkout, tmp_path):
-    environment, package, _ = installed
+    """Not that of a checkout which the tests are in; here that is a copy, in which nothing is compiled."""
     test = checkout / "tests" / "test_the_tests_import_the_expected_package.py"
-    test.write_text(TEST_OF_PLACE.format(place=str(package)))
+    test.write_text(TEST_OF_PLACE.format(place=str(installed.package)))
     try:
         commands(
-            environment.python, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", test,
+            installed.python, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", test,
             cwd=checkout if from_root else tmp_path,
         )  # fmt: skip
     finally:

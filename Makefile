@@ -73,7 +73,7 @@ $(S)/extra-%: pyproject.toml | $(S)/venv
 EXTRAS := test dev docs page
 environment: $(S)/project  ## all that lint, docs, page and test need, which each of them would install by itself
 	@$(requirements) $(EXTRAS) > $(S)/extras.txt
-	$(BIN)/pip install -q -r $(S)/extras.txt
+	$(BIN)/pip install -q --no-compile -r $(S)/extras.txt
 	@touch $(EXTRAS:%=$(S)/extra-%)
 
 # ---------------------------------------------------------------------------- the two

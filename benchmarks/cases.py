@@ -111,7 +111,8 @@ class Case:
         if not self.ragged:
             return None
         rng = np.random.Generator(np.random.PCG64(9))
-        return rng.permutation(np.linspace(max(1, self.T // 10), self.T, self.B).round().astype(np.int64))
+        ends = (max(1, self.T // 10), self.T) if self.B > 1 else (0.55 * self.T,) * 2
+        return rng.permutation(np.linspace(*ends, self.B).round().astype(np.int64))
 
     def flops(self, mode: str) -> int:
         """Number of floating-point operations of the matrix products; activations are not counted.

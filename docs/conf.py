@@ -48,6 +48,7 @@ html_theme = "furo"
 html_static_path = [str(Path(__file__).resolve().parent / "_static")]
 html_css_files = ["book.css"]
 html_show_sphinx = False
+html_show_copyright = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 pygments_style = "friendly"
@@ -71,7 +72,7 @@ POWER = re.compile(LETTER + r"\^(\([^()]+\)|−?[A-Za-z0-9]+)")
 FENCED = re.compile(r"(^ *```.*?^ *```$)", re.DOTALL | re.MULTILINE)
 INDENTED = re.compile(r"(?<=\n\n)(?: {4,}\S.*\n)+")
 QUOTED = re.compile(r"(``.+?``|:[\w:]+:`[^`]+`|`[^`]+`|\*\*.+?\*\*|\*[^*\s][^*]*\*)")
-VERBATIM = re.compile(r'(<pre class="formula">.*?</pre>|`[^`]+`|<!--.*?-->|</?[a-z][^<>\n]*>|!?\[[^\]]*\]\([^)]*\)|^#.*$)',
+VERBATIM = re.compile(r'(<pre class="formula">.*?</pre>|`[^`]+`|<!--.*?-->|</?[a-z][^<>\n]*>|!?\[[^\]]*\]\([^)]*\)|^#[^\n]*$)',
                       re.DOTALL | re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""Shared by all test folders: `import twin` and `import support` work from each; fixtures; what is collected, in which order."""
+"""Shared by all test folders: `import twin` and `import support` work from each; fixtures; the order of tests."""
 
 import os
 import stat
@@ -19,7 +19,7 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Where processes share the tests, files with slow ones come first, so that none is begun when little else is left."""
+    """Where processes share the tests, files with slow ones come first: none should begin when little else is left."""
     if hasattr(config, "workerinput"):
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)

@@ -145,7 +145,8 @@ def main() -> None:
         shutil.copytree(options.package / "rnncore", folder / "rnncore")
         names = write(folder, pages)
         with ThreadPoolExecutor() as pool:
-            found = sum(pool.map(lambda check: check(folder, names), (mypy, pyright)), [])
+            checks = [pool.submit(check, folder, names) for check in (mypy, pyright)]
+            found = [line for check in checks for line in check.result()]
     print("\n".join(found) if found else f"the examples of {len(set(names.values()))} pages type-check")
     sys.exit(bool(found))
 

@@ -132,7 +132,11 @@ def sequence_model(
     seed: Seed = None,
     **options: Any,
 ) -> SequenceModel:
-    """A model that predicts the next token; arguments as for `make_model`."""
+    """A model that predicts the next token; arguments as for `make_model`, but for one: it cannot be bidirectional."""
+    if options.get("bidirectional"):
+        raise ValueError("bidirectional: got True, expected False, since the reverse direction reads the token that is "
+                         f"to be predicted; a label at every step is make_model({cell!r}, labels, tokens={tokens!r}, "
+                         "bidirectional=True)")
     return make_model(
         cell, tokens, tokens=as_size(tokens, "tokens"), hidden_size=hidden_size, embedding_size=embedding_size,
         num_layers=num_layers, dropout=dropout, dtype=dtype, seed=seed, **options,

@@ -344,7 +344,8 @@ cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *product
                      idx row1, const Share *mine) noexcept nogil:
     """The steps s0 .. s1 of one run, in a loop that does only what such steps need. Returns which h is the last one.
 
-    In a small net the loop's own instructions are a good part of a step (LSTM 8 units, one row: a fifth of them).
+    In a small net the loop's own instructions are a good part of a step. Of one row, LSTM and GRU leave even more of them
+    out, in a kernel of their own (see `steps_at_once`).
     """
     cdef const rc_stage *stage
     cdef StageProduct *r = products.of_h

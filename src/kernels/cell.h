@@ -54,7 +54,7 @@ INLINE void hold_backward(const rc_step *s, rc_idx row, rc_idx unit0, rc_idx uni
 }
 
 /* How many of the units unit0 .. unit1 are left after the whole vectors: visibly less than LANES, so that
- * `vload_n` of a part becomes a masked load without a test. */
+ * `vload_n` of a part does not test for a whole vector. */
 INLINE rc_idx part_units(rc_idx unit0, rc_idx unit1) { return (unit1 - unit0) % LANES; }
 
 /* dL/dh_t: what was carried back from later steps, and what comes from the layer above. */

@@ -186,7 +186,8 @@ static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0,
     }
 }
 
-/* How many panels `sums_of_row` takes of those that hold `units` units, `most` at most; it then leaves more than one. */
+/* How many panels `sums_of_row` takes next, where `units` units are left: all of them, if they are at most `most`.  Otherwise
+ * it takes one fewer than `most`, so that the last call never has a single panel, whose sums would wait for each other. */
 INLINE rc_idx panels_at_a_time(rc_idx units, rc_idx most)
 {
     const rc_idx left = (units + LANES - 1) / LANES;

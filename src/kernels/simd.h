@@ -70,7 +70,7 @@ INLINE vec vselect_less(vec x, vec y, vec a, vec b)
     return (vec)_mm512_mask_blend_pd(_mm512_cmp_pd_mask((__m512d)x, (__m512d)y, _CMP_LT_OQ), (__m512d)b, (__m512d)a);
 }
 #elif defined(ISA_V3)
-/* A part is loaded and stored in pieces of 16, 8 and 4 bytes.  After a masked store, which takes 12 cycles on Zen 3, a load
+/* A part is loaded and stored in pieces, the largest of 16 bytes.  After a masked store, which takes 12 cycles on Zen 3, a load
  * waits until the store has reached L1; the load of a piece gets its values from the store of the same piece (Zen 3,
  * LSTM forward 833,4,12: 1.29x). */
 #if REAL == 32

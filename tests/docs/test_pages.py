@@ -168,10 +168,11 @@ def test_every_measure_is_on_the_page_of_measures():
      "x<sub>&lt;t</sub>"),
     ("n^k, K^(order + 1), e^−a", "n<sup>k</sup>, K<sup>order + 1</sup>, e<sup>−a</sup>"),
     ("As:\n\n    a_t < 1\n    b_t\n\nand", 'As:\n\n<pre class="formula">a<sub>t</sub> &lt; 1\nb<sub>t</sub></pre>\n\nand'),
+    ("# h_t\n\nh_t\n\n# x", "# h_t\n\nh<sub>t</sub>\n\n# x"),
     ("3. As:\n\n       a_t\n       b\n", '3. As:\n\n   <pre class="formula">a<sub>t</sub>\n   b</pre>\n'),
     *((same, same) for same in (
         "linear_before_reset, OMP_NUM_THREADS, \"h_n\"", "`h_t` and [h_t](a_b.md), ![h_t](h_t.png)", "<!--= x_t -->1<!--/-->",
-        "# h_t", "```python\n\n    h_t = 1\n```", "Type\n\n    make demo TEXT=path\n")),
+        "# h_t\n\nand then", "```python\n\n    h_t = 1\n```", "Type\n\n    make demo TEXT=path\n")),
 ])  # fmt: skip
 def test_formulas_are_set_and_code_is_not(text, expected):
     assert runpy.run_path(str(DOCS / "conf.py"))["formulas"](text) == expected

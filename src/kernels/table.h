@@ -9,13 +9,20 @@
 #include "gru_variant.h"
 #include "rnn_variant.h"
 
+/* The page computes one step at a time, and is smaller without the functions of many. */
+#if defined(__wasm__)
+#define STEPS(f) (0 ? (f) : NULL)
+#else
+#define STEPS(f) (f)
+#endif
+
 static const rc_cell cells[] = {
     {.name = "lstm", .blocks = 4, .slots = 4, .slots_on_tape = 1, .states = 2, .x_slot = 0,
-     .x_order = {0, 1, 2, 3}, .h_order = {0, 1, 2, 3}, .stages = 1, .steps = lstm_steps,
+     .x_order = {0, 1, 2, 3}, .h_order = {0, 1, 2, 3}, .stages = 1, .steps = STEPS(lstm_steps),
      .stage = {{.slot = 0, .groups = 4, .forward = lstm_forward, .backward = lstm_backward,
                 .variant_forward = lstm_variant_forward, .variant_backward = lstm_variant_backward}}},
     {.name = "gru", .blocks = 3, .slots = 4, .slots_on_tape = 1, .states = 1, .x_slot = 0,
-     .x_order = {2, 0, 1}, .h_order = {0, 1, 2}, .stages = 1, .steps = gru_after_steps,
+     .x_order = {2, 0, 1}, .h_order = {0, 1, 2}, .stages = 1, .steps = STEPS(gru_after_steps),
      .stage = {{.slot = 1, .groups = 3, .forward = gru_after_forward, .backward = gru_after_backward,
                 .variant_forward = gru_after_variant_forward, .variant_backward = gru_after_variant_backward}}},
     {.name = "gru_reset_before", .blocks = 3, .slots = 4, .slots_on_tape = 1, .states = 1, .x_slot = 0,

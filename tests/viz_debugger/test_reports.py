@@ -264,3 +264,14 @@ def test_other_objects_are_refused(tmp_path):
         viz.report({"b": None}, tmp_path / "r.html")
     with pytest.raises(ValueError, match="runs: got none"):
         viz.report({}, tmp_path / "r.html")
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_classifier_and_a_network_with_projections_are_run(tmp_path):
+    from rnncore.models import SequenceClassifier
+
+    words = ["ab" * k for k in range(1, 9)] + ["ba" * k for k in range(1, 9)]
+    fitted = SequenceClassifier("gru", 4, epochs=1, seed=0).fit(words, ["no", "yes"] * 8)
+    assert inside(Page(viz.report({"of text": fitted}, tmp_path / "r.html")))[0] == {"of text": "GRU"}
+    projected = rc.LSTM(2, 4, proj_size=2, seed=0).record(np.ones((5, 1, 2)))
+    assert inside(Page(viz.report({"a": projected}, tmp_path / "r.html")))[0] == {"a": "LSTM"}

@@ -248,7 +248,7 @@ def recorded_example(
     arrays = Arrays()
     network = network_of(name, model, None if vocabulary is None else _symbols(vocabulary), arrays)
     example = _examples([network], None, arrays)[0]["input"]
-    inner = model if isinstance(model, SequenceModel) else model.network_
+    inner = model.network_ if isinstance(model, (Recurrent, SequenceClassifier)) else model
     if network.symbols is None:
         x = np.asarray(example, inner.layer.dtype)[:, None]
     else:

@@ -29,7 +29,7 @@ OPTIONS = {
     "lstm all": ("LSTM", ALL, {"activations": ["hardsigmoid", "softsign", ("elu", 0.7)], "proj_size": 4}),
     "lstm activations both": (
         "LSTM", BOTH, {"activations": ["sigmoid", "relu", "tanh", "hardsigmoid", "tanh", "softsign"]},
-    ),  # fmt: skip
+    ),
     "gru all": ("GRU", {"gate_clip": 0.7}, {"activations": ["hardsigmoid", "softsign"]}),
     "gru-reset-before all": ("GRU", {"reset_after": False, "gate_clip": 0.7}, {"activations": ["softsign", "tanh"]}),
     "rnn all": ("RNN", {"gate_clip": 0.7}, {"activations": [("leakyrelu", 0.3)]}),

@@ -81,7 +81,7 @@ def test_chromium_has_the_bits_of_node(browser, folder):
     cases = json.loads((folder / "layers.cases.json").read_text())
     answers = json.loads((folder / "layers.results.json").read_text())["found"]
     chosen = [(case, answer) for case, answer in zip(cases, answers, strict=True)
-              if len(case["input"]) == 300 and case["name"].endswith((" 1x37", "lstm both 2x9", "all 2x9"))]  # fmt: skip
+              if len(case["input"]) == 300 and case["name"].endswith((" 1x37", "lstm both 2x9", "all 2x9"))]
     assert len(chosen) == len(KINDS) + 5
     (folder / "cases.json").write_text(json.dumps([case for case, _ in chosen]))
     run, environment = browser

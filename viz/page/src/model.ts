@@ -99,7 +99,7 @@ export class Model {
   }
 
   /** Which row of the output is that after a step. */
-  rowOf(step: number): number {
+  private rowOf(step: number): number {
     return this.ofWhole ? 0 : step;
   }
 

@@ -38,8 +38,10 @@ def seen(browser, models, tmp_path_factory):
     frames = "".join(NotebookPage(text.read_text(encoding="utf-8"))._repr_html_() for _ in range(2))
     (folder / "notebook.html").write_text(f"<!doctype html><title>two</title>{frames}", encoding="utf-8")
     of_labels = viz.explore(labelled(), folder / "labels.html", vocabulary=ALPHABET, examples={"one": TEXT})
+    of_ways = viz.explore(ways(), folder / "ways.html", examples={"gated": gated_rows()})
     jobs = {"text": str(text), "hostile": HOSTILE, "planted": str(nested), "marks": bracket_marks(),
-            "rows": str(numbers), "notebook": str(folder / "notebook.html"), "labels": str(of_labels)}
+            "rows": str(numbers), "notebook": str(folder / "notebook.html"), "labels": str(of_labels),
+            "ways": str(of_ways)}
     (folder / "jobs.json").write_text(json.dumps(jobs))
     run, environment = browser
     script = run[1].replace("in_browser", "use_page")
@@ -129,6 +131,11 @@ def test_the_keyboard_moves_the_cursor_and_chooses(seen):
     assert [i for i, (_, kind, _) in enumerate(seen["entered"]["coloured"]) if kind == "target"] == [1]
     assert seen["entered"]["cell"].startswith("rnn-sigmoid at step 1: ")
     assert seen["focused"]["cell"].startswith("lstm at step 1: ")
+
+
+def test_the_first_element_is_not_looked_at_since_nothing_predicts_it(seen):
+    assert seen["start"]["sentence"].startswith(f"To predict “{TEXT[1]}”, ")
+    assert [i for i, (_, kind, _) in enumerate(seen["start"]["coloured"]) if kind == "target"] == [1]
 
 
 def test_dark_is_drawn_in_other_colours(seen):
@@ -370,7 +377,8 @@ def test_a_direction_is_picked(seen):
     assert re.fullmatch(r"\d+ steps? back|to the start", forward["reaches"][1])
     assert re.fullmatch(r"\d+ steps? ahead|to the end", reverse["reaches"][1])
     assert "state s of the reverse direction" in reverse["lags"]
-    assert "nothing to remember" in reverse["findings"][2]  # the last step is looked at
+    assert "nothing to remember ahead" in reverse["findings"][2]  # the last step is looked at
+    assert "a layer above may bring gradient" in reverse["findings"][2]  # and there is a second layer
 
 
 def test_a_label_is_chosen_for_a_step(seen):
@@ -401,3 +409,67 @@ def test_limits_of_breakpoints_are_set_and_kept_in_the_address(seen):
     for view in (limited, linked):
         view.pop("lags")  # perhaps unfinished
     assert linked == limited
+
+
+# ---------------------------------------------------------------- how far, and why
+
+
+def gated_rows():
+    """Rows whose first number closes an input gate, but opens it in the last five steps."""
+    rows = np.random.default_rng(0).normal(size=(150, 2)).round(3)
+    rows[:, 0] = -1
+    rows[-5:, 0] = 1
+    return rows
+
+
+def ways():
+    """A network whose head ignores the reverse direction, and two that keep all, of which one lets little in."""
+    found = {}
+    for name, both, readout in (("deaf", True, "steps"), ("closed", False, "last"), ("mean", False, "mean")):
+        layer = rc.LSTM(2, 6, bidirectional=both, seed=0)
+        head = Linear(layer.structure.features, 3, seed=0)
+        model = found[name] = SequenceModel(None, layer, head, readout=readout)
+        with model.writable() as weights:
+            if both:
+                weights["head.weight"][:, 6:] *= 1e-6
+            else:
+                weights["layer.bias_ih_l0"][6:12] = 8  # the forget gate is open
+            if name == "closed":
+                weights["layer.weight_ih_l0"][:, 0] = 0
+                weights["layer.weight_ih_l0"][:6, 0] = 16  # the input gate is as open as the first number says
+    return found
+
+
+def test_a_direction_that_the_head_ignores_is_not_looked_through(seen):
+    forward, reverse, _ = seen["told"]
+    assert re.search(r"; deaf least far, back \d steps\.$", forward["sentence"])
+    assert re.match(r"deaf forgets what comes before step \d+", forward["findings"][0])
+    assert reverse["findings"][0].startswith("deaf hardly counts: less than 1 % ")
+
+
+def test_only_what_is_at_fault_stands_out(seen):
+    middle, _, end = seen["told"]
+    assert [finding.split()[1] for finding in middle["findings"]] == ["forgets", "remembers", "reads"]
+    assert middle["faults"] == ["forget gate", None, None]
+    assert "reads little" in end["findings"][1]
+    assert end["faults"] == ["forget gate", "input gate", None]
+
+
+def test_a_gradient_that_is_added_at_every_step_does_not_explode(seen):
+    assert all("half of the forget gate's units" in one for one in seen["told"][2]["breakpoints"])
+
+
+def test_the_lags_name_the_networks_without_the_direction(seen):
+    forward, reverse, _ = seen["told"]
+    assert "of the state s of the forward direction, T the step" in forward["lags"]
+    assert "of the reverse direction (closed, mean: of the only direction, T−k), T the" in reverse["lags"]
+
+
+def test_a_label_that_is_picked_while_the_page_computes_is_that_of_all_networks(seen):
+    for told in seen["told"]:
+        assert told["picked"].startswith("For the label “2” at step ")
+        assert told["said"] == []
+
+
+def test_a_legend_stays_in_a_narrow_page(seen):
+    assert [told["clipped"] for told in seen["told"]] == [[], [], []]

@@ -3,9 +3,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { launched, opened } from "./chromium.mjs";
 import { findUnit } from "./find_unit.mjs";
 import { useLabels } from "./use_labels.mjs";
+import { useWays } from "./use_ways.mjs";
 
 const [jobs, results] = process.argv.slice(2);
-const { text, hostile, planted, marks, rows, notebook, labels } = JSON.parse(readFileSync(jobs, "utf8"));
+const { text, hostile, planted, marks, rows, notebook, labels, ways } = JSON.parse(readFileSync(jobs, "utf8"));
 const browser = await launched();
 const { page, said, requests, firstPicture } = await opened(browser, text);
 
@@ -71,6 +72,9 @@ for (let i = 0; i < 3; i++) await page.keyboard.press("ArrowLeft");
 seen.moved = await settled();
 await page.keyboard.press("Enter");
 seen.entered = await settled();
+for (const key of ["Home", "Enter"]) await page.keyboard.press(key);
+seen.start = await settled();
+for (const key of ["ArrowRight", "Enter"]) await page.keyboard.press(key);
 
 await page.locator(".lane-name").first().focus();
 await page.keyboard.press("Enter");
@@ -163,6 +167,7 @@ seen.one = await settled();
 
 const found = await findUnit(browser, planted, marks);
 const labelled = await useLabels(browser, labels);
+const told = await useWays(browser, ways, ["look=75", "look=75&direction=1", "run=mean"]);
 
 // a point of a number sequence is dragged
 const numbers = await opened(browser, rows);
@@ -189,4 +194,4 @@ for (const frame of frames.page.frames().slice(1)) {
 const framed = { inside, said: frames.said };
 
 await browser.close();
-writeFileSync(results, JSON.stringify({ ...seen, found, labelled, dragged, framed, said, requests }));
+writeFileSync(results, JSON.stringify({ ...seen, found, labelled, told, dragged, framed, said, requests }));

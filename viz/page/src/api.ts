@@ -68,7 +68,7 @@ export class Page {
     return { rows: Float32Array.from(input.flat()) };
   }
 
-  /** All that design.md names, of one run: values, logits, loss, gradients of the mean loss, Jacobian norms. */
+  /** Of one run: values, logits, loss, gradients of the mean loss, Jacobian norms. */
   async run(name: string, input: string | number[][], asked: Asked = {}): Promise<Result> {
     const index = this.models.findIndex((one) => one.name === name);
     const model = this.models[index];

@@ -126,7 +126,7 @@ export interface Breakpoint {
 
 /** From where on something counts, as the reader can set it. */
 export interface Thresholds {
-  /** A gradient has vanished below this share of the largest, and has exploded above this multiple of that at the loss. */
+  /** A gradient has vanished below this share of the largest, and has exploded above this multiple of that at the way's origin. */
   vanished: number;
   exploded: number;
   /** A gate is saturated if at least HALF of its units are at an end of their range, for so many steps. */
@@ -157,7 +157,8 @@ export function breakpoints(run: Shown, part: number, limits: Thresholds): Break
   if (wrong !== undefined) found.push({ step: wrong, kind: "not finite", value: NaN });
   const largest = sizes.reduce((most, value) => Math.max(most, value), 0);
   const peak = sizes.indexOf(largest);
-  if (sizes[origin]! > 0 && largest >= limits.exploded * sizes[origin]!) {
+  const readsAll = run.model.description.readout === "mean"; // then gradient is added at every step
+  if (!readsAll && sizes[origin]! > 0 && largest >= limits.exploded * sizes[origin]!) {
     found.push({ step: peak, kind: "explodes", value: largest / sizes[origin]! });
   }
   const first = steps.findIndex((t) => sizes[t]! >= limits.vanished * largest);

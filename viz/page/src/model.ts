@@ -148,7 +148,7 @@ export class Model {
     return losses;
   }
 
-  /** −ln of the probability of a symbol or a label after a step, in nats. */
+  /** −ln of the probability of a symbol or a label after a step, in nats: without class weights and label smoothing. */
   private negativeLog({ output, logSums }: Forward, step: number, target: number): number {
     return logSums![this.rowOf(step)]! - this.rowAt(output!, step)[target]!;
   }

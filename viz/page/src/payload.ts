@@ -1,4 +1,4 @@
-/** What viz/page/__init__.py wrote into the page: a description of the runs, their weights, and the kernels. */
+/** What viz/page/writer.py wrote into the page: a description of the runs, their weights, and the kernels. */
 import type { Weights } from "./engine/network";
 
 /** Where an array lies among all floats, and how many it has. */

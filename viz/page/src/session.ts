@@ -37,6 +37,8 @@ export interface Way {
   reverse: boolean;
   /** (T,): ‖∂L/∂x_t‖, through this direction of the first layer alone. */
   dependence: Float64Array;
+  /** Whether at least REACH of the dependence, at its largest, comes through this direction. */
+  counts: boolean;
   /** The step at which the gradient begins, and how many steps there are behind it, and are reached. */
   origin: number;
   room: number;
@@ -94,7 +96,8 @@ export class Session {
   }
 
   private targetOf(T: number): number {
-    return Math.max(0, Math.min(this.pinned ?? T - 1, T - 1));
+    const first = Number(this.page.models.every((model) => model.predictsNext)); // nothing predicts element 0
+    return Math.max(0, Math.min(Math.max(first, this.pinned ?? T - 1), T - 1));
   }
 
   /** Reads a text, leaving out what the networks do not know, or rows. */
@@ -138,15 +141,14 @@ export class Session {
   async compute(input: Input): Promise<boolean> {
     const turn = ++this.turn;
     const start = performance.now();
-    const runs: Shown[] = [];
+    const forwards: Forward[] = [];
     for (const [index, model] of this.page.models.entries()) {
-      const forward = model.forward(input.sequence, this.page.initialOf(index, this.example));
-      runs.push(this.looked(model, forward));
+      forwards.push(model.forward(input.sequence, this.page.initialOf(index, this.example)));
       await breathe();
       if (turn !== this.turn) return false;
     }
     this.input = input; // together: what is drawn meanwhile is the sequence before
-    this.runs = runs;
+    this.runs = forwards.map((forward, index) => this.looked(this.page.models[index]!, forward)); // all at one element
     this.took = performance.now() - start;
     return true;
   }
@@ -178,6 +180,8 @@ export class Session {
     const { network } = model;
     const step = model.lossStep(this.targetOf(T), T);
     const { gradients } = model.backward(forward, step, this.label);
+    const dependence = rowNorms(gradients.input, network.I);
+    const enough = REACH * dependence.reduce((most, value) => Math.max(most, value), 0);
     return {
       model,
       forward,
@@ -185,10 +189,10 @@ export class Session {
       losses: model.losses(forward, step, this.label),
       step,
       label: model.predictsLabel && T > 0 ? model.labelAt(forward, step, this.label) : -1,
-      dependence: rowNorms(gradients.input, network.I),
+      dependence,
       flow: gradients.parts.map(({ h, c }) => ({ h: rowNorms(h, network.P), c: c && rowNorms(c, network.H) })),
       ways: model.origins(step, T).map((origin, direction) => {
-        return wayOf(rowNorms(gradients.through[direction]!, network.I), origin, direction === 1, T);
+        return wayOf(rowNorms(gradients.through[direction]!, network.I), enough, origin, direction === 1, T);
       }),
       walks: [],
     };
@@ -206,14 +210,15 @@ export class Session {
   }
 }
 
-function wayOf(dependence: Float64Array, origin: number, reverse: boolean, T: number): Way {
-  const largest = dependence.reduce((most, value) => Math.max(most, value), 0);
+/** `enough`: from which dependence on an element is reached; of the largest through all directions together. */
+function wayOf(dependence: Float64Array, enough: number, origin: number, reverse: boolean, T: number): Way {
+  const reached = (value: number): boolean => value > 0 && value >= enough;
   let furthest = origin;
   dependence.forEach((value, t) => {
-    if (value > 0 && value >= REACH * largest && (reverse ? t > furthest : t < furthest)) furthest = t;
+    if (reached(value) && (reverse ? t > furthest : t < furthest)) furthest = t;
   });
   const room = reverse ? Math.max(0, T - 1 - origin) : origin;
-  return { reverse, dependence, origin, room, reach: Math.abs(furthest - origin) };
+  return { reverse, dependence, counts: dependence.some(reached), origin, room, reach: Math.abs(furthest - origin) };
 }
 
 /** The walk of a run from the step where the gradient begins, in a direction if the run has it. */

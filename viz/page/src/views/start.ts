@@ -298,8 +298,10 @@ class View {
     label(this.lags, "Norm of the Jacobian of the state against the lag, logarithmic, for each network");
     const both = runs.some(({ model }) => model.network.directions === 2);
     const what = both ? `state s of the ${direction === 1 ? "reverse" : "forward"} direction` : "whole state s";
+    const others = runs.filter(({ model }) => direction === 1 && model.network.directions === 1).map(({ model }) => model.name);
+    const except = others.length > 0 ? ` (${others.join(", ")}: of the only direction, T−k)` : "";
     this.lagNote.textContent =
-      `‖∂s(T)/∂s(T${direction === 1 ? "+" : "−"}k)‖ of the ${what}, T the step at which the gradient begins. ` +
+      `‖∂s(T)/∂s(T${direction === 1 ? "+" : "−"}k)‖ of the ${what}${except}, T the step at which the gradient begins. ` +
       (done || walks.every((walk) => walk?.done) ? "" : `Computed up to lag ${Math.min(...walks.map((walk) => walk?.lag ?? 0))} …`);
   }
 

@@ -1,6 +1,6 @@
 /** For each network the sentence that says how far it looks, and which gate is the reason; and steps to jump to. */
 import { breakpoints, CHOICES, diagnose, keepingGate, wayOf, type Breakpoint, type Finding, type Thresholds } from "../diagnosis";
-import type { Session } from "../session";
+import type { Session, Way } from "../session";
 import { element } from "./canvas";
 import type { Selection } from "./selection";
 import { factor, named, number, percent, steps } from "./words";
@@ -60,11 +60,11 @@ export class Why {
   }
 
   /** A sentence in which a click on a step goes there, and in which what is at fault stands out. */
-  private withSteps(sentence: string, fault: string, run: number): (Node | string)[] {
+  private withSteps(sentence: string, fault: string | null, run: number): (Node | string)[] {
     return sentence.split(/(\bstep \d+(?: “.+?”)?)/u).flatMap((piece, place) => {
       if (place % 2 === 1) return [this.button(piece, Number(/\d+/.exec(piece)![0]), run)];
-      const [before, ...after] = piece.split(fault);
-      return after.length === 0 ? [piece] : [before!, element("b", { text: fault }), after.join(fault)];
+      const [before, ...after] = fault === null ? [piece] : piece.split(fault);
+      return after.length === 0 || fault === null ? [piece] : [before!, element("b", { text: fault }), after.join(fault)];
     });
   }
 
@@ -85,7 +85,7 @@ export class Why {
     const list = element("ul", { class: "breakpoints" });
     for (const one of found) {
       const button = this.button(`step ${one.step}${named(session.input.symbols, one.step)}`, one.step, selection.focus);
-      list.append(element("li", {}, button, ` ${told(one, wayOf(run, part).reverse)}`));
+      list.append(element("li", {}, button, ` ${told(one, wayOf(run, part))}`));
     }
     return [heading, list];
   }
@@ -97,17 +97,21 @@ function blamesWeights({ run, left, pace, through, whole }: Finding): boolean {
   return !whole && !carries && Math.log(through) > 0.5 * Math.log(pace);
 }
 
-/** What stands out in the sentence about a network. */
-function faultOf(found: Finding): string {
+/** What stands out in the sentence about a network; nothing if nothing is at fault. */
+function faultOf(found: Finding): string | null {
+  const { cell, readout } = found.run.model.description;
+  if (found.whole || !found.way.counts || readout === "mean") return null;
   if (blamesWeights(found)) return "weights";
-  return keepingGate(found.run)?.words ?? curveOf(found.run.model.description.cell);
+  const gate = keepingGate(found.run);
+  if (!gate) return curveOf(cell);
+  return found.left >= STILL ? wordsOf(cell, cell.enters ?? cell.keeps) : gate.words;
 }
 
-function told({ kind, value, what }: Breakpoint, reverse: boolean): string {
+function told({ kind, value, what }: Breakpoint, { reverse, origin }: Way): string {
   const [on, back] = reverse ? ["back", "on"] : ["on", "back"];
   if (kind === "not finite") return `a state is not a finite number from here ${on}`;
   if (kind === "vanishes") return `from here ${back} less than ${number(value)} of the gradient is left`;
-  if (kind === "explodes") return `the gradient is ${factor(value)} times that at the loss`;
+  if (kind === "explodes") return `the gradient is ${factor(value)} times that at step ${origin}`;
   return `for ${steps(value)} half of the ${what}'s units or more are at an end of their range`;
 }
 
@@ -115,13 +119,19 @@ function told({ kind, value, what }: Breakpoint, reverse: boolean): string {
 export function inWords(found: Finding, symbols: string[] | null): string {
   const { way, whole, left, through, least, run } = found;
   const { origin, reach, room, reverse } = way;
+  const { network } = run.model;
   const { cell, readout, variant } = run.model.description;
   if (Number.isNaN(left)) return "gets no gradient at all: it is exactly 0.";
   const gate = keepingGate(run);
   const kept = gate && `${cell.keeps === null ? "1 − its" : "its"} ${gate.words} keeps`;
   const shares = kept ?? `the slope of its ${curveOf(cell)} passes`;
   const usual = `${shares} ${percent(through)} of the gradient a step`;
-  if (room === 0) return `has nothing to remember: the loss is at the ${reverse ? "last" : "first"} step.`;
+  if (room === 0) {
+    const ways = network.directions > 1 ? (reverse ? " ahead" : " back") : "";
+    const above = ways && network.layerCount > 1 ? "; a layer above may bring gradient from its other direction" : "";
+    return `has nothing to remember${ways}: the loss is at the ${reverse ? "last" : "first"} step${above}.`;
+  }
+  if (!way.counts) return "hardly counts: less than 1 % of the dependence on the input comes through this direction.";
   if (readout === "mean") return `reads the mean of all steps, so that it needs no memory to reach them: ${usual}.`;
   if (whole) return `remembers all ${steps(room)}${reverse ? " ahead" : ""}: ${usual}.`;
   const end = reverse ? origin + reach : origin - reach;
@@ -148,6 +158,6 @@ function curveOf(cell: { curve: string | null }): string {
   return cell.curve === "relu" ? "ReLU" : (cell.curve ?? "activation");
 }
 
-function wordsOf(cell: { gates: { name: string; words: string }[] }, gate: string): string {
+function wordsOf(cell: { gates: { name: string; words: string }[] }, gate: string | null): string {
   return cell.gates.find((one) => one.name === gate)?.words ?? "gate";
 }

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     Rows: TypeAlias = list[list[float]]
 
 
-EXAMPLES = 16  # of a tape that the reader can choose
+EXAMPLES = 16  # of a tape that the reader can choose: rows, or parts of rows between two resets
 
 
 class Arrays:
@@ -130,21 +130,23 @@ def runs_of(name: str | None, given: Explored, most: int | None) -> dict[str, Ex
     return {f"{name}, update {frames[k].update}" if name else f"update {frames[k].update}": frames[k] for k in chosen}
 
 
-def network_of(name: str, run: Explored, vocabulary: list[str] | None, arrays: Arrays) -> Network:
+def network_of(
+    name: str, run: Explored, vocabulary: list[str] | None, arrays: Arrays, labels: list[str] | None = None
+) -> Network:
     """Describe a fitted model, a sequence model, a layer, or the layer of a tape; its weights go to `arrays`."""
     found: Any = held_tape(run)
     if isinstance(found, Frame):
-        return _of_frame(name, found, vocabulary, arrays)
+        return _of_frame(name, found, vocabulary, arrays, labels)
     if is_tape(found):
         found.packed()  # raises an error if the weights changed since the pass was recorded
         return _of_layer(name, found.layer, arrays, list(islice(_sequences(found), EXAMPLES)))
     if isinstance(found, RecurrentLayer):
         return _of_layer(name, found, arrays)
     if isinstance(found, (Recurrent, SequenceClassifier)):
-        labels = [str(label) for label in getattr(found, "classes_", ())]
-        return _of_model(name, _network(name, found), _alphabet(name, found), arrays, labels)
+        own = [str(label) for label in getattr(found, "classes_", ())]
+        return _of_model(name, _network(name, found), _alphabet(name, found), arrays, own or None)
     if isinstance(found, SequenceModel):
-        return _of_model(name, found, vocabulary, arrays)
+        return _of_model(name, found, vocabulary, arrays, labels)
     raise TypeError(
         f"runs: got {described(run)} for {name!r}, expected a fitted rnncore.models.Recurrent or SequenceClassifier, a "
         "SequenceModel, a recurrent layer, a tape, a Recorder or a Run"
@@ -199,7 +201,7 @@ def _initial(tape: Tape, row: int, start: int, stop: int) -> Array | None:
     return initial if initial.any() else None
 
 
-def _of_frame(name: str, frame: Frame, symbols: list[str] | None, arrays: Arrays) -> Network:
+def _of_frame(name: str, frame: Frame, symbols: list[str] | None, arrays: Arrays, labels: list[str] | None) -> Network:
     """The network of a recorded update, from the weights that the frame holds."""
     weights, around = ({key: part[key] for key in part} for part in (frame.weights, frame.around))
     sizes: Any = frame.layer
@@ -218,7 +220,7 @@ def _of_frame(name: str, frame: Frame, symbols: list[str] | None, arrays: Arrays
         **({"loss": "mse" if table is None else "cross_entropy"} | frame.model),
     )  # fmt: skip
     model.load_state_dict({**prefixed("layer", weights), **around})
-    return _of_model(name, model, symbols, arrays)
+    return _of_model(name, model, symbols, arrays, labels)
 
 
 # ---------------------------------------------------------------- layers and models
@@ -230,10 +232,12 @@ def _of_layer(name: str, layer: RecurrentLayer, arrays: Arrays, examples: Sequen
 
 
 def _of_model(
-    name: str, model: SequenceModel, symbols: list[str] | None, arrays: Arrays, labels: Sequence[str] = ()
+    name: str, model: SequenceModel, symbols: list[str] | None, arrays: Arrays, labels: list[str] | None
 ) -> Network:
-    """`labels`: what the outputs are called; by default their numbers."""
+    """`labels`: what the outputs are called; None: the symbols if they stand for them, or their numbers."""
     layer, head = model.layer, model.head
+    if labels is not None and len(labels) != head.out_features:
+        raise ValueError(f"labels: got {len(labels)}, expected {head.out_features}, a name for each output of {name!r}")
     weights = model.state_dict()
     within = {key.removeprefix("layer."): value for key, value in weights.items() if key.startswith("layer.")}
     entry = _entry(name, layer, within, arrays)
@@ -249,8 +253,10 @@ def _of_model(
         symbols = _checked_symbols(name, symbols, model.embedding)
         inputs = len(symbols)
         entry["embedding"] = arrays.add(weights["embedding.weight"])
-    entry["predicts"] = _predicts(model, symbols)
-    called = list(labels) or [str(label) for label in range(head.out_features)]
+    of_symbols = labels is None and _outputs_are_symbols(name, model, symbols)
+    entry["predicts"] = _predicts(model, of_symbols)
+    numbers = [str(label) for label in range(head.out_features)]
+    called = labels or (symbols if of_symbols and symbols and len(symbols) == head.out_features else numbers)
     return Network(entry, symbols, inputs, called if entry["predicts"] == "label" else None)
 
 
@@ -268,7 +274,21 @@ def _checked_symbols(name: str, symbols: list[str] | None, embedding: Embedding)
     return symbols
 
 
-def _predicts(model: SequenceModel, symbols: list[str] | None) -> str | None:
+def _outputs_are_symbols(name: str, model: SequenceModel, symbols: list[str] | None) -> bool:
+    """Whether there are exactly as many outputs at every step as symbols, or as tokens that can be read."""
+    if model.readout != "steps" or model.embedding is None or symbols is None:
+        return False
+    tokens, outputs = model.embedding.num_embeddings, model.head.out_features
+    if model.layer.directions == 1 and len(symbols) == tokens == outputs + 1:
+        # As of a model of text, whose last token is the start of a text: it is read, and never predicted.
+        raise ValueError(
+            f"vocabulary: got {tokens} symbols, expected the {outputs} that {name!r} predicts, without the start of a "
+            "text; if it gives labels, pass labels="
+        )
+    return outputs in (len(symbols), tokens)
+
+
+def _predicts(model: SequenceModel, of_symbols: bool) -> str | None:
     """What the outputs are taken for.
 
     The output of a step is taken for the next symbol or row if it has a number for each symbol, or for each number of a
@@ -276,8 +296,8 @@ def _predicts(model: SequenceModel, symbols: list[str] | None) -> str | None:
     """
     next_alone = model.readout == "steps" and model.layer.directions == 1
     if model.loss_name == "cross_entropy":
-        return "symbol" if next_alone and symbols and model.head.out_features >= len(symbols) else "label"
-    next_row = next_alone and symbols is None and model.head.out_features == model.layer.input_size
+        return "symbol" if next_alone and of_symbols else "label"
+    next_row = next_alone and model.embedding is None and model.head.out_features == model.layer.input_size
     return "row" if next_row else None
 
 

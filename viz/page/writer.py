@@ -40,6 +40,7 @@ def explore(
     path: PathLike,
     *,
     vocabulary: str | Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
     examples: Mapping[str, str | ArrayLike] | None = None,
     max_bytes: int | str | None = None,
     title: str = TITLE,
@@ -50,6 +51,7 @@ def explore(
     path: None = None,
     *,
     vocabulary: str | Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
     examples: Mapping[str, str | ArrayLike] | None = None,
     max_bytes: int | str | None = None,
     title: str = TITLE,
@@ -59,6 +61,7 @@ def explore(
     path: PathLike | None = None,
     *,
     vocabulary: str | Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
     examples: Mapping[str, str | ArrayLike] | None = None,
     max_bytes: int | str | None = None,
     title: str = TITLE,
@@ -72,15 +75,19 @@ def explore(
     ----------
     runs : Recurrent, SequenceClassifier, SequenceModel, layer, tape, Recorder or Run, or a mapping of names to them
         Fitted models of text, sequence models, or layers alone, of any options. All of them read the same input: the
-        same symbols, or rows of equally many numbers. A tape stands for its layer; its first 16 rows are the examples,
-        each with its initial state, and cut where it was reset. A recorder that kept weights, or its run file, stands
-        for the network at the first and at the last update that it kept: before and after training. A network in
-        float64 is run as float32, and the page says so.
+        same symbols, or rows of equally many numbers. A tape stands for its layer; its rows, cut where they were
+        reset, are the examples, each with its initial state: the first 16 of these parts. A recorder that kept weights,
+        or its run file, stands for the network at the first and at the last update that it kept: before and after
+        training. A network in float64 is run as float32, and the page says so.
     path : path, optional
         Where to write the page, which appears there complete or not at all. Without it the page is opened: in a
         notebook as the result of the cell, in a frame of its own, and elsewhere in the browser, from a temporary file.
     vocabulary : str or sequence of str, optional
         For a sequence model of symbols: the character of each token, in their order.
+    labels : sequence of str, optional
+        For sequence models with a cross-entropy: what their outputs are called, one name for each. Without it, outputs
+        at every step are taken for symbols if there are exactly as many as symbols or tokens: for the next one, or in
+        two directions for labels of these names. All other outputs are labels, and are called by their numbers.
     examples : mapping of names to texts, or to arrays (T, I), optional
         What the reader can choose to begin with; the first is shown at first.
     max_bytes : int or str, optional
@@ -96,7 +103,11 @@ def explore(
     Raises
     ------
     ValueError
-        The networks do not read the same input, or do not give the same labels.
+        The networks do not read the same input, or do not give the same labels, or the input of a tape is not finite.
+
+    Notes
+    -----
+    The loss of a symbol or a label is −ln of its probability, without class weights and label smoothing.
 
     Examples
     --------
@@ -110,7 +121,7 @@ def explore(
     """
     if path is not None:
         check_target(path)
-    content = page_of(runs, vocabulary=vocabulary, examples=examples, max_bytes=max_bytes, title=title)
+    content = page_of(runs, vocabulary=vocabulary, labels=labels, examples=examples, max_bytes=max_bytes, title=title)
     if path is None and in_notebook():
         return NotebookPage(content.decode("utf-8"))
     target = Path(tempfile.mkdtemp(prefix="rnncore-")) / "page.html" if path is None else Path(path)
@@ -124,12 +135,13 @@ def page_of(
     runs: Explored | Mapping[str, Explored],
     *,
     vocabulary: str | Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
     examples: Mapping[str, str | ArrayLike] | None = None,
     max_bytes: int | str | None = None,
     title: str = TITLE,
 ) -> bytes:
     """The content of the file that `explore` writes."""
-    live = live_part(runs, vocabulary=vocabulary, examples=examples, max_bytes=max_bytes, title=title)
+    live = live_part(runs, vocabulary=vocabulary, labels=labels, examples=examples, max_bytes=max_bytes, title=title)
     body = f"{live.body}\n<script>{live.script}</script>"
     page = document(str(title), f"script-src {live.sources}", live.style, body)
     return page.encode("utf-8", "replace")
@@ -158,6 +170,7 @@ def live_part(
     runs: Explored | Mapping[str, Explored],
     *,
     vocabulary: str | Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
     examples: Mapping[str, str | ArrayLike] | None = None,
     max_bytes: int | str | None = None,
     title: str = TITLE,
@@ -172,7 +185,10 @@ def live_part(
         raise ValueError("runs: got none, expected at least one network")
     arrays = Arrays()
     symbols = None if vocabulary is None else _symbols(vocabulary)
-    networks = [network_of(name, run, symbols, arrays) for name, run in given.items()]
+    called = None if labels is None else [str(label) for label in labels]
+    networks = [network_of(name, run, symbols, arrays, called) for name, run in given.items()]
+    if called is not None and not any(network.labels for network in networks):
+        raise ValueError(f"labels: got {len(called)} names, expected none: no network gives labels")
     _check_same_input(dict(zip(given, networks, strict=True)))
     description = {
         "title": str(title),
@@ -233,6 +249,11 @@ def _examples(
 
 def _recorded(place: int, example: Recorded, networks: Sequence[Network], arrays: Arrays) -> dict[str, Any]:
     """One recorded sequence, and the initial states of all networks that were recorded on it."""
+    if not np.isfinite(example.rows).all():
+        raise ValueError(
+            f"runs: got a tape with nan or inf in the input of {example.name}, expected finite numbers; pass examples= "
+            "to begin with others"
+        )
     found: dict[str, Any] = {"name": example.name, "input": example.rows}
     own = [network.examples[place] if place < len(network.examples) else None for network in networks]
     initial = [one.initial if one is not None and one.rows == example.rows else None for one in own]

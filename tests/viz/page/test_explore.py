@@ -129,9 +129,9 @@ def test_the_policy_names_the_hashes_of_script_and_style_and_nothing_more(path):
     assert json.loads(element(html, "description"))["examples"][0]["name"] == HOSTILE
 
 
-def of_labels(count, readout="last", **options):
+def of_labels(count, readout="last", tokens=3, **options):
     layer = rc.GRU(2, 3, seed=0, **options)
-    return SequenceModel(Embedding(3, 2, seed=0), layer, Linear(layer.structure.features, count), readout=readout)
+    return SequenceModel(Embedding(tokens, 2, seed=0), layer, Linear(layer.structure.features, count), readout=readout)
 
 
 def of_two_kinds():
@@ -140,6 +140,12 @@ def of_two_kinds():
 
 def of_series():
     return SequenceClassifier("gru", 3, epochs=1).fit([[0.0, 1.0], [2.0]] * 9, list("ab" * 9))
+
+
+def of_a_tape_with_nan():
+    x = np.zeros((4, 2, 2))
+    x[2, 1] = np.nan
+    return rc.GRU(2, 3, seed=0).record(x, lengths=[2, 4])
 
 
 @pytest.mark.parametrize(
@@ -154,6 +160,10 @@ def of_series():
         (lambda: sequence_model("gru", 3), {"vocabulary": "abcd"}, ValueError, "vocabulary: got 4 symbols.*most 3"),
         (lambda: sequence_model("gru", 3), {"vocabulary": "aab"}, ValueError, "vocabulary: got 3 symbols, of which 2"),
         (lambda: sequence_model("gru", 3), {"vocabulary": ["ab"]}, ValueError, "vocabulary: got 'ab', expected"),
+        (lambda: of_labels(3), {"vocabulary": "abc", "labels": "NV"}, ValueError, "labels: got 2, expected 3, a name"),
+        (lambda: of_labels(2, "steps"), {"vocabulary": "abc"}, ValueError, "vocabulary: got 3 .* the 2 that .*labels="),
+        (lambda: rc.GRU(2, 3), {"labels": "NV"}, ValueError, "labels: got 2 names, expected none: no network gives"),
+        (of_a_tape_with_nan, {}, ValueError, "runs: got a tape with nan .* of recorded row 1, .*; pass examples="),
         (lambda: {"a": rc.GRU(2, 3), "b": rc.GRU(3, 3)}, {}, ValueError, "runs: got 'a', which reads 2 numbers"),
         (lambda: rc.GRU(2, 3), {"examples": {"x": np.ones((4, 3))}}, ValueError, r"examples: got .*\(4, 3\) for 'x'"),
         (lambda: rc.GRU(2, 3), {"examples": {"x": np.full((4, 2), np.nan)}}, ValueError, "examples: .*finite numbers"),
@@ -167,22 +177,34 @@ def test_what_is_refused(path, runs, options, error, message):
 
 
 @pytest.mark.parametrize(
-    ("model", "predicts"),
+    ("model", "given", "predicts", "labels"),
     [
-        (lambda: of_labels(3, "steps"), "symbol"),
-        (lambda: of_labels(2, "steps"), "label"),  # fewer than there are symbols
-        (lambda: of_labels(3, "steps", bidirectional=True), "label"),  # it has read the next symbol
-        (lambda: of_labels(3, "last"), "label"),
-        (lambda: of_labels(5, "mean", bidirectional=True), "label"),
+        (lambda: of_labels(3, "steps"), {}, "symbol", None),
+        (lambda: of_labels(3, "steps"), {"vocabulary": "ab"}, "symbol", None),
+        (lambda: of_labels(3, "steps", tokens=4), {}, "symbol", None),  # a token that is not predicted
+        (lambda: of_labels(1, "steps"), {}, "label", "0"),  # fewer than there are symbols
+        (lambda: of_labels(2, "steps"), {"labels": "NV"}, "label", "NV"),
+        (lambda: of_labels(4, "steps"), {}, "label", "0123"),  # more
+        (lambda: of_labels(3, "steps"), {"labels": "NVA"}, "label", "NVA"),
+        (lambda: of_labels(3, "steps", bidirectional=True), {}, "label", "abc"),  # it has read the next symbol
+        (lambda: of_labels(3, "steps", bidirectional=True), {"vocabulary": "ab"}, "label", "012"),
+        (lambda: of_labels(3, "last"), {}, "label", "012"),
+        (lambda: of_labels(5, "mean", bidirectional=True), {}, "label", "01234"),
     ],
 )
-def test_what_a_model_predicts(path, model, predicts):
+def test_what_a_model_predicts(path, model, given, predicts, labels):
     model = model()
-    description, _ = inside(viz.explore(model, path, vocabulary="abc"))
+    description, _ = inside(viz.explore(model, path, **{"vocabulary": "abc"} | given))
     (run,) = description["runs"]
     assert (run["predicts"], run["readout"]) == (predicts, model.readout)
-    count = model.head.out_features
-    assert description["labels"] == ([str(label) for label in range(count)] if predicts == "label" else None)
+    assert description["labels"] == (labels and list(labels))
+
+
+def test_what_is_not_finite_but_beyond_a_row_is_not_read(path):
+    x = np.zeros((4, 2, 2))
+    x[3, 0] = np.nan
+    description, _ = inside(viz.explore(rc.GRU(2, 3, seed=0).record(x, lengths=[3, 4]), path))
+    assert [len(one["input"]) for one in description["examples"]] == [3, 4]
 
 
 def test_numbers_for_a_sequence_have_no_loss(path):

@@ -7,8 +7,7 @@ The argument is a folder that holds the package as it is installed, with viz ins
 The Python blocks of a page, prompts of `>>>` examples removed, become one module. Every other line of the page
 becomes an empty line, so that a line of the module has the number that it has in the page. A block below
 ``<!-- file: PATH -->`` is a file that the page adds to the package, and is checked as a module of the package; a block
-below ``<!-- row of: PATH -->`` is added to the end of a stub. What a page takes as given (a model that is being
-trained, say) is declared in `GIVEN`.
+below ``<!-- row of: PATH -->`` is added to the end of a stub.
 """
 
 from __future__ import annotations
@@ -25,26 +24,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-
-# Declarations, by page, of what the prose of the page assumes the reader to have.
-GIVEN = {
-    "docs/debugger.md": """
-from rnncore.nn import SequenceModel
-from rnncore.optim import Optimiser
-from rnncore.recurrent.tape import Gradients, Tape
-from rnncore.train import Trainer
-model: SequenceModel
-optimiser: Optimiser
-batches: list[tuple[object, object]]
-tape: Tape
-other: Tape
-grads: Gradients
-loss: float
-trainer: Trainer
-fresh_trainer: Trainer
-""",
-    "docs/cells.md": "from rnncore._typing import Array\nx: Array\n",
-}
 
 # scikit-learn and Keras have no types, and need not be installed where this runs.
 STUBS = {
@@ -79,15 +58,13 @@ def without_prompts(block: list[str]) -> list[str]:
     return [PROMPT.sub("", line, count=1) if PROMPT.match(line) else "" for line in block]
 
 
-def modules(page: str, given: str | None = None) -> dict[str | None, str]:
-    """{file, or None for the examples: source with the page's line numbers}; `given` is imported in line 1."""
+def modules(page: str) -> dict[str | None, str]:
+    """{file, or None for the examples: source with the page's line numbers}."""
     length = len(page.splitlines())
     sources: dict[str | None, list[str]] = {}
     for file, start, block in blocks(page):
         source = sources.setdefault(file, [""] * length)
         source[start : start + len(block)] = without_prompts(block)
-    if given and None in sources:
-        sources[None][0] = f"from {given} import *"
     return {file: "\n".join(source).rstrip() + "\n" for file, source in sources.items()}
 
 
@@ -97,10 +74,7 @@ def write(folder: Path, pages: list[Path]) -> dict[Path, str]:
     for page in pages:
         name = page.relative_to(ROOT).as_posix()
         stem = re.sub(r"\W", "_", name.removesuffix(".md"))
-        given = f"given_{stem}" if name in GIVEN else None
-        if given:
-            (folder / f"{given}.pyi").write_text(GIVEN[name], encoding="utf-8")
-        for file, source in modules(page.read_text(encoding="utf-8"), given).items():
+        for file, source in modules(page.read_text(encoding="utf-8")).items():
             if file is None:
                 path = folder / f"{stem}.py"
             else:               # docs/custom_measure.md names its files as they are called within viz/

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from rnncore.io.files import check_target, is_same, write_bytes
-from rnncore.models import Recurrent
+from rnncore.models import Recurrent, SequenceClassifier
 from rnncore.nn import SequenceModel
 
 from . import style
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
-Reported: TypeAlias = "Tape | HasTape | NamedSeries | Recurrent | SequenceModel"
+Reported: TypeAlias = "Tape | HasTape | NamedSeries | Recurrent | SequenceClassifier | SequenceModel"
 
 
 def __dir__() -> list[str]:
@@ -92,7 +92,7 @@ def report(
 
     Parameters
     ----------
-    runs : Tape, Recurrent, SequenceModel, Recorder, Run, or a mapping of names to them
+    runs : Tape, Recurrent, SequenceClassifier, SequenceModel, Recorder, Run, or a mapping of names to them
         The record of a model stands for its tape. For a tape the page shows a diagnosis, a table and pictures; for
         a recorder or a run file its series. A fitted model is recorded on the sequence with which its page begins. Two
         or more tapes are first compared in one table and one picture. If all networks read the same input, the page
@@ -132,7 +132,7 @@ def report(
     recorded: dict[str, NamedSeries] = {}
     for name, reported in given.items():
         run: Any = held_tape(reported)
-        if isinstance(run, (Recurrent, SequenceModel)):
+        if isinstance(run, (Recurrent, SequenceClassifier, SequenceModel)):
             run = recorded_example(name, run, vocabulary).tape
         if is_tape(run) and not isinstance(run, Frame):
             tapes[name] = run

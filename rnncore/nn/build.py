@@ -68,6 +68,7 @@ def make_model(
     label_smoothing: float = 0.0,
     dtype: DTypeLike = "float32",
     seed: Seed = None,
+    **options: Any,
 ) -> SequenceModel:
     """A model by the name of its cell; each of its parts has a different seed.
 
@@ -86,6 +87,8 @@ def make_model(
         The probability that a value is dropped between layers and before the head.
     loss, readout, class_weight, label_smoothing
         As for `SequenceModel`.
+    **options
+        More arguments of the layer's class, such as ``bidirectional=True`` or ``proj_size=16``.
 
     Examples
     --------
@@ -101,13 +104,14 @@ def make_model(
     hidden_size = as_size(hidden_size, "hidden_size")
     seeds = np.random.SeedSequence(as_seed(seed)).generate_state(4, np.uint64).tolist()
     width = min(64, hidden_size) if embedding_size is None else embedding_size
+    layer = make_layer(
+        cell, width if features is None else features, hidden_size, num_layers=num_layers,
+        dropout=dropout if num_layers > 1 else 0.0, dtype=dtype, seed=seeds[1], **options,
+    )
     return SequenceModel(
         None if tokens is None else Embedding(tokens, width, dtype=dtype, seed=seeds[0]),
-        make_layer(
-            cell, width if features is None else features, hidden_size, num_layers=num_layers,
-            dropout=dropout if num_layers > 1 else 0.0, dtype=dtype, seed=seeds[1],
-        ),
-        Linear(hidden_size, outputs, dtype=dtype, seed=seeds[2]),
+        layer,
+        Linear(layer.structure.features, outputs, dtype=dtype, seed=seeds[2]),
         dropout=Dropout(dropout, seed=seeds[3]) if dropout else None,
         loss=loss,
         readout=readout,
@@ -126,9 +130,14 @@ def sequence_model(
     dropout: float = 0.0,
     dtype: DTypeLike = "float32",
     seed: Seed = None,
+    **options: Any,
 ) -> SequenceModel:
-    """A model that predicts the next token; arguments as for `make_model`."""
+    """A model that predicts the next token; arguments as for `make_model`, but for one: it cannot be bidirectional."""
+    if options.get("bidirectional"):
+        raise ValueError("bidirectional: got True, expected False, since the reverse direction reads the token that is "
+                         f"to be predicted; a label at every step is make_model({cell!r}, labels, tokens={tokens!r}, "
+                         "bidirectional=True)")
     return make_model(
         cell, tokens, tokens=as_size(tokens, "tokens"), hidden_size=hidden_size, embedding_size=embedding_size,
-        num_layers=num_layers, dropout=dropout, dtype=dtype, seed=seed,
+        num_layers=num_layers, dropout=dropout, dtype=dtype, seed=seed, **options,
     )  # fmt: skip

@@ -334,11 +334,18 @@ cdef inline bint all_alike(const Forward *j, const StageProduct *r, const Share 
     return True
 
 
+cdef inline bint steps_at_once(const Forward *j) noexcept nogil:
+    """Whether the cell has a kernel of its own for a row of a net so small that its weights stay in L1."""
+    return (j.cell.steps != NULL and j.variant == NULL and j.r_pack == NULL and j.y_row == NULL
+            and j.H * j.H * j.cell.stage[0].groups * j.item <= RC_L1_BYTES)
+
+
 cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *products, idx s0, idx s1, idx low, int now,
                      idx row1, const Share *mine) noexcept nogil:
     """The steps s0 .. s1 of one run, in a loop that does only what such steps need. Returns which h is the last one.
 
-    In a small net the loop's own instructions are a good part of a step (LSTM 8 units, one row: a fifth of them).
+    In a small net the loop's own instructions are a good part of a step. Of one row, LSTM and GRU leave even more of them
+    out, in a kernel of their own (see `steps_at_once`).
     """
     cdef const rc_stage *stage
     cdef StageProduct *r = products.of_h
@@ -348,6 +355,9 @@ cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *product
     cdef idx of_out = sign * j.out.stride[0] * (rows if j.rows.starts != NULL and j.out_row == NULL else 1)
     cdef int s, down, stages = j.cell.stages
     set_addresses(j, step, of_h, t, low, now, mine.thread)
+    if row1 - mine.row0 == 1 and steps_at_once(j):
+        j.cell.steps(&r.p, step, mine.row0, s1 - s0, of_slots, of_out, of_c)
+        return 1 - now
     for s in range(stages):
         for down in range(2):
             if r[s].prepared[down].row1 != row1:

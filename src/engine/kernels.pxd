@@ -108,6 +108,9 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef void (*rc_step_fn)(const rc_step *s, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
 
+    ctypedef void (*rc_steps_fn)(const rc_product *of_h, rc_step *s, idx row, idx steps, idx slots_step, idx out_step,
+                                 idx c_step) noexcept nogil
+
     ctypedef struct rc_stage:
         int slot, groups, from_aux
         rc_step_fn forward
@@ -122,6 +125,7 @@ cdef extern from "kernels.h" nogil:
         int h_order[RC_MAX_SLOTS]
         int stages
         rc_stage stage[RC_MAX_STAGES]
+        rc_steps_fn steps
 
     ctypedef struct rc_hidden_markov:
         double (*forward)(const double *u, double scale, const double *trans, const double *b, idx n,
@@ -168,7 +172,6 @@ cdef extern from "kernels.h" nogil:
                           idx count, idx n) noexcept nogil
         void (*product)(const rc_product *p, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
         void (*product_again)(const rc_product *p, idx row0) noexcept nogil
-        void (*product_of_two)(const rc_product *p, const rc_product *q) noexcept nogil
         void (*weight_gradient)(const rc_weight_gradient *p, idx m0, idx m1) noexcept nogil
         void (*column_sums)(void *sum, void *partial, const void *d, idx ldd, idx rows, const rc_blocks *blocks,
                             idx m0, idx m1) noexcept nogil

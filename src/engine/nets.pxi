@@ -24,13 +24,12 @@ cdef struct Nets:
     bint whole                  # these are all of them
     char *scratch
     size_t scratch_of_net       # bytes that one net needs while it is computed
-    int at_once                 # how many nets a thread may take together
     int threads
 
 
 cdef inline char *scratch_of(const Nets *nets, idx net, int thread) noexcept nogil:
     """A thread's scratch serves the nets that it takes; a net that pauses keeps its own."""
-    return nets.scratch + (thread * nets.at_once if nets.whole else net - nets.first) * nets.scratch_of_net
+    return nets.scratch + (thread if nets.whole else net - nets.first) * nets.scratch_of_net
 
 
 cdef int run_nets(Nets *nets, rc_pool_fn f, Weights w, idx count, const Rows *rows, idx T, bint from_last,
@@ -42,7 +41,7 @@ cdef int run_nets(Nets *nets, rc_pool_fn f, Weights w, idx count, const Rows *ro
     cdef Pace of_net = first_stretch(w, T, rows, from_last, passes), pace
     cdef double work = T * (of_net.of_step + of_net.of_row * rows.B)
     cdef idx rounds = (count + nets.threads - 1) // nets.threads
-    cdef Memory scratch = memory(nets.threads * nets.at_once * nets.scratch_of_net, SCRATCH)
+    cdef Memory scratch = memory(nets.threads * nets.scratch_of_net, SCRATCH)
     nets.scratch, nets.whole, nets.stop = scratch.p, work <= LONG_NET, 0
     try:
         if nets.whole:                      # a step of this pace is one net on each thread
@@ -193,7 +192,7 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
         one.plan.chunk_rows = max(FORWARD_CHUNK, B)
         one.x_row = rows.order if x_as_given else NULL
     nets.threads = threads_for(w, count, T, B, 1)
-    nets.scratch_of_net, nets.at_once = use_scratch(&one, NULL, 1), 1
+    nets.scratch_of_net = use_scratch(&one, NULL, 1)
     jobs = memory(count * sizeof(Forward), SCRATCH)
     nets.jobs = jobs.p
     try:
@@ -271,7 +270,7 @@ def backward_nets(list weights, walk):
     one.sums = sums.s if sums is not None else NULL
     one.plan.threads = 1
     nets.threads = threads_for(w, count, T, B, 3 if sums is not None else 2)
-    nets.scratch_of_net, nets.at_once = use_scratch_back(&one, NULL), 2 if steps_go_together(&one, &rows.rows) else 1
+    nets.scratch_of_net = use_scratch_back(&one, NULL)
     jobs = memory(count * sizeof(Backward), SCRATCH)
     nets.jobs = jobs.p
     try:
@@ -305,56 +304,17 @@ def backward_nets(list weights, walk):
 
 cdef void backward_nets_thread(void *context, int thread, int threads) noexcept nogil:
     cdef Nets *nets = <Nets *>context
-    cdef Backward j, second
-    cdef idx net = take_next(&nets.next), other
+    cdef Backward j
+    cdef idx net = take_next(&nets.next)
     while net < nets.stop:
         j = (<Backward *>nets.jobs)[net]
         use_scratch_back(&j, scratch_of(nets, net, thread))
         j.s0, j.s1, j.chunk_start = nets.s0, nets.s1, 0
-        other = nets.stop
-        if nets.whole and nets.at_once == 2 and nets.stop - net > nets.threads:     # none is left without a net
-            other = take_next(&nets.next)
-        if other < nets.stop:
-            second = (<Backward *>nets.jobs)[other]
-            use_scratch_back(&second, scratch_of(nets, net, thread) + nets.scratch_of_net)
-            backward_two(&j, &second)
-        elif rows_between(&j.rows, 0, j.T) > 0:
+        if rows_between(&j.rows, 0, j.T) > 0:
             while chunk_end_of_walk(&j, j.chunk_start) <= j.s0 < j.T:
                 j.chunk_start = chunk_end_of_walk(&j, j.chunk_start)
             backward_thread(&j, 0, 1)
         net = take_next(&nets.next)
-
-
-cdef inline bint steps_go_together(const Backward *j, const Rows *rows) noexcept nogil:
-    """Whether two nets take their backward steps together, so that one product serves both: see `product_of_two`."""
-    return (rows.B == 1 and rows.starts == NULL and j.cell.stages == 1 and j.rt_pack == NULL
-            and j.H <= RC_PANEL_VECTORS * j.k.lanes)
-
-
-cdef void backward_two(Backward *j, Backward *other) noexcept nogil:
-    """`backward_thread` for all steps of two nets, whose chunks are the same."""
-    cdef Share mine = share_of(&j.plan, 1, j.H, j.P, 0, 1)
-    cdef const rc_stage *stage = &j.cell.stage[0]
-    cdef Backward *jobs[2]
-    cdef StepsBack walks[2]
-    cdef idx s0, s1 = 0, s, t, low
-    cdef int n
-    jobs[0], jobs[1] = j, other
-    for n in range(2):
-        begin_walk(jobs[n], &walks[n], &mine)
-    while s1 < j.T:
-        s0, s1 = s1, chunk_end_of_walk(j, s1)
-        low = s0 if j.reverse else j.T - s1
-        for s in range(s0, s1):
-            t = s if j.reverse else j.T - 1 - s
-            for n in range(2):
-                begin_step(jobs[n], &walks[n], t, low, 1, &mine)
-                stage.backward(&walks[n].step, 0, 1, 0, j.H)
-            j.k.product_of_two(product_back(j, &walks[0], t, 0), product_back(other, &walks[1], t, 0))
-            for n in range(2):
-                end_step(jobs[n], &walks[n], t, 1, &mine)
-        for n in range(2):
-            finish_chunk(jobs[n], low, low + s1 - s0, &mine)
 
 
 # ---- their weights ------------------------------------------------------------------------------

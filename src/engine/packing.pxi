@@ -35,12 +35,22 @@ cdef void packing_thread(void *context, int thread, int threads) noexcept nogil:
         pack_blocks(j, j.r, j.w_hr, j.P, j.H, &only, 1, thread, threads)
 
 
+cdef extern from *:
+    """
+    /* Any thread may set a flag, and any may look at it. */
+    static void rc_set_flag(int *flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
+    static int rc_is_set(const int *flag) { return __atomic_load_n(flag, __ATOMIC_RELAXED); }
+    """
+    void set_flag "rc_set_flag" (int *flag) noexcept nogil
+    bint is_set "rc_is_set" (const int *flag) noexcept nogil
+
+
 cdef struct Comparison:
     Packing packing
     char *scratch               # for each thread one panel
     size_t of_thread
     int threads
-    int differs                 # any thread may set it
+    int differs                 # a flag
 
 
 cdef idx panel_bytes(const Packing *j, const rc_pack *pack) noexcept nogil:
@@ -74,12 +84,12 @@ cdef void compare_blocks(Comparison *c, const rc_pack *pack, const char *w, idx 
         src[g] = w + order[g] * rows * width * j.item
     split((rows + units - 1) // units, 1, thread, threads, &start, &stop)
     for i in range(start, stop):
-        if c.differs:
+        if is_set(&c.differs):
             return
-        one.w = scratch - i * panel     # so that panel i is at the beginning of the scratch
+        one.w = <void *>(<size_t>scratch - <size_t>(i * panel))     # panel i is then at the beginning of the scratch
         j.k.pack(&one, src, width, i * units, min(rows, (i + 1) * units))
         if memcmp(scratch, <char *>pack.w + i * panel, min(panel, size - i * panel)) != 0:
-            c.differs = 1
+            set_flag(&c.differs)
 
 
 cdef void pack_blocks(const Packing *j, rc_pack *pack, const char *w, idx rows, idx width, const int *order,

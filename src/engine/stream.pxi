@@ -18,8 +18,9 @@ cdef inline void product_of_step(const Forward *j, const rc_product *p) noexcept
 cdef void one_step(const Forward *j, rc_step *step, char *x, char *out) noexcept nogil:
     """One step of a layer: what `forward_thread` does where a call has one step, without what serves several.
 
-    It writes the new h in the place of the old one, which the products have read by then, and which the equations of a
-    unit read before they write it. This needs all units in one part (see `all_alike`), and a layer without projection.
+    The equations write the new h in the place of the old one, which the products have read by then, and which the
+    equations of a unit read before they write it. This needs all units in one part (see `all_alike`), and a layer without
+    projection.
     """
     cdef const rc_stage *stage
     cdef rc_product *p = &j.products.of_x
@@ -28,6 +29,11 @@ cdef void one_step(const Forward *j, rc_step *step, char *x, char *out) noexcept
     step.c, step.h_out = j.c, out
     p.a = x
     product_of_step(j, p)
+    if j.rows.B == 1 and steps_at_once(j):      # the new h lies elsewhere: see `rc_steps_fn`
+        step.h = j.h[1]
+        j.cell.steps(&j.products.of_h.p, step, 0, 1, 0, 0, 0)
+        memcpy(j.h[0], j.h[1], j.H * j.item)
+        return
     for s in range(j.cell.stages):
         stage = &j.cell.stage[s]
         p = &j.products.of_h[s].p

@@ -3,6 +3,13 @@
  * Sigmoid and tanh are computed in line, the others by a call.  The slope of an activation is computed from its value,
  * which is all that a tape keeps; so LeakyRelu and Elu need alpha >= 0, or one value would have two slopes. */
 
+/* In the page a small file counts for more than fast variants. */
+#if defined(__wasm__)
+#define INLINE_ACTIVATION static __attribute__((noinline))
+#else
+#define INLINE_ACTIVATION INLINE
+#endif
+
 /* The coefficients of an activation, in every lane, and its values at both ends of the bound. */
 typedef struct {
     int kind;
@@ -81,14 +88,14 @@ static __attribute__((noinline)) vec other_slope(const activation *f, vec y)
 }
 
 /* y(a), with a within the bound */
-INLINE vec activated(const activation *f, vec a)
+INLINE_ACTIVATION vec activated(const activation *f, vec a)
 {
     a = bounded(a, f->bound);
     return f->kind == RC_SIGMOID ? vsigmoid(a) : f->kind == RC_TANH ? vtanh(a) : other_activation(f, a);
 }
 
 /* y'(a) from y(a); zero where a was beyond the bound, or so near to it that y(a) rounds to the same value. */
-INLINE vec slope_from(const activation *f, vec y)
+INLINE_ACTIVATION vec slope_from(const activation *f, vec y)
 {
     const vec one = vset(1);
     const vec slope = f->kind == RC_SIGMOID ? y * (one - y)
@@ -96,7 +103,7 @@ INLINE vec slope_from(const activation *f, vec y)
     return zero_where((y == f->at_high) | (y == f->at_low), slope);
 }
 
-INLINE activation activation_within(const rc_activation *given, double bound)
+INLINE_ACTIVATION activation activation_within(const rc_activation *given, double bound)
 {
     activation f = {.kind = given->kind, .alpha = vset((real)given->alpha), .beta = vset((real)given->beta),
                     .bound = vset((real)bound)};

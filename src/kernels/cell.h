@@ -54,11 +54,19 @@ INLINE void hold_backward(const rc_step *s, rc_idx row, rc_idx unit0, rc_idx uni
 }
 
 /* How many of the units unit0 .. unit1 are left after the whole vectors: visibly less than LANES, so that
- * `vload_n` of a part becomes a masked load without a test. */
+ * `vload_n` of a part does not test for a whole vector. */
 INLINE rc_idx part_units(rc_idx unit0, rc_idx unit1) { return (unit1 - unit0) % LANES; }
 
 /* dL/dh_t: what was carried back from later steps, and what comes from the layer above. */
 INLINE vec total_gradient(const real *dh, const real *grad_out, rc_idx u, rc_idx count)
 {
     return grad_out ? vload_n(dh + u, count) + vload_n(grad_out + u, count) : vload_n(dh + u, count);
+}
+
+/* Forward, in `rc_steps_fn`: on to the next step. */
+INLINE void next_step(rc_step *s, rc_idx slots_step, rc_idx out_step, rc_idx c_step)
+{
+    s->slots = (char *)s->slots + slots_step;
+    s->h_out = (char *)s->h_out + out_step;
+    if (s->c_out) s->c_out = (char *)s->c_out + c_step;
 }

@@ -40,14 +40,20 @@ INLINE void gru_gates(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, 
     }
 }
 
-INLINE void gru_state(const rc_step *s, const gru_row *at, rc_idx u, rc_idx count, const int after)
+/* The candidate from its pre-activation, and h', of `count` units. */
+INLINE void gru_new_state(const rc_step *s, const gru_row *at, rc_idx u, rc_idx count, vec a_n, vec z)
 {
-    const vec z = vload_n(at->z + u, count), hn = vload_n(at->hn + u, count), a_n = vload_n(at->n + u, count);
-    const vec candidate = vtanh(after ? vfma(vload_n(at->r + u, count), hn, a_n) : a_n + hn);
+    const vec candidate = vtanh(a_n);
     const vec h_new = vfma(z, vload_n(at->h_prev + u, count) - candidate, candidate);
     if (s->slots_wanted) vstore_n(at->n + u, candidate, count);
     vstore_n(at->h + u, h_new, count);
     vstore_n(at->h_out + u, h_new, count);
+}
+
+INLINE void gru_state(const rc_step *s, const gru_row *at, rc_idx u, rc_idx count, const int after)
+{
+    const vec z = vload_n(at->z + u, count), hn = vload_n(at->hn + u, count), a_n = vload_n(at->n + u, count);
+    gru_new_state(s, at, u, count, after ? vfma(vload_n(at->r + u, count), hn, a_n) : a_n + hn, z);
 }
 
 INLINE void gru_candidate(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1, const int after)
@@ -117,6 +123,42 @@ static void gru_after_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx
 {
     gru_gates(s, row0, row1, unit0, unit1);
     gru_candidate(s, row0, row1, unit0, unit1, 1);
+}
+
+INLINE void gru_after_panels(const rc_step *s, const gru_row *at, const rc_product *of_h, rc_idx u, const int NP)
+{
+    vec a[NP * 3];
+    sums_of_row(a, of_h, at->h_prev, at->r, u, 3, NP, 2);
+UNROLL
+    for (int q = 0; q < NP; q++, u += LANES) {
+        const rc_idx count = q < NP - 1 ? LANES : s->h_size - u;
+        const vec r = vsigmoid(a[3 * q]), z = vsigmoid(a[3 * q + 1]), hn = a[3 * q + 2];
+        if (s->slots_wanted) {
+            vstore_n(at->r + u, r, count);
+            vstore_n(at->z + u, z, count);
+            vstore_n(at->hn + u, hn, count);
+        }
+        gru_new_state(s, at, u, count, vfma(r, hn, vload_n(at->n + u, count)), z);
+    }
+}
+
+static void gru_after_steps(const rc_product *of_h, rc_step *s, rc_idx row, rc_idx steps, rc_idx slots_step,
+                            rc_idx out_step, rc_idx c_step)
+{
+    const real *h = const_row_of(s->prev, row, s->ldprev);
+    for (; steps > 0; steps--) {
+        gru_row at = gru_row_of(s, row);
+        at.h_prev = h;
+        for (rc_idx u = 0, n; u < s->h_size; u += n * LANES)
+            switch (n = panels_at_a_time(s->h_size - u, 4)) {
+            case 1: gru_after_panels(s, &at, of_h, u, 1); break;
+            case 2: gru_after_panels(s, &at, of_h, u, 2); break;
+            case 3: gru_after_panels(s, &at, of_h, u, 3); break;
+            default: gru_after_panels(s, &at, of_h, u, 4);
+            }
+        h = at.h_out;
+        next_step(s, slots_step, out_step, c_step);
+    }
 }
 
 static void gru_after_backward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)

@@ -173,7 +173,7 @@ typedef struct {
     const void *state;          /* backward: the tape's c (LSTM) or h (RNN) after the step */
     rc_idx ldstate;
 
-    void *h;                    /* forward: carried h after the step, row stride H */
+    void *h;                    /* forward: carried h after the step (before a projection: m), row stride H */
     void *c;                    /* forward: carried c, in and out, row stride H */
     void *h_out;                /* forward: outputs, row stride ldout */
     rc_idx ldout;
@@ -195,6 +195,12 @@ typedef struct {
 } rc_step;
 
 typedef void (*rc_step_fn)(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
+/* Some steps of one row, products included.  `s` is the first of them, and moves on: from step to step the slots, h_out
+ * and c_out lie so many bytes further on.  Except before the first, h is read from the h_out of the step before.  The first
+ * units of the new h are written before the sums of the last ones read the old h, so that neither h nor h_out may be where
+ * `prev` is, nor h_out where that of the step before is. */
+typedef void (*rc_steps_fn)(const rc_product *of_h, rc_step *s, rc_idx row, rc_idx steps, rc_idx slots_step,
+                            rc_idx out_step, rc_idx c_step);
 
 typedef struct {
     int slot, groups;           /* the slots that the product adds to */
@@ -215,6 +221,7 @@ typedef struct {
     int h_order[RC_MAX_SLOTS];  /* block of weight_hh for each slot of the stages, in order */
     int stages;
     rc_stage stage[RC_MAX_STAGES];
+    rc_steps_fn steps;          /* for small nets, whose sums go from registers into the equations; NULL: there is none */
 } rc_cell;
 
 /* The kernels of hidden Markov models: one time step of all n states (`outer`: many steps), in float64.
@@ -290,8 +297,6 @@ typedef struct {
     void (*product)(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
     /* The same for one step and the ranges of rows and units for which `p->prepared` was made; its count is not 0. */
     void (*product_again)(const rc_product *p, rc_idx row0);
-    /* Two products of one row each, with matrices of one shape that have one group and one panel; both add to C. */
-    void (*product_of_two)(const rc_product *p, const rc_product *q);
     void (*weight_gradient)(const rc_weight_gradient *p, rc_idx m0, rc_idx m1);     /* rows m0 .. m1 of C */
     /* sum[m] += sum_q d[q, m], q ascending */
     void (*column_sums)(void *sum, void *partial, const void *d, rc_idx ldd, rc_idx rows, const rc_blocks *blocks,
@@ -307,10 +312,10 @@ typedef struct {
     void (*scale)(void *x, rc_idx n, double factor);
     /* sum = the rows of d with these numbers, n values wide, added up in float64 in their order, and rounded once */
     void (*sum_rows)(void *sum, const void *d, rc_idx ldd, const rc_idx *rows, rc_idx count, rc_idx n);
+    rc_step_fn projected_backward;      /* projection.h */
     /* out = curve(x), n values, for the tests of accuracy */
     void (*sigmoid)(const void *x, void *out, rc_idx n);
     void (*tanh)(const void *x, void *out, rc_idx n);
-    rc_step_fn projected_backward;      /* projection.h */
     void (*activation)(const rc_activation *f, const void *x, void *out, rc_idx n);
     const rc_cell *cells;       /* ends with a NULL name */
     const rc_hidden_markov *hidden_markov;      /* NULL for float32 */

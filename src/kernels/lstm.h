@@ -27,26 +27,28 @@ INLINE void lstm_gates(const lstm_row *at, rc_idx u)
     vstore(at->o + u, vsigmoid(vload(at->o + u)));
 }
 
-/* c' and h' of `count` units.  With `squash` the slots still hold the pre-activations. */
-INLINE void lstm_state(const rc_step *s, const lstm_row *at, rc_idx u, rc_idx count, const int squash)
+/* c' and h' of `count` units, from their gates. */
+INLINE void lstm_state(const rc_step *s, const lstm_row *at, rc_idx u, rc_idx count, vec i, vec f, vec g, vec o)
 {
-    vec i = vload_n(at->i + u, count), f = vload_n(at->f + u, count);
-    vec g = vload_n(at->g + u, count), o = vload_n(at->o + u, count);
-    if (squash) {
-        i = vsigmoid(i), f = vsigmoid(f), g = vtanh(g), o = vsigmoid(o);
-        if (s->slots_wanted) {
-            vstore_n(at->i + u, i, count);
-            vstore_n(at->f + u, f, count);
-            vstore_n(at->g + u, g, count);
-            vstore_n(at->o + u, o, count);
-        }
-    }
     const vec c_new = vfma(f, vload_n(at->c + u, count), i * g);
     const vec h_new = o * vtanh(c_new);
     vstore_n(at->c + u, c_new, count);
     vstore_n(at->h + u, h_new, count);
     vstore_n(at->h_out + u, h_new, count);
     if (s->slots_wanted) vstore_n(at->c_out + u, c_new, count);
+}
+
+/* Gates and state of `count` units, from the pre-activations. */
+INLINE void lstm_units(const rc_step *s, const lstm_row *at, rc_idx u, rc_idx count, vec i, vec f, vec g, vec o)
+{
+    i = vsigmoid(i), f = vsigmoid(f), g = vtanh(g), o = vsigmoid(o);
+    if (s->slots_wanted) {
+        vstore_n(at->i + u, i, count);
+        vstore_n(at->f + u, f, count);
+        vstore_n(at->g + u, g, count);
+        vstore_n(at->o + u, o, count);
+    }
+    lstm_state(s, at, u, count, i, f, g, o);
 }
 
 /* Two loops over the rows, gates first: c' depends on three gates, and in a single loop it would wait for them (Zen 3,
@@ -62,8 +64,38 @@ static void lstm_forward(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit
     }
     for (rc_idx row = row0; row < row1; row++) {
         const lstm_row at = lstm_row_of(s, row);
-        for (rc_idx u = unit0; u < whole; u += LANES) lstm_state(s, &at, u, LANES, 0);
-        if (part) lstm_state(s, &at, whole, part, 1);
+        for (rc_idx u = unit0; u < whole; u += LANES)
+            lstm_state(s, &at, u, LANES, vload(at.i + u), vload(at.f + u), vload(at.g + u), vload(at.o + u));
+        if (part)
+            lstm_units(s, &at, whole, part, vload_n(at.i + whole, part), vload_n(at.f + whole, part),
+                       vload_n(at.g + whole, part), vload_n(at.o + whole, part));
+    }
+}
+
+INLINE void lstm_panels(const rc_step *s, const lstm_row *at, const rc_product *of_h, const real *h, rc_idx u,
+                        const int NP)
+{
+    vec a[NP * 4];
+    sums_of_row(a, of_h, h, at->i, u, 4, NP, 4);
+UNROLL
+    for (int q = 0; q < NP; q++, u += LANES)
+        lstm_units(s, at, u, q < NP - 1 ? LANES : s->h_size - u, a[4 * q], a[4 * q + 1], a[4 * q + 2], a[4 * q + 3]);
+}
+
+static void lstm_steps(const rc_product *of_h, rc_step *s, rc_idx row, rc_idx steps, rc_idx slots_step,
+                       rc_idx out_step, rc_idx c_step)
+{
+    const real *h = const_row_of(s->prev, row, s->ldprev);
+    for (; steps > 0; steps--) {
+        const lstm_row at = lstm_row_of(s, row);
+        for (rc_idx u = 0, n; u < s->h_size; u += n * LANES)
+            switch (n = panels_at_a_time(s->h_size - u, 3)) {
+            case 1: lstm_panels(s, &at, of_h, h, u, 1); break;
+            case 2: lstm_panels(s, &at, of_h, h, u, 2); break;
+            default: lstm_panels(s, &at, of_h, h, u, 3);
+            }
+        h = at.h_out;
+        next_step(s, slots_step, out_step, c_step);
     }
 }
 

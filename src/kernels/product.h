@@ -186,45 +186,36 @@ static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0,
     }
 }
 
-/* One row of each of two products, which have NV vectors; all but p and q are constants where this is inlined. */
-INLINE void row_of_two(const rc_product *p, const rc_product *q, const int NV, const int part)
+/* How many panels `sums_of_row` takes next, where `units` units are left: all of them, if they are at most `most`.  Otherwise
+ * it takes one fewer than `most`, so that the last call never has a single panel, whose sums would wait for each other. */
+INLINE rc_idx panels_at_a_time(rc_idx units, rc_idx most)
 {
-    const int strip = STRIP(NV);
-    const rc_idx K = p->pack->k, n = p->pack->n, wstrip = K * strip * LANES;
-    const real *const a[2] = {(const real *)p->a, (const real *)q->a};
-    const real *const w[2] = {(const real *)p->pack->w, (const real *)q->pack->w};
-    real *const c[2] = {(real *)p->c, (real *)q->c};
-    vec acc[2 * RC_PANEL_VECTORS], x;
-UNROLL
-    for (int i = 0; i < 2 * NV; i++) {
-        const int v = i % NV;
-        acc[i] = part ? vload_n(c[i / NV] + v * LANES, n - v * LANES) : vload(c[i / NV] + v * LANES);
-    }
-    for (rc_idx k = 0; k < K; k++) {
-UNROLL
-        for (int i = 0; i < 2 * NV; i++) {
-            const int v = i % NV;
-            if (v == 0) x = vset(a[i / NV][k]);
-            acc[i] = vfma(x, vload(w[i / NV] + v / strip * wstrip + v % strip * LANES + k * strip * LANES), acc[i]);
-        }
-    }
-UNROLL
-    for (int i = 0; i < 2 * NV; i++) {
-        const int v = i % NV;
-        if (part) vstore_n(c[i / NV] + v * LANES, acc[i], n - v * LANES);
-        else vstore(c[i / NV] + v * LANES, acc[i]);
-    }
+    const rc_idx left = (units + LANES - 1) / LANES;
+    return left > most ? most - 1 : left;
 }
 
-/* A row of one panel has so few sums that each multiply-add waits for the one before it; those of another net fill that
- * time. */
-static void product_of_two(const rc_product *p, const rc_product *q)
+/* The sums of one row for NP panels of NV vectors each, from unit u on; they stay in registers.  The first ADDS groups
+ * start from what C holds, `c` being its row, and the others from the bias. */
+INLINE void sums_of_row(vec *acc, const rc_product *p, const real *a, const real *c, rc_idx u, const int NV,
+                        const int NP, const int ADDS)
 {
-    const int part = p->pack->n % LANES != 0;
-    switch (panel_vectors(p->pack, 0)) {
-    case 1: part ? row_of_two(p, q, 1, 1) : row_of_two(p, q, 1, 0); break;
-    case 2: part ? row_of_two(p, q, 2, 1) : row_of_two(p, q, 2, 0); break;
-    case 3: part ? row_of_two(p, q, 3, 1) : row_of_two(p, q, 3, 0); break;
-    default: part ? row_of_two(p, q, 4, 1) : row_of_two(p, q, 4, 0);
+    const rc_pack *pack = p->pack;
+    const int strip = STRIP(NV);
+    const rc_idx K = pack->k, left = pack->n - u, wstrip = K * strip * LANES, wpanel = K * NV * LANES;
+    const real *w = (const real *)pack->w + u / LANES * wpanel;
+UNROLL
+    for (int i = 0; i < NP * NV; i++) {
+        const int q = i / NV, v = i % NV;
+        const real *from = (v < ADDS ? c + v * p->gc : (const real *)p->bias[v]) + u + q * LANES;
+        acc[i] = vload_n(from, q < NP - 1 ? LANES : left - q * LANES);
+    }
+UNROLL_TWICE
+    for (rc_idx k = 0; k < K; k++) {
+        const vec x = vset(a[k]);
+UNROLL
+        for (int i = 0; i < NP * NV; i++) {
+            const int q = i / NV, v = i % NV;
+            acc[i] = vfma(x, vload(w + q * wpanel + v / strip * wstrip + (v % strip + k * strip) * LANES), acc[i]);
+        }
     }
 }

@@ -9,7 +9,6 @@ import re
 import runpy
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import rnncore as rc
@@ -42,23 +41,6 @@ def pages():
     return [name for name in names if name not in ELSEWHERE and name.removeprefix("docs/") not in RUN]
 
 
-def given(name):
-    """What the prose of a page assumes the reader to have."""
-    if name != "docs/debugger.md":
-        return {}
-    task = rc.tasks.Adding(20, seed=0)
-
-    def trainer():
-        network = task.network("lstm", 16, seed=0)
-        return rc.train.Trainer(network, rc.optim.Adam(network), list(task.batches(16, 8)))
-
-    first = trainer()
-    tape = rc.LSTM(2, 8, seed=0).record(np.random.default_rng(0).normal(size=(100, 4, 2)))
-    grads = tape.backward(np.ones_like(tape.output))
-    return {"model": first.model, "optimiser": first.optimiser, "batches": first.batches, "trainer": first,
-            "fresh_trainer": trainer(), "tape": tape, "other": tape, "grads": grads, "loss": 1.0}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", pages())
 def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
@@ -67,7 +49,7 @@ def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
     plt.switch_backend("Agg")
     monkeypatch.setattr(plt, "show", lambda: None)
     monkeypatch.chdir(tmp_path)
-    names = given(name)
+    names: dict = {}
     if name == "docs/debugger.md":      # its runs have thousands of updates; tests of the debugger replay a run
         fit = rc.train.Trainer.fit
         monkeypatch.setattr(rc.train.Trainer, "fit", lambda self, updates, **options: fit(
@@ -178,3 +160,21 @@ def test_every_measure_is_on_the_page_of_measures():
     text = (DOCS / "measures.md").read_text("utf-8")
     functions = [name for name in viz.measures.__all__ if not isinstance(getattr(viz, name), type)]
     assert [name for name in functions if f"`{name}(" not in text] == []
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("‖∂s_T/∂s_{T−k}‖₂ of h_t, x′_t, r²_k, σ_w² and x_<t",
+     "‖∂s<sub>T</sub>/∂s<sub>T−k</sub>‖₂ of h<sub>t</sub>, x′<sub>t</sub>, r²<sub>k</sub>, σ<sub>w</sub>² and "
+     "x<sub>&lt;t</sub>"),
+    ("n^k, K^(order + 1), e^−a", "n<sup>k</sup>, K<sup>order + 1</sup>, e<sup>−a</sup>"),
+    ("As:\n\n    a_t < 1\n    b_t\n\nand",
+     'As:\n\n<pre class="formula">a<sub>t</sub> &lt; 1\nb<sub>t</sub></pre>\n\nand'),
+    ("# h_t\n\nh_t\n\n# x", "# h_t\n\nh<sub>t</sub>\n\n# x"),
+    ("3. As:\n\n       a_t\n       b\n", '3. As:\n\n   <pre class="formula">a<sub>t</sub>\n   b</pre>\n'),
+    *((same, same) for same in (
+        "linear_before_reset, OMP_NUM_THREADS, \"h_n\"", "`h_t` and [h_t](a_b.md), ![h_t](h_t.png)",
+        "<!--= x_t -->1<!--/-->", "# h_t\n\nand then", "```python\n\n    h_t = 1\n```",
+        "Type\n\n    make demo TEXT=path\n")),
+])  # fmt: skip
+def test_formulas_are_set_and_code_is_not(text, expected):
+    assert runpy.run_path(str(DOCS / "conf.py"))["formulas"](text) == expected

@@ -1,5 +1,6 @@
 """All functions that take the name of a cell accept the same names for the same cells."""
 
+import numpy as np
 import pytest
 
 from rnncore.command.cli import main
@@ -59,3 +60,19 @@ def test_all_functions_refuse_other_names(way, name, tmp_path, monkeypatch, caps
 def test_every_cell_has_a_name():
     assert {cell.kernel for cell in CELLS.values()} == set(descriptions._BY_KERNEL)
     assert [cell.name for cell in CELLS.values()] == list(CELLS)
+
+
+@pytest.mark.parametrize("options", [{"proj_size": 3}, {"bidirectional": True, "proj_size": 2}, {"peepholes": True}])
+def test_options_of_the_layer(options):
+    model = make_model("lstm", 7, tokens=11, hidden_size=5, num_layers=2, seed=0, **options)
+    assert all(getattr(model.layer, name) == value for name, value in options.items())
+    assert model.head.in_features == model.layer.structure.features
+    assert model(np.random.default_rng(0).integers(11, size=(4, 3)))[0].shape == (4, 3, 7)
+    with pytest.raises(TypeError, match=r"GRU.*proj_size"):
+        make_model("gru", 2, features=3, proj_size=2)
+
+
+def test_a_model_of_the_next_token_has_no_reverse_direction():
+    assert sequence_model("lstm", 11, hidden_size=5, proj_size=3, seed=0).layer.proj_size == 3
+    with pytest.raises(ValueError, match=r"bidirectional: got True, .*make_model\('lstm', labels, tokens=11"):
+        sequence_model("lstm", 11, bidirectional=True)

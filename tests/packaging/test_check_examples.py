@@ -56,12 +56,3 @@ def test_an_added_file_is_a_module_of_its_own(tool):
     assert list(files) == [None, "measures/size.py"]
     line = PAGE.splitlines().index("def size(): ...")
     assert files["measures/size.py"].splitlines()[line] == "def size(): ..."
-
-
-def test_what_a_page_takes_as_given_is_imported_in_its_first_line(tool):
-    assert tool.modules(PAGE, "given_page")[None].splitlines()[0] == "from given_page import *"
-
-
-def test_every_page_with_a_preamble_exists_and_has_examples(tool):
-    for name in tool.GIVEN:
-        assert None in tool.modules((ROOT / name).read_text(encoding="utf-8")), name

@@ -19,7 +19,7 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = PAGE.read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict = {}
     printed = []
     for block in blocks:
@@ -35,6 +35,9 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     assert restored == "rnncore.torch.restore: 1 restored: 'lstm' (LSTM)"
     assert type(names["model"].lstm) is torch.nn.LSTM
     assert type(names["gru"]) is rt.GRU
+    name, layer = printed[5].strip().split(" ", 1)
+    assert name == "lstm"
+    assert layer.startswith("LSTM(16, 32, num_layers=2")
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"])

@@ -135,9 +135,6 @@ def test_recorders_keep_the_options(name, rng, tmp_path):
 
 
 @every
-def test_the_page_refuses_them(name, tmp_path):
-    with pytest.raises(ValueError, match="the page computes the cells themselves only"):
-        viz.explore(make(name, 3, 4), tmp_path / "page.html")
+def test_the_page_takes_them(name, tmp_path):
     model = SequenceModel(None, make(name, 3, 4), rc.nn.Linear(4, 3, dtype="float64"), loss="mse")
-    with pytest.raises(ValueError, match="the page computes the cells themselves only"):
-        viz.explore(model, tmp_path / "page.html")
+    viz.explore({"layer": make(name, 3, 4), "model": model}, tmp_path / "page.html")

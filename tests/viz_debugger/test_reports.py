@@ -157,10 +157,10 @@ def test_a_report_begins_with_the_page_that_runs_its_networks(compared):
 
 @pytest.mark.usefixtures("without_pictures")
 def test_networks_that_the_page_cannot_run_are_reported_all_the_same(tapes, tmp_path):
-    both = rc.GRU(3, 4, bidirectional=True, seed=0).record(np.ones((9, 1, 3)))
-    page = Page(viz.report({"GRU": tapes["GRU"], "both": both}, tmp_path / "r.html", title="Two"))
+    other = rc.GRU(2, 4, seed=0).record(np.ones((9, 1, 2)))
+    page = Page(viz.report({"GRU": tapes["GRU"], "other": other}, tmp_path / "r.html", title="Two"))
     assert "script" not in page.tags
-    assert "The networks cannot be run here. runs: got a bidirectional layer for 'both'" in page.text
+    assert "The networks cannot be run here. runs: got 'GRU', which reads 3 numbers per step, and 'other'" in page.text
     assert page.tags.count("h2") == 3
     assert page.tags.count("h1") == 1
 
@@ -264,3 +264,14 @@ def test_other_objects_are_refused(tmp_path):
         viz.report({"b": None}, tmp_path / "r.html")
     with pytest.raises(ValueError, match="runs: got none"):
         viz.report({}, tmp_path / "r.html")
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_classifier_and_a_network_with_projections_are_run(tmp_path):
+    from rnncore.models import SequenceClassifier
+
+    words = ["ab" * k for k in range(1, 9)] + ["ba" * k for k in range(1, 9)]
+    fitted = SequenceClassifier("gru", 4, epochs=1, seed=0).fit(words, ["no", "yes"] * 8)
+    assert inside(Page(viz.report({"of text": fitted}, tmp_path / "r.html")))[0] == {"of text": "GRU"}
+    projected = rc.LSTM(2, 4, proj_size=2, seed=0).record(np.ones((5, 1, 2)))
+    assert inside(Page(viz.report({"a": projected}, tmp_path / "r.html")))[0] == {"a": "LSTM"}

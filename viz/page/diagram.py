@@ -10,6 +10,8 @@ from ..plots._sheet import Sheet, draw_cell
 if TYPE_CHECKING:
     from rnncore.recurrent.descriptions import Description
 
+# Where the height of a part stands; those of a line follow each other.
+HEIGHTS = {"belt": (1,), "box": (2,), "node": (2,), "note": (2,), "framed": (2,)}
 SUBSCRIPTS = str.maketrans("t-1hi", "ₜ₋₁ₕᵢ")
 
 
@@ -49,6 +51,14 @@ class Outline(Sheet):
         """Set which part of the sheet is shown."""
         self.low, self.high = low, high
 
+    def lift(self, above: float, by: float) -> None:
+        """Move all that is above a height, so that there is room below it for gradients."""
+        for part in self.parts:
+            for place in HEIGHTS.get(part[0], range(2, len(part) - 1, 2)):
+                if part[place] > above:
+                    part[place] += by
+        self.high += by
+
     def node(self, x: float, y: float, sign: str) -> None:
         """A circle with the sign of an operation."""
         self.nodes.append((x, y))
@@ -79,6 +89,10 @@ def diagram(cell: Description) -> dict[str, Any]:
     """The parts of a cell's drawing, and the limits of y."""
     sheet = Outline(cell)
     draw_cell(sheet)
+    if cell.draw is None:
+        sheet.lift(1.3, 0.4)  # the gates
+        if len(cell.states) > 1:
+            sheet.lift(4.8, 0.6)  # the upper belt
     return {"parts": sheet.parts, "low": sheet.low, "high": sheet.high}
 
 

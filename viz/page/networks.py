@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, TypeAlias
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rnncore.models import Recurrent
+from rnncore import _engine
+from rnncore.models import Recurrent, SequenceClassifier
 from rnncore.module import prefixed
 from rnncore.nn import Embedding, Linear, SequenceModel
 from rnncore.recurrent.base import RecurrentLayer
 from rnncore.recurrent.layers import layer_class
 
 from .._door import described, held_tape
-from .._tapes import is_tape
+from .._tapes import as_parts, is_tape
 from ..recorder import Recorder
 from ..recorder.frame import Frame
 from ..recorder.runfile import Run
 from .diagram import diagram
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rnncore._typing import Array
     from rnncore.recurrent.descriptions import Description
+    from rnncore.recurrent.structure import Structure
     from rnncore.recurrent.tape import Tape
 
     from .._tapes import HasTape
 
-    Explored: TypeAlias = Recurrent | SequenceModel | RecurrentLayer | Tape | HasTape | Frame | Recorder | Run
+    Explored: TypeAlias = (
+        Recurrent | SequenceClassifier | SequenceModel | RecurrentLayer | Tape | HasTape | Frame | Recorder | Run
+    )
     Rows: TypeAlias = list[list[float]]
 
 
-ROWS = 16  # of a tape's batch that the reader can choose
+EXAMPLES = 16  # of a tape that the reader can choose
 
 
 class Arrays:
@@ -57,6 +63,22 @@ class Arrays:
         return b"".join(self._parts)
 
 
+class Recorded(NamedTuple):
+    """A recorded sequence, or the part of one between two resets.
+
+    Attributes
+    ----------
+    name : str
+    rows : list of rows of numbers
+    initial : ndarray or None
+        The state from which a network begins: h of all layers and directions, then c of an LSTM. None: it is zero.
+    """
+
+    name: str
+    rows: Rows
+    initial: Array | None
+
+
 @dataclass
 class Network:
     """One network of a page.
@@ -69,14 +91,17 @@ class Network:
         The alphabet; None if it reads rows of numbers.
     inputs : int
         The numbers of a row, or the number of symbols.
-    examples : list of rows of numbers
+    labels : list of str or None
+        What its labels are called; None if it predicts none.
+    examples : list of Recorded
         Something to begin with; may be empty.
     """
 
     entry: dict[str, Any]
     symbols: list[str] | None
     inputs: int
-    examples: list[Rows] = field(default_factory=list)
+    labels: list[str] | None = None
+    examples: list[Recorded] = field(default_factory=list)
 
 
 def runs_of(name: str | None, given: Explored, most: int | None) -> dict[str, Explored]:
@@ -111,35 +136,67 @@ def network_of(name: str, run: Explored, vocabulary: list[str] | None, arrays: A
     if isinstance(found, Frame):
         return _of_frame(name, found, vocabulary, arrays)
     if is_tape(found):
-        rows = np.asarray(found.input, np.float64)
         found.packed()  # raises an error if the weights changed since the pass was recorded
-        each = [rows[: found.lengths[b], b].tolist() for b in range(min(found.B, ROWS))]
-        return _of_layer(name, found.layer, arrays, each)
+        return _of_layer(name, found.layer, arrays, list(islice(_sequences(found), EXAMPLES)))
     if isinstance(found, RecurrentLayer):
         return _of_layer(name, found, arrays)
-    if isinstance(found, Recurrent):
-        return _of_model(name, _network(name, found), _alphabet(name, found), arrays)
+    if isinstance(found, (Recurrent, SequenceClassifier)):
+        labels = [str(label) for label in getattr(found, "classes_", ())]
+        return _of_model(name, _network(name, found), _alphabet(name, found), arrays, labels)
     if isinstance(found, SequenceModel):
         return _of_model(name, found, vocabulary, arrays)
     raise TypeError(
-        f"runs: got {described(run)} for {name!r}, expected a fitted rnncore.models.Recurrent, a SequenceModel, a "
-        "recurrent layer, a tape, a Recorder or a Run"
+        f"runs: got {described(run)} for {name!r}, expected a fitted rnncore.models.Recurrent or SequenceClassifier, a "
+        "SequenceModel, a recurrent layer, a tape, a Recorder or a Run"
     )
 
 
-def _network(name: str, model: Recurrent) -> SequenceModel:
+def _network(name: str, model: Recurrent | SequenceClassifier) -> SequenceModel:
     if not hasattr(model, "network_"):
         raise ValueError(f"runs: got a model that is not fitted for {name!r}, expected a fitted one: call fit first")
     return model.network_
 
 
-def _alphabet(name: str, model: Recurrent) -> list[str]:
-    if not isinstance(model.alphabet_, str):
+def _alphabet(name: str, model: Recurrent | SequenceClassifier) -> list[str]:
+    alphabet = getattr(model, "alphabet_", None)
+    if not isinstance(alphabet, str):
         raise ValueError(
             f"runs: got a model of {model.kind_} values for {name!r}, expected one of text; give its layer, "
             "network_.layer, to explore that alone"
         )
-    return list(model.alphabet_)
+    return list(alphabet)
+
+
+# ---------------------------------------------------------------- tapes and frames
+
+
+def _sequences(tape: Tape) -> Iterator[Recorded]:
+    """The rows of a tape. A row is cut where it was reset, since no state crosses a reset."""
+    x = np.asarray(tape.input, np.float64)
+    for row in range(tape.B):
+        length = int(tape.lengths[row])
+        reset = np.flatnonzero(tape.reset[:length, row])
+        for start, stop in pairwise([0, *reset[reset > 0].tolist(), length]):
+            name = "the recorded sequence" if tape.B == 1 else f"recorded row {row}"
+            if stop - start < length:
+                name += f", steps {start} to {stop - 1}"
+            yield Recorded(name, x[start:stop, row].tolist(), _initial(tape, row, start, stop))
+
+
+def _initial(tape: Tape, row: int, start: int, stop: int) -> Array | None:
+    """The state from which a part of a row was computed; None if it is zero.
+
+    The forward direction comes from the initial state at the beginning of the row, the reverse one at its end.
+    """
+    found = [part[:, row].copy() for part in as_parts(tape.initial)]
+    directions = tape.layer.directions
+    for part in found:
+        if start > 0 or tape.reset[:1, row].any():
+            part[::directions] = 0
+        if directions == 2 and stop < tape.lengths[row]:
+            part[1::2] = 0
+    initial = np.concatenate([part.ravel() for part in found])
+    return initial if initial.any() else None
 
 
 def _of_frame(name: str, frame: Frame, symbols: list[str] | None, arrays: Arrays) -> Network:
@@ -158,24 +215,25 @@ def _of_frame(name: str, frame: Frame, symbols: list[str] | None, arrays: Arrays
     model = SequenceModel(
         None if table is None else Embedding(*table.shape, dtype=frame.dtype), layer,
         Linear(head.shape[1], head.shape[0], bias="head.bias" in around, dtype=frame.dtype),
-        loss="mse" if table is None else "cross_entropy",
+        **({"loss": "mse" if table is None else "cross_entropy"} | frame.model),
     )  # fmt: skip
     model.load_state_dict({**prefixed("layer", weights), **around})
     return _of_model(name, model, symbols, arrays)
 
 
-def _of_layer(name: str, layer: RecurrentLayer, arrays: Arrays, examples: Sequence[Rows] = ()) -> Network:
-    weights = layer.state_dict()
-    return Network(_entry(name, layer, weights, arrays), None, layer.input_size, list(examples))
+# ---------------------------------------------------------------- layers and models
 
 
-def _of_model(name: str, model: SequenceModel, symbols: list[str] | None, arrays: Arrays) -> Network:
+def _of_layer(name: str, layer: RecurrentLayer, arrays: Arrays, examples: Sequence[Recorded] = ()) -> Network:
+    entry = _entry(name, layer, layer.state_dict(), arrays)
+    return Network(entry, None, layer.input_size, examples=list(examples))
+
+
+def _of_model(
+    name: str, model: SequenceModel, symbols: list[str] | None, arrays: Arrays, labels: Sequence[str] = ()
+) -> Network:
+    """`labels`: what the outputs are called; by default their numbers."""
     layer, head = model.layer, model.head
-    if model.readout != "steps":
-        raise ValueError(
-            f"runs: got a model with readout={model.readout!r} for {name!r}, expected 'steps': the page shows a "
-            "prediction at every step; give its layer to explore that alone"
-        )
     weights = model.state_dict()
     within = {key.removeprefix("layer."): value for key, value in weights.items() if key.startswith("layer.")}
     entry = _entry(name, layer, within, arrays)
@@ -184,40 +242,51 @@ def _of_model(name: str, model: SequenceModel, symbols: list[str] | None, arrays
         "bias": arrays.add(weights["head.bias"]) if "head.bias" in weights else None,
         "outputs": head.out_features,
     }
+    entry["readout"] = model.readout
     if model.embedding is None:
-        next_row = model.loss_name == "mse" and head.out_features == layer.input_size
-        return Network(entry | {"predicts": "row" if next_row else None}, None, layer.input_size)
+        symbols, inputs = None, layer.input_size
+    else:
+        symbols = _checked_symbols(name, symbols, model.embedding)
+        inputs = len(symbols)
+        entry["embedding"] = arrays.add(weights["embedding.weight"])
+    entry["predicts"] = _predicts(model, symbols)
+    called = list(labels) or [str(label) for label in range(head.out_features)]
+    return Network(entry, symbols, inputs, called if entry["predicts"] == "label" else None)
+
+
+def _checked_symbols(name: str, symbols: list[str] | None, embedding: Embedding) -> list[str]:
     if symbols is None:
         raise ValueError(
             f"vocabulary: got None, expected the symbols that {name!r} reads, in the order of its tokens (of a Corpus: "
             "corpus.vocabulary)"
         )
-    if len(symbols) > model.embedding.num_embeddings or len(symbols) > head.out_features:
+    if len(symbols) > embedding.num_embeddings:
         raise ValueError(
-            f"vocabulary: got {len(symbols)} symbols, expected at most {model.embedding.num_embeddings}, the tokens "
-            f"that {name!r} reads, and {head.out_features}, those that it predicts"
+            f"vocabulary: got {len(symbols)} symbols, expected at most {embedding.num_embeddings}, the tokens that "
+            f"{name!r} reads"
         )
-    entry["embedding"] = arrays.add(weights["embedding.weight"])
-    return Network(entry | {"predicts": "symbol"}, symbols, len(symbols))
+    return symbols
+
+
+def _predicts(model: SequenceModel, symbols: list[str] | None) -> str | None:
+    """What the outputs are taken for.
+
+    The output of a step is taken for the next symbol or row if it has a number for each symbol, or for each number of a
+    row, and if the network does not read ahead; other outputs of a cross-entropy are taken for labels.
+    """
+    next_alone = model.readout == "steps" and model.layer.directions == 1
+    if model.loss_name == "cross_entropy":
+        return "symbol" if next_alone and symbols and model.head.out_features >= len(symbols) else "label"
+    next_row = next_alone and symbols is None and model.head.out_features == model.layer.input_size
+    return "row" if next_row else None
 
 
 def _entry(name: str, layer: RecurrentLayer, weights: Mapping[str, Array], arrays: Arrays) -> dict[str, Any]:
-    if layer.directions != 1:
-        raise ValueError(
-            f"runs: got a bidirectional layer for {name!r}, expected one direction: what is typed next would change "
-            "all that came before"
-        )
-    if layer.structure.proj_size:
-        raise ValueError(f"runs: got an LSTM with projections for {name!r}, expected proj_size=0: the page has none")
+    structure: Structure = layer.structure
     if f"{layer.cell.kernel}\0".encode() not in _kernels():
         raise ValueError(
             f"runs: got {layer!r} for {name!r}, expected a cell that the page's kernels have: after a new cell, run "
             "make page"
-        )
-    if layer.cell.variant is not None:
-        raise ValueError(
-            f"runs: got {layer!r} for {name!r}, expected a layer without {', '.join(layer.cell.variant.options)}: "
-            "the page computes the cells themselves only (viz.report draws any layer)"
         )
 
     def place(key: str) -> list[int] | None:
@@ -228,20 +297,44 @@ def _entry(name: str, layer: RecurrentLayer, weights: Mapping[str, Array], array
         "cell": _cell(layer.cell),
         "inputSize": layer.input_size,
         "hiddenSize": layer.hidden_size,
+        "outputSize": structure.output_size,
+        "directions": structure.directions,
         "dtype": layer.dtype.name,
-        "layers": [
+        "parts": [
             {
-                "w_ih": place(f"weight_ih_l{k}"),
-                "w_hh": place(f"weight_hh_l{k}"),
-                "b_ih": place(f"bias_ih_l{k}"),
-                "b_hh": place(f"bias_hh_l{k}"),
+                "w_ih": place(f"weight_ih{part.suffix}"),
+                "w_hh": place(f"weight_hh{part.suffix}"),
+                "b_ih": place(f"bias_ih{part.suffix}"),
+                "b_hh": place(f"bias_hh{part.suffix}"),
+                "w_hr": place(f"weight_hr{part.suffix}"),
+                "peepholes": place(f"weight_peephole{part.suffix}"),
             }
-            for k in range(layer.num_layers)
+            for part in structure.parts
         ],
+        "variant": _variant(layer.cell, structure.directions),
         "embedding": None,
         "head": None,
+        "readout": "steps",
         "predicts": None,
     }
+
+
+def _variant(cell: Description, directions: int) -> list[list[float | None]] | None:
+    """What makes the cell a variant in each direction, as `layer_vary` in src/kernels/page.c takes it."""
+    if cell.variant is None:
+        return None
+    found = []
+    for direction in range(directions):
+        activations, gate_clip, cell_clip, coupled = cell.variant.for_engine(direction)
+        numbers = [gate_clip, cell_clip, float(coupled)]
+        for activation, alpha, beta in activations:
+            numbers += [_engine.ACTIVATIONS[activation], alpha, beta]
+        numbers += [0] * (_NUMBERS - len(numbers))
+        found.append([None if math.isinf(number) else number for number in numbers])
+    return found
+
+
+_NUMBERS = 12  # of `_variant`: three, and three of each activation, of which a cell has at most three
 
 
 @cache

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from rnncore.io.files import check_target, write_bytes
-from rnncore.models import Recurrent
+from rnncore.models import Recurrent, SequenceClassifier
 
 from .._html import digest, document
 from ..recorder.store import parse_bytes
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rnncore.nn import SequenceModel
     from rnncore.nn.sequence import SequenceRecord
 
-    from .networks import Explored, Network
+    from .networks import Explored, Network, Recorded
 
 TITLE = "Type, and watch the memory"
 DEFAULT_TEXT = "The memory of a network is how far back it can look."
@@ -70,11 +70,12 @@ def explore(
 
     Parameters
     ----------
-    runs : Recurrent, SequenceModel, layer, tape, Recorder or Run, or a mapping of names to them
-        Fitted models of text, sequence models with one prediction per step, or layers alone. All of them read the same
-        input: the same symbols, or rows of equally many numbers. A tape stands for its layer; its rows are the
-        examples. A recorder that kept weights, or its run file, stands for the network at the first and at the last
-        update that it kept: before and after training. A network in float64 is run as float32, and the page says so.
+    runs : Recurrent, SequenceClassifier, SequenceModel, layer, tape, Recorder or Run, or a mapping of names to them
+        Fitted models of text, sequence models, or layers alone, of any options. All of them read the same input: the
+        same symbols, or rows of equally many numbers. A tape stands for its layer; its first 16 rows are the examples,
+        each with its initial state, and cut where it was reset. A recorder that kept weights, or its run file, stands
+        for the network at the first and at the last update that it kept: before and after training. A network in
+        float64 is run as float32, and the page says so.
     path : path, optional
         Where to write the page, which appears there complete or not at all. Without it the page is opened: in a
         notebook as the result of the cell, in a frame of its own, and elsewhere in the browser, from a temporary file.
@@ -95,8 +96,7 @@ def explore(
     Raises
     ------
     ValueError
-        The networks do not read the same input, or the page cannot run one of them: it is bidirectional, or predicts
-        once per sequence.
+        The networks do not read the same input, or do not give the same labels.
 
     Examples
     --------
@@ -177,7 +177,8 @@ def live_part(
     description = {
         "title": str(title),
         "symbols": networks[0].symbols,
-        "examples": _examples(networks, examples),
+        "labels": next((network.labels for network in networks if network.labels), None),
+        "examples": _examples(networks, examples, arrays),
         "runs": [network.entry for network in networks],
     }
     return _live(description, arrays.content())
@@ -200,6 +201,13 @@ def _check_same_input(networks: Mapping[str, Network]) -> None:
                 f"runs: got {first!r}, which reads {_input(one)}, and {name!r}, which reads {_input(network)}, "
                 "expected networks that read the same; write a page for each"
             )
+    labelled = [(name, network.labels) for name, network in networks.items() if network.labels]
+    for name, labels in labelled[1:]:
+        if labels != labelled[0][1]:
+            raise ValueError(
+                f"runs: got {labelled[0][0]!r} and {name!r}, whose labels differ, expected networks with the same "
+                "labels; write a page for each"
+            )
 
 
 def _input(network: Network) -> str:
@@ -207,7 +215,10 @@ def _input(network: Network) -> str:
     return f"{network.inputs} {what}"
 
 
-def _examples(networks: Sequence[Network], given: Mapping[str, str | ArrayLike] | None) -> list[dict[str, Any]]:
+def _examples(
+    networks: Sequence[Network], given: Mapping[str, str | ArrayLike] | None, arrays: Arrays
+) -> list[dict[str, Any]]:
+    """What payload.ts calls the examples; initial states go to `arrays`."""
     one = networks[0]
     if given:
         return [{"name": str(name), "input": _checked(name, value, one)} for name, value in given.items()]
@@ -215,27 +226,37 @@ def _examples(networks: Sequence[Network], given: Mapping[str, str | ArrayLike] 
         return [{"name": "a sentence", "input": known_text(one.symbols)}]
     recorded = next((network.examples for network in networks if network.examples), [])
     if recorded:
-        alone = len(recorded) == 1
-        return [{"name": "the recorded sequence" if alone else f"recorded row {row}", "input": rows}
-                for row, rows in enumerate(recorded)]  # fmt: skip
+        return [_recorded(place, example, networks, arrays) for place, example in enumerate(recorded)]
     rows = np.random.default_rng(0).standard_normal((STEPS, one.inputs)).round(3)
     return [{"name": "noise", "input": rows.tolist()}]
 
 
+def _recorded(place: int, example: Recorded, networks: Sequence[Network], arrays: Arrays) -> dict[str, Any]:
+    """One recorded sequence, and the initial states of all networks that were recorded on it."""
+    found: dict[str, Any] = {"name": example.name, "input": example.rows}
+    own = [network.examples[place] if place < len(network.examples) else None for network in networks]
+    initial = [one.initial if one is not None and one.rows == example.rows else None for one in own]
+    if any(state is not None for state in initial):
+        found["initial"] = [None if state is None else arrays.add(state) for state in initial]
+    return found
+
+
 def recorded_example(
-    name: str, model: Recurrent | SequenceModel, vocabulary: str | Sequence[str] | None = None
+    name: str, model: Recurrent | SequenceClassifier | SequenceModel, vocabulary: str | Sequence[str] | None = None
 ) -> SequenceRecord:
-    """A pass over the sequence that a model's page begins with, and the gradient of the sum of its last outputs."""
-    network = network_of(name, model, None if vocabulary is None else _symbols(vocabulary), Arrays())
-    example = _examples([network], None)[0]["input"]
-    inner = model.network_ if isinstance(model, Recurrent) else model
+    """A pass over the sequence that a model's page begins with, and the gradient of the sum of its last output."""
+    arrays = Arrays()
+    network = network_of(name, model, None if vocabulary is None else _symbols(vocabulary), arrays)
+    example = _examples([network], None, arrays)[0]["input"]
+    inner = model.network_ if isinstance(model, (Recurrent, SequenceClassifier)) else model
     if network.symbols is None:
         x = np.asarray(example, inner.layer.dtype)[:, None]
     else:
         x = np.array([network.symbols.index(symbol) for symbol in example])[:, None]
     record = inner.record(x.swapaxes(0, 1) if inner.layer.batch_first else x)
     grad = np.zeros_like(record.output)
-    (grad[:, -1] if inner.layer.batch_first else grad[-1])[...] = 1
+    last = grad if inner.readout != "steps" else grad[:, -1] if inner.layer.batch_first else grad[-1]
+    last[...] = 1
     record.backward(grad)
     return record
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INK = "#333333"
 WIDTH = 1.3  # of a box
-CURVES = {"sigmoid": "σ", "tanh": "tanh"}
+CURVES = {"sigmoid": "σ", "hardsigmoid": "hard σ"}
 
 
 class Sheet:

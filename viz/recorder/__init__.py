@@ -144,7 +144,8 @@ class Recorder:
             self._store = FileStore(self.path, most, full, resume)
         self.live = make_live(live)
         self.seconds = {"record": 0.0, "measure": 0.0, "draw": 0.0}
-        self._around: Mapping[str, Array] = {}  # the weights of the model around the layer
+        self._around: Mapping[str, Array] = {}  # the weights of the model around the layer, and what it predicts
+        self._model: dict[str, str] = {}
         self._clock = time.perf_counter
         self._started = self._clock()
         self._drawing = 0.0  # seconds that the last drawing took
@@ -211,7 +212,9 @@ class Recorder:
         self, trainer: Trainer, record: SequenceRecord, loss: float, grads: Mapping[str, Array]
     ) -> None:
         """Called by `Trainer` between the backward pass and the optimiser's step."""
-        self._around = {n: array for n, array in trainer.model.parameters.items() if not n.startswith("layer.")}
+        model = trainer.model
+        self._around = {n: array for n, array in model.parameters.items() if not n.startswith("layer.")}
+        self._model = {"loss": model.loss_name, "readout": model.readout}
         self.record(record.tape, grads, loss=loss, update=trainer.updates + 1, epoch=trainer.epoch)
         if not self.measure_every and self.measures and trainer.position + 1 == len(trainer.batches):
             self.measure(record.tape, epoch=trainer.epoch)
@@ -272,6 +275,7 @@ class Recorder:
             "note": note,
             "values": values,
             "layer": _describe(tape),
+            "model": self._model,
         }
         self._append(header, self._chosen(tape, weights))
         self._draw()

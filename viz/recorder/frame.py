@@ -46,6 +46,8 @@ class Frame:
         The measures taken at this update.
     grad, weights, around : mappings of str to array
         Gradients, the weights of the layer, and those of the model around it ("head.weight").
+    model : dict of str to str
+        The "loss" and the "readout" of that model; empty if there is none.
     """
 
     def __init__(self, header: Header, read: Callable[[int], Array]) -> None:
@@ -58,6 +60,7 @@ class Frame:
         self.note: str | None = header.get("note")
         self.values: dict[str, float] = header.get("values", {})
         self.layer = cast("Sizes", SimpleNamespace(**header.get("layer", {})))
+        self.model: dict[str, Any] = header.get("model", {})
         self.grad = _Prefixed(self, "grad ")
         self.weights = _Prefixed(self, "weight ")
         self.around = _Prefixed(self, "around ")

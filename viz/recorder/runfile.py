@@ -27,6 +27,8 @@ import numpy as np
 
 from rnncore.io.fields import DamagedFileError, Field, check_file, read_json
 from rnncore.io.layers import check_variant
+from rnncore.nn.readout import READOUTS
+from rnncore.nn.sequence import LOSSES
 from rnncore.recurrent.descriptions import choices, modes
 
 from .frame import Frame, Header, series, series_names
@@ -310,6 +312,12 @@ def _check_layer(layer: Field) -> None:
             layer[name].text(values)
 
 
+def _check_model(model: Field) -> None:
+    for name, known in (("loss", LOSSES), ("readout", READOUTS)):
+        if name in model:
+            model[name].text(known)
+
+
 def _check_values(field: Field) -> None:
     for value in field.entries().values():
         value.number(finite=False)
@@ -323,5 +331,6 @@ _OPTIONAL: dict[str, Callable[[Field], object]] = {
     "values": _check_values,
     "measured": Field.flag,
     "layer": _check_layer,
+    "model": _check_model,
 }
 _NULLABLE = ("epoch", "loss", "note")

@@ -410,7 +410,7 @@ def _described_variant(cell: Description, variant: Variant) -> Description:
         options={**cell.options, **variant.options},
         keeps=None if variant.coupled else cell.keeps,
         growth=None,
-        draw=None,
+        draw=None if cell.gates else cell.draw,     # the drawings of cells with gates say which curves these have
         variant=variant,
     )
 

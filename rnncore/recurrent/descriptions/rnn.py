@@ -24,7 +24,7 @@ def draw(sheet: Sheet) -> None:
     sheet.note(6.1, 2.0, "b", fontweight="bold")
     sheet.arrow((5.9, 2.15), (4.6, y))
     sheet.arrow((4.6, y), (9.75, y))
-    sheet.framed(7.3, y, str(sheet.cell.curve))
+    sheet.framed(7.3, y, sheet.cell.curve or "φ")
 
 
 def _with(curve: Literal["tanh", "relu", "sigmoid"], label: str) -> Description:

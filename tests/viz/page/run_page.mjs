@@ -22,9 +22,9 @@ const coded = (value) => {
 };
 
 const found = [];
-for (const { name, input } of JSON.parse(readFileSync(cases, "utf8"))) {
+for (const { name, input, asked } of JSON.parse(readFileSync(cases, "utf8"))) {
   try {
-    found.push(coded(await globalThis.rnncore.run(name, input)));
+    found.push(coded(await globalThis.rnncore.run(name, input, asked)));
   } catch (error) {
     found.push({ error: error.message });
   }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import CELLS, run_python
+from support import KINDS, run_python
 
 HERE = Path(__file__).resolve().parent
 
@@ -47,7 +47,7 @@ def pairs(arrays, wanted):
 
 
 def approximate(name):
-    return name in ("logits", "loss", "jacobian_norms") or name.startswith("own grad")
+    return name in ("logits", "loss") or name.startswith(("own grad", "jacobian_norms"))
 
 
 @pytest.mark.slow
@@ -57,19 +57,19 @@ def test_values_and_gradients_have_the_bits_of_the_engine(in_node):
         assert (page.dtype, page.shape) == (np.float32, engine.shape), what
         assert page.tobytes() == np.ascontiguousarray(engine).tobytes(), what
         compared += bool(page.any())
-    assert compared > 650  # those of T = 0, and the gradients of T = 1 without a loss, are empty or zero
+    assert compared > 2000  # those of T = 0, and the gradients of T = 1 without a loss, are empty or zero
 
 
 @pytest.mark.slow
 def test_jacobian_norms_are_those_of_the_measure(in_node):
-    for what, page, engine in pairs(in_node, lambda name: name == "jacobian_norms"):
+    for what, page, engine in pairs(in_node, lambda name: name.startswith("jacobian_norms")):
         assert page.dtype == np.float64
         np.testing.assert_allclose(page, engine, rtol=NORM_BOUND, err_msg=what)
 
 
 @pytest.mark.slow
 def test_logits_losses_and_their_gradients_agree(in_node):
-    for what, page, engine in pairs(in_node, lambda name: approximate(name) and name != "jacobian_norms"):
+    for what, page, engine in pairs(in_node, lambda name: name in ("logits", "loss") or name.startswith("own grad")):
         assert page.shape == engine.shape, what
         bound = HEAD_BOUND * max(np.abs(engine).max(initial=0), 1e-30)
         assert np.abs(page - engine).max(initial=0) <= bound, what
@@ -77,11 +77,12 @@ def test_logits_losses_and_their_gradients_agree(in_node):
 
 @pytest.mark.slow
 def test_chromium_has_the_bits_of_node(browser, folder):
-    """Of the long sequences, which the other tests compare with the engine."""
+    """Of some long sequences, which the other tests compare with the engine."""
     cases = json.loads((folder / "layers.cases.json").read_text())
     answers = json.loads((folder / "layers.results.json").read_text())["found"]
-    chosen = [(case, answer) for case, answer in zip(cases, answers, strict=True) if len(case["input"]) == 300]
-    assert len(chosen) == 2 * len(CELLS)
+    chosen = [(case, answer) for case, answer in zip(cases, answers, strict=True)
+              if len(case["input"]) == 300 and case["name"].endswith((" 1x37", "lstm both 2x9", "all 2x9"))]
+    assert len(chosen) == len(KINDS) + 5
     (folder / "cases.json").write_text(json.dumps([case for case, _ in chosen]))
     run, environment = browser
     arguments = [folder / "layers.html", folder / "cases.json", folder / "results.json"]

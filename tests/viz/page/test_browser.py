@@ -14,7 +14,7 @@ from rnncore.viz.page.notebook import NotebookPage
 
 import rnncore as rc
 from rnncore import viz
-from rnncore.nn import SequenceModel, sequence_model, token_nll
+from rnncore.nn import Embedding, Linear, SequenceModel, sequence_model, token_nll
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +37,9 @@ def seen(browser, models, tmp_path_factory):
     numbers = viz.explore(rc.GRU(2, 5, seed=0), folder / "rows.html", examples={"rows": rows})
     frames = "".join(NotebookPage(text.read_text(encoding="utf-8"))._repr_html_() for _ in range(2))
     (folder / "notebook.html").write_text(f"<!doctype html><title>two</title>{frames}", encoding="utf-8")
+    of_labels = viz.explore(labelled(), folder / "labels.html", vocabulary=ALPHABET, examples={"one": TEXT})
     jobs = {"text": str(text), "hostile": HOSTILE, "planted": str(nested), "marks": bracket_marks(),
-            "rows": str(numbers), "notebook": str(folder / "notebook.html")}
+            "rows": str(numbers), "notebook": str(folder / "notebook.html"), "labels": str(of_labels)}
     (folder / "jobs.json").write_text(json.dumps(jobs))
     run, environment = browser
     script = run[1].replace("in_browser", "use_page")
@@ -321,3 +322,82 @@ def test_a_planted_unit_is_found(seen):
     assert found["cleared"] == []
     assert len(found["byMouse"]) == 4
     assert found["said"] == []
+
+
+# ---------------------------------------------------------------- labels, and two directions
+
+
+def labelled():
+    """Networks that give one of four labels: to what was read so far, to the whole sequence, and to each step."""
+    kinds = {"last": ("last", rc.GRU, False), "whole": ("last", rc.LSTM, True), "tags": ("steps", rc.LSTM, True)}
+    found = {}
+    for seed, (name, (readout, layer_class, both)) in enumerate(kinds.items()):
+        layer = layer_class(7, 10, 2, bidirectional=both, seed=seed)
+        head = Linear(layer.structure.features, 4, seed=seed)
+        found[name] = SequenceModel(Embedding(len(ALPHABET), 7, seed=seed), layer, head, readout=readout)
+    return found
+
+
+def of_step(model, step, label):
+    """The loss of a label at one step of TEXT, the tape with its gradients, and the gradient of the input."""
+    record = model.record(tokens_of(TEXT))
+    counted = np.zeros((len(TEXT), 1), bool)
+    counted[step] = True
+    loss, grad = rc.nn.cross_entropy(record.output, np.full((len(TEXT), 1), label), mask=counted)
+    return loss, record.tape, record.tape.backward(grad @ model.state_dict()["head.weight"]).input
+
+
+def test_nothing_is_said_about_labels(seen):
+    assert seen["labelled"]["said"] == []
+
+
+@pytest.mark.parametrize(("view", "name", "later"), [("forward", "l0", -1), ("reverse", "l0.reverse", 1)])
+def test_the_cell_of_a_direction_has_the_values_of_the_engine(seen, view, name, later):
+    shown = seen["labelled"][view]
+    assert shown["inside"].startswith(f"Inside tags, {view}, at step 3 “{TEXT[3]}”")
+    tape = labelled()["tags"].record(tokens_of(TEXT)).tape
+    values = told(shown["cell"])
+    before = "ₜ₋₁" if later < 0 else "ₜ₊₁"
+    expected = {"f": ("f", 3), "g": ("g", 3), "cₜ": ("c", 3), "hₜ": ("h", 3), f"c{before}": ("c", 3 + later),
+                f"h{before}": ("h", 3 + later)}  # fmt: skip
+    for key, (part, step) in expected.items():
+        assert values[key] == pytest.approx(tape[f"{name}.{part}"][step, 0].mean(), rel=6e-3, abs=1e-5), key
+
+
+def test_a_direction_is_picked(seen):
+    forward, reverse = (seen["labelled"][view] for view in ("first", "reverse"))
+    assert forward["reaches"][0] == reverse["reaches"][0]  # a GRU of one direction
+    assert re.fullmatch(r"\d+ steps? back|to the start", forward["reaches"][1])
+    assert re.fullmatch(r"\d+ steps? ahead|to the end", reverse["reaches"][1])
+    assert "state s of the reverse direction" in reverse["lags"]
+    assert "nothing to remember" in reverse["findings"][2]  # the last step is looked at
+
+
+def test_a_label_is_chosen_for_a_step(seen):
+    assert seen["labelled"]["chosen"]["sentence"].startswith("For the label “2” at step 32, ")
+    looked = seen["labelled"]["looked"]
+    assert looked["sentence"].startswith("For the label “2” at step 3, ")
+    assert [place for place, (kind, _) in enumerate(looked["coloured"]) if kind == "target"] == [3]
+    coloured = [bool(colour) for _, colour in looked["coloured"]]
+    assert any(coloured[:3])
+    assert any(coloured[4:])
+    loss, tape, grad_input = of_step(labelled()["tags"], 3, 2)
+    (line,) = [line.split() for line in looked["readout"].splitlines() if line.startswith("tags")]
+    shown = [number(cell) for cell in line[1:]]
+    norms = [np.linalg.norm(tape.grad[f"l0.reverse.{state}"][3, 0]) for state in "hc"]
+    np.testing.assert_allclose(shown, [loss, *norms, np.linalg.norm(grad_input[3, 0])], rtol=6e-2)
+
+
+def test_the_label_of_a_whole_sequence_does_not_depend_on_the_step(seen):
+    lines = [line for view in ("chosen", "looked") for line in seen["labelled"][view]["readout"].splitlines()
+             if line.startswith("whole")]  # fmt: skip
+    assert lines[0] == lines[1]
+
+
+def test_limits_of_breakpoints_are_set_and_kept_in_the_address(seen):
+    looked, limited, linked = (seen["labelled"][view] for view in ("looked", "limited", "linked"))
+    assert "less than 10⁻⁴ of the gradient" in " ".join(looked["breakpoints"])
+    assert "less than 0.01 of the gradient" in " ".join(limited["breakpoints"])
+    for view in (limited, linked):
+        view.pop("lags")  # perhaps unfinished
+    assert linked == limited

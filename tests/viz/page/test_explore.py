@@ -16,13 +16,16 @@ from rnncore.viz.page.diagram import diagram
 
 import rnncore as rc
 from rnncore import viz
-from rnncore.data import Corpus, batches
-from rnncore.models import Recurrent
+from rnncore.data import Corpus, Window, batches
+from rnncore.models import Recurrent, SequenceClassifier
 from rnncore.nn import Embedding, Linear, SequenceModel, sequence_model
 from rnncore.optim import Adam
 from rnncore.recurrent.descriptions import CELLS
 from rnncore.train import Trainer
 
+# What payload.ts calls the weights of a layer in one direction, and what their names begin with.
+NAMES = {"w_ih": "weight_ih", "w_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh", "w_hr": "weight_hr",
+         "peepholes": "weight_peephole"}  # fmt: skip
 HOSTILE = "</script><script>alert(1)</script> <!-- \u2028 ' \" & \ud800 \x00"
 
 
@@ -47,16 +50,20 @@ def path(tmp_path):
 
 
 def test_weights_arrive_as_they_are(path, rng):
-    layers = {"a": rc.LSTM(3, 5, 2, seed=1), "b": rc.GRU(3, 4, bias=False, reset_after=False, seed=2)}
+    layers = {
+        "a": rc.LSTM(3, 5, 2, seed=1, bidirectional=True, proj_size=2, peepholes=True),
+        "b": rc.GRU(3, 4, bias=False, reset_after=False, seed=2),
+    }
     assert viz.explore(layers, path) == path
     description, floats = inside(path)
     assert [run["name"] for run in description["runs"]] == ["a", "b"]
     assert [run["cell"]["kernel"] for run in description["runs"]] == ["lstm", "gru_reset_before"]
     for run, layer in zip(description["runs"], layers.values(), strict=True):
         weights = layer.state_dict()
-        for k, entry in enumerate(run["layers"]):
-            for short, long in (("w_ih", "weight_ih"), ("w_hh", "weight_hh"), ("b_ih", "bias_ih"), ("b_hh", "bias_hh")):
-                name = f"{long}_l{k}"
+        assert len(run["parts"]) == len(layer.structure.parts)
+        for part, entry in zip(layer.structure.parts, run["parts"], strict=True):
+            for short, long in NAMES.items():
+                name = long + part.suffix
                 assert (entry[short] is None) == (name not in weights)
                 if name in weights:
                     np.testing.assert_array_equal(at(floats, entry[short]), weights[name].ravel())
@@ -122,12 +129,17 @@ def test_the_policy_names_the_hashes_of_script_and_style_and_nothing_more(path):
     assert json.loads(element(html, "description"))["examples"][0]["name"] == HOSTILE
 
 
-def bidirectional():
-    return rc.LSTM(2, 3, bidirectional=True)
+def of_labels(count, readout="last", **options):
+    layer = rc.GRU(2, 3, seed=0, **options)
+    return SequenceModel(Embedding(3, 2, seed=0), layer, Linear(layer.structure.features, count), readout=readout)
 
 
-def of_last():
-    return SequenceModel(Embedding(3, 2), rc.GRU(2, 3), Linear(3, 3), readout="last")
+def of_two_kinds():
+    return {"a": of_labels(2), "b": of_labels(4)}
+
+
+def of_series():
+    return SequenceClassifier("gru", 3, epochs=1).fit([[0.0, 1.0], [2.0]] * 9, list("ab" * 9))
 
 
 @pytest.mark.parametrize(
@@ -135,9 +147,9 @@ def of_last():
     [
         ({}, {}, ValueError, "runs: got none, expected at least one network"),
         ({"a": 3}, {}, TypeError, "runs: got the number 3 for 'a', expected a fitted .*, a SequenceModel"),
-        (bidirectional, {}, ValueError, "runs: got a bidirectional layer for 'network', expected one direction"),
-        (of_last, {"vocabulary": "abc"}, ValueError, "runs: got a model with readout='last' .* give its layer"),
+        (of_two_kinds, {"vocabulary": "abc"}, ValueError, "runs: got 'a' and 'b', whose labels differ, expected"),
         (lambda: Recurrent("gru", 3), {}, ValueError, "runs: got a model that is not fitted .*call fit first"),
+        (of_series, {}, ValueError, "runs: got a model of real values for 'network', .* give its layer"),
         (lambda: sequence_model("gru", 3), {}, ValueError, "vocabulary: got None, expected the symbols"),
         (lambda: sequence_model("gru", 3), {"vocabulary": "abcd"}, ValueError, "vocabulary: got 4 symbols.*most 3"),
         (lambda: sequence_model("gru", 3), {"vocabulary": "aab"}, ValueError, "vocabulary: got 3 symbols, of which 2"),
@@ -152,6 +164,83 @@ def test_what_is_refused(path, runs, options, error, message):
     with pytest.raises(error, match=message):
         viz.explore(runs() if callable(runs) else runs, path, **options)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "predicts"),
+    [
+        (lambda: of_labels(3, "steps"), "symbol"),
+        (lambda: of_labels(2, "steps"), "label"),  # fewer than there are symbols
+        (lambda: of_labels(3, "steps", bidirectional=True), "label"),  # it has read the next symbol
+        (lambda: of_labels(3, "last"), "label"),
+        (lambda: of_labels(5, "mean", bidirectional=True), "label"),
+    ],
+)
+def test_what_a_model_predicts(path, model, predicts):
+    model = model()
+    description, _ = inside(viz.explore(model, path, vocabulary="abc"))
+    (run,) = description["runs"]
+    assert (run["predicts"], run["readout"]) == (predicts, model.readout)
+    count = model.head.out_features
+    assert description["labels"] == ([str(label) for label in range(count)] if predicts == "label" else None)
+
+
+def test_numbers_for_a_sequence_have_no_loss(path):
+    model = SequenceModel(None, rc.GRU(2, 3, seed=0), Linear(3, 2), loss="mse", readout="last")
+    (run,) = inside(viz.explore(model, path))[0]["runs"]
+    assert (run["predicts"], run["readout"]) == (None, "last")
+
+
+def test_a_classifier_brings_its_alphabet_and_its_labels(path):
+    words = ["ab" * k for k in range(1, 9)] + ["ba" * k for k in range(1, 9)]
+    model = SequenceClassifier("gru", 4, epochs=1, seed=0, readout="mean").fit(words, ["no", "yes"] * 8)
+    description, floats = inside(viz.explore(model, path, examples={"": "ab"}))
+    assert "".join(description["symbols"]) == model.alphabet_
+    assert description["labels"] == ["no", "yes"]
+    (run,) = description["runs"]
+    assert (run["predicts"], run["readout"]) == ("label", "mean")
+    weights = model.network_.state_dict()
+    np.testing.assert_array_equal(at(floats, run["head"]["weight"]), weights["head.weight"].ravel())
+
+
+def test_initial_states_of_tapes_go_with_their_examples(path, rng):
+    x, y = (rng.normal(size=(4, 2, 2)).astype("float32") for _ in range(2))
+    both = rc.LSTM(2, 3, bidirectional=True, seed=0)
+    h, c = (rng.normal(size=(2, 2, 3)).astype("float32") for _ in range(2))
+    h[:, 1] = c[:, 1] = 0
+    runs = {"zeros": rc.GRU(2, 3, seed=0).record(x), "both": both.record(x, (h, c)), "other": both.record(y, (h, c))}
+    description, floats = inside(viz.explore(runs, path))
+    first, second = description["examples"]
+    none, found, of_another_input = first["initial"]
+    assert none is of_another_input is None
+    np.testing.assert_array_equal(at(floats, found), np.concatenate([h[:, 0].ravel(), c[:, 0].ravel()]))
+    assert "initial" not in second  # both begin with zeros
+
+
+def test_a_row_is_cut_where_it_was_reset(path, rng):
+    layer = rc.GRU(2, 3, bidirectional=True, seed=0)
+    x, state = rng.normal(size=(8, 2, 2)).astype("float32"), rng.normal(size=(2, 2, 3)).astype("float32")
+    marks = np.zeros((8, 2), bool)
+    marks[[0, 3, 7], 0] = marks[2, 1] = True
+    description, floats = inside(viz.explore(layer.record(x, state, lengths=[6, 8], reset=marks), path))
+    found = {one["name"]: one for one in description["examples"]}
+    assert list(found) == ["recorded row 0, steps 0 to 2", "recorded row 0, steps 3 to 5",
+                           "recorded row 1, steps 0 to 1", "recorded row 1, steps 2 to 7"]  # fmt: skip
+    cut = [one["input"] for one in found.values()]
+    assert cut == [x[:3, 0].tolist(), x[3:6, 0].tolist(), x[:2, 1].tolist(), x[2:, 1].tolist()]
+    zeros = np.zeros(3, "float32")
+    # the forward direction has the initial state at the beginning, unless it is reset there, the reverse one at the end
+    for one, row, forward, reverse in zip(found.values(), (0, 0, 1, 1), (0, 0, 1, 0), (0, 1, 0, 1), strict=True):
+        expected = np.concatenate([state[0, row] if forward else zeros, state[1, row] if reverse else zeros])
+        if not expected.any():
+            assert "initial" not in one
+        else:
+            np.testing.assert_array_equal(at(floats, one["initial"][0]), expected)
+
+
+def test_many_rows_of_a_tape_are_not_all_written(path):
+    description, _ = inside(viz.explore(rc.GRU(1, 2, seed=0).record(np.ones((3, 40, 1))), path))
+    assert len(description["examples"]) == 16
 
 
 def test_five_cells_of_128_units_fit_into_the_size_that_is_promised(path):
@@ -176,7 +265,7 @@ def trained():
 
 
 def weights_of(floats, run):
-    (layer,) = run["layers"]
+    (layer,) = run["parts"]
     return {
         "layer.weight_hh_l0": at(floats, layer["w_hh"]),
         "layer.bias_ih_l0": at(floats, layer["b_ih"]),
@@ -212,17 +301,27 @@ def test_a_run_file_of_a_layer_alone(path, tmp_path, rng):
     description, floats = inside(viz.explore({"kept": viz.Run(tmp_path / "a.run")}, path))
     assert [run["name"] for run in description["runs"]] == ["kept, update 1", "kept, update 2"]
     run = description["runs"][1]
-    assert (run["cell"]["kernel"], run["dtype"], len(run["layers"])) == ("gru_reset_before", "float64", 2)
+    assert (run["cell"]["kernel"], run["dtype"], len(run["parts"])) == ("gru_reset_before", "float64", 2)
     expected = layer.state_dict()["weight_hh_l1"].astype("float32").ravel()
-    np.testing.assert_array_equal(at(floats, run["layers"][1]["w_hh"]), expected)
-    assert run["layers"][0]["b_ih"] is None
+    np.testing.assert_array_equal(at(floats, run["parts"][1]["w_hh"]), expected)
+    assert run["parts"][0]["b_ih"] is None
 
 
-def test_a_recorder_of_projections_is_refused_like_its_layer(path, rng):
+def test_a_recorder_of_options_and_projections(path, rng):
     recorder = viz.Recorder(every=1, weights=True, measures={})
-    recorder.record(rc.LSTM(2, 4, proj_size=3, seed=0).record(rng.normal(size=(4, 1, 2))))
-    with pytest.raises(ValueError, match="an LSTM with projections for 'a, update 1'"):
-        viz.explore({"a": recorder}, path)
+    layer = rc.LSTM(2, 4, proj_size=3, bidirectional=True, gate_clip=0.5, seed=0)
+    recorder.record(layer.record(rng.normal(size=(4, 1, 2))))
+    (run,) = inside(viz.explore({"a": recorder.frames[0]}, path))[0]["runs"]
+    assert (run["outputSize"], run["directions"], run["variant"][1][:3]) == (3, 2, [0.5, None, 0])
+
+
+def test_a_recorder_knows_what_its_model_predicts(path, tmp_path):
+    model = of_labels(2, "mean")
+    window = Window(np.array([[0, 1], [1, 2], [2, 0]]), np.array([0, 1]))
+    with viz.Recorder(tmp_path / "a.run", every=1, weights=True, measures={}) as recorder:
+        Trainer(model, Adam(model, 1e-2), [window], callbacks=[recorder]).fit(2, progress=False)
+    description, _ = inside(viz.explore(viz.Run(tmp_path / "a.run"), path, vocabulary="abc"))
+    assert [(run["predicts"], run["readout"]) for run in description["runs"]] == [("label", "mean")] * 2
 
 
 def test_a_recorder_without_weights_is_refused(path, rng):

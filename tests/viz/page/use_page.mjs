@@ -2,9 +2,10 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { launched, opened } from "./chromium.mjs";
 import { findUnit } from "./find_unit.mjs";
+import { useLabels } from "./use_labels.mjs";
 
 const [jobs, results] = process.argv.slice(2);
-const { text, hostile, planted, marks, rows, notebook } = JSON.parse(readFileSync(jobs, "utf8"));
+const { text, hostile, planted, marks, rows, notebook, labels } = JSON.parse(readFileSync(jobs, "utf8"));
 const browser = await launched();
 const { page, said, requests, firstPicture } = await opened(browser, text);
 
@@ -161,6 +162,7 @@ await field.fill("b");
 seen.one = await settled();
 
 const found = await findUnit(browser, planted, marks);
+const labelled = await useLabels(browser, labels);
 
 // a point of a number sequence is dragged
 const numbers = await opened(browser, rows);
@@ -187,4 +189,4 @@ for (const frame of frames.page.frames().slice(1)) {
 const framed = { inside, said: frames.said };
 
 await browser.close();
-writeFileSync(results, JSON.stringify({ ...seen, found, dragged, framed, said, requests }));
+writeFileSync(results, JSON.stringify({ ...seen, found, labelled, dragged, framed, said, requests }));

@@ -3,11 +3,19 @@ import { JacobianNorms } from "./engine/jacobian";
 import { Kernels } from "./engine/kernels";
 import { Network } from "./engine/network";
 import { Model, type Forward, type Sequence } from "./model";
-import { inflate, weightsOf, type Description, type Payload } from "./payload";
+import { arrayAt, inflate, weightsOf, type Description, type Payload } from "./payload";
 
 export interface Numbers {
   shape: number[];
   data: Float32Array | Float64Array;
+}
+
+/** What a run may be asked for besides its name and input. */
+export interface Asked {
+  /** The number of the label whose loss is taken; by default that of the label which the network predicts. */
+  label?: number | null;
+  /** The number of the page's example in whose initial state the network begins; by default it is zero. */
+  example?: number | null;
 }
 
 type Result = Record<string, Numbers | number | Record<string, Numbers>>;
@@ -16,6 +24,7 @@ export class Page {
   private constructor(
     readonly description: Description,
     readonly models: Model[],
+    private readonly floats: Float32Array,
   ) {}
 
   static async open(payload: Payload): Promise<Page> {
@@ -24,7 +33,12 @@ export class Page {
     const floats = new Float32Array(arrays);
     const compiled = await Kernels.from(kernels);
     const models = description.runs.map((run) => new Model(run, new Network(compiled, weightsOf(run, floats))));
-    return new Page(description, models);
+    return new Page(description, models, floats);
+  }
+
+  /** The state from which a run begins with an example; null: it is zero. */
+  initialOf(run: number, example: number): Float32Array | null {
+    return arrayAt(this.floats, this.description.examples[example]?.initial?.[run] ?? null);
   }
 
   /** What the networks read, of a text or of rows of numbers; an error says which part they do not know. */
@@ -55,38 +69,54 @@ export class Page {
   }
 
   /** All that design.md names, of one run: values, logits, loss, gradients of the mean loss, Jacobian norms. */
-  async run(name: string, input: string | number[][]): Promise<Result> {
-    const model = this.models.find((one) => one.name === name);
+  async run(name: string, input: string | number[][], asked: Asked = {}): Promise<Result> {
+    const index = this.models.findIndex((one) => one.name === name);
+    const model = this.models[index];
     if (!model) {
       const names = this.models.map((one) => JSON.stringify(one.name)).join(", ");
       throw new RangeError(`name: got ${JSON.stringify(name)}, expected one of ${names}`);
     }
-    const forward = model.forward(this.sequenceOf(input));
+    const label = asked.label ?? null;
+    const labels = model.predictsLabel ? model.description.head!.outputs : 0;
+    if (label !== null && !(Number.isInteger(label) && label >= 0 && label < labels)) {
+      throw new RangeError(`label: got ${label}, expected ${labels ? `0 to ${labels - 1}` : "none: it predicts no label"}`);
+    }
+    const initial = this.initialOf(index, asked.example ?? -1);
+    const forward = model.forward(this.sequenceOf(input), initial);
     const { T, tape } = forward;
-    const { gradients, gradOutput } = model.backward(forward, "mean");
-    const H = model.network.H;
-    const three = (data: Float32Array): Numbers => ({ shape: [T, 1, T > 0 ? data.length / T : H], data });
+    const { gradients, gradOutput } = model.backward(forward, "mean", label);
+    const { H, P, I, features, directions, cell } = model.network;
+    const three = (data: Float32Array, width: number): Numbers => ({ shape: [T, 1, width], data });
     const result: Result = {};
     const grad: Record<string, Numbers> = {};
-    tape.layers.forEach((layer, index) => {
-      const of = gradients.layers[index]!;
-      result[`l${index}.h`] = three(layer.h.slice(H));
-      grad[`l${index}.h`] = three(of.h);
-      if (layer.c && of.c) {
-        result[`l${index}.c`] = three(layer.c.slice(H));
-        grad[`l${index}.c`] = three(of.c);
+    tape.parts.forEach((part, place) => {
+      const of = gradients.parts[place]!;
+      const prefix = `l${Math.floor(place / directions)}${part.reverse ? ".reverse" : ""}`;
+      result[`${prefix}.h`] = three(part.h, P);
+      grad[`${prefix}.h`] = three(of.h, P);
+      if (part.c && of.c) {
+        result[`${prefix}.c`] = three(part.c, H);
+        grad[`${prefix}.c`] = three(of.c, H);
       }
       for (const gate of model.description.cell.gates) {
-        result[`l${index}.${gate.name}`] = three(slotOf(layer.slots, gate.slot, model.network.cell.slots, H));
-        grad[`l${index}.${gate.name}`] = three(slotOf(of.delta, gate.slot, model.network.cell.slots, H));
+        result[`${prefix}.${gate.name}`] = three(slotOf(part.slots, gate.slot, cell.slots, H), H);
+        grad[`${prefix}.${gate.name}`] = three(slotOf(of.delta, gate.slot, cell.slots, H), H);
       }
     });
-    if (tape.output) result.logits = { shape: [T, 1, model.description.head!.outputs], data: tape.output };
-    result.loss = model.meanLoss(forward);
+    if (forward.output) {
+      const O = model.description.head!.outputs;
+      const whole = model.description.readout !== "steps"; // one output for the sequence: the last row
+      const data = whole ? forward.output.slice(-O) : forward.output;
+      result.logits = { shape: whole ? [1, O] : [T, 1, O], data };
+    }
+    result.loss = model.meanLoss(forward, label);
     result.grad = grad;
-    result.grad_output = three(gradOutput);
-    result.grad_input = { shape: [T, 1, model.network.I], data: gradients.input };
-    result.jacobian_norms = { shape: [T, 1], data: await jacobianNorms(model, forward) };
+    result.grad_output = three(gradOutput, features);
+    result.grad_input = three(gradients.input, I);
+    for (let direction = 0; direction < directions; direction++) {
+      const data = await jacobianNorms(model, forward, direction);
+      result[direction === 0 ? "jacobian_norms" : "jacobian_norms_reverse"] = { shape: [T, 1], data };
+    }
     return result;
   }
 }
@@ -102,8 +132,9 @@ export function slotOf(slots: Float32Array, slot: number, count: number, H: numb
   return out;
 }
 
-async function jacobianNorms(model: Model, forward: Forward): Promise<Float64Array> {
-  const walk = new JacobianNorms(model.network, forward.tape);
+/** From the end of one direction, which is the first step of the reverse one. */
+async function jacobianNorms(model: Model, forward: Forward, direction: number): Promise<Float64Array> {
+  const walk = new JacobianNorms(model.network, forward.tape, direction, direction === 0 ? forward.T - 1 : 0);
   let last = performance.now();
   while (!walk.done) {
     walk.advance();

@@ -1,15 +1,12 @@
 /** Why a network forgets: how much of the gradient each step lets through, which gate decides it, and where it is lost. */
-import type { LayerTape } from "./engine/network";
-import type { CellDescription } from "./payload";
-import type { Shown } from "./session";
+import type { Gate } from "./payload";
+import type { Shown, Way } from "./session";
 
-/** What one network does with the gradient of the loss looked at, on its way back through one layer. */
+/** What one network does with the gradient of the loss looked at, on its way back through a layer, in one direction. */
 export interface Finding {
   run: Shown;
-  /** The step of the loss, and how many steps back the dependence on the input is at least REACH of the largest. */
-  step: number;
-  reach: number;
-  /** Whether that is the beginning of the sequence. */
+  way: Way;
+  /** Whether the dependence on the input is at least REACH of the largest to the end of this way. */
   whole: boolean;
   /** The share of the state's gradient that is left where the dependence ends; NaN if there is none at all. */
   left: number;
@@ -22,52 +19,68 @@ export interface Finding {
   entering: number;
 }
 
+/** The way of a part of a network: a layer, in one direction. */
+export function wayOf(run: Shown, part: number): Way {
+  return run.ways[part % run.ways.length]!;
+}
+
 /** The gradient of the state that carries: c of an LSTM, h of others. */
-function carried(run: Shown, layer: number): { sizes: Float64Array; gradient: Float32Array } {
-  const { h, c } = run.gradients.layers[layer]!;
-  const flow = run.flow[layer]!;
+function carried(run: Shown, part: number): { sizes: Float64Array; gradient: Float32Array } {
+  const { h, c } = run.gradients.parts[part]!;
+  const flow = run.flow[part]!;
   return { sizes: flow.c ?? flow.h, gradient: c ?? h };
 }
 
-/**
- * The factor by which a unit's state is multiplied in a step: the gate that keeps, or the slope of the nonlinearity, by
- * which a plain RNN multiplies before its weights do.
- */
-export function factorOf(
-  tape: LayerTape,
-  cell: CellDescription,
-  slots: number,
-  H: number,
-  t: number,
-  unit: number,
-): number {
-  const gate = cell.gates.find(({ name }) => name === (cell.keeps ?? cell.enters));
-  if (gate) {
-    const value = tape.slots[(t * slots + gate.slot) * H + unit]!;
-    return cell.keeps === null ? 1 - value : value;
-  }
-  const h = tape.h[(t + 1) * H + unit]!;
-  if (cell.curve === "tanh") return 1 - h * h;
-  return cell.curve === "sigmoid" ? h * (1 - h) : Number(h > 0);
+/** The gate that decides how much of a unit's old state is kept; undefined in a cell without gates. */
+export function keepingGate(run: Shown): Gate | undefined {
+  const { keeps, enters, gates } = run.model.description.cell;
+  return gates.find(({ name }) => name === (keeps ?? enters));
 }
 
-export function diagnose(run: Shown, layer: number, step: number): Finding {
+/**
+ * The factors (T, H) by which the units' states are multiplied in each step: the gate that keeps, or the slope of the
+ * nonlinearity, by which a plain RNN multiplies before its weights do.
+ */
+export function factors(run: Shown, part: number): Float32Array {
+  const tape = run.forward.tape.parts[part]!;
+  const { network, description } = run.model;
+  const { cell } = description;
+  const gate = keepingGate(run);
+  if (gate) {
+    const { H, cell: kernel } = network;
+    const found = new Float32Array(run.forward.T * H);
+    for (let i = 0; i < found.length; i++) {
+      const value = tape.slots[(Math.floor(i / H) * kernel.slots + gate.slot) * H + (i % H)]!;
+      found[i] = cell.keeps === null ? 1 - value : value;
+    }
+    return found;
+  }
+  if (description.variant) return network.slopes(part, tape.h);
+  if (cell.curve === "tanh") return tape.h.map((h) => 1 - h * h);
+  return cell.curve === "sigmoid" ? tape.h.map((h) => h * (1 - h)) : tape.h.map((h) => Number(h > 0));
+}
+
+export function diagnose(run: Shown, part: number): Finding {
   const { H, cell: kernel } = run.model.network;
   const { cell } = run.model.description;
-  const tape = run.forward.tape.layers[layer]!;
-  const { sizes, gradient } = carried(run, layer);
-  const whole = run.reach === step;
-  const back = whole ? step : run.reach + 1; // up to the step where it is gone
-  const end = Math.max(0, step - back);
+  const tape = run.forward.tape.parts[part]!;
+  const { sizes, gradient } = carried(run, part);
+  const factor = factors(run, part);
+  const way = wayOf(run, part);
+  const { origin, reach, room } = way;
+  const whole = reach === room;
+  const back = whole ? room : reach + 1; // up to the step where it is gone
+  const sign = way.reverse ? 1 : -1;
+  const end = origin + sign * back;
   let logs = 0;
   let count = 0;
-  const least = { step: step, through: Infinity };
-  for (let t = step; t > end; t--) {
+  const least = { step: origin, through: Infinity };
+  for (let t = origin; t !== end; t += sign) {
     let [kept, all] = [0, 0];
-    for (let unit = 0; unit < H; unit++) {
-      const g = gradient[t * H + unit]! ** 2;
+    for (let i = t * H; i < (t + 1) * H; i++) {
+      const g = gradient[i]! ** 2;
       all += g;
-      kept += g * factorOf(tape, cell, kernel.slots, H, t, unit) ** 2;
+      kept += g * factor[i]! ** 2;
     }
     if (!(all > 0)) continue;
     const through = Math.sqrt(kept / all);
@@ -77,25 +90,25 @@ export function diagnose(run: Shown, layer: number, step: number): Finding {
   }
   const largest = sizes.reduce((most, value) => Math.max(most, value), 0);
   const gate = cell.gates.find(({ name }) => name === (cell.enters ?? cell.keeps));
-  const mean = gate ? meanOfGate(tape, gate.slot, kernel.slots, H, end, step) : NaN;
+  const [first, last] = way.reverse ? [origin, end] : [end, origin];
+  const mean = gate ? meanOfGate(tape.slots, gate.slot, kernel.slots, H, first, last) : NaN;
   return {
     run,
-    step,
-    reach: run.reach,
+    way,
     whole,
     left: largest > 0 ? sizes[end]! / largest : NaN,
-    pace: (sizes[end]! / sizes[step]!) ** (1 / Math.max(1, step - end)),
+    pace: (sizes[end]! / sizes[origin]!) ** (1 / Math.max(1, back)),
     through: count > 0 ? Math.exp(logs / count) : NaN,
     least,
     entering: cell.enters === null ? 1 - mean : mean,
   };
 }
 
-function meanOfGate(tape: LayerTape, slot: number, slots: number, H: number, first: number, last: number): number {
+function meanOfGate(values: Float32Array, slot: number, slots: number, H: number, first: number, last: number): number {
   let sum = 0;
   for (let t = first; t <= last; t++) {
     const from = (t * slots + slot) * H;
-    for (let unit = 0; unit < H; unit++) sum += tape.slots[from + unit]!;
+    for (let unit = 0; unit < H; unit++) sum += values[from + unit]!;
   }
   return sum / ((last - first + 1) * H);
 }
@@ -111,52 +124,66 @@ export interface Breakpoint {
   what?: string;
 }
 
-/** Of the largest gradient, and of that at the loss. */
-const [VANISHED, EXPLODED] = [1e-4, 100];
-/** A value is at its end within EDGE; a gate is saturated where at least HALF of its units are, for LONG steps. */
-const [EDGE, HALF, LONG] = [0.01, 0.5, 10];
+/** From where on something counts, as the reader can set it. */
+export interface Thresholds {
+  /** A gradient has vanished below this share of the largest, and has exploded above this multiple of that at the loss. */
+  vanished: number;
+  exploded: number;
+  /** A gate is saturated if at least HALF of its units are at an end of their range, for so many steps. */
+  long: number;
+}
+
+/** What the reader can set, the defaults first. */
+export const CHOICES: { [Name in keyof Thresholds]: number[] } = {
+  vanished: [1e-4, 1e-2, 1e-6, 1e-8],
+  exploded: [100, 10, 1e3, 1e4],
+  long: [10, 5, 25, 100],
+};
+
+/** A value is at an end of its range within EDGE. */
+const [EDGE, HALF] = [0.01, 0.5];
 
 /** The steps at which something goes wrong, in the order of the kinds above. */
-export function breakpoints(run: Shown, layer: number, step: number): Breakpoint[] {
-  const { sizes } = carried(run, layer);
-  const tape = run.forward.tape.layers[layer]!;
-  const { H, cell: kernel } = run.model.network;
+export function breakpoints(run: Shown, part: number, limits: Thresholds): Breakpoint[] {
+  const { sizes } = carried(run, part);
+  const tape = run.forward.tape.parts[part]!;
+  const { H, P, cell: kernel } = run.model.network;
   const { cell } = run.model.description;
+  const { reverse, origin } = wayOf(run, part);
+  const { T } = run.forward;
   const found: Breakpoint[] = [];
-  const wrong = tape.h.findIndex((value) => !Number.isFinite(value));
-  if (wrong >= 0) found.push({ step: Math.max(0, Math.floor(wrong / H) - 1), kind: "not finite", value: NaN });
+  const steps = Array.from({ length: T }, (_, s) => (reverse ? T - 1 - s : s)); // as the network goes through them
+  const wrong = steps.find((t) => !tape.h.subarray(t * P, (t + 1) * P).every(Number.isFinite));
+  if (wrong !== undefined) found.push({ step: wrong, kind: "not finite", value: NaN });
   const largest = sizes.reduce((most, value) => Math.max(most, value), 0);
   const peak = sizes.indexOf(largest);
-  if (sizes[step]! > 0 && largest >= EXPLODED * sizes[step]!) {
-    found.push({ step: peak, kind: "explodes", value: largest / sizes[step]! });
+  if (sizes[origin]! > 0 && largest >= limits.exploded * sizes[origin]!) {
+    found.push({ step: peak, kind: "explodes", value: largest / sizes[origin]! });
   }
-  const first = sizes.findIndex((value) => value >= VANISHED * largest);
-  if (largest > 0 && first > 0) found.push({ step: first - 1, kind: "vanishes", value: VANISHED });
-  const T = tape.h.length / H - 1;
-  const saturated = (what: string, curve: Curve, at: (t: number, unit: number) => number): void => {
-    const { start, length } = longestStretch(T, (t) => saturatedShare(at, t, H, curve) >= HALF);
-    if (length >= LONG) found.push({ step: start, kind: "saturated", value: length, what });
+  const first = steps.findIndex((t) => sizes[t]! >= limits.vanished * largest);
+  if (largest > 0 && first > 0) found.push({ step: steps[first - 1]!, kind: "vanishes", value: limits.vanished });
+  const saturated = (what: string, low: number, at: (t: number, unit: number) => number): void => {
+    const { start, length } = longestStretch(T, (t) => shareAtEnds(at, t, H, low) >= HALF);
+    if (length >= limits.long) found.push({ step: start, kind: "saturated", value: length, what });
   };
   for (const { words, slot, curve } of cell.gates) {
-    if (curve) saturated(words, curve, (t, unit) => tape.slots[(t * kernel.slots + slot) * H + unit]!);
+    const low = lowerEnd(curve);
+    if (low !== null) saturated(words, low, (t, unit) => tape.slots[(t * kernel.slots + slot) * H + unit]!);
   }
-  if (cell.gates.length === 0 && cell.curve !== "relu") {
-    saturated("hidden state", cell.curve, (t, unit) => tape.h[(t + 1) * H + unit]!);
-  }
+  const low = lowerEnd(cell.curve);
+  if (cell.gates.length === 0 && low !== null) saturated("hidden state", low, (t, unit) => tape.h[t * H + unit]!);
   return found;
 }
 
-type Curve = "sigmoid" | "tanh" | "relu";
+/** The lower end of the range of a nonlinearity whose upper end is 1; null for one without two ends. */
+export function lowerEnd(curve: string | null): number | null {
+  if (curve === "sigmoid" || curve === "hardsigmoid") return 0;
+  return curve === "tanh" || curve === "softsign" ? -1 : null;
+}
 
 /** The share of the units whose value is within EDGE of an end of the nonlinearity's range. */
-function saturatedShare(
-  at: (t: number, unit: number) => number,
-  t: number,
-  H: number,
-  curve: Curve,
-): number {
+function shareAtEnds(at: (t: number, unit: number) => number, t: number, H: number, low: number): number {
   let count = 0;
-  const low = curve === "tanh" ? -1 : 0;
   for (let unit = 0; unit < H; unit++) {
     const value = at(t, unit);
     if (value < low + EDGE || value > 1 - EDGE) count += 1;

@@ -1,5 +1,5 @@
 /** The beginning of the page's script. */
-import { Page } from "./api";
+import { Page, type Asked } from "./api";
 import { payloadOf, type Payload } from "./payload";
 import { start } from "./views/start";
 
@@ -12,7 +12,7 @@ const api = {
   ready: opened.then(() => undefined),
   runs: (JSON.parse(payload.description) as { runs: { name: string }[] }).runs.map((run) => run.name),
   symbols: (JSON.parse(payload.description) as { symbols: string[] | null }).symbols,
-  run: async (name: string, input: string | number[][]) => (await opened).run(name, input),
+  run: async (name: string, input: string | number[][], asked?: Asked) => (await opened).run(name, input, asked),
 };
 Object.assign(globalThis, { rnncore: api });
 

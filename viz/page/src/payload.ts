@@ -8,7 +8,8 @@ export interface Gate {
   name: string;
   words: string;
   slot: number;
-  curve: "sigmoid" | "tanh" | null;
+  /** A name of rnncore/recurrent/variants.py, or null: there is none, or each direction has its own. */
+  curve: string | null;
 }
 
 /** A part of the drawing of a cell, of viz/page/diagram.py. */
@@ -26,32 +27,50 @@ export interface CellDescription {
   equations: string;
   gates: Gate[];
   states: string[];
-  curve: "tanh" | "sigmoid" | "relu";
+  curve: string | null;
   /** The gate that multiplies a unit's old state; or the one of which 1 minus its value does. */
   keeps: string | null;
   enters: string | null;
   diagram: { parts: Part[]; low: number; high: number };
 }
 
+type Arrays = "w_ih" | "w_hh" | "b_ih" | "b_hh" | "w_hr" | "peepholes";
+
 export interface RunDescription {
   name: string;
   cell: CellDescription;
   inputSize: number;
   hiddenSize: number;
-  layers: { w_ih: Place; w_hh: Place; b_ih: Place | null; b_hh: Place | null }[];
+  outputSize: number;
+  directions: number;
+  /** One for each layer and direction; the input's and the state's weights are always there. */
+  parts: Record<Arrays, Place | null>[];
+  /** For each direction: both bounds (null: none), whether the gates are coupled, and kind, α, β of each activation. */
+  variant: (number | null)[][] | null;
   embedding: Place | null;
   head: { weight: Place; bias: Place | null; outputs: number } | null;
-  /** What the network learnt to predict: the next symbol, the next row, or nothing that the page knows. */
-  predicts: "symbol" | "row" | null;
+  /** What the head reads: the output of each step, the state after the last one, or the mean of all outputs. */
+  readout: "steps" | "last" | "mean";
+  /** What the output is: the next symbol, the next row, a label of each step or sequence, or what the page does not know. */
+  predicts: "symbol" | "row" | "label" | null;
   /** The type of the weights in Python; here they are float32. */
   dtype: "float32" | "float64";
+}
+
+export interface Example {
+  name: string;
+  input: string | number[][];
+  /** Of each run the state from which it begins; null: it is zero. Left out: it is zero for all. */
+  initial?: (Place | null)[];
 }
 
 export interface Description {
   title: string;
   /** The alphabet, or null where the input is rows of numbers. */
   symbols: string[] | null;
-  examples: { name: string; input: string | number[][] }[];
+  /** The names of the labels, or null where no network predicts one. */
+  labels: string[] | null;
+  examples: Example[];
   runs: RunDescription[];
 }
 
@@ -74,20 +93,32 @@ export async function inflate(text: string): Promise<ArrayBuffer> {
   return new Response(stream).arrayBuffer();
 }
 
+/** The array at a place; null where there is none. */
+export function arrayAt(floats: Float32Array, place: Place): Float32Array;
+export function arrayAt(floats: Float32Array, place: Place | null): Float32Array | null;
+export function arrayAt(floats: Float32Array, place: Place | null): Float32Array | null {
+  return place && floats.subarray(place[0], place[0] + place[1]);
+}
+
 export function weightsOf(run: RunDescription, floats: Float32Array): Weights {
-  const at = ([start, count]: Place): Float32Array => floats.subarray(start, start + count);
-  const maybe = (place: Place | null): Float32Array | null => place && at(place);
+  const { head } = run;
+  const maybe = (place: Place | null): Float32Array | null => arrayAt(floats, place);
   return {
     cell: run.cell.kernel,
     inputSize: run.inputSize,
     hiddenSize: run.hiddenSize,
-    layers: run.layers.map((layer) => ({
-      w_ih: at(layer.w_ih),
-      w_hh: at(layer.w_hh),
-      b_ih: maybe(layer.b_ih),
-      b_hh: maybe(layer.b_hh),
+    outputSize: run.outputSize,
+    directions: run.directions,
+    parts: run.parts.map((part) => ({
+      w_ih: maybe(part.w_ih)!,
+      w_hh: maybe(part.w_hh)!,
+      b_ih: maybe(part.b_ih),
+      b_hh: maybe(part.b_hh),
+      w_hr: maybe(part.w_hr),
+      peepholes: maybe(part.peepholes),
     })),
+    variant: run.variant?.map((numbers) => numbers.map((value) => value ?? Infinity)) ?? null,
     embedding: maybe(run.embedding),
-    head: run.head && { weight: at(run.head.weight), bias: maybe(run.head.bias), outputs: run.head.outputs },
+    head: head && { weight: arrayAt(floats, head.weight), bias: maybe(head.bias), outputs: head.outputs },
   };
 }

@@ -1,8 +1,9 @@
 /**
  * What the page shows now: one sequence, all runs on it, and the element whose loss is looked at.
  *
- * Element j of the sequence is predicted from the steps before it, so that its loss is the loss of step j − 1. A network
- * without a loss is looked at by the sum of its outputs at step j itself.
+ * Element j of the sequence is predicted from the steps before it, so that its loss is the loss of step j − 1. Where each
+ * step or the sequence has a label, element j is looked at by the label after it, and a network without a loss by the sum
+ * of its outputs at step j itself.
  */
 import type { Page } from "./api";
 import { JacobianNorms } from "./engine/jacobian";
@@ -18,13 +19,28 @@ export interface Shown {
   model: Model;
   forward: Forward;
   gradients: Gradients;
+  /** (T,): the loss of each element, see `Model.losses`. */
+  losses: Float64Array;
+  /** The step after which the output is read, and the label whose loss is looked at; −1: there is none. */
+  step: number;
+  label: number;
   /** (T,): ‖∂L/∂x_t‖, how much the loss looked at depends on each element. */
   dependence: Float64Array;
-  /** For each layer (T,): ‖∂L/∂h_t‖, and for an LSTM ‖∂L/∂c_t‖. */
+  /** For each layer and direction (T,): ‖∂L/∂h_t‖, and for an LSTM ‖∂L/∂c_t‖. */
   flow: { h: Float64Array; c: Float64Array | null }[];
-  /** How many steps before the loss the dependence is at least REACH of the largest. */
+  ways: Way[];
+  walks: (JacobianNorms | undefined)[];
+}
+
+/** How far a loss looks through one direction of a network. */
+export interface Way {
+  reverse: boolean;
+  /** (T,): ‖∂L/∂x_t‖, through this direction of the first layer alone. */
+  dependence: Float64Array;
+  /** The step at which the gradient begins, and how many steps there are behind it, and are reached. */
+  origin: number;
+  room: number;
   reach: number;
-  walk: JacobianNorms | null;
 }
 
 export interface Input {
@@ -42,6 +58,10 @@ export class Session {
   runs: Shown[] = [];
   /** The element looked at; null: the last one. */
   pinned: number | null = null;
+  /** The label whose loss is looked at; null: the one that each network predicts. */
+  label: number | null = null;
+  /** The number of the example whose initial states the runs begin with. */
+  example = 0;
   /** Steps at which a unit that is searched for is on (true) or off. */
   readonly marks = new Map<number, boolean>();
   /** Milliseconds that the last pass of all runs took. */
@@ -58,6 +78,16 @@ export class Session {
       : this.input.sequence.rows.length / this.page.models[0]!.network.I;
   }
 
+  /** Whether any network has a loss of each step. */
+  get hasLosses(): boolean {
+    return this.page.models.some((model) => model.hasLoss && !model.ofWhole);
+  }
+
+  /** Whether another element can be looked at: not if all networks have one output for the whole sequence. */
+  get movable(): boolean {
+    return this.page.models.some((model) => !model.ofWhole);
+  }
+
   /** The element whose loss is looked at. */
   get target(): number {
     return this.targetOf(this.T);
@@ -65,10 +95,6 @@ export class Session {
 
   private targetOf(T: number): number {
     return Math.max(0, Math.min(this.pinned ?? T - 1, T - 1));
-  }
-
-  lossStep(model: Model, T = this.T): number {
-    return model.hasLoss ? Math.max(0, this.targetOf(T) - 1) : this.targetOf(T);
   }
 
   /** Reads a text, leaving out what the networks do not know, or rows. */
@@ -113,8 +139,8 @@ export class Session {
     const turn = ++this.turn;
     const start = performance.now();
     const runs: Shown[] = [];
-    for (const model of this.page.models) {
-      const forward = model.forward(input.sequence);
+    for (const [index, model] of this.page.models.entries()) {
+      const forward = model.forward(input.sequence, this.page.initialOf(index, this.example));
       runs.push(this.looked(model, forward));
       await breathe();
       if (turn !== this.turn) return false;
@@ -125,9 +151,19 @@ export class Session {
     return true;
   }
 
-  /** Looks at another element, of the passes that there are. */
+  /** Looks at another element, of the passes that there are; null: at the last one. */
   look(element: number | null): void {
     this.pinned = element;
+    this.again();
+  }
+
+  /** Looks at the loss of another label; null: of the one that each network predicts. */
+  choose(label: number | null): void {
+    this.label = label;
+    this.again();
+  }
+
+  private again(): void {
     this.runs = this.runs.map((run) => this.looked(run.model, run.forward));
   }
 
@@ -138,31 +174,54 @@ export class Session {
   }
 
   private looked(model: Model, forward: Forward): Shown {
-    const step = this.lossStep(model, forward.T);
-    const { gradients } = model.backward(forward, step);
-    const H = model.network.H;
-    const dependence = rowNorms(gradients.input, model.network.I);
-    const flow = gradients.layers.map(({ h, c }) => ({ h: rowNorms(h, H), c: c && rowNorms(c, H) }));
-    const largest = dependence.reduce((most, value) => Math.max(most, value), 0);
-    const first = largest > 0 ? dependence.findIndex((value) => value >= REACH * largest) : step;
-    return { model, forward, gradients, dependence, flow, reach: Math.max(0, step - first), walk: null };
+    const { T } = forward;
+    const { network } = model;
+    const step = model.lossStep(this.targetOf(T), T);
+    const { gradients } = model.backward(forward, step, this.label);
+    return {
+      model,
+      forward,
+      gradients,
+      losses: model.losses(forward, step, this.label),
+      step,
+      label: model.predictsLabel && T > 0 ? model.labelAt(forward, step, this.label) : -1,
+      dependence: rowNorms(gradients.input, network.I),
+      flow: gradients.parts.map(({ h, c }) => ({ h: rowNorms(h, network.P), c: c && rowNorms(c, network.H) })),
+      ways: model.origins(step, T).map((origin, direction) => {
+        return wayOf(rowNorms(gradients.through[direction]!, network.I), origin, direction === 1, T);
+      }),
+      walks: [],
+    };
   }
 
-  /** One lag further for the run that is behind; false when all are done. */
-  advanceJacobians(): boolean {
-    let behind: Shown | null = null;
+  /** One lag further for the run that is behind, in this direction if it has it; false when all are done. */
+  advanceJacobians(direction: number): boolean {
+    let behind: JacobianNorms | null = null;
     for (const run of this.runs) {
-      run.walk ??= this.walkOf(run);
-      if (!run.walk.done && (!behind || run.walk.lag < behind.walk!.lag)) behind = run;
+      const walk = walkOf(run, direction);
+      if (!walk.done && (!behind || walk.lag < behind.lag)) behind = walk;
     }
-    behind?.walk?.advance();
+    behind?.advance();
     return behind !== null;
   }
+}
 
-  /** From the step of the loss, not from the end. */
-  private walkOf({ model, forward }: Shown): JacobianNorms {
-    return new JacobianNorms(model.network, { ...forward.tape, T: Math.min(forward.T, this.lossStep(model) + 1) });
-  }
+function wayOf(dependence: Float64Array, origin: number, reverse: boolean, T: number): Way {
+  const largest = dependence.reduce((most, value) => Math.max(most, value), 0);
+  let furthest = origin;
+  dependence.forEach((value, t) => {
+    if (value > 0 && value >= REACH * largest && (reverse ? t > furthest : t < furthest)) furthest = t;
+  });
+  const room = reverse ? Math.max(0, T - 1 - origin) : origin;
+  return { reverse, dependence, origin, room, reach: Math.abs(furthest - origin) };
+}
+
+/** The walk of a run from the step where the gradient begins, in a direction if the run has it. */
+function walkOf(run: Shown, direction: number): JacobianNorms {
+  const chosen = Math.min(direction, run.model.network.directions - 1);
+  const { origin } = run.ways[chosen]!;
+  const from = Math.min(origin, run.forward.T - 1);
+  return (run.walks[chosen] ??= new JacobianNorms(run.model.network, run.forward.tape, chosen, from));
 }
 
 /** Lets the page take what happened meanwhile. */

@@ -6,7 +6,7 @@ import { SpectralNorm } from "./spectral";
 const CALM = 1e10;
 
 export class JacobianNorms {
-  /** (T,): NaN where it is not yet computed; element 0 is 1. */
+  /** One for each lag; NaN where it is not yet computed; element 0 is 1. */
   readonly norms: Float64Array;
   lag = 0;
   private readonly carries: Float32Array[];
@@ -14,50 +14,48 @@ export class JacobianNorms {
   private readonly spectral: SpectralNorm;
   private readonly S: number;
 
+  /** From the state of one direction after step `from`; the reverse direction goes to later steps. */
   constructor(
     private readonly network: Network,
     private readonly tape: Tape,
+    private readonly direction: number,
+    private readonly from: number,
   ) {
-    const { H, layerCount } = network;
     this.S = network.carrySize;
-    this.norms = new Float64Array(tape.T).fill(NaN);
+    this.norms = new Float64Array(direction === 0 ? from + 1 : tape.T - Math.max(0, from)).fill(NaN);
     this.norms.fill(1, 0, 1);
     this.logScale = new Float64Array(this.S);
     this.spectral = new SpectralNorm(this.S, this.S);
-    this.carries = Array.from({ length: layerCount }, () => new Float32Array(3 * this.S * H));
+    this.carries = Array.from({ length: network.layerCount }, () => new Float32Array(network.carriesOfLayer(this.S)));
     for (let k = 0; k < this.S; k++) {
-      // the identity; s is (state, layer, unit)
-      const { state, layer, unit } = this.placeOf(k);
-      this.carries[layer]![(state * this.S + k) * H + unit] = 1;
+      let at = k; // of the identity, row k has its 1 here along the parts of s
+      for (const part of this.parts(k)) {
+        if (at >= 0 && at < part.length) part[at] = 1;
+        at -= part.length;
+      }
     }
   }
 
   get done(): boolean {
-    return this.lag >= this.tape.T - 1;
-  }
-
-  private placeOf(s: number): { state: number; layer: number; unit: number } {
-    const { H, layerCount } = this.network;
-    return { state: Math.floor(s / (layerCount * H)), layer: Math.floor(s / H) % layerCount, unit: s % H };
+    return this.lag >= this.norms.length - 1;
   }
 
   /** One lag further. */
   advance(): void {
-    this.network.pullBack(this.tape, this.tape.T - 1 - this.lag, this.S, this.carries);
+    const t = this.direction === 0 ? this.from - this.lag : this.from + this.lag;
+    this.network.pullBack(this.tape, t, this.direction, this.S, this.carries);
     this.lag += 1;
     const largest = this.rescale();
     this.norms[this.lag] = largest.every(Number.isFinite) ? this.norm() : NaN;
   }
 
-  /** The parts of cotangent k: one array of H numbers for each state and layer, in the order of s. */
+  /** The parts of cotangent k: one array for each state and layer, in the order of s. */
   private parts(k: number): Float32Array[] {
-    const { H, layerCount, cell } = this.network;
     const parts: Float32Array[] = [];
-    for (let state = 0; state < cell.states; state++) {
-      for (let layer = 0; layer < layerCount; layer++) {
-        const at = (state * this.S + k) * H;
-        parts.push(this.carries[layer]!.subarray(at, at + H));
-      }
+    let before = 0; // where a state begins among the cotangents of a layer
+    for (const size of this.network.stateSizes) {
+      for (const carry of this.carries) parts.push(carry.subarray(before + k * size, before + (k + 1) * size));
+      before += this.S * size;
     }
     return parts;
   }

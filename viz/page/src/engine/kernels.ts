@@ -14,17 +14,21 @@ interface Exports {
   cell_slots(cell: number): number;
   cell_states(cell: number): number;
   cell_blocks(cell: number): number;
-  layer_bytes(cell: number, I: number, H: number): number;
+  layer_bytes(cell: number, I: number, H: number, P: number): number;
   layer_pack(
     layer: number,
     cell: number,
     I: number,
     H: number,
+    P: number,
     w_ih: number,
     w_hh: number,
     b_ih: number,
     b_hh: number,
+    w_hr: number,
   ): void;
+  layer_vary(layer: number, options: number, peepholes: number): void;
+  layer_slopes(layer: number, n: number, y: number, slopes: number): void;
   matrix_bytes(n: number, k: number): number;
   matrix_pack(matrix: number, n: number, k: number, w: number): void;
   matrix_times(matrix: number, rows: number, x: number, bias: number, y: number): void;
@@ -43,7 +47,7 @@ interface Exports {
     totalH: number,
     totalC: number,
   ): void;
-  input_gradient(layer: number, rows: number, delta: number, gradX: number): void;
+  input_gradient(layer: number, rows: number, delta: number, gradX: number, adds: number): void;
 }
 
 /** One row of the kernels' table of cells: src/kernels/table.h. */

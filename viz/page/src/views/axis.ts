@@ -90,8 +90,8 @@ export class TimeAxis {
     return this.left(step) >= GUTTER - 1 && this.left(step + 1) <= this.width;
   }
 
-  /** Draws the symbols, where there is room for them, or numbers of steps. */
-  draw(canvas: HTMLCanvasElement, symbols: string[] | null, marks: Map<number, boolean>, theme: Theme): void {
+  /** Draws the symbols, where there is room for them, or numbers of steps; `next`: and a sign for what comes next. */
+  draw(canvas: HTMLCanvasElement, symbols: string[] | null, next: boolean, marks: Map<number, boolean>, theme: Theme): void {
     const { context } = prepare(canvas, this.width, 26);
     for (const [step, on] of marks) if (step < this.T && this.holds(step)) this.drawMark(context, this.middle(step), on, theme);
     context.textBaseline = "middle";
@@ -107,7 +107,7 @@ export class TimeAxis {
         if (this.holds(step)) context.fillText(visible(symbols[step]!).slice(0, 2), this.middle(step), 10, this.step);
       }
       context.fillStyle = theme.muted;
-      if (this.holds(this.T)) context.fillText("?", this.middle(this.T), 10);
+      if (next && this.holds(this.T)) context.fillText("?", this.middle(this.T), 10);
       return;
     }
     const every = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((n) => n * this.step >= 44) ?? 1000;

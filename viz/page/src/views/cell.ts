@@ -1,5 +1,6 @@
 /** One step of a cell as a diagram: its values at the cursor, and the gradient of the loss that flows back through it. */
-import type { LayerGradients, LayerTape } from "../engine/network";
+import { lowerEnd } from "../diagnosis";
+import type { PartGradients, PartTape } from "../engine/network";
 import type { Shown } from "../session";
 import { element, prepare } from "./canvas";
 import { drawColours } from "./maps";
@@ -32,24 +33,25 @@ export class CellView {
     this.root.append(this.canvas, this.told);
   }
 
-  draw(run: Shown, layer: number, step: number, unit: number | null, theme: Theme): void {
+  draw(run: Shown, part: number, step: number, unit: number | null, theme: Theme): void {
     const { model, forward, gradients } = run;
-    const { H, cell } = model.network;
+    const { H, P, cell } = model.network;
     const shown = unit !== null && unit < H ? unit : null;
     this.offer(H, shown);
     if (step < 0) return;
-    const tape = forward.tape.layers[layer]!;
+    const tape = forward.tape.parts[part]!;
     const picture = new Picture(
       prepare(this.canvas, Math.max(1, this.root.clientWidth), this.height(run)).context,
       Math.max(1, this.root.clientWidth),
       run,
-      (name) => valuesOf(tape, name, step, H, cell.slots, model.description.cell.gates),
+      tape.reverse,
+      (name) => valuesOf(tape, name, step, { H, P, slots: cell.slots }, model.description.cell.gates),
       shown,
       theme,
     );
-    picture.draw(gradients.layers[layer]!, step, H);
+    picture.draw(gradients.parts[part]!, step);
     this.told.textContent =
-      `${sentence(run, picture.mean, shown, H)} ` +
+      `${sentence(run, picture.mean, shown, H)} ${P < H ? `h is their projection to ${P} values. ` : ""}` +
       (shown === null
         ? "Black: means over the units. Strips: all units. Orange: the norm of the gradient, on its way back."
         : "Strips: all units, this one framed. Orange: its gradient, on its way back.");
@@ -80,6 +82,7 @@ class Picture {
     private readonly context: Context,
     width: number,
     private readonly run: Shown,
+    private readonly reverse: boolean,
     private readonly values: Values,
     private readonly unit: number | null,
     private readonly theme: Theme,
@@ -91,26 +94,48 @@ class Picture {
   /** The number in a box: the value of the unit that is shown, or the mean of all. */
   readonly mean = (name: string): number => {
     const values = this.values(name);
-    return this.unit === null ? meanOf(values) : values[this.unit]!;
+    const unit = this.unitOf(name);
+    return unit === null ? meanOf(values) : values[unit]!;
   };
+
+  /** The unit of a value that is shown; null: the mean is. The values of a projected h belong to no units. */
+  private unitOf(name: string): number | null {
+    const { H, P } = this.run.model.network;
+    return P < H && name.startsWith("h") ? null : this.unit;
+  }
+
+  /** In the reverse direction the step before is the one at t + 1. */
+  private directed(text: string): string {
+    return this.reverse ? text.replaceAll("ₜ₋₁", "ₜ₊₁") : text;
+  }
+
+  private beginning(): string {
+    return this.reverse ? "the sequence ends here" : "the sequence begins here";
+  }
 
   inWords(): string {
     return this.boxes()
-      .map(([, , , name, text]) => `${text} ${number(this.mean(name))}`)
+      .map(([, , , name, text]) => `${this.directed(text)} ${number(this.mean(name))}`)
       .join(", ");
   }
 
-  draw(gradients: LayerGradients, step: number, H: number): void {
+  draw(gradients: PartGradients, step: number): void {
     const { parts } = this.run.model.description.cell.diagram;
     for (const part of parts) if (part[0] === "belt") this.belt(part[1]);
     for (const part of parts) if (part[0] === "arrow" || part[0] === "path") this.line(part);
     for (const part of parts) {
       if (part[0] === "box") this.box(part[1], part[2], part[3], part[4]);
       else if (part[0] === "node") this.node(part[1], part[2], part[3]);
-      else if (part[0] === "note") this.text(part[3], part[1], part[2], part[4], this.theme.muted);
+      else if (part[0] === "note") this.note(part[3], part[1], part[2], part[4]);
       else if (part[0] === "framed") this.framed(part[1], part[2], part[3]);
     }
-    this.gradients(gradients, step, H);
+    this.gradients(gradients, step);
+  }
+
+  /** What is written to the right of its place does not reach the line of the gradient. */
+  private note(text: string, x: number, y: number, align: CanvasTextAlign): void {
+    const most = align === "left" ? (10.2 - x) * this.wide : undefined;
+    this.text(text, x, y, align, this.theme.muted, "12px", most);
   }
 
   private boxes(): ["box", number, number, string, string][] {
@@ -131,7 +156,7 @@ class Picture {
     context.textAlign = align;
     context.textBaseline = "middle";
     context.fillStyle = colour;
-    context.fillText(text, this.x(x), this.y(y), most);
+    context.fillText(this.directed(text), this.x(x), this.y(y), most);
   }
 
   private belt(y: number): void {
@@ -203,11 +228,12 @@ class Picture {
 
   /** A gate or a state: its name, its number, and a strip with the colours of all units. */
   private box(x: number, y: number, name: string, words: string): void {
-    const { context, theme, unit } = this;
+    const { context, theme } = this;
+    const unit = this.unitOf(name);
     const [left, top] = [this.x(x - BOX / 2), this.y(y + TALL / 2)];
     const [width, height] = [BOX * this.wide, TALL * RISE];
     this.frame(left, top, width, height);
-    this.text(words, x, y + 0.3 * TALL, "center", theme.muted);
+    this.text(words, x, y + 0.3 * TALL, "center", theme.muted, "12px", width - 4);
     this.text(number(this.mean(name)), x, y - 0.03 * TALL, "center", theme.text, "600 13px", width - 6);
     const values = this.values(name);
     const { table, low, high } = this.scale(name, values);
@@ -224,37 +250,38 @@ class Picture {
   private scale(name: string, values: Float32Array): { table: Uint32Array; low: number; high: number } {
     const { gates, curve } = this.run.model.description.cell;
     const kind = gates.find((gate) => gate.name === name)?.curve ?? (name.startsWith("h") ? curve : null);
-    if (kind === "sigmoid") return { table: this.theme.share, low: 0, high: 1 };
+    if (lowerEnd(kind) === 0) return { table: this.theme.share, low: 0, high: 1 };
     const high = values.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
     return { table: this.theme.signed, low: -high, high };
   }
 
   // ------------------------------------------------------------ the gradient
 
-  private gradients(gradients: LayerGradients, step: number, H: number): void {
+  private gradients(gradients: PartGradients, step: number): void {
     const { cell } = this.run.model.description;
+    const { H, P, cell: kernel } = this.run.model.network;
+    const earlier = this.reverse ? step + 1 : step - 1;
     for (const state of cell.states) {
-      const all = state === "c" ? gradients.c! : gradients.h;
-      const at = (t: number): Float32Array => all.subarray(t * H, (t + 1) * H);
+      const [all, width] = state === "c" ? [gradients.c!, H] : [gradients.h, P];
+      const at = (t: number): Float32Array => all.subarray(t * width, (t + 1) * width);
       const largest = this.run.flow.reduce(
         (most, flow) => (state === "c" ? flow.c! : flow.h).reduce((m, v) => Math.max(m, v), most),
         0,
       );
-      this.back(state, at(step), step > 0 ? at(step - 1) : null, largest);
+      this.back(state, at(step), earlier >= 0 && earlier < this.run.forward.T ? at(earlier) : null, largest);
     }
-    const { slots } = this.run.model.network.cell;
     for (const [, x, y, name] of this.boxes()) {
       const gate = cell.gates.find((one) => one.name === name);
       if (!gate) continue;
-      const from = (step * slots + gate.slot) * H;
-      const size = this.size(gradients.delta.subarray(from, from + H));
+      const from = (step * kernel.slots + gate.slot) * H;
+      const size = this.size(gradients.delta.subarray(from, from + H), this.unit);
       this.text(number(size), x + 0.12, y - TALL / 2 - 0.34, "left", this.theme.gradient, "11px");
     }
   }
 
-  /** The norm over units, or the value of the unit that is shown. */
-  private size(values: Float32Array): number {
-    return this.unit === null ? Math.sqrt(values.reduce((sum, v) => sum + v * v, 0)) : values[this.unit]!;
+  /** The norm over units, or the value of one. */
+  private size(values: Float32Array, unit: number | null): number {
+    return unit === null ? Math.sqrt(values.reduce((sum, v) => sum + v * v, 0)) : values[unit]!;
   }
 
   /** A line from the state after the step to the state before it, as broad as the gradient is large (log). */
@@ -284,12 +311,13 @@ class Picture {
       width,
       level ? 0 : 8,
     );
-    const name = this.unit === null ? `‖∂L/∂${state}` : `∂L/∂${state}`;
-    const bar = this.unit === null ? "‖" : "";
+    const unit = this.unitOf(state);
+    const name = unit === null ? `‖∂L/∂${state}` : `∂L/∂${state}`;
+    const bar = unit === null ? "‖" : "";
     const words = level ? y + 0.24 : y - 0.3;
     const font = "600 12px";
-    this.text(`← ${name}ₜ${bar} ${number(this.size(after))}`, 10.2, words, "right", this.theme.gradient, font);
-    const told = before ? `${name}ₜ₋₁${bar} ${number(this.size(before))}` : "the sequence begins here";
+    this.text(`← ${name}ₜ${bar} ${number(this.size(after, unit))}`, 10.2, words, "right", this.theme.gradient, font);
+    const told = before ? `${name}ₜ₋₁${bar} ${number(this.size(before, unit))}` : this.beginning();
     this.text(`← ${told}`, level ? 0.75 : 2, words, "left", this.theme.gradient, font);
   }
 }
@@ -307,11 +335,10 @@ function head(context: Context, x: number, y: number, fromX: number, fromY: numb
 
 /** The values (H,) of a gate or a state at one step; h0 and c0 are the states before it. */
 export function valuesOf(
-  tape: LayerTape,
+  tape: PartTape,
   name: string,
   step: number,
-  H: number,
-  slots: number,
+  { H, P, slots }: { H: number; P: number; slots: number },
   gates: { name: string; slot: number }[],
 ): Float32Array {
   const gate = gates.find((one) => one.name === name);
@@ -319,9 +346,10 @@ export function valuesOf(
     const from = (step * slots + gate.slot) * H;
     return tape.slots.subarray(from, from + H);
   }
-  const states = name.startsWith("c") ? tape.c! : tape.h;
-  const row = name.endsWith("0") ? step : step + 1;
-  return states.subarray(row * H, (row + 1) * H);
+  const ofC = name.startsWith("c");
+  const states = name.endsWith("0") ? (ofC ? tape.cBefore! : tape.hBefore) : ofC ? tape.c! : tape.h;
+  const width = ofC ? H : P;
+  return states.subarray(step * width, (step + 1) * width);
 }
 
 function meanOf(values: Float32Array): number {

@@ -1,5 +1,6 @@
 /** States and gates of one layer of one run, as maps on the time axis. */
-import type { LayerTape } from "../engine/network";
+import { lowerEnd } from "../diagnosis";
+import type { Network, PartTape } from "../engine/network";
 import type { CellDescription } from "../payload";
 import type { Shown } from "../session";
 import type { TimeAxis } from "./axis";
@@ -20,7 +21,7 @@ export class Details {
   private readonly rows = element("div");
   readonly order = element("select");
   private readonly value = element("span", { class: "value" });
-  private shown: { run: Shown; layer: number; by: string; order: number[] } | null = null;
+  private shown: { run: Shown; part: number; by: string; order: number[] } | null = null;
   private readonly maps = new Map<
     string,
     { row: HTMLElement; canvas: HTMLCanvasElement; words: HTMLElement; range: HTMLElement }
@@ -38,42 +39,50 @@ export class Details {
     this.root.append(element("h2", {}, this.title, legend), this.rows);
   }
 
-  draw(run: Shown, axis: TimeAxis, layer: number, theme: Theme): void {
+  draw(run: Shown, axis: TimeAxis, part: number, theme: Theme): void {
     const { model, forward } = run;
     const { cell } = model.description;
-    const { H, layerCount } = model.network;
-    const where = layerCount > 1 ? `, layer ${layer + 1} of ${layerCount}` : "";
-    this.title.textContent = `States and gates of ${model.name}${where}: ${equation(cell)}`;
+    const { H, P, layerCount, directions, cell: kernel } = model.network;
+    const tape = forward.tape.parts[part]!;
+    const where = [
+      layerCount > 1 ? `, layer ${Math.floor(part / directions) + 1} of ${layerCount}` : "",
+      directions > 1 ? `, ${tape.reverse ? "reverse" : "forward"}` : "",
+    ].join("");
+    this.title.textContent = `States and gates of ${model.name}${where}: ${equation(cell, tape.reverse)}`;
     this.count.textContent = `${H} units, one a row, `;
-    const tape = forward.tape.layers[layer]!;
-    const same = this.shown?.run.forward === forward && this.shown.layer === layer && this.shown.by === this.order.value;
-    const order = same ? this.shown!.order : this.ordered(tape, cell, model.network.cell.slots, H);
-    this.shown = { run, layer, by: this.order.value, order };
-    const height = Math.max(SHORT, Math.min(TALL, 2 * H));
+    const same = this.shown?.run.forward === forward && this.shown.part === part && this.shown.by === this.order.value;
+    const order = same ? this.shown!.order : this.ordered(tape, cell, model.network);
+    this.shown = { run, part, by: this.order.value, order };
+    const height = (rows: number): number => Math.max(SHORT, Math.min(TALL, 2 * rows));
     const shown: HTMLElement[] = [];
     for (const state of cell.states) {
-      const values = state === "h" ? tape.h : tape.c!;
-      const curve = state === "h" ? cell.curve : null;
-      const picture = pictureOf(values, H, H, order, curve, theme);
-      shown.push(this.map(state, STATES[state] ?? state, axis, height, picture, theme));
+      const projected = state === "h" && P < H; // its values belong to no units
+      const rows = projected ? Array.from({ length: P }, (_, value) => value) : order;
+      const curve = state === "h" && !projected ? cell.curve : null;
+      const words = `${STATES[state] ?? state}${projected ? `, projected to ${P}` : ""}`;
+      const picture = pictureOf(state === "h" ? tape.h : tape.c!, 0, rows.length, rows, curve, theme);
+      shown.push(this.map(state, words, axis, height(rows.length), picture, theme));
     }
     for (const gate of cell.gates) {
-      const picture = pictureOf(tape.slots, gate.slot * H, model.network.cell.slots * H, order, gate.curve, theme);
-      shown.push(this.map(gate.name, gate.words, axis, height, picture, theme));
+      const picture = pictureOf(tape.slots, gate.slot * H, kernel.slots * H, order, gate.curve, theme);
+      shown.push(this.map(gate.name, gate.words, axis, height(H), picture, theme));
     }
     this.rows.replaceChildren(...shown);
   }
 
-  private ordered(tape: LayerTape, cell: CellDescription, slots: number, H: number): number[] {
-    if (this.order.value === "slow") return slowestFirst(tape, cell, slots, H);
-    return this.order.value === "alike" ? alike(tape.h, H) : Array.from({ length: H }, (_, unit) => unit);
+  private ordered(tape: PartTape, cell: CellDescription, network: Network): number[] {
+    const { H, P, cell: kernel } = network;
+    if (this.order.value === "slow") return slowestFirst(tape, cell, kernel.slots, H);
+    if (this.order.value === "alike") return alike(P < H ? tape.c! : tape.h, H);
+    return Array.from({ length: H }, (_, unit) => unit);
   }
 
   /** The unit of the row under a point of a map, and what it is called; null elsewhere. */
   unitUnder(event: MouseEvent): { name: string; unit: number } | null {
     for (const [name, { canvas }] of this.maps) {
       if (event.target !== canvas || !this.shown) continue;
-      const { order } = this.shown;
+      const { order, run } = this.shown;
+      if (name === "h" && run.model.network.P < order.length) return null;
       const row = Math.floor((event.offsetY / canvas.clientHeight) * order.length);
       return { name, unit: order[Math.max(0, Math.min(order.length - 1, row))]! };
     }
@@ -84,10 +93,11 @@ export class Details {
   tell(place: { name: string; unit: number } | null, step: number | null): void {
     this.value.textContent = "";
     if (!place || step === null || !this.shown || step >= this.shown.run.forward.T) return;
-    const { run, layer } = this.shown;
+    const { run, part } = this.shown;
+    const { H, P, cell } = run.model.network;
     const { gates } = run.model.description.cell;
-    const tape = run.forward.tape.layers[layer]!;
-    const values = valuesOf(tape, place.name, step, run.model.network.H, run.model.network.cell.slots, gates);
+    const tape = run.forward.tape.parts[part]!;
+    const values = valuesOf(tape, place.name, step, { H, P, slots: cell.slots }, gates);
     this.value.textContent = `unit ${place.unit}, step ${step}: ${place.name} = ${number(values[place.unit]!)}`;
   }
 
@@ -125,12 +135,13 @@ function pictureOf(
   start: number,
   stride: number,
   order: number[],
-  curve: "sigmoid" | "tanh" | "relu" | null,
+  curve: string | null,
   theme: Theme,
 ): Picture {
   const rest = { values, start, stride, order };
-  if (curve === "sigmoid") return { ...rest, table: theme.share, low: 0, high: 1 };
-  if (curve === "tanh") return { ...rest, table: theme.signed, low: -1, high: 1 };
+  const end = lowerEnd(curve);
+  if (end === 0) return { ...rest, table: theme.share, low: 0, high: 1 };
+  if (end === -1) return { ...rest, table: theme.signed, low: -1, high: 1 };
   let largest = 0;
   for (let at = start; at < values.length; at += stride) {
     for (const unit of order) {

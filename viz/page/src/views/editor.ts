@@ -7,6 +7,7 @@
 import type { Session, Shown } from "../session";
 import { element } from "./canvas";
 import { cssOf, logShare, lookUp, type Theme } from "./theme";
+import { shortest } from "./words";
 
 /** In pixels: five lines and a half, so that one sees that there is more; and what is above the first line. */
 const [HIGHEST, PADDING] = [165, 8];
@@ -91,7 +92,7 @@ export class Editor {
   }
 
   set(input: string | number[][]): void {
-    this.field.value = typeof input === "string" ? input : input.map((row) => row.join(" ")).join("\n");
+    this.field.value = typeof input === "string" ? input : input.map((row) => row.map(shortest).join(" ")).join("\n");
     this.mirror();
   }
 
@@ -147,10 +148,15 @@ export class Editor {
       told.push(`The networks read the first ${count(T)} steps; ${count(input.omitted)} more are left out.`);
     const converted = page.models.filter((model) => model.description.dtype === "float64").map((model) => model.name);
     if (converted.length) told.push(`Run here in float32: ${converted.join(", ")}.`);
-    if (T < 2) return [...told, "Type at least two symbols."];
-    told.push(`${count(T)} steps, computed in ${took.toFixed(0)} ms; step ${target} is`);
-    told.push(run.model.hasLoss ? "predicted." : "looked at.", "Click in the text or in a picture to look at another.");
-    return told;
+    if (T < 2) return [...told, `Type at least two ${page.description.symbols ? "symbols" : "rows"}.`];
+    const { example } = this.session;
+    const begins = page.models.filter((_, index) => page.initialOf(index, example)).map((model) => model.name);
+    if (begins.length) told.push(`${begins.join(", ")} ${begins.length === 1 ? "begins" : "begin"} with the recorded state.`);
+    told.push(`${count(T)} steps, computed in ${took.toFixed(0)} ms;`);
+    if (!this.session.movable) return [...told, "the networks are asked after the last one."];
+    told.push(`step ${target} is ${run.model.predictsNext ? "predicted" : "looked at"}.`);
+    told.push("Click in the text or in a picture to look at another.");
+    return page.description.symbols && page.models.length > 1 ? [...told, `The text has the colours of ${run.model.name}.`] : told;
   }
 
   private colour(run: Shown, theme: Theme): void {
@@ -163,12 +169,12 @@ export class Editor {
       if (step === undefined) break;
       const span = element("span", { text: symbol });
       if (step < 0) span.className = "unknown";
-      else if (step === target) span.className = "target";
-      else if (step < target) {
+      else {
         const share = 0.75 * logShare(run.dependence[step]!, largest); // the text has to stay legible
         if (share > 0) span.style.backgroundColor = cssOf(lookUp(theme.size, share));
         if (share > 0.6 && !theme.dark) span.style.color = "#fff";
         if (share > 0.64 && theme.dark) span.style.color = "#000";
+        if (step === target && this.session.movable) span.className = "target";
       }
       parts.push(span);
     }

@@ -1,8 +1,9 @@
-/** One lane for each run: how far back the loss looked at depends on h, and on c. */
-import type { Session } from "../session";
+/** One lane for each run: how far the loss looked at depends on h, and on c. */
+import type { Session, Shown, Way } from "../session";
 import { GUTTER, type TimeAxis } from "./axis";
 import { element, prepare } from "./canvas";
 import { drawStrip } from "./maps";
+import type { Selection } from "./selection";
 import { DASHES, logShare, lookUp, type Theme } from "./theme";
 import { equation, steps } from "./words";
 
@@ -33,7 +34,7 @@ export class Lanes {
         reach,
       );
       button.type = "button";
-      button.title = `${model.name}: ${equation(model.description.cell)}`;
+      button.title = `${model.name}: ${equation(model.description.cell, false)}`;
       button.addEventListener("click", () => focus(index));
       const canvas = element("canvas");
       canvas.setAttribute("role", "img");
@@ -42,18 +43,17 @@ export class Lanes {
     });
   }
 
-  draw(axis: TimeAxis, layer: number, focus: number, theme: Theme): void {
+  draw(axis: TimeAxis, selection: Selection, theme: Theme): void {
     const { session } = this;
     session.runs.forEach((run, index) => {
       const { button, reach, mark, canvas } = this.rows[index]!;
       const colour = theme.runs[index % theme.runs.length]!;
-      button.setAttribute("aria-pressed", String(index === focus));
-      const step = session.lossStep(run.model);
-      const whole = run.reach === step && step > 0;
-      reach.textContent = session.T < 2 ? "" : whole ? "to the start" : `${steps(run.reach)} back`;
+      button.setAttribute("aria-pressed", String(index === selection.focus));
+      const way = run.ways[selection.directionOf(run)]!;
+      reach.textContent = session.T < 2 ? "" : inWords(way);
       drawMark(mark, colour, DASHES[index % DASHES.length]!);
       const { context } = prepare(canvas, axis.plotWidth, HEIGHT);
-      const flow = run.flow[Math.min(layer, run.flow.length - 1)]!;
+      const flow = run.flow[selection.partOf(run)]!;
       const strips = flow.c ? [flow.h, flow.c] : [flow.h];
       const height = HEIGHT / strips.length;
       strips.forEach((values, row) => {
@@ -61,14 +61,23 @@ export class Lanes {
         const colours = Uint32Array.from(values, (value) => lookUp(theme.size, logShare(value, largest)));
         drawStrip(context, axis, row * height, height - (row < strips.length - 1 ? 1 : 0), colours);
       });
-      if (session.T >= 2 && axis.holds(step - run.reach)) {
-        // where the 1 % of the text beside it are
-        context.fillStyle = theme.text;
-        context.fillRect(axis.left(step - run.reach) - GUTTER - 1, 0, 2, HEIGHT);
-      }
+      this.drawEnd(context, axis, run, way, theme);
       canvas.setAttribute("aria-label", `${run.model.name}: gradient at each step. It reaches ${reach.textContent}.`);
     });
   }
+
+  /** Where the 1 % of the text beside the lane are. */
+  private drawEnd(context: CanvasRenderingContext2D, axis: TimeAxis, run: Shown, way: Way, theme: Theme): void {
+    const last = way.reverse ? way.origin + way.reach : way.origin - way.reach;
+    if (run.forward.T < 2 || !axis.holds(last)) return;
+    context.fillStyle = theme.text;
+    context.fillRect(axis.left(way.reverse ? last + 1 : last) - GUTTER - 1, 0, 2, HEIGHT);
+  }
+}
+
+function inWords({ reach, room, reverse }: Way): string {
+  if (reach === room && room > 0) return reverse ? "to the end" : "to the start";
+  return `${steps(reach)} ${reverse ? "ahead" : "back"}`;
 }
 
 /** A piece of the run's line, as the charts draw it. */

@@ -1,9 +1,9 @@
 /** Orders of the units of a layer, in which a picture of all of them can be read. */
-import type { LayerTape } from "../engine/network";
+import type { PartTape } from "../engine/network";
 import type { CellDescription } from "../payload";
 
 /** Units in descending order of their time scale: that of the gate that keeps the old state, or that of h itself. */
-export function slowestFirst(tape: LayerTape, cell: CellDescription, slots: number, H: number): number[] {
+export function slowestFirst(tape: PartTape, cell: CellDescription, slots: number, H: number): number[] {
   const gate = cell.gates.find(({ name }) => name === (cell.keeps ?? cell.enters));
   const speed = Array.from({ length: H }, (_, unit) =>
     gate ? -meanLogKept(tape, gate.slot * H + unit, slots * H, cell.keeps !== null) : meanChange(tape, unit, H),
@@ -12,7 +12,7 @@ export function slowestFirst(tape: LayerTape, cell: CellDescription, slots: numb
 }
 
 /** The mean of ln f: viz.timescales is −1 divided by it. */
-function meanLogKept(tape: LayerTape, start: number, stride: number, keeps: boolean): number {
+function meanLogKept(tape: PartTape, start: number, stride: number, keeps: boolean): number {
   let sum = 0;
   let count = 0;
   for (let at = start; at < tape.slots.length; at += stride, count++) {
@@ -22,14 +22,14 @@ function meanLogKept(tape: LayerTape, start: number, stride: number, keeps: bool
 }
 
 /** The mean square of the change of h in a step, relative to its variance. */
-function meanChange(tape: LayerTape, unit: number, H: number): number {
-  const T = tape.h.length / H - 1;
+function meanChange(tape: PartTape, unit: number, H: number): number {
+  const T = tape.h.length / H;
   let [sum, squares, changes] = [0, 0, 0];
-  for (let t = 1; t <= T; t++) {
+  for (let t = 0; t < T; t++) {
     const h = tape.h[t * H + unit]!;
     sum += h;
     squares += h * h;
-    changes += (h - tape.h[(t - 1) * H + unit]!) ** 2;
+    changes += (h - tape.hBefore[t * H + unit]!) ** 2;
   }
   return changes / Math.max(squares - (sum * sum) / Math.max(T, 1), 1e-30);
 }
@@ -42,9 +42,9 @@ const [SAMPLED, ROUNDS] = [256, 16];
  * neighbours vary together.
  */
 export function alike(h: Float32Array, H: number): number[] {
-  const T = h.length / H - 1;
+  const T = h.length / H;
   const every = Math.max(1, Math.ceil(T / SAMPLED));
-  const steps = Array.from({ length: Math.floor(T / every) }, (_, k) => (k * every + 1) * H);
+  const steps = Array.from({ length: Math.floor(T / every) }, (_, k) => k * every * H);
   const all = Array.from({ length: H }, (_, unit) => unit);
   if (steps.length < 2 || H < 3) return all;
   const columns = all.map((unit) => standardised(Float64Array.from(steps, (at) => h[at + unit]!)));

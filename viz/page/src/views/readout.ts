@@ -1,25 +1,27 @@
 /** The numbers at the cursor. */
 import type { Session } from "../session";
 import { element } from "./canvas";
+import type { Selection } from "./selection";
 import { number } from "./words";
 
 export class Readout {
   readonly root = element("div", { id: "readout" });
 
-  draw(session: Session, step: number, layer: number): void {
+  draw(session: Session, step: number, selection: Selection): void {
     this.root.replaceChildren();
     if (step < 0) return;
     const table = element("table");
-    const hasLoss = session.runs.some((run) => run.model.hasLoss);
-    table.append(row("th", ["all networks", ...(hasLoss ? ["loss"] : []), "‖∂L/∂h‖", "‖∂L/∂c‖", "‖∂L/∂x‖"]));
+    const hasLoss = session.hasLosses;
+    const hasC = session.runs.some(({ model }) => model.network.cell.states === 2);
+    const heads = ["all networks", ...(hasLoss ? ["loss"] : []), "‖∂L/∂h‖", ...(hasC ? ["‖∂L/∂c‖"] : []), "‖∂L/∂x‖"];
+    table.append(row("th", heads));
     for (const run of session.runs) {
-      const flow = run.flow[Math.min(layer, run.flow.length - 1)]!;
-      const loss = step > 0 ? run.forward.losses[step - 1]! : NaN;
+      const flow = run.flow[selection.partOf(run)]!;
       const cells = [
         run.model.name,
-        ...(hasLoss ? [number(loss)] : []),
+        ...(hasLoss ? [number(run.losses[step]!)] : []),
         number(flow.h[step]!),
-        flow.c ? number(flow.c[step]!) : "",
+        ...(hasC ? [flow.c ? number(flow.c[step]!) : ""] : []),
         number(run.dependence[step]!),
       ];
       table.append(row("td", cells));

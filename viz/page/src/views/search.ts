@@ -1,5 +1,5 @@
 /** Units that are on where the reader says so, and off elsewhere: their values as lines on the time axis. */
-import type { LayerTape } from "../engine/network";
+import type { PartTape } from "../engine/network";
 import type { Session, Shown } from "../session";
 import { GUTTER, type TimeAxis } from "./axis";
 import { element } from "./canvas";
@@ -75,7 +75,7 @@ export class Search {
       number[],
     ];
     const { H } = run.model.network;
-    const tape = run.forward.tape.layers[Math.min(selection.layer, run.flow.length - 1)]!;
+    const tape = run.forward.tape.parts[selection.partOf(run)]!;
     const scores = on.length > 0 && off.length > 0 ? ranked(tape, H, on, off) : [];
     const state = tape.c ? "c" : "h";
     this.told.textContent =
@@ -102,7 +102,7 @@ export class Search {
       row.pin.textContent = pins.includes(one.unit) ? "unpin" : "pin";
       row.show.setAttribute("aria-pressed", String(selection.unit === one.unit));
       for (const button of [row.pin, row.show]) button.setAttribute("aria-label", `${button.textContent}, unit ${one.unit}`);
-      const values = Float32Array.from({ length: axis.T }, (_, t) => (tape.c ?? tape.h)[(t + 1) * H + one.unit]!);
+      const values = Float32Array.from({ length: axis.T }, (_, t) => (tape.c ?? tape.h)[t * H + one.unit]!);
       const lines = [{ values, colour: theme.text, dash: [], focused: false }];
       drawLines(
         row.canvas,
@@ -147,10 +147,10 @@ export class Search {
 }
 
 /** Units by the gap between their values where they should be on and where they should be off; the sign is free. */
-function ranked(tape: LayerTape, H: number, on: number[], off: number[]): { unit: number; score: number }[] {
+function ranked(tape: PartTape, H: number, on: number[], off: number[]): { unit: number; score: number }[] {
   const values = tape.c ?? tape.h;
-  const T = values.length / H - 1;
-  const at = (step: number, unit: number): number => values[(step + 1) * H + unit]!;
+  const T = values.length / H;
+  const at = (step: number, unit: number): number => values[step * H + unit]!;
   const scored = Array.from({ length: H }, (_, unit) => {
     let [sum, squares] = [0, 0];
     for (let t = 0; t < T; t++) {

@@ -33,7 +33,6 @@ class View {
   private readonly predictions = element("section", { class: "panel" });
   private readonly lags = element("canvas");
   private readonly lagNote = element("p", { class: "note" });
-  private readonly layerPicker = element("select");
   private theme: Theme;
   private problem: string | null = null;
   private idle = 0;
@@ -62,7 +61,12 @@ class View {
         void this.recompute();
       },
     });
-    this.why = new Why(this.session, (step) => this.timeline.hold(step));
+    this.why = new Why(
+      this.session,
+      this.selection,
+      (step, run) => this.jump(step, run),
+      () => this.draw(),
+    );
     this.restore(state);
     root.append(
       this.header(),
@@ -73,11 +77,16 @@ class View {
     this.sentence.setAttribute("aria-live", "polite");
     new ResizeObserver(() => this.draw()).observe(this.timeline.root);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.retheme());
-    this.editor.set((page.description.symbols && state.text) ?? page.description.examples[0]?.input ?? "");
+    const { symbols, examples } = page.description;
+    this.editor.set((symbols && state.text) ?? examples[this.session.example]?.input ?? "");
     void this.recompute();
   }
 
   // ------------------------------------------------------------ building
+
+  private most(what: "layerCount" | "directions"): number {
+    return Math.max(...this.page.models.map(({ network }) => network[what]));
+  }
 
   private restore(state: State): void {
     const { models } = this.page;
@@ -85,34 +94,61 @@ class View {
     const named = models.findIndex((model) => model.name === state.run);
     this.session.pinned = state.look;
     selection.focus = named >= 0 ? named : models.length - 1;
-    selection.layer = Math.min(state.layer, Math.max(...models.map((model) => model.network.layerCount)) - 1);
+    selection.layer = Math.min(state.layer, this.most("layerCount") - 1);
+    selection.direction = Math.min(state.direction, this.most("directions") - 1);
+    const { labels, examples } = this.page.description;
+    this.session.label = labels && state.label !== null && state.label < labels.length ? state.label : null;
+    this.session.example = Math.min(state.example, Math.max(0, examples.length - 1));
     [selection.held, selection.unit, selection.pins] = [state.at, state.unit, state.pins];
+    Object.assign(selection.limits, state.limits);
     const { order } = this.timeline.details;
     if ([...order.options].some(({ value }) => value === state.order)) order.value = state.order!;
     if (state.steps !== null) [this.timeline.zoom.first, this.timeline.zoom.count] = [state.from ?? 0, state.steps];
   }
 
   private header(): HTMLElement {
-    const { examples, title } = this.page.description;
+    const { page, session, selection } = this;
+    const { examples, labels, title } = page.description;
     const header = element("header", {}, element("h1", { text: title }));
     if (examples.length > 1) {
-      const picker = element("select");
-      examples.forEach(({ name }, index) => picker.append(new Option(name, String(index))));
-      picker.addEventListener("change", () => {
-        this.editor.set(examples[Number(picker.value)]!.input);
-        this.session.pinned = this.selection.held = null;
-        void this.recompute();
-      });
-      header.append(labelled("Example", picker));
+      const names = examples.map(({ name }) => name);
+      header.append(
+        picker("Example", names, session.example, (index) => {
+          session.example = index;
+          this.editor.set(examples[index]!.input);
+          session.pinned = selection.held = null;
+          void this.recompute();
+        }),
+      );
     }
-    const most = Math.max(...this.page.models.map((model) => model.network.layerCount));
-    for (let layer = 0; layer < most; layer++) this.layerPicker.append(new Option(`layer ${layer + 1}`, String(layer)));
-    this.layerPicker.value = String(this.selection.layer);
-    this.layerPicker.addEventListener("change", () => {
-      this.selection.layer = Number(this.layerPicker.value);
-      this.draw();
-    });
-    if (most > 1) header.append(labelled("Layer", this.layerPicker));
+    if (labels) {
+      const names = ["as predicted", ...labels];
+      header.append(
+        picker("Label", names, session.label === null ? 0 : session.label + 1, (index) => {
+          session.choose(index === 0 ? null : index - 1);
+          this.draw();
+          this.scheduleJacobians();
+        }),
+      );
+    }
+    const layers = Array.from({ length: this.most("layerCount") }, (_, layer) => `layer ${layer + 1}`);
+    if (layers.length > 1) {
+      header.append(
+        picker("Layer", layers, selection.layer, (layer) => {
+          selection.layer = layer;
+          this.draw();
+        }),
+      );
+    }
+    if (this.most("directions") > 1) {
+      header.append(
+        picker("Direction", ["forward", "reverse"], selection.direction, (direction) => {
+          selection.direction = direction;
+          this.draw();
+          this.scheduleJacobians();
+        }),
+      );
+    }
     const theme = button("Light or dark", () => {
       document.documentElement.dataset.theme = isDark() ? "light" : "dark";
       this.retheme();
@@ -145,11 +181,23 @@ class View {
     this.scheduleJacobians();
   }
 
+  /** Looks at another element; where the networks are asked after the last one only, the cursor goes there. */
   private look(step: number | null): void {
+    if (!this.session.movable) return this.timeline.hold(step);
     if (this.session.pinned === step) return;
     this.session.look(step);
     this.draw();
     this.scheduleJacobians();
+  }
+
+  /** Goes to a step, and shows the inside of a network there. */
+  private jump(step: number, run: number): void {
+    const other = run !== this.selection.focus;
+    this.selection.focus = run;
+    this.timeline.hold(step);
+    if (!other) return;
+    this.draw(); // which replaces what was pressed
+    this.timeline.root.focus({ preventScroll: true });
   }
 
   private moved(): void {
@@ -175,7 +223,8 @@ class View {
       if (runs !== this.session.runs) return;
       const begun = performance.now();
       let more = true;
-      while (more && performance.now() - begun < 12) more = this.session.advanceJacobians();
+      const { direction } = this.selection;
+      while (more && performance.now() - begun < 12) more = this.session.advanceJacobians(direction);
       if (!more || performance.now() - drawn > FRAME) {
         this.drawLags(!more);
         drawn = performance.now();
@@ -204,6 +253,10 @@ class View {
       look: session.pinned,
       run: this.page.models[selection.focus]!.name,
       layer: selection.layer,
+      direction: selection.direction,
+      label: session.label,
+      example: session.example,
+      limits: selection.limits,
       at: selection.held,
       unit: selection.unit,
       pins: selection.pins,
@@ -222,7 +275,7 @@ class View {
     this.sentence.textContent = sentenceOf(session);
     this.editor.draw(session.runs[selection.focus]!, theme, this.problem);
     this.timeline.draw(theme);
-    this.why.draw(selection.focus, selection.layer);
+    this.why.draw();
     this.drawLags(false);
     this.drawPredictions();
     this.keep();
@@ -230,20 +283,24 @@ class View {
 
   private drawLags(done: boolean): void {
     const { runs } = this.session;
-    const longest = Math.max(2, ...runs.map((run) => this.session.lossStep(run.model) + 1));
+    const { direction } = this.selection;
+    const ways = runs.map((run) => this.selection.directionOf(run));
+    const walks = runs.map((run, index) => run.walks[ways[index]!]); // none has begun until the page is idle
+    const longest = Math.max(2, ...runs.map((run, index) => run.ways[ways[index]!]!.room + 1));
     const [left, width] = [48, Math.max(200, this.lags.parentElement!.clientWidth - 28)];
     const x = (lag: number): number => left + 4 + (lag / (longest - 1)) * (width - left - 12);
     const every = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((n) => longest / n <= 5) ?? 1000;
     const ticks = [];
     for (let lag = 0; lag < longest - every / 3; lag += every) ticks.push({ at: x(lag), text: String(lag) });
-    const norms = (index: number): Float64Array => runs[index]!.walk?.norms ?? new Float64Array([1]);
+    const norms = (index: number): ArrayLike<number> => walks[index]?.norms ?? [1];
     const lines = linesOf(this.session, this.selection, this.theme, norms);
     drawLines(this.lags, lines, { width, height: 190, left, x, logarithmic: true, ticks }, this.theme);
     label(this.lags, "Norm of the Jacobian of the state against the lag, logarithmic, for each network");
-    const last = Math.min(...runs.map((run) => run.walk?.lag ?? 0));
+    const both = runs.some(({ model }) => model.network.directions === 2);
+    const what = both ? `state s of the ${direction === 1 ? "reverse" : "forward"} direction` : "whole state s";
     this.lagNote.textContent =
-      "‖∂s(T)/∂s(T−k)‖ of the whole state s, T the step looked at. " +
-      (done || runs.every((run) => run.walk?.done) ? "" : `Computed up to lag ${last} …`);
+      `‖∂s(T)/∂s(T${direction === 1 ? "+" : "−"}k)‖ of the ${what}, T the step at which the gradient begins. ` +
+      (done || walks.every((walk) => walk?.done) ? "" : `Computed up to lag ${Math.min(...walks.map((walk) => walk?.lag ?? 0))} …`);
   }
 
   private drawCursor(): void {
@@ -259,8 +316,13 @@ class View {
   }
 }
 
-function labelled(words: string, control: HTMLElement): HTMLElement {
-  return element("label", {}, element("span", { text: words }), control);
+/** A choice with its name before it. */
+function picker(words: string, names: string[], chosen: number, change: (index: number) => void): HTMLElement {
+  const select = element("select");
+  names.forEach((name, index) => select.append(new Option(name, String(index))));
+  select.value = String(chosen);
+  select.addEventListener("change", () => change(Number(select.value)));
+  return element("label", {}, element("span", { text: words }), select);
 }
 
 function isDark(): boolean {

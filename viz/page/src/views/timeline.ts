@@ -90,8 +90,8 @@ export class Timeline {
 
   private build(): void {
     const { models } = this.session.page;
-    const withLoss = models.some((model) => model.hasLoss);
-    const loss = withLoss ? "loss" : "sum of outputs";
+    const far = models.some(({ network }) => network.directions === 2) ? "How far" : "How far back";
+    const loss = models.some((model) => model.hasLoss) ? "loss" : "sum of outputs";
     const back = models.some((model) => model.network.cell.states === 2) ? ": ∂L/∂h, below it ∂L/∂c" : ": ∂L/∂h";
     const legend = element("span", { class: "legend" }, "10⁻⁴ ", this.scale, " 1 of the largest, ▏1 % at the input");
     const moves = element("span", { class: "modes" }, this.play);
@@ -111,10 +111,12 @@ export class Timeline {
     }
     const heading = element("span", { class: "tools" }, legend, moves);
     this.root.append(
-      panel(`How far back the gradient of that ${loss} gets${back}`, heading, this.symbols, this.lanes.root),
+      panel(`${far} the gradient of that ${loss} gets${back}`, heading, this.symbols, this.lanes.root),
       panel("Size of that gradient, ‖∂L/∂h‖, at every step", null, this.flow),
     );
-    if (withLoss) this.root.append(panel("Loss: how surprising each step was, in nats", null, this.loss));
+    const ofLabels = models.every((model) => model.predictsLabel || !model.hasLoss);
+    const title = ofLabels ? "Loss of the label at every step" : "Loss: how surprising each step was";
+    if (this.session.hasLosses) this.root.append(panel(`${title}, in nats`, null, this.loss));
     const cell = element("section", { class: "panel inside" });
     cell.append(
       element("h2", {}, this.cellTitle, element("label", { class: "legend" }, "numbers: ", this.cell.picker)),
@@ -283,24 +285,21 @@ export class Timeline {
     const axis = new TimeAxis(this.root.clientWidth, session.T, this.zoom);
     this.axis = axis;
     const run = session.runs[selection.focus]!;
-    const layer = Math.min(selection.layer, run.flow.length - 1);
+    const part = selection.partOf(run);
     const { context } = prepare(this.scale, 72, 9);
     drawColours(context, theme.size, 0, 0, 72, 9);
-    axis.draw(this.symbols, session.input.symbols, session.marks, theme);
-    this.lanes.draw(axis, selection.layer, selection.focus, theme);
+    const next = session.runs.some(({ model }) => model.predictsNext);
+    axis.draw(this.symbols, session.input.symbols, next, session.marks, theme);
+    this.lanes.draw(axis, selection, theme);
     const frame = { width: axis.width, height: CHART, left: GUTTER, x: (i: number) => axis.middle(i), shown: axis.shown };
     this.points?.draw(axis, theme);
-    const flow = (index: number): Float64Array => {
-      const flows = session.runs[index]!.flow;
-      return flows[Math.min(selection.layer, flows.length - 1)]!.h;
-    };
+    const flow = (index: number): Float64Array => session.runs[index]!.flow[selection.partOf(session.runs[index]!)]!.h;
     drawLines(this.flow, linesOf(session, selection, theme, flow), { ...frame, logarithmic: true }, theme);
     label(this.flow, "Norm of the gradient of h at each step, logarithmic, for each network");
-    const later = { ...frame, x: (i: number) => axis.middle(i + 1) }; // the loss of step t is that of t + 1
-    const losses = linesOf(session, selection, theme, (index) => session.runs[index]!.forward.losses);
-    drawLines(this.loss, losses, { ...later, logarithmic: false }, theme);
+    const losses = linesOf(session, selection, theme, (index) => session.runs[index]!.losses);
+    drawLines(this.loss, losses, { ...frame, logarithmic: false }, theme);
     label(this.loss, "Loss of each step for each network");
-    this.details.draw(run, axis, layer, theme);
+    this.details.draw(run, axis, part, theme);
     this.search.draw(run, selection, axis, theme);
     this.drawCursor(theme);
   }
@@ -312,17 +311,18 @@ export class Timeline {
       if (step !== null) line.style.transform = `translateX(${axis.left(step)}px)`;
       line.style.width = `${Math.max(1, axis.step)}px`;
     };
-    place(this.targetLine, session.T > 0 ? session.target : null);
+    place(this.targetLine, session.T > 0 && session.movable ? session.target : null);
     place(this.cursorLine, selection.cursor);
     const run = session.runs[selection.focus]!;
-    const loss = session.lossStep(run.model);
-    const step = Math.min(selection.cursor ?? loss, session.T - 1);
-    const layer = Math.min(selection.layer, run.flow.length - 1);
+    const direction = selection.directionOf(run);
+    const step = Math.min(selection.cursor ?? run.ways[direction]!.origin, session.T - 1);
+    const part = selection.partOf(run);
     const words = step < 0 ? "" : ` at step ${step}${named(session.input.symbols, step)}`;
-    this.cellTitle.textContent = `Inside ${run.model.name}${words}`;
-    this.cell.draw(run, layer, step, selection.unit, theme);
-    this.unrolled.draw(run, Math.max(0, step), loss, session.input.symbols, theme);
-    this.readout.draw(session, step, selection.layer);
+    const way = run.ways.length === 1 ? "" : direction === 1 ? ", reverse," : ", forward,";
+    this.cellTitle.textContent = `Inside ${run.model.name}${way}${words}`;
+    this.cell.draw(run, part, step, selection.unit, theme);
+    this.unrolled.draw(run, direction, Math.max(0, step), session.input.symbols, theme);
+    this.readout.draw(session, step, selection);
   }
 }
 

@@ -23,19 +23,22 @@ export class Unrolled {
     this.root.append(this.canvas);
   }
 
-  /** `step` is in the middle, if there is room on both sides; `loss` is where the gradient begins. */
-  draw(run: Shown, step: number, loss: number, symbols: string[] | null, theme: Theme): void {
+  /** One direction of all layers. `step` is in the middle, if there is room on both sides. */
+  draw(run: Shown, direction: number, step: number, symbols: string[] | null, theme: Theme): void {
     const { T } = run.forward;
     const width = Math.max(1, this.root.clientWidth);
     const fits = Math.max(2, Math.floor((width - GUTTER) / APART));
     this.count = Math.min(T, fits);
     this.first = Math.max(0, Math.min(step - Math.floor(fits / 2), T - this.count));
-    const layers = run.flow.length;
-    const height = TOP + (layers - 1) * LEVEL + (run.flow.at(-1)!.c ? LIFT : 0) + FOOT;
+    const { directions } = run.model.network;
+    const { reverse, origin, dependence } = run.ways[direction]!;
+    const flow = run.flow.filter((_, place) => place % directions === direction);
+    const layers = flow.length;
+    const height = TOP + (layers - 1) * LEVEL + (flow.at(-1)!.c ? LIFT : 0) + FOOT;
     const { context } = prepare(this.canvas, width, height);
     const x = (t: number): number => GUTTER + (t - this.first + 0.5) * APART;
     const y = (layer: number, lift: number): number => height - FOOT - layer * LEVEL - lift;
-    const largest = run.flow.map(({ h, c }) => [maxOf(h), c ? maxOf(c) : 0]).flat().reduce((a, b) => Math.max(a, b), 0);
+    const largest = flow.map(({ h, c }) => [maxOf(h), c ? maxOf(c) : 0]).flat().reduce((a, b) => Math.max(a, b), 0);
     const edge = (from: [number, number], to: [number, number], size: number): void => {
       const share = logShare(size, largest);
       context.strokeStyle = share > 0 ? cssOf(lookUp(theme.size, 0.25 + 0.75 * share)) : theme.line;
@@ -48,17 +51,18 @@ export class Unrolled {
       context.setLineDash([]);
     };
     const last = this.first + this.count - 1;
-    run.flow.forEach(({ h, c }, layer) => {
+    flow.forEach(({ h, c }, layer) => {
       for (let t = this.first; t <= last; t++) {
-        const below = layer === 0 ? y(0, -20) : y(layer - 1, run.flow[layer - 1]!.c ? LIFT : 0);
-        edge([x(t), below], [x(t), y(layer, 0)], layer === 0 ? run.dependence[t]! : run.flow[layer - 1]!.h[t]!);
+        const below = layer === 0 ? y(0, -20) : y(layer - 1, flow[layer - 1]!.c ? LIFT : 0);
+        edge([x(t), below], [x(t), y(layer, 0)], layer === 0 ? dependence[t]! : flow[layer - 1]!.h[t]!);
         if (t === last) continue;
-        edge([x(t), y(layer, 0)], [x(t + 1), y(layer, 0)], h[t]!);
-        if (c) edge([x(t), y(layer, LIFT)], [x(t + 1), y(layer, LIFT)], c[t]!);
+        const passed = reverse ? t + 1 : t; // the step whose state this edge carries
+        edge([x(t), y(layer, 0)], [x(t + 1), y(layer, 0)], h[passed]!);
+        if (c) edge([x(t), y(layer, LIFT)], [x(t + 1), y(layer, LIFT)], c[passed]!);
       }
     });
     context.textBaseline = "middle";
-    run.flow.forEach(({ c }, layer) => {
+    flow.forEach(({ c }, layer) => {
       context.fillStyle = theme.muted;
       context.textAlign = "right";
       const of = layers > 1 ? ` ${layer + 1}` : "";
@@ -77,12 +81,13 @@ export class Unrolled {
       context.font = "11px system-ui, sans-serif";
       context.fillStyle = theme.muted;
       if (t % 5 === 0 || !symbols) context.fillText(String(t), x(t), height - 5);
-      if (t === loss) {
+      if (t === origin) {
         context.fillStyle = theme.gradient;
         context.fillText("loss ↓", x(t), 8);
       }
     }
-    this.canvas.setAttribute("aria-label", `The network unrolled, steps ${this.first} to ${last}`);
+    const words = directions === 2 ? `, ${reverse ? "reverse" : "forward"} direction` : "";
+    this.canvas.setAttribute("aria-label", `The network unrolled${words}, steps ${this.first} to ${last}`);
   }
 }
 

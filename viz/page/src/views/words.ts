@@ -44,9 +44,10 @@ export function quoted(symbols: string[]): string {
   return symbols.map((symbol) => (symbol === " " ? symbol : visible(symbol))).join("");
 }
 
-/** An equation of a cell's description as a line of text: c_{t-1} becomes cₜ₋₁. */
-export function equation(cell: { equations: string; curve: string }): string {
-  return cell.equations.replaceAll("_{t-1}", "ₜ₋₁").replaceAll("_t", "ₜ").replaceAll("φ", cell.curve);
+/** An equation of a cell's description as a line of text: c_{t-1} becomes cₜ₋₁, or cₜ₊₁ in the reverse direction. */
+export function equation(cell: { equations: string; curve: string | null }, reverse: boolean): string {
+  const before = reverse ? "ₜ₊₁" : "ₜ₋₁";
+  return cell.equations.replaceAll("_{t-1}", before).replaceAll("_t", "ₜ").replaceAll("φ", cell.curve ?? "φ");
 }
 
 export function steps(n: number): string {
@@ -61,4 +62,13 @@ export function named(symbols: string[] | null, step: number): string {
 /** A factor above 1: whole, or a power of ten. */
 export function factor(value: number): string {
   return value < 1e5 ? Math.round(value).toLocaleString("en") : number(value);
+}
+
+/** The shortest text that is this number in float32. */
+export function shortest(value: number): string {
+  for (let digits = 1; digits < 10; digits++) {
+    const text = String(Number(value.toPrecision(digits)));
+    if (Math.fround(Number(text)) === Math.fround(value)) return text;
+  }
+  return String(Math.fround(value));
 }

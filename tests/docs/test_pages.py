@@ -41,6 +41,15 @@ def pages():
     return [name for name in names if name not in ELSEWHERE and name.removeprefix("docs/") not in RUN]
 
 
+@pytest.fixture(autouse=True)
+def own_style():
+    """Pages and the lesson choose a style, which must not be that of the tests that follow in this process."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        yield
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", pages())
 def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):

@@ -284,7 +284,7 @@ class RecurrentLayer(Module, Generic[StateT]):
                     if batch is not None:
                         batch.clear(out, zeros)
                 else:
-                    out = np.empty((*((T, B) if batch is None else (batch.N, 1)), structure.features), self.dtype)
+                    out = _engine.room((*((T, B) if batch is None else (batch.N, 1)), structure.features), self.dtype)
             _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,
                             batch=batch, resets=resets[part.direction], reverse=part.direction == 1)
         if batch is not None:

@@ -242,7 +242,7 @@ class Ensemble(Module, Generic[StateT]):
                     out = self._empty(T, B, layout, zeros=batch is not None)
                 else:
                     rows = (T, B) if batch is None else (batch.N, 1)
-                    out = np.empty((nets, *rows, structure.features), self.dtype)
+                    out = _engine.room((nets, *rows, structure.features), self.dtype)
             _engine.forward_nets(packed.weights[part.position], inputs, structure.half(out, part), states,
                                  part.position, batch=batch, resets=resets[part.direction],
                                  reverse=part.direction == 1)
@@ -364,7 +364,7 @@ class Ensemble(Module, Generic[StateT]):
 
     def _empty(self, T: int, B: int, layout: Layout, *, zeros: bool) -> Array:
         """A new array (N, T, B, directions·H), C-contiguous once it is laid out as x."""
-        new, features = np.zeros if zeros else np.empty, self.structure.features
+        new, features = np.zeros if zeros else _engine.room, self.structure.features
         if layout.batch_first:
             return new((len(self), B, T, features), self.dtype).swapaxes(1, 2)
         return new((len(self), T, B, features), self.dtype)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from rnncore import _engine
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -63,7 +65,7 @@ class Layout(NamedTuple):
 
     def empty(self, steps: int, batch: int, features: int, dtype: np.dtype[Any], *, zeros: bool = False) -> Array:
         """A new array (T, B, F), uninitialised or of zeros, C-contiguous once it is converted to this layout."""
-        new = np.zeros if zeros else np.empty
+        new = np.zeros if zeros else _engine.room
         if self.batch_first and self.batched:
             return new((batch, steps, features), dtype).swapaxes(0, 1)
         return new((steps, batch, features), dtype)

@@ -201,7 +201,7 @@ def record_nets(structure: Structure, weights: list[list[_engine.Weights]], give
             if mask_of is not None and part.layer > 0:
                 mask = mask_of(part.layer, (*given.shape[1:3], structure.features))
                 x = x * (mask if batch is None else batch.gather(mask))
-            out = np.empty((nets, *rows, structure.features), structure.dtype)
+            out = _engine.room((nets, *rows, structure.features), structure.dtype)
         one = NetsPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), batch,
                        resets[part.direction], mask)
         one.forward(weights[part.position], states, checkpoint_every)
@@ -222,7 +222,7 @@ def walk_nets(structure: Structure, weights: list[list[_engine.Weights]], passes
         grad_out, carry = None if grad_out is None else batch.gather(grad_out), list(map(batch.sorted, carry))
     for index in reversed(range(structure.num_layers)):
         layer = passes[index * structure.directions:(index + 1) * structure.directions]
-        grad_x = np.empty((nets, *rows, layer[0].part.input_size), structure.dtype)
+        grad_x = _engine.room((nets, *rows, layer[0].part.input_size), structure.dtype)
         for one in layer:
             part, sums = one.part, None
             if wanted:

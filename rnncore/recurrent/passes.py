@@ -319,7 +319,7 @@ def record_passes(
                 x = x * (mask if batch is None else batch.gather(mask))
             room = (*shape, structure.features)
             if batch is None:
-                out = np.empty(room, structure.dtype)
+                out = _engine.room(room, structure.dtype)
             else:
                 out = _engine.carve("a tape", structure.dtype, (room,))[0]
                 if part.layer == structure.num_layers - 1 and not active_rows_alone:

@@ -81,7 +81,7 @@ class Batch:
     def room(self, features: int, dtype: np.dtype[Any]) -> Array:
         """A new array (T, B, F) with zeros past the rows' ends; what the rows have is not initialised."""
         shape, zeros = (self.steps, len(self.order), features), self.mostly_padding
-        return self.clear((np.zeros if zeros else np.empty)(shape, dtype), zeros)
+        return self.clear((np.zeros if zeros else _engine.room)(shape, dtype), zeros)
 
     @property
     def mostly_padding(self) -> bool:

@@ -493,7 +493,7 @@ class Tape(Generic[StateT]):
             elif not grad_input:
                 grad_x = None
             elif batch is None or active_rows_alone:
-                grad_x = np.empty((*shape, features), self.dtype)
+                grad_x = _engine.room((*shape, features), self.dtype)
             else:
                 grad_x = batch.room(features, self.dtype)
             for layer_pass in passes:

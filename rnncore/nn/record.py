@@ -46,8 +46,7 @@ class Record(Generic[InputT]):
 
     def backward(self, grad_output: ArrayLike) -> Gradients[None, InputT]:
         """The gradients of input and parameters from ∂L/∂output; their ``state`` is None, since there is none."""
-        if self._module._version != self._version:
-            raise changed(self._module)
+        self.check_weights()
         grad = as_rows(grad_output, "grad_output", self.output.dtype)
         if grad.shape != self.output.shape:
             raise ValueError(
@@ -55,3 +54,8 @@ class Record(Generic[InputT]):
                 "the shape of .output"
             )
         return self._adjoint(grad)
+
+    def check_weights(self) -> None:
+        """Raise a RuntimeError if the weights have changed since the call."""
+        if self._module._version != self._version:
+            raise changed(self._module)

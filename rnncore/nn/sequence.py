@@ -18,6 +18,7 @@ from rnncore.nn.stream import ModelStream
 from rnncore.recurrent.descriptions import choices, first, modes
 from rnncore.recurrent.layers import layer_class
 from rnncore.recurrent.layout import Layout
+from rnncore.recurrent.lookup import LEAST_REPEATS, Lookup
 from rnncore.recurrent.structure import Structure
 from rnncore.recurrent.tape import Gradients
 
@@ -163,15 +164,23 @@ class SequenceModel(Module):
         prediction : ndarray, (T, B, O), or (B, O) for one prediction per sequence
         state : ndarray or tuple
         """
+        lookup = None
         with LOCK:  # the weights of all parts at one moment
             layer, head = self.layer.packed(), self.head.packed()
             if self.embedding is not None:
-                x = self.embedding(x)
-        y, state = self.layer.call_on(layer, x, state, lengths, reset)
+                x, lookup = self.embedding(x), self._lookup(x)
+        y, state = self.layer.call_on(layer, x, state, lengths, reset, lookup)
         read, _ = read_out(self.readout, self.layer, y, state, lengths)
         return self.head.call_on(head, read), state
 
     forward = __call__
+
+    def _lookup(self, tokens: ArrayLike) -> Lookup | None:
+        """Which rows of the embedding's table its output is; None where it may be anything, or nothing is repeated."""
+        embedding = self.embedding
+        if type(embedding) is not Embedding or np.size(tokens) < LEAST_REPEATS * embedding.num_embeddings:
+            return None
+        return Lookup(embedding.parameters["weight"], embedding.checked(tokens))
 
     def owned(self) -> Iterator[tuple[Module, dict[str, str]]]:
         if self._all_owned is None:             # found once, since every update of an optimiser asks several times
@@ -242,13 +251,13 @@ class SequenceModel(Module):
 
     def _record(self, x: ArrayLike, state: StateLike, lengths: ArrayLike | None, train: bool, reset: ArrayLike | None
                 ) -> SequenceRecord:
-        embedded = None
+        embedded = lookup = None
         with LOCK:  # the weights of all parts at one moment
             layer, head = self.layer.packed(), self.head.packed()
             if self.embedding is not None:
                 embedded = self.embedding.record(x)
-                x = embedded.output
-        tape = self.layer.record_on(layer, x, state, lengths, train, reset=reset)
+                x, lookup = embedded.output, self._lookup(x)
+        tape = self.layer.record_on(layer, x, state, lengths, train, reset=reset, lookup=lookup)
         read, spread = read_out(self.readout, self.layer, tape.output, tape.state, lengths)
         kept = None if self.dropout is None else self.dropout.record(read, train=train)
         predicted = self.head.record_on(head, read if kept is None else kept.output)
@@ -485,13 +494,14 @@ class SequenceRecord:
         """
         head = self._predicted.backward(grad_output)
         grad = head.input if self._kept is None else self._kept.backward(head.input).input
-        layer = self.tape.backward(*self._spread(grad))
+        through_table = self.tape.has_lookup
+        layer = (self.tape.backward_to_table if through_table else self.tape.backward)(*self._spread(grad))
         parameters = prefixed("layer", layer.parameters) | prefixed("head", head.parameters)
         if self._embedded is None:
             return Gradients(layer.input, layer.state, parameters)
-        embedding = self._embedded.backward(layer.input)
-        parameters = prefixed("embedding", embedding.parameters) | parameters
-        return Gradients(None, layer.state, parameters)
+        self._embedded.check_weights()
+        found = {"weight": layer.input} if through_table else self._embedded.backward(layer.input).parameters
+        return Gradients(None, layer.state, prefixed("embedding", found) | parameters)
 
 
 def read_config(config: Field) -> dict[str, Any]:

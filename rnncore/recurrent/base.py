@@ -19,6 +19,7 @@ from rnncore.module import LOCK, Module, Packed
 from . import descriptions
 from .dropout import Masks, mask
 from .layout import Layout
+from .lookup import Lookup
 from .passes import record_passes
 from .ragged import Batch
 from .resets import by_direction
@@ -263,16 +264,18 @@ class RecurrentLayer(Module, Generic[StateT]):
         return self.call_on(self.packed(), x, state, lengths, reset)
 
     def call_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None,
-                lengths: ArrayLike | Batch | None = None, reset: ArrayLike | None = None) -> tuple[Array, StateT]:
+                lengths: ArrayLike | Batch | None = None, reset: ArrayLike | None = None,
+                lookup: Lookup | None = None) -> tuple[Array, StateT]:
         """The same as a call, with packed weights that the caller took before.
 
         A model needs this: it takes the packed weights of all its parts at one moment, so that no change of the weights
         comes in between. If `lengths` is a `Batch`, x is (N, I) and holds its active rows alone, and so does y; `reset`
-        is (T, B) then.
+        is (T, B) then. Where x is rows of a table, `lookup` says which.
         """
         out, layout, batch, T, B = self._check_input(x, lengths)
         states, structure, padded = self.check_state(state, B, layout), self.structure, not isinstance(lengths, Batch)
         resets = by_direction(self._marks(reset, T, B, layout), batch, self.directions)
+        lookup = None if lookup is None else lookup.arranged(layout, batch)
         if batch is not None and state is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
@@ -285,8 +288,10 @@ class RecurrentLayer(Module, Generic[StateT]):
                         batch.clear(out, zeros)
                 else:
                     out = _engine.room((*((T, B) if batch is None else (batch.N, 1)), structure.features), self.dtype)
-            _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,
-                            batch=batch, resets=resets[part.direction], reverse=part.direction == 1)
+            weights = packed.weights[part.position]
+            looked_up = None if lookup is None or part.layer > 0 else lookup.products(weights)
+            _engine.forward(weights, inputs, structure.half(out, part), states, part.position, batch=batch,
+                            resets=resets[part.direction], reverse=part.direction == 1, looked_up=looked_up)
         if batch is not None:
             states = [batch.in_given_order(part) for part in states]
         return layout.as_given(out) if padded else out[:, 0], cast("StateT", layout.states(states))
@@ -325,10 +330,12 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     def record_on(self, packed: PackedLayer, x: ArrayLike, state: StateLike = None,
                   lengths: ArrayLike | Batch | None = None, train: bool = False, checkpoint_every: int | None = None,
-                  reset: ArrayLike | None = None, masks: Masks | None = None) -> Tape[StateT]:
+                  reset: ArrayLike | None = None, masks: Masks | None = None,
+                  lookup: Lookup | None = None) -> Tape[StateT]:
         """The same as `record`, with packed weights that the caller took before, and as `call_on` for a `Batch`.
 
-        The dropout masks may be drawn from `masks`; by default they are drawn from those of the layer.
+        The dropout masks may be drawn from `masks`; by default they are drawn from those of the layer. Where x is rows
+        of a table, `lookup` says which; a pass with checkpoints makes no use of it.
         """
         as_flag(train, "train")
         if checkpoint_every is not None:
@@ -338,6 +345,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         states = self.check_state(state, B, layout)
         marks = self._marks(reset, T, B, layout)
         resets = by_direction(marks, batch, self.directions)
+        lookup = None if lookup is None or checkpoint_every is not None else lookup.arranged(layout, batch)
         initial = start = [part.copy() for part in states]
         if batch is not None and state is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]
@@ -347,7 +355,7 @@ class RecurrentLayer(Module, Generic[StateT]):
                 mask_number = masks.next()
                 mask_of = partial(mask, masks.seed, mask_number, share=self.dropout, dtype=self.dtype)
             passes, output = record_passes(self.structure, packed.weights, given, start, states, batch, resets,
-                                           mask_of, checkpoint_every)
+                                           mask_of, checkpoint_every, lookup)
         except BaseException:                   # Ctrl-C among others
             masks.take_back(mask_number)
             raise

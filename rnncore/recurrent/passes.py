@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rnncore._typing import Array
 
+    from .lookup import Lookup
     from .ragged import Batch
     from .resets import Resets
     from .structure import Part, Shape, Structure
@@ -167,15 +168,18 @@ class LayerPass(RecordedSteps):
     checkpoints : list of (start, stop, states) or None
         The steps start .. stop, and copies of the states from which the pass ran them, in the order in which it ran.
         None if the pass was recorded without checkpoints.
+    lookup : Lookup or None
+        Which rows of a table `x` is, if the pass looked up their products.
     """
 
-    __slots__ = ("checkpoints", "mask", "part", "structure")
+    __slots__ = ("checkpoints", "lookup", "mask", "part", "structure")
 
     def __init__(self, structure: Structure, part: Part, x: Array, h: Array, initial: list[Array], slots: Array | None,
                  c: Array | None, batch: Batch | None, resets: Resets | None, mask: Array | None) -> None:
         super().__init__(x, h, initial, part.position, slots, c, batch, part.direction == 1, resets)
         self.structure, self.part, self.mask = structure, part, mask
         self.checkpoints: list[Checkpoint] | None = None
+        self.lookup: Lookup | None = None
 
     def forward(self, weights: _engine.Weights, states: list[Array], y: Array | None, checkpoint_every: int) -> None:
         """Run all steps, and keep a checkpoint before every group of `checkpoint_every` steps.
@@ -272,6 +276,7 @@ def record_passes(
     resets: list[Resets | None],
     mask_of: Callable[[int, Shape], Array] | None,
     checkpoint_every: int | None,
+    lookup: Lookup | None = None,
 ) -> tuple[list[LayerPass], Array]:
     """Run a whole stack of layers and keep what the backward pass needs.
 
@@ -292,6 +297,8 @@ def record_passes(
         Returns the dropout mask for the index of a layer and the shape of its input; None for no dropout.
     checkpoint_every : int or None
         The number of steps from one checkpoint to the next; None keeps everything instead.
+    lookup : Lookup or None
+        Which rows of a table `given` is, arranged for this batch; only without checkpoints.
 
     Returns
     -------
@@ -327,10 +334,13 @@ def record_passes(
         layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), batch,
                                resets[part.direction], mask)
         of_part = None if y is None else structure.half(y, part)
+        if part.layer == 0:
+            layer_pass.lookup = lookup
         if checkpoint_every is None:
+            looked_up = None if layer_pass.lookup is None else layer_pass.lookup.products(weights[position])
             _engine.forward(weights[position], x, layer_pass.h, states, position, slots=layer_pass.slots,
                             c_out=layer_pass.c, y=of_part, batch=batch, resets=layer_pass.resets,
-                            reverse=layer_pass.reverse)
+                            reverse=layer_pass.reverse, looked_up=looked_up)
         else:
             layer_pass.forward(weights[position], [state[position] for state in states], of_part, checkpoint_every)
         passes.append(layer_pass)

@@ -356,14 +356,29 @@ class Tape(Generic[StateT]):
         ValueError
             Neither gradient is given, or one has the wrong shape.
         """
+        return self._gradients(grad_output, grad_state, parameters)
+
+    @property
+    def has_lookup(self) -> bool:
+        """Whether the input is rows of a table whose products the pass looked up: see `backward_to_table`."""
+        return self._passes[0].lookup is not None
+
+    def backward_to_table(self, grad_output: ArrayLike | None, grad_state: StateLike) -> Gradients[StateT, Array]:
+        """As `backward` for one cotangent, but ``input`` is the gradient of the table (V, I) that x is rows of."""
+        return self._gradients(grad_output, grad_state, True, to_table=True)
+
+    def _gradients(self, grad_output: ArrayLike | None, grad_state: StateLike, parameters: bool | None,
+                   to_table: bool = False) -> Gradients[StateT, Array]:
         weights = self.packed()
         grad_out, carry, many = self._check_cotangents(grad_output, grad_state)
         if parameters is None:
             parameters = many is None
         as_flag(parameters, "parameters")
         wanted = self._room_for_parameters() if parameters and many is None else {}
-        grad_x, cotangents = self._backward(weights, grad_out, carry, many, wanted)
+        grad_x, cotangents = self._backward(weights, grad_out, carry, many, wanted, to_table=to_table)
         assert grad_x is not None
+        if to_table:
+            return Gradients(grad_x, cast("StateT", self._layout.states(carry)), wanted)
         if many is not None:
             grad_x, carry = _many(grad_x, many, self.B), [_many(part, many, self.B) for part in carry]
         if parameters and many is not None:
@@ -397,8 +412,8 @@ class Tape(Generic[StateT]):
         return self._backward(weights, grad_output, carry, None, wanted, grad_input, active_rows_alone)[0], wanted
 
     def _backward(self, weights: list[_engine.Weights], grad_out: Array | None, carry: list[Array], many: int | None,
-                  wanted: Mapping[str, Array], grad_input: bool = True, active_rows_alone: bool = False
-                  ) -> tuple[Array | None, tuple[Array | None, list[Array]] | None]:
+                  wanted: Mapping[str, Array], grad_input: bool = True, active_rows_alone: bool = False,
+                  to_table: bool = False) -> tuple[Array | None, tuple[Array | None, list[Array]] | None]:
         """Walk back, and keep what `grad` needs.
 
         Returns the gradient of the input, and copies of the cotangents, or None if they are not needed again.
@@ -408,7 +423,7 @@ class Tape(Generic[StateT]):
         cotangents = None
         if found is None or many is not None:           # needed again, by `_gradient` or `_parameters_one_by_one`
             cotangents = (None if grad_out is None else grad_out.copy()), [part.copy() for part in carry]
-        grad_x = self._walk(weights, grad_out, carry, wanted, found, grad_input, active_rows_alone)
+        grad_x = self._walk(weights, grad_out, carry, wanted, found, grad_input, active_rows_alone, to_table)
         self._last = many, cotangents, found
         return grad_x, cotangents
 
@@ -455,7 +470,7 @@ class Tape(Generic[StateT]):
 
     def _walk(self, weights: list[_engine.Weights], grad_out: Array | None, carry: list[Array],
               wanted: Mapping[str, Array], found: list[Array] | None = None, grad_input: bool = True,
-              active_rows_alone: bool = False) -> Array | None:
+              active_rows_alone: bool = False, to_table: bool = False) -> Array | None:
         """BPTT, layer by layer from the top; returns the gradient of the input.
 
         Parameters
@@ -473,10 +488,12 @@ class Tape(Generic[StateT]):
             Arrays for the gradients at every step, from `_room_for_steps`, which are filled in.
         grad_input, active_rows_alone : bool
             As in `backward_on`.
+        to_table : bool
+            Whether the gradient of the table is wanted that the input is rows of, in the place of that of the input.
 
         Returns
         -------
-        ndarray (T, R, I), or None if it is not wanted
+        ndarray (T, R, I), or None if it is not wanted; or that of the table (V, I)
         """
         structure, given = self.layer.structure, carry
         R = carry[0].shape[1]
@@ -484,13 +501,14 @@ class Tape(Generic[StateT]):
         if batch is not None:
             carry = list(map(batch.sorted, carry))
         grad_x: Array | None = None
+        grad_table: Array | None = None
         for index in reversed(range(structure.num_layers)):
             passes = self._passes[index * structure.directions:(index + 1) * structure.directions]
             shape = (self.T, R) if batch is None else (batch.N, 1)
             features = passes[0].part.input_size
             if index > 0:
                 grad_x = _engine.carve("gradients", self.dtype, ((*shape, features),))[0]
-            elif not grad_input:
+            elif to_table or not grad_input:
                 grad_x = None
             elif batch is None or active_rows_alone:
                 grad_x = _engine.room((*shape, features), self.dtype)
@@ -503,10 +521,16 @@ class Tape(Generic[StateT]):
                             part.direction == 1, active_rows_alone=batch is not None)
                 if found is not None:
                     walk.delta, walk.total_h, walk.total_c = _of_pass(found, layer_pass)
+                lookup = layer_pass.lookup if to_table else None
+                arrays = structure.for_engine(part, wanted) if wanted else {}
                 if wanted:
                     walk.sums = _engine.Sums(weights[part.position], layer_pass, layer_pass.checkpoints is not None,
-                                             **structure.for_engine(part, wanted))
+                                             **(arrays if lookup is None else arrays | {"w_ih": None}))
                 layer_pass.walk_back(walk)
+                if lookup is not None:
+                    assert walk.delta is not None
+                    of_table = lookup.backward(weights[part.position], walk.delta, arrays["w_ih"])
+                    grad_table = of_table if grad_table is None else np.add(grad_table, of_table, out=grad_table)
             mask = passes[0].mask
             if mask is not None and grad_x is not None:
                 if batch is not None:
@@ -514,11 +538,10 @@ class Tape(Generic[StateT]):
                 else:
                     _by_rows(grad_x, R // max(self.B, 1), self.B)[...] *= mask[:, None]
             grad_out = grad_x
-        if batch is None:
-            return grad_x
-        for array, ours in zip(given, carry, strict=True):
-            array[...] = batch.in_given_order(ours)
-        return grad_x
+        if batch is not None:
+            for array, ours in zip(given, carry, strict=True):
+                array[...] = batch.in_given_order(ours)
+        return grad_table if to_table else grad_x
 
     def _room_for_parameters(self) -> dict[str, Array]:
         """Uninitialised arrays for the gradients of the parameters, in memory that was freed earlier, if any."""

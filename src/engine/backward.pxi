@@ -381,7 +381,8 @@ cdef void pack_chunk(Backward *j, idx low, idx high, const Share *mine) noexcept
     t0, t1 = (low + n0, low + n1) if j.reverse else (high - n1, high - n0)
     all0, all1 = t0, t1
     at = rows_between(&j.rows, low, t0) if j.reverse else rows_between(&j.rows, t1, high)
-    pack_steps(j, &j.packed_x, at, &j.x, t0, t1)
+    if j.sums.w_ih.sum != NULL:
+        pack_steps(j, &j.packed_x, at, &j.x, t0, t1)
     if even and t0 < t1:        # h before all of these steps in one call, but for the step that begins with h0
         if j.reverse:
             first = 1 if t1 == j.T else 0
@@ -464,7 +465,7 @@ cdef void weight_gradients(Backward *j, idx low, idx high, Share *mine) noexcept
                         j.peephole_terms + first * RC_PEEPHOLES * H * item + at,
                         RC_PEEPHOLES * H if j.reverse else -RC_PEEPHOLES * H, rows, &blocks, m0, m1)
     o.pack[1] = NULL
-    for slot in range(cell.stage[0].slot):          # slots that only the input adds to
+    for slot in range(cell.stage[0].slot if sums.w_ih.sum != NULL else 0):      # slots that only the input adds to
         of_slot(j, &o, d, slot)
         j.k.weight_gradient(&o, m0, m1)
     o.pack[1] = &j.packed_h
@@ -491,7 +492,7 @@ cdef inline void of_slot(const Backward *j, rc_weight_gradient *o, char *d, int 
     cdef int g = slot - j.cell.x_slot
     cdef idx at
     o.d = d + slot * j.H * j.item
-    o.pack[0] = &j.packed_x if 0 <= g < j.cell.blocks else NULL
+    o.pack[0] = &j.packed_x if 0 <= g < j.cell.blocks and j.sums.w_ih.sum != NULL else NULL
     if o.pack[0] != NULL:
         at = j.cell.x_order[g] * j.H * j.I * j.item
         o.c[0], o.partial[0] = j.sums.w_ih.sum + at, j.sums.w_ih.partial + at

@@ -28,6 +28,8 @@ cdef struct Forward:
     idx s0, s1                  # the steps to compute now, counted from where the pass begins
     Array x, out, slots, c_out  # slots: the tape's, or scratch for one chunk
     Array gathered              # x in the order of the rows: scratch for one chunk, used with x_row
+    Array looked_up             # (V, blocks·H): W_ih x + bias of every row of a table, where x is rows of one
+    const idx *tokens           # N: which row of the table the x of each row of each step is; NULL: x is of any kind
     const idx *x_row            # x is (T, B, I), in an order of its own: which of its rows is a row's; NULL: in ours
     const idx *out_row          # the same of out
     Array y                     # the output again, (T, B, P) in the caller's order, whose row y_row[r] is row r's
@@ -44,7 +46,7 @@ cdef struct Forward:
 
 
 def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, y=None, batch=None, resets=None,
-            idx first_step=0, bint reverse=False):
+            idx first_step=0, bint reverse=False, looked_up=None):
     """Run one layer and direction over time.
 
     Parameters
@@ -63,6 +65,9 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
         (N, 1, …); x and out do so too, or are (T, B, …) in the caller's order.
     resets : resets.Resets or None
         Of the whole pass, of which these steps begin with `first_step`.
+    looked_up : (products, tokens) or None
+        Where x is rows of a table: what `project_table` computed of it, and which row the x of every row of every step
+        is, (N,) of intp, all rows of step 0 first, in the order of the batch. Only the shape of x is read then.
     """
     cdef Forward job
     cdef Pace pace
@@ -92,6 +97,12 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     take_rows(slots, &job.slots, &job.rows)
     take_rows(c_out, &job.c_out, &job.rows)
     job.h[0], job.c = state_at(states, 0, position), state_at(states, 1, position)
+    job.tokens = NULL
+    if looked_up is not None:
+        take(looked_up[0], &job.looked_up, 1)
+        take(looked_up[1], &order, 0)
+        job.tokens = <const idx *>order.p
+        job.x_row = NULL
 
     if batch is not None and not job.plan.by_units:     # threads may be in different chunks, where rows lie elsewhere
         copies = job.plan.threads
@@ -170,7 +181,10 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
         low = T - s1 if j.reverse else s0
         if j.x_row != NULL and gather_input(j, low, low + s1 - s0, &mine):
             return
-        project(j, low, low + s1 - s0, products, &mine)
+        if j.tokens != NULL:
+            look_up(j, low, low + s1 - s0, &mine)
+        else:
+            project(j, low, low + s1 - s0, products, &mine)
         s = s0
         while s < s1:
             t = T - 1 - s if j.reverse else s
@@ -269,6 +283,27 @@ cdef void project(Forward *j, idx low, idx high, Products *products, const Share
             p.steps, p.step_a, p.step_c = stop - t, n * p.lda, n * p.ldc
             j.k.product(p, mine.row0, row1, mine.unit0, mine.unit1)
         t = stop
+
+
+cdef void look_up(const Forward *j, idx low, idx high, const Share *mine) noexcept nogil:
+    """As `project`, where x is rows of a table: the products are rows, too."""
+    cdef idx H = j.H * j.item, blocks = j.cell.blocks, first = rows_between(&j.rows, 0, low), row0 = mine.row0, n, t, g
+    cdef idx ld = j.slots.stride[1] // j.item, of_table = j.looked_up.stride[0] // j.item
+    cdef const idx *tokens
+    cdef char *slots
+    for t in range(low, high):
+        n, tokens = active_rows(&j.rows, t), j.tokens + first + row0
+        slots = slots_at(j, t, low, mine.thread) + j.cell.x_slot * H + row0 * j.slots.stride[1]
+        first += n
+        n = min(mine.row1, n) - row0
+        if n <= 0:
+            continue
+        if not mine.by_units:
+            j.k.copy_rows(slots, ld, NULL, j.looked_up.p, of_table, tokens, n, blocks * j.H)
+            continue
+        for g in range(blocks):
+            j.k.copy_rows(slots + g * H + mine.unit0 * j.item, ld, NULL,
+                          j.looked_up.p + g * H + mine.unit0 * j.item, of_table, tokens, n, mine.unit1 - mine.unit0)
 
 
 cdef void set_up_products(const Forward *j, const Share *mine, Products *products) noexcept nogil:

@@ -98,6 +98,8 @@ cdef struct Linear:
     const rc_pack *wt
     char *bias
     idx I, O, item
+    int blocks                  # the weight's rows are so many blocks, of which block[g] belongs to part g of y
+    int block[RC_MAX_SLOTS]
     idx row0, row1              # the rows to compute now
     char *x                     # (M, I)
     char *y                     # (M, O), in backward its gradient
@@ -123,16 +125,21 @@ cdef inline idx linear_stretch(idx I, idx O, idx passes) noexcept:
 def linear_forward(LinearWeights w, x, y):
     """y (M, O) = x (M, I) Wᵀ + b; both arrays are contiguous and of the type of the weights."""
     cdef Linear job
-    cdef idx M = x.shape[0], stretch = linear_stretch(w.in_features, w.out_features, 1)
-    cdef int threads = linear_threads(M, w.in_features, w.out_features, 1, &job.few_rows)
     set_linear(&job, w, x, y)
+    run_linear_forward(&job, x.shape[0])
+
+
+cdef int run_linear_forward(Linear *job, idx M) except -1:
+    cdef idx stretch = linear_stretch(job.I, job.O, 1)
+    cdef int threads = linear_threads(M, job.I, job.O, 1, &job.few_rows)
     job.row1 = 0
     while job.row1 < M:
         if job.row1 > 0:
             PyErr_CheckSignals()
         job.row0, job.row1 = job.row1, min(M, job.row1 + stretch)
         with nogil:
-            rc_pool_run(linear_forward_thread, &job, threads)
+            rc_pool_run(linear_forward_thread, job, threads)
+    return 0
 
 
 cdef int set_linear(Linear *job, LinearWeights w, x, y) except -1:
@@ -143,6 +150,7 @@ cdef int set_linear(Linear *job, LinearWeights w, x, y) except -1:
     job.y = a.p
     job.k, job.w, job.wt, job.bias = w.k, &w.w, &w.wt, w.bias
     job.I, job.O, job.item = w.in_features, w.out_features, w.item
+    job.blocks, job.block[0] = 1, 0
     return 0
 
 
@@ -153,13 +161,16 @@ cdef void linear_forward_thread(void *context, int thread, int threads) noexcept
 
 cdef void multiply_rows(const Linear *j, const rc_pack *pack, const void *bias, char *a, char *c, idx row0, idx row1,
                         int thread, int threads) noexcept nogil:
-    """This thread's part of the rows row0 .. row1 of a (M, k) times a packed matrix, into c (M, n).
+    """This thread's part of the rows row0 .. row1 of a (M, k) times a packed matrix, into c (M, groups·n).
 
     So many rows at once that they stay in L2 while they meet all of the matrix.
     """
     cdef rc_product p = product_with(pack)
     cdef idx start, stop, unit0 = 0, unit1 = pack.n, low, high, part, parts
-    p.bias[0], p.lda, p.ldc = bias, pack.k, pack.n
+    cdef int g
+    p.lda, p.gc, p.ldc = pack.k, pack.n, pack.groups * pack.n
+    for g in range(pack.groups if bias != NULL else 0):
+        p.bias[g] = <char *>bias + g * pack.n * j.item
     start, stop = row0, row1
     if j.few_rows:
         split(pack.n, RC_PANEL_VECTORS * j.k.lanes, thread, threads, &unit0, &unit1)
@@ -180,29 +191,33 @@ def linear_backward(LinearWeights w, x, grad_y, grad_x, grad_weight, grad_bias=N
     `LinearWeights.pack_backward` must have been called before.
     """
     cdef Linear job
+    set_linear(&job, w, x, grad_y)
+    run_linear_backward(&job, x.shape[0], grad_x, grad_weight, grad_bias)
+
+
+cdef int run_linear_backward(Linear *job, idx M, grad_x, grad_weight, grad_bias) except -1:
     cdef Array a
     cdef Memory scratch
-    cdef idx M = x.shape[0], I = w.in_features, O = w.out_features, stretch = linear_stretch(I, O, 2)
+    cdef idx I = job.I, O = job.O, stretch = linear_stretch(I, O, 2)
     cdef size_t of_chunk, of_weight = 0, of_bias = 0
     cdef int threads = linear_threads(M, I, O, 2, &job.few_rows), i
     memset(&job.sums, 0, sizeof(job.sums))
     memset(&job.barrier, 0, sizeof(job.barrier))
-    set_linear(&job, w, x, grad_y)
     take(grad_x, &a, 0)
     job.grad_x = a.p
-    job.sums.k, job.sums.numbering.B, job.sums.numbering.T = w.k, 1, M
+    job.sums.k, job.sums.numbering.B, job.sums.numbering.T = job.k, 1, M
     job.sums.last_span = last_span(&job.sums.numbering)
     take(grad_weight, &a, 0)
     job.sums.w_ih.sum, job.sums.w_ih.size = a.p, O * I
     take(grad_bias, &a, 0)
     job.sums.slots.sum, job.sums.slots.size = a.p, O if a.p != NULL else 0
     if M == 0:
-        memset(job.sums.w_ih.sum, 0, O * I * w.item)
-        memset(job.sums.slots.sum, 0, job.sums.slots.size * w.item)
-        return
+        memset(job.sums.w_ih.sum, 0, O * I * job.item)
+        memset(job.sums.slots.sum, 0, job.sums.slots.size * job.item)
+        return 0
     for i in range(2):
         job.packed_x[i].n, job.packed_x[i].k, job.packed_x[i].groups = I, min(M, SUM_CHUNK), 1
-    of_chunk = w.bytes_of(&job.packed_x[0])
+    of_chunk = rounded(job.k.pack_size(I, min(M, SUM_CHUNK), 1) * job.item)
     if job.sums.last_span > 0:
         of_weight, of_bias = rounded(O * I * 8), rounded(job.sums.slots.size * 8)
     scratch = memory(2 * of_chunk + of_weight + of_bias, SCRATCH)
@@ -217,12 +232,13 @@ def linear_backward(LinearWeights w, x, grad_y, grad_x, grad_weight, grad_bias=N
             job.row0, job.row1 = job.row1, min(M, job.row1 + stretch)
             memset(&job.barrier, 0, sizeof(job.barrier))
             with nogil:
-                rc_pool_run(linear_backward_thread, &job, threads)
+                rc_pool_run(linear_backward_thread, job, threads)
         if job.sums.last_span > 0:
             round_part(&job.sums, &job.sums.w_ih)
             round_part(&job.sums, &job.sums.slots)
     finally:
         give_back(scratch)
+    return 0
 
 
 cdef void linear_backward_thread(void *context, int thread, int threads) noexcept nogil:
@@ -254,12 +270,16 @@ cdef void add_chunk(const Linear *j, const rc_pack *pack, idx low, idx high, int
     """Add the rows low .. high to the gradients of this thread's rows of the weight."""
     cdef rc_weight_gradient o
     cdef rc_blocks blocks = blocks_of(&j.sums.numbering, low, high, True)
-    cdef idx m0, m1
-    split(j.O, j.k.lanes, thread, threads, &m0, &m1)
+    cdef idx H = j.O // j.blocks, m0, m1
+    cdef int g
+    split(H, j.k.lanes, thread, threads, &m0, &m1)
     if ends_span(&j.sums.numbering, low, high, True):
-        end_span(&j.sums, j.I, j.O, 0, low, True, m0, m1, 0, 0)
-    o.d, o.ldd, o.blocks = j.y + low * j.O * j.item, j.O, &blocks
-    o.pack[0], o.pack[1], o.c[0], o.partial[0], o.ldc[0] = pack, NULL, j.sums.w_ih.sum, NULL, j.I
-    j.k.weight_gradient(&o, m0, m1)
-    if j.sums.slots.size > 0:
+        end_span(&j.sums, j.I, H, 0, low, True, m0, m1, 0, 0)
+    o.ldd, o.blocks = j.O, &blocks
+    o.pack[0], o.pack[1], o.partial[0], o.ldc[0] = pack, NULL, NULL, j.I
+    for g in range(j.blocks):
+        o.d = j.y + (low * j.O + g * H) * j.item
+        o.c[0] = j.sums.w_ih.sum + j.block[g] * H * j.I * j.item
+        j.k.weight_gradient(&o, m0, m1)
+    if j.sums.slots.size > 0:           # of one block
         j.k.column_sums(j.sums.slots.sum, NULL, o.d, j.O, high - low, &blocks, m0, m1)

@@ -87,6 +87,8 @@ cdef class Sums:
                   idx nets=1):
         """`steps` are all steps of the pass. The arrays, contiguous and of the layer's type, receive the gradients.
 
+        `w_ih` is None where the input is rows of a table: see `table_backward`.
+
         Where there are several nets, the arrays have a leading axis for them.
         """
         cdef Rows rows = take_batch(steps.batch, steps.x.shape[steps.x.ndim - 2])
@@ -103,7 +105,7 @@ cdef class Sums:
         take(peepholes, &of_c, 0)
         memset(&one, 0, sizeof(one))
         one.k, one.numbering.B, one.numbering.T = w.k, rows.B, T
-        one.w_ih.size = w.cell.blocks * w.hidden_size * w.input_size
+        one.w_ih.size = w.cell.blocks * w.hidden_size * w.input_size if w_ih is not None else 0
         one.w_hh.size = w.cell.blocks * w.hidden_size * w.output_size
         one.w_hr.size = w.r.n * w.r.k
         one.slots.size = w.cell.slots * w.hidden_size if b_ih is not None else 0

@@ -121,6 +121,11 @@ cdef class Weights:
         return size + (0 if transposed else self.bytes_of_vectors())
 
     @property
+    def input_blocks(self):
+        """How many slots the input adds to."""
+        return self.cell.blocks
+
+    @property
     def nbytes(self):
         """Bytes of the packed copies."""
         return self.packed.size + self.packed_t.size

@@ -275,7 +275,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         out, layout, batch, T, B = self._check_input(x, lengths)
         states, structure, padded = self.check_state(state, B, layout), self.structure, not isinstance(lengths, Batch)
         resets = by_direction(self._marks(reset, T, B, layout), batch, self.directions)
-        lookup = None if lookup is None else lookup.arranged(layout, batch)
+        lookup = None if lookup is None else lookup.arranged(layout, batch, self.hidden_size)
         if batch is not None and state is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
@@ -345,7 +345,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         states = self.check_state(state, B, layout)
         marks = self._marks(reset, T, B, layout)
         resets = by_direction(marks, batch, self.directions)
-        lookup = None if lookup is None or checkpoint_every is not None else lookup.arranged(layout, batch)
+        lookup = None if lookup is None or checkpoint_every is not None else lookup.arranged(layout, batch, self.hidden_size)
         initial = start = [part.copy() for part in states]
         if batch is not None and state is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]

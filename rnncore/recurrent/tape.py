@@ -305,6 +305,7 @@ class Tape(Generic[StateT]):
         for layer_pass in self._passes:
             arrays += [layer_pass.x, layer_pass.h, *layer_pass.initial, layer_pass.slots, layer_pass.c, layer_pass.mask]
             arrays += [state for *_, states in layer_pass.checkpoints or () for state in states]
+            arrays += layer_pass.lookup or ()
         owners = {id(a if a.base is None else a.base): (a if a.base is None else a.base)
                   for a in arrays if a is not None}
         return sum(a.nbytes for a in owners.values())

@@ -133,6 +133,22 @@ def test_padding_and_threads_do_not_change_a_bit(rng):
             same_bits(found[name], expected[name], name)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize(("T", "B", "H", "ragged"), [(60, 12, 128, False), (60, 12, 128, True), (80, 1, 384, False)])
+def test_threads_look_up_their_own_rows_and_units(rng, cell, T, B, H, ragged):
+    """Sizes at which two threads divide the rows, and at which they divide the units."""
+    model = sequence_model(cell, V, hidden_size=H, embedding_size=16, seed=1)
+    plain = Plain(model.embedding, model.layer, model.head)
+    tokens, targets = rng.integers(0, V, (2, T, B))
+    lengths = rng.integers(T // 2, T, B) if ragged else None
+    with rc.threads(1):
+        expected = plain.record(tokens, lengths=lengths)
+        grads = model.loss_and_grads(tokens, targets, lengths=lengths)[1]
+    with rc.threads(2):
+        same_bits(model.record(tokens, lengths=lengths).output, expected.output)
+        same_bits(model.loss_and_grads(tokens, targets, lengths=lengths)[1], grads)
+
+
 def test_long_sums_stay_exact():
     """One token 100,000 × 8 times: a float32 sum of so many equal terms would be off by a tenth of a percent."""
     model = SequenceModel(Embedding(1, 2, seed=1), rc.RNN(2, 2, seed=3), Linear(2, 1, seed=2), loss="mse")

@@ -345,7 +345,8 @@ class RecurrentLayer(Module, Generic[StateT]):
         states = self.check_state(state, B, layout)
         marks = self._marks(reset, T, B, layout)
         resets = by_direction(marks, batch, self.directions)
-        lookup = None if lookup is None or checkpoint_every is not None else lookup.arranged(layout, batch, self.hidden_size)
+        if lookup is not None:
+            lookup = None if checkpoint_every else lookup.arranged(layout, batch, self.hidden_size)
         initial = start = [part.copy() for part in states]
         if batch is not None and state is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]

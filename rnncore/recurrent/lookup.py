@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from .layout import Layout
     from .ragged import Batch
 
-# Looking up pays from so many inputs for each row of the table, and so many multiply-adds that it saves in each block of
-# weight_ih, since it takes 20 us of its own. (A training step of an LSTM with 103 symbols, E 64, H 128, B 32, T 64, where
-# a row is looked up 20 times, takes 0.78 of the time; with 60 symbols, E 16, H 32, B 8, T 32, without the second
+# Looking up pays from so many inputs for each row of the table, and so many multiply-adds that it saves in each block
+# of weight_ih, since it takes 20 us of its own. (A training step of an LSTM with 103 symbols, E 64, H 128, B 32, T 64,
+# where a row is looked up 20 times, takes 0.78 of the time; with 60 symbols, E 16, H 32, B 8, T 32, without the second
 # condition, 1.03.)
 LEAST_REPEATS, LEAST_SAVED = 2, 1 << 20
 
@@ -24,16 +24,16 @@ LEAST_REPEATS, LEAST_SAVED = 2, 1 << 20
 class Lookup(NamedTuple):
     """Which row of a table each input of a layer is.
 
-    The products of the table's rows with W_ih take the place of those of the inputs, with the same bits. On the way back
-    the gradients of the pre-activations are added up by token first, and then go through the table as through a batch of
-    V rows.
+    The products of the table's rows with W_ih take the place of those of the inputs, with the same bits. On the way
+    back the gradients of the pre-activations are added up by token first, and then go through the table as through a
+    batch of V rows.
 
     Attributes
     ----------
     table : ndarray (V, I)
     tokens : ndarray of intp
-        Rows of the table in the layout of the input; after `arranged` (N,), all rows of step 0 first, those of every step
-        in the order of the batch.
+        Rows of the table in the layout of the input; after `arranged` (N,), all rows of step 0 first, those of every
+        step in the order of the batch.
     """
 
     table: Array

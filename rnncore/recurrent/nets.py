@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from rnncore import _engine
 
 from .passes import LayerPass
@@ -222,7 +220,7 @@ def walk_nets(structure: Structure, weights: list[list[_engine.Weights]], passes
         grad_out, carry = None if grad_out is None else batch.gather(grad_out), list(map(batch.sorted, carry))
     for index in reversed(range(structure.num_layers)):
         layer = passes[index * structure.directions:(index + 1) * structure.directions]
-        grad_x = _engine.room((nets, *rows, layer[0].part.input_size), structure.dtype)
+        grad_x: Array = _engine.room((nets, *rows, layer[0].part.input_size), structure.dtype)
         for one in layer:
             part, sums = one.part, None
             if wanted:

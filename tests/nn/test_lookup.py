@@ -36,7 +36,7 @@ def models(kind, dtype="float64", readout="steps", **options):
 
 def passes(model, tokens, targets, *, counted=None, **given):
     record = model.record(tokens, **given)
-    loss, grad = model.loss(record.output, targets)
+    grad = model.loss(record.output, targets)[1]
     return record, record.backward(grad)
 
 

@@ -10,7 +10,9 @@ from rnncore import _engine
 from rnncore._checks import as_number
 
 if TYPE_CHECKING:
-    from rnncore._typing import ArrayLike, Floats
+    from rnncore._typing import Array, ArrayLike, Floats
+
+FLOATS = np.dtype("float32").num, np.dtype("float64").num       # what `_engine.draw` reads
 
 
 def log_softmax(logits: ArrayLike) -> Floats:
@@ -57,10 +59,15 @@ def draw(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int
     >>> draw(np.log([0.2, 0.5, 0.3]), 0, rng), draw(np.log([0.2, 0.5, 0.3]), 1, rng)
     (1, 1)
     """
-    return draw_at(logits, as_number(temperature, "temperature", least=0), rng)
+    temperature = as_number(temperature, "temperature", least=0)
+    return draw_at(logits, temperature, 0.0 if temperature == 0 else rng.random())
 
 
-def draw_at(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int:
-    """`draw` at a temperature that was checked before, for loops."""
-    values = np.ascontiguousarray(logits, np.float64).reshape(-1)
-    return int(values.argmax()) if temperature == 0 else _engine.draw(values, temperature, rng.random())
+def draw_at(logits: ArrayLike, temperature: float, uniform: float) -> int:
+    """`draw` with a number from [0, 1), at a temperature that was checked before, for loops."""
+    values: Array
+    if type(logits) is np.ndarray and logits.dtype.num in FLOATS and logits.ndim == 1 and logits.flags.carray:
+        values = logits
+    else:
+        values = np.ascontiguousarray(logits, np.float64).reshape(-1)
+    return int(values.argmax()) if temperature == 0 else _engine.draw(values, temperature, uniform)

@@ -10,11 +10,12 @@ from rnncore import _engine
 from rnncore._checks import as_array
 from rnncore._typing import Array, State
 from rnncore.module import LOCK
+from rnncore.nn.layers import Embedding
 from rnncore.recurrent.stream import Stream, check_out
 
 if TYPE_CHECKING:
     from rnncore._typing import ArrayLike, StateLike
-    from rnncore.nn.layers import Embedding, PackedLinear
+    from rnncore.nn.layers import PackedLinear
     from rnncore.nn.sequence import SequenceModel
 
 
@@ -82,7 +83,6 @@ class ModelStream(Stream[State]):
         ndarray, (B, O)
         """
         model, embedding = self._model, self._model.embedding
-        tokens = None if embedding is None else self._tokens(embedding, x_t, "x_t", 1)
         shape = self._batch, model.head.out_features
         if out is None:
             out = np.empty(shape, model.dtype)
@@ -90,10 +90,16 @@ class ModelStream(Stream[State]):
             check_out(out, shape, model.dtype)
         with LOCK:  # the weights of all parts at one moment, and the arrays of one step
             self._bind_again()
-            values = x_t if embedding is None or tokens is None else embedding.into(tokens, self._x)
+            head = self._head.weights
+            if type(embedding) is Embedding and self._steps.predict(
+                    x_t, embedding._parameters["weight"], head, self._x, self._h, out):
+                return out
+            values = x_t
+            if embedding is not None:
+                values = embedding.into(self._tokens(embedding, x_t, "x_t", 1), self._x)
             if not self._steps.step(values, self._h):
                 self._convert(values, self._h, "x_t", ())
-            _engine.linear_forward(self._head.weights, self._h, out)
+            _engine.linear_forward(head, self._h, out)
         return out
 
     def block(self, x: ArrayLike, out: Array | None = None) -> Array:

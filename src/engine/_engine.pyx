@@ -49,6 +49,7 @@ cdef extern from *:                 # numpy's arrays without the buffer protocol
     ctypedef struct PyArrayObject
     enum:
         NPY_FLOAT
+        NPY_INTP
         NPY_DOUBLE
     ctypedef enum NPY_ORDER:
         NPY_CORDER

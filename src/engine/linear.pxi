@@ -148,10 +148,14 @@ cdef int set_linear(Linear *job, LinearWeights w, x, y) except -1:
     job.x = a.p
     take(y, &a, 0)
     job.y = a.p
+    set_linear_weights(job, w)
+    return 0
+
+
+cdef inline void set_linear_weights(Linear *job, LinearWeights w) noexcept:
     job.k, job.w, job.wt, job.bias = w.k, &w.w, &w.wt, w.bias
     job.I, job.O, job.item = w.in_features, w.out_features, w.item
     job.blocks, job.block[0] = 1, 0
-    return 0
 
 
 cdef void linear_forward_thread(void *context, int thread, int threads) noexcept nogil:

@@ -257,23 +257,24 @@ cdef void squared_error_thread(void *context, int thread, int threads) noexcept 
 
 def draw(logits, double temperature, double uniform):
     """A class with the probabilities softmax(logits / temperature): the first whose cumulative probability is above
-    `uniform`, a number in [0, 1). `logits` are contiguous and of float64."""
+    `uniform`, a number in [0, 1). `logits` are contiguous and of float32 or float64; all is computed in float64."""
     cdef Array a
     cdef Memory scratch
-    cdef double *x
     cdef double top, total = 0
     cdef idx n, i
     take(logits, &a, 0)
-    x, n = <double *>a.p, a.last
+    n = a.last
     if n == 0:
         raise ValueError("logits: got none, expected one for each class, at least one")
     scratch = memory(n * sizeof(double), SCRATCH)
-    cdef double *cumulative = <double *>scratch.p
-    top = x[0]
+    cdef double *cumulative = <double *>scratch.p       # first the logits
+    for i in range(n):
+        cumulative[i] = (<float *>a.p)[i] if a.item == 4 else (<double *>a.p)[i]
+    top = cumulative[0]
     for i in range(1, n):
-        top = max(top, x[i])
+        top = max(top, cumulative[i])
     for i in range(n):              # at a tiny temperature all but the most likely become 0
-        total += exp((x[i] - top) / temperature)
+        total += exp((cumulative[i] - top) / temperature)
         cumulative[i] = total
     i = 0
     while i < n - 1 and cumulative[i] <= uniform * total:

@@ -178,6 +178,32 @@ cdef class Stepper:
             self.run_step(address(x), address(out))
         return True
 
+    def predict(self, tokens, table, LinearWeights head, x, h, out):
+        """A step of tokens (B,), whose x are rows of a table (V, I), and of a head, into out (B, O).
+
+        `x` (B, I) and `h` (B, P) are room for what is in between. False, and nothing is done: `tokens` is no C-contiguous
+        array (B,) of intp, or one of them is no row of the table. The other arrays are not checked.
+        """
+        cdef PyArrayObject *array = <PyArrayObject *>tokens
+        cdef PyArrayObject *rows = <PyArrayObject *>table
+        cdef idx n, width = self.jobs.x.stride[1]
+        cdef const idx *token
+        cdef Linear job
+        if not PyArray_Check(tokens) or PyArray_NDIM(array) != 1 or PyArray_TYPE(array) != NPY_INTP:
+            return False
+        if not PyArray_ISCARRAY_RO(array) or PyArray_DIMS(array)[0] != self.batch:
+            return False
+        token = <const idx *>address(tokens)
+        if not within(token, self.batch, PyArray_DIMS(rows)[0]):
+            return False
+        for n in range(self.batch):
+            memcpy(address(x) + n * width, address(table) + token[n] * width, width)
+        self.step(x, h)
+        set_linear_weights(&job, head)
+        job.x, job.y = address(h), address(out)
+        run_linear_forward(&job, self.batch)
+        return True
+
     cdef object new_output(self):
         """An uninitialised array for the output of a step."""
         cdef Py_ssize_t[2] shape

@@ -205,13 +205,14 @@ class Continues(TakesExog):
         temperature = as_number(temperature, "temperature", least=0)
         inputs = self._check_exog(exog, len(past) + length, missing=self.missing)
         drawn: Array = np.empty((1, length, *past.shape[1:]), past.dtype)
+        uniforms = np.zeros(length) if self._real or temperature == 0 else rng.random(length)
         for t, (output,) in self._continue(past, length, 1, inputs, drawn):
             if self._real:
                 deviation = np.sqrt(self._variance_after(past, t))
                 noise = rng.standard_normal(self.n_features_)
                 drawn[0, t] = output + temperature * deviation * noise
             else:
-                drawn[0, t] = draw_at(output, temperature, rng)
+                drawn[0, t] = draw_at(output, temperature, uniforms[t])
         return drawn[0] if self._real else self._alphabet.decode(drawn[0])
 
     def beam(

@@ -80,8 +80,8 @@ def threads(n: int) -> _engine.Threads:
 def kept_memory() -> int:
     """Bytes of memory that are kept for reuse by later passes.
 
-    Fetching new memory from the system costs up to 40 % of a training step, so the memory of a deleted tape is kept
-    and reused by the next one, of any layer.
+    Fetching new memory from the system costs up to 40 % of a training step, so the memory of deleted tapes, large
+    outputs and gradients is kept and reused by the next ones, of any layer.
 
     Returns
     -------

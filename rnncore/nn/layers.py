@@ -73,8 +73,10 @@ class Embedding(Module):
 
     def record(self, tokens: ArrayLike, *, train: bool = False) -> Record[None]:
         """As a call; ``backward`` of the record gives no input gradient, since tokens are integers."""
-        own = self.checked(tokens)
+        return self.record_checked(self.checked(tokens))
 
+    def record_checked(self, own: Array) -> Record[None]:
+        """As `record`, of tokens as from `checked`, which the record keeps."""
         def adjoint(grad_output: Array) -> Gradients[None, None]:
             return Gradients(None, None, {"weight": self._grad_weight(own, grad_output)})
 

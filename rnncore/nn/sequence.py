@@ -15,10 +15,11 @@ from rnncore.nn.layers import Dropout, Embedding, Linear
 from rnncore.nn.losses import as_weights, length_mask, mean_nll, mean_square, summed_nll, summed_squares
 from rnncore.nn.readout import READOUTS, read_out
 from rnncore.nn.stream import ModelStream
+from rnncore.recurrent.base import RecurrentLayer
 from rnncore.recurrent.descriptions import choices, first, modes
 from rnncore.recurrent.layers import layer_class
 from rnncore.recurrent.layout import Layout
-from rnncore.recurrent.lookup import LEAST_REPEATS, Lookup
+from rnncore.recurrent.lookup import Lookup, pays
 from rnncore.recurrent.structure import Structure
 from rnncore.recurrent.tape import Gradients
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Bools, DTypeLike, Floats, State, StateLike
     from rnncore.nn.readout import Adjoint, Readout
     from rnncore.nn.record import Record
-    from rnncore.recurrent.base import RecurrentLayer
     from rnncore.recurrent.tape import Tape
 
     Loss = Literal["cross_entropy", "mse"]
@@ -127,6 +127,9 @@ class SequenceModel(Module):
                 f"embedding: got embedding_dim={embedding.embedding_dim}, expected "
                 f"{layer.input_size}, the layer's input_size"
             )
+        for name, part in (("embedding", embedding), ("head", head)):
+            if part is not None and part.dtype != layer.dtype:
+                raise ValueError(f"{name}: got dtype {part.dtype}, expected {layer.dtype}, the layer's")
         if loss not in LOSSES:
             raise ValueError(f"loss: got {loss!r}, expected one of {sorted(LOSSES)}")
         if not isinstance(readout, str) or readout not in READOUTS:
@@ -164,23 +167,35 @@ class SequenceModel(Module):
         prediction : ndarray, (T, B, O), or (B, O) for one prediction per sequence
         state : ndarray or tuple
         """
-        lookup = None
+        given: dict[str, Any] = {}
         with LOCK:  # the weights of all parts at one moment
             layer, head = self.layer.packed(), self.head.packed()
-            if self.embedding is not None:
-                x, lookup = self.embedding(x), self._lookup(x)
-        y, state = self.layer.call_on(layer, x, state, lengths, reset, lookup)
+            if self._may_look_up:
+                embedded, given = self._look_up(x)
+                x = embedded.output
+            elif self.embedding is not None:
+                x = self.embedding(x)
+        y, state = self.layer.call_on(layer, x, state, lengths, reset, **given)
         read, _ = read_out(self.readout, self.layer, y, state, lengths)
         return self.head.call_on(head, read), state
 
     forward = __call__
 
-    def _lookup(self, tokens: ArrayLike) -> Lookup | None:
-        """Which rows of the embedding's table its output is; None where it may be anything, or nothing is repeated."""
-        embedding = self.embedding
-        if type(embedding) is not Embedding or np.size(tokens) < LEAST_REPEATS * embedding.num_embeddings:
-            return None
-        return Lookup(embedding.parameters["weight"], embedding.checked(tokens))
+    @property
+    def _may_look_up(self) -> bool:
+        """Whether embedding and layer are rnncore's own, so that the layer's input is rows of the embedding's table."""
+        layer = type(self.layer)
+        return (type(self.embedding) is Embedding and layer.call_on is RecurrentLayer.call_on
+                and layer.record_on is RecurrentLayer.record_on)
+
+    def _look_up(self, tokens: ArrayLike) -> tuple[Record[None], dict[str, Any]]:
+        """The vectors of tokens, and an argument for the layer where looking up pays."""
+        assert self.embedding is not None
+        own = self.embedding.checked(tokens)
+        embedded, table = self.embedding.record_checked(own), self.embedding._parameters["weight"]
+        if not pays(own.size, table, self.layer.structure.input_slots):
+            return embedded, {}
+        return embedded, {"lookup": Lookup(table.copy(), own)}
 
     def owned(self) -> Iterator[tuple[Module, dict[str, str]]]:
         if self._all_owned is None:             # found once, since every update of an optimiser asks several times
@@ -251,13 +266,17 @@ class SequenceModel(Module):
 
     def _record(self, x: ArrayLike, state: StateLike, lengths: ArrayLike | None, train: bool, reset: ArrayLike | None
                 ) -> SequenceRecord:
-        embedded = lookup = None
+        embedded: Record[None] | None = None
+        given: dict[str, Any] = {}
         with LOCK:  # the weights of all parts at one moment
             layer, head = self.layer.packed(), self.head.packed()
-            if self.embedding is not None:
+            if self._may_look_up:
+                embedded, given = self._look_up(x)
+            elif self.embedding is not None:
                 embedded = self.embedding.record(x)
-                x, lookup = embedded.output, self._lookup(x)
-        tape = self.layer.record_on(layer, x, state, lengths, train, reset=reset, lookup=lookup)
+        if embedded is not None:
+            x = embedded.output
+        tape = self.layer.record_on(layer, x, state, lengths, train, reset=reset, **given)
         read, spread = read_out(self.readout, self.layer, tape.output, tape.state, lengths)
         kept = None if self.dropout is None else self.dropout.record(read, train=train)
         predicted = self.head.record_on(head, read if kept is None else kept.output)
@@ -499,8 +518,11 @@ class SequenceRecord:
         parameters = prefixed("layer", layer.parameters) | prefixed("head", head.parameters)
         if self._embedded is None:
             return Gradients(layer.input, layer.state, parameters)
-        self._embedded.check_weights()
-        found = {"weight": layer.input} if through_table else self._embedded.backward(layer.input).parameters
+        if through_table:
+            self._embedded.check_weights()
+            found = {"weight": layer.input}
+        else:
+            found = self._embedded.backward(layer.input).parameters
         return Gradients(None, layer.state, prefixed("embedding", found) | parameters)
 
 

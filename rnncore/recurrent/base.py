@@ -275,7 +275,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         out, layout, batch, T, B = self._check_input(x, lengths)
         states, structure, padded = self.check_state(state, B, layout), self.structure, not isinstance(lengths, Batch)
         resets = by_direction(self._marks(reset, T, B, layout), batch, self.directions)
-        lookup = None if lookup is None else lookup.arranged(layout, batch, self.hidden_size)
+        lookup = None if lookup is None else lookup.arranged(layout, batch, structure.input_slots)
         if batch is not None and state is not None:
             states = [batch.sorted(part) for part in states]
         for part in structure.parts:
@@ -346,7 +346,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         marks = self._marks(reset, T, B, layout)
         resets = by_direction(marks, batch, self.directions)
         if lookup is not None:
-            lookup = None if checkpoint_every else lookup.arranged(layout, batch, self.hidden_size)
+            lookup = None if checkpoint_every else lookup.arranged(layout, batch, self.structure.input_slots)
         initial = start = [part.copy() for part in states]
         if batch is not None and state is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]

@@ -189,6 +189,11 @@ class Structure:
         h, *c = [(steps, rows, size) for size in self.state_sizes]
         return slots, h, c[0] if c else None
 
+    @property
+    def input_slots(self) -> int:
+        """The number of rows of the first layer's weight_ih."""
+        return self.shapes["weight_ih_l0"][0]
+
     def half(self, output: Array, part: Part) -> Array:
         """The features of an output (…, directions·P) that belong to the direction of `part`, as a view (…, P)."""
         if self.directions == 1:

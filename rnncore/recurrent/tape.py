@@ -306,9 +306,8 @@ class Tape(Generic[StateT]):
             arrays += [layer_pass.x, layer_pass.h, *layer_pass.initial, layer_pass.slots, layer_pass.c, layer_pass.mask]
             arrays += [state for *_, states in layer_pass.checkpoints or () for state in states]
             arrays += layer_pass.lookup or ()
-        owners = {id(a if a.base is None else a.base): (a if a.base is None else a.base)
-                  for a in arrays if a is not None}
-        return sum(a.nbytes for a in owners.values())
+        owners = {id(owner): owner for owner in [_owner(array) for array in arrays if array is not None]}
+        return sum(owner.nbytes for owner in owners.values())
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -365,7 +364,11 @@ class Tape(Generic[StateT]):
         return self._passes[0].lookup is not None
 
     def backward_to_table(self, grad_output: ArrayLike | None, grad_state: StateLike) -> Gradients[StateT, Array]:
-        """As `backward` for one cotangent, but ``input`` is the gradient of the table (V, I) that x is rows of."""
+        """As `backward` for one cotangent, but ``input`` is the gradient of the table (V, I) that x is rows of.
+
+        For models, which have the table; only where `has_lookup`.
+        """
+        assert self.has_lookup
         return self._gradients(grad_output, grad_state, True, to_table=True)
 
     def _gradients(self, grad_output: ArrayLike | None, grad_state: StateLike, parameters: bool | None,
@@ -670,6 +673,13 @@ def _by_rows(array: Array, many: int, batch: int) -> Array:
 def _many(array: Array, many: int, batch: int) -> Array:
     """A view of (T, K·B, …) as (K, T, B, …), with K = `many` and B = `batch`."""
     return _by_rows(array, many, batch).swapaxes(0, 1)
+
+
+def _owner(array: Array) -> Any:
+    """What the memory of an array belongs to: an array, or an allocation of the engine."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array
 
 
 def _locked(array: Array) -> Array:

@@ -72,7 +72,7 @@ def table_backward(Weights w, table, tokens, delta, grad_table, grad_w_ih):
     cdef Embedding sums
     cdef Linear job
     cdef Array a
-    cdef object summed = room((table.shape[0], w.cell.blocks * w.hidden_size), table.dtype)
+    cdef object summed = carve("gradients", table.dtype, ((table.shape[0], w.cell.blocks * w.hidden_size),))[0]
     take(delta, &a, 2)
     set_embedding(&sums, summed, tokens, summed)
     sums.rows = a.p + w.cell.x_slot * w.hidden_size * w.item

@@ -65,7 +65,10 @@ cdef enum:
     HUGE_PAGE = 1 << 21
     SMALLEST_KEPT = 1 << 12         # smaller pieces the allocator keeps by itself
     MOST_KEPT = 64                  # pieces
-    SMALLEST_RESULT = 1 << 17       # from here on, glibc may take pages from the system and give them back
+    # Sizes at which glibc may take pages from the system and give them back after use, and from which on the pages are
+    # mostly huge ones, so that their faults matter less than keeping the memory.
+    SMALLEST_RESULT = 1 << 17
+    LARGEST_RESULT = 1 << 25
 
 
 cdef extern from *:
@@ -229,7 +232,7 @@ def room(tuple shape, dtype):
     cdef Allocation own
     for n in shape:
         size *= n
-    if size < SMALLEST_RESULT:
+    if not SMALLEST_RESULT <= size <= LARGEST_RESULT:
         return ndarray(shape, dtype)
     own = Allocation.__new__(Allocation)
     own.m, own.nbytes = memory(size, RESULTS), size

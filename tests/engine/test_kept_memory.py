@@ -74,6 +74,33 @@ assert resident() - before < 50_000_000, resident() - before
     )
 
 
+def test_memory_of_results_is_used_again_after_the_last_view(limit, rng):
+    layer = make("lstm", 5, 64)
+    x = random_input(layer, 40, 60, rng)
+    x[:, :, 0] = np.arange(40 * 60).reshape(40, 60)
+
+    def results(x):
+        tape = layer.record(x)
+        return layer(x)[0], tape.output, tape.backward(np.ones_like(tape.output)).input
+
+    y, recorded, grad = results(x)
+    views = [y[3:5], recorded[::7, 2], grad.T[1]]
+    expected = tuple(view.copy() for view in views)
+    place = y.ctypes.data
+    del y, recorded, grad
+    for _ in range(3):
+        again = results(-x)
+        assert place not in [array.ctypes.data for array in again]
+    same_bits(tuple(views), expected)
+    del views, again
+    rc.release_memory()
+    y = layer(x)[0]
+    place = y.ctypes.data
+    del y
+    assert rc.kept_memory() >= 40 * 60 * 64 * 4
+    assert layer(x)[0].ctypes.data == place
+
+
 def test_wrong_limits_are_refused():
     for wrong in (-1, 0.5, "1 GB", None, True):
         with pytest.raises(ValueError, match="limit: got"):

@@ -10,6 +10,7 @@ from support import KINDS, all_close, close, make, parts, same_bits
 import rnncore as rc
 from rnncore.nn import Embedding, Linear, SequenceModel, sequence_model
 from rnncore.recurrent import lookup
+from rnncore.recurrent.ragged import Batch
 
 V = 5
 THROUGH_TABLE = ("embedding.weight", "layer.weight_ih_l0", "layer.weight_ih_l0_reverse")
@@ -18,8 +19,7 @@ THROUGH_TABLE = ("embedding.weight", "layer.weight_ih_l0", "layer.weight_ih_l0_r
 class Plain(SequenceModel):
     """The same model without looking up."""
 
-    def _lookup(self, tokens):
-        return None
+    _may_look_up = False
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def models(kind, dtype="float64", readout="steps", **options):
     return [made(embedding, layer, head, readout=readout) for made in (SequenceModel, Plain)]
 
 
-def passes(model, tokens, targets, *, counted=None, **given):
+def passes(model, tokens, targets, **given):
     record = model.record(tokens, **given)
     grad = model.loss(record.output, targets)[1]
     return record, record.backward(grad)
@@ -149,6 +149,53 @@ def test_threads_look_up_their_own_rows_and_units(rng, cell, T, B, H, ragged):
         same_bits(model.loss_and_grads(tokens, targets, lengths=lengths)[1], grads)
 
 
+@pytest.mark.parametrize(("rows", "E", "H", "T", "B"), [(300, 64, 128, 40, 32), (4200, 8, 16, 300, 32)])
+def test_large_tables(rng, monkeypatch, rows, E, H, T, B):
+    """Their gradients are summed in several chunks and spans, and on two threads."""
+    monkeypatch.setattr(lookup, "IN_CACHE", 1 << 30)
+    model = sequence_model("gru", rows, hidden_size=H, embedding_size=E, seed=1)
+    wide = model.astype("float64")
+    exact = Plain(wide.embedding, wide.layer, wide.head)
+    tokens, targets = rng.integers(0, rows - 1, (2, T, B))
+    with rc.threads(1):
+        assert model.record(tokens).tape.has_lookup
+        found = model.loss_and_grads(tokens, targets)[1]
+    all_close(found, exact.loss_and_grads(tokens, targets)[1], "float32")
+    with rc.threads(2):
+        same_bits(model.loss_and_grads(tokens, targets)[1], found)
+
+
+def test_rows_that_no_token_names_have_no_part(rng):
+    """Not even where they are infinite."""
+    (ours, plain), tokens, targets = models("lstm"), rng.integers(0, V - 1, (9, 3)), rng.integers(0, 3, (9, 3))
+    with ours.embedding.writable() as weights:
+        weights["weight"][V - 1] = np.inf
+    _, grads = passes(ours, tokens, targets)
+    _, expected = passes(plain, tokens, targets)
+    all_close(grads.parameters, expected.parameters, "float64")
+    assert not grads.parameters["embedding.weight"][V - 1].any()
+
+
+def test_tokens_in_any_form(rng):
+    model, _ = models("gru")
+    tokens = rng.integers(0, V, (9, 3))
+    expected = model(tokens)[0]
+    for form in (torch.tensor(tokens), tokens.tolist(), tokens.astype("uint64"), np.asfortranarray(tokens)):
+        same_bits(model(form)[0], expected)
+        same_bits(model.record(form).output, expected)
+    one = model(tokens[:, 0])[0], model.record(tokens[:, 0]).output
+    same_bits(one, (expected[:, 0].copy(),) * 2)
+    with pytest.raises(IndexError, match="tokens: got values from 0 to 5"):
+        model(np.append(tokens, [[0, 0, 5]], axis=0))
+
+
+def test_active_rows_alone(rng):
+    """The steps of rows of unequal length, one after the other."""
+    (model, plain), batch = models("lstm"), Batch(np.array([9, 2, 5]), 9)
+    tokens = rng.integers(0, V, batch.N)
+    same_bits(model(tokens, lengths=batch)[0], plain(tokens, lengths=batch)[0])
+
+
 def test_long_sums_stay_exact():
     """One token 100,000 × 8 times: a float32 sum of so many equal terms would be off by a tenth of a percent."""
     model = SequenceModel(Embedding(1, 2, seed=1), rc.RNN(2, 2, seed=3), Linear(2, 1, seed=2), loss="mse")
@@ -177,16 +224,31 @@ def test_who_looks_up(rng, monkeypatch):
     assert not model.record(many, lengths=[3, 3, 3]).tape.has_lookup
     same_bits(model.record(many).tape.input, model.embedding(many))
 
-    class Scaled(Embedding):
+    class OwnEmbedding(Embedding):
         def record(self, tokens, *, train=False):
             return super().record(tokens, train=train)
 
-    own = SequenceModel(Scaled(V, 4, dtype="float64", seed=1), model.layer, model.head)
+    own = SequenceModel(OwnEmbedding(V, 4, dtype="float64", seed=1), model.layer, model.head)
     assert not own.record(many).tape.has_lookup
+    same_bits(own(many)[0], model(many)[0])
+
+    class Doubled(rc.LSTM):
+        """It may do anything with x, and need not know of lookups."""
+
+        def call_on(self, packed, x, state=None, lengths=None, reset=None):
+            return super().call_on(packed, 2 * x, state, lengths, reset)
+
+        def record_on(self, packed, x, state=None, lengths=None, train=False, checkpoint_every=None, reset=None):
+            return super().record_on(packed, 2 * x, state, lengths, train, checkpoint_every, reset)
+
+    doubled = SequenceModel(model.embedding, Doubled(4, 6, dtype="float64", seed=1), model.head)
+    record = doubled.record(many)
+    same_bits(record.tape.input, 2 * model.embedding(many))
+    same_bits(doubled(many)[0], record.output)
     table = lookup.Lookup(model.embedding.parameters["weight"], many)
     layer = model.layer
     assert not layer.record_on(layer.packed(), model.embedding(many), lookup=table, checkpoint_every=2).has_lookup
-    monkeypatch.setattr(lookup, "LEAST_SAVED", (many.size - V) * 4 * 6 + 1)
+    monkeypatch.setattr(lookup, "LEAST_SAVED", (many.size - V) * 4 * 24 + 1)
     assert not model.record(many).tape.has_lookup
 
 

@@ -262,3 +262,11 @@ def test_wrong_options_of_the_loss_are_refused_by_name(options, message):
     config = SequenceModel(None, rc.GRU(2, 4), Linear(4, 3)).config | options
     with pytest.raises(ValueError, match=r"class_weight|label_smoothing"):
         SequenceModel.from_config(config)
+
+
+@pytest.mark.parametrize("which", ["embedding", "head"])
+def test_parts_of_another_dtype_are_refused(which):
+    dtypes = {"embedding": "float32", "head": "float32"} | {which: "float64"}
+    embedding, head = Embedding(7, 5, dtype=dtypes["embedding"]), Linear(6, 7, dtype=dtypes["head"])
+    with pytest.raises(ValueError, match=f"{which}: got dtype float64, expected float32, the layer's"):
+        SequenceModel(embedding, rc.GRU(5, 6), head)

@@ -19,6 +19,7 @@ included files, one subject each:
     embedding.pxi  rows of a table by number, and the sums of their gradients
     updates.pxi    what optimisers do with all parameters, and the norm of gradients
     stream.pxi     some steps at a time, with buffers bound once
+    call.pxi       a call of a layer on plain arrays, as a whole
     changes.pxi    weights and settings that change, each change as a whole
     testing.pxi    what only the tests call
 """
@@ -54,6 +55,7 @@ cdef extern from *:                 # numpy's arrays without the buffer protocol
         NPY_CORDER
     int _import_array() except -1
     bint PyArray_Check(object)
+    bint PyArray_CheckExact(object)
     int PyArray_NDIM(PyArrayObject *) nogil
     Py_ssize_t *PyArray_DIMS(PyArrayObject *) nogil
     void *PyArray_DATA(PyArrayObject *) nogil
@@ -149,5 +151,6 @@ include "losses.pxi"
 include "embedding.pxi"
 include "updates.pxi"
 include "stream.pxi"
+include "call.pxi"
 include "changes.pxi"
 include "testing.pxi"

@@ -65,26 +65,15 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
         Of the whole pass, of which these steps begin with `first_step`.
     """
     cdef Forward job
-    cdef Pace pace
     cdef Array order
-    cdef idx B, T, N
-    cdef idx copies = 1
-    cdef Memory scratch
+    cdef idx T
+    set_up_job(&job, w, reverse)
     job.rows = take_batch(batch, x.shape[1])
-    T, B = x.shape[0] if batch is None else batch.steps, job.rows.B
-    if T == 0 or B == 0 or rows_between(&job.rows, 0, T) == 0:
-        return
-    N = rows_between(&job.rows, 0, T)
-    job.k, job.cell, job.x_pack, job.h_pack, job.bias = w.k, w.cell, &w.x, w.h, w.bias
-    job.r_pack, job.variant = w.projection(False), w.variant_or_null()
-    job.T, job.H, job.P, job.I, job.item = T, w.hidden_size, w.output_size, w.input_size, w.item
-    job.reverse, job.resets = reverse, take_resets(resets, first_step)
+    T = x.shape[0] if batch is None else batch.steps
+    job.resets = take_resets(resets, first_step)
     job.slots_wanted = slots is not None
-    job.plan = make_plan(w, T, N, B, 1)
-    job.products, job.scratch_of_thread = NULL, 0
     job.x_row = take_in_either_order(x, &job.x, &job.rows, batch)
     job.out_row = take_in_either_order(out, &job.out, &job.rows, batch)
-    job.y_row = NULL
     if y is not None:
         take(y, &job.y, 2)
         take(batch.order, &order, 0)
@@ -92,20 +81,39 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     take_rows(slots, &job.slots, &job.rows)
     take_rows(c_out, &job.c_out, &job.rows)
     job.h[0], job.c = state_at(states, 0, position), state_at(states, 1, position)
+    run_job(&job, w, T)
 
-    if batch is not None and not job.plan.by_units:     # threads may be in different chunks, where rows lie elsewhere
-        copies = job.plan.threads
-    scratch = memory(use_scratch(&job, NULL, copies), SCRATCH)
-    use_scratch(&job, scratch.p, copies)
-    pace = first_stretch(w, T, &job.rows, reverse, 1)
+
+cdef void set_up_job(Forward *j, Weights w, bint reverse) noexcept:
+    """Fill in what follows from the weights; there are no arrays, rows and resets yet."""
+    memset(j, 0, sizeof(Forward))
+    j.k, j.cell, j.x_pack, j.h_pack, j.bias = w.k, w.cell, &w.x, w.h, w.bias
+    j.r_pack, j.variant = w.projection(False), w.variant_or_null()
+    j.H, j.P, j.I, j.item = w.hidden_size, w.output_size, w.input_size, w.item
+    j.reverse = reverse
+
+
+cdef int run_job(Forward *j, Weights w, idx T) except -1:
+    """Compute T steps on some threads; Python may handle signals in between."""
+    cdef Pace pace
+    cdef Memory scratch
+    cdef idx copies = 1, N = rows_between(&j.rows, 0, T)
+    if N == 0:
+        return 0
+    j.T, j.plan = T, make_plan(w, T, N, j.rows.B, 1)
+    if j.rows.starts != NULL and not j.plan.by_units:   # threads may be in different chunks, where rows lie elsewhere
+        copies = j.plan.threads
+    scratch = memory(use_scratch(j, NULL, copies), SCRATCH)
+    use_scratch(j, scratch.p, copies)
+    pace = first_stretch(w, T, &j.rows, j.reverse, 1)
     try:
         while True:
-            job.s0, job.s1 = pace.s0, pace.s1
-            memset(&job.barrier, 0, sizeof(job.barrier))
+            j.s0, j.s1 = pace.s0, pace.s1
+            memset(&j.barrier, 0, sizeof(j.barrier))
             with nogil:
-                rc_pool_run(forward_thread, &job, job.plan.threads)
+                rc_pool_run(forward_thread, j, j.plan.threads)
             if not next_stretch(&pace):
-                break
+                return 0
     finally:
         give_back(scratch)
 

@@ -58,8 +58,10 @@ cdef extern from *:                 # numpy's arrays without the buffer protocol
     bint PyArray_CheckExact(object)
     int PyArray_NDIM(PyArrayObject *) nogil
     Py_ssize_t *PyArray_DIMS(PyArrayObject *) nogil
+    Py_ssize_t *PyArray_STRIDES(PyArrayObject *) nogil
     void *PyArray_DATA(PyArrayObject *) nogil
     int PyArray_TYPE(PyArrayObject *) nogil
+    Py_ssize_t PyArray_ITEMSIZE(PyArrayObject *) nogil
     bint PyArray_ISCARRAY(PyArrayObject *) nogil
     bint PyArray_ISCARRAY_RO(PyArrayObject *) nogil
     object PyArray_SimpleNew(int, Py_ssize_t *, int)

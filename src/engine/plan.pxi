@@ -19,6 +19,8 @@ cdef enum:
     THREADS_FORWARD = 10000000
     THREADS_BACKWARD = 24000000
     THREADS_UNITS = 200000
+    # Where recurrent weights come from L3 (LARGE), reading a byte of them takes as long as so many flops, in each step.
+    FLOPS_OF_A_BYTE = 4
 
 
 # The rows of a batch. Where they have unequal lengths, they are sorted from the longest to the shortest, so that the
@@ -253,7 +255,7 @@ cdef Plan make_plan(Weights w, idx T, idx N, idx B, double passes) noexcept:
     """
     cdef Plan p
     cdef idx weights = (w.hidden_size * w.output_size * w.cell.blocks + w.r.n * w.r.k) * w.item, rows = (N + T - 1) // T
-    cdef double step = 2.0 * rows * w.work_of_row() * passes
+    cdef double step = max(2.0 * rows * w.work_of_row(), FLOPS_OF_A_BYTE * weights if weights > LARGE else 0) * passes
     cdef int n = rnncore_get_num_threads(), s
     p.threads, p.by_units, p.h_multiple = 1, False, RC_PANEL_VECTORS * w.k.lanes
     p.multiple = w.k.lanes if passes == 1 else RC_PANEL_VECTORS * w.k.lanes   # backward, all matrices have one group

@@ -1,7 +1,8 @@
 # A call of a layer, as a whole, where its arguments need no conversion.
 #
-# Where a program does other work between two calls, the caches have lost all of them, and each line of Python that a
-# call runs is read from memory again.
+# In Python, what lies around the loops took 8 us of a call. Where a program sleeps or does other work for 15 ms between
+# two calls, it took 110: each function is then read from memory again. (On a Xeon, LSTM 4,1,5,12 now takes 1.9 us instead
+# of 10, and after a pause 60 instead of 170.)
 
 
 cdef struct Axes:               # of a caller's sequences, which are C-contiguous

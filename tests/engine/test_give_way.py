@@ -91,6 +91,6 @@ assert alone > 20, alone
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone has CPU sets")
 @pytest.mark.parametrize("cell", KINDS)
 def test_a_call_that_one_thread_finishes_alone_has_the_same_bits(cell):
-    """Both threads have to share one CPU, so that the first soon goes on without the other, in the middle of a chunk."""
+    """Both threads share one CPU, so that the first soon goes on without the other, in the middle of a chunk."""
     both = cell.startswith("lstm")
     run_python(ONE_CPU.format(cell=cell, both=both))

@@ -202,6 +202,9 @@ def pack_nets(
 def pack_nets_backward(
     weights: list[Weights], w_ih: _Array, w_hh: _Array, w_hr: _Array | None = None
 ) -> None: ...
+def call(
+    weights: list[Weights], x: ArrayLike, state: object, directions: int, batch_first: bool
+) -> tuple[_Array, Any] | None: ...
 def forward_nets(
     weights: list[Weights],
     x: _Array,

@@ -19,6 +19,7 @@ included files, one subject each:
     embedding.pxi  rows of a table by number, and the sums of their gradients
     updates.pxi    what optimisers do with all parameters, and the norm of gradients
     stream.pxi     some steps at a time, with buffers bound once
+    call.pxi       a call of a layer on plain arrays, as a whole
     changes.pxi    weights and settings that change, each change as a whole
     testing.pxi    what only the tests call
 """
@@ -55,10 +56,13 @@ cdef extern from *:                 # numpy's arrays without the buffer protocol
         NPY_CORDER
     int _import_array() except -1
     bint PyArray_Check(object)
+    bint PyArray_CheckExact(object)
     int PyArray_NDIM(PyArrayObject *) nogil
     Py_ssize_t *PyArray_DIMS(PyArrayObject *) nogil
+    Py_ssize_t *PyArray_STRIDES(PyArrayObject *) nogil
     void *PyArray_DATA(PyArrayObject *) nogil
     int PyArray_TYPE(PyArrayObject *) nogil
+    Py_ssize_t PyArray_ITEMSIZE(PyArrayObject *) nogil
     bint PyArray_ISCARRAY(PyArrayObject *) nogil
     bint PyArray_ISCARRAY_RO(PyArrayObject *) nogil
     object PyArray_SimpleNew(int, Py_ssize_t *, int)
@@ -150,5 +154,6 @@ include "losses.pxi"
 include "embedding.pxi"
 include "updates.pxi"
 include "stream.pxi"
+include "call.pxi"
 include "changes.pxi"
 include "testing.pxi"

@@ -9,35 +9,31 @@ cdef struct Array:
 
 cdef int take(object a, Array *out, int axes) except -1:
     """Address and leading strides of an array, which the caller keeps alive. None gives NULL."""
-    cdef Py_buffer b
+    cdef PyArrayObject *array = <PyArrayObject *>a
     cdef int i
     out.p = NULL
     out.stride[0] = out.stride[1] = 0
     if a is None:
         return 0
-    PyObject_GetBuffer(a, &b, PyBUF_STRIDED_RO)
-    out.p = <char *>b.buf
+    if not PyArray_Check(a):
+        raise TypeError(f"got {type(a).__name__}, expected an array")
+    out.p = <char *>PyArray_DATA(array)
     for i in range(axes):
-        out.stride[i] = b.strides[i]
-    out.last, out.item = b.shape[b.ndim - 1], b.itemsize
-    PyBuffer_Release(&b)
+        out.stride[i] = PyArray_STRIDES(array)[i]
+    out.last, out.item = PyArray_DIMS(array)[PyArray_NDIM(array) - 1], PyArray_ITEMSIZE(array)
     return 0
 
 
 cdef idx take_nets(object a, Array *out, idx *next_net) except -1:
     """As `take`, with two axes after a leading one, whose stride becomes `next_net`; returns its length."""
-    cdef Py_buffer b
-    cdef idx nets = 0
+    cdef Py_ssize_t *strides
+    take(a, out, 0)
     next_net[0] = 0
-    take(None, out, 0)
     if a is None:
         return 0
-    PyObject_GetBuffer(a, &b, PyBUF_STRIDED_RO)
-    out.p, next_net[0], nets = <char *>b.buf, b.strides[0], b.shape[0]
-    out.stride[0], out.stride[1] = b.strides[1], b.strides[2]
-    out.last, out.item = b.shape[b.ndim - 1], b.itemsize
-    PyBuffer_Release(&b)
-    return nets
+    strides = PyArray_STRIDES(<PyArrayObject *>a)
+    next_net[0], out.stride[0], out.stride[1] = strides[0], strides[1], strides[2]
+    return PyArray_DIMS(<PyArrayObject *>a)[0]
 
 
 cdef char *state_at(list states, int which, idx position) except? NULL:

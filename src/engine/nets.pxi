@@ -192,7 +192,7 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
         one.plan.chunk_rows = max(FORWARD_CHUNK, B)
         one.x_row = rows.order if x_as_given else NULL
     nets.threads = threads_for(w, count, T, B, 1)
-    nets.scratch_of_net = use_scratch(&one, NULL, 1)
+    nets.scratch_of_net = use_scratch(&one, NULL)
     jobs = memory(count * sizeof(Forward), SCRATCH)
     nets.jobs = jobs.p
     try:
@@ -223,7 +223,7 @@ cdef void forward_nets_thread(void *context, int thread, int threads) noexcept n
     cdef idx net = take_next(&nets.next)
     while net < nets.stop:
         j = (<Forward *>nets.jobs)[net]
-        use_scratch(&j, scratch_of(nets, net, thread), 1)
+        use_scratch(&j, scratch_of(nets, net, thread))
         j.s0, j.s1 = nets.s0, nets.s1
         forward_thread(&j, 0, 1)
         net = take_next(&nets.next)

@@ -19,6 +19,10 @@ cdef enum:
     THREADS_FORWARD = 10000000
     THREADS_BACKWARD = 24000000
     THREADS_UNITS = 200000
+    # Where recurrent weights come from L3 (LARGE), each step takes at least as long as reading them, and a byte takes as
+    # long as so many flops: 24 GB/s beside 100 GF/s on a Xeon with AVX-512. Two threads forward there: RNN 4,1,13,950
+    # 3.3x, and 1.5x where calls are 15 ms apart; GRU 4,1,20,500 2.8x and 1.6x.
+    FLOPS_OF_A_BYTE = 4
 
 
 # The rows of a batch. Where they have unequal lengths, they are sorted from the longest to the shortest, so that the
@@ -249,11 +253,12 @@ cdef Plan make_plan(Weights w, idx T, idx N, idx B, double passes) noexcept:
     A step takes `passes` times the flops of a forward step (1: it is forward).
 
     The thresholds are where two threads began to help on a 2-core EPYC at 3.7 GHz (November 2026): 0.1 ms of work in
-    all, since a sleeping thread takes 10 us to wake, and 2 us of work between two barriers.
+    all, since a sleeping thread takes 10 us to wake, and 2 us of work between two barriers. Work is flops or, in a step
+    of few rows with large weights, the reading of these.
     """
     cdef Plan p
     cdef idx weights = (w.hidden_size * w.output_size * w.cell.blocks + w.r.n * w.r.k) * w.item, rows = (N + T - 1) // T
-    cdef double step = 2.0 * rows * w.work_of_row() * passes
+    cdef double step = passes * max(2.0 * rows * w.work_of_row(), FLOPS_OF_A_BYTE * weights if weights > LARGE else 0)
     cdef int n = rnncore_get_num_threads(), s
     p.threads, p.by_units, p.h_multiple = 1, False, RC_PANEL_VECTORS * w.k.lanes
     p.multiple = w.k.lanes if passes == 1 else RC_PANEL_VECTORS * w.k.lanes   # backward, all matrices have one group

@@ -1,8 +1,10 @@
 """On a machine where threads cost time, calls run on one thread for a while, with the same bits."""
 
+import os
+
 import numpy as np
 import pytest
-from support import make, same_bits
+from support import KINDS, make, run_python, same_bits
 
 import rnncore as rc
 from rnncore import _engine
@@ -59,3 +61,40 @@ def test_giving_way_does_not_change_the_bits(B, H, rng):
         found.append((tape.output.copy(), tape.backward(g).parameters))
     same_bits(found[0][0], found[1][0])
     same_bits(found[0][1], found[1][1])
+
+
+ONE_CPU = """
+import os, subprocess, sys, numpy as np, rnncore as rc
+from rnncore import _engine
+from support import make, parts
+rng = np.random.default_rng(0)
+layer = make("{cell}", 70, 150, 1, bidirectional={both})
+x, lengths = rng.normal(size=(70, 6, 70)).astype("f4"), [70, 70, 66, 61, 40, 5]
+reset = rng.random((70, 6)) < 0.02
+calls = [{{}}, {{"lengths": lengths}}, {{"reset": reset}}]
+with rc.threads(1):
+    expected = [layer(x, **options) for options in calls]
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+alone = calls_in_all = 0
+rc.set_num_threads(2)
+try:
+    while alone < 10 and calls_in_all < 600:
+        for options, (y, state) in zip(calls, expected):
+            _engine.give_way(-_engine.give_way(0))
+            got, final = layer(x, **options)
+            assert got.tobytes() == y.tobytes()
+            assert [a.tobytes() for a in parts(final)] == [a.tobytes() for a in parts(state)]
+            alone, calls_in_all = alone + (_engine.give_way(0) > 0), calls_in_all + 1
+finally:
+    other.kill()
+assert alone >= 10, (alone, calls_in_all)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone has CPU sets")
+@pytest.mark.parametrize("cell", KINDS)
+def test_a_call_that_one_thread_finishes_alone_has_the_same_bits(cell):
+    """Both share one CPU with a busy process, so that the first goes on without the other, in the middle of a chunk."""
+    both = cell.startswith("lstm")
+    run_python(ONE_CPU.format(cell=cell, both=both))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support import (
     CELLS,
+    KINDS,
     make,
     parts,
     random_cotangents,
@@ -14,6 +15,8 @@ from support import (
     weights_of,
     whole,
 )
+
+from rnncore import _engine
 
 
 def twins(cell, **options):
@@ -96,6 +99,59 @@ def strange(a):
     odd = raw[1:].view(a.dtype).reshape(a.shape)
     odd[...] = a
     yield "unaligned", odd
+
+
+def compiled_call(layer, x, state):
+    """What `call_on` asks the engine for first; None: Python has to look at the arguments."""
+    return _engine.call(layer.packed().weights, x, state, layer.directions, layer.batch_first)
+
+
+@pytest.mark.parametrize("cell", KINDS)
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("T", [0, 1, 6])
+def test_a_call_on_plain_arrays_equals_one_that_python_prepares(cell, batch_first, both, T, rng):
+    """The first runs as one compiled function; `lengths` of full rows take the way through Python."""
+    layer = make(cell, 3, 5, 2, batch_first=batch_first, bidirectional=both)
+    for B in (0, 1, 4):
+        x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
+        x = np.ascontiguousarray(x.swapaxes(0, 1)) if batch_first else x
+        given = [(x, s0, [T] * B), (x, None, [T] * B)]
+        if B == 1:
+            flat = whole(layer, [part[:, 0] for part in parts(s0)])
+            given += [(x.reshape(T, 3), flat, T), (x.reshape(T, 3), None, T)]
+        for x_given, state, lengths in given:
+            y, s = layer(x_given, state, lengths)
+            y2, s2 = compiled_call(layer, x_given, state)
+            assert type(s) is type(s2)
+            same_bits((y2, *parts(s2)), (y, *parts(s)))
+            same_bits(layer(x_given, state)[0], y)
+            for array in (y2, *parts(s2)):
+                assert array.flags.c_contiguous
+                assert array.flags.owndata
+                assert array.flags.writeable
+
+
+@pytest.mark.parametrize("cell", ["rnn-tanh", "lstm"])
+def test_the_compiled_call_leaves_everything_else_to_python(cell, rng):
+    layer = make(cell, 3, 5, 2)
+    x, s0 = random_input(layer, 6, 4, rng), random_state(layer, 4, rng)
+    assert compiled_call(layer, x, s0) is not None
+    not_plain = [a for kind, a in strange(x) if kind != "read-only"]
+    wrong = [x[..., :2].copy(), x[0, 0], x[None], x.astype("f8"), x.tolist(), None, x.view(np.memmap)]
+    for x2 in not_plain + wrong:
+        assert compiled_call(layer, x2, s0) is None
+    for part in range(len(parts(s0))):
+        for a in ([], 0, parts(s0)[part][:1], parts(s0)[part][0], parts(s0)[part].astype("f8")):
+            states = list(parts(s0))
+            states[part] = a
+            assert compiled_call(layer, x, whole(layer, states)) is None
+    if cell == "lstm":
+        for state in (list(s0), s0[:1], (*s0, s0[0]), s0[0]):
+            assert compiled_call(layer, x, state) is None
+        y, (h, _) = layer(x, (s0[0], np.zeros_like(s0[1])))
+        same_bits(compiled_call(layer, x, (s0[0], None))[0], y)
+        assert not np.shares_memory(h, s0[0])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -178,6 +178,7 @@ def forward(
     resets: Resets | None = None,
     first_step: int = 0,
     reverse: bool = False,
+    clears: bool = False,
 ) -> None: ...
 def backward(walk: Walk) -> None: ...
 def pack_nets(

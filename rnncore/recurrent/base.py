@@ -275,18 +275,18 @@ class RecurrentLayer(Module, Generic[StateT]):
         resets = by_direction(self._marks(reset, T, B, layout), batch, self.directions)
         if batch is not None and state is not None:
             states = [batch.sorted(part) for part in states]
+        clears = False
         for part in structure.parts:
             if part.direction == 0:
                 inputs = out
                 if part.layer == self.num_layers - 1 and padded:
                     zeros = batch is not None and batch.mostly_padding
                     out = layout.empty(T, B, structure.features, self.dtype, zeros=zeros)
-                    if batch is not None:
-                        batch.clear(out, zeros)
+                    clears = batch is not None and not zeros
                 else:
                     out = np.empty((*((T, B) if batch is None else (batch.N, 1)), structure.features), self.dtype)
             _engine.forward(packed.weights[part.position], inputs, structure.half(out, part), states, part.position,
-                            batch=batch, resets=resets[part.direction], reverse=part.direction == 1)
+                            batch=batch, resets=resets[part.direction], reverse=part.direction == 1, clears=clears)
         if batch is not None:
             states = [batch.in_given_order(part) for part in states]
         return layout.as_given(out) if padded else out[:, 0], cast("StateT", layout.states(states))

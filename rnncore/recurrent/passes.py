@@ -177,10 +177,12 @@ class LayerPass(RecordedSteps):
         self.structure, self.part, self.mask = structure, part, mask
         self.checkpoints: list[Checkpoint] | None = None
 
-    def forward(self, weights: _engine.Weights, states: list[Array], y: Array | None, checkpoint_every: int) -> None:
+    def forward(self, weights: _engine.Weights, states: list[Array], y: Array | None, clears: bool,
+                checkpoint_every: int) -> None:
         """Run all steps, and keep a checkpoint before every group of `checkpoint_every` steps.
 
-        `states` are the initial states, and are overwritten with the final ones; `y` is as `_engine.forward` takes it.
+        `states` are the initial states, and are overwritten with the final ones; `y` and `clears` are as
+        `_engine.forward` takes them.
         """
         self.checkpoints = []
         T = self.T
@@ -190,7 +192,7 @@ class LayerPass(RecordedSteps):
             before = [state.copy() for state in states]
             self.checkpoints.append((start, stop, before))
             _forward(weights, self._steps(start, stop, before, None, None), states, None, None,
-                     _between(y, start, stop))
+                     _between(y, start, stop), clears)
 
     def recomputed(self, weights: _engine.Weights) -> Iterator[tuple[int, int, RecordedSteps]]:
         """Recompute slots and c from each checkpoint, from the end of the pass to its start.
@@ -309,7 +311,7 @@ def record_passes(
     else:
         _engine.gather(given, out, batch)
     passes: list[LayerPass] = []
-    each, mask, y = iter(kept), None, None
+    each, mask, y, clears = iter(kept), None, None, False
     for part in structure.parts:
         position = part.position
         if part.direction == 0:
@@ -323,16 +325,17 @@ def record_passes(
             else:
                 out = _engine.carve("a tape", structure.dtype, (room,))[0]
                 if part.layer == structure.num_layers - 1 and not active_rows_alone:
-                    y = batch.room(structure.features, structure.dtype)
+                    y, clears = batch.room(structure.features, structure.dtype), not batch.mostly_padding
         layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), batch,
                                resets[part.direction], mask)
         of_part = None if y is None else structure.half(y, part)
         if checkpoint_every is None:
             _engine.forward(weights[position], x, layer_pass.h, states, position, slots=layer_pass.slots,
                             c_out=layer_pass.c, y=of_part, batch=batch, resets=layer_pass.resets,
-                            reverse=layer_pass.reverse)
+                            reverse=layer_pass.reverse, clears=clears)
         else:
-            layer_pass.forward(weights[position], [state[position] for state in states], of_part, checkpoint_every)
+            layer_pass.forward(weights[position], [state[position] for state in states], of_part, clears,
+                               checkpoint_every)
         passes.append(layer_pass)
     return passes, out if y is None else y
 
@@ -342,6 +345,6 @@ def _between(array: Array | None, start: int, stop: int) -> Array | None:
 
 
 def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list[Array], slots: Array | None,
-             c: Array | None, y: Array | None = None) -> None:
+             c: Array | None, y: Array | None = None, clears: bool = False) -> None:
     _engine.forward(weights, steps.x, steps.h, states, slots=slots, c_out=c, y=y, batch=steps.batch,
-                    resets=steps.resets, first_step=steps.first_step, reverse=steps.reverse)
+                    resets=steps.resets, first_step=steps.first_step, reverse=steps.reverse, clears=clears)

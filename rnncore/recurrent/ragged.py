@@ -75,24 +75,19 @@ class Batch:
     def spread(self, active: Array) -> Array:
         """(N, 1, F) -> (T, B, F) in the caller's order, with zeros past the rows' ends."""
         padded = self.room(active.shape[-1], active.dtype)
+        if not self.mostly_padding:
+            _engine.clear(padded, self)
         _engine.spread(active, padded, self)
         return padded
 
     def room(self, features: int, dtype: np.dtype[Any]) -> Array:
-        """A new array (T, B, F) with zeros past the rows' ends; what the rows have is not initialised."""
-        shape, zeros = (self.steps, len(self.order), features), self.mostly_padding
-        return self.clear((np.zeros if zeros else np.empty)(shape, dtype), zeros)
+        """A new array (T, B, F); it has zeros past the rows' ends only where it is `mostly_padding`."""
+        return (np.zeros if self.mostly_padding else np.empty)((self.steps, len(self.order), features), dtype)
 
     @property
     def mostly_padding(self) -> bool:
         """Whether a new array should be of zeros, which the system hands out by the page, instead of being cleared."""
         return self.steps * len(self.order) > 4 * self.N
-
-    def clear(self, padded: Array, zeros: bool) -> Array:
-        """Write zeros past the rows' ends of (T, B, F), unless the array was made of `zeros`; returns it."""
-        if not zeros:
-            _engine.clear(padded, self)
-        return padded
 
     def sorted(self, state: Array) -> Array:
         """(n, B, H) in the caller's order -> (n, B, H) in that of the engine, a copy."""

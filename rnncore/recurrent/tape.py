@@ -496,6 +496,8 @@ class Tape(Generic[StateT]):
                 grad_x = np.empty((*shape, features), self.dtype)
             else:
                 grad_x = batch.room(features, self.dtype)
+                if not batch.mostly_padding:
+                    _engine.clear(grad_x, batch)
             for layer_pass in passes:
                 part = layer_pass.part
                 walk = Walk(weights[part.position], layer_pass, carry, part.position,

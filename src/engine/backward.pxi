@@ -359,15 +359,17 @@ cdef void copy_input_gradient(Backward *j, idx low, idx high, idx row0, idx row1
     cdef const idx *order
     cdef char *mine
     cdef char *theirs
+    cdef rc_copy c
     while first < row1:
         n = active_rows(&j.rows, t)
         r0 = max(row0 - first, 0)
         count, order = min(row1 - first, n) - r0, j.grad_x_row + r0
         mine, theirs = j.grad_x_chunk + (first + r0) * j.I * j.item, j.grad_x.p + t * j.grad_x.stride[0]
         if to_chunk:
-            j.k.copy_rows(mine, j.I, NULL, theirs, ld, order, count, j.I)
+            c = copy_of(mine, j.I, NULL, theirs, ld, order, count, j.I)
         else:
-            j.k.copy_rows(theirs, ld, order, mine, j.I, NULL, count, j.I)
+            c = copy_of(theirs, ld, order, mine, j.I, NULL, count, j.I)
+        j.k.copy_rows(&c)
         first += n
         t += 1
 

@@ -32,6 +32,8 @@ cdef struct Forward:
     const idx *out_row          # the same of out
     Array y                     # the output again, (T, B, P) in the caller's order, whose row y_row[r] is row r's
     const idx *y_row
+    Array cleared               # y or out, where zeros are wanted past the rows' ends; its row cleared_row[r] is row r's
+    const idx *cleared_row      # NULL: they are not
     Resets resets
     bint reverse, slots_wanted
     char *h[2]                  # carried h, before the step and after it, in turns
@@ -44,7 +46,7 @@ cdef struct Forward:
 
 
 def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, y=None, batch=None, resets=None,
-            idx first_step=0, bint reverse=False):
+            idx first_step=0, bint reverse=False, bint clears=False):
     """Run one layer and direction over time.
 
     Parameters
@@ -63,6 +65,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
         (N, 1, …); x and out do so too, or are (T, B, …) in the caller's order.
     resets : resets.Resets or None
         Of the whole pass, of which these steps begin with `first_step`.
+    clears : whether to write zeros past the rows' ends of y or, where that is None, of out; only with `batch`
     """
     cdef Forward job
     cdef Pace pace
@@ -73,6 +76,8 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     job.rows = take_batch(batch, x.shape[1])
     T, B = x.shape[0] if batch is None else batch.steps, job.rows.B
     if T == 0 or B == 0 or rows_between(&job.rows, 0, T) == 0:
+        if clears:
+            clear(out if y is None else y, batch)
         return
     N = rows_between(&job.rows, 0, T)
     job.k, job.cell, job.x_pack, job.h_pack, job.bias = w.k, w.cell, &w.x, w.h, w.bias
@@ -89,6 +94,11 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
         take(y, &job.y, 2)
         take(batch.order, &order, 0)
         job.y_row = <const idx *>order.p
+    job.cleared_row = NULL
+    if clears:
+        take(out if y is None else y, &job.cleared, 2)
+        take(batch.order, &order, 0)
+        job.cleared_row = <const idx *>order.p
     take_rows(slots, &job.slots, &job.rows)
     take_rows(c_out, &job.c_out, &job.rows)
     job.h[0], job.c = state_at(states, 0, position), state_at(states, 1, position)
@@ -146,7 +156,8 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     """One thread's rows or units, over the job's steps."""
     cdef Forward *j = <Forward *>context
     cdef Share mine = share_of(&j.plan, j.rows.B, j.H, j.P, thread, threads)
-    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, n, active, row1, stop
+    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, n, active, row1, first, stop
+    cdef idx low_of_run
     cdef int now = 0
     cdef bint alike
     cdef rc_step step, projection
@@ -185,7 +196,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
                 reset_states(j, t, j.h[now], &mine)
                 if mine.by_units and meet(&j.barrier, &mine, True):     # the product reads all units
                     return
-            row1, stop = min(mine.row1, n), end_of_run(j, s, s1, n)
+            row1, first, stop = min(mine.row1, n), s, end_of_run(j, s, s1, n)
             if mine.row0 >= row1:
                 now = (now + stop - s) & 1
             elif alike:
@@ -200,6 +211,10 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
                         give_output(j, t, of_h, row1, &mine)
                     now = 1 - now
             s = stop
+            if j.cleared_row != NULL:
+                low_of_run = T - stop if j.reverse else first
+                clear_past_ends(j.k, &j.cleared, j.cleared_row, low_of_run, low_of_run + stop - first,
+                                max(mine.row0, n), mine.row1, mine.h0, mine.h1 - mine.h0)
     if now == 1:                # an odd number of steps: the final h goes to the caller's array
         copy_states(j, 0, active, 1, &mine)
 
@@ -215,21 +230,27 @@ cdef void copy_states(Forward *j, idx row0, idx row1, int source, const Share *m
 cdef void give_output(Forward *j, idx t, const rc_step *of_h, idx row1, const Share *mine) noexcept nogil:
     """Copy this thread's part of the outputs of step t to `y`, while it is in cache."""
     cdef idx at = mine.h0 * j.item, row0 = mine.row0
-    j.k.copy_rows(j.y.p + t * j.y.stride[0] + at, j.y.stride[1] // j.item, j.y_row + row0,
-                  <char *>of_h.h_out + row0 * j.out.stride[1] + at, j.out.stride[1] // j.item, NULL, row1 - row0,
-                  mine.h1 - mine.h0)
+    cdef rc_copy c = copy_of(j.y.p + t * j.y.stride[0] + at, j.y.stride[1] // j.item, j.y_row + row0,
+                             <char *>of_h.h_out + row0 * j.out.stride[1] + at, j.out.stride[1] // j.item, NULL,
+                             row1 - row0, mine.h1 - mine.h0)
+    j.k.copy_rows(&c)
 
 
 cdef bint gather_input(Forward *j, idx low, idx high, Share *mine) noexcept nogil:
     """Bring the steps low .. high of x into the order of the rows. True: this thread is done."""
-    cdef idx t, t0 = low, t1 = high, row0 = mine.row0, row1, ldx = j.x.stride[1] // j.item
+    cdef idx t, t0 = low, t1 = high, stop, row0 = mine.row0, n
+    cdef rc_copy c
     if mine.by_units:           # all rows are needed by every thread: they divide the steps
         split(high - low, 1, mine.thread, mine.threads, &t0, &t1)
         t0, t1 = low + t0, low + t1
-    for t in range(t0, t1):
-        row1 = min(mine.row1, active_rows(&j.rows, t))
-        j.k.copy_rows(input_at(j, t, low, mine.thread) + row0 * j.gathered.stride[1], j.I, NULL,
-                      j.x.p + t * j.x.stride[0], ldx, j.x_row + row0, row1 - row0, j.I)
+    t = t0
+    while t < t1:
+        n, stop = active_rows(&j.rows, t), end_of_equal_steps(&j.rows, t, t1)
+        c = copy_of(input_at(j, t, low, mine.thread) + row0 * j.gathered.stride[1], j.I, NULL,
+                    j.x.p + t * j.x.stride[0], j.x.stride[1] // j.item, j.x_row + row0, min(mine.row1, n) - row0, j.I)
+        c.steps, c.step_to, c.step_from = stop - t, n * j.I, j.x.stride[0] // j.item
+        j.k.copy_rows(&c)
+        t = stop
     return mine.by_units and meet(&j.barrier, mine, True)
 
 
@@ -260,9 +281,7 @@ cdef void project(Forward *j, idx low, idx high, Products *products, const Share
         j.k.product(p, 0, rows_between(&j.rows, low, high), mine.unit0, mine.unit1)
         return
     while t < high:                                                     # steps of equally many rows
-        n, stop = active_rows(&j.rows, t), t + 1
-        while stop < high and active_rows(&j.rows, stop) == n:
-            stop += 1
+        n, stop = active_rows(&j.rows, t), end_of_equal_steps(&j.rows, t, high)
         row1 = min(mine.row1, n)
         if mine.row0 < row1:
             p.a, p.c = input_at(j, t, low, mine.thread), slots_at(j, t, low, mine.thread) + j.cell.x_slot * j.H * item
@@ -433,6 +452,7 @@ cdef void project_state(const Forward *j, const rc_step *of_h, StageProduct *r, 
     cdef char *h = <char *>of_h.h + row0 * j.P * j.item + at
     cdef char *out = <char *>of_h.h_out + at
     cdef const idx *order = NULL
+    cdef rc_copy c
     r.p.c = of_h.h
     r.p.downward = downward
     r.p.prepared = &r.prepared[downward]
@@ -441,4 +461,5 @@ cdef void project_state(const Forward *j, const rc_step *of_h, StageProduct *r, 
         out += row0 * j.out.stride[1]
     else:
         order = j.out_row + row0
-    j.k.copy_rows(out, ldout, order, h, j.P, NULL, row1 - row0, mine.h1 - mine.h0)
+    c = copy_of(out, ldout, order, h, j.P, NULL, row1 - row0, mine.h1 - mine.h0)
+    j.k.copy_rows(&c)

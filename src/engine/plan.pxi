@@ -122,31 +122,59 @@ def clear(padded, batch):
     """Write zeros past the rows' ends of (T, B, F), in the caller's order. The last axis is contiguous."""
     cdef Rows rows = take_batch(batch, 0)
     cdef Array p, order
-    cdef idx T = batch.steps, t, n
+    cdef idx T = batch.steps, t = 0, stop
     cdef const rc_kernels *k
     take(padded, &p, 2)
     take(batch.order, &order, 0)
     k = kernels_for(&p)
     with nogil:
-        for t in range(T):
-            n = active_rows(&rows, t)
-            k.copy_rows(p.p + t * p.stride[0], p.stride[1] // p.item, <const idx *>order.p + n, NULL, 0, NULL,
-                        rows.B - n, p.last)
+        while t < T:
+            stop = end_of_equal_steps(&rows, t, T)
+            clear_past_ends(k, &p, <const idx *>order.p, t, stop, active_rows(&rows, t), rows.B, 0, p.last)
+            t = stop
+
+
+cdef inline idx end_of_equal_steps(const Rows *rows, idx t, idx stop) noexcept nogil:
+    """Up to where steps have as many rows as step t."""
+    cdef idx n = active_rows(rows, t)
+    t += 1
+    while t < stop and active_rows(rows, t) == n:
+        t += 1
+    return t
+
+
+cdef inline rc_copy copy_of(char *to, idx ldto, const idx *to_row, const char *source, idx ldfrom, const idx *from_row,
+                            idx count, idx n) noexcept nogil:
+    """A copy of rows within one step."""
+    cdef rc_copy c
+    c.to, c.ldto, c.to_row, c.from_, c.ldfrom, c.from_row = to, ldto, to_row, source, ldfrom, from_row
+    c.count, c.n, c.steps, c.step_to, c.step_from = count, n, 1, 0, 0
+    return c
+
+
+cdef inline void clear_past_ends(const rc_kernels *k, const Array *padded, const idx *order, idx t0, idx t1, idx row0,
+                                 idx row1, idx column, idx n) noexcept nogil:
+    """Write zeros to the rows row0 .. row1 of the steps t0 .. t1 of (T, B, F), n values from `column` on."""
+    cdef idx item = padded.item
+    cdef rc_copy c = copy_of(padded.p + t0 * padded.stride[0] + column * item, padded.stride[1] // item, order + row0,
+                             NULL, 0, NULL, row1 - row0, n)
+    c.steps, c.step_to = t1 - t0, padded.stride[0] // item
+    if row0 < row1:
+        k.copy_rows(&c)
 
 
 def reorder(array, order):
     """The rows of (n, B, F), whose last axis is contiguous, in another order, as a new array: row r is row order[r]."""
     cdef Array a, f, o
-    cdef idx n = array.shape[0], B = array.shape[1], i
-    cdef const rc_kernels *k
+    cdef idx n = array.shape[0], B = array.shape[1]
+    cdef rc_copy c
     found = PyArray_NewLikeArray(<PyArrayObject *>array, NPY_CORDER, NULL, 0)
     take(array, &a, 2)
     take(found, &f, 2)
     take(order, &o, 0)
-    k = kernels_for(&a)
-    for i in range(n):
-        k.copy_rows(f.p + i * f.stride[0], f.stride[1] // f.item, NULL, a.p + i * a.stride[0], a.stride[1] // a.item,
-                    <const idx *>o.p, B, a.last)
+    c = copy_of(f.p, f.stride[1] // f.item, NULL, a.p, a.stride[1] // a.item, <const idx *>o.p, B, a.last)
+    c.steps, c.step_to, c.step_from = n, f.stride[0] // f.item, a.stride[0] // a.item
+    kernels_for(&a).copy_rows(&c)
     return found
 
 
@@ -187,15 +215,22 @@ cdef int copy_rows(padded, active, batch, bint to_padded) except -1:
 cdef void copy_rows_of_net(const Rows *rows, idx T, const Array *padded, const Array *active, const idx *order,
                            bint to_padded) noexcept nogil:
     cdef const rc_kernels *k = kernels_for(padded)
-    cdef idx ldp = padded.stride[1] // padded.item, lda = active.stride[1] // active.item, t, n
+    cdef idx ldp = padded.stride[1] // padded.item, lda = active.stride[1] // active.item, t = 0, stop, n
     cdef char *p
     cdef char *a
-    for t in range(T):
+    cdef rc_copy c
+    while t < T:
+        stop = end_of_equal_steps(rows, t, T)
         n, p, a = active_rows(rows, t), padded.p + t * padded.stride[0], step_at(active, rows, t)
         if to_padded:
-            k.copy_rows(p, ldp, order, a, lda, NULL, n, active.last)
+            c = copy_of(p, ldp, order, a, lda, NULL, n, active.last)
+            c.step_to, c.step_from = padded.stride[0] // padded.item, n * lda
         else:
-            k.copy_rows(a, lda, NULL, p, ldp, order, n, active.last)
+            c = copy_of(a, lda, NULL, p, ldp, order, n, active.last)
+            c.step_from, c.step_to = padded.stride[0] // padded.item, n * lda
+        c.steps = stop - t
+        k.copy_rows(&c)
+        t = stop
 
 
 cdef int take_rows(object a, Array *out, const Rows *rows) except -1:

@@ -96,6 +96,8 @@ class Walk:
     add_to_grad_x : bool
         Whether the gradients of the input are added to the values in `grad_x`, as the second direction of a layer needs
         it, or replace them.
+    clears_grad_x : bool
+        Whether zeros are written past the rows' ends of `grad_x`, which is (T, B, I) in the caller's order then.
     delta : ndarray (T, R, slots, H) or None
         Gradients of the pre-activations in all slots; one slot for a cell without gates.
     total_h, total_c : ndarray (T, R, H) or None
@@ -109,6 +111,7 @@ class Walk:
         "active_rows_alone",
         "add_to_grad_x",
         "carry",
+        "clears_grad_x",
         "delta",
         "grad_out",
         "grad_x",
@@ -132,6 +135,7 @@ class Walk:
         self.weights, self.steps, self.carry, self.position = weights, steps, carry, position
         self.grad_out, self.grad_x, self.add_to_grad_x = grad_out, grad_x, add_to_grad_x
         self.delta = self.total_h = self.total_c = self.sums = None
+        self.clears_grad_x = False
 
     def within(self, start: int, stop: int, steps: RecordedSteps) -> Walk:
         """The part of this backward pass that goes through steps start .. stop."""
@@ -148,7 +152,7 @@ class Walk:
                     self.add_to_grad_x, self.active_rows_alone)
         walk.delta = _between(self.delta, start, stop)
         walk.total_h, walk.total_c = _between(self.total_h, start, stop), _between(self.total_c, start, stop)
-        walk.sums = self.sums
+        walk.sums, walk.clears_grad_x = self.sums, self.clears_grad_x
         return walk
 
 
@@ -234,8 +238,6 @@ class LayerPass(RecordedSteps):
             _engine.backward(walk)
         else:
             for start, stop, steps in self.recomputed(walk.weights):
-                if walk.active_rows_alone and not len(steps.x):
-                    continue                    # no row has these steps
                 _engine.backward(walk.within(start, stop, steps))
         if walk.sums is not None:
             walk.sums.finish()

@@ -157,9 +157,9 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     cdef Forward *j = <Forward *>context
     cdef Share mine = share_of(&j.plan, j.rows.B, j.H, j.P, thread, threads)
     cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, n, active, row1, first, stop
-    cdef idx low_of_run
     cdef int now = 0
     cdef bint alike
+    cdef rc_copy clear
     cdef rc_step step, projection
     cdef rc_step *of_h = &step if j.r_pack == NULL else &projection     # has h and h_out, where the new h goes
     cdef Products own
@@ -211,10 +211,10 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
                         give_output(j, t, of_h, row1, &mine)
                     now = 1 - now
             s = stop
-            if j.cleared_row != NULL:
-                low_of_run = T - stop if j.reverse else first
-                clear_past_ends(j.k, &j.cleared, j.cleared_row, low_of_run, low_of_run + stop - first,
-                                max(mine.row0, n), mine.row1, mine.h0, mine.h1 - mine.h0)
+            if j.cleared_row != NULL and (not alike or mine.row0 >= row1):
+                clear = padding_of(j, T - stop if j.reverse else first, n, &mine)
+                clear.steps = stop - first
+                j.k.copy_rows(&clear)
     if now == 1:                # an odd number of steps: the final h goes to the caller's array
         copy_states(j, 0, active, 1, &mine)
 
@@ -234,6 +234,11 @@ cdef void give_output(Forward *j, idx t, const rc_step *of_h, idx row1, const Sh
                              <char *>of_h.h_out + row0 * j.out.stride[1] + at, j.out.stride[1] // j.item, NULL,
                              row1 - row0, mine.h1 - mine.h0)
     j.k.copy_rows(&c)
+
+
+cdef inline rc_copy padding_of(const Forward *j, idx t, idx n, const Share *mine) noexcept nogil:
+    """Zeros for this thread's part of step t, which has n rows, past the rows' ends; and for steps after it."""
+    return zeros_past_ends(&j.cleared, j.cleared_row, t, max(mine.row0, n), mine.row1, mine.h0, mine.h1 - mine.h0)
 
 
 cdef bint gather_input(Forward *j, idx low, idx high, Share *mine) noexcept nogil:
@@ -364,7 +369,9 @@ cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *product
     """The steps s0 .. s1 of one run, in a loop that does only what such steps need. Returns which h is the last one.
 
     In a small net the loop's own instructions are a good part of a step. Of one row, LSTM and GRU leave even more of them
-    out, in a kernel of their own (see `steps_at_once`).
+    out, in a kernel of their own (see `steps_at_once`). Padding is cleared step by step: many stores at once would have
+    to wait for their cache lines, those of a step get them while the next one is computed (RNN forward with lengths,
+    Emerald Rapids, 1000,8,64: 1.05x, 1000,8,32: 1.02x).
     """
     cdef const rc_stage *stage
     cdef StageProduct *r = products.of_h
@@ -373,8 +380,16 @@ cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *product
     cdef idx of_slots = sign * rows * j.slots.stride[1], of_c = sign * rows * j.c_out.stride[1], n
     cdef idx of_out = sign * j.out.stride[0] * (rows if j.rows.starts != NULL and j.out_row == NULL else 1)
     cdef int s, down, stages = j.cell.stages
+    cdef rc_copy clear
+    clear.count = 0
     set_addresses(j, step, of_h, t, low, now, mine.thread)
+    if j.cleared_row != NULL:
+        clear = padding_of(j, t, rows, mine)
+        clear.step_to *= sign
     if row1 - mine.row0 == 1 and steps_at_once(j):
+        if clear.count > 0:
+            clear.steps = s1 - s0
+            j.k.copy_rows(&clear)
         j.cell.steps(&r.p, step, mine.row0, s1 - s0, of_slots, of_out, of_c)
         return 1 - now
     for s in range(stages):
@@ -400,6 +415,9 @@ cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *product
             project_state(j, of_h, &products.of_m, row1, t & 1, mine)
         if j.y_row != NULL:
             give_output(j, t, of_h, row1, mine)
+        if clear.count > 0:
+            j.k.copy_rows(&clear)
+            clear.to = <char *>clear.to + sign * j.cleared.stride[0]
         now, t = 1 - now, t + sign
         step.slots, of_h.h_out = <char *>step.slots + of_slots, <char *>of_h.h_out + of_out
         step.prev, of_h.h = j.h[now], j.h[1 - now]

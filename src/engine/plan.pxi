@@ -122,16 +122,11 @@ def clear(padded, batch):
     """Write zeros past the rows' ends of (T, B, F), in the caller's order. The last axis is contiguous."""
     cdef Rows rows = take_batch(batch, 0)
     cdef Array p, order
-    cdef idx T = batch.steps, t = 0, stop
-    cdef const rc_kernels *k
+    cdef idx T = batch.steps
     take(padded, &p, 2)
     take(batch.order, &order, 0)
-    k = kernels_for(&p)
     with nogil:
-        while t < T:
-            stop = end_of_equal_steps(&rows, t, T)
-            clear_past_ends(k, &p, <const idx *>order.p, t, stop, active_rows(&rows, t), rows.B, 0, p.last)
-            t = stop
+        clear_steps(kernels_for(&p), &p, <const idx *>order.p, &rows, 0, T)
 
 
 cdef inline idx end_of_equal_steps(const Rows *rows, idx t, idx stop) noexcept nogil:
@@ -152,15 +147,27 @@ cdef inline rc_copy copy_of(char *to, idx ldto, const idx *to_row, const char *s
     return c
 
 
-cdef inline void clear_past_ends(const rc_kernels *k, const Array *padded, const idx *order, idx t0, idx t1, idx row0,
-                                 idx row1, idx column, idx n) noexcept nogil:
-    """Write zeros to the rows row0 .. row1 of the steps t0 .. t1 of (T, B, F), n values from `column` on."""
+cdef inline rc_copy zeros_past_ends(const Array *padded, const idx *order, idx t, idx row0, idx row1, idx column,
+                                    idx n) noexcept nogil:
+    """Zeros for the rows row0 .. row1 of step t of (T, B, F), n values from `column` on; and for steps after it."""
     cdef idx item = padded.item
-    cdef rc_copy c = copy_of(padded.p + t0 * padded.stride[0] + column * item, padded.stride[1] // item, order + row0,
+    cdef rc_copy c = copy_of(padded.p + t * padded.stride[0] + column * item, padded.stride[1] // item, order + row0,
                              NULL, 0, NULL, row1 - row0, n)
-    c.steps, c.step_to = t1 - t0, padded.stride[0] // item
-    if row0 < row1:
+    c.step_to = padded.stride[0] // item
+    return c
+
+
+cdef void clear_steps(const rc_kernels *k, const Array *padded, const idx *order, const Rows *rows, idx t,
+                      idx stop) noexcept nogil:
+    """Write zeros past the rows' ends to the steps t .. stop of (T, B, F)."""
+    cdef rc_copy c
+    cdef idx end
+    while t < stop:
+        end = end_of_equal_steps(rows, t, stop)
+        c = zeros_past_ends(padded, order, t, active_rows(rows, t), rows.B, 0, padded.last)
+        c.steps = end - t
         k.copy_rows(&c)
+        t = end
 
 
 def reorder(array, order):

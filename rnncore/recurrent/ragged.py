@@ -31,15 +31,18 @@ class Batch:
     sorted_lengths : ndarray of intp (B,)
     starts : ndarray of intp (T + 1,)
         Where the active rows of each step begin along N; the last one is N.
+    N : int
+        The sum of the lengths.
     """
 
-    __slots__ = ("lengths", "order", "rank", "sorted_lengths", "starts", "steps")
+    __slots__ = ("N", "lengths", "order", "rank", "sorted_lengths", "starts", "steps")
 
     def __init__(self, lengths: Ints, steps: int) -> None:
         self.lengths, self.steps = lengths, steps
         self.order, self.rank, self.sorted_lengths = np.empty((3, len(lengths)), np.intp)
         self.starts = np.empty(steps + 1, np.intp)
         _engine.arrange(self)
+        self.N = self.starts.item(steps)
 
     @classmethod
     def of_active_rows(cls, active: Ints, order: Ints) -> Batch:
@@ -48,15 +51,11 @@ class Batch:
         batch.steps, batch.order = len(active), order
         batch.starts = np.zeros(len(active) + 1, np.intp)
         np.cumsum(active, out=batch.starts[1:])
+        batch.N = batch.starts.item(batch.steps)
         batch.sorted_lengths = np.searchsorted(-active, -np.arange(len(order))).astype(np.intp)
         batch.rank, batch.lengths = np.empty((2, len(order)), np.intp)
         batch.rank[order], batch.lengths[order] = np.arange(len(order)), batch.sorted_lengths
         return batch
-
-    @property
-    def N(self) -> int:
-        """The sum of the lengths."""
-        return int(self.starts.item(self.steps))
 
     def between(self, start: int, stop: int) -> Batch:
         """The batch of the steps start .. stop."""
@@ -64,6 +63,7 @@ class Batch:
         part.lengths, part.sorted_lengths = (
             np.clip(lengths - start, 0, stop - start) for lengths in (self.lengths, self.sorted_lengths))
         part.steps, part.starts = stop - start, self.starts[start:stop + 1] - self.starts[start]
+        part.N = part.starts.item(part.steps)
         return part
 
     def gather(self, padded: Array) -> Array:
@@ -131,9 +131,10 @@ class Batches:
     def of_net(self, k: int) -> Batch:
         """The batch of one net; its arrays are views."""
         batch = Batch.__new__(Batch)
-        for name in Batch.__slots__:
-            array = getattr(self, name)
-            setattr(batch, name, array if name == "steps" else array[k])
+        batch.steps = self.steps
+        for name in ("lengths", "order", "rank", "sorted_lengths", "starts"):
+            setattr(batch, name, getattr(self, name)[k])
+        batch.N = batch.starts.item(batch.steps)
         return batch
 
     def between(self, start: int, stop: int) -> Batches:

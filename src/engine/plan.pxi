@@ -79,7 +79,7 @@ def arrange(batch):
 cdef void arrange_net(const idx *lengths, idx *order, idx *rank, idx *sorted_lengths, idx *starts, idx T,
                       idx B) noexcept:
     """A counting sort."""
-    cdef idx t, n, row, place
+    cdef idx t, n, row, place, step, end
     cdef idx *count = starts
     memset(count, 0, (T + 1) * sizeof(idx))
     for row in range(B):
@@ -93,11 +93,13 @@ cdef void arrange_net(const idx *lengths, idx *order, idx *rank, idx *sorted_len
         place = count[n]
         count[n] += 1
         order[place], rank[row], sorted_lengths[place] = row, place, n
-    place, count[0] = B, 0
-    for t in range(T):                  # the rows that have step t are those before `place`
-        while place > 0 and sorted_lengths[place - 1] <= t:
-            place -= 1
-        count[t + 1] = count[t] + place
+    starts[0] = t = n = 0
+    for place in range(B, -1, -1):      # as many rows have the steps up to where the last of them ends
+        end = sorted_lengths[place - 1] if place > 0 else T
+        for step in range(t, end):
+            n += place
+            starts[step + 1] = n
+        t = end
 
 
 cdef inline const rc_kernels *kernels_for(const Array *a) noexcept nogil:

@@ -340,8 +340,12 @@ cdef inline void set_addresses(const Forward *j, rc_step *step, rc_step *of_h, i
 cdef inline idx end_of_run(const Forward *j, idx s, idx s1, idx n) noexcept nogil:
     """Up to where steps have the n rows of step s, and no row is reset before them."""
     cdef idx t
-    if j.rows.starts == NULL and j.resets.starts == NULL:
-        return s1
+    if j.resets.starts == NULL:
+        if j.rows.starts == NULL:
+            return s1
+        if j.reverse:
+            return min(s1, j.T if n == j.rows.B else j.T - j.rows.lengths[n])
+        return end_of_equal_steps(&j.rows, s, s1)
     for s in range(s + 1, s1):
         t = j.T - 1 - s if j.reverse else s
         if active_rows(&j.rows, t) != n or any_reset(&j.resets, t):

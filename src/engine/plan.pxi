@@ -132,12 +132,9 @@ def clear(padded, batch):
 
 
 cdef inline idx end_of_equal_steps(const Rows *rows, idx t, idx stop) noexcept nogil:
-    """Up to where steps have as many rows as step t."""
+    """Up to where steps have as many rows as step t: the last of these rows ends there."""
     cdef idx n = active_rows(rows, t)
-    t += 1
-    while t < stop and active_rows(rows, t) == n:
-        t += 1
-    return t
+    return stop if n == 0 else min(stop, rows.lengths[n - 1])
 
 
 cdef inline rc_copy copy_of(char *to, idx ldto, const idx *to_row, const char *source, idx ldfrom, const idx *from_row,
@@ -214,7 +211,7 @@ cdef int copy_rows(padded, active, batch, bint to_padded) except -1:
     take(batch.order, &order, 0)
     with nogil:
         for net in range(nets):
-            of_net.starts = starts_of_net(&rows, net, T)
+            of_net.starts, of_net.lengths = starts_of_net(&rows, net, T), rows.lengths + net * rows.B
             copy_rows_of_net(&of_net, T, &p, &a, <const idx *>order.p + net * rows.B, to_padded)
             p.p += next_p
             a.p += next_a
@@ -366,10 +363,15 @@ cdef inline double work_of(const Pace *p, idx s) noexcept:
 
 cdef void find_end(Pace *p, double most) noexcept:
     """End the stretch before its work exceeds `most`, but after one step."""
-    cdef double steps = most / work_of(p, p.s0)
+    cdef double steps = most / work_of(p, p.s0), rest
     if p.rows.starts == NULL:
         p.s1 = p.T if steps >= p.T - p.s0 else p.s0 + max(1, <idx>steps)
         p.work = (p.s1 - p.s0) * work_of(p, p.s0)
+        return
+    rest = p.of_step * (p.T - p.s0) + p.of_row * (rows_between(p.rows, 0, p.T - p.s0) if p.from_last else
+                                                  rows_between(p.rows, p.s0, p.T))
+    if rest <= most:
+        p.s1, p.work = p.T, rest
         return
     p.s1, p.work = p.s0 + 1, work_of(p, p.s0)
     while p.s1 < p.T and p.work + work_of(p, p.s1) <= most:

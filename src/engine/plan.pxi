@@ -15,6 +15,10 @@ cdef enum:
 cdef enum:
     # Rows of a chunk in forward: so few that the sums are still in cache when their step comes. (Backward: sums.pxi.)
     FORWARD_CHUNK = 48
+    # Where rows have unequal lengths, a chunk may have more, up to so many bytes, so that it has enough steps for
+    # `project_by_row`.
+    UNEQUAL_CHUNK = 2 * RC_L1_BYTES
+    STEPS_BY_ROW = 16
     # Flops of a call from which two threads help, and of a step from which they may divide the units.
     THREADS_FORWARD = 10000000
     THREADS_BACKWARD = 24000000
@@ -302,7 +306,9 @@ cdef Plan make_plan(Weights w, idx T, idx N, idx B, double passes) noexcept:
         if w.cell.stage[s].groups == 1:
             p.multiple = RC_PANEL_VECTORS * w.k.lanes
     p.chunk = max(1, min(T, (FORWARD_CHUNK + rows - 1) // rows))
-    p.chunk_rows = p.chunk * B if N == T * B else max(FORWARD_CHUNK, B)
+    p.chunk_rows = p.chunk * B
+    if N < T * B:
+        p.chunk_rows = max(B, FORWARD_CHUNK, UNEQUAL_CHUNK // (w.cell.slots * w.hidden_size * w.item))
     if n > 1 and step * T > (THREADS_FORWARD if passes == 1 else THREADS_BACKWARD):
         if rows >= n * (1 if weights <= SMALL else 4 if weights <= LARGE else 16):
             p.threads = n

@@ -185,6 +185,7 @@ def forward(
     first_step: int = 0,
     reverse: bool = False,
     looked_up: tuple[_Array, _Array] | None = None,
+    clears: bool = False,
 ) -> None: ...
 def backward(walk: Walk) -> None: ...
 def pack_nets(

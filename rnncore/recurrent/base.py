@@ -282,20 +282,21 @@ class RecurrentLayer(Module, Generic[StateT]):
         lookup = None if lookup is None else lookup.arranged(layout, batch, structure.input_slots)
         if batch is not None and state is not None:
             states = [batch.sorted(part) for part in states]
+        clears = False
         for part in structure.parts:
             if part.direction == 0:
                 inputs = out
                 if part.layer == self.num_layers - 1 and padded:
                     zeros = batch is not None and batch.mostly_padding
                     out = layout.empty(T, B, structure.features, self.dtype, zeros=zeros)
-                    if batch is not None:
-                        batch.clear(out, zeros)
+                    clears = batch is not None and not zeros
                 else:
                     out = _engine.room((*((T, B) if batch is None else (batch.N, 1)), structure.features), self.dtype)
             weights = packed.weights[part.position]
             looked_up = None if lookup is None or part.layer > 0 else lookup.products(weights)
             _engine.forward(weights, inputs, structure.half(out, part), states, part.position, batch=batch,
-                            resets=resets[part.direction], reverse=part.direction == 1, looked_up=looked_up)
+                            resets=resets[part.direction], reverse=part.direction == 1, looked_up=looked_up,
+                            clears=clears)
         if batch is not None:
             states = [batch.in_given_order(part) for part in states]
         return layout.as_given(out) if padded else out[:, 0], cast("StateT", layout.states(states))

@@ -97,6 +97,8 @@ class Walk:
     add_to_grad_x : bool
         Whether the gradients of the input are added to the values in `grad_x`, as the second direction of a layer needs
         it, or replace them.
+    clears_grad_x : bool
+        Whether zeros are written past the rows' ends of `grad_x`, which is (T, B, I) in the caller's order then.
     delta : ndarray (T, R, slots, H) or None
         Gradients of the pre-activations in all slots; one slot for a cell without gates.
     total_h, total_c : ndarray (T, R, H) or None
@@ -110,6 +112,7 @@ class Walk:
         "active_rows_alone",
         "add_to_grad_x",
         "carry",
+        "clears_grad_x",
         "delta",
         "grad_out",
         "grad_x",
@@ -133,6 +136,7 @@ class Walk:
         self.weights, self.steps, self.carry, self.position = weights, steps, carry, position
         self.grad_out, self.grad_x, self.add_to_grad_x = grad_out, grad_x, add_to_grad_x
         self.delta = self.total_h = self.total_c = self.sums = None
+        self.clears_grad_x = False
 
     def within(self, start: int, stop: int, steps: RecordedSteps) -> Walk:
         """The part of this backward pass that goes through steps start .. stop."""
@@ -149,7 +153,7 @@ class Walk:
                     self.add_to_grad_x, self.active_rows_alone)
         walk.delta = _between(self.delta, start, stop)
         walk.total_h, walk.total_c = _between(self.total_h, start, stop), _between(self.total_c, start, stop)
-        walk.sums = self.sums
+        walk.sums, walk.clears_grad_x = self.sums, self.clears_grad_x
         return walk
 
 
@@ -181,10 +185,12 @@ class LayerPass(RecordedSteps):
         self.checkpoints: list[Checkpoint] | None = None
         self.lookup: Lookup | None = None
 
-    def forward(self, weights: _engine.Weights, states: list[Array], y: Array | None, checkpoint_every: int) -> None:
+    def forward(self, weights: _engine.Weights, states: list[Array], y: Array | None, clears: bool,
+                checkpoint_every: int) -> None:
         """Run all steps, and keep a checkpoint before every group of `checkpoint_every` steps.
 
-        `states` are the initial states, and are overwritten with the final ones; `y` is as `_engine.forward` takes it.
+        `states` are the initial states, and are overwritten with the final ones; `y` and `clears` are as
+        `_engine.forward` takes them.
         """
         self.checkpoints = []
         T = self.T
@@ -194,7 +200,7 @@ class LayerPass(RecordedSteps):
             before = [state.copy() for state in states]
             self.checkpoints.append((start, stop, before))
             _forward(weights, self._steps(start, stop, before, None, None), states, None, None,
-                     _between(y, start, stop))
+                     _between(y, start, stop), clears)
 
     def recomputed(self, weights: _engine.Weights) -> Iterator[tuple[int, int, RecordedSteps]]:
         """Recompute slots and c from each checkpoint, from the end of the pass to its start.
@@ -236,8 +242,6 @@ class LayerPass(RecordedSteps):
             _engine.backward(walk)
         else:
             for start, stop, steps in self.recomputed(walk.weights):
-                if walk.active_rows_alone and not len(steps.x):
-                    continue                    # no row has these steps
                 _engine.backward(walk.within(start, stop, steps))
         if walk.sums is not None:
             walk.sums.finish()
@@ -316,7 +320,7 @@ def record_passes(
     else:
         _engine.gather(given, out, batch)
     passes: list[LayerPass] = []
-    each, mask, y = iter(kept), None, None
+    each, mask, y, clears = iter(kept), None, None, False
     for part in structure.parts:
         position = part.position
         if part.direction == 0:
@@ -330,7 +334,7 @@ def record_passes(
             else:
                 out = _engine.carve("a tape", structure.dtype, (room,))[0]
                 if part.layer == structure.num_layers - 1 and not active_rows_alone:
-                    y = batch.room(structure.features, structure.dtype)
+                    y, clears = batch.room(structure.features, structure.dtype), not batch.mostly_padding
         layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), batch,
                                resets[part.direction], mask)
         of_part = None if y is None else structure.half(y, part)
@@ -340,9 +344,10 @@ def record_passes(
             looked_up = None if layer_pass.lookup is None else layer_pass.lookup.products(weights[position])
             _engine.forward(weights[position], x, layer_pass.h, states, position, slots=layer_pass.slots,
                             c_out=layer_pass.c, y=of_part, batch=batch, resets=layer_pass.resets,
-                            reverse=layer_pass.reverse, looked_up=looked_up)
+                            reverse=layer_pass.reverse, looked_up=looked_up, clears=clears)
         else:
-            layer_pass.forward(weights[position], [state[position] for state in states], of_part, checkpoint_every)
+            layer_pass.forward(weights[position], [state[position] for state in states], of_part, clears,
+                               checkpoint_every)
         passes.append(layer_pass)
     return passes, out if y is None else y
 
@@ -352,6 +357,6 @@ def _between(array: Array | None, start: int, stop: int) -> Array | None:
 
 
 def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list[Array], slots: Array | None,
-             c: Array | None, y: Array | None = None) -> None:
+             c: Array | None, y: Array | None = None, clears: bool = False) -> None:
     _engine.forward(weights, steps.x, steps.h, states, slots=slots, c_out=c, y=y, batch=steps.batch,
-                    resets=steps.resets, first_step=steps.first_step, reverse=steps.reverse)
+                    resets=steps.resets, first_step=steps.first_step, reverse=steps.reverse, clears=clears)

@@ -31,15 +31,18 @@ class Batch:
     sorted_lengths : ndarray of intp (B,)
     starts : ndarray of intp (T + 1,)
         Where the active rows of each step begin along N; the last one is N.
+    N : int
+        The sum of the lengths.
     """
 
-    __slots__ = ("lengths", "order", "rank", "sorted_lengths", "starts", "steps")
+    __slots__ = ("N", "lengths", "order", "rank", "sorted_lengths", "starts", "steps")
 
     def __init__(self, lengths: Ints, steps: int) -> None:
         self.lengths, self.steps = lengths, steps
         self.order, self.rank, self.sorted_lengths = np.empty((3, len(lengths)), np.intp)
         self.starts = np.empty(steps + 1, np.intp)
         _engine.arrange(self)
+        self.N = self.starts.item(steps)
 
     @classmethod
     def of_active_rows(cls, active: Ints, order: Ints) -> Batch:
@@ -48,15 +51,11 @@ class Batch:
         batch.steps, batch.order = len(active), order
         batch.starts = np.zeros(len(active) + 1, np.intp)
         np.cumsum(active, out=batch.starts[1:])
+        batch.N = batch.starts.item(batch.steps)
         batch.sorted_lengths = np.searchsorted(-active, -np.arange(len(order))).astype(np.intp)
         batch.rank, batch.lengths = np.empty((2, len(order)), np.intp)
         batch.rank[order], batch.lengths[order] = np.arange(len(order)), batch.sorted_lengths
         return batch
-
-    @property
-    def N(self) -> int:
-        """The sum of the lengths."""
-        return int(self.starts.item(self.steps))
 
     def between(self, start: int, stop: int) -> Batch:
         """The batch of the steps start .. stop."""
@@ -64,6 +63,7 @@ class Batch:
         part.lengths, part.sorted_lengths = (
             np.clip(lengths - start, 0, stop - start) for lengths in (self.lengths, self.sorted_lengths))
         part.steps, part.starts = stop - start, self.starts[start:stop + 1] - self.starts[start]
+        part.N = part.starts.item(part.steps)
         return part
 
     def gather(self, padded: Array) -> Array:
@@ -75,24 +75,19 @@ class Batch:
     def spread(self, active: Array) -> Array:
         """(N, 1, F) -> (T, B, F) in the caller's order, with zeros past the rows' ends."""
         padded = self.room(active.shape[-1], active.dtype)
+        if not self.mostly_padding:
+            _engine.clear(padded, self)
         _engine.spread(active, padded, self)
         return padded
 
     def room(self, features: int, dtype: np.dtype[Any]) -> Array:
-        """A new array (T, B, F) with zeros past the rows' ends; what the rows have is not initialised."""
-        shape, zeros = (self.steps, len(self.order), features), self.mostly_padding
-        return self.clear((np.zeros if zeros else _engine.room)(shape, dtype), zeros)
+        """A new array (T, B, F); it has zeros past the rows' ends only where it is `mostly_padding`."""
+        return (np.zeros if self.mostly_padding else _engine.room)((self.steps, len(self.order), features), dtype)
 
     @property
     def mostly_padding(self) -> bool:
         """Whether a new array should be of zeros, which the system hands out by the page, instead of being cleared."""
         return self.steps * len(self.order) > 4 * self.N
-
-    def clear(self, padded: Array, zeros: bool) -> Array:
-        """Write zeros past the rows' ends of (T, B, F), unless the array was made of `zeros`; returns it."""
-        if not zeros:
-            _engine.clear(padded, self)
-        return padded
 
     def sorted(self, state: Array) -> Array:
         """(n, B, H) in the caller's order -> (n, B, H) in that of the engine, a copy."""
@@ -136,9 +131,10 @@ class Batches:
     def of_net(self, k: int) -> Batch:
         """The batch of one net; its arrays are views."""
         batch = Batch.__new__(Batch)
-        for name in Batch.__slots__:
-            array = getattr(self, name)
-            setattr(batch, name, array if name == "steps" else array[k])
+        batch.steps = self.steps
+        for name in ("lengths", "order", "rank", "sorted_lengths", "starts"):
+            setattr(batch, name, getattr(self, name)[k])
+        batch.N = batch.starts.item(batch.steps)
         return batch
 
     def between(self, start: int, stop: int) -> Batches:

@@ -509,7 +509,7 @@ class Tape(Generic[StateT]):
         for index in reversed(range(structure.num_layers)):
             passes = self._passes[index * structure.directions:(index + 1) * structure.directions]
             shape = (self.T, R) if batch is None else (batch.N, 1)
-            features = passes[0].part.input_size
+            features, clears = passes[0].part.input_size, False
             if index > 0:
                 grad_x = _engine.carve("gradients", self.dtype, ((*shape, features),))[0]
             elif to_table or not grad_input:
@@ -518,11 +518,13 @@ class Tape(Generic[StateT]):
                 grad_x = _engine.room((*shape, features), self.dtype)
             else:
                 grad_x = batch.room(features, self.dtype)
+                clears = not batch.mostly_padding
             for layer_pass in passes:
                 part = layer_pass.part
                 walk = Walk(weights[part.position], layer_pass, carry, part.position,
                             None if grad_out is None else structure.half(grad_out, part), grad_x,
                             part.direction == 1, active_rows_alone=batch is not None)
+                walk.clears_grad_x = clears and part.direction == 0
                 if found is not None:
                     walk.delta, walk.total_h, walk.total_c = _of_pass(found, layer_pass)
                 lookup = layer_pass.lookup if to_table else None

@@ -24,6 +24,8 @@ cdef struct Backward:
     const idx *grad_out_row     # grad_out is (T, B, P) in an order of its own: which of its rows is a row's; NULL: in ours
     const idx *grad_x_row       # the same of grad_x, which is then written to `grad_x_chunk` first, for one chunk
     char *grad_x_chunk
+    Array cleared               # grad_x, where zeros are wanted past the rows' ends; its row cleared_row[r] is row r's
+    const idx *cleared_row      # NULL: they are not
     Resets resets
     unsigned char *was_reset    # B marks for each thread; zeros: H zeros
     char *zeros
@@ -77,6 +79,8 @@ def backward(walk):
             job.tape_row = <const idx *>a.p
     N = 0 if T == 0 else rows_between(&job.rows, 0, T)
     if N == 0:
+        if walk.clears_grad_x:
+            clear(walk.grad_x, steps.batch)
         return
     job.k, job.cell, job.xt_pack, job.ht_pack, job.rt_pack = w.k, w.cell, &w.xt, w.ht, w.projection(True)
     job.variant = w.variant_or_null()
@@ -90,6 +94,11 @@ def backward(walk):
     batch = steps.batch if walk.active_rows_alone else None
     job.grad_out_row = take_in_either_order(walk.grad_out, &job.grad_out, &job.rows, batch)
     job.grad_x_row = take_in_either_order(walk.grad_x, &job.grad_x, &job.rows, batch)
+    job.cleared_row = NULL
+    if walk.clears_grad_x:
+        take(walk.grad_x, &job.cleared, 2)
+        take(steps.batch.order, &a, 0)
+        job.cleared_row = <const idx *>a.p
     take_rows(walk.delta, &job.delta, &job.rows)
     job.delta_wanted = job.delta.p != NULL
     take_rows(walk.total_h, &job.total_h, &job.rows)
@@ -194,12 +203,16 @@ cdef void backward_thread(void *context, int thread, int threads) noexcept nogil
 
 cdef bint finish_chunk(Backward *j, idx low, idx high, Share *mine) noexcept nogil:
     """The products of the chunk low .. high, after its last step. True: this thread is done."""
+    cdef idx t0, t1
     if j.sums != NULL:
         pack_chunk(j, low, high, mine)
     if meet(&j.barrier, mine, True):            # delta, and the packed x and h, are complete
         return True
     if j.grad_x.p != NULL:
         input_gradient(j, low, high, mine)
+    if j.cleared_row != NULL:
+        split(high - low, 1, mine.thread, mine.threads, &t0, &t1)
+        clear_steps(j.k, &j.cleared, j.cleared_row, &j.rows, low + t0, low + t1)
     if j.sums != NULL:
         weight_gradients(j, low, high, mine)
     return meet(&j.barrier, mine, True)         # and read by all, before the next chunk overwrites them
@@ -359,15 +372,17 @@ cdef void copy_input_gradient(Backward *j, idx low, idx high, idx row0, idx row1
     cdef const idx *order
     cdef char *mine
     cdef char *theirs
+    cdef rc_copy c
     while first < row1:
         n = active_rows(&j.rows, t)
         r0 = max(row0 - first, 0)
         count, order = min(row1 - first, n) - r0, j.grad_x_row + r0
         mine, theirs = j.grad_x_chunk + (first + r0) * j.I * j.item, j.grad_x.p + t * j.grad_x.stride[0]
         if to_chunk:
-            j.k.copy_rows(mine, j.I, NULL, theirs, ld, order, count, j.I)
+            c = copy_of(mine, j.I, NULL, theirs, ld, order, count, j.I)
         else:
-            j.k.copy_rows(theirs, ld, order, mine, j.I, NULL, count, j.I)
+            c = copy_of(theirs, ld, order, mine, j.I, NULL, count, j.I)
+        j.k.copy_rows(&c)
         first += n
         t += 1
 

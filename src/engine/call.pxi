@@ -99,9 +99,9 @@ cdef object copy_of_state(given, idx parts, const Axes *axes, idx width, int kin
 
 cdef object new_sequences(const Axes *axes, idx features, dtype):
     """An uninitialised array of sequences."""
-    if axes.batch_first:
-        return room((axes.B, axes.T, features), dtype)
-    return room((axes.T, axes.B, features) if axes.batched else (axes.T, features), dtype)
+    if not axes.batched:
+        return room((axes.T, features), dtype)
+    return room((axes.B, axes.T, features) if axes.batch_first else (axes.T, axes.B, features), dtype)
 
 
 cdef void set_strides(a, const Axes *axes, idx features, idx item, Array *out) noexcept:

@@ -62,6 +62,14 @@ cdef extern from "kernels.h" nogil:
         idx ldc[2]
         const rc_blocks *blocks
 
+    ctypedef struct rc_copy:
+        void *to
+        const void *from_ "from"
+        idx ldto, ldfrom
+        const idx *to_row
+        const idx *from_row
+        idx count, n, steps, step_to, step_from
+
     ctypedef struct rc_activation:
         int kind
         double alpha, beta
@@ -168,8 +176,7 @@ cdef extern from "kernels.h" nogil:
         idx (*pack_size)(idx n, idx k, int groups) noexcept nogil
         void (*pack)(const rc_pack *p, const void *const *src, idx ld, idx unit0, idx unit1) noexcept nogil
         void (*pack_rows)(const rc_pack *p, idx k0, idx rows, const void *src, idx ld) noexcept nogil
-        void (*copy_rows)(void *to, idx ldto, const idx *to_row, const void *from_, idx ldfrom, const idx *from_row,
-                          idx count, idx n) noexcept nogil
+        void (*copy_rows)(const rc_copy *c) noexcept nogil
         void (*product)(const rc_product *p, idx row0, idx row1, idx unit0, idx unit1) noexcept nogil
         void (*product_again)(const rc_product *p, idx row0) noexcept nogil
         void (*weight_gradient)(const rc_weight_gradient *p, idx m0, idx m1) noexcept nogil

@@ -15,6 +15,10 @@ cdef enum:
 cdef enum:
     # Rows of a chunk in forward: so few that the sums are still in cache when their step comes. (Backward: sums.pxi.)
     FORWARD_CHUNK = 48
+    # Where rows have unequal lengths, a chunk may have more, up to so many bytes, so that it has enough steps for
+    # `project_by_row`.
+    UNEQUAL_CHUNK = 2 * RC_L1_BYTES
+    STEPS_BY_ROW = 16
     # Flops of a call from which two threads help, and of a step from which they may divide the units.
     THREADS_FORWARD = 10000000
     THREADS_BACKWARD = 24000000
@@ -83,7 +87,7 @@ def arrange(batch):
 cdef void arrange_net(const idx *lengths, idx *order, idx *rank, idx *sorted_lengths, idx *starts, idx T,
                       idx B) noexcept:
     """A counting sort."""
-    cdef idx t, n, row, place
+    cdef idx t, n, row, place, step, end
     cdef idx *count = starts
     memset(count, 0, (T + 1) * sizeof(idx))
     for row in range(B):
@@ -97,11 +101,13 @@ cdef void arrange_net(const idx *lengths, idx *order, idx *rank, idx *sorted_len
         place = count[n]
         count[n] += 1
         order[place], rank[row], sorted_lengths[place] = row, place, n
-    place, count[0] = B, 0
-    for t in range(T):                  # the rows that have step t are those before `place`
-        while place > 0 and sorted_lengths[place - 1] <= t:
-            place -= 1
-        count[t + 1] = count[t] + place
+    starts[0] = t = n = 0
+    for place in range(B, -1, -1):      # as many rows have the steps up to where the last of them ends
+        end = sorted_lengths[place - 1] if place > 0 else T
+        for step in range(t, end):
+            n += place
+            starts[step + 1] = n
+        t = end
 
 
 cdef inline const rc_kernels *kernels_for(const Array *a) noexcept nogil:
@@ -126,31 +132,63 @@ def clear(padded, batch):
     """Write zeros past the rows' ends of (T, B, F), in the caller's order. The last axis is contiguous."""
     cdef Rows rows = take_batch(batch, 0)
     cdef Array p, order
-    cdef idx T = batch.steps, t, n
-    cdef const rc_kernels *k
+    cdef idx T = batch.steps
     take(padded, &p, 2)
     take(batch.order, &order, 0)
-    k = kernels_for(&p)
     with nogil:
-        for t in range(T):
-            n = active_rows(&rows, t)
-            k.copy_rows(p.p + t * p.stride[0], p.stride[1] // p.item, <const idx *>order.p + n, NULL, 0, NULL,
-                        rows.B - n, p.last)
+        clear_steps(kernels_for(&p), &p, <const idx *>order.p, &rows, 0, T)
+
+
+cdef inline idx end_of_equal_steps(const Rows *rows, idx t, idx stop) noexcept nogil:
+    """Up to where steps have as many rows as step t: the last of these rows ends there."""
+    cdef idx n = active_rows(rows, t)
+    return stop if n == 0 else min(stop, rows.lengths[n - 1])
+
+
+cdef inline rc_copy copy_of(char *to, idx ldto, const idx *to_row, const char *source, idx ldfrom, const idx *from_row,
+                            idx count, idx n) noexcept nogil:
+    """A copy of rows within one step."""
+    cdef rc_copy c
+    c.to, c.ldto, c.to_row, c.from_, c.ldfrom, c.from_row = to, ldto, to_row, source, ldfrom, from_row
+    c.count, c.n, c.steps, c.step_to, c.step_from = count, n, 1, 0, 0
+    return c
+
+
+cdef inline rc_copy zeros_past_ends(const Array *padded, const idx *order, idx t, idx row0, idx row1, idx column,
+                                    idx n) noexcept nogil:
+    """Zeros for the rows row0 .. row1 of step t of (T, B, F), n values from `column` on; and for steps after it."""
+    cdef idx item = padded.item
+    cdef rc_copy c = copy_of(padded.p + t * padded.stride[0] + column * item, padded.stride[1] // item, order + row0,
+                             NULL, 0, NULL, row1 - row0, n)
+    c.step_to = padded.stride[0] // item
+    return c
+
+
+cdef void clear_steps(const rc_kernels *k, const Array *padded, const idx *order, const Rows *rows, idx t,
+                      idx stop) noexcept nogil:
+    """Write zeros past the rows' ends to the steps t .. stop of (T, B, F)."""
+    cdef rc_copy c
+    cdef idx end
+    while t < stop:
+        end = end_of_equal_steps(rows, t, stop)
+        c = zeros_past_ends(padded, order, t, active_rows(rows, t), rows.B, 0, padded.last)
+        c.steps = end - t
+        k.copy_rows(&c)
+        t = end
 
 
 def reorder(array, order):
     """The rows of (n, B, F), whose last axis is contiguous, in another order, as a new array: row r is row order[r]."""
     cdef Array a, f, o
-    cdef idx n = array.shape[0], B = array.shape[1], i
-    cdef const rc_kernels *k
+    cdef idx n = array.shape[0], B = array.shape[1]
+    cdef rc_copy c
     found = PyArray_NewLikeArray(<PyArrayObject *>array, NPY_CORDER, NULL, 0)
     take(array, &a, 2)
     take(found, &f, 2)
     take(order, &o, 0)
-    k = kernels_for(&a)
-    for i in range(n):
-        k.copy_rows(f.p + i * f.stride[0], f.stride[1] // f.item, NULL, a.p + i * a.stride[0], a.stride[1] // a.item,
-                    <const idx *>o.p, B, a.last)
+    c = copy_of(f.p, f.stride[1] // f.item, NULL, a.p, a.stride[1] // a.item, <const idx *>o.p, B, a.last)
+    c.steps, c.step_to, c.step_from = n, f.stride[0] // f.item, a.stride[0] // a.item
+    kernels_for(&a).copy_rows(&c)
     return found
 
 
@@ -181,7 +219,7 @@ cdef int copy_rows(padded, active, batch, bint to_padded) except -1:
     take(batch.order, &order, 0)
     with nogil:
         for net in range(nets):
-            of_net.starts = starts_of_net(&rows, net, T)
+            of_net.starts, of_net.lengths = starts_of_net(&rows, net, T), rows.lengths + net * rows.B
             copy_rows_of_net(&of_net, T, &p, &a, <const idx *>order.p + net * rows.B, to_padded)
             p.p += next_p
             a.p += next_a
@@ -191,15 +229,22 @@ cdef int copy_rows(padded, active, batch, bint to_padded) except -1:
 cdef void copy_rows_of_net(const Rows *rows, idx T, const Array *padded, const Array *active, const idx *order,
                            bint to_padded) noexcept nogil:
     cdef const rc_kernels *k = kernels_for(padded)
-    cdef idx ldp = padded.stride[1] // padded.item, lda = active.stride[1] // active.item, t, n
+    cdef idx ldp = padded.stride[1] // padded.item, lda = active.stride[1] // active.item, t = 0, stop, n
     cdef char *p
     cdef char *a
-    for t in range(T):
+    cdef rc_copy c
+    while t < T:
+        stop = end_of_equal_steps(rows, t, T)
         n, p, a = active_rows(rows, t), padded.p + t * padded.stride[0], step_at(active, rows, t)
         if to_padded:
-            k.copy_rows(p, ldp, order, a, lda, NULL, n, active.last)
+            c = copy_of(p, ldp, order, a, lda, NULL, n, active.last)
+            c.step_to, c.step_from = padded.stride[0] // padded.item, n * lda
         else:
-            k.copy_rows(a, lda, NULL, p, ldp, order, n, active.last)
+            c = copy_of(a, lda, NULL, p, ldp, order, n, active.last)
+            c.step_from, c.step_to = padded.stride[0] // padded.item, n * lda
+        c.steps = stop - t
+        k.copy_rows(&c)
+        t = stop
 
 
 cdef int take_rows(object a, Array *out, const Rows *rows) except -1:
@@ -266,7 +311,9 @@ cdef Plan make_plan(Weights w, idx T, idx N, idx B, double passes) noexcept:
         if w.cell.stage[s].groups == 1:
             p.multiple = RC_PANEL_VECTORS * w.k.lanes
     p.chunk = max(1, min(T, (FORWARD_CHUNK + rows - 1) // rows))
-    p.chunk_rows = p.chunk * B if N == T * B else max(FORWARD_CHUNK, B)
+    p.chunk_rows = p.chunk * B
+    if N < T * B:
+        p.chunk_rows = max(B, FORWARD_CHUNK, UNEQUAL_CHUNK // (w.cell.slots * w.hidden_size * w.item))
     if n > 1 and step * T > (THREADS_FORWARD if passes == 1 else THREADS_BACKWARD):
         if rows >= n * (1 if weights <= SMALL else 4 if weights <= LARGE else 16):
             p.threads = n
@@ -327,10 +374,15 @@ cdef inline double work_of(const Pace *p, idx s) noexcept:
 
 cdef void find_end(Pace *p, double most) noexcept:
     """End the stretch before its work exceeds `most`, but after one step."""
-    cdef double steps = most / work_of(p, p.s0)
+    cdef double steps = most / work_of(p, p.s0), rest
     if p.rows.starts == NULL:
         p.s1 = p.T if steps >= p.T - p.s0 else p.s0 + max(1, <idx>steps)
         p.work = (p.s1 - p.s0) * work_of(p, p.s0)
+        return
+    rest = p.of_step * (p.T - p.s0) + p.of_row * (rows_between(p.rows, 0, p.T - p.s0) if p.from_last else
+                                                  rows_between(p.rows, p.s0, p.T))
+    if rest <= most:
+        p.s1, p.work = p.T, rest
         return
     p.s1, p.work = p.s0 + 1, work_of(p, p.s0)
     while p.s1 < p.T and p.work + work_of(p, p.s1) <= most:

@@ -36,7 +36,7 @@ cdef inline idx chunk_first(const Numbering *n, idx t) noexcept nogil:
     cdef idx chunk = number_of(n, t) // SUM_CHUNK
     if n.starts == NULL:
         return (chunk * SUM_CHUNK + n.B - 1) // n.B
-    while t > 0 and n.starts[t - 1] // SUM_CHUNK == chunk:
+    while t > 0 and n.starts[t - 1] >= chunk * SUM_CHUNK:
         t -= 1
     return t
 
@@ -46,7 +46,7 @@ cdef inline idx chunk_stop(const Numbering *n, idx t) noexcept nogil:
     cdef idx chunk = number_of(n, t) // SUM_CHUNK
     if n.starts == NULL:
         return min(n.T, ((chunk + 1) * SUM_CHUNK + n.B - 1) // n.B)
-    while t < n.T and n.starts[t] // SUM_CHUNK == chunk:
+    while t < n.T and n.starts[t] < (chunk + 1) * SUM_CHUNK:
         t += 1
     return t
 

@@ -120,6 +120,17 @@ typedef struct {
     const rc_blocks *blocks;
 } rc_weight_gradient;
 
+/* Copies of rows of n values: row to_row[r] of `to` = row from_row[r] of `from`, for r in 0 .. count.  Where an array of
+ * numbers is NULL, row r is taken; where `from` is NULL, zeros are written. */
+typedef struct {
+    void *to;
+    const void *from;
+    rc_idx ldto, ldfrom;                    /* row strides */
+    const rc_idx *to_row, *from_row;
+    rc_idx count, n;
+    rc_idx steps, step_to, step_from;       /* the same for this many steps, each array so much further on each time */
+} rc_copy;
+
 /* The activation functions of ONNX, y(a), with what alpha and beta do in each: see activations.h. */
 enum {
     RC_SIGMOID,
@@ -290,10 +301,7 @@ typedef struct {
     void (*pack)(const rc_pack *p, const void *const *src, rc_idx ld, rc_idx unit0, rc_idx unit1);
     /* Pack a matrix stored by k, one group: its rows k0 .. k0+rows are rows of `src`; ld may be negative. */
     void (*pack_rows)(const rc_pack *p, rc_idx k0, rc_idx rows, const void *src, rc_idx ld);
-    /* Copy rows of n values: row to_row[r] of `to` = row from_row[r] of `from`, for r in 0 .. count.  Where an array of
-     * numbers is NULL, row r is taken; where `from` is NULL, zeros are written. */
-    void (*copy_rows)(void *to, rc_idx ldto, const rc_idx *to_row, const void *from, rc_idx ldfrom,
-                      const rc_idx *from_row, rc_idx count, rc_idx n);
+    void (*copy_rows)(const rc_copy *c);
     void (*product)(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
     /* The same for one step and the ranges of rows and units for which `p->prepared` was made; its count is not 0. */
     void (*product_again)(const rc_product *p, rc_idx row0);

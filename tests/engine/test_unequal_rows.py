@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from support import KINDS, make, parts, random_input, same_bits, whole
 
 import rnncore as rc
+from rnncore import _engine
 from rnncore.recurrent.ragged import Batch
 
 
@@ -106,7 +107,7 @@ def test_rows_of_every_width_are_copied_whole_and_nothing_beside_them(features, 
     same_bits(batch.gather(padded)[:, 0], expected)
     past = np.arange(T)[:, None] >= lengths
     same_bits(batch.spread(expected[:, None]), np.where(past[:, :, None], 0, padded).astype(dtype))
-    batch.clear(padded, zeros=False)
+    _engine.clear(padded, batch)
     before[:, :, 1 : features + 1][past] = 0
     same_bits(wide, before)
     state = rng.normal(size=(2, len(lengths), features)).astype(dtype)

@@ -211,9 +211,14 @@ static void check_rows(rc_idx n)
 {
     const rc_idx from_row[4] = {5, 0, 5, 3}, to_row[4] = {2, 6, 0, 5};
     void *from = random_array(B * n), *to = random_array(B * n);
-    K->copy_rows(to, n, NULL, from, n, from_row, 3, n);
-    K->copy_rows(to, n, to_row, from, n, NULL, 4, n);
-    K->copy_rows(to, n, from_row + 3, NULL, 0, NULL, 1, n);
+    rc_copy copy = {.to = to, .from = from, .ldto = n, .ldfrom = n, .from_row = from_row, .count = 3, .n = n, .steps = 1};
+    K->copy_rows(&copy);
+    copy.to_row = to_row, copy.from_row = NULL, copy.count = 4;
+    K->copy_rows(&copy);
+    copy.to_row = NULL, copy.count = 1, copy.steps = 2, copy.step_to = 3 * n, copy.step_from = 2 * n;
+    K->copy_rows(&copy);
+    copy.to_row = from_row + 3, copy.from = NULL, copy.steps = 1;
+    K->copy_rows(&copy);
     result("copy_rows", "rows", n, to, B * n, 0);
 }
 

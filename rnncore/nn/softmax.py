@@ -12,7 +12,7 @@ from rnncore._checks import as_number
 if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Floats
 
-FLOATS = np.dtype("float32").num, np.dtype("float64").num       # what `_engine.draw` reads
+FLOATS = np.dtype("float32"), np.dtype("float64")       # what `_engine.draw` reads, in the machine's byte order
 
 
 def log_softmax(logits: ArrayLike) -> Floats:
@@ -65,9 +65,7 @@ def draw(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int
 
 def draw_at(logits: ArrayLike, temperature: float, uniform: float) -> int:
     """`draw` with a number from [0, 1), at a temperature that was checked before, for loops."""
-    values: Array
-    if type(logits) is np.ndarray and logits.dtype.num in FLOATS and logits.ndim == 1 and logits.flags.carray:
-        values = logits
-    else:
-        values = np.ascontiguousarray(logits, np.float64).reshape(-1)
+    values: Array = np.ascontiguousarray(logits).reshape(-1)
+    if values.dtype not in FLOATS:
+        values = values.astype(np.float64)
     return int(values.argmax()) if temperature == 0 else _engine.draw(values, temperature, uniform)

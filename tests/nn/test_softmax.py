@@ -63,3 +63,13 @@ def test_a_draw_is_the_first_class_whose_cumulative_probability_is_above_a_unifo
 def test_a_draw_among_no_classes_is_refused():
     with pytest.raises(ValueError, match="logits: got none"):
         draw([], 1, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("form", [">f4", ">f8", "f4", "f2", list])
+def test_logits_in_any_form_draw_the_same(form):
+    logits = np.array([-1.0, 0.5, 0.25, -0.125])            # exact in all of them
+    same = logits.tolist() if form is list else np.repeat(logits.astype(form), 2)[::2]
+    for seed in range(30):
+        drawn = [draw(values, 1.0, np.random.default_rng(seed)) for values in (same, logits)]
+        assert drawn[0] == drawn[1]
+    assert draw(same, 0, np.random.default_rng(0)) == 1

@@ -38,7 +38,7 @@ from kernels cimport *
 
 import os
 
-from numpy import arange, ndarray
+from numpy import arange, ndarray, zeros as new_zeros
 
 cdef extern from *:                 # numpy's arrays without the buffer protocol, which takes as long as a small step
     """

@@ -177,16 +177,26 @@ cdef void clear_steps(const rc_kernels *k, const Array *padded, const idx *order
         t = end
 
 
+cpdef bint is_mostly_padding(idx T, idx B, idx N) noexcept:
+    """Whether so few of T·B rows of steps exist that the system's pages of zeros cost less than writing zeros."""
+    return T * B > 4 * N
+
+
 def reorder(array, order):
     """The rows of (n, B, F), whose last axis is contiguous, in another order, as a new array: row r is row order[r]."""
-    cdef Array a, f, o
+    cdef Array o
+    take(order, &o, 0)
+    return reordered(array, <const idx *>o.p)
+
+
+cdef object reordered(array, const idx *order):
+    cdef Array a, f
     cdef idx n = array.shape[0], B = array.shape[1]
     cdef rc_copy c
     found = PyArray_NewLikeArray(<PyArrayObject *>array, NPY_CORDER, NULL, 0)
     take(array, &a, 2)
     take(found, &f, 2)
-    take(order, &o, 0)
-    c = copy_of(f.p, f.stride[1] // f.item, NULL, a.p, a.stride[1] // a.item, <const idx *>o.p, B, a.last)
+    c = copy_of(f.p, f.stride[1] // f.item, NULL, a.p, a.stride[1] // a.item, order, B, a.last)
     c.steps, c.step_to, c.step_from = n, f.stride[0] // f.item, a.stride[0] // a.item
     kernels_for(&a).copy_rows(&c)
     return found

@@ -32,6 +32,7 @@ from cpython.buffer cimport (
     PyObject_GetBuffer)
 
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.pycapsule cimport PyCapsule_New
 
 from kernels cimport *

@@ -28,8 +28,8 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
     Returns
     -------
     What the layer returns; None where an argument has to be converted or refused, which takes Python: where it is no
-    C-contiguous array of the right shape and type (that of the weights, or intp for lengths), where the pair (h, c) is
-    no tuple, or where there is no step to compute.
+    C-contiguous array of the right shape and type (that of the weights, or intp for lengths, which may also be a list
+    of integers), where the pair (h, c) is no tuple, or where there is no step to compute.
     """
     cdef Weights w = weights[0]
     cdef Forward job
@@ -67,6 +67,8 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
     rows.B, rows.starts, rows.lengths = axes.B, NULL, NULL
     places.order = places.rank = NULL
     if lengths is not None:
+        if type(lengths) is list:
+            lengths = whole_numbers(lengths)
         if (not is_plain(lengths, NPY_INTP) or PyArray_NDIM(<PyArrayObject *>lengths) != 1
                 or PyArray_DIMS(<PyArrayObject *>lengths)[0] != axes.B):
             return None
@@ -116,6 +118,21 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
         h = reordered(h, places.rank)
         c = None if c is None else reordered(c, places.rank)
     return y, h if c is None else (h, c)
+
+
+cdef object whole_numbers(list given):
+    """Python's integers as an array of intp; None where there is anything else."""
+    cdef Py_ssize_t n = len(given)
+    cdef idx at
+    cdef int too_large = 0
+    found = PyArray_SimpleNew(1, &n, NPY_INTP)
+    for at in range(n):
+        if type(given[at]) is not int:
+            return None
+        (<idx *>address(found))[at] = <idx>PyLong_AsLongLongAndOverflow(given[at], &too_large)
+        if too_large:
+            return None
+    return found
 
 
 cdef Allocation arrange_rows(const idx *lengths, idx T, Rows *rows, Places *places):

@@ -171,8 +171,10 @@ def test_the_compiled_call_leaves_everything_else_to_python(cell, rng):
     lengths = np.array([6, 2, 0, 3])
     assert compiled_call(layer, x, s0, lengths) is not None
     assert compiled_call(layer, x, s0, lengths.tolist()) is not None
-    for wrong_lengths in ([6, 2, 0, 3.0], [6, 2, 0, True], [6, 2, 0, 2**70], [6, 2, 0], [], lengths.astype("i4"), lengths.astype("f8"), lengths[:3], lengths[None],
-                          lengths[::-1], np.array(6), np.array([6, 2, -1, 3]), np.array([7, 2, 0, 3]), lengths * 0):
+    not_whole = [6, 2, 0, 3.0], [6, 2, 0, True], [6, 2, 0, 2**70], lengths.astype("i4"), lengths.astype("f8")
+    out_of_range = np.array([6, 2, -1, 3]), np.array([7, 2, 0, 3])
+    of_another_shape = [6, 2, 0], [], lengths[:3], lengths[None], lengths[::-1], np.array(6)
+    for wrong_lengths in (*not_whole, *out_of_range, *of_another_shape, lengths * 0):
         assert compiled_call(layer, x, s0, wrong_lengths) is None
     not_plain = [a for kind, a in strange(x) if kind != "read-only"]
     wrong = [x[..., :2].copy(), x[0, 0], x[None], x.astype("f8"), x.tolist(), None, x.view(np.memmap)]

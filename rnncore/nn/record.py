@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rnncore._typing import ArrayLike
     from rnncore.module import Module
-    from rnncore.recurrent.tape import Gradients
+    from rnncore.recurrent.gradients import Gradients
 
 
 def changed(module: Module) -> RuntimeError:

@@ -17,11 +17,11 @@ from rnncore.nn.readout import READOUTS, read_out
 from rnncore.nn.stream import ModelStream
 from rnncore.recurrent.base import RecurrentLayer
 from rnncore.recurrent.descriptions import choices, first, modes
+from rnncore.recurrent.gradients import Gradients
 from rnncore.recurrent.layers import layer_class
 from rnncore.recurrent.layout import Layout
 from rnncore.recurrent.lookup import Lookup, pays
 from rnncore.recurrent.structure import Structure
-from rnncore.recurrent.tape import Gradients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -171,4 +171,5 @@ def room_for_parameters(passes: list[LayerPass]) -> dict[str, Array]:
 
 def _rows(passes: list[LayerPass]) -> int:
     """The number of rows of the batch, B."""
-    return passes[0].initial[0].shape[1]
+    B: int = passes[0].initial[0].shape[1]
+    return B

@@ -28,7 +28,7 @@ from .backward import (
     walk_back,
 )
 from .cotangents import check_cotangents, one_by_one
-from .gradients import Gradients as Gradients     # the reference documents it under this module's name
+from .gradients import Gradients as Gradients  # the reference documents it under this module's name
 from .named import Named, in_words, locked
 from .pullback import Pullback, pullback
 

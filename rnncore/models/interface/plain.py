@@ -30,7 +30,7 @@ def is_series(value: Any) -> bool:
 
 
 def from_tensor(value: Any, name: str) -> Any:
-    """A tensor of another library as an array, or one without axes, as in ``list(tensor)``, as a number; else the value.
+    """A tensor of another library as an array, or if it has no axes, as in ``list(tensor)``, a number; else the value.
 
     Examples
     --------

@@ -180,7 +180,6 @@ def forward(
     *,
     slots: _Array | None = None,
     c_out: _Array | None = None,
-    y: _Array | None = None,
     batch: Batch | None = None,
     resets: Resets | None = None,
     first_step: int = 0,

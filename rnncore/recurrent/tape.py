@@ -160,15 +160,13 @@ class Tape(Generic[StateT]):
 
     @property
     def _time_major_output(self) -> Array:
-        output = self._recorded_output
-        return output if output.shape[:2] == (self.T, self.B) else self._padded("output", output)
+        return self._padded("output", self._recorded_output)
 
     @property
     def recorded_output(self) -> Array:
-        """The output as the pass wrote it: (T, B, F), or (N, 1, F) where the input was that of the active rows alone.
+        """The output as the pass wrote it: (T, B, F), or (N, 1, F) where the rows have unequal lengths.
 
-        For code that hands it on without a copy. `backward` reads it, unless it is (T, B, F) for rows of unequal
-        length; so nobody may change it.
+        For code that hands it on without a copy. `backward` reads it, so nobody may change it.
         """
         return self._recorded_output
 

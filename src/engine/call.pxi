@@ -104,8 +104,7 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
         if c is not None:
             job.c = address(c) + position * axes.B * w.hidden_size * w.item
         if rows.starts != NULL:
-            if last and not zeros:
-                job.cleared, job.cleared_row = job.out, places.order
+            job.clears = last and not zeros
             if axes.B > 1:
                 job.x_row = places.order if position < directions else NULL
                 job.out_row = places.order if last else NULL

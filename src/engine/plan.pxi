@@ -156,10 +156,13 @@ cdef inline rc_copy copy_of(char *to, idx ldto, const idx *to_row, const char *s
 
 cdef inline rc_copy zeros_past_ends(const Array *padded, const idx *order, idx t, idx row0, idx row1, idx column,
                                     idx n) noexcept nogil:
-    """Zeros for the rows row0 .. row1 of step t of (T, B, F), n values from `column` on; and for steps after it."""
+    """Zeros for the rows row0 .. row1 of step t of (T, B, F), n values from `column` on; and for steps after it.
+
+    `order` is NULL where B is 1.
+    """
     cdef idx item = padded.item
-    cdef rc_copy c = copy_of(padded.p + t * padded.stride[0] + column * item, padded.stride[1] // item, order + row0,
-                             NULL, 0, NULL, row1 - row0, n)
+    cdef rc_copy c = copy_of(padded.p + t * padded.stride[0] + column * item, padded.stride[1] // item,
+                             NULL if order == NULL else order + row0, NULL, 0, NULL, row1 - row0, n)
     c.step_to = padded.stride[0] // item
     return c
 

@@ -171,7 +171,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     """One thread's rows or units, over the job's steps."""
     cdef Forward *j = <Forward *>context
     cdef Share mine = share_of(&j.plan, j.rows.B, j.H, j.P, thread, threads)
-    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, n, active, row1, first, stop
+    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, ahead, n, active, row1, first, stop
     cdef int now = 0
     cdef bint alike
     cdef rc_copy clear
@@ -194,13 +194,16 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     while s1 < j.s1:
         s0, s1 = s1, min(j.s1, chunk_end(&j.plan, &j.rows, T, s1, j.reverse))
         low = T - s1 if j.reverse else s0
+        ahead = 0
         if j.tokens != NULL:
             look_up(j, low, low + s1 - s0, &mine)
         elif reads_in_place(j, s1 - s0, &mine):
             project_by_row(j, low, low + s1 - s0, products, &mine)
         else:
-            if j.x_row != NULL and gather_input(j, low, low + s1 - s0, &mine):
-                return
+            if j.x_row != NULL:
+                ahead = s1 - s0
+                if gather_input(j, low, low + s1 - s0, &mine):
+                    return
             project(j, low, low + s1 - s0, products, &mine)
         s = s0
         while s < s1:
@@ -220,7 +223,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
             if mine.row0 >= row1:
                 now = (now + stop - s) & 1
             elif alike:
-                now = steps_alike(j, &step, of_h, products, s, stop, low, now, row1, &mine)
+                now = steps_alike(j, &step, of_h, products, s, stop, low, now, row1, ahead, &mine)
             else:
                 for s in range(s, stop):
                     t = T - 1 - s if j.reverse else s
@@ -267,6 +270,15 @@ cdef void copy_states(Forward *j, idx row0, idx row1, int source, const Share *m
 cdef inline rc_copy padding_of(const Forward *j, idx t, idx n, const Share *mine) noexcept nogil:
     """Zeros for this thread's part of step t, which has n rows, past the rows' ends; and for steps after it."""
     return zeros_past_ends(&j.out, j.out_row, t, max(mine.row0, n), mine.row1, mine.h0, mine.h1 - mine.h0)
+
+
+cdef inline void fetch_input(const Forward *j, idx t, const Share *mine) noexcept nogil:
+    """Ask for the x of step t, which `gather_input` will copy."""
+    cdef rc_copy c
+    if 0 <= t < j.T:
+        c = copy_of(NULL, 0, NULL, j.x.p + t * j.x.stride[0], j.x.stride[1] // j.item, j.x_row + mine.row0,
+                    min(mine.row1, active_rows(&j.rows, t)) - mine.row0, j.I)
+        j.k.copy_rows(&c)
 
 
 cdef bint gather_input(Forward *j, idx low, idx high, Share *mine) noexcept nogil:
@@ -453,7 +465,7 @@ cdef inline bint steps_at_once(const Forward *j) noexcept nogil:
 
 
 cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *products, idx s0, idx s1, idx low, int now,
-                     idx row1, const Share *mine) noexcept nogil:
+                     idx row1, idx ahead, const Share *mine) noexcept nogil:
     """The steps s0 .. s1 of one run, in a loop that does only what such steps need. Returns which h is the last one.
 
     In a small net the loop's own instructions are a good part of a step. Of one row, LSTM and GRU leave even more of them
@@ -501,6 +513,8 @@ cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *product
             stage.forward(step, mine.row0, row1, mine.unit0, mine.unit1)
         if j.r_pack != NULL:
             project_state(j, of_h, &products.of_m, row1, t & 1, mine)
+        if ahead > 0:
+            fetch_input(j, t + sign * ahead, mine)
         if clear.count > 0:
             j.k.copy_rows(&clear)
             clear.to = <char *>clear.to + sign * j.out.stride[0]

@@ -38,7 +38,8 @@ LAYER_OPTIONS: dict[str, Callable[[Field], object]] = {
 
 def config_of(model: SequenceModel) -> dict[str, Any]:
     """The configuration of a model, as plain JSON values; what has its default value at the end is left out."""
-    layer, options = model.layer, {}
+    layer = model.layer
+    options: dict[str, Any] = {}
     if model.readout != READOUTS[0]:
         options["readout"] = model.readout
     if model.class_weight is not None:

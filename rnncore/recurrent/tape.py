@@ -160,7 +160,8 @@ class Tape(Generic[StateT]):
 
     @property
     def _time_major_output(self) -> Array:
-        return self._padded("output", self._recorded_output)
+        output = self._recorded_output          # of a net of an ensemble, it has been spread out
+        return output if output.shape[:2] == (self.T, self.B) else self._padded("output", output)
 
     @property
     def recorded_output(self) -> Array:

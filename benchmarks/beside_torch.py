@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import machine
-from .cases import MODES, Case
+from . import points
+from .cases import Case
 
 ROOT = Path(__file__).parent.parent
 POINTS = ("LSTM 50,64,512,512", "LSTM 100,16,128,128", "GRU 100,32,256,256", "RNN 100,16,128,128", "GRU 100,1,512,512",
@@ -123,15 +123,9 @@ def table(rows: list[tuple[str, str, dict[str, dict[str, list[float]]]]]) -> str
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m benchmarks.beside_torch",
-                                   description=(__doc__ or "").partition("\n\n")[2])
-    add = made.add_argument
-    add("--points", nargs="+", metavar="CELL SHAPE", default=list(POINTS), help='such as "LSTM 100,16,128,128"')
-    add("--modes", nargs="+", choices=MODES, default=list(MODES))
-    add("--threads", type=int, default=2, help="of rnncore and of torch (%(default)s)")
-    add("--seconds", type=float, default=3, help="of calls in each arm, for each moment (%(default)s)")
-    add("--out", type=Path, help="write the table to this file as well")
-    add("--serve", nargs=3, metavar=("ARM", "POINT", "MODE"), help=argparse.SUPPRESS)
+    made = points.parser("beside_torch", __doc__, POINTS, 3, threads_are="of rnncore and of torch",
+                         seconds_are="of calls in each arm, for each moment")
+    made.add_argument("--serve", nargs=3, metavar=("ARM", "POINT", "MODE"), help=argparse.SUPPRESS)
     return made
 
 
@@ -148,10 +142,7 @@ def main() -> None:
         for point, mode in tqdm(plan, unit="point"):
             rows.append((point, mode, measure(point, mode, options.seconds, options.threads)))
     finally:                    # after Ctrl-C, too: what was measured until then
-        text = f"{machine.cpu_name()}, {len(machine.allowed_cpus())} CPUs. {what}\n\n{table(rows)}\n"
-        print(text)
-        if options.out:
-            options.out.write_text(text, encoding="utf-8")
+        points.report(what, table(rows), options.out)
 
 
 if __name__ == "__main__":

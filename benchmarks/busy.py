@@ -19,8 +19,8 @@ from statistics import median
 
 from tqdm import tqdm
 
-from . import machine
-from .cases import MODES, Case
+from . import points
+from .cases import Case
 
 ROOT = Path(__file__).parent.parent
 # Five of the peer table, and five others: few and many steps, rows that threads divide, units that they divide.
@@ -124,14 +124,9 @@ def table(rows: list[tuple[str, str, str, dict[str, float]]]) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m benchmarks.busy", description=(__doc__ or "").partition("\n\n")[2])
+    made = points.parser("busy", __doc__, POINTS, 5, threads_are="in the first arm", seconds_are="of each arm")
     add = made.add_argument
-    add("--points", nargs="+", metavar="CELL SHAPE", default=list(POINTS), help='such as "LSTM 100,16,128,128"')
-    add("--modes", nargs="+", choices=MODES, default=list(MODES))
     add("--neighbours", nargs="+", choices=list(NEIGHBOURS), default=list(NEIGHBOURS))
-    add("--threads", type=int, default=2, help="in the first arm (%(default)s)")
-    add("--seconds", type=float, default=5, help="of each arm (%(default)s)")
-    add("--out", type=Path, help="write the table to this file as well")
     add("--only", nargs=3, metavar=("POINT", "MODE", "NEIGHBOURS"), help=argparse.SUPPRESS)
     return made
 
@@ -151,10 +146,7 @@ def main() -> None:
         for one in tqdm(plan, unit="point"):
             rows.append((*one, run(*one, options.seconds, options.threads)))
     finally:                    # after Ctrl-C, too: what was measured until then
-        text = f"{machine.cpu_name()}, {len(machine.allowed_cpus())} CPUs. {what}\n\n{table(rows)}\n"
-        print(text)
-        if options.out:
-            options.out.write_text(text, encoding="utf-8")
+        points.report(what, table(rows), options.out)
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def as_array(value: object, name: str) -> Array:
     are, without a copy, if their memory is that of a CPU. Gradients of tensors are not followed.
     """
     try:
-        array = np.asarray(_for_numpy(value))
+        array = np.asarray(value if type(value) is np.ndarray else _for_numpy(value))
     except ValueError as error:             # lists of unequal length
         raise ValueError(f"{name}: got a {type(value).__name__} that is not an array ({error}); pad rows of unequal "
                          "length, as rnncore.data.pad does") from None
@@ -137,14 +137,19 @@ def as_array(value: object, name: str) -> Array:
     return array
 
 
+def is_tensor(value: object) -> bool:
+    """Whether a value is a tensor of torch, or has DLPack alone, so that `np.asarray` does not read it as it is."""
+    return hasattr(value, "detach") or (hasattr(value, "__dlpack__") and not hasattr(value, "__array__"))
+
+
 def _for_numpy(value: Any) -> object:
     """What `np.asarray` can read: of a tensor of torch its values, of an object that has DLPack alone its array."""
-    if hasattr(value, "detach"):
-        tensor = value.detach().cpu()
-        return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+    if not is_tensor(value):
+        return value
+    if not hasattr(value, "detach"):
         return np.from_dlpack(value)
-    return value
+    tensor = value.detach().cpu()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
 
 
 def as_indices(values: object, name: str) -> Array:

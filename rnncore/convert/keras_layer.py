@@ -8,8 +8,8 @@ import numpy as np
 
 from rnncore._checks import as_array, as_flag, as_lengths, as_marks, as_real
 from rnncore.recurrent.base import RecurrentLayer
+from rnncore.recurrent.gradients import Gradients
 from rnncore.recurrent.layout import Layout
-from rnncore.recurrent.tape import Gradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,15 @@ returns an object with ``.output`` and ``.backward(grad_output)``, which returns
              └────────────────────── SequenceModel ─────────────────────┘
 
 layers          Embedding, Linear, Dropout
-sequence        SequenceModel, and its configuration in files
+sequence        SequenceModel
+configuration   the configuration of a SequenceModel in files
+counted         which steps are part of a loss, and with which weights
 readout         what the head reads: the outputs of all steps, the last state, or the mean of the outputs
 stream          a model some steps at a time, keeping the state
 build           layers and models by the names of their cells
 losses          cross-entropy and squared error
 softmax         log softmax, and draws with a temperature
-record          a recorded call of one of these layers
+record          a recorded call of one of these layers, and of a SequenceModel
 state           rows of a state that is carried from call to call
 """
 

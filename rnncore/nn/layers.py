@@ -11,7 +11,7 @@ from rnncore._checks import as_array, as_flag, as_indices, as_probability, as_re
 from rnncore.module import LOCK, Module, Packed
 from rnncore.nn.record import Record, changed
 from rnncore.recurrent.dropout import Masks
-from rnncore.recurrent.tape import Gradients
+from rnncore.recurrent.gradients import Gradients
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, DTypeLike, Seed

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from rnncore._checks import REAL_KINDS, as_array, as_indices, as_lengths, as_pro
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Bools, Floats
+
+    Loss = Literal["cross_entropy", "mse"]
 
 LARGEST = 2**63 - 2     # of a target, so that an `ignore_index` beyond it is still of the type of an index
 
@@ -333,3 +336,11 @@ def _floating(values: ArrayLike, name: str) -> Array:
     if array.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: got {array.dtype}, expected float32 or float64")
     return array
+
+
+# For each loss two functions: its mean and gradient, and its sum. Both also return how many steps or values count, or
+# the sum of their weights.
+LOSSES: dict[Loss, tuple[Callable[..., tuple[float, Array, float]], Callable[..., tuple[float, float]]]] = {
+    "cross_entropy": (mean_nll, summed_nll),
+    "mse": (mean_square, summed_squares),
+}

@@ -1,4 +1,4 @@
-"""A recorded call: its output, and its backward pass."""
+"""Recorded calls, of one of these layers and of a whole model: the output, and the backward pass."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Generic
 
 from rnncore._checks import as_rows
 from rnncore._typing import Array, InputT
+from rnncore.module import prefixed
+from rnncore.recurrent.gradients import Gradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rnncore._typing import ArrayLike
+    from rnncore._typing import ArrayLike, State
     from rnncore.module import Module
-    from rnncore.recurrent.tape import Gradients
+    from rnncore.nn.readout import Adjoint
+    from rnncore.recurrent.tape import Tape
 
 
 def changed(module: Module) -> RuntimeError:
@@ -59,3 +62,43 @@ class Record(Generic[InputT]):
         """Raise a RuntimeError if the weights have changed since the call."""
         if self._module._version != self._version:
             raise changed(self._module)
+
+
+class SequenceRecord:
+    """One recorded pass of a `SequenceModel`.
+
+    Attributes
+    ----------
+    tape : Tape
+        The tape of the recurrent layer.
+    output, state
+        What the call would have returned.
+    """
+
+    def __init__(
+        self, embedded: Record[None] | None, tape: Tape, spread: Adjoint, kept: Record | None, predicted: Record
+    ) -> None:
+        self.tape, self.output, self.state = tape, predicted.output, tape.state
+        self._embedded, self._spread, self._kept, self._predicted = embedded, spread, kept, predicted
+
+    def __repr__(self) -> str:
+        return f"<SequenceRecord: output {self.output.shape}; {self.tape!r}>"
+
+    def backward(self, grad_output: ArrayLike) -> Gradients[State, Array | None]:
+        """The gradients of all parameters, of the initial state and of the input, from ∂L/∂prediction.
+
+        ``.input`` is None for tokens.
+        """
+        head = self._predicted.backward(grad_output)
+        grad = head.input if self._kept is None else self._kept.backward(head.input).input
+        through_table = self.tape.has_lookup
+        layer = (self.tape.backward_to_table if through_table else self.tape.backward)(*self._spread(grad))
+        parameters = prefixed("layer", layer.parameters) | prefixed("head", head.parameters)
+        if self._embedded is None:
+            return Gradients(layer.input, layer.state, parameters)
+        if through_table:
+            self._embedded.check_weights()
+            found = {"weight": layer.input}
+        else:
+            found = self._embedded.backward(layer.input).parameters
+        return Gradients(None, layer.state, prefixed("embedding", found) | parameters)

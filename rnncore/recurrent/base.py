@@ -272,8 +272,8 @@ class RecurrentLayer(Module, Generic[StateT]):
         comes in between. If `lengths` is a `Batch`, x is (N, I) and holds its active rows alone, and so does y; `reset`
         is (T, B) then. Where x is rows of a table, `lookup` says which.
         """
-        if lengths is None and reset is None and lookup is None:
-            found = _engine.call(packed.weights, x, state, self.directions, self.batch_first)
+        if reset is None and lookup is None:
+            found = _engine.call(packed.weights, x, state, lengths, self.directions, self.batch_first)
             if found is not None:
                 return found
         out, layout, batch, T, B = self._check_input(x, lengths)

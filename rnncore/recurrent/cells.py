@@ -13,8 +13,10 @@ from rnncore._typing import Array, StateT
 from rnncore.module import Module
 
 from . import descriptions
+from .gradients import Gradients
 from .layers import GRU, LSTM, RNN, layer_class
-from .tape import NO_GRADIENT, Gradients, Named
+from .named import Named
+from .tape import NO_GRADIENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -51,6 +51,12 @@ class Layout(NamedTuple):
         """The axes of an input for messages, such as "(B, T, I)"."""
         return ("(B, T, I)" if self.batch_first else "(T, B, I)") if self.batched else "(T, I)"
 
+    def shape(self, steps: int, batch: int, features: int) -> tuple[int, ...]:
+        """The shape of sequences in this layout."""
+        if not self.batched:
+            return steps, features
+        return (batch, steps, features) if self.batch_first else (steps, batch, features)
+
     def time_major(self, sequences: Array) -> Array:
         """Convert sequences in this layout to (…, T, B, F)."""
         if not self.batched:

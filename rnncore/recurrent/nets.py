@@ -212,7 +212,8 @@ def walk_nets(structure: Structure, weights: list[list[_engine.Weights]], passes
               found: list[Array | None] | None) -> Array:
     """BPTT, layer by layer from the top; returns the gradient of the input, (nets, T, B, I).
 
-    The arguments are those of `Tape._walk`, with an axis of nets.
+    The arguments are those of `backward.walk_back`, with an axis of nets; `wanted` and `found` are the arrays of a
+    `backward.Wanted`.
     """
     batch, given = passes[0].batch, carry
     nets, *rows = passes[0].x.shape[:3]

@@ -185,12 +185,10 @@ class LayerPass(RecordedSteps):
         self.checkpoints: list[Checkpoint] | None = None
         self.lookup: Lookup | None = None
 
-    def forward(self, weights: _engine.Weights, states: list[Array], y: Array | None, clears: bool,
-                checkpoint_every: int) -> None:
+    def forward(self, weights: _engine.Weights, states: list[Array], checkpoint_every: int) -> None:
         """Run all steps, and keep a checkpoint before every group of `checkpoint_every` steps.
 
-        `states` are the initial states, and are overwritten with the final ones; `y` and `clears` are as
-        `_engine.forward` takes them.
+        `states` are the initial states, and are overwritten with the final ones.
         """
         self.checkpoints = []
         T = self.T
@@ -199,8 +197,7 @@ class LayerPass(RecordedSteps):
             stop = min(T, start + checkpoint_every)
             before = [state.copy() for state in states]
             self.checkpoints.append((start, stop, before))
-            _forward(weights, self._steps(start, stop, before, None, None), states, None, None,
-                     _between(y, start, stop), clears)
+            _forward(weights, self._steps(start, stop, before, None, None), states, None, None)
 
     def recomputed(self, weights: _engine.Weights) -> Iterator[tuple[int, int, RecordedSteps]]:
         """Recompute slots and c from each checkpoint, from the end of the pass to its start.
@@ -307,7 +304,7 @@ def record_passes(
     Returns
     -------
     passes : list of LayerPass
-    output : ndarray (T, B, directions·H), or (N, 1, directions·H) where that is the form of `given`
+    output : ndarray (T, B, directions·H), or (N, 1, directions·H) where the rows have unequal lengths
     """
     steps_and_rows = given.shape[:2] if batch is None else (batch.steps, len(batch.lengths))
     active_rows_alone = given.shape[:2] != steps_and_rows
@@ -320,7 +317,7 @@ def record_passes(
     else:
         _engine.gather(given, out, batch)
     passes: list[LayerPass] = []
-    each, mask, y, clears = iter(kept), None, None, False
+    each, mask = iter(kept), None
     for part in structure.parts:
         position = part.position
         if part.direction == 0:
@@ -333,23 +330,19 @@ def record_passes(
                 out = _engine.room(room, structure.dtype)
             else:
                 out = _engine.carve("a tape", structure.dtype, (room,))[0]
-                if part.layer == structure.num_layers - 1 and not active_rows_alone:
-                    y, clears = batch.room(structure.features, structure.dtype), not batch.mostly_padding
         layer_pass = LayerPass(structure, part, x, structure.half(out, part), initial, next(each), next(each), batch,
                                resets[part.direction], mask)
-        of_part = None if y is None else structure.half(y, part)
         if part.layer == 0:
             layer_pass.lookup = lookup
         if checkpoint_every is None:
             looked_up = None if layer_pass.lookup is None else layer_pass.lookup.products(weights[position])
             _engine.forward(weights[position], x, layer_pass.h, states, position, slots=layer_pass.slots,
-                            c_out=layer_pass.c, y=of_part, batch=batch, resets=layer_pass.resets,
-                            reverse=layer_pass.reverse, looked_up=looked_up, clears=clears)
+                            c_out=layer_pass.c, batch=batch, resets=layer_pass.resets, reverse=layer_pass.reverse,
+                            looked_up=looked_up)
         else:
-            layer_pass.forward(weights[position], [state[position] for state in states], of_part, clears,
-                               checkpoint_every)
+            layer_pass.forward(weights[position], [state[position] for state in states], checkpoint_every)
         passes.append(layer_pass)
-    return passes, out if y is None else y
+    return passes, out
 
 
 def _between(array: Array | None, start: int, stop: int) -> Array | None:
@@ -357,6 +350,6 @@ def _between(array: Array | None, start: int, stop: int) -> Array | None:
 
 
 def _forward(weights: _engine.Weights, steps: RecordedSteps, states: list[Array], slots: Array | None,
-             c: Array | None, y: Array | None = None, clears: bool = False) -> None:
-    _engine.forward(weights, steps.x, steps.h, states, slots=slots, c_out=c, y=y, batch=steps.batch,
-                    resets=steps.resets, first_step=steps.first_step, reverse=steps.reverse, clears=clears)
+             c: Array | None) -> None:
+    _engine.forward(weights, steps.x, steps.h, states, slots=slots, c_out=c, batch=steps.batch, resets=steps.resets,
+                    first_step=steps.first_step, reverse=steps.reverse)

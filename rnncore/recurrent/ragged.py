@@ -87,7 +87,7 @@ class Batch:
     @property
     def mostly_padding(self) -> bool:
         """Whether a new array should be of zeros, which the system hands out by the page, instead of being cleared."""
-        return self.steps * len(self.order) > 4 * self.N
+        return _engine.is_mostly_padding(self.steps, len(self.order), self.N)
 
     def sorted(self, state: Array) -> Array:
         """(n, B, H) in the caller's order -> (n, B, H) in that of the engine, a copy."""

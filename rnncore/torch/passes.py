@@ -141,7 +141,9 @@ class Call:
 
     def _output(self, tape: Tape) -> Array:
         output = tape.recorded_output
-        return output[:, 0] if isinstance(self.lengths, Batch) else tape.layout.as_given(output)
+        if isinstance(self.lengths, Batch):
+            return output[:, 0]
+        return tape.layout.as_given(output if tape.batch is None else tape.batch.spread(output))
 
     def _array(self, tensor: Tensor) -> Array:
         array = as_array(tensor)

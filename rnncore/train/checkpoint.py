@@ -16,7 +16,7 @@ from rnncore.io.fields import DamagedFileError, Field, named_errors
 from rnncore.io.safetensors import as_json, load_arrays, load_metadata, save_arrays
 from rnncore.module import Module, prefixed
 from rnncore.nn import SequenceModel
-from rnncore.nn.sequence import read_config
+from rnncore.nn.configuration import read_config
 from rnncore.recurrent.dropout import Masks
 from rnncore.recurrent.layout import Layout, parts_of
 from rnncore.train.carry import carry_of_run

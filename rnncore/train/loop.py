@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rnncore._typing import Array, PathLike, Progress, State
     from rnncore.data import Window
     from rnncore.nn import SequenceModel
-    from rnncore.nn.sequence import SequenceRecord
+    from rnncore.nn.record import SequenceRecord
     from rnncore.optim import Optimiser
 
     Callback = Callable[["Trainer"], object]

@@ -32,13 +32,14 @@ from cpython.buffer cimport (
     PyObject_GetBuffer)
 
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.pycapsule cimport PyCapsule_New
 
 from kernels cimport *
 
 import os
 
-from numpy import arange, ndarray
+from numpy import arange, ndarray, zeros as new_zeros
 
 cdef extern from *:                 # numpy's arrays without the buffer protocol, which takes as long as a small step
     """

@@ -10,20 +10,26 @@ cdef struct Axes:               # of a caller's sequences, which are C-contiguou
     bint batched, batch_first   # False, False: (T, F); True, False: (T, B, F); True, True: (B, T, F)
 
 
-def call(list weights, x, state, int directions, bint batch_first):
-    """Run a stack of layers on rows of equal length: `RecurrentLayer.call_on` without lengths and resets.
+cdef struct Places:             # of rows of unequal length: where each of them lies among the sorted ones, and back
+    const idx *order
+    const idx *rank
+
+
+def call(list weights, x, state, lengths, int directions, bint batch_first):
+    """Run a stack of layers: `RecurrentLayer.call_on` without resets.
 
     Parameters
     ----------
     weights : list of Weights
         Those of every layer and direction, in the order of the states.
-    x, state
+    x, state, lengths
         As given to the layer.
 
     Returns
     -------
     What the layer returns; None where an argument has to be converted or refused, which takes Python: where it is no
-    C-contiguous array of the weights' type and of the right shape, or where the pair (h, c) is no tuple.
+    C-contiguous array of the right shape and type (that of the weights, or intp for lengths, which may also be a list
+    of integers), where the pair (h, c) is no tuple, or where there is no step to compute.
     """
     cdef Weights w = weights[0]
     cdef Forward job
@@ -31,7 +37,12 @@ def call(list weights, x, state, int directions, bint batch_first):
     cdef Array of_x, of_y
     cdef Py_ssize_t *shape
     cdef int kind = NPY_FLOAT if w.item == 4 else NPY_DOUBLE
-    cdef idx parts = len(weights), P = w.output_size, position, direction
+    cdef idx parts = len(weights), P = w.output_size, N = 0, position, direction
+    cdef int unequal
+    cdef bint last, zeros = False
+    cdef Rows rows
+    cdef Places places
+    cdef Allocation arranged
     if not is_plain(x, kind) or not 2 <= PyArray_NDIM(<PyArrayObject *>x) <= 3:
         return None
     shape = PyArray_DIMS(<PyArrayObject *>x)
@@ -53,24 +64,86 @@ def call(list weights, x, state, int directions, bint batch_first):
         c = copy_of_state(c, parts, &axes, w.hidden_size, kind)
         if c is None:
             return None
+    rows.B, rows.starts, rows.lengths = axes.B, NULL, NULL
+    places.order = places.rank = NULL
+    if lengths is not None:
+        if type(lengths) is list:
+            lengths = whole_numbers(lengths)
+        if (not is_plain(lengths, NPY_INTP) or PyArray_NDIM(<PyArrayObject *>lengths) != 1
+                or PyArray_DIMS(<PyArrayObject *>lengths)[0] != axes.B):
+            return None
+        unequal = check_lengths(lengths, axes.T)
+        if unequal == 0 or axes.B == 0:
+            return None
+        if unequal == 1:
+            arranged = arrange_rows(<const idx *>address(lengths), axes.T, &rows, &places)
+            N = rows.starts[axes.T]
+            if N == 0:
+                return None
+            zeros = is_mostly_padding(axes.T, axes.B, N)
+            if axes.B > 1 and state is not None:
+                h = reordered(h, places.order)
+                c = None if c is None else reordered(c, places.order)
     y = x
     set_strides(y, &axes, w.input_size, w.item, &of_y)
     of_x, inside = of_y, axes
     inside.batched, inside.batch_first = True, False
+    if rows.starts != NULL:
+        inside.T, inside.B = N, 1
     for position in range(parts):
         w, direction = weights[position], position % directions
+        last = position + directions >= parts
         if direction == 0:
             below, of_x = y, of_y       # the array stays until the layer has read it
-            y = new_sequences(&axes if position + directions == parts else &inside, directions * P, x.dtype)
-            set_strides(y, &axes if position + directions == parts else &inside, directions * P, w.item, &of_y)
+            y = new_sequences(&axes if last else &inside, directions * P, x.dtype, last and zeros)
+            set_strides(y, &axes if last else &inside, directions * P, w.item, &of_y)
         set_up_job(&job, w, direction == 1)
-        job.x, job.out, job.rows.B = of_x, of_y, axes.B
+        job.x, job.out, job.rows = of_x, of_y, rows
         job.out.p += direction * P * w.item
         job.h[0] = address(h) + position * axes.B * P * w.item
         if c is not None:
             job.c = address(c) + position * axes.B * w.hidden_size * w.item
+        if rows.starts != NULL:
+            job.clears = last and not zeros
+            if axes.B > 1:
+                job.x_row = places.order if position < directions else NULL
+                job.out_row = places.order if last else NULL
+            if job.x_row == NULL:
+                job.x.stride[1] = job.x.stride[0]
+            if job.out_row == NULL:
+                job.out.stride[1] = job.out.stride[0]
         run_job(&job, w, axes.T)
+    if rows.starts != NULL and axes.B > 1:
+        h = reordered(h, places.rank)
+        c = None if c is None else reordered(c, places.rank)
     return y, h if c is None else (h, c)
+
+
+cdef object whole_numbers(list given):
+    """Python's integers as an array of intp; None where there is anything else."""
+    cdef Py_ssize_t n = len(given)
+    cdef idx at
+    cdef int too_large = 0
+    found = PyArray_SimpleNew(1, &n, NPY_INTP)
+    for at in range(n):
+        if type(given[at]) is not int:
+            return None
+        (<idx *>address(found))[at] = <idx>PyLong_AsLongLongAndOverflow(given[at], &too_large)
+        if too_large:
+            return None
+    return found
+
+
+cdef Allocation arrange_rows(const idx *lengths, idx T, Rows *rows, Places *places):
+    """Sort rows of unequal length, as `ragged.Batch` does; the memory of the results lives as long as what is returned."""
+    cdef Allocation found = Allocation.__new__(Allocation)
+    cdef idx *p
+    cdef idx B = rows.B
+    found.m = memory((3 * B + T + 1) * sizeof(idx), SCRATCH)
+    p = <idx *>found.m.p
+    places.order, places.rank, rows.lengths, rows.starts = p, p + B, p + 2 * B, p + 3 * B
+    arrange_net(lengths, p, p + B, p + 2 * B, p + 3 * B, T, B)
+    return found
 
 
 cdef inline bint is_plain(a, int kind) noexcept:
@@ -97,11 +170,12 @@ cdef object copy_of_state(given, idx parts, const Axes *axes, idx width, int kin
     return found
 
 
-cdef object new_sequences(const Axes *axes, idx features, dtype):
-    """An uninitialised array of sequences."""
-    if not axes.batched:
-        return room((axes.T, features), dtype)
-    return room((axes.B, axes.T, features) if axes.batch_first else (axes.T, axes.B, features), dtype)
+cdef object new_sequences(const Axes *axes, idx features, dtype, bint zeros):
+    """An array of sequences, of zeros or uninitialised."""
+    cdef tuple shape = (axes.T, features)
+    if axes.batched:
+        shape = (axes.B, axes.T, features) if axes.batch_first else (axes.T, axes.B, features)
+    return new_zeros(shape, dtype) if zeros else room(shape, dtype)
 
 
 cdef void set_strides(a, const Axes *axes, idx features, idx item, Array *out) noexcept:

@@ -32,10 +32,7 @@ cdef struct Forward:
     const idx *tokens           # N: which row of the table the x of each row of each step is; NULL: x is of any kind
     const idx *x_row            # x is (T, B, I), in an order of its own: which of its rows is a row's; NULL: in ours
     const idx *out_row          # the same of out
-    Array y                     # the output again, (T, B, P) in the caller's order, whose row y_row[r] is row r's
-    const idx *y_row
-    Array cleared               # y or out, where zeros are wanted past the rows' ends; its row cleared_row[r] is row r's
-    const idx *cleared_row      # NULL: they are not
+    bint clears                 # whether zeros are wanted past the rows' ends of out
     Resets resets
     bint reverse, slots_wanted
     char *h[2]                  # carried h, before the step and after it, in turns
@@ -47,7 +44,7 @@ cdef struct Forward:
     Products *products          # prepared once for many calls; NULL: each thread prepares its own
 
 
-def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, y=None, batch=None, resets=None,
+def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None, resets=None,
             idx first_step=0, bint reverse=False, looked_up=None, bint clears=False):
     """Run one layer and direction over time.
 
@@ -60,8 +57,6 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     position : which of the n
     slots : (T, B, slots, H), rows contiguous, or None: not wanted
     c_out : (T, B, H), contiguous, or None; given together with `slots` where the cell has c
-    y : (T, B, P) in the caller's order, or None; only with `batch`, where `out` has the active rows alone
-        The outputs are written here, too.
     batch : ragged.Batch or None
         The rows of unequal length. Then `states` are in its order, and slots and c_out hold the N active rows alone, as
         (N, 1, …); x and out do so too, or are (T, B, …) in the caller's order.
@@ -70,7 +65,7 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     looked_up : (products, tokens) or None
         Where x is rows of a table: what `project_table` computed of it, and which row the x of every row of every step
         is, (N,) of intp, all rows of step 0 first, in the order of the batch. Only the shape of x is read then.
-    clears : whether to write zeros past the rows' ends of y or, where that is None, of out; only with `batch`
+    clears : whether to write zeros past the rows' ends of out; only with `batch`, and out in the caller's order
     """
     cdef Forward job
     cdef Array order
@@ -81,19 +76,12 @@ def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out
     job.resets = take_resets(resets, first_step)
     if job.rows.B == 0 or rows_between(&job.rows, 0, T) == 0:
         if clears:
-            clear(out if y is None else y, batch)
+            clear(out, batch)
         return
     job.slots_wanted = slots is not None
     job.x_row = take_in_either_order(x, &job.x, &job.rows, batch)
     job.out_row = take_in_either_order(out, &job.out, &job.rows, batch)
-    if y is not None:
-        take(y, &job.y, 2)
-        take(batch.order, &order, 0)
-        job.y_row = <const idx *>order.p
-    if clears:
-        take(out if y is None else y, &job.cleared, 2)
-        take(batch.order, &order, 0)
-        job.cleared_row = <const idx *>order.p
+    job.clears = clears
     take_rows(slots, &job.slots, &job.rows)
     take_rows(c_out, &job.c_out, &job.rows)
     job.h[0], job.c = state_at(states, 0, position), state_at(states, 1, position)
@@ -183,7 +171,7 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     """One thread's rows or units, over the job's steps."""
     cdef Forward *j = <Forward *>context
     cdef Share mine = share_of(&j.plan, j.rows.B, j.H, j.P, thread, threads)
-    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, n, active, row1, first, stop
+    cdef idx H = j.H, T = j.T, item = j.item, s, s0, s1 = j.s0, t, low, ahead, n, active, row1, first, stop
     cdef int now = 0
     cdef bint alike
     cdef rc_copy clear
@@ -206,13 +194,16 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
     while s1 < j.s1:
         s0, s1 = s1, min(j.s1, chunk_end(&j.plan, &j.rows, T, s1, j.reverse))
         low = T - s1 if j.reverse else s0
+        ahead = 0
         if j.tokens != NULL:
             look_up(j, low, low + s1 - s0, &mine)
         elif reads_in_place(j, s1 - s0, &mine):
             project_by_row(j, low, low + s1 - s0, products, &mine)
         else:
-            if j.x_row != NULL and gather_input(j, low, low + s1 - s0, &mine):
-                return
+            if j.x_row != NULL:
+                ahead = s1 - s0
+                if gather_input(j, low, low + s1 - s0, &mine):
+                    return
             project(j, low, low + s1 - s0, products, &mine)
         s = s0
         while s < s1:
@@ -232,18 +223,16 @@ cdef void forward_thread(void *context, int thread, int threads) noexcept nogil:
             if mine.row0 >= row1:
                 now = (now + stop - s) & 1
             elif alike:
-                now = steps_alike(j, &step, of_h, products, s, stop, low, now, row1, &mine)
+                now = steps_alike(j, &step, of_h, products, s, stop, low, now, row1, ahead, &mine)
             else:
                 for s in range(s, stop):
                     t = T - 1 - s if j.reverse else s
                     set_addresses(j, &step, of_h, t, low, now, mine.thread)
                     if recur(j, &step, of_h, products, row1, low, s1 - s0, t & 1, &mine):
                         return
-                    if j.y_row != NULL:
-                        give_output(j, t, of_h, row1, &mine)
                     now = 1 - now
             s = stop
-            if j.cleared_row != NULL and (not alike or mine.row0 >= row1):
+            if j.clears and (not alike or mine.row0 >= row1):
                 clear = padding_of(j, T - stop if j.reverse else first, n, &mine)
                 clear.steps = stop - first
                 j.k.copy_rows(&clear)
@@ -278,18 +267,18 @@ cdef void copy_states(Forward *j, idx row0, idx row1, int source, const Share *m
         memcpy(j.h[1 - source] + at, j.h[source] + at, (mine.h1 - mine.h0) * j.item)
 
 
-cdef void give_output(Forward *j, idx t, const rc_step *of_h, idx row1, const Share *mine) noexcept nogil:
-    """Copy this thread's part of the outputs of step t to `y`, while it is in cache."""
-    cdef idx at = mine.h0 * j.item, row0 = mine.row0
-    cdef rc_copy c = copy_of(j.y.p + t * j.y.stride[0] + at, j.y.stride[1] // j.item, j.y_row + row0,
-                             <char *>of_h.h_out + row0 * j.out.stride[1] + at, j.out.stride[1] // j.item, NULL,
-                             row1 - row0, mine.h1 - mine.h0)
-    j.k.copy_rows(&c)
-
-
 cdef inline rc_copy padding_of(const Forward *j, idx t, idx n, const Share *mine) noexcept nogil:
     """Zeros for this thread's part of step t, which has n rows, past the rows' ends; and for steps after it."""
-    return zeros_past_ends(&j.cleared, j.cleared_row, t, max(mine.row0, n), mine.row1, mine.h0, mine.h1 - mine.h0)
+    return zeros_past_ends(&j.out, j.out_row, t, max(mine.row0, n), mine.row1, mine.h0, mine.h1 - mine.h0)
+
+
+cdef inline void fetch_input(const Forward *j, idx t, const Share *mine) noexcept nogil:
+    """Ask for the x of step t, which `gather_input` will copy."""
+    cdef rc_copy c
+    if 0 <= t < j.T:
+        c = copy_of(NULL, 0, NULL, j.x.p + t * j.x.stride[0], j.x.stride[1] // j.item, j.x_row + mine.row0,
+                    min(mine.row1, active_rows(&j.rows, t)) - mine.row0, j.I)
+        j.k.copy_rows(&c)
 
 
 cdef bint gather_input(Forward *j, idx low, idx high, Share *mine) noexcept nogil:
@@ -471,12 +460,12 @@ cdef inline bint all_alike(const Forward *j, const StageProduct *r, const Share 
 
 cdef inline bint steps_at_once(const Forward *j) noexcept nogil:
     """Whether the cell has a kernel of its own for a row of a net so small that its weights stay in L1."""
-    return (j.cell.steps != NULL and j.variant == NULL and j.r_pack == NULL and j.y_row == NULL
+    return (j.cell.steps != NULL and j.variant == NULL and j.r_pack == NULL
             and j.H * j.H * j.cell.stage[0].groups * j.item <= RC_L1_BYTES)
 
 
 cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *products, idx s0, idx s1, idx low, int now,
-                     idx row1, const Share *mine) noexcept nogil:
+                     idx row1, idx ahead, const Share *mine) noexcept nogil:
     """The steps s0 .. s1 of one run, in a loop that does only what such steps need. Returns which h is the last one.
 
     In a small net the loop's own instructions are a good part of a step. Of one row, LSTM and GRU leave even more of them
@@ -494,7 +483,7 @@ cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *product
     cdef rc_copy clear
     clear.count = 0
     set_addresses(j, step, of_h, t, low, now, mine.thread)
-    if j.cleared_row != NULL:
+    if j.clears:
         clear = padding_of(j, t, rows, mine)
         clear.step_to *= sign
     if row1 - mine.row0 == 1 and steps_at_once(j):
@@ -524,11 +513,11 @@ cdef int steps_alike(Forward *j, rc_step *step, rc_step *of_h, Products *product
             stage.forward(step, mine.row0, row1, mine.unit0, mine.unit1)
         if j.r_pack != NULL:
             project_state(j, of_h, &products.of_m, row1, t & 1, mine)
-        if j.y_row != NULL:
-            give_output(j, t, of_h, row1, mine)
+        if ahead > 0:
+            fetch_input(j, t + sign * ahead, mine)
         if clear.count > 0:
             j.k.copy_rows(&clear)
-            clear.to = <char *>clear.to + sign * j.cleared.stride[0]
+            clear.to = <char *>clear.to + sign * j.out.stride[0]
         now, t = 1 - now, t + sign
         step.slots, of_h.h_out = <char *>step.slots + of_slots, <char *>of_h.h_out + of_out
         step.prev, of_h.h = j.h[now], j.h[1 - now]

@@ -156,10 +156,13 @@ cdef inline rc_copy copy_of(char *to, idx ldto, const idx *to_row, const char *s
 
 cdef inline rc_copy zeros_past_ends(const Array *padded, const idx *order, idx t, idx row0, idx row1, idx column,
                                     idx n) noexcept nogil:
-    """Zeros for the rows row0 .. row1 of step t of (T, B, F), n values from `column` on; and for steps after it."""
+    """Zeros for the rows row0 .. row1 of step t of (T, B, F), n values from `column` on; and for steps after it.
+
+    `order` is NULL where B is 1.
+    """
     cdef idx item = padded.item
-    cdef rc_copy c = copy_of(padded.p + t * padded.stride[0] + column * item, padded.stride[1] // item, order + row0,
-                             NULL, 0, NULL, row1 - row0, n)
+    cdef rc_copy c = copy_of(padded.p + t * padded.stride[0] + column * item, padded.stride[1] // item,
+                             NULL if order == NULL else order + row0, NULL, 0, NULL, row1 - row0, n)
     c.step_to = padded.stride[0] // item
     return c
 
@@ -177,16 +180,26 @@ cdef void clear_steps(const rc_kernels *k, const Array *padded, const idx *order
         t = end
 
 
+cpdef bint is_mostly_padding(idx T, idx B, idx N) noexcept:
+    """Whether so few of T·B rows of steps exist that the system's pages of zeros cost less than writing zeros."""
+    return T * B > 4 * N
+
+
 def reorder(array, order):
     """The rows of (n, B, F), whose last axis is contiguous, in another order, as a new array: row r is row order[r]."""
-    cdef Array a, f, o
+    cdef Array o
+    take(order, &o, 0)
+    return reordered(array, <const idx *>o.p)
+
+
+cdef object reordered(array, const idx *order):
+    cdef Array a, f
     cdef idx n = array.shape[0], B = array.shape[1]
     cdef rc_copy c
     found = PyArray_NewLikeArray(<PyArrayObject *>array, NPY_CORDER, NULL, 0)
     take(array, &a, 2)
     take(found, &f, 2)
-    take(order, &o, 0)
-    c = copy_of(f.p, f.stride[1] // f.item, NULL, a.p, a.stride[1] // a.item, <const idx *>o.p, B, a.last)
+    c = copy_of(f.p, f.stride[1] // f.item, NULL, a.p, a.stride[1] // a.item, order, B, a.last)
     c.steps, c.step_to, c.step_from = n, f.stride[0] // f.item, a.stride[0] // a.item
     kernels_for(&a).copy_rows(&c)
     return found

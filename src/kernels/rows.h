@@ -54,10 +54,20 @@ static void clear_all(const rc_copy *c)
         for (rc_idx r = 0; r < c->count; r++) clear_row(to + (c->to_row ? c->to_row[r] : r) * c->ldto, c->n);
 }
 
+/* Into L2. */
+static void fetch_all(const rc_copy *c)
+{
+    for (rc_idx r = 0; r < c->count; r++) {
+        const char *row = (const char *)((const real *)c->from + (c->from_row ? c->from_row[r] : r) * c->ldfrom);
+        for (rc_idx b = 0; b < c->n * (rc_idx)sizeof(real); b += RC_CACHE_LINE) __builtin_prefetch(row + b, 0, 2);
+    }
+}
+
 /* See `rc_copy`.  (RNN 1000,8,32 with lengths: a library call for every row takes twice as long as copying it.) */
 static void copy_rows(const rc_copy *c)
 {
     if (!c->from) clear_all(c);
+    else if (!c->to) fetch_all(c);
     else
         switch (c->n % LANES ? 0 : c->n / LANES) {
         case 1: copy_all(c, 1); break;

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import (
     CELLS,
     KINDS,
@@ -101,9 +103,9 @@ def strange(a):
     yield "unaligned", odd
 
 
-def compiled_call(layer, x, state):
+def compiled_call(layer, x, state, lengths=None):
     """What `call_on` asks the engine for first; None: Python has to look at the arguments."""
-    return _engine.call(layer.packed().weights, x, state, layer.directions, layer.batch_first)
+    return _engine.call(layer.packed().weights, x, state, lengths, layer.directions, layer.batch_first)
 
 
 @pytest.mark.parametrize("cell", KINDS)
@@ -116,11 +118,11 @@ def test_a_call_on_plain_arrays_equals_one_that_python_prepares(cell, batch_firs
     for B in (0, 1, 4):
         x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
         x = np.ascontiguousarray(x.swapaxes(0, 1)) if batch_first else x
-        given = [(x, s0, [T] * B), (x, None, [T] * B)]
+        cases = [(x, s0, [T] * B), (x, None, [T] * B)]
         if B == 1:
             flat = whole(layer, [part[:, 0] for part in parts(s0)])
-            given += [(x.reshape(T, 3), flat, T), (x.reshape(T, 3), None, T)]
-        for x_given, state, lengths in given:
+            cases += [(x.reshape(T, 3), flat, T), (x.reshape(T, 3), None, T)]
+        for x_given, state, lengths in cases:
             y, s = layer(x_given, state, lengths)
             y2, s2 = compiled_call(layer, x_given, state)
             assert type(s) is type(s2)
@@ -132,11 +134,48 @@ def test_a_call_on_plain_arrays_equals_one_that_python_prepares(cell, batch_firs
                 assert array.flags.writeable
 
 
+@pytest.mark.parametrize("cell", KINDS)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), batch_first=st.booleans(), both=st.booleans(), seed=st.integers(0, 999))
+def test_a_compiled_call_with_lengths_equals_one_that_python_prepares(cell, data, batch_first, both, seed):
+    """Lengths of 32 bits take the way through Python; 40 steps with a few short rows are mostly padding."""
+    rng = np.random.default_rng(seed)
+    T, B = data.draw(st.sampled_from([1, 3, 40])), data.draw(st.integers(1, 9))
+    layer = make(cell, data.draw(st.integers(1, 20)), 5, data.draw(st.integers(1, 2)), batch_first=batch_first,
+                 bidirectional=both)
+    lengths = data.draw(st.lists(st.integers(0, T), min_size=B, max_size=B))
+    x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
+    x = np.ascontiguousarray(x.swapaxes(0, 1)) if batch_first else x
+    cases = [(x, s0), (x, None)]
+    if B == 1:
+        cases.append((x.reshape(T, -1), whole(layer, [part[:, 0] for part in parts(s0)])))
+    for x_given, state in cases:
+        y, s = layer(x_given, state, np.array(lengths, "i4"))
+        before = [part.copy() for part in parts(state)] if state is not None else []
+        found = compiled_call(layer, x_given, state, np.array(lengths))
+        assert (found is None) == (sum(lengths) == 0)
+        y2, s2 = layer(x_given, state, lengths)
+        assert type(s) is type(s2)
+        same_bits((y2, *parts(s2)), (y, *parts(s)))
+        same_bits(tuple(before), tuple(parts(state)) if state is not None else ())
+        for array in (y2, *parts(s2)):
+            assert array.flags.c_contiguous
+            assert array.flags.writeable
+
+
 @pytest.mark.parametrize("cell", ["rnn-tanh", "lstm"])
 def test_the_compiled_call_leaves_everything_else_to_python(cell, rng):
     layer = make(cell, 3, 5, 2)
     x, s0 = random_input(layer, 6, 4, rng), random_state(layer, 4, rng)
     assert compiled_call(layer, x, s0) is not None
+    lengths = np.array([6, 2, 0, 3])
+    assert compiled_call(layer, x, s0, lengths) is not None
+    assert compiled_call(layer, x, s0, lengths.tolist()) is not None
+    not_whole = [6, 2, 0, 3.0], [6, 2, 0, True], [6, 2, 0, 2**70], lengths.astype("i4"), lengths.astype("f8")
+    out_of_range = np.array([6, 2, -1, 3]), np.array([7, 2, 0, 3])
+    of_another_shape = [6, 2, 0], [], lengths[:3], lengths[None], lengths[::-1], np.array(6)
+    for wrong_lengths in (*not_whole, *out_of_range, *of_another_shape, lengths * 0):
+        assert compiled_call(layer, x, s0, wrong_lengths) is None
     not_plain = [a for kind, a in strange(x) if kind != "read-only"]
     wrong = [x[..., :2].copy(), x[0, 0], x[None], x.astype("f8"), x.tolist(), None, x.view(np.memmap)]
     for x2 in not_plain + wrong:

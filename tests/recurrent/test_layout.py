@@ -17,6 +17,7 @@ def test_as_given_inverts_time_major(batch_first, given, leading, rng):
     inside = layout.time_major(sequences)
     assert inside.shape == (*leading, T, B if layout.batched else 1, F)
     assert np.shares_memory(inside, sequences)
+    assert layout.shape(*inside.shape[-3:]) == given
     np.testing.assert_array_equal(layout.as_given(inside), sequences)
     t, b = 3, 1 if layout.batched else 0
     at = (b, t) if given == (B, T, F) else (t, b) if layout.batched else (t,)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rnncore._typing import Array, PathLike
-    from rnncore.nn.sequence import SequenceRecord
+    from rnncore.nn.record import SequenceRecord
     from rnncore.recurrent.tape import Tape
     from rnncore.train import Trainer
 

@@ -25,7 +25,7 @@ from .notebook import NotebookPage, in_notebook
 if TYPE_CHECKING:
     from rnncore._typing import ArrayLike, PathLike
     from rnncore.nn import SequenceModel
-    from rnncore.nn.sequence import SequenceRecord
+    from rnncore.nn.record import SequenceRecord
 
     from .networks import Explored, Network, Recorded
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Self, SupportsFloat
 
     from rnncore._typing import Array, Floats, Ints, PathLike
-    from rnncore.nn.sequence import SequenceRecord
+    from rnncore.nn.record import SequenceRecord
     from rnncore.recurrent.tape import Tape
     from rnncore.train import Trainer
 

@@ -27,8 +27,8 @@ import numpy as np
 
 from rnncore.io.fields import DamagedFileError, Field, check_file, read_json
 from rnncore.io.layers import check_variant
+from rnncore.nn.losses import LOSSES
 from rnncore.nn.readout import READOUTS
-from rnncore.nn.sequence import LOSSES
 from rnncore.recurrent.descriptions import choices, modes
 
 from .frame import Frame, Header, series, series_names

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnncore.data import Corpus, batches
 from rnncore.nn import SequenceModel, sequence_model
-from rnncore.nn.sequence import SequenceRecord
+from rnncore.nn.record import SequenceRecord
 from rnncore.optim import Adam
 from rnncore.recurrent.descriptions import CELLS
 from rnncore.train import Trainer

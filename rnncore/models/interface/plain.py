@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnncore._checks import as_array
+from rnncore._checks import as_array, is_tensor
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, Bools, Floats
@@ -29,24 +29,18 @@ def is_series(value: Any) -> bool:
     return hasattr(value, "to_numpy") and not is_frame(value)
 
 
-def from_tensor(value: Any) -> Any:
-    """A tensor of another library as an array that numpy reads, whether or not it has gradients; else the value.
-
-    Models learn from the numbers alone, so that a tensor that requires a gradient is detached from its graph. One
-    without axes, as in ``list(tensor)``, is a number.
+def from_tensor(value: Any, name: str) -> Any:
+    """A tensor of another library as an array, or if it has no axes, as in ``list(tensor)``, a number; else the value.
 
     Examples
     --------
-    >>> from_tensor([1, 2])
+    >>> from_tensor([1, 2], "x")
     [1, 2]
     """
-    if hasattr(value, "detach") and hasattr(value, "cpu"):
-        value = value.detach().cpu()
-        return value.item() if value.ndim == 0 else value
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        array = np.from_dlpack(value)
-        return array.item() if array.ndim == 0 else array
-    return value
+    if not is_tensor(value):
+        return value
+    array = as_array(value, name)
+    return array.item() if array.ndim == 0 else array
 
 
 def plain(value: Any, name: str) -> Any:
@@ -80,7 +74,7 @@ def plain(value: Any, name: str) -> Any:
         value, gone = _from_series(value)
     if isinstance(value, np.ma.MaskedArray):
         value, gone = value.data, np.ma.getmaskarray(value)
-    array = as_array(from_tensor(value), name)
+    array = as_array(value, name)
     if array.dtype.kind == "O" and array.ndim == 2:
         columns = [array[:, f] if gone is None else np.ma.masked_array(array[:, f], gone[:, f])
                    for f in range(array.shape[1])]
@@ -209,7 +203,6 @@ def as_targets(y: Any, name: str = "y") -> Array:
         y, gone = _from_series(y)
     if isinstance(y, np.ma.MaskedArray):
         y, gone = y.data, np.ma.getmaskarray(y)
-    y = from_tensor(y)
     if gone is not None and gone.any():
         y = y.astype(object)
         y[gone] = None

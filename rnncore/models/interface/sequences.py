@@ -80,7 +80,7 @@ def as_list(sequences: Any, *, real: bool = False, name: str = "sequences") -> l
         )
     if is_array(sequences):
         return _from_array(sequences, real, name)
-    items = list(map(from_tensor, sequences))
+    items = [from_tensor(item, name) for item in sequences]
     scalars = sum(isinstance(item, numbers.Number) or is_missing(item) for item in items)
     if scalars and scalars == len(items):
         return [plain(items, name)]

@@ -178,6 +178,7 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
     got = type(out).__name__
     if isinstance(out, np.ndarray):
         wrong = [word for word, fits in (("read-only", out.flags.writeable),
-                                         ("non-contiguous", out.flags.c_contiguous)) if not fits]
+                                         ("non-contiguous", out.flags.c_contiguous),
+                                         ("unaligned", out.flags.aligned)) if not fits]
         got = " ".join([*wrong, f"{out.dtype} {out.shape}"])
     raise ValueError(f"out: got {got}, expected a writable C-contiguous {dtype} array of shape {shape}")

@@ -63,8 +63,9 @@ class Stream(_engine.Steps, Generic[StateT]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._states = [np.array(part, self._layer.dtype, order="C") for part in self._states]
-        self._bind()
+        self._states = [np.array(part, part.dtype.newbyteorder("="), order="C") for part in self._states]
+        if self._steps is not None:     # of a new object the layer may have no weights yet, if it has this stream itself
+            self._bind()
 
     def block(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Run N steps at once. A block that is interrupted or refused leaves the state as it was.

@@ -74,6 +74,8 @@ cdef class Steps:
         >>> s.step(np.ones((2, 3))).shape
         (2, 4)
         """
+        if self._steps is None:
+            self._bind()
         version = self.attributes["_version"]
         if version is not self._version and version != self._version:
             self._bind()

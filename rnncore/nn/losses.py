@@ -215,7 +215,7 @@ def length_mask(lengths: ArrayLike, steps: int, *, batch_first: bool = False) ->
     >>> length_mask([2, 0], 3).astype(int).tolist()
     [[1, 0], [1, 0], [0, 0]]
     """
-    rows = np.size(lengths)
+    rows = as_array(lengths, "lengths").size
     row_lengths = as_lengths(lengths, steps, rows)
     inside = np.full(rows, steps) if row_lengths is None else row_lengths  # None: all rows are full
     mask = np.arange(steps)[:, None] < inside

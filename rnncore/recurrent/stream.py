@@ -64,7 +64,7 @@ class Stream(_engine.Steps, Generic[StateT]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._states = [np.array(part, part.dtype.newbyteorder("="), order="C") for part in self._states]
-        if self._steps is not None:     # of a new object the layer may have no weights yet, if it has this stream itself
+        if self._steps is not None:     # that of a new object may have no weights yet, if its layer has this stream
             self._bind()
 
     def block(self, x: ArrayLike, out: Array | None = None) -> Array:

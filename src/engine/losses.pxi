@@ -242,7 +242,7 @@ cdef inline idx count_in_row(const char *counted, idx F, bint by_value) noexcept
     if not by_value:
         return F if counted[0] else 0
     for f in range(F):
-        n += counted[f]
+        n += counted[f] != 0            # another type's bytes, seen as bool, need not be 0 or 1
     return n
 
 

@@ -330,6 +330,7 @@ def as_weights(weights: ArrayLike | None, shape: tuple[int, ...], name: str = "w
 
 def _floating(values: ArrayLike, name: str) -> Array:
     array = as_array(values, name)
-    if array.dtype not in (np.float32, np.float64):
+    own = array.dtype.newbyteorder("=")         # of the machine
+    if own not in (np.float32, np.float64):
         raise TypeError(f"{name}: got {array.dtype}, expected float32 or float64")
-    return array
+    return array.astype(own, copy=False)

@@ -34,7 +34,7 @@ def log_softmax(logits: ArrayLike) -> Floats:
     >>> np.exp(log_softmax(np.zeros(4, "float32"))).tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    values = np.asarray(logits, np.float64)
+    values = np.asarray(as_array(logits, "logits"), np.float64)
     shifted: Floats = values - values.max(axis=-1, keepdims=True)
     normalised: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return normalised

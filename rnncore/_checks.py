@@ -128,7 +128,7 @@ def as_array(value: object, name: str, *, masked: bool = False) -> Array:
     mask: `masked`.
     """
     if isinstance(value, np.ndarray) and hasattr(value, "mask") and not masked and np.ma.is_masked(value):
-        raise ValueError(f"{name}: got an array with {np.ma.count_masked(value)} masked entries, expected a value "
+        raise ValueError(f"{name}: got an array with masked entries, expected a value "
                          "everywhere; pass .filled(value), or lengths for the ends of rows")
     try:
         array = np.asarray(_for_numpy(value))

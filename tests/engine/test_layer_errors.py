@@ -56,12 +56,12 @@ def test_masked_entries_are_refused(layer, rng):
     hide = lambda a: np.ma.masked_array(a, np.arange(a.size).reshape(a.shape) == 1)  # noqa: E731
     same_bits(layer(np.ma.masked_array(x))[0], tape.output)
     for call in (layer, layer.record):
-        refused(lambda call=call: call(hide(x)), "x: got an array with 1 masked entries", ".filled(")
+        refused(lambda call=call: call(hide(x)), "x: got an array with masked entries", ".filled(")
         refused(lambda call=call: call(x, whole(layer, [hide(a) for a in parts(s0)])), "masked", ("state", "h0"))
-        refused(lambda call=call: call(x, lengths=hide(np.full(B, 2))), "lengths: got an array with 1 masked")
-        refused(lambda call=call: call(x, reset=hide(np.zeros((T, B), bool))), "reset: got an array with 1 masked")
-    refused(lambda: tape.backward(hide(tape.output)), "grad_output: got an array with 1 masked")
-    refused(lambda: Embedding(5, 2)(hide(np.ones(3, int))), "tokens: got an array with 1 masked")
+        refused(lambda call=call: call(x, lengths=hide(np.full(B, 2))), "lengths: got an array with masked")
+        refused(lambda call=call: call(x, reset=hide(np.zeros((T, B), bool))), "reset: got an array with masked")
+    refused(lambda: tape.backward(hide(tape.output)), "grad_output: got an array with masked")
+    refused(lambda: Embedding(5, 2)(hide(np.ones(3, int))), "tokens: got an array with masked")
 
 
 @pytest.mark.parametrize("kind", ["complex64", "complex128", "object", "U3", "S3", "datetime64[s]"])

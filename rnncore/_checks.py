@@ -118,12 +118,18 @@ def as_seed(value: Any, name: str = "seed") -> Any:
     return value
 
 
-def as_array(value: object, name: str) -> Array:
+def as_array(value: object, name: str, *, masked: bool = False) -> Array:
     """Anything array-like as a numpy array of its own type; bfloat16, which numpy lacks, becomes float32.
 
     numpy arrays, tensors of torch, and all that has the buffer protocol, DLPack or ``__array__`` are read where they
     are, without a copy, if their memory is that of a CPU. Gradients of tensors are not followed.
+
+    A masked array with masked entries is refused, since what lies under a mask is no value, unless the caller reads the
+    mask: `masked`.
     """
+    if isinstance(value, np.ndarray) and hasattr(value, "mask") and not masked and np.ma.is_masked(value):
+        raise ValueError(f"{name}: got an array with masked entries, expected a value "
+                         "everywhere; pass .filled(value), or lengths for the ends of rows")
     try:
         array = np.asarray(value if type(value) is np.ndarray else _for_numpy(value))
     except ValueError as error:             # lists of unequal length

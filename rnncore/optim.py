@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from rnncore import _engine
-from rnncore._checks import as_flag, as_number, as_probability, as_real, as_size
+from rnncore._checks import as_array, as_flag, as_number, as_probability, as_real, as_size
 from rnncore.module import LOCK, Module
 
 if TYPE_CHECKING:
@@ -359,17 +359,30 @@ def clip_grad_norm(grads: Mapping[str, Array], max_norm: float) -> float:
     (5.0, 0.6)
     """
     max_norm = as_number(max_norm, "max_norm", least=0, finite=False)
-    arrays = list(grads.values())
+    arrays = [grad if _is_plain(grad) else _seen_as_array(grad, f"grads[{name!r}]") for name, grad in grads.items()]
     ours = [grad for grad in arrays if _is_plain(grad)]
     others = [grad for grad in arrays if not _is_plain(grad)]
     squares = _engine.sum_of_squares([*ours, *(np.array(grad, np.float64, order="C") for grad in others)])
     norm = math.sqrt(squares)
     factor = max_norm / (norm + 1e-6)
     if factor < 1 and math.isfinite(norm):
+        if any(not grad.flags.writeable for grad in others):            # before any of them is changed
+            name = next(name for name, grad in zip(grads, arrays, strict=True) if not grad.flags.writeable)
+            raise ValueError(f"grads[{name!r}]: got a read-only array, expected one that can be scaled in place; "
+                             "make copies")
         _engine.scale(ours, factor)
         for grad in others:
             grad *= factor
     return norm
+
+
+def _seen_as_array(grad: Any, name: str) -> Array:
+    """A gradient that may be a tensor, as an array on the same memory."""
+    found = as_array(grad, name) if isinstance(grad, np.ndarray) or hasattr(grad, "detach") else None
+    if found is None or found.dtype.kind != "f":
+        raise TypeError(f"{name}: got {type(grad).__name__ if found is None else found.dtype}, expected an array of "
+                        "floating-point numbers, which is scaled in place")
+    return found
 
 
 def _is_plain(array: Array) -> bool:

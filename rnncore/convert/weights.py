@@ -85,7 +85,7 @@ def make_layer(mode: str, parts: Sequence[Weights], *, dtype: Any = None, **opti
     if "weight_peephole" in first:
         options["peepholes"] = True
     layers = len(parts) // (2 if options.get("bidirectional") else 1)
-    layer = layer_class(mode)(inputs, rows // len(blocks(mode)), layers, "bias_ih" in first, seed=0,
+    layer = layer_class(mode)(inputs, rows // len(blocks(mode)), layers, _has_bias(parts), seed=0,
                               dtype=precision(parts) if dtype is None else dtype, **options)
     layer.load_state_dict({name + part.suffix: array for part, weights in zip(layer.structure.parts, parts, strict=True)
                            for name, array in weights.items()})
@@ -96,10 +96,15 @@ def make_cell(mode: str, weights: Weights, **options: Any) -> Cell:
     """A cell with these weights, which determine its sizes."""
     kind: Any = cell_class(mode)
     rows, inputs = weights["weight_ih"].shape
-    cell: Cell = kind(inputs, rows // len(blocks(mode)), "bias_ih" in weights, seed=0, dtype=precision([weights]),
+    cell: Cell = kind(inputs, rows // len(blocks(mode)), _has_bias([weights]), seed=0, dtype=precision([weights]),
                       **options)
     cell.load_state_dict(weights)
     return cell
+
+
+def _has_bias(parts: Sequence[Weights]) -> bool:
+    """Whether any part has a bias, so that one that lacks some is told which."""
+    return any(name in weights for weights in parts for name in ("bias_ih", "bias_hh"))
 
 
 def precision(parts: Sequence[Weights]) -> str:

@@ -25,7 +25,7 @@ def columns_of(series: Any) -> tuple[tuple[Column, ...], int | None]:
     """The columns of a series, and their number if it is an array, which has all of them."""
     if _is_frame(series):
         return tuple(series.columns), None
-    shape = as_array(series, "series").shape
+    shape = as_array(series, "series", masked=True).shape
     width = shape[1] if len(shape) > 1 else 1
     return tuple(range(width)), width
 
@@ -62,7 +62,7 @@ def read_columns(series: Any, columns: tuple[Column, ...], width: int | None, na
         if lacking := [column for column in columns if column not in series.columns]:
             raise ValueError(f"{name}: got no column {lacking[0]!r}, expected {', '.join(map(repr, columns))}")
         return np.stack([_column(series[column], f"{name}[{column!r}]") for column in columns], axis=1)
-    values = as_array(series, name)
+    values = as_array(series, name, masked=True)
     shape = values.shape
     if values.ndim == 1:
         values = values[:, None]

@@ -316,10 +316,11 @@ def _window_digest(window: Any) -> bytes:
         window = as_window(window, "windows")   # parts at its end that are None make no difference
         window = window[: max(i + 1 for i, part in enumerate(window) if part is not None)]
     for part in window:
-        array = np.ascontiguousarray(part)
+        own = as_array(part, "windows")
+        array = np.ascontiguousarray(own)
         if array.dtype in (np.uint8, np.uint16):    # a text's tokens were int32 once, and have the same digest still
             array = array.astype(np.int32)
-        digest.update(f"{array.dtype.str} {np.shape(part)}\n".encode())
+        digest.update(f"{array.dtype.str} {own.shape}\n".encode())
         if array.dtype.hasobject:  # None for lengths
             digest.update(repr(part).encode())
         elif array.size:

@@ -273,11 +273,11 @@ class Dropout(Module):
 
     def __call__(self, x: ArrayLike) -> Array:
         """`x` itself: values are dropped in training only, by ``record(x, train=True)``."""
-        return np.asarray(x)
+        return as_array(x, "x")
 
     def record(self, x: ArrayLike, *, train: bool = False) -> Record[Array]:
         """With ``train=True`` drop values; otherwise pass `x` and its gradient through unchanged."""
-        values: Array = np.asarray(x)
+        values: Array = as_array(x, "x")
         if not train or self.p == 0:
             return Record(self, values, self._version, lambda grad_output: Gradients(grad_output.copy(), None, {}))
         values = as_real(values, "x", values.dtype if values.dtype.kind == "f" else np.dtype("float32"))

@@ -218,7 +218,7 @@ def length_mask(lengths: ArrayLike, steps: int, *, batch_first: bool = False) ->
     >>> length_mask([2, 0], 3).astype(int).tolist()
     [[1, 0], [1, 0], [0, 0]]
     """
-    rows = np.size(lengths)
+    rows = as_array(lengths, "lengths").size
     row_lengths = as_lengths(lengths, steps, rows)
     inside = np.full(rows, steps) if row_lengths is None else row_lengths  # None: all rows are full
     mask = np.arange(steps)[:, None] < inside
@@ -333,9 +333,10 @@ def as_weights(weights: ArrayLike | None, shape: tuple[int, ...], name: str = "w
 
 def _floating(values: ArrayLike, name: str) -> Array:
     array = as_array(values, name)
-    if array.dtype not in (np.float32, np.float64):
+    own = array.dtype.newbyteorder("=")         # of the machine
+    if own not in (np.float32, np.float64):
         raise TypeError(f"{name}: got {array.dtype}, expected float32 or float64")
-    return array
+    return array.astype(own, copy=False)
 
 
 # For each loss two functions: its mean and gradient, and its sum. Both also return how many steps or values count, or

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnncore import _engine
-from rnncore._checks import as_number
+from rnncore._checks import REAL_KINDS, as_array, as_number
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Floats
@@ -34,7 +34,7 @@ def log_softmax(logits: ArrayLike) -> Floats:
     >>> np.exp(log_softmax(np.zeros(4, "float32"))).tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    values = np.asarray(logits, np.float64)
+    values = np.asarray(as_array(logits, "logits"), np.float64)
     shifted: Floats = values - values.max(axis=-1, keepdims=True)
     normalised: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return normalised
@@ -46,10 +46,16 @@ def draw(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int
     Parameters
     ----------
     logits : array (C,)
+        Finite, or -inf for classes that are impossible.
     temperature : float
         `logits` are divided by it; 0 selects the most likely class.
     rng : numpy.random.Generator
         One uniform number is drawn from it, or none at temperature 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `logits` are no real numbers, none, or those of several predictions; one is NaN or infinity, or all are -inf.
 
     Examples
     --------
@@ -60,6 +66,12 @@ def draw(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int
     (1, 1)
     """
     temperature = as_number(temperature, "temperature", least=0)
+    logits = as_array(logits, "logits")
+    if logits.dtype.kind not in REAL_KINDS and logits.size:
+        raise TypeError(f"logits: got {logits.dtype} values, expected real numbers")
+    if logits.ndim == 0 or logits.size != logits.shape[-1]:
+        raise ValueError(f"logits: got shape {logits.shape}, expected (C,), one number for each class; of several "
+                         "predictions, pass one after the other")
     return draw_at(logits, temperature, 0.0 if temperature == 0 else rng.random())
 
 
@@ -68,4 +80,4 @@ def draw_at(logits: ArrayLike, temperature: float, uniform: float) -> int:
     values: Array = np.ascontiguousarray(logits).reshape(-1)
     if values.dtype not in FLOATS:
         values = values.astype(np.float64)
-    return int(values.argmax()) if temperature == 0 else _engine.draw(values, temperature, uniform)
+    return _engine.draw(values, temperature, uniform)

@@ -63,8 +63,9 @@ class Stream(_engine.Steps, Generic[StateT]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._states = [np.array(part, self._layer.dtype, order="C") for part in self._states]
-        self._bind()
+        self._states = [np.array(part, part.dtype.newbyteorder("="), order="C") for part in self._states]
+        if self._steps is not None:     # that of a new object may have no weights yet, if its layer has this stream
+            self._bind()
 
     def block(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Run N steps at once. A block that is interrupted or refused leaves the state as it was.
@@ -178,6 +179,7 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
     got = type(out).__name__
     if isinstance(out, np.ndarray):
         wrong = [word for word, fits in (("read-only", out.flags.writeable),
-                                         ("non-contiguous", out.flags.c_contiguous)) if not fits]
+                                         ("non-contiguous", out.flags.c_contiguous),
+                                         ("unaligned", out.flags.aligned)) if not fits]
         got = " ".join([*wrong, f"{out.dtype} {out.shape}"])
     raise ValueError(f"out: got {got}, expected a writable C-contiguous {dtype} array of shape {shape}")

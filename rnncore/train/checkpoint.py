@@ -50,8 +50,11 @@ def write_checkpoint(trainer: Trainer, path: PathLike, notes: object = None) -> 
         "masks": [[int(masks.seed), masks.passes] for masks in _masks(trainer.model)],
         "notes": notes,
     }
-    if trainer.position != trainer.updates % len(trainer.batches):      # other batches were set during the run
+    epoch, position = divmod(trainer.updates, len(trainer.batches))
+    if trainer.position != position:            # other batches were set during the run
         metadata["position"] = trainer.position
+    if trainer.epoch != epoch:
+        metadata["epoch"] = trainer.epoch
     save_arrays(path, arrays, metadata)
 
 
@@ -84,6 +87,7 @@ def take_checkpoint(trainer: Trainer, path: PathLike) -> None:
         )
     updates, windows = metadata["updates"], metadata["windows"]
     position = head["position"].whole(0, windows - 1) if "position" in head else updates % windows
+    epoch = head["epoch"].whole() if "epoch" in head else updates // windows
     carried = _fitting_carry(trainer, path, arrays, updates, position)
     own_masks = _masks(trainer.model)
     pairs = [pair.items(2) for pair in head["masks"].items(len(own_masks))]
@@ -92,8 +96,8 @@ def take_checkpoint(trainer: Trainer, path: PathLike) -> None:
     trainer.model.load_state_dict(weights)
     trainer.optimiser._take(*state)
     trainer.state = None if not carried else carried if len(carried) > 1 else carried[0]
-    trainer.updates, trainer.position, trainer.losses = updates, position, arrays["losses"].tolist()
-    trainer.epoch = updates // windows
+    trainer.updates, trainer.position, trainer.epoch = updates, position, epoch
+    trainer.losses = arrays["losses"].tolist()
     for own, (seed, passes) in zip(own_masks, masks, strict=True):
         own.seed, own.passes = np.uint64(seed), passes
 

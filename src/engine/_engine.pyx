@@ -24,7 +24,7 @@ included files, one subject each:
     testing.pxi    what only the tests call
 """
 cimport cython
-from libc.math cimport exp
+from libc.math cimport INFINITY, exp
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 from cpython.buffer cimport (

@@ -242,7 +242,7 @@ cdef inline idx count_in_row(const char *counted, idx F, bint by_value) noexcept
     if not by_value:
         return F if counted[0] else 0
     for f in range(F):
-        n += counted[f]
+        n += counted[f] != 0            # another type's bytes, seen as bool, need not be 0 or 1
     return n
 
 
@@ -257,11 +257,15 @@ cdef void squared_error_thread(void *context, int thread, int threads) noexcept 
 
 def draw(logits, double temperature, double uniform):
     """A class with the probabilities softmax(logits / temperature): the first whose cumulative probability is above
-    `uniform`, a number in [0, 1). `logits` are contiguous and of float32 or float64; all is computed in float64."""
+    `uniform`, a number in [0, 1). At temperature 0 it is the first of the most likely classes.
+
+    `logits` are contiguous and of float32 or float64; all is computed in float64.
+    """
     cdef Array a
     cdef Memory scratch
-    cdef double top, total = 0
-    cdef idx n, i
+    cdef double top = -INFINITY, total = 0
+    cdef idx n, i, likeliest = -1
+    cdef bint known = True
     take(logits, &a, 0)
     n = a.last
     if n == 0:
@@ -270,9 +274,16 @@ def draw(logits, double temperature, double uniform):
     cdef double *cumulative = <double *>scratch.p       # first the logits
     for i in range(n):
         cumulative[i] = (<float *>a.p)[i] if a.item == 4 else (<double *>a.p)[i]
-    top = cumulative[0]
-    for i in range(1, n):
-        top = max(top, cumulative[i])
+        known &= cumulative[i] < INFINITY           # NaN is not
+        if cumulative[i] > top:
+            top, likeliest = cumulative[i], i
+    if not known or likeliest < 0 or temperature == 0:
+        give_back(scratch)
+        if known and likeliest >= 0:
+            return likeliest
+        raise ValueError(f"logits: got {'-inf for every class' if known else 'NaN or infinity'}, expected finite numbers, "
+                         "or -inf for classes that are impossible, at least one of them finite; if they are a model's, "
+                         "its weights or its inputs are not finite")
     for i in range(n):              # at a tiny temperature all but the most likely become 0
         total += exp((cumulative[i] - top) / temperature)
         cumulative[i] = total

@@ -74,6 +74,8 @@ cdef class Steps:
         >>> s.step(np.ones((2, 3))).shape
         (2, 4)
         """
+        if self._steps is None:
+            self._bind()
         version = self.attributes["_version"]
         if version is not self._version and version != self._version:
             self._bind()
@@ -213,17 +215,19 @@ cdef class Stepper:
     def block(self, x, out):
         """N steps from x (N, B, I) into out (N, B, P).
 
-        False: an array is not C-contiguous, or of another type or shape, or out begins inside x.
+        False: an array is not C-contiguous, or of another type or shape, or the outputs of some steps would be written
+        over the x of later ones.
         """
         cdef Pace pace
         cdef Weights w = self.weights[self.layers - 1]
         cdef char *src
         cdef char *dst
+        cdef idx of_x = self.jobs.x.stride[0], of_out = self.jobs[self.layers - 1].out.stride[0]
         cdef idx N = self.fits(x, self.I, 3, False)
         if N < 0 or self.fits(out, self.P, 3, True) != N:
             return False
         src, dst = address(x), address(out)
-        if src < dst < src + N * self.jobs.x.stride[0] or dst < src < dst + N * self.jobs[self.layers - 1].out.stride[0]:
+        if src < dst < src + N * of_x or dst < src < dst + N * of_out or (src == dst and of_out > of_x):
             return False
         self.refuse_if_busy()
         if self.batch == 0 or N == 0:
@@ -234,8 +238,7 @@ cdef class Stepper:
         try:
             while True:
                 with nogil:
-                    self.run_chunks(src + pace.s0 * self.jobs.x.stride[0],
-                                    dst + pace.s0 * self.jobs[self.layers - 1].out.stride[0], pace.s1 - pace.s0)
+                    self.run_chunks(src + pace.s0 * of_x, dst + pace.s0 * of_out, pace.s1 - pace.s0)
                 if not next_stretch(&pace):
                     break
         except BaseException:               # Ctrl-C among others: as if there had been no step

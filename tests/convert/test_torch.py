@@ -225,6 +225,7 @@ def test_a_whole_module_in_a_file_is_refused(rng, tmp_path):
     (lambda s: s.pop("weight_hh_l0"), "expected weight_hh_l0 as well"),
     (lambda s: [s.pop(name) for name in list(s) if "_l0" in name], "expected weight_ih_l0 as well"),
     (lambda s: s.pop("bias_hh_l1"), "bias_hh_l1"),
+    (lambda s: s.pop("bias_ih_l0"), "missing: 'bias_ih_l0'"),
     (lambda s: s.update(weight_hh_l0=torch.zeros(20, 4)), "got 20 rows for 4 units"),
     (lambda s: s.update(weight_hh_l0=torch.zeros(16)), "expected a matrix"),
     (lambda s: s.update(weight_ih_l1=torch.zeros(16, 7)), r"\(16, 4\)"),

@@ -9,11 +9,13 @@ from support import (
     random_cotangents,
     random_input,
     random_state,
+    same_bits,
     state_shape,
     whole,
 )
 
 import rnncore as rc
+from rnncore.nn import Embedding
 
 REFUSED = (ValueError, TypeError)
 T, B, I, H = 6, 4, 3, 5
@@ -45,6 +47,21 @@ def test_x_of_a_wrong_shape_is_refused(layer, shape):
 def test_batch_first_is_in_the_message(rng):
     layer = make("gru", I, H, batch_first=True)
     refused(lambda: layer(np.ones((2, 3, 9))), "x", "(2, 3, 9)", "(B, T, ")
+
+
+def test_masked_entries_are_refused(layer, rng):
+    """What lies under a mask is no value; a mask that hides nothing is none."""
+    x, s0 = random_input(layer, T, B, rng), random_state(layer, B, rng)
+    tape = layer.record(x)
+    hide = lambda a: np.ma.masked_array(a, np.arange(a.size).reshape(a.shape) == 1)  # noqa: E731
+    same_bits(layer(np.ma.masked_array(x))[0], tape.output)
+    for call in (layer, layer.record):
+        refused(lambda call=call: call(hide(x)), "x: got an array with masked entries", ".filled(")
+        refused(lambda call=call: call(x, whole(layer, [hide(a) for a in parts(s0)])), "masked", ("state", "h0"))
+        refused(lambda call=call: call(x, lengths=hide(np.full(B, 2))), "lengths: got an array with masked")
+        refused(lambda call=call: call(x, reset=hide(np.zeros((T, B), bool))), "reset: got an array with masked")
+    refused(lambda: tape.backward(hide(tape.output)), "grad_output: got an array with masked")
+    refused(lambda: Embedding(5, 2)(hide(np.ones(3, int))), "tokens: got an array with masked")
 
 
 @pytest.mark.parametrize("kind", ["complex64", "complex128", "object", "U3", "S3", "datetime64[s]"])

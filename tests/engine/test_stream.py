@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from support import KINDS, make, parts, random_input, same_bits
 
+from rnncore.nn import Linear, SequenceModel
+
 REFUSED = (ValueError, TypeError)
 
 
@@ -213,6 +215,20 @@ def test_a_shallow_copy_shares_the_layer_and_a_deep_one_copies_it(rng):
     after = make("gru", 3, 5).load_state_dict(layer.state_dict()) or layer(x[None])[0][0]
     same_bits(shallow.step(x), after)
     same_bits(deep.step(x), before)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s, 5))])
+def test_a_layer_or_a_model_that_has_its_own_stream_is_copied_with_it(again, rng):
+    """Then the stream of the copy exists before the copy of its layer has weights."""
+    layer = make("gru", 3, 5)
+    x = random_input(layer, 4, 2, rng)
+    model = SequenceModel(None, layer, Linear(5, 2, seed=0))
+    for owner in (layer, model):
+        owner.live = owner.stream(2)
+        owner.live.step(x[0])
+        other = again(owner)
+        del owner.live
+        same_bits([other.live.step(x[1]), *other.live.block(x[2:])], other(x)[0][1:])
 
 
 def test_rows_to_reset_are_indices_or_a_mask(rng):

@@ -104,6 +104,17 @@ def test_out_may_be_x_itself_or_overlap_it(rng):
         same_bits(own[start : 100 + start], expected)
 
 
+@pytest.mark.parametrize(("I", "H"), [(2, 6), (6, 2)])
+def test_out_of_another_width_may_begin_where_x_does(I, H, rng):
+    """Then the outputs of a chunk of steps would be written over the x of later ones, or over that of earlier ones."""
+    layer, N = make("gru", I, H), 300
+    memory = np.zeros(N * 2 * 6, np.float32)
+    x, out = memory[: N * 2 * I].reshape(N, 2, I), memory[: N * 2 * H].reshape(N, 2, H)
+    x[...] = random_input(layer, N, 2, rng)
+    expected = layer(x)[0]
+    same_bits(layer.stream(2).block(x, out), expected)
+
+
 def test_nothing_is_allocated_for_a_given_output(rng):
     import tracemalloc
 
@@ -149,6 +160,7 @@ def test_new_weights_take_effect(rng):
     (np.ones((4, 2, 3)), np.ones((4, 2, 5)), r"out: got float64 \(4, 2, 5\), expected a writable C-contiguous float32"),
     (np.ones((4, 2, 3)), np.ones((3, 2, 5), "f4"), r"of shape \(4, 2, 5\)"),
     (np.ones((4, 2, 3)), np.ones((4, 2, 10), "f4")[..., ::2], "non-contiguous"),
+    (np.ones((4, 2, 3)), np.frombuffer(bytearray(161), "f4", 40, 1).reshape(4, 2, 5), "out: got unaligned float32"),
     (np.ones((4, 2, 3)), [[1.0]], "out: got list"),
 ])  # fmt: skip
 def test_wrong_blocks_are_refused_and_are_no_steps(x, out, said):

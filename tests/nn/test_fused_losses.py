@@ -142,6 +142,8 @@ def test_logits_and_targets_in_any_layout_and_type(rng):
         assert other[0] == loss
         same_bits(other[1], grad)
     same_bits(cross_entropy(strided.swapaxes(0, 1), targets.T)[1], grad.swapaxes(0, 1))
+    same_bits(cross_entropy(strided.astype(">f4"), targets)[1], grad)
+    same_bits(mean_square(strided.astype(">f4"), strided + 1)[1], mean_square(strided, strided + 1)[1])
 
 
 @pytest.mark.parametrize("target", [7, -1, 2**62, np.uint64(2**64 - 100), np.uint64(2**63 + 1)])

@@ -42,6 +42,9 @@ def test_ignored_masked_and_padded_steps_do_not_count(rng, dtype):
         {"targets": targets, "lengths": lengths},
         {"targets": np.where(inside, targets, 99), "lengths": lengths},  # garbage in the padding
         {"targets": np.where(inside, targets, 77), "ignore_index": 77},
+        {"targets": torch.tensor(targets), "lengths": torch.tensor(lengths)},
+        {"targets": targets, "mask": torch.tensor(inside)},
+        {"targets": targets, "mask": (inside * np.uint8(200)).view(bool)},
     ):
         loss, grad = cross_entropy(logits, **arguments)
         close(loss, expected.item(), dtype)
@@ -121,6 +124,20 @@ def test_mse_counts_the_values_of_the_mask(rng):
         close(loss, np.mean(chosen**2), "float64")
         close(grad[inside], 2 * chosen / chosen.size, "float64")
         assert not grad[~inside].any()
+
+
+@pytest.mark.parametrize("true", [1, 2, 255])
+def test_the_bytes_of_a_mask_are_true_unless_they_are_0(true, rng):
+    """As those of a picture's mask of 0 and 255 that is seen as bool."""
+    pred, target, mask = *rng.normal(size=(2, 5, 4, 3)), rng.random((5, 4, 3)) < 0.5
+    seen = (mask * np.uint8(true)).view(bool)
+    for one in (mask, mask[..., 0]):
+        same = seen if one.ndim == 3 else seen[..., 0]
+        found, grad, counted = mean_square(pred, target, same)
+        expected, gradient, number = mean_square(pred, target, one)
+        assert (found, counted) == (expected, number)
+        np.testing.assert_array_equal(grad, gradient)
+        assert summed_squares(pred, target, same) == summed_squares(pred, target, one)
 
 
 def test_length_mask_follows_the_layout():

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax as reference
 
+from rnncore.models import Recurrent
 from rnncore.nn import draw, log_softmax
 
 
@@ -60,9 +61,33 @@ def test_a_draw_is_the_first_class_whose_cumulative_probability_is_above_a_unifo
     assert at <= cumulative[found] * (1 + 1e-13)
 
 
-def test_a_draw_among_no_classes_is_refused():
-    with pytest.raises(ValueError, match="logits: got none"):
-        draw([], 1, np.random.default_rng(0))
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("temperature", [0, 1e-300, 1.0])
+@pytest.mark.parametrize(("logits", "error", "said"), [
+    ([], ValueError, "got none"),
+    ([0.0, NAN, 1.0], ValueError, "got NaN or infinity, expected finite numbers, or -inf"),
+    ([NAN, 0.0], ValueError, "got NaN or infinity"),
+    ([0.0, INF], ValueError, "got NaN or infinity"),
+    (np.float32([-INF, -INF]), ValueError, "got -inf for every class"),
+    ([[0.0, 1.0], [2.0, 3.0]], ValueError, r"got shape \(2, 2\), expected \(C,\)"),
+    (1.0, ValueError, r"got shape \(\), expected \(C,\)"),
+    ([1j, 0], TypeError, "got complex128 values"),
+    (None, TypeError, "got object values"),
+])  # fmt: skip
+def test_logits_that_are_no_distribution_are_refused(logits, error, said, temperature):
+    with pytest.raises(error, match=f"logits: {said}"):
+        draw(logits, temperature, np.random.default_rng(0))
+
+
+def test_a_model_whose_weights_are_not_finite_draws_nothing():
+    model = Recurrent("gru", 4, epochs=1, window=8, seed=0).fit(["abcd" * 20])
+    with model.network_.writable() as weights:
+        weights["head.bias"][1] = NAN
+    for temperature in (0, 1):
+        with pytest.raises(ValueError, match="logits: got NaN or infinity"):
+            model.sample(5, "ab", seed=0, temperature=temperature)
 
 
 @pytest.mark.parametrize("form", [">f4", ">f8", "f4", "f2", list])

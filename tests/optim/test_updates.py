@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import close, same_bits
@@ -127,6 +128,23 @@ def test_arrays_that_no_compiled_loop_takes_are_clipped_too(rng):
         close(odd[name], np.float64(g) / expected, 1e-3 if name == "c" else 1e-6)
     locked = np.ones(3)
     locked.setflags(write=False)
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(ValueError, match=r"grads\['a'\]: got a read-only array, expected one that"):
         clip_grad_norm({"a": locked}, 1.0)
     assert clip_grad_norm({"a": locked}, 2.0) == pytest.approx(math.sqrt(3))
+
+
+def test_tensors_are_clipped_in_place():
+    grads = {"a": torch.tensor([3.0]), "b": np.array([0.0]), "c": torch.tensor([4.0], requires_grad=True)}
+    assert clip_grad_norm(grads, 1.0) == 5
+    assert [round(torch.as_tensor(grad).sum().item(), 4) for grad in grads.values()] == [0.6, 0.0, 0.8]
+
+
+@pytest.mark.parametrize("wrong", [[1.0], np.array([1, 2]), np.array([1j]), 3.0, None, "locked"])
+def test_gradients_that_cannot_be_scaled_leave_the_others_as_they_are(wrong):
+    if isinstance(wrong, str):
+        wrong = np.ones(3)
+        wrong.setflags(write=False)
+    grads = {"own": np.full(2, 3.0), "wrong": wrong}
+    with pytest.raises((TypeError, ValueError), match=r"grads\['wrong'\]: got .*, expected .* scaled in place"):
+        clip_grad_norm(grads, 1.0)
+    assert grads["own"].tolist() == [3.0, 3.0]

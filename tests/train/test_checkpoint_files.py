@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from crafted import changed, changed_arrays, deep, read, save_crafted
 from safetensors.numpy import save_file
 from support import run_python, same_bits
@@ -301,6 +302,16 @@ def test_the_same_data_in_another_container_is_the_same(tmp_path):
     same_bits(resumed.model.state_dict(), whole.model.state_dict())
 
 
+def test_windows_of_tensors_train_as_those_of_arrays(tmp_path):
+    path, lengths = tmp_path / "run.safetensors", np.array([25, 3, 0, 17])
+    windows = [(x, targets, lengths) for x, targets in WINDOWS]
+    tensors = [tuple(map(torch.tensor, window)) for window in windows]
+    trained = make(windows=tensors).fit(3, progress=False, checkpoint=path)
+    same_bits(trained.model.state_dict(), make(windows=windows).fit(3, progress=False).model.state_dict())
+    assert make(seed=9, windows=windows).resume(path).updates == 3
+    assert evaluate(trained.model, tensors) == evaluate(trained.model, windows)
+
+
 def test_checkpoints_of_format_1_are_read(tmp_path, written):
     arrays, metadata = written
     old = {k: v for k, v in metadata.items() if k != "data"} | {"format": FORMATS[0]}
@@ -335,6 +346,7 @@ def test_fingerprints_differ_exactly_where_the_data_do():
     windows = [(x[i], y[i], lengths[i]) for i in range(40)]
     own = fingerprint(windows)
     assert own == fingerprint([tuple(part.copy() for part in window) for window in windows])
+    assert own == fingerprint([tuple(map(torch.tensor, window)) for window in windows])
     assert own == fingerprint(tuple((a.tolist() and np.asfortranarray(a), b, c) for a, b, c in windows))
     for k in (0, 17, 39):
         for part in range(3):

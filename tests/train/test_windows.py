@@ -140,9 +140,9 @@ def test_new_batches_begin_with_their_first_window(tmp_path):
     trainer.batches = other
     assert trainer.position == 0
     trainer.fit(2, progress=False, checkpoint=path)
-    assert (trainer.updates, trainer.position) == (7, 2)
+    assert (trainer.updates, trainer.position, trainer.epoch) == (7, 2, 0)
     resumed = make(other).resume(path)
-    assert (resumed.updates, resumed.position) == (7, 2)
+    assert (resumed.updates, resumed.position, resumed.epoch) == (7, 2, 0)
     same_bits(
         resumed.fit(9, progress=False).model.state_dict(), trainer.fit(9, progress=False).model.state_dict()
     )
@@ -162,6 +162,9 @@ def test_a_missing_position_is_derived_from_the_updates(tmp_path):
         with pytest.raises(DamagedFileError, match=rf"position is {wrong!r}, expected a whole number >= 0 and <= 13"):
             trainer.resume(path)
         assert trainer.updates == 0
+    save_crafted(path, arrays, metadata | {"epoch": -1})
+    with pytest.raises(DamagedFileError, match="epoch is -1, expected a whole number >= 0"):
+        make().resume(path)
 
 
 def test_a_checkpoint_without_a_readout_is_resumed(tmp_path):

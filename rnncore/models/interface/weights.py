@@ -30,7 +30,7 @@ def as_sample_weight(weights: ArrayLike | None, count: int, name: str = "sample_
     """
     if weights is None:
         return None
-    found = as_array(weights, name)
+    found = as_array(weights, name, masked=True)
     if np.ma.is_masked(weights):
         raise ValueError(f"{name}: got a masked value, expected a weight for every sequence; 0 leaves one out")
     if found.shape != (count,):

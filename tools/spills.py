@@ -4,8 +4,8 @@
 
 For each compiler, instruction set and type it prints the tiles (see src/kernels/tile.h) in whose blocks of
 multiply-adds vectors are moved to or from the stack, and how many such moves there are; or "loops", if no block has
-all multiply-adds of a round, because the compiler has not written out the loops and the accumulators are in memory. Only
-for x86-64.
+all multiply-adds of a round, because the compiler has not written out the loops and the accumulators are in memory.
+Only for x86-64.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def spills(assembler: str) -> dict[str, int | str]:
         if not label[1].startswith("."):
             name = label[1]
     rounds = {name: math.prod(map(int, re.findall(r"\d+", name))) for name in most}  # rows, vectors, panels
-    return moved | {name: "loops" for name, count in most.items() if count < rounds[name]}
+    in_memory = {name: "loops" for name, count in most.items() if count < rounds[name]}
+    return {**moved, **in_memory}
 
 
 def main(compilers: list[str]) -> None:

@@ -215,7 +215,12 @@ UNROLL_TWICE
 UNROLL
         for (int i = 0; i < NP * NV; i++) {
             const int q = i / NV, v = i % NV;
+#if defined(__clang__) && defined(__x86_64__)
+            const real *const strip_k = in_address(w + q * wpanel + v / strip * wstrip + k * strip * LANES);
+            acc[i] = vfma(x, vload(strip_k + v % strip * LANES), acc[i]);
+#else
             acc[i] = vfma(x, vload(w + q * wpanel + v / strip * wstrip + (v % strip + k * strip) * LANES), acc[i]);
+#endif
         }
     }
 }

@@ -90,6 +90,7 @@ UNROLL
                         if (R > 1) wv = in_register(wv);
                     }
                     acc[r][q] = vfma(x[r], wv, acc[r][q]);
+                    if (R > 1 && r == R - 1) acc[r][q] = before_next_load(acc[r][q], wv);
                 }
             } else {
                 vec wv[RC_PANEL_VECTORS], x;          /* one panel: more rows than vectors */
@@ -100,6 +101,7 @@ UNROLL
                     const int r = i / NV, v = i % NV;
                     if (v == 0) x = vset(gradient ? a[r] : a[r * lda]);
                     acc[r][v] = vfma(x, wv[v], acc[r][v]);
+                    if (i == R * NV - 1) acc[r][v] = before_next_load(acc[r][v], x);
                 }
             }
             a += gradient ? R : 1;

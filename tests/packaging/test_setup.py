@@ -93,3 +93,26 @@ def test_a_compiler_error_ends_the_build(tiny, compile):
     (tiny / "src/kernels/broken.c").write_text("int broken(void) { return undeclared; }\n")
     with pytest.raises(AssertionError, match="undeclared"):
         compile(tiny)
+
+
+# A compiler that answers as clang does when it is asked for its macros, and compiles as the system's does.
+CALLS_ITSELF_CLANG = """#!/bin/sh
+case " $* " in
+    *" -dM "*) printf '#define __clang__ 1\n#define %s 1\n' ;;
+    *) exec cc "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("machine", "lines"), [("__x86_64__", 1), ("__aarch64__", 0)])
+def test_a_build_by_clang_says_in_one_line_what_is_slower(tiny, compile, machine, lines):
+    script = tiny / "compiler"
+    script.write_text(CALLS_ITSELF_CLANG % machine)
+    script.chmod(0o755)
+    said = [line for line in compile(tiny, CC=str(script)).splitlines() if "clang" in line]
+    assert len([line for line in said if "AVX2" in line and "CC=gcc" in line]) == lines
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
+def test_a_build_by_gcc_says_nothing_of_clang(tiny, compile):
+    assert "clang" not in compile(tiny, CC="gcc")

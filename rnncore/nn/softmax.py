@@ -72,12 +72,7 @@ def draw(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int
     if logits.ndim == 0 or logits.size != logits.shape[-1]:
         raise ValueError(f"logits: got shape {logits.shape}, expected (C,), one number for each class; of several "
                          "predictions, pass one after the other")
-    return draw_at(logits, temperature, 0.0 if temperature == 0 else rng.random())
-
-
-def draw_at(logits: ArrayLike, temperature: float, uniform: float) -> int:
-    """`draw` with a number from [0, 1), at a temperature that was checked before, for loops."""
     values: Array = np.ascontiguousarray(logits).reshape(-1)
     if values.dtype not in FLOATS:
         values = values.astype(np.float64)
-    return _engine.draw(values, temperature, uniform)
+    return _engine.draw(values, temperature, 0.0 if temperature == 0 else rng.random())

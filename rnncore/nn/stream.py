@@ -56,9 +56,10 @@ class ModelStream(Stream[State]):
         with LOCK:
             super()._bind()
             self._head: PackedLinear = self._model.head.packed()
-            # Of one step: the vectors of its tokens, and its output.
+            # Of one step: the vectors of its tokens, its output, and the shape of its prediction.
             self._x: Array = np.empty((self._batch, self._layer.input_size), self._layer.dtype)
             self._h: Array = np.empty((self._batch, self._layer.structure.output_size), self._layer.dtype)
+            self._shape = self._batch, self._model.head.out_features
 
     def _bind_again(self) -> None:
         """Bind the present weights, if those of the layer or of the head have changed."""
@@ -82,14 +83,13 @@ class ModelStream(Stream[State]):
         -------
         ndarray, (B, O)
         """
-        model, embedding = self._model, self._model.embedding
-        shape = self._batch, model.head.out_features
-        if out is None:
-            out = np.empty(shape, model.dtype)
-        else:
-            check_out(out, shape, model.dtype)
+        embedding = self._model.embedding
         with LOCK:  # the weights of all parts at one moment, and the arrays of one step
             self._bind_again()
+            if out is None:
+                out = np.empty(self._shape, self._layer.dtype)
+            else:
+                check_out(out, self._shape, self._layer.dtype)
             head = self._head.weights
             if type(embedding) is Embedding and self._steps.predict(
                     x_t, embedding._parameters["weight"], head, self._x, self._h, out):

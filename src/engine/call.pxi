@@ -146,12 +146,6 @@ cdef Allocation arrange_rows(const idx *lengths, idx T, Rows *rows, Places *plac
     return found
 
 
-cdef inline bint is_plain(a, int kind) noexcept:
-    """Whether it is an array of numpy's own class, aligned, C-contiguous, and of this type."""
-    return (PyArray_CheckExact(a) and PyArray_TYPE(<PyArrayObject *>a) == kind
-            and PyArray_ISCARRAY_RO(<PyArrayObject *>a))
-
-
 cdef object copy_of_state(given, idx parts, const Axes *axes, idx width, int kind):
     """A caller's state, or zeros, as a new array; None if it is not plain or has another shape."""
     cdef Py_ssize_t[3] shape

@@ -266,6 +266,8 @@ def draw(logits, double temperature, double uniform):
     cdef double top = -INFINITY, total = 0
     cdef idx n, i, likeliest = -1
     cdef bint known = True
+    if not is_plain(logits, NPY_FLOAT) and not is_plain(logits, NPY_DOUBLE):
+        raise TypeError("logits: expected a C-contiguous array of float32 or float64")
     take(logits, &a, 0)
     n = a.last
     if n == 0:

@@ -24,6 +24,12 @@ cdef int take(object a, Array *out, int axes) except -1:
     return 0
 
 
+cdef inline bint is_plain(a, int kind) noexcept:
+    """Whether it is an array of numpy's own class, aligned, C-contiguous, and of this type."""
+    return (PyArray_CheckExact(a) and PyArray_TYPE(<PyArrayObject *>a) == kind
+            and PyArray_ISCARRAY_RO(<PyArrayObject *>a))
+
+
 cdef idx take_nets(object a, Array *out, idx *next_net) except -1:
     """As `take`, with two axes after a leading one, whose stride becomes `next_net`; returns its length."""
     cdef Py_ssize_t *strides

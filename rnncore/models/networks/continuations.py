@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from rnncore import _engine
 from rnncore._checks import as_number, as_size
 from rnncore.models.interface.base import check_fitted, generator
 from rnncore.models.interface.exog import TakesExog
 from rnncore.models.interface.forecasts import SampledForecast
 from rnncore.nn import log_softmax
-from rnncore.nn.softmax import draw_at
 from rnncore.nn.state import take_rows
 
 from .feed import RealFeed
@@ -173,7 +173,8 @@ class Continues(TakesExog):
         state = take_rows(state, np.zeros(paths, np.intp))
         stream, feed = self.network_.stream(paths, state) if paths <= STREAMED else None, self._feed()
         for t in range(1, steps):
-            x = _encoded(feed, drawn[:, t - 1], inputs[begin + t], last)
+            elements = drawn[:, t - 1]
+            x = feed.encode(elements) if last is None else _encoded(feed, elements, inputs[begin + t], last)
             if stream is not None:
                 output = stream.step(x)
             else:
@@ -205,14 +206,15 @@ class Continues(TakesExog):
         temperature = as_number(temperature, "temperature", least=0)
         inputs = self._check_exog(exog, len(past) + length, missing=self.missing)
         drawn: Array = np.empty((1, length, *past.shape[1:]), past.dtype)
-        uniforms = np.zeros(length) if self._real or temperature == 0 else rng.random(length)
-        for t, (output,) in self._continue(past, length, 1, inputs, drawn):
+        uniforms = [0.0] * length if self._real or temperature == 0 else rng.random(length).tolist()
+        for t, outputs in self._continue(past, length, 1, inputs, drawn):
+            output = outputs[0]
             if self._real:
                 deviation = np.sqrt(self._variance_after(past, t))
                 noise = rng.standard_normal(self.n_features_)
                 drawn[0, t] = output + temperature * deviation * noise
             else:
-                drawn[0, t] = draw_at(output, temperature, uniforms[t])
+                drawn[0, t] = _engine.draw(output, temperature, uniforms[t])
         return drawn[0] if self._real else self._alphabet.decode(drawn[0])
 
     def beam(

@@ -1,4 +1,4 @@
-"""One row of a net whose units fit into one vector has kernels of its own: they agree with those of a batch to the bit."""
+"""One row of a net whose units fit into one vector has kernels of its own, with the bits of a batch."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,8 @@ def test_one_row_has_the_bits_of_a_batch(kind, units, steps):
     for row in range(x.shape[1]):
         alone, its_state = layer(x[:, row : row + 1])
         np.testing.assert_array_equal(alone[:, 0], y[:, row])
-        np.testing.assert_array_equal(np.signbit(alone[:, 0]), np.signbit(y[:, row]))
+        zeros = y[:, row] == 0
+        np.testing.assert_array_equal(np.signbit(alone[:, 0][zeros]), np.signbit(y[:, row][zeros]))
         pairs = zip(its_state, state, strict=True) if kind == "lstm" else [(its_state, state)]
         for part, of_batch in pairs:
             np.testing.assert_array_equal(part[:, 0], of_batch[:, row])

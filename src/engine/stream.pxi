@@ -57,6 +57,15 @@ cdef class Steps:
         """Run steps with weights of this version of the layer from now on."""
         self._steps, self.attributes, self._version = steps, layer.__dict__, version
 
+    cdef inline int _bind_again(self) except -1:
+        """Bind the layer's present weights, where none or others are bound."""
+        if self._steps is None:
+            self._bind()
+        version = self.attributes["_version"]
+        if version is not self._version and version != self._version:
+            self._bind()
+        return 0
+
     def step(self, x_t, out=None):
         """Run one step.
 
@@ -77,11 +86,7 @@ cdef class Steps:
         >>> s.step(np.ones((2, 3))).shape
         (2, 4)
         """
-        if self._steps is None:
-            self._bind()
-        version = self.attributes["_version"]
-        if version is not self._version and version != self._version:
-            self._bind()
+        self._bind_again()
         if out is None:
             out = self._steps.new_output()
         if not self._steps.step(x_t, out):
@@ -114,9 +119,7 @@ cdef class Steps:
         >>> s.block(np.ones((5, 2, 3))).shape
         (5, 2, 4)
         """
-        version = self.attributes["_version"]
-        if version is not self._version and version != self._version:
-            self._bind()
+        self._bind_again()
         if out is None:
             x, out = self._with_output(x)
         if not self._steps.block(x, out):

@@ -67,40 +67,10 @@ class Stream(_engine.Steps, Generic[StateT]):
         if self._steps is not None:     # that of a new object may have no weights yet, if its layer has this stream
             self._bind()
 
-    def block(self, x: ArrayLike, out: Array | None = None) -> Array:
-        """Run N steps at once. A block that is interrupted or refused leaves the state as it was.
-
-        Parameters
-        ----------
-        x : array_like, (N, B, I)
-        out : ndarray, (N, B, H), of the layer's dtype, C-contiguous, optional
-            The output is written into this array, and the call allocates nothing if `x` is a C-contiguous array of the
-            layer's dtype, too. It may be `x` itself, where I is H.
-
-        Returns
-        -------
-        ndarray, (N, B, H)
-
-        Raises
-        ------
-        RuntimeError
-            Another thread computes a block of this stream.
-
-        Examples
-        --------
-        >>> import numpy as np, rnncore as rc
-        >>> s = rc.LSTM(3, 4, seed=0).stream(batch_size=2)
-        >>> s.block(np.ones((5, 2, 3))).shape
-        (5, 2, 4)
-        """
-        if self._version != self._layer._version:
-            self._bind()
-        if out is None:
-            x = as_rows(x, "x", self._layer.dtype)
-            out = np.empty((*x.shape[:1], self._batch, self._layer.structure.output_size), self._layer.dtype)
-        if not self._steps.block(x, out):
-            self._convert(x, out, "x", ("N",))
-        return out
+    def _with_output(self, x: ArrayLike) -> tuple[Array, Array]:
+        """x as an array, and an uninitialised array for the output of its block."""
+        rows = as_rows(x, "x", self._layer.dtype)
+        return rows, np.empty((*rows.shape[:1], self._batch, self._layer.structure.output_size), self._layer.dtype)
 
     def _convert(self, x: ArrayLike, out: object, name: str, steps: tuple[Any, ...]) -> None:
         """Run a step or a block whose arrays the engine cannot use as they are.

@@ -48,6 +48,7 @@ cdef int run_nets(Nets *nets, rc_pool_fn f, Weights w, idx count, const Rows *ro
             pace = of_net
             pace.T, pace.of_step, pace.of_row = rounds, work, 0
             find_end(&pace, FIRST_STRETCH)
+            pace.began = rc_now()
             nets.s0, nets.s1 = 0, T
             while True:
                 nets.first, nets.stop = pace.s0 * nets.threads, min(count, pace.s1 * nets.threads)

@@ -377,7 +377,7 @@ cdef Pace first_stretch(Weights w, idx T, const Rows *rows, bint from_last, doub
     p.of_step = 256 * passes
     p.of_row = passes * (w.work_of_row() + 32.0 * w.hidden_size * w.cell.slots)
     find_end(&p, FIRST_STRETCH)
-    p.began = rc_now()
+    p.began = rc_now() if p.s1 < T else 0       # the last stretch is not timed, and a block of a small net is soon done
     return p
 
 

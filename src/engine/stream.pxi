@@ -29,10 +29,13 @@ cdef void one_step(const Forward *j, rc_step *step, char *x, char *out) noexcept
     step.c, step.h_out = j.c, out
     p.a = x
     product_of_step(j, p)
-    if j.rows.B == 1 and steps_at_once(j):      # the new h lies elsewhere: see `rc_steps_fn`
-        step.h = j.h[1]
-        j.cell.steps(&j.products.of_h.p, step, 0, 1, 0, 0, 0)
-        memcpy(j.h[0], j.h[1], j.H * j.item)
+    if j.rows.B == 1 and steps_at_once(j):
+        if j.H <= j.k.lanes:
+            j.cell.steps(&j.products.of_h.p, step, 0, 1, 0, 0, 0)
+        else:                                   # the new h lies elsewhere: see `rc_steps_fn`
+            step.h = j.h[1]
+            j.cell.steps(&j.products.of_h.p, step, 0, 1, 0, 0, 0)
+            memcpy(j.h[0], j.h[1], j.H * j.item)
         return
     for s in range(j.cell.stages):
         stage = &j.cell.stage[s]
@@ -54,6 +57,15 @@ cdef class Steps:
         """Run steps with weights of this version of the layer from now on."""
         self._steps, self.attributes, self._version = steps, layer.__dict__, version
 
+    cdef inline int _bind_again(self) except -1:
+        """Bind the layer's present weights, where none or others are bound."""
+        if self._steps is None:
+            self._bind()
+        version = self.attributes["_version"]
+        if version is not self._version and version != self._version:
+            self._bind()
+        return 0
+
     def step(self, x_t, out=None):
         """Run one step.
 
@@ -74,15 +86,44 @@ cdef class Steps:
         >>> s.step(np.ones((2, 3))).shape
         (2, 4)
         """
-        if self._steps is None:
-            self._bind()
-        version = self.attributes["_version"]
-        if version is not self._version and version != self._version:
-            self._bind()
+        self._bind_again()
         if out is None:
             out = self._steps.new_output()
         if not self._steps.step(x_t, out):
             self._convert(x_t, out, "x_t", ())
+        return out
+
+    def block(self, x, out=None):
+        """Run N steps at once. A block that is interrupted or refused leaves the state as it was.
+
+        Parameters
+        ----------
+        x : array_like, (N, B, I)
+        out : ndarray, (N, B, H), of the layer's dtype, C-contiguous, optional
+            The output is written into this array, and the call allocates nothing if `x` is a C-contiguous array of the
+            layer's dtype, too. It may be `x` itself, where I is H.
+
+        Returns
+        -------
+        ndarray, (N, B, H)
+
+        Raises
+        ------
+        RuntimeError
+            Another thread computes a block of this stream.
+
+        Examples
+        --------
+        >>> import numpy as np, rnncore as rc
+        >>> s = rc.LSTM(3, 4, seed=0).stream(batch_size=2)
+        >>> s.block(np.ones((5, 2, 3))).shape
+        (5, 2, 4)
+        """
+        self._bind_again()
+        if out is None:
+            x, out = self._with_output(x)
+        if not self._steps.block(x, out):
+            self._convert(x, out, "x", ("N",))
         return out
 
 
@@ -212,7 +253,7 @@ cdef class Stepper:
         shape[0], shape[1] = self.batch, self.P
         return PyArray_SimpleNew(2, shape, self.kind)
 
-    def block(self, x, out):
+    cpdef bint block(self, x, out) except -1:
         """N steps from x (N, B, I) into out (N, B, P).
 
         False: an array is not C-contiguous, or of another type or shape, or the outputs of some steps would be written

@@ -31,7 +31,7 @@ INLINE vec vabs(vec x) { return (vec)((ivec)x & ~(ivec)vset((real)-0.0)); }
 /* e^x - 1 for x <= 0 */
 INLINE vec vexpm1(vec x)
 {
-    vec scale, p = exp_parts(x, &scale, 1);
+    vec scale, p = exp_parts(x, 1, &scale, 1, 0);
     return vfma(scale, p, scale - 1);
 }
 

@@ -142,9 +142,67 @@ UNROLL
     }
 }
 
+#if defined(NARROW_UNITS)
+/* h' of the units of one half, from a_n, hn, and the numerators n and denominators d of r z. */
+INLINE void gru_after_half(const rc_step *s, const gru_row *at, vec *h, vec a_n, vec hn, const vec *n, const vec *d,
+                           int half)
+{
+    const rc_idx units = s->h_size;
+    const vec r = half_quotient(n[0], d[0]), z = half_quotient(n[1], d[1]);
+    vec tanh_d, tanh_n = tanh_parts(vfma(r, hn, a_n), &tanh_d, 1);
+    const vec candidate = half_quotient(tanh_n, tanh_d);
+    *h = vfma(z, *h - candidate, candidate);
+    store_half(at->h_out, *h, units, half);
+    if (s->slots_wanted) {
+        store_half(at->n, candidate, units, half);
+        store_half(at->r, r, units, half);
+        store_half(at->z, z, units, half);
+        store_half(at->hn, hn, units, half);
+    }
+}
+
+INLINE void gru_after_narrow_steps(const rc_product *of_h, rc_step *s, rc_idx row, rc_idx steps, rc_idx slots_step,
+                                   rc_idx out_step, rc_idx c_step, const int HALVES)
+{
+    const rc_idx units = s->h_size;
+    const real *h0 = const_row_of(s->prev, row, s->ldprev);
+    vec h[2];
+UNROLL
+    for (int half = 0; half < HALVES; half++) h[half] = load_half(h0, units, half);
+    for (; steps > 0; steps--) {
+        const gru_row at = gru_row_of(s, row);
+        const vec a_n = vload_n(at.n, units);
+        vec n[3], d[2];
+        sums_of_narrow_row(n, of_h, h, at.r, 3, 2, HALVES);
+        n[0] = sigmoid_parts(n[0], &d[0], 1);
+        n[1] = sigmoid_parts(n[1], &d[1], 1);
+        gru_after_half(s, &at, &h[0], a_n, n[2], n, d, 0);
+        if (HALVES == 2) {
+UNROLL
+            for (int v = 0; v < 3; v++) n[v] = upper_half(n[v]);
+            d[0] = upper_half(d[0]), d[1] = upper_half(d[1]);
+            gru_after_half(s, &at, &h[1], upper_half(a_n), n[2], n, d, 1);
+        }
+        next_step(s, slots_step, out_step, c_step);
+    }
+UNROLL
+    for (int half = 0; half < HALVES; half++) store_half(row_of(s->h, row, units), h[half], units, half);
+}
+#endif
+
 static void gru_after_steps(const rc_product *of_h, rc_step *s, rc_idx row, rc_idx steps, rc_idx slots_step,
                             rc_idx out_step, rc_idx c_step)
 {
+#if defined(NARROW_UNITS)
+    if (s->h_size <= HALF_LANES) {
+        gru_after_narrow_steps(of_h, s, row, steps, slots_step, out_step, c_step, 1);
+        return;
+    }
+    if (s->h_size <= NARROW_UNITS) {
+        gru_after_narrow_steps(of_h, s, row, steps, slots_step, out_step, c_step, 2);
+        return;
+    }
+#endif
     const real *h = const_row_of(s->prev, row, s->ldprev);
     for (; steps > 0; steps--) {
         gru_row at = gru_row_of(s, row);

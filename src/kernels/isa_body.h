@@ -14,6 +14,7 @@
 #include "softmax.h"
 #include "updates.h"
 #include "cell.h"
+#include "narrow.h"
 #include "projection.h"
 #if REAL == 64
 #include "hidden_markov.h"

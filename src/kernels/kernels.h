@@ -207,9 +207,10 @@ typedef struct {
 
 typedef void (*rc_step_fn)(const rc_step *s, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
 /* Some steps of one row, products included.  `s` is the first of them, and moves on: from step to step the slots, h_out
- * and c_out lie so many bytes further on.  Except before the first, h is read from the h_out of the step before.  The first
- * units of the new h are written before the sums of the last ones read the old h, so that neither h nor h_out may be where
- * `prev` is, nor h_out where that of the step before is. */
+ * and c_out lie so many bytes further on.  Except before the first, h is read from the h_out of the step before, or kept
+ * in a register.  Where the units take more than one vector, the first units of the new h are written before the sums of
+ * the last ones read the old h, so that neither h nor h_out may be where `prev` is, nor h_out where that of the step
+ * before is. */
 typedef void (*rc_steps_fn)(const rc_product *of_h, rc_step *s, rc_idx row, rc_idx steps, rc_idx slots_step,
                             rc_idx out_step, rc_idx c_step);
 

@@ -82,9 +82,73 @@ UNROLL
         lstm_units(s, at, u, q < NP - 1 ? LANES : s->h_size - u, a[4 * q], a[4 * q + 1], a[4 * q + 2], a[4 * q + 3]);
 }
 
+#if defined(NARROW_UNITS)
+/* c' and h' of the units of one half, from the numerators n and denominators d of i f g o. */
+INLINE void lstm_half(const rc_step *s, const lstm_row *at, vec *c, vec *h, const vec *n, const vec *d, int half)
+{
+    const rc_idx units = s->h_size;
+    const vec i = half_quotient(n[0], d[0]), g = half_quotient(n[2], d[2]), f = half_quotient(n[1], d[1]);
+    vec tanh_d, tanh_n;
+    *c = vfma(f, *c, i * g);
+    tanh_n = tanh_parts(*c, &tanh_d, 1);
+    const vec o = half_quotient(n[3], d[3]);
+    *h = o * half_quotient(tanh_n, tanh_d);
+    store_half(at->h_out, *h, units, half);
+    if (s->slots_wanted) {
+        store_half(at->i, i, units, half);
+        store_half(at->f, f, units, half);
+        store_half(at->g, g, units, half);
+        store_half(at->o, o, units, half);
+        store_half(at->c_out, *c, units, half);
+    }
+}
+
+INLINE void lstm_narrow_steps(const rc_product *of_h, rc_step *s, rc_idx row, rc_idx steps, rc_idx slots_step,
+                              rc_idx out_step, rc_idx c_step, const int HALVES)
+{
+    const rc_idx units = s->h_size;
+    const real *h0 = const_row_of(s->prev, row, s->ldprev), *c0 = lstm_row_of(s, row).c;
+    vec h[2], c[2];
+UNROLL
+    for (int half = 0; half < HALVES; half++) h[half] = load_half(h0, units, half), c[half] = load_half(c0, units, half);
+    for (; steps > 0; steps--) {
+        const lstm_row at = lstm_row_of(s, row);
+        vec n[4], d[4];
+        sums_of_narrow_row(n, of_h, h, at.i, 4, 4, HALVES);
+        n[0] = sigmoid_parts(n[0], &d[0], 1);
+        n[2] = tanh_parts(n[2], &d[2], 1);
+        n[1] = sigmoid_parts(n[1], &d[1], 1);
+        n[3] = sigmoid_parts(n[3], &d[3], 1);
+        lstm_half(s, &at, &c[0], &h[0], n, d, 0);
+        if (HALVES == 2) {
+UNROLL
+            for (int v = 0; v < 4; v++) n[v] = upper_half(n[v]), d[v] = upper_half(d[v]);
+            lstm_half(s, &at, &c[1], &h[1], n, d, 1);
+        }
+        next_step(s, slots_step, out_step, c_step);
+    }
+    const lstm_row at = lstm_row_of(s, row);
+UNROLL
+    for (int half = 0; half < HALVES; half++) {
+        store_half(at.h, h[half], units, half);
+        store_half(at.c, c[half], units, half);
+    }
+}
+#endif
+
 static void lstm_steps(const rc_product *of_h, rc_step *s, rc_idx row, rc_idx steps, rc_idx slots_step,
                        rc_idx out_step, rc_idx c_step)
 {
+#if defined(NARROW_UNITS)
+    if (s->h_size <= HALF_LANES) {
+        lstm_narrow_steps(of_h, s, row, steps, slots_step, out_step, c_step, 1);
+        return;
+    }
+    if (s->h_size <= NARROW_UNITS) {
+        lstm_narrow_steps(of_h, s, row, steps, slots_step, out_step, c_step, 2);
+        return;
+    }
+#endif
     const real *h = const_row_of(s->prev, row, s->ldprev);
     for (; steps > 0; steps--) {
         const lstm_row at = lstm_row_of(s, row);

@@ -4,6 +4,8 @@
  *   vfma(a, b, c)            a * b + c
  *   vmax(x, y)               the larger; y where one of them is NaN
  *   vselect_less(x, y, a, b) x < y ? a : b
+ *   vsub_unless_less(x, y, a, b)     x < y ? 0 : a - b
+ *   vcopysign(x, y)          |x|, with the sign of y
  *   vload, vstore            a whole vector, at any address
  *   vload_part, vstore_part  n lanes, 0 <= n <= LANES; the others are read as 0 and not written
  *
@@ -185,6 +187,28 @@ INLINE vec vselect_less(vec x, vec y, vec a, vec b)
 }
 INLINE vec vmax(vec x, vec y) { return vselect_less(y, x, x, y); }
 #endif
+
+INLINE vec vcopysign(vec x, vec y)
+{
+    const ivec sign = (ivec)vset((real)-0.0);
+#if defined(ISA_V4) && REAL == 32
+    return (vec)_mm512_ternarylogic_epi32((__m512i)sign, (__m512i)y, (__m512i)x, 0xCA);
+#elif defined(ISA_V4)
+    return (vec)_mm512_ternarylogic_epi64((__m512i)sign, (__m512i)y, (__m512i)x, 0xCA);
+#else
+    return (vec)(((ivec)x & ~sign) | ((ivec)y & sign));
+#endif
+}
+
+INLINE vec vsub_unless_less(vec x, vec y, vec a, vec b)
+{
+#if defined(ISA_V4) && REAL == 32           /* one instruction after the comparison, which gcc does not make of a select */
+    const __mmask16 m = _mm512_cmp_ps_mask((__m512)x, (__m512)y, _CMP_NLT_UQ);
+    return (vec)_mm512_maskz_sub_ps(m, (__m512)a, (__m512)b);
+#else
+    return vselect_less(x, y, (vec){0}, a - b);
+#endif
+}
 
 /* n lanes, or a whole vector where n is LANES or more. */
 INLINE vec vload_n(const real *p, rc_idx n) { return n >= LANES ? vload(p) : vload_part(p, (int)n); }

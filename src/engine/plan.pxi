@@ -161,8 +161,10 @@ cdef inline rc_copy zeros_past_ends(const Array *padded, const idx *order, idx t
     `order` is NULL where B is 1.
     """
     cdef idx item = padded.item
-    cdef rc_copy c = copy_of(padded.p + t * padded.stride[0] + column * item, padded.stride[1] // item,
-                             NULL if order == NULL else order + row0, NULL, 0, NULL, row1 - row0, n)
+    cdef rc_copy c = copy_of(padded.p + t * padded.stride[0] + column * item, padded.stride[1] // item, NULL, NULL, 0,
+                             NULL, row1 - row0, n)
+    if order != NULL:
+        c.to_row = order + row0
     c.step_to = padded.stride[0] // item
     return c
 

@@ -141,8 +141,8 @@ def cythonize_strictly(modules):
 
 # Said of builds by clang for x86-64. docs/kernels.md has the measurements.
 SLOWER = (
-    "setup.py: of the cases in docs/kernels.md, clang compiles two with AVX2 to up to 1.07 of the time of gcc's (GRU "
-    "of 32 units with one row; by clang 14, LSTM of 256 units), the others within 5 %. With CC=gcc, none is slower."
+    "setup.py: built by clang, two of the cases in docs/kernels.md take up to 1.07 times as long with AVX2 as built by "
+    "gcc (GRU of 32 units with one row; by clang 14, LSTM of 256 units). With CC=gcc, none is slower."
 )
 
 

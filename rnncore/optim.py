@@ -382,6 +382,9 @@ def _seen_as_array(grad: Any, name: str) -> Array:
     if found is None or found.dtype.kind != "f":
         raise TypeError(f"{name}: got {type(grad).__name__ if found is None else found.dtype}, expected an array of "
                         "floating-point numbers, which is scaled in place")
+    if found.size and hasattr(grad, "data_ptr") and grad.data_ptr() != found.ctypes.data:       # it had to be copied
+        raise TypeError(f"{name}: got a tensor of {grad.dtype} on {grad.device}, expected float16, float32 or float64 "
+                        "in the memory of a CPU, scaled in place; torch.nn.utils.clip_grad_norm_ takes others")
     return found
 
 

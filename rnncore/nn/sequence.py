@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rnncore.nn.record import Record
 
 
-
 class SequenceModel(Module):
     """Predictions from tokens or real vectors; the caller carries the state from one call to the next.
 

@@ -72,7 +72,7 @@ def draw(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int
     if logits.ndim == 0 or logits.size != logits.shape[-1]:
         raise ValueError(f"logits: got shape {logits.shape}, expected (C,), one number for each class; of several "
                          "predictions, pass one after the other")
-    values: Array = np.ascontiguousarray(logits).reshape(-1)
+    values: Array = np.require(logits, requirements=("C", "ALIGNED")).reshape(-1)
     if values.dtype not in FLOATS:
         values = values.astype(np.float64)
     return _engine.draw(values, temperature, 0.0 if temperature == 0 else rng.random())

@@ -61,7 +61,7 @@ class ModelStream(Stream[State]):
             self._h: Array = np.empty((self._batch, self._layer.structure.output_size), self._layer.dtype)
             self._shape = self._batch, self._model.head.out_features
 
-    def _bind_again(self) -> None:
+    def _bind_present(self) -> None:
         """Bind the present weights, if those of the layer or of the head have changed."""
         if self._version != self._layer._version or self._head.version != self._model.head._version:
             self._bind()
@@ -85,7 +85,7 @@ class ModelStream(Stream[State]):
         """
         embedding = self._model.embedding
         with LOCK:  # the weights of all parts at one moment, and the arrays of one step
-            self._bind_again()
+            self._bind_present()
             if out is None:
                 out = np.empty(self._shape, self._layer.dtype)
             else:
@@ -119,7 +119,7 @@ class ModelStream(Stream[State]):
         model, embedding = self._model, self._model.embedding
         given = as_array(x, "x") if embedding is None else self._tokens(embedding, x, "x", 2)
         with LOCK:  # the weights of all parts at one moment
-            self._bind_again()
+            self._bind_present()
             run, head = self._steps.block, self._head
             values = given if embedding is None else embedding(given)
         rows = len(values) if values.ndim == 3 else 0, self._batch       # other values are refused below

@@ -161,13 +161,17 @@ class Tape(Generic[StateT]):
     @property
     def _time_major_output(self) -> Array:
         output = self._recorded_output          # of a net of an ensemble, it has been spread out
-        return output if output.shape[:2] == (self.T, self.B) else self._padded("output", output)
+        if output.shape[:2] == (self.T, self.B):
+            return output
+        top = self._passes[-1]                  # in one direction, its h is the output
+        return self._padded("output" if top.part.direction else f"{top.part.name}.h", output)
 
     @property
     def recorded_output(self) -> Array:
         """The output as the pass wrote it: (T, B, F), or (N, 1, F) where the rows have unequal lengths.
 
-        For code that hands it on without a copy. `backward` reads it, so nobody may change it.
+        For code that hands it on without a copy. `backward` reads it, so nobody may change it. The tapes of the nets of
+        an ensemble have (T, B, F) in either case.
         """
         return self._recorded_output
 
@@ -243,7 +247,10 @@ class Tape(Generic[StateT]):
 
     @property
     def nbytes(self) -> int:
-        """The size of the arrays of the recorded pass in bytes, without gradients; shared memory counts once."""
+        """The size of the arrays of the recorded pass in bytes, without gradients; shared memory counts once.
+
+        Those that were put into the caller's order to be read are among them.
+        """
         arrays: list[Array | None] = [self._recorded_output, *self._initial, *self._final, *self._spread.values()]
         for layer_pass in self._passes:
             arrays += [layer_pass.x, layer_pass.h, *layer_pass.initial, layer_pass.slots, layer_pass.c, layer_pass.mask]

@@ -10,7 +10,7 @@ cdef struct Axes:               # of a caller's sequences, which are C-contiguou
     bint batched, batch_first   # False, False: (T, F); True, False: (T, B, F); True, True: (B, T, F)
 
 
-cdef struct Places:             # of rows of unequal length: where each of them lies among the sorted ones, and back
+cdef struct Places:             # of rows of unequal length, as in `ragged.Batch`
     const idx *order
     const idx *rank
 
@@ -29,7 +29,7 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
     -------
     What the layer returns; None where an argument has to be converted or refused, which takes Python: where it is no
     C-contiguous array of the right shape and type (that of the weights, or intp for lengths, which may also be a list
-    of integers), where the pair (h, c) is no tuple, or where there is no step to compute.
+    of integers), where the pair (h, c) is no tuple, or where rows of unequal length have no step at all.
     """
     cdef Weights w = weights[0]
     cdef Forward job
@@ -38,7 +38,6 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
     cdef Py_ssize_t *shape
     cdef int kind = NPY_FLOAT if w.item == 4 else NPY_DOUBLE
     cdef idx parts = len(weights), P = w.output_size, N = 0, position, direction
-    cdef int unequal
     cdef bint last, zeros = False
     cdef Rows rows
     cdef Places places
@@ -72,11 +71,12 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
         if (not is_plain(lengths, NPY_INTP) or PyArray_NDIM(<PyArrayObject *>lengths) != 1
                 or PyArray_DIMS(<PyArrayObject *>lengths)[0] != axes.B):
             return None
-        unequal = check_lengths(lengths, axes.T)
-        if unequal == 0 or axes.B == 0:
+        if axes.B == 0:
             return None
-        if unequal == 1:
-            arranged = arrange_rows(<const idx *>address(lengths), axes.T, &rows, &places)
+        arranged = arrange_rows(<const idx *>address(lengths), axes.T, &rows, &places)
+        if arranged is None:
+            return None
+        if rows.starts != NULL:
             N = rows.starts[axes.T]
             if N == 0:
                 return None
@@ -135,14 +135,23 @@ cdef object whole_numbers(list given):
 
 
 cdef Allocation arrange_rows(const idx *lengths, idx T, Rows *rows, Places *places):
-    """Sort rows of unequal length, as `ragged.Batch` does; the memory of the results lives as long as what is returned."""
+    """Sort rows of unequal length, as `ragged.Batch` does. Rows of T steps are left as they are.
+
+    The memory of the results lives as long as what is returned; None: a length is out of range.
+    """
     cdef Allocation found = Allocation.__new__(Allocation)
     cdef idx *p
     cdef idx B = rows.B
-    found.m = memory((3 * B + T + 1) * sizeof(idx), SCRATCH)
+    cdef int unequal
+    found.m = memory((4 * B + T + 1) * sizeof(idx), SCRATCH)
     p = <idx *>found.m.p
-    places.order, places.rank, rows.lengths, rows.starts = p, p + B, p + 2 * B, p + 3 * B
-    arrange_net(lengths, p, p + B, p + 2 * B, p + 3 * B, T, B)
+    memcpy(p, lengths, B * sizeof(idx))         # the caller's array may change after it was checked
+    unequal = unequal_lengths(p, B, T)
+    if unequal == 0:
+        return None
+    if unequal == 1:
+        places.order, places.rank, rows.lengths, rows.starts = p + B, p + 2 * B, p + 3 * B, p + 4 * B
+        arrange_net(p, p + B, p + 2 * B, p + 3 * B, p + 4 * B, T, B)
     return found
 
 

@@ -267,7 +267,7 @@ def draw(logits, double temperature, double uniform):
     cdef idx n, i, likeliest = -1
     cdef bint known = True
     if not is_plain(logits, NPY_FLOAT) and not is_plain(logits, NPY_DOUBLE):
-        raise TypeError("logits: expected a C-contiguous array of float32 or float64")
+        raise TypeError(f"logits: got {type(logits).__name__}, expected an aligned C-contiguous array of float32 or float64")
     take(logits, &a, 0)
     n = a.last
     if n == 0:

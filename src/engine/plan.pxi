@@ -210,13 +210,17 @@ cdef object reordered(array, const idx *order):
 def check_lengths(lengths, idx steps):
     """Look at an array of integers (B,) from 0 to `steps`: -1 if all are `steps`, 0 if one is out of range, otherwise 1."""
     cdef Array a
-    cdef idx row, full = 0
     take(lengths, &a, 0)
-    for row in range(a.last):
-        if not 0 <= (<const idx *>a.p)[row] <= steps:
+    return unequal_lengths(<const idx *>a.p, a.last, steps)
+
+
+cdef int unequal_lengths(const idx *lengths, idx B, idx steps) noexcept nogil:
+    cdef idx row, full = 0
+    for row in range(B):
+        if not 0 <= lengths[row] <= steps:
             return 0
-        full += (<const idx *>a.p)[row] == steps
-    return -1 if full == a.last else 1
+        full += lengths[row] == steps
+    return -1 if full == B else 1
 
 
 cdef int copy_rows(padded, active, batch, bint to_padded) except -1:

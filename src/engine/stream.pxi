@@ -55,6 +55,8 @@ cdef class Steps:
 
     def _use(self, Stepper steps not None, layer, version):
         """Run steps with weights of this version of the layer from now on."""
+        if self._steps is not None:
+            self._steps.refuse_if_busy()
         self._steps, self.attributes, self._version = steps, layer.__dict__, version
 
     cdef inline int _bind_again(self) except -1:
@@ -86,10 +88,12 @@ cdef class Steps:
         >>> s.step(np.ones((2, 3))).shape
         (2, 4)
         """
+        cdef Stepper steps
         self._bind_again()
+        steps = self._steps
         if out is None:
-            out = self._steps.new_output()
-        if not self._steps.step(x_t, out):
+            out = steps.new_output()
+        if not steps.step(x_t, out):
             self._convert(x_t, out, "x_t", ())
         return out
 
@@ -119,10 +123,12 @@ cdef class Steps:
         >>> s.block(np.ones((5, 2, 3))).shape
         (5, 2, 4)
         """
+        cdef Stepper steps          # kept alive: other threads may bind others meanwhile
         self._bind_again()
         if out is None:
             x, out = self._with_output(x)
-        if not self._steps.block(x, out):
+        steps = self._steps
+        if not steps.block(x, out):
             self._convert(x, out, "x", ("N",))
         return out
 

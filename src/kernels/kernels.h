@@ -121,7 +121,8 @@ typedef struct {
 } rc_weight_gradient;
 
 /* Copies of rows of n values: row to_row[r] of `to` = row from_row[r] of `from`, for r in 0 .. count.  Where an array of
- * numbers is NULL, row r is taken; where `from` is NULL, zeros are written. */
+ * numbers is NULL, row r is taken; where `from` is NULL, zeros are written; where `to` is NULL, the rows of one step are
+ * only fetched into L2. */
 typedef struct {
     void *to;
     const void *from;

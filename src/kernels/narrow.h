@@ -11,8 +11,7 @@
  *   (32 cycles) later.
  * - exp has its bound beside the chain: see `late` in curves.h.
  *
- * Cycles a step before and after (Xeon, AVX-512): LSTM with 16 units 244 and 205, with 8 units 221 and 169; GRU 221 and
- * 195, 197 and 157. */
+ * docs/engine.md tells what it gained. */
 #if defined(ISA_V4) && REAL == 32
 #define NARROW_UNITS LANES
 enum { HALF_LANES = LANES / 2 };

@@ -1,4 +1,4 @@
-/* Rows that are copied into another order, and rows of zeros. */
+/* Rows that are copied into another order, rows of zeros, and rows that will be copied soon. */
 
 /* `vectors` vectors, a constant. */
 INLINE void copy_vectors(real *restrict to, const real *restrict from, const int vectors)

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import KINDS, make, parts, random_input, same_bits
 
+from rnncore import _engine
+
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 
 
@@ -168,3 +170,31 @@ def test_wrong_blocks_are_refused_and_are_no_steps(x, out, said):
     with pytest.raises(ValueError, match=said):
         stream.block(x, out)
     assert not any(part.any() for part in parts(stream.state))
+
+
+def test_new_weights_are_not_bound_while_a_block_runs(rng):
+    """The handler of a signal loads weights and steps: the block keeps what it reads, and the step is refused."""
+    layer = make("lstm", 8, 64, 2)
+    x = random_input(layer, 100_000, 1, rng)
+    stream = layer.stream()
+    weights = layer.state_dict()
+    refused = []
+
+    def handler(number, frame):
+        layer.load_state_dict(weights)
+        try:
+            stream.step(x[0])
+        except RuntimeError as error:
+            refused.append(str(error))
+        _engine.release_kept()
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        y = stream.block(x)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(refused) == 1
+    assert "one call at a time" in refused[0]
+    same_bits(y, layer(x)[0])

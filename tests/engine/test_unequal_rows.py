@@ -125,3 +125,18 @@ def test_lengths_of_every_type_are_checked(kind, rng):
     for wrong in ([4, 5, 0], [4, -1, 0]):
         with pytest.raises(ValueError, match=r"lengths: got .* in row 1, expected 3 whole numbers from 0 to 4"):
             layer(x, lengths=np.array(wrong).astype(kind))
+
+
+def test_the_output_of_a_tape_is_spread_out_once(rng):
+    """In one direction it is the top layer's h, and both are one array; in two directions it is an array of its own."""
+    lengths = [3, 0, 5, 2]
+    for both in (False, True):
+        layer = make("gru", 3, 4, 2, bidirectional=both)
+        tape = layer.record(random_input(layer, 6, 4, rng), lengths=lengths)
+        before = tape.nbytes
+        same_bits(tape.output, layer(tape.input, lengths=lengths)[0])
+        assert tape.output.base is not None
+        assert np.shares_memory(tape.output, tape.output)
+        assert tape.nbytes == before + tape.output.nbytes + tape.input.nbytes
+        same_bits(tape["l1.h"], tape.output[..., :4])
+        assert np.shares_memory(tape["l1.h"], tape.output) is not both

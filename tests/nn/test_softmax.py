@@ -90,10 +90,20 @@ def test_a_model_whose_weights_are_not_finite_draws_nothing():
             model.sample(5, "ab", seed=0, temperature=temperature)
 
 
-@pytest.mark.parametrize("form", [">f4", ">f8", "f4", "f2", list])
+def unaligned(values):
+    found = np.frombuffer(bytearray(1 + values.nbytes), values.dtype, len(values), 1)
+    found[:] = values
+    return found
+
+
+FORMS = {"list": list, "unaligned": unaligned} | {
+    name: lambda values, name=name: np.repeat(values.astype(name), 2)[::2] for name in (">f4", ">f8", "f4", "f2")}
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_logits_in_any_form_draw_the_same(form):
     logits = np.array([-1.0, 0.5, 0.25, -0.125])            # exact in all of them
-    same = logits.tolist() if form is list else np.repeat(logits.astype(form), 2)[::2]
+    same = FORMS[form](logits)
     for seed in range(30):
         drawn = [draw(values, 1.0, np.random.default_rng(seed)) for values in (same, logits)]
         assert drawn[0] == drawn[1]

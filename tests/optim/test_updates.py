@@ -137,6 +137,10 @@ def test_tensors_are_clipped_in_place():
     grads = {"a": torch.tensor([3.0]), "b": np.array([0.0]), "c": torch.tensor([4.0], requires_grad=True)}
     assert clip_grad_norm(grads, 1.0) == 5
     assert [round(torch.as_tensor(grad).sum().item(), 4) for grad in grads.values()] == [0.6, 0.0, 0.8]
+    grads["b"] = torch.tensor([3.0, 4.0], dtype=torch.bfloat16)
+    with pytest.raises(TypeError, match=r"grads\['b'\]: got a tensor of torch.bfloat16 on cpu, expected"):
+        clip_grad_norm(grads, 0.5)
+    assert [round(torch.as_tensor(grad).sum().item(), 4) for grad in grads.values()] == [0.6, 7.0, 0.8]
 
 
 @pytest.mark.parametrize("wrong", [[1.0], np.array([1, 2]), np.array([1j]), 3.0, None, "locked"])

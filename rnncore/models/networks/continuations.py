@@ -174,12 +174,15 @@ class Continues(TakesExog):
         stream, feed = self.network_.stream(paths, state) if paths <= STREAMED else None, self._feed()
         for t in range(1, steps):
             elements = drawn[:, t - 1]
-            x = feed.encode(elements) if last is None else _encoded(feed, elements, inputs[begin + t], last)
+            if isinstance(feed, RealFeed):
+                x = _encoded(feed, elements, inputs[begin + t], last)
+            else:
+                x = feed.encode(elements)
             if stream is not None:
                 output = stream.step(x)
             else:
                 (output,), state = self.network_(x[None], state)
-            last = None if last is None else drawn[:, t - 1]
+            last = None if last is None else elements
             yield t, output if last is None else self._in_units(output, last)
 
     def sample(
@@ -243,7 +246,7 @@ class Continues(TakesExog):
             score = joint[best]
             paths = np.concatenate([paths[rows], symbols[:, None]], axis=1)
             if t < length - 1:
-                (output,), state = self.network_(_encoded(feed, symbols)[None], take_rows(state, rows))
+                (output,), state = self.network_(feed.encode(symbols)[None], take_rows(state, rows))
                 logs = log_softmax(output)
         return self._alphabet.decode(paths[0]), float(score[0])
 
@@ -274,18 +277,14 @@ class Continues(TakesExog):
         return variance
 
 
-def _encoded(
-    feed: SymbolFeed | RealFeed, elements: Array, inputs: Floats | None = None, before: Floats | None = None
-) -> Array:
-    """The network's input for one more element in every row.
+def _encoded(feed: RealFeed, elements: Array, inputs: Floats, before: Floats | None) -> Array:
+    """The network's input for real values of one more step in every row.
 
     `inputs` ``(E,)`` are the exogenous inputs of the step that the output predicts. `before` ``(B, F)`` or ``(1, F)``
-    are the last known real values before the elements.
+    are the last known values before these.
     """
-    if not isinstance(feed, RealFeed):
-        return feed.encode(elements)
     x = feed.encode(elements, before)
-    if feed.exog is not None and inputs is not None:
+    if feed.exog is not None:
         known = feed.exog.encode(inputs)
         x = np.concatenate([x, np.broadcast_to(known, (len(x), len(known)))], axis=1)
     return x

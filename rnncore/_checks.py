@@ -191,8 +191,6 @@ def as_real(value: object, name: str, dtype: np.dtype[Any]) -> Array:
 
 def as_rows(value: object, name: str, dtype: np.dtype[Any]) -> Array:
     """As `as_real`, in a memory layout that the kernels can read: aligned, and contiguous along the last axis."""
-    if type(value) is np.ndarray and value.dtype == dtype and value.flags.carray:      # most are as they should be
-        return value
     array = as_real(value, name, dtype)
     if array.ndim == 0 or (array.flags.c_contiguous and array.flags.aligned):
         return array

@@ -138,8 +138,7 @@ def parameters_one_by_one(passes: list[LayerPass], weights: list[_engine.Weights
 
 def active_rows(passes: list[LayerPass], R: int) -> Batch | None:
     """The rows of unequal length whose steps alone a walk of R rows goes through; None: through all steps."""
-    batch = passes[0].batch
-    return batch if batch is not None and len(batch.order) == R else None
+    return passes[0].batch if _rows(passes) == R else None
 
 
 def room_for_steps(passes: list[LayerPass], R: int) -> list[Array]:

@@ -352,7 +352,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         resets = by_direction(marks, batch, self.directions)
         if lookup is not None:
             lookup = None if checkpoint_every else lookup.arranged(layout, batch, self.structure.input_slots)
-        initial = start = list(map(np.ndarray.copy, states))
+        initial = start = [part.copy() for part in states]
         if batch is not None and state is not None:
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]
         mask_number = mask_of = None
@@ -412,7 +412,7 @@ class RecurrentLayer(Module, Generic[StateT]):
         layout = Layout.of(sequences, self.batch_first)
         sequences = layout.time_major(sequences)
         T, B = sequences.shape[:2]
-        row_lengths = None if lengths is None else as_lengths(lengths, T, B)
+        row_lengths = as_lengths(lengths, T, B)
         return sequences, layout, None if row_lengths is None else Batch(row_lengths, T), T, B
 
     def _marks(self, reset: ArrayLike | None, steps: int, batch_size: int, layout: Layout) -> Bools | None:

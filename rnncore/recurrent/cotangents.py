@@ -49,7 +49,7 @@ def check_cotangents(grad_output: ArrayLike | None, grad_state: StateLike, shape
     grad_out = None
     if grad_output is not None:
         grad_out = _shaped(as_rows(grad_output, "grad_output", final[0].dtype), "grad_output", shape, leading)
-    parts: list[Array | None] | None = None
+    parts: list[Array | None] = [None] * len(final)
     if grad_state is not None:
         parts = _check_grad_state(grad_state, final, names, layout, leading)
     many = leading[0] if leading else None
@@ -61,10 +61,7 @@ def check_cotangents(grad_output: ArrayLike | None, grad_state: StateLike, shape
         if many is not None:
             K, T, B, F = grad_out.shape
             grad_out = np.ascontiguousarray(grad_out.swapaxes(0, 1)).reshape(T, K * B, F)
-    if parts is None and many is None:
-        return grad_out, [np.zeros(part.shape, part.dtype) for part in final], None
-    given = [None] * len(final) if parts is None else parts
-    return grad_out, [_carry(part, like, many) for part, like in zip(given, final, strict=True)], many
+    return grad_out, [_carry(part, like, many) for part, like in zip(parts, final, strict=True)], many
 
 
 def _check_grad_state(grad_state: StateLike, final: list[Array], names: tuple[str, ...], layout: Layout,

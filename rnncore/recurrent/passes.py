@@ -180,9 +180,7 @@ class LayerPass(RecordedSteps):
 
     def __init__(self, structure: Structure, part: Part, x: Array, h: Array, initial: list[Array], slots: Array | None,
                  c: Array | None, batch: Batch | None, resets: Resets | None, mask: Array | None) -> None:
-        self.x, self.h, self.initial, self.position = x, h, initial, part.position
-        self.slots, self.c, self.batch, self.reverse = slots, c, batch, part.direction == 1
-        self.resets, self.first_step = resets, 0
+        super().__init__(x, h, initial, part.position, slots, c, batch, part.direction == 1, resets)
         self.structure, self.part, self.mask = structure, part, mask
         self.checkpoints: list[Checkpoint] | None = None
         self.lookup: Lookup | None = None

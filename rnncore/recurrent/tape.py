@@ -87,9 +87,9 @@ class Tape(Generic[StateT]):
                  layout: Layout, initial: list[Array], final: list[Array], recorded_output: Array) -> None:
         self._layer, self._cell, self._dtype = layer, layer.cell, layer.dtype
         self._passes, self._layout = passes, layout
-        self._batch = batch = passes[0].batch
-        self._T: int = len(recorded_output) if batch is None else batch.steps
+        self._T: int = passes[0].T
         self._B: int = initial[0].shape[1]
+        self._batch = passes[0].batch
         self._version = version
         self._reset = reset
         self._initial, self._final = initial, final         # of every state (layers·directions, B, H)
@@ -310,8 +310,7 @@ class Tape(Generic[StateT]):
         grad_out, carry, many = self._check_cotangents(grad_output, grad_state)
         if parameters is None:
             parameters = many is None
-        else:
-            as_flag(parameters, "parameters")
+        as_flag(parameters, "parameters")
         wanted = room_for_parameters(self._passes) if parameters and many is None else {}
         grad_x, cotangents = self._backward(weights, grad_out, carry, many, wanted, "all steps")
         assert grad_x is not None

@@ -24,8 +24,7 @@ cdef struct Backward:
     const idx *grad_out_row     # grad_out is (T, B, P) in an order of its own: which of its rows is a row's; NULL: in ours
     const idx *grad_x_row       # the same of grad_x, which is then written to `grad_x_chunk` first, for one chunk
     char *grad_x_chunk
-    Array cleared               # grad_x, where zeros are wanted past the rows' ends; its row cleared_row[r] is row r's
-    const idx *cleared_row      # NULL: they are not
+    bint clears                 # whether zeros are wanted past the rows' ends of grad_x
     Resets resets
     unsigned char *was_reset    # B marks for each thread; zeros: H zeros
     char *zeros
@@ -94,11 +93,7 @@ def backward(walk):
     batch = steps.batch if walk.active_rows_alone else None
     job.grad_out_row = take_in_either_order(walk.grad_out, &job.grad_out, &job.rows, batch)
     job.grad_x_row = take_in_either_order(walk.grad_x, &job.grad_x, &job.rows, batch)
-    job.cleared_row = NULL
-    if walk.clears_grad_x:
-        take(walk.grad_x, &job.cleared, 2)
-        take(steps.batch.order, &a, 0)
-        job.cleared_row = <const idx *>a.p
+    job.clears = walk.clears_grad_x
     take_rows(walk.delta, &job.delta, &job.rows)
     job.delta_wanted = job.delta.p != NULL
     take_rows(walk.total_h, &job.total_h, &job.rows)
@@ -210,9 +205,9 @@ cdef bint finish_chunk(Backward *j, idx low, idx high, Share *mine) noexcept nog
         return True
     if j.grad_x.p != NULL:
         input_gradient(j, low, high, mine)
-    if j.cleared_row != NULL:
+    if j.clears:
         split(high - low, 1, mine.thread, mine.threads, &t0, &t1)
-        clear_steps(j.k, &j.cleared, j.cleared_row, &j.rows, low + t0, low + t1)
+        clear_steps(j.k, &j.grad_x, j.grad_x_row, &j.rows, low + t0, low + t1)
     if j.sums != NULL:
         weight_gradients(j, low, high, mine)
     return meet(&j.barrier, mine, True)         # and read by all, before the next chunk overwrites them

@@ -193,16 +193,7 @@ UNROLL
 static void gru_after_steps(const rc_product *of_h, rc_step *s, rc_idx row, rc_idx steps, rc_idx slots_step,
                             rc_idx out_step, rc_idx c_step)
 {
-#if defined(NARROW_UNITS)
-    if (s->h_size <= HALF_LANES) {
-        gru_after_narrow_steps(of_h, s, row, steps, slots_step, out_step, c_step, 1);
-        return;
-    }
-    if (s->h_size <= NARROW_UNITS) {
-        gru_after_narrow_steps(of_h, s, row, steps, slots_step, out_step, c_step, 2);
-        return;
-    }
-#endif
+    IF_NARROW(gru_after_narrow_steps)
     const real *h = const_row_of(s->prev, row, s->ldprev);
     for (; steps > 0; steps--) {
         gru_row at = gru_row_of(s, row);

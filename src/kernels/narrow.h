@@ -73,4 +73,17 @@ UNROLL
     if (HALVES == 2) add_half(acc, w + HALF_LANES * NV * LANES, h[1], half_units(units, 1), NV);
 }
 _Static_assert(STRIP(RC_PANEL_VECTORS) == RC_PANEL_VECTORS, "weights of one k must lie side by side");
+
+/* Begins an `rc_steps_fn`: units that fit into one vector, or into half of one, are left to the narrow kernel `f`. */
+#define IF_NARROW(f)                                                   \
+    if (s->h_size <= HALF_LANES) {                                     \
+        f(of_h, s, row, steps, slots_step, out_step, c_step, 1);       \
+        return;                                                        \
+    }                                                                  \
+    if (s->h_size <= NARROW_UNITS) {                                   \
+        f(of_h, s, row, steps, slots_step, out_step, c_step, 2);       \
+        return;                                                        \
+    }
+#else
+#define IF_NARROW(f)
 #endif

@@ -6,12 +6,12 @@ from typing import Any, Generic, Literal, Protocol, Self, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import disjoint_base
 
 from rnncore._typing import ArrayLike
 from rnncore.module import Module
 from rnncore.recurrent.nets import NetsSteps, NetsWalk
-from rnncore.recurrent.passes import RecordedSteps, Walk
+from rnncore.recurrent.passes import RecordedSteps, Walk, WholePass
 from rnncore.recurrent.ragged import Batch, Batches
 from rnncore.recurrent.resets import Resets
 
@@ -94,10 +94,9 @@ class LinearWeights:
     def pack_backward(self, weight: _Array) -> None: ...
 
 @disjoint_base
-class Allocation(Buffer):
+class Allocation:
     @property
     def nbytes(self) -> int: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def carve(  # an array for each shape, None for None
     purpose: Literal["a tape", "gradients", "gradients of parameters"],
@@ -207,6 +206,18 @@ def pack_nets_backward(
 def call(
     weights: list[Weights], x: ArrayLike, state: object, lengths: object, directions: int, batch_first: bool
 ) -> tuple[_Array, Any] | None: ...
+def record(
+    weights: list[Weights], x: object, state: object, directions: int, batch_first: bool,
+    looked_up: list[tuple[_Array, _Array]] | None,
+) -> WholePass | None: ...
+def backward_recorded(
+    weights: list[Weights], recorded: WholePass, grad_output: object, grad_state: object, batched: bool,
+    batch_first: bool, names: tuple[tuple[str | None, ...], ...], shapes: dict[str, _Shape],
+) -> tuple[_Array, Any, dict[str, _Array], list[Any]] | None: ...
+def walk_back_recorded(
+    weights: list[Weights], recorded: WholePass, grad_out: _Array | None, carry: list[_Array],
+    names: tuple[tuple[str | None, ...], ...], parameters: dict[str, _Array], steps: list[Any], grad_x: _Array | None,
+) -> None: ...
 def forward_nets(
     weights: list[Weights],
     x: _Array,

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from rnncore._typing import Array
 
-    from .passes import LayerPass
+    from .lookup import Lookup
+    from .passes import LayerPass, WholePass
     from .ragged import Batch
+    from .structure import Structure
 
     OfInput = Literal["all steps", "active rows", "table"]
 
@@ -65,7 +67,7 @@ def walk_back(passes: list[LayerPass], weights: list[_engine.Weights], grad_out:
     """
     structure, given, R = passes[0].structure, carry, carry[0].shape[1]
     parameters, found, of_input = wanted
-    batch = active_rows(passes, R)
+    batch = passes[0].batch if _rows(passes) == R else None     # whose steps alone the walk goes through
     if batch is not None:
         carry = list(map(batch.sorted, carry))
     shape = (passes[0].T, R) if batch is None else (batch.N, 1)
@@ -98,8 +100,7 @@ def walk_back(passes: list[LayerPass], weights: list[_engine.Weights], grad_out:
             layer_pass.walk_back(walk)
             if lookup is not None:
                 assert walk.delta is not None
-                of_table = lookup.backward(own, walk.delta, arrays["w_ih"])
-                grad_table = of_table if grad_table is None else np.add(grad_table, of_table, out=grad_table)
+                grad_table = _added(grad_table, lookup.backward(own, walk.delta, arrays["w_ih"]))
         mask = layer[0].mask
         if mask is not None and grad_x is not None:
             _drop(grad_x, mask, batch)
@@ -108,6 +109,29 @@ def walk_back(passes: list[LayerPass], weights: list[_engine.Weights], grad_out:
         for array, ours in zip(given, carry, strict=True):
             array[...] = batch.in_given_order(ours)
     return grad_table if of_input == "table" else grad_x
+
+
+def walk_back_whole(structure: Structure, recorded: WholePass, lookup: Lookup | None,
+                    weights: list[_engine.Weights], grad_out: Array | None, carry: list[Array],
+                    wanted: Wanted) -> Array | None:
+    """The same as `walk_back`, for one cotangent, through what `_engine.record` has recorded."""
+    parameters, found, of_input = wanted
+    assert found is not None
+    lowest = structure.parts[:structure.directions] if of_input == "table" else ()
+    rest = dict(parameters)
+    through_table = [rest.pop("weight_ih" + part.suffix) for part in lowest]
+    x_wanted = of_input is not None and of_input != "table"
+    grad_x = _engine.room(recorded[0].shape, structure.dtype) if x_wanted else None
+    _engine.walk_back_recorded(weights, recorded, grad_out, carry, structure.engine_order, rest, found, grad_x)
+    grad_table = None
+    for direction, grad_w_ih in enumerate(through_table):
+        assert lookup is not None
+        grad_table = _added(grad_table, lookup.backward(weights[direction], found[3 * direction], grad_w_ih))
+    return grad_table if of_input == "table" else grad_x
+
+
+def _added(total: Array | None, one: Array) -> Array:
+    return one if total is None else np.add(total, one, out=total)
 
 
 def _drop(grad_x: Array, mask: Array, batch: Batch | None) -> None:
@@ -136,21 +160,15 @@ def parameters_one_by_one(passes: list[LayerPass], weights: list[_engine.Weights
     return found
 
 
-def active_rows(passes: list[LayerPass], R: int) -> Batch | None:
-    """The rows of unequal length whose steps alone a walk of R rows goes through; None: through all steps."""
-    return passes[0].batch if _rows(passes) == R else None
-
-
-def room_for_steps(passes: list[LayerPass], R: int) -> list[Array]:
+def room_for_steps(structure: Structure, T: int, R: int, batch: Batch | None) -> list[Array]:
     """Uninitialised arrays for the gradients at every step, for R rows of cotangents.
 
     There are three arrays for each pass: for the pre-activations of the slots (T, R, slots, H), for h (T, R, H), and
-    for c (T, R, H), or None if the cell has no c. For one cotangent on rows of unequal length they hold the active rows
-    alone, (N, 1, …).
+    for c (T, R, H), or None if the cell has no c. For one cotangent on rows of unequal length, which are then given,
+    they hold the active rows alone, (N, 1, …).
     """
-    structure, batch = passes[0].structure, active_rows(passes, R)
-    shapes = structure.gradient_shapes(*((passes[0].T, R) if batch is None else (batch.N, 1)))
-    return _engine.carve("gradients", structure.dtype, shapes * len(passes))
+    shapes = structure.gradient_shapes(*((T, R) if batch is None else (batch.N, 1)))
+    return _engine.carve("gradients", structure.dtype, shapes * len(structure.parts))
 
 
 def of_pass(found: list[Array], layer_pass: LayerPass) -> list[Array]:
@@ -158,12 +176,13 @@ def of_pass(found: list[Array], layer_pass: LayerPass) -> list[Array]:
     return found[3 * layer_pass.position:3 * layer_pass.position + 3]
 
 
-def room_for_parameters(passes: list[LayerPass]) -> dict[str, Array]:
-    """Uninitialised arrays for the gradients of the parameters, in memory that was freed earlier, if any."""
-    structure, batch = passes[0].structure, passes[0].batch
+def room_for_parameters(structure: Structure, rows: int) -> dict[str, Array]:
+    """Uninitialised arrays for the gradients of the parameters, in memory that was freed earlier, if any.
+
+    `rows` is the number of rows of all steps.
+    """
     arrays: list[Array] = _engine.carve("gradients of parameters", structure.dtype, tuple(structure.shapes.values()))
-    steps = passes[0].T * _rows(passes) if batch is None else batch.N
-    if not steps:                       # without a step the engine does not write to them
+    if not rows:                        # without a step the engine does not write to them
         for array in arrays:
             array[...] = 0
     return dict(zip(structure.shapes, arrays, strict=True))

@@ -345,6 +345,11 @@ class RecurrentLayer(Module, Generic[StateT]):
         as_flag(train, "train")
         if checkpoint_every is not None:
             checkpoint_every = as_size(checkpoint_every, "checkpoint_every")
+        dropped = train and self.dropout > 0 and self.num_layers > 1
+        if lengths is None and reset is None and checkpoint_every is None and not dropped:
+            found = self._record_whole(packed, x, state, lookup)
+            if found is not None:
+                return found
         masks = self.masks if masks is None else masks
         given, layout, batch, T, B = self._check_input(x, lengths)
         states = self.check_state(state, B, layout)
@@ -357,7 +362,7 @@ class RecurrentLayer(Module, Generic[StateT]):
             start, states = [[batch.sorted(part) for part in parts] for parts in (initial, states)]
         mask_number = mask_of = None
         try:
-            if train and self.dropout and self.num_layers > 1:
+            if dropped:
                 mask_number = masks.next()
                 mask_of = partial(mask, masks.seed, mask_number, share=self.dropout, dtype=self.dtype)
             passes, output = record_passes(self.structure, packed.weights, given, start, states, batch, resets,
@@ -368,6 +373,20 @@ class RecurrentLayer(Module, Generic[StateT]):
         if batch is not None:
             states = [batch.in_given_order(part) for part in states]
         return Tape(self, packed.version, passes, marks, layout, initial, states, output)
+
+    def _record_whole(self, packed: PackedLayer, x: ArrayLike, state: StateLike,
+                      lookup: Lookup | None) -> Tape[StateT] | None:
+        """`record_on` of full rows, as one call of the engine; None if an argument has to be converted or refused."""
+        looked_up = None
+        if lookup is not None and isinstance(x, np.ndarray) and x.size:
+            lookup = lookup.arranged(Layout.of(x, self.batch_first), None, self.structure.input_slots)
+            if lookup is not None:
+                looked_up = [lookup.products(weights) for weights in packed.weights[:self.directions]]
+        recorded = _engine.record(packed.weights, x, state, self.directions, self.batch_first, looked_up)
+        if recorded is None:
+            return None
+        layout, (_, outs, initial, _, final) = Layout.of(cast("Array", x), self.batch_first), recorded
+        return Tape(self, packed.version, None, None, layout, initial, final, outs[-1], recorded, lookup)
 
     def stream(self, batch_size: int = 1) -> Stream[StateT]:
         """An object that runs the layer one step at a time, with buffers that are allocated once.

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .structure import Part, Shape, Structure
 
     Checkpoint = tuple[int, int, list[Array]]   # start, stop, and the states from which the pass ran these steps
+    # What `_engine.record` returns: x (T, B, I); the output (T, B, directions·P) of every layer; the initial states;
+    # the slots and c of every layer and direction, one after the other; the final states.
+    WholePass = tuple[Array, list[Array], list[Array], list[Array | None], list[Array]]
 
 
 class RecordedSteps:
@@ -343,6 +346,19 @@ def record_passes(
             layer_pass.forward(weights[position], [state[position] for state in states], checkpoint_every)
         passes.append(layer_pass)
     return passes, out
+
+
+def whole_passes(structure: Structure, recorded: WholePass, lookup: Lookup | None) -> list[LayerPass]:
+    """The passes of full rows that `_engine.record` has run: with gates, without resets, dropout and checkpoints."""
+    x, outs, initial, kept, _ = recorded
+    passes = []
+    for part in structure.parts:
+        slots, c = kept[2 * part.position:2 * part.position + 2]
+        below = x if part.layer == 0 else outs[part.layer - 1]
+        passes.append(LayerPass(structure, part, below, structure.half(outs[part.layer], part), initial, slots, c, None,
+                                None, None))
+        passes[-1].lookup = lookup if part.layer == 0 else None
+    return passes
 
 
 def _between(array: Array | None, start: int, stop: int) -> Array | None:

@@ -131,6 +131,12 @@ class Structure:
         weight_hr and weight_peephole."""
         return tuple(map(tuple, self.shapes_by_part))
 
+    @cached_property
+    def engine_order(self) -> tuple[tuple[str | None, ...], ...]:
+        """For each part the names of its parameters in the order of the engine's arguments; None for what it lacks."""
+        return tuple([tuple([kind + part.suffix if kind + part.suffix in names else None for kind in ENGINE_NAMES])
+                      for part, names in zip(self.parts, self.names_by_part, strict=True)])
+
     def for_engine(self, part: Part, arrays: Mapping[str, Array]) -> dict[str, Any]:
         """The arrays of a part's parameters, or of their gradients, by the names of the engine's arguments."""
         return {ours: arrays[name] for ours, name in self._engine_names_by_part[part.position]}

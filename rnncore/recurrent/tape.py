@@ -20,16 +20,17 @@ from rnncore.module import LOCK
 
 from .backward import (
     Wanted,
-    active_rows,
     of_pass,
     parameters_one_by_one,
     room_for_parameters,
     room_for_steps,
     walk_back,
+    walk_back_whole,
 )
 from .cotangents import check_cotangents, one_by_one
 from .gradients import Gradients as Gradients  # the reference documents it under this module's name
 from .named import Named, in_words, locked
+from .passes import whole_passes
 from .pullback import Pullback, pullback
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from .base import RecurrentLayer
     from .descriptions import Description
     from .layout import Layout
-    from .passes import LayerPass, RecordedSteps
+    from .lookup import Lookup
+    from .passes import LayerPass, RecordedSteps, WholePass
     from .ragged import Batch
 
 NO_GRADIENT = "no gradient yet; call tape.backward(grad_output) first"
@@ -82,16 +84,22 @@ class Tape(Generic[StateT]):
     # - the gradients at every step, as from `room_for_steps`, or None if the pass was recorded with checkpoints: they
     #   are then computed from the cotangents whenever `grad` is read.
     _last: tuple[int | None, tuple[Array | None, list[Array]] | None, list[Array] | None] | None = None
+    # What `_engine.record` returned, and the rows of a table that the input is; None for a pass that it did not record.
+    _recorded: WholePass | None = None
+    _lookup: Lookup | None = None
 
-    def __init__(self, layer: RecurrentLayer[StateT], version: int, passes: list[LayerPass], reset: Bools | None,
-                 layout: Layout, initial: list[Array], final: list[Array], recorded_output: Array) -> None:
-        self._layer, self._cell, self._dtype = layer, layer.cell, layer.dtype
-        self._passes, self._layout = passes, layout
-        self._T: int = passes[0].T
+    def __init__(self, layer: RecurrentLayer[StateT], version: int, passes: list[LayerPass] | None, reset: Bools | None,
+                 layout: Layout, initial: list[Array], final: list[Array], recorded_output: Array,
+                 recorded: WholePass | None = None, lookup: Lookup | None = None) -> None:
+        """Either `passes` or `recorded` are given."""
+        self._layer, self._version, self._layout, self._reset = layer, version, layout, reset
+        self._recorded, self._lookup = recorded, lookup
+        self._batch: Batch | None = None
         self._B: int = initial[0].shape[1]
-        self._batch = passes[0].batch
-        self._version = version
-        self._reset = reset
+        if passes is None:
+            self._T: int = len(recorded_output)
+        else:
+            self._passes, self._T, self._batch = passes, passes[0].T, passes[0].batch
         self._initial, self._final = initial, final         # of every state (layers·directions, B, H)
         self._spread: dict[str, Array] = {}                 # see `_padded`
         self._recorded_output = recorded_output
@@ -101,6 +109,12 @@ class Tape(Generic[StateT]):
         grad = "gradients in .grad" if self._last else "no gradients yet"
         return f"<Tape of {self._layer!r}: {sizes}; {in_words(self._where)}; {grad}>"
 
+    @cached_property
+    def _passes(self) -> list[LayerPass]:
+        """All layers and directions; what the engine recorded as a whole is divided when they are first needed."""
+        assert self._recorded is not None
+        return whole_passes(self._layer.structure, self._recorded, self._lookup)
+
     # ---- what was recorded; none of it can be set -----------------------------------------------
 
     @property
@@ -109,15 +123,15 @@ class Tape(Generic[StateT]):
 
     @property
     def cell(self) -> Description:
-        return self._cell
+        return self._layer.cell
 
     @property
     def mode(self) -> str:
-        return self._cell.mode
+        return self.cell.mode
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self._dtype
+        return self._layer.dtype
 
     @property
     def layout(self) -> Layout:
@@ -148,7 +162,7 @@ class Tape(Generic[StateT]):
     def _where(self) -> dict[str, tuple[LayerPass, str]]:
         """For each name, such as "l0.f", the pass that holds the array, and the name without the layer, "f"."""
         return {f"{layer_pass.part.name}.{name}": (layer_pass, name)
-                for layer_pass in self._passes for name in self._cell.names}
+                for layer_pass in self._passes for name in self.cell.names}
 
     @property
     def input(self) -> Array:
@@ -243,7 +257,7 @@ class Tape(Generic[StateT]):
             assert steps.c is not None
             return steps.c
         assert steps.slots is not None
-        return steps.slots[:, :, self._cell.slots[short]]
+        return steps.slots[:, :, self.cell.slots[short]]
 
     @property
     def nbytes(self) -> int:
@@ -307,11 +321,20 @@ class Tape(Generic[StateT]):
             Neither gradient is given, or one has the wrong shape.
         """
         weights = self.packed()
+        # As one call of the engine; a later pass takes the way below, which first frees the gradients of the last one.
+        if self._recorded is not None and self._last is None and (parameters is None or parameters is True):
+            structure, layout = self._layer.structure, self._layout
+            whole = _engine.backward_recorded(weights, self._recorded, grad_output, grad_state, layout.batched,
+                                              layout.batch_first, structure.engine_order, structure.shapes)
+            if whole is not None:
+                *gradients, found = whole
+                self._last = None, None, found
+                return Gradients(*gradients)
         grad_out, carry, many = self._check_cotangents(grad_output, grad_state)
         if parameters is None:
             parameters = many is None
         as_flag(parameters, "parameters")
-        wanted = room_for_parameters(self._passes) if parameters and many is None else {}
+        wanted = self._room_for_parameters() if parameters and many is None else {}
         grad_x, cotangents = self._backward(weights, grad_out, carry, many, wanted, "all steps")
         assert grad_x is not None
         if many is not None:
@@ -324,7 +347,7 @@ class Tape(Generic[StateT]):
     @property
     def has_lookup(self) -> bool:
         """Whether the input is rows of a table whose products the pass looked up: see `backward_to_table`."""
-        return self._passes[0].lookup is not None
+        return (self._lookup if self._recorded is not None else self._passes[0].lookup) is not None
 
     def backward_to_table(self, grad_output: ArrayLike | None, grad_state: StateLike) -> Gradients[StateT, Array]:
         """As `backward` for one cotangent, but ``input`` is the gradient of the table (V, I) that x is rows of.
@@ -334,7 +357,7 @@ class Tape(Generic[StateT]):
         assert self.has_lookup
         weights = self.packed()
         grad_out, carry, many = self._check_cotangents(grad_output, grad_state)
-        wanted = room_for_parameters(self._passes)
+        wanted = self._room_for_parameters()
         grad_table, _ = self._backward(weights, grad_out, carry, many, wanted, "table")
         assert grad_table is not None
         return Gradients(grad_table, cast("StateT", self._layout.states(carry)), wanted)
@@ -361,14 +384,14 @@ class Tape(Generic[StateT]):
             By name; empty if they are not wanted.
         """
         weights = self.packed()
-        wanted = room_for_parameters(self._passes) if parameters else {}
+        wanted = self._room_for_parameters() if parameters else {}
         of_input: OfInput | None = None if not grad_input else "active rows" if active_rows_alone else "all steps"
         return self._backward(weights, grad_output, carry, None, wanted, of_input)[0], wanted
 
     def _check_cotangents(self, grad_output: ArrayLike | None, grad_state: StateLike
                           ) -> tuple[Array | None, list[Array], int | None]:
         shape = self._layout.shape(self._T, self._B, self._recorded_output.shape[-1])
-        return check_cotangents(grad_output, grad_state, shape, self._final, self._cell.states, self._layout)
+        return check_cotangents(grad_output, grad_state, shape, self._final, self.cell.states, self._layout)
 
     def _backward(self, weights: list[_engine.Weights], grad_out: Array | None, carry: list[Array], many: int | None,
                   parameters: dict[str, Array], of_input: OfInput | None
@@ -378,13 +401,28 @@ class Tape(Generic[StateT]):
         Returns the gradient of the input, and copies of the cotangents, or None if they are not needed again.
         """
         self._last = None                               # until this backward pass is complete
-        found = None if self._passes[0].checkpoints is not None else room_for_steps(self._passes, carry[0].shape[1])
+        checkpoints = self._recorded is None and self._passes[0].checkpoints is not None
+        found = None if checkpoints else self._room_for_steps(carry[0].shape[1])
         cotangents = None
         if found is None or many is not None:           # needed again, by `_gradient` or `parameters_one_by_one`
             cotangents = (None if grad_out is None else grad_out.copy()), [part.copy() for part in carry]
-        grad_x = walk_back(self._passes, weights, grad_out, carry, Wanted(parameters, found, of_input))
+        wanted, structure = Wanted(parameters, found, of_input), self._layer.structure
+        if self._recorded is None or many is not None:
+            grad_x = walk_back(self._passes, weights, grad_out, carry, wanted)
+        else:
+            grad_x = walk_back_whole(structure, self._recorded, self._lookup, weights, grad_out, carry, wanted)
         self._last = many, cotangents, found
         return grad_x, cotangents
+
+    def _room_for_steps(self, R: int) -> list[Array]:
+        return room_for_steps(self._layer.structure, self._T, R, self._active_rows(R))
+
+    def _room_for_parameters(self) -> dict[str, Array]:
+        return room_for_parameters(self._layer.structure, self._T * self._B if self._batch is None else self._batch.N)
+
+    def _active_rows(self, R: int) -> Batch | None:
+        """The rows of unequal length whose steps alone a walk of R rows goes through; None: through all steps."""
+        return self._batch if self._B == R else None
 
     def pullback(self, v: ArrayLike | None = None, *, every: int = 1,
                  direction: Literal["forward", "reverse"] = "forward") -> Pullback:
@@ -419,11 +457,11 @@ class Tape(Generic[StateT]):
         if found is None:                   # recorded with checkpoints: recompute
             assert cotangents is not None
             weights, (grad_output, carry) = self.packed(), cotangents
-            found = room_for_steps(self._passes, carry[0].shape[1])
+            found = self._room_for_steps(carry[0].shape[1])
             walk_back(self._passes, weights, grad_output, [state.copy() for state in carry], Wanted({}, found))
         delta, total_h, total_c = of_pass(found, layer_pass)
-        array = total_h if short == "h" else total_c if short == "c" else delta[:, :, self._cell.slots[short]]
-        batch = active_rows(self._passes, self.B if many is None else many * self.B)
+        array = total_h if short == "h" else total_c if short == "c" else delta[:, :, self.cell.slots[short]]
+        batch = self._active_rows(self.B if many is None else many * self.B)
         if batch is not None:
             array = batch.spread(array)
         return array.view() if many is None else one_by_one(array, many, self.B)

@@ -20,6 +20,7 @@ included files, one subject each:
     updates.pxi    what optimisers do with all parameters, and the norm of gradients
     stream.pxi     some steps at a time, with buffers bound once
     call.pxi       a call of a layer on plain arrays, as a whole
+    record.pxi     a recorded pass on plain arrays, as a whole, and its backward pass
     changes.pxi    weights and settings that change, each change as a whole
     testing.pxi    what only the tests call
 """
@@ -28,8 +29,7 @@ from libc.math cimport INFINITY, exp
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
-    PyObject_GetBuffer)
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.long cimport PyLong_AsLongLongAndOverflow
@@ -47,6 +47,14 @@ cdef extern from *:                 # numpy's arrays without the buffer protocol
     #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
     #include <numpy/arrayobject.h>
     #undef I                        /* of <complex.h>; here it is the size of the input */
+    /* An array on memory that `owner` keeps, and which keeps `owner`. */
+    static PyObject *rc_array_of(PyObject *owner, char *data, int ndim, npy_intp *shape, npy_intp *strides, int kind) {
+        PyObject *a = PyArray_New(&PyArray_Type, ndim, shape, kind, strides, data, 0, NPY_ARRAY_CARRAY, NULL);
+        Py_INCREF(owner);
+        if (a && PyArray_SetBaseObject((PyArrayObject *)a, owner) < 0) Py_CLEAR(a);
+        else if (!a) Py_DECREF(owner);
+        return a;
+    }
     """
     ctypedef struct PyArrayObject
     enum:
@@ -67,6 +75,8 @@ cdef extern from *:                 # numpy's arrays without the buffer protocol
     bint PyArray_ISCARRAY(PyArrayObject *) nogil
     bint PyArray_ISCARRAY_RO(PyArrayObject *) nogil
     object PyArray_SimpleNew(int, Py_ssize_t *, int)
+    object array_of "rc_array_of" (object, char *, int, Py_ssize_t *, Py_ssize_t *, int)
+    object PyArray_NewCopy(PyArrayObject *, NPY_ORDER)
     object PyArray_NewLikeArray(PyArrayObject *, NPY_ORDER, void *, int)
 
 _import_array()
@@ -156,5 +166,6 @@ include "embedding.pxi"
 include "updates.pxi"
 include "stream.pxi"
 include "call.pxi"
+include "record.pxi"
 include "changes.pxi"
 include "testing.pxi"

@@ -56,7 +56,6 @@ def backward(walk):
     rows that are evenly spaced, and the others are contiguous. `Weights.pack_backward` must have been called before.
     """
     cdef Backward job
-    cdef Pace pace
     cdef Array a
     cdef Weights w = walk.weights
     cdef Sums sums = walk.sums
@@ -64,27 +63,22 @@ def backward(walk):
     steps = walk.steps
     initial = steps.initial
     x = steps.x
-    cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2], N
-    cdef idx H = w.hidden_size, item = w.item
-    cdef Memory scratch
+    cdef idx T = x.shape[0], B = x.shape[1], R = carry[0].shape[carry[0].ndim - 2]
+    set_up_walk(&job, w, R, steps.reverse)
     job.tape = take_batch(steps.batch, B)
     if steps.batch is not None:
         T, B = steps.batch.steps, job.tape.B
-    job.rows, job.tape_row = job.tape, NULL
+    job.T, job.B, job.rows = T, B, job.tape
     if not walk.active_rows_alone:
         job.rows.B, job.rows.starts, job.rows.lengths = R, NULL, NULL
         if steps.batch is not None:
             take(steps.batch.rank, &a, 0)
             job.tape_row = <const idx *>a.p
-    N = 0 if T == 0 else rows_between(&job.rows, 0, T)
-    if N == 0:
+    if T == 0 or rows_between(&job.rows, 0, T) == 0:
         if walk.clears_grad_x:
             clear(walk.grad_x, steps.batch)
         return
-    job.k, job.cell, job.xt_pack, job.ht_pack, job.rt_pack = w.k, w.cell, &w.xt, w.ht, w.projection(True)
-    job.variant = w.variant_or_null()
-    job.T, job.B, job.R, job.I, job.H, job.P, job.item = T, B, R, w.input_size, H, w.output_size, item
-    job.reverse, job.accumulate = steps.reverse, walk.add_to_grad_x
+    job.accumulate = walk.add_to_grad_x
     job.resets = take_resets(steps.resets, steps.first_step)
     take_rows(x, &job.x, &job.tape)
     take_rows(steps.h, &job.h, &job.tape)
@@ -95,32 +89,49 @@ def backward(walk):
     job.grad_x_row = take_in_either_order(walk.grad_x, &job.grad_x, &job.rows, batch)
     job.clears = walk.clears_grad_x
     take_rows(walk.delta, &job.delta, &job.rows)
-    job.delta_wanted = job.delta.p != NULL
     take_rows(walk.total_h, &job.total_h, &job.rows)
     take_rows(walk.total_c, &job.total_c, &job.rows)
     job.h0, job.c0 = state_at(initial, 0, steps.position), state_at(initial, 1, steps.position)
     job.dh, job.dc = state_at(carry, 0, walk.position), state_at(carry, 1, walk.position)
-    if sums is not None:
-        job.sums, job.numbering, job.first_step = sums.s, sums.s.numbering, steps.first_step
-    else:
-        job.sums, job.numbering.starts, job.numbering.B, job.numbering.T = NULL, job.rows.starts, R, T
-        job.first_step = 0
+    run_walk(&job, w, sums, steps.first_step)
 
-    job.plan = make_plan(w, T, N, R, 3 if sums is not None else 2)
-    scratch = memory(use_scratch_back(&job, NULL), SCRATCH)
+
+cdef void set_up_walk(Backward *j, Weights w, idx R, bint reverse) noexcept:
+    """Fill in what follows from the weights; there are no steps, arrays and resets yet."""
+    memset(j, 0, sizeof(Backward))
+    j.k, j.cell, j.xt_pack, j.ht_pack, j.rt_pack = w.k, w.cell, &w.xt, w.ht, w.projection(True)
+    j.variant = w.variant_or_null()
+    j.R, j.I, j.H, j.P, j.item = R, w.input_size, w.hidden_size, w.output_size, w.item
+    j.reverse = reverse
+
+
+cdef int run_walk(Backward *j, Weights w, Sums sums, idx first_step) except -1:
+    """Walk back through all steps on some threads; Python may handle signals in between.
+
+    `sums`, or None, are of the whole pass, of which these steps begin with `first_step`.
+    """
+    cdef Pace pace
+    cdef Memory scratch
+    cdef int passes = 2
+    j.numbering.starts, j.numbering.B, j.numbering.T = j.rows.starts, j.R, j.T
+    if sums is not None:
+        j.sums, j.numbering, j.first_step, passes = sums.s, sums.s.numbering, first_step, 3
+    j.delta_wanted = j.delta.p != NULL
+    j.plan = make_plan(w, j.T, rows_between(&j.rows, 0, j.T), j.R, passes)
+    scratch = memory(use_scratch_back(j, NULL), SCRATCH)
     try:
-        use_scratch_back(&job, scratch.p)
-        pace = first_stretch(w, T, &job.rows, not job.reverse, 3 if sums is not None else 2)
-        job.chunk_start = 0
+        use_scratch_back(j, scratch.p)
+        pace = first_stretch(w, j.T, &j.rows, not j.reverse, passes)
+        j.chunk_start = 0
         while True:
-            job.s0, job.s1 = pace.s0, pace.s1
-            while chunk_end_of_walk(&job, job.chunk_start) <= job.s0 < T:
-                job.chunk_start = chunk_end_of_walk(&job, job.chunk_start)
-            memset(&job.barrier, 0, sizeof(job.barrier))
+            j.s0, j.s1 = pace.s0, pace.s1
+            while chunk_end_of_walk(j, j.chunk_start) <= j.s0 < j.T:
+                j.chunk_start = chunk_end_of_walk(j, j.chunk_start)
+            memset(&j.barrier, 0, sizeof(j.barrier))
             with nogil:
-                rc_pool_run(backward_thread, &job, job.plan.threads)
+                rc_pool_run(backward_thread, j, j.plan.threads)
             if not next_stretch(&pace):
-                break
+                return 0
     finally:
         give_back(scratch)
 

@@ -35,34 +35,17 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
     cdef Forward job
     cdef Axes axes, inside
     cdef Array of_x, of_y
-    cdef Py_ssize_t *shape
-    cdef int kind = NPY_FLOAT if w.item == 4 else NPY_DOUBLE
     cdef idx parts = len(weights), P = w.output_size, N = 0, position, direction
     cdef bint last, zeros = False
     cdef Rows rows
     cdef Places places
     cdef Allocation arranged
-    if not is_plain(x, kind) or not 2 <= PyArray_NDIM(<PyArrayObject *>x) <= 3:
+    if not take_sequences(x, kind_of(w), batch_first, w.input_size, &axes):
         return None
-    shape = PyArray_DIMS(<PyArrayObject *>x)
-    axes.batched = PyArray_NDIM(<PyArrayObject *>x) == 3
-    axes.batch_first = batch_first and axes.batched
-    axes.T, axes.B = shape[axes.batch_first], shape[not axes.batch_first] if axes.batched else 1
-    if shape[1 + axes.batched] != w.input_size:
+    states = copies_of_states(state, w, parts, &axes, axes.batched)
+    if states is None:
         return None
-    h = state
-    c = None
-    if state is not None and w.cell.states == 2:
-        if type(state) is not tuple or len(<tuple>state) != 2:
-            return None
-        h, c = <tuple>state
-    h = copy_of_state(h, parts, &axes, P, kind)
-    if h is None:
-        return None
-    if w.cell.states == 2:
-        c = copy_of_state(c, parts, &axes, w.hidden_size, kind)
-        if c is None:
-            return None
+    h, c = states[0], states[1] if len(states) > 1 else None
     rows.B, rows.starts, rows.lengths = axes.B, NULL, NULL
     places.order = places.rank = NULL
     if lengths is not None:
@@ -155,8 +138,42 @@ cdef Allocation arrange_rows(const idx *lengths, idx T, Rows *rows, Places *plac
     return found
 
 
-cdef object copy_of_state(given, idx parts, const Axes *axes, idx width, int kind):
-    """A caller's state, or zeros, as a new array; None if it is not plain or has another shape."""
+cdef inline int kind_of(Weights w) noexcept:
+    return NPY_FLOAT if w.item == 4 else NPY_DOUBLE
+
+
+cdef bint take_sequences(x, int kind, bint batch_first, idx features, Axes *axes) noexcept:
+    """Find the axes of a caller's sequences; whether they are plain, and have so many features."""
+    cdef Py_ssize_t *shape
+    if not is_plain(x, kind) or not 2 <= PyArray_NDIM(<PyArrayObject *>x) <= 3:
+        return False
+    shape = PyArray_DIMS(<PyArrayObject *>x)
+    axes.batched = PyArray_NDIM(<PyArrayObject *>x) == 3
+    axes.batch_first = batch_first and axes.batched
+    axes.T, axes.B = shape[axes.batch_first], shape[not axes.batch_first] if axes.batched else 1
+    return shape[1 + axes.batched] == features
+
+
+cdef list copies_of_states(given, Weights w, idx parts, const Axes *axes, bint batched):
+    """A caller's state, or None, as the list of those that the cell has: see `copy_of_state`. None: it takes Python."""
+    h = given
+    c = None
+    if given is not None and w.cell.states == 2:
+        if type(given) is not tuple or len(<tuple>given) != 2:
+            return None
+        h, c = <tuple>given
+    h = copy_of_state(h, parts, axes, batched, w.output_size, kind_of(w))
+    if h is None or w.cell.states == 1:
+        return None if h is None else [h]
+    c = copy_of_state(c, parts, axes, batched, w.hidden_size, kind_of(w))
+    return None if c is None else [h, c]
+
+
+cdef object copy_of_state(given, idx parts, const Axes *axes, bint batched, idx width, int kind):
+    """A caller's state, or zeros, as a new array; None if it is not plain or has another shape.
+
+    Where the caller's sequences are not batched, the new array may still be: (parts, 1, width).
+    """
     cdef Py_ssize_t[3] shape
     cdef Py_ssize_t *has
     cdef int ndim = 3 if axes.batched else 2, i
@@ -168,6 +185,8 @@ cdef object copy_of_state(given, idx parts, const Axes *axes, idx width, int kin
         for i in range(ndim):
             if has[i] != shape[i]:
                 return None
+    if batched and not axes.batched:
+        shape[1], shape[2], ndim = 1, width, 3
     found = PyArray_SimpleNew(ndim, shape, kind)
     set_state(address(found), address(given), parts * axes.B * width * (4 if kind == NPY_FLOAT else 8))
     return found

@@ -191,9 +191,6 @@ cdef class Allocation:
     def __dealloc__(self):
         give_back(self.m)
 
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self.m.p, <Py_ssize_t>self.nbytes, 0, flags)
-
 
 def carve(str purpose, dtype, tuple shapes, idx nets=0):
     """Arrays of these shapes (None: no array) on one allocation, with undefined contents; no two share a cache line.
@@ -204,7 +201,7 @@ def carve(str purpose, dtype, tuple shapes, idx nets=0):
     cdef idx item = dtype.itemsize, row = 0, each = max(1, nets)
     cdef size_t size = 0, at = 0
     cdef list arrays = []
-    cdef object shape, strides
+    cdef object shape
     cdef Allocation memory_of_all = Allocation.__new__(Allocation)
     for shape in shapes:
         if shape is not None:
@@ -215,12 +212,28 @@ def carve(str purpose, dtype, tuple shapes, idx nets=0):
             arrays.append(None)
             continue
         size = extent(shape, item, &row)
-        strides = (shape[1] * row, row, shape[3] * item, item) if row else None
-        if nets > 0:
-            shape, strides = (nets, *shape), (size, *strides) if row else None
-        arrays.append(ndarray(shape, dtype, memory_of_all, at, strides))
+        arrays.append(array_on(memory_of_all, at, shape, item, row, nets, size))
         at += rounded(each * size)
     return arrays
+
+
+cdef object array_on(Allocation owner, size_t at, tuple shape, idx item, idx row, idx nets, idx of_net):
+    """An array on the memory of an allocation, from byte `at` on; `row`, `nets` and `of_net` are bytes as in `carve`."""
+    cdef Py_ssize_t[6] lengths
+    cdef Py_ssize_t[6] strides
+    cdef int ndim = 0, lead = nets > 0
+    cdef idx stride = item
+    for n in shape:
+        lengths[lead + ndim] = n
+        ndim += 1
+    for i in range(lead + ndim - 1, lead - 1, -1):
+        strides[i] = stride
+        stride *= lengths[i]
+        if row > 0 and i == lead + 2:       # the slots of a row are before it
+            stride = row
+    if lead:
+        lengths[0], strides[0] = nets, of_net
+    return array_of(owner, owner.m.p + at, lead + ndim, lengths, strides, NPY_FLOAT if item == 4 else NPY_DOUBLE)
 
 
 def room(tuple shape, dtype):
@@ -238,7 +251,7 @@ def room(tuple shape, dtype):
         return ndarray(shape, dtype)
     own = Allocation.__new__(Allocation)
     own.m, own.nbytes = memory(size, RESULTS), size
-    return ndarray(shape, dtype, own)
+    return array_on(own, 0, shape, dtype.itemsize, 0, 0, 0)
 
 
 cdef idx extent(tuple shape, idx item, idx *row) except -1:

@@ -80,38 +80,45 @@ cdef class Sums:
     cdef Summing *s             # one for each net
     cdef idx nets
     cdef Weights w
-    cdef object arrays          # what `s` points to
+    cdef tuple arrays           # what `s` points to, beside the rows of
+    cdef object steps
     cdef Memory own
 
-    def __cinit__(self, Weights w, steps, bint windows, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, peepholes=None,
-                  idx nets=1):
+    def __cinit__(self, Weights w=None, steps=None, bint windows=False, w_ih=None, w_hh=None, b_ih=None, b_hh=None,
+                  w_hr=None, *, peepholes=None, idx nets=1):
         """`steps` are all steps of the pass. The arrays, contiguous and of the layer's type, receive the gradients.
 
         `w_ih` is None where the input is rows of a table: see `table_backward`.
 
-        Where there are several nets, the arrays have a leading axis for them.
+        Where there are several nets, the arrays have a leading axis for them. Without arguments `begin` does it.
         """
-        cdef Rows rows = take_batch(steps.batch, steps.x.shape[steps.x.ndim - 2])
-        cdef Array of_x, of_h, of_r, of_c
+        cdef Rows rows
+        if w is not None:
+            rows = take_batch(steps.batch, steps.x.shape[steps.x.ndim - 2])
+            self.begin(w, (w_ih, w_hh, b_ih, b_hh, w_hr, peepholes), &rows, steps.T, windows, nets)
+            self.steps = steps
+
+    cdef int begin(self, Weights w, tuple arrays, const Rows *rows, idx T, bint windows, idx nets) except -1:
+        """`arrays` are the six of the constructor in their order. What `rows` points to has to stay."""
+        cdef Array[6] of
         cdef Summing one
         cdef Summing *s
         cdef bint spans = False
         cdef size_t each, at = rounded(nets * sizeof(Summing))
-        cdef idx n, T = steps.T
-        self.w, self.arrays, self.nets = w, (steps, w_ih, w_hh, b_ih, b_hh, w_hr, peepholes), nets
-        take(w_ih, &of_x, 0)
-        take(w_hh, &of_h, 0)
-        take(w_hr, &of_r, 0)
-        take(peepholes, &of_c, 0)
+        cdef idx n
+        cdef int i
+        self.w, self.arrays, self.nets = w, arrays, nets
+        for i in range(6):
+            take(arrays[i], &of[i], 0)
         memset(&one, 0, sizeof(one))
         one.k, one.numbering.B, one.numbering.T = w.k, rows.B, T
-        one.w_ih.size = w.cell.blocks * w.hidden_size * w.input_size if w_ih is not None else 0
+        one.w_ih.size = w.cell.blocks * w.hidden_size * w.input_size if of[0].p != NULL else 0
         one.w_hh.size = w.cell.blocks * w.hidden_size * w.output_size
+        one.slots.size = w.cell.slots * w.hidden_size if of[2].p != NULL else 0
         one.w_hr.size = w.r.n * w.r.k
-        one.slots.size = w.cell.slots * w.hidden_size if b_ih is not None else 0
-        one.peepholes.size = RC_PEEPHOLES * w.hidden_size if peepholes is not None else 0
+        one.peepholes.size = RC_PEEPHOLES * w.hidden_size if of[5].p != NULL else 0
         for n in range(nets):
-            one.numbering.starts = starts_of_net(&rows, n, T)
+            one.numbering.starts = starts_of_net(rows, n, T)
             spans |= last_span(&one.numbering) > 0
         each = use_memory(&one, NULL, windows, spans)
         self.own = memory(at + nets * each, SCRATCH)
@@ -119,19 +126,20 @@ cdef class Sums:
         for n in range(nets):
             s = &self.s[n]
             s[0] = one
-            s.numbering.starts = starts_of_net(&rows, n, T)
+            s.numbering.starts = starts_of_net(rows, n, T)
             s.last_span = last_span(&s.numbering)
-            s.w_ih.sum, s.w_hh.sum = of_x.p + n * one.w_ih.size * w.item, of_h.p + n * one.w_hh.size * w.item
-            s.w_hr.sum = of_r.p + n * one.w_hr.size * w.item
-            s.peepholes.sum = of_c.p + n * one.peepholes.size * w.item
+            s.w_ih.sum, s.w_hh.sum = of[0].p + n * one.w_ih.size * w.item, of[1].p + n * one.w_hh.size * w.item
+            s.w_hr.sum = of[4].p + n * one.w_hr.size * w.item
+            s.peepholes.sum = of[5].p + n * one.peepholes.size * w.item
             use_memory(s, self.own.p + at + n * each, windows, spans)
+        return 0
 
     def __dealloc__(self):
         give_back(self.own)
 
     def finish(self):
         """After the last window: what the arrays hold from now on are the gradients."""
-        cdef object b_ih = self.arrays[3], b_hh = self.arrays[4]
+        cdef object b_ih = self.arrays[2], b_hh = self.arrays[3]
         cdef Summing *s
         cdef idx n
         for n in range(self.nets):

@@ -188,11 +188,16 @@ cdef inline char *total_at(const Backward *j, idx t, idx low) noexcept nogil:
 
 
 cdef void backward_thread(void *context, int thread, int threads) noexcept nogil:
+    """One thread's part of the job's steps."""
+    walk_chunks(<Backward *>context, NULL, thread, threads)
+
+
+cdef void walk_chunks(Backward *j, Backward *other, int thread, int threads) noexcept nogil:
     """One thread's part of the job's steps, which may begin and end inside a chunk.
 
-    The products of a chunk are computed in the stretch that reaches its last step.
+    The products of a chunk are computed in the stretch that reaches its last step. `other`, unless it is NULL, is the
+    same job of another net with one full row; this is for one thread then.
     """
-    cdef Backward *j = <Backward *>context
     cdef Share mine = share_of(&j.plan, j.R, j.H, j.P, thread, threads)
     cdef idx s0, s1 = j.s0, start, stop = j.chunk_start, low
     while s1 < j.s1:
@@ -201,10 +206,13 @@ cdef void backward_thread(void *context, int thread, int threads) noexcept nogil
         stop = chunk_end_of_walk(j, start)
         s1 = min(j.s1, stop)
         low = start if j.reverse else j.T - stop        # the chunk's first step in time
-        if walk_steps(j, s0, s1, low, &mine):
+        if walk_steps(j, other, s0, s1, low, &mine):
             return
-        if s1 == stop and finish_chunk(j, low, low + stop - start, &mine):
-            return
+        if s1 == stop:
+            if finish_chunk(j, low, low + stop - start, &mine):
+                return
+            if other != NULL:
+                finish_chunk(other, low, low + stop - start, &mine)
 
 
 cdef bint finish_chunk(Backward *j, idx low, idx high, Share *mine) noexcept nogil:
@@ -231,19 +239,22 @@ cdef struct StepsBack:          # what the steps of a walk have in common, and w
     unsigned char *marks
 
 
-cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept nogil:
+cdef bint walk_steps(Backward *j, Backward *other, idx s0, idx s1, idx low, Share *mine) noexcept nogil:
     """Steps s0 .. s1 of the walk, in the chunk that begins at `low`: the equations of each stage, then its product.
 
-    A projection comes before them.
+    A projection comes before them. `other` is NULL, or as for `walk_chunks`.
 
     True: this thread is done.
     """
     cdef const rc_stage *stage
-    cdef StepsBack w
+    cdef StepsBack w, w2
     cdef rc_product *p
+    cdef rc_product *q
     cdef idx s, t, row1
     cdef int k
     begin_walk(j, &w, mine)
+    if other != NULL:
+        begin_walk(other, &w2, mine)
     share_rows(mine, &j.rows, j.T, s0, s1, not j.reverse)
     for s in range(s0, s1):
         t = s if j.reverse else j.T - 1 - s
@@ -252,14 +263,27 @@ cdef bint walk_steps(Backward *j, idx s0, idx s1, idx low, Share *mine) noexcept
             continue
         if begin_step(j, &w, t, low, row1, mine):
             return True
+        if other != NULL:
+            begin_step(other, &w2, t, low, row1, mine)
         for k in range(j.cell.stages - 1, -1, -1):
             stage = &j.cell.stage[k]
             stage.backward(&w.step, mine.row0, row1, mine.unit0, mine.unit1)
             if mine.by_units and meet(&j.barrier, mine, True):      # the product reads delta of all units
                 return True
             p = product_back(j, &w, t, k)
-            j.k.product(p, mine.row0, row1, mine.h0, mine.h1)
+            if other == NULL:
+                j.k.product(p, mine.row0, row1, mine.h0, mine.h1)
+                continue
+            stage.backward(&w2.step, 0, 1, 0, j.H)
+            q = product_back(other, &w2, t, k)
+            if p.prepared.count > 0:
+                j.k.product_of_two(p, q)
+            else:
+                j.k.product(p, 0, 1, 0, j.P)
+                j.k.product(q, 0, 1, 0, j.P)
         end_step(j, &w, t, row1, mine)
+        if other != NULL:
+            end_step(other, &w2, t, row1, mine)
     return False
 
 

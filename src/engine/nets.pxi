@@ -5,16 +5,21 @@
 
 cdef extern from *:
     """
-    /* The counter's value; it is one more for the next thread that asks. */
-    static Py_ssize_t rc_take_next(Py_ssize_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
+    /* The counter's value; it is n more for the next thread that asks. */
+    static Py_ssize_t rc_take_next(Py_ssize_t *counter, Py_ssize_t n)
+    {
+        return __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+    }
     """
-    idx take_next "rc_take_next" (idx *counter) noexcept nogil
+    idx take_next "rc_take_next" (idx *counter, idx n) noexcept nogil
 
 
 cdef enum:
     # Work of a net, as in `Pace`, up to which it is computed as a whole between two signals; in longer ones all nets
     # that are being computed pause after some steps.
     LONG_NET = 2 * FIRST_STRETCH
+    # For so many nets of each thread it pays that threads take two at a time, although one may be left without any.
+    NETS_TO_SHARE = 4
 
 
 cdef struct Nets:
@@ -22,6 +27,7 @@ cdef struct Nets:
     idx first, stop, next       # the nets to compute now, and which of them is to be taken next
     idx s0, s1                  # their steps to compute now, counted from where the pass begins
     bint whole                  # these are all of them
+    int at_once                 # how many nets a thread takes: 2 where they share a loop, in `backward_nets`
     char *scratch
     size_t scratch_of_net       # bytes that one net needs while it is computed
     int threads
@@ -29,7 +35,8 @@ cdef struct Nets:
 
 cdef inline char *scratch_of(const Nets *nets, idx net, int thread) noexcept nogil:
     """A thread's scratch serves the nets that it takes; a net that pauses keeps its own."""
-    return nets.scratch + (thread if nets.whole else net - nets.first) * nets.scratch_of_net
+    cdef idx place = thread * nets.at_once + (net - nets.first) % nets.at_once if nets.whole else net - nets.first
+    return nets.scratch + place * nets.scratch_of_net
 
 
 cdef int run_nets(Nets *nets, rc_pool_fn f, Weights w, idx count, const Rows *rows, idx T, bint from_last,
@@ -40,18 +47,23 @@ cdef int run_nets(Nets *nets, rc_pool_fn f, Weights w, idx count, const Rows *ro
     """
     cdef Pace of_net = first_stretch(w, T, rows, from_last, passes), pace
     cdef double work = T * (of_net.of_step + of_net.of_row * rows.B)
-    cdef idx rounds = (count + nets.threads - 1) // nets.threads
-    cdef Memory scratch = memory(nets.threads * nets.scratch_of_net, SCRATCH)
-    nets.scratch, nets.whole, nets.stop = scratch.p, work <= LONG_NET, 0
+    cdef idx in_round
+    cdef Memory scratch
+    nets.whole, nets.stop = work <= LONG_NET, 0
+    if not nets.whole:
+        nets.at_once = 1
+    in_round = nets.threads * nets.at_once
+    scratch = memory(in_round * nets.scratch_of_net, SCRATCH)
+    nets.scratch = scratch.p
     try:
-        if nets.whole:                      # a step of this pace is one net on each thread
+        if nets.whole:                      # a step of this pace is one net, or two at once, on each thread
             pace = of_net
-            pace.T, pace.of_step, pace.of_row = rounds, work, 0
+            pace.T, pace.of_step, pace.of_row = (count + in_round - 1) // in_round, work * nets.at_once, 0
             find_end(&pace, FIRST_STRETCH)
             pace.began = rc_now()
             nets.s0, nets.s1 = 0, T
             while True:
-                nets.first, nets.stop = pace.s0 * nets.threads, min(count, pace.s1 * nets.threads)
+                nets.first, nets.stop = pace.s0 * in_round, min(count, pace.s1 * in_round)
                 run_some(nets, f)
                 if not next_stretch(&pace):
                     return 0
@@ -192,7 +204,7 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
     if rows.order != NULL:
         one.plan.chunk_rows = max(FORWARD_CHUNK, B)
         one.x_row = rows.order if x_as_given else NULL
-    nets.threads = threads_for(w, count, T, B, 1)
+    nets.threads, nets.at_once = threads_for(w, count, T, B, 1), 1
     nets.scratch_of_net = use_scratch(&one, NULL)
     jobs = memory(count * sizeof(Forward), SCRATCH)
     nets.jobs = jobs.p
@@ -221,13 +233,13 @@ def forward_nets(list weights, x, out, list states, idx position=0, *, slots=Non
 cdef void forward_nets_thread(void *context, int thread, int threads) noexcept nogil:
     cdef Nets *nets = <Nets *>context
     cdef Forward j
-    cdef idx net = take_next(&nets.next)
+    cdef idx net = take_next(&nets.next, 1)
     while net < nets.stop:
         j = (<Forward *>nets.jobs)[net]
         use_scratch(&j, scratch_of(nets, net, thread))
         j.s0, j.s1 = nets.s0, nets.s1
         forward_thread(&j, 0, 1)
-        net = take_next(&nets.next)
+        net = take_next(&nets.next, 1)
 
 
 def backward_nets(list weights, walk):
@@ -271,6 +283,7 @@ def backward_nets(list weights, walk):
     one.sums = sums.s if sums is not None else NULL
     one.plan.threads = 1
     nets.threads = threads_for(w, count, T, B, 3 if sums is not None else 2)
+    nets.at_once = 2 if shares_loops(w, &rows.rows) and count >= NETS_TO_SHARE * nets.threads else 1
     nets.scratch_of_net = use_scratch_back(&one, NULL)
     jobs = memory(count * sizeof(Backward), SCRATCH)
     nets.jobs = jobs.p
@@ -303,19 +316,40 @@ def backward_nets(list weights, walk):
         give_back(jobs)
 
 
+cdef bint shares_loops(Weights w, const Rows *rows) noexcept:
+    """Whether the walks of two nets go step by step together, which gives the sums of their only rows time.
+
+    Their weights have to stay in L1 together.
+    """
+    cdef idx groups = 0
+    cdef int s
+    for s in range(w.cell.stages):
+        groups += w.cell.stage[s].groups
+    return rows.B == 1 and rows.starts == NULL and w.hidden_size * w.output_size * groups * w.item <= RC_L1_BYTES
+
+
 cdef void backward_nets_thread(void *context, int thread, int threads) noexcept nogil:
     cdef Nets *nets = <Nets *>context
-    cdef Backward j
-    cdef idx net = take_next(&nets.next)
+    cdef Backward j, other
+    cdef idx net = take_next(&nets.next, nets.at_once)
     while net < nets.stop:
-        j = (<Backward *>nets.jobs)[net]
-        use_scratch_back(&j, scratch_of(nets, net, thread))
-        j.s0, j.s1, j.chunk_start = nets.s0, nets.s1, 0
+        begin_net(nets, net, thread, &j)
         if rows_between(&j.rows, 0, j.T) > 0:
-            while chunk_end_of_walk(&j, j.chunk_start) <= j.s0 < j.T:
-                j.chunk_start = chunk_end_of_walk(&j, j.chunk_start)
-            backward_thread(&j, 0, 1)
-        net = take_next(&nets.next)
+            if nets.at_once > 1 and net + 1 < nets.stop:
+                begin_net(nets, net + 1, thread, &other)
+                walk_chunks(&j, &other, 0, 1)
+            else:
+                walk_chunks(&j, NULL, 0, 1)
+        net = take_next(&nets.next, nets.at_once)
+
+
+cdef void begin_net(const Nets *nets, idx net, int thread, Backward *j) noexcept nogil:
+    j[0] = (<Backward *>nets.jobs)[net]
+    use_scratch_back(j, scratch_of(nets, net, thread))
+    j.s0, j.s1, j.chunk_start = nets.s0, nets.s1, 0
+    if rows_between(&j.rows, 0, j.T) > 0:
+        while chunk_end_of_walk(j, j.chunk_start) <= j.s0 < j.T:
+            j.chunk_start = chunk_end_of_walk(j, j.chunk_start)
 
 
 # ---- their weights ------------------------------------------------------------------------------
@@ -413,7 +447,7 @@ cdef void pack_all(char *jobs, idx count) noexcept:
 
 cdef void packing_nets_thread(void *context, int thread, int threads) noexcept nogil:
     cdef Nets *nets = <Nets *>context
-    cdef idx net = take_next(&nets.next)
+    cdef idx net = take_next(&nets.next, 1)
     while net < nets.stop:
         packing_thread(<Packing *>nets.jobs + net, 0, 1)
-        net = take_next(&nets.next)
+        net = take_next(&nets.next, 1)

@@ -115,6 +115,24 @@ static void product_again(const rc_product *p, rc_idx row0)
     for (; s < end; s++) run_step(s, a, c, s->prefetch_bytes);
 }
 
+static void product_of_two(const rc_product *p, const rc_product *q)
+{
+    sweep *s = (sweep *)p->prepared->sweeps;
+    const sweep *const other = (const sweep *)q->prepared->sweeps;
+    if (p->prepared->count > 1 || s->one != s->tiles[1]) {
+        product_again(p, 0);
+        product_again(q, 0);
+        return;
+    }
+    tile_args *t = &s->t;
+    t->a = (const real *)p->a + s->a_offset;
+    t->c = (real *)p->c + s->c_offset;
+    t->lda = (const real *)q->a + s->a_offset - t->a;
+    t->ldc = (real *)q->c + s->c_offset - t->c;
+    t->wpanel = other->t.w - t->w;
+    two_nets_tiles[(s->tiles - step_tiles[0]) / (TILE_LIMIT + 1)](t, s->part);
+}
+
 static void product(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1)
 {
     const rc_pack *pk = p->pack;

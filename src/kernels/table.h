@@ -49,7 +49,7 @@ static const rc_cell cells[] = {
 const rc_kernels KERNELS = {
     .isa = ISA_NAME, .bits = REAL, .lanes = LANES, .tile_rows = MAX_ROWS(STRIP(RC_PANEL_VECTORS)),
     .pack_size = pack_size, .pack = pack, .pack_rows = pack_rows, .copy_rows = copy_rows,
-    .product = product, .product_again = product_again,
+    .product = product, .product_again = product_again, .product_of_two = product_of_two,
     .weight_gradient = weight_gradient, .column_sums = column_sums,
     .add_to_total = add_to_total, .round_total = round_total,
     .cross_entropy = cross_entropy, .sgd = sgd, .adam = adam, .sum_of_squares = sum_of_squares, .scale = scale,

@@ -23,7 +23,7 @@ enum { TILE_LIMIT = 8, PANEL_LIMIT = 4 };       /* most rows, and most panels, o
  * `w` is A, packed. */
 typedef struct {
     const real *a; rc_idx lda;              /* element (r, k) at r*lda + k; weight gradient: at k*R + r */
-    const real *w; rc_idx wstrip, wpanel;   /* strides of strip and panel */
+    const real *w; rc_idx wstrip, wpanel;   /* strides of strip and panel, or of the rows' own strips */
     rc_idx k;                               /* inner size */
     rc_idx wk;                              /* stride of k; a tile of a step knows it as a constant */
     real *c; rc_idx ldc, cv, cp;            /* strides of row, vector, panel */
@@ -39,8 +39,10 @@ typedef struct {
 } tile_args;
 
 /* R rows times NV vectors of each of NP panels.  All but t are constants where this is inlined.  `part`: a vector
- * has fewer than LANES units, so `lanes` of them are loaded and stored; there is then one panel. */
-INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, const int gradient, const int part)
+ * has fewer than LANES units, so `lanes` of them are loaded and stored; there is then one panel.  `own`: each row has
+ * weights of its own; there is one panel, and no bias. */
+INLINE void tile(const tile_args *t, const int R, const int NV, const int NP, const int gradient, const int part,
+                 const int own)
 {
     static const vec zeros;
     vec acc[TILE_LIMIT][PANEL_LIMIT * RC_PANEL_VECTORS];
@@ -64,7 +66,7 @@ UNROLL
     const int strip = gradient ? NV : STRIP(NV);
     const real *a = t->a, *w = t->w;
     const rc_idx lda = t->lda, K = t->k, wstrip = gradient ? 0 : t->wstrip, wpanel = gradient ? 0 : t->wpanel;
-    const rc_idx wk = gradient ? t->wk : 0;
+    const rc_idx wk = gradient ? t->wk : 0, wrow = own ? t->wpanel : 0;
     const char *prefetch = t->prefetch;
     const rc_idx every = R > 1 ? t->prefetch_every : K, bytes = R > 1 ? t->prefetch_bytes : 0;
     const rc_idx stride = t->prefetch_stride;
@@ -78,7 +80,14 @@ UNROLL_TWICE
         for (rc_idx k = k0; k < k1; k++) {
             /* The smaller operand stays in registers, and the other goes through one register: 12 accumulators, 3
              * and 1 make AVX2's 16.  The other order spills, which is half as fast. */
-            if (R <= NV * NP) {
+            if (own) {
+UNROLL
+                for (int i = 0; i < R * NV; i++) {
+                    const int r = i / NV, v = i % NV;
+                    const vec wv = vload(w + r * wrow + v / strip * wstrip + v % strip * LANES);
+                    acc[r][v] = vfma(vset(a[r * lda]), wv, acc[r][v]);
+                }
+            } else if (R <= NV * NP) {
                 vec x[TILE_LIMIT], wv;
 UNROLL
                 for (int r = 0; r < R; r++) x[r] = vset(gradient ? a[r] : a[r * lda]);
@@ -124,8 +133,8 @@ UNROLL
 #define TILE(kind, r, nv, np, gradient)                                             \
     static void TILE_NAME(kind, r, nv, np)(const tile_args *t, int part)            \
     {                                                                               \
-        if (part) tile(t, r, nv, 1, gradient, 1);                                   \
-        else tile(t, r, nv, np, gradient, 0);                                       \
+        if (part) tile(t, r, nv, 1, gradient, 1, 0);                                \
+        else tile(t, r, nv, np, gradient, 0, 0);                                    \
     }
 #define TILES_3(kind, nv, g) TILE(kind, 1, nv, 1, g) TILE(kind, 2, nv, 1, g) TILE(kind, 3, nv, 1, g)
 #define TILES_4(kind, nv, g) TILES_3(kind, nv, g) TILE(kind, 4, nv, 1, g)
@@ -178,6 +187,17 @@ static const tile_fn wide_tiles[3][RC_PANEL_VECTORS + 1][PANEL_LIMIT + 1] = {   
      {NULL, NULL, ONLY_32_REGISTERS(TILE_NAME(step, 2, 2, 2))},
      {NULL, NULL, ONLY_32_REGISTERS(TILE_NAME(step, 2, 3, 2))},
      {NULL, NULL, ONLY_32_REGISTERS(TILE_NAME(step, 2, 4, 2))}}};
+
+/* Two rows, each with weights of its own: the rows of two nets. */
+#define TWO_NETS(nv)                                                                \
+    static void tile_two_nets_##nv(const tile_args *t, int part)                    \
+    {                                                                               \
+        if (part) tile(t, 2, nv, 1, 0, 1, 1);                                       \
+        else tile(t, 2, nv, 1, 0, 0, 1);                                            \
+    }
+TWO_NETS(1) TWO_NETS(2) TWO_NETS(3) TWO_NETS(4)
+static const tile_fn two_nets_tiles[RC_PANEL_VECTORS + 1] = {
+    NULL, tile_two_nets_1, tile_two_nets_2, tile_two_nets_3, tile_two_nets_4};
 
 /* `rows` divided into tiles of at most `limit` rows, as evenly as possible: 16 = 6 + 5 + 5, not 6 + 6 + 4. */
 typedef struct {

@@ -102,16 +102,16 @@ def test_long_passes_on_several_threads(cell, ragged, every, rng):
         judge(e, x, random_states(e, B, rng), lengths, (g, random_states(e, B, rng)), reset, checkpoint_every=every)
 
 
-@pytest.mark.parametrize("every", [None, 70])
+@pytest.mark.parametrize(("threads", "count", "every"), [(1, 5, None), (1, 5, 70), (2, 9, None)])
 @pytest.mark.parametrize("H", [3, 8, 13, 21, 32, 33])
 @pytest.mark.parametrize("cell", KINDS)
-def test_nets_of_one_row_that_take_their_steps_in_pairs(cell, H, every, rng):
+def test_nets_of_one_row_that_take_their_steps_in_pairs(cell, H, threads, count, every, rng):
     """Five nets are two pairs and one that is left; 300 steps are two chunks."""
-    e = nets(cell, 5, 3, H)
-    x = rng.normal(size=(5, 300, 1, 3)).astype(np.float32)
-    g = rng.normal(size=(5, 300, 1, e.structure.features)).astype(np.float32)
-    reset = rng.random((5, 300, 1)) < 0.01
-    with rc.threads(1):
+    e = nets(cell, count, 3, H, 2)
+    x = rng.normal(size=(count, 300, 1, 3)).astype(np.float32)
+    g = rng.normal(size=(count, 300, 1, e.structure.features)).astype(np.float32)
+    reset = rng.random((count, 300, 1)) < 0.01
+    with rc.threads(threads):
         judge(e, x, random_states(e, 1, rng), None, (g, random_states(e, 1, rng)), reset, checkpoint_every=every)
 
 

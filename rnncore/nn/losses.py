@@ -152,9 +152,9 @@ def mean_square(
     """As `mse`, followed by the number of values that count, or the sum of their weights."""
     predicted, rows, options = _squares(pred, target, mask, lengths, weights)
     grad: Array
-    (grad,) = _engine.carve("gradients", predicted.dtype, (predicted.shape,))
-    squares, total = _engine.squared_error(*rows, *options, grad.reshape(rows[0].shape))
-    return squares / (total or 1), grad, total if weights is not None else int(total)
+    (grad,) = _engine.carve("gradients", predicted.dtype, (rows[0].shape,))     # of four axes it would have gaps
+    squares, total = _engine.squared_error(*rows, *options, grad)
+    return squares / (total or 1), grad.reshape(predicted.shape), total if weights is not None else int(total)
 
 
 def summed_nll(

@@ -112,6 +112,15 @@ def test_mse_equals_torch(rng, dtype):
     close(grad, peer.grad, dtype)
 
 
+@pytest.mark.parametrize("shape", [(), (7,), (2, 2, 64, 16), (1, 2, 1, 2, 1, 3, 2), (1,) * 30 + (2, 3)])
+def test_mse_takes_any_number_of_axes(shape, rng):
+    pred = rng.normal(size=shape)
+    loss, grad = mse(pred, np.zeros(shape))
+    assert grad.shape == shape
+    close(loss, (pred ** 2).mean(), "float64")
+    close(grad, 2 * pred / pred.size, "float64")
+
+
 def test_mse_counts_the_values_of_the_mask(rng):
     pred, target = rng.normal(size=(2, 4, 3, 5))
     lengths = np.array([4, 1, 2])

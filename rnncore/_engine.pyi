@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, Protocol, Self, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import disjoint_base
+from typing_extensions import Buffer, disjoint_base
 
 from rnncore._typing import ArrayLike
 from rnncore.module import Module
@@ -94,9 +94,10 @@ class LinearWeights:
     def pack_backward(self, weight: _Array) -> None: ...
 
 @disjoint_base
-class Allocation:
+class Allocation(Buffer):
     @property
     def nbytes(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def carve(  # an array for each shape, None for None
     purpose: Literal["a tape", "gradients", "gradients of parameters"],
@@ -208,15 +209,16 @@ def call(
 ) -> tuple[_Array, Any] | None: ...
 def record(
     weights: list[Weights], x: object, state: object, directions: int, batch_first: bool,
-    looked_up: list[tuple[_Array, _Array]] | None,
+    looked_up: list[tuple[_Array, _Array]] | None, batch: Batch | None,
 ) -> WholePass | None: ...
 def backward_recorded(
-    weights: list[Weights], recorded: WholePass, grad_output: object, grad_state: object, batched: bool,
-    batch_first: bool, names: tuple[tuple[str | None, ...], ...], shapes: dict[str, _Shape],
+    weights: list[Weights], recorded: WholePass, batch: Batch | None, grad_output: object, grad_state: object,
+    batched: bool, batch_first: bool, names: tuple[tuple[str | None, ...], ...], shapes: dict[str, _Shape],
 ) -> tuple[_Array, Any, dict[str, _Array], list[Any]] | None: ...
 def walk_back_recorded(
-    weights: list[Weights], recorded: WholePass, grad_out: _Array | None, carry: list[_Array],
+    weights: list[Weights], recorded: WholePass, batch: Batch | None, grad_out: _Array | None, carry: list[_Array],
     names: tuple[tuple[str | None, ...], ...], parameters: dict[str, _Array], steps: list[Any], grad_x: _Array | None,
+    clears: bool,
 ) -> None: ...
 def forward_nets(
     weights: list[Weights],

@@ -78,12 +78,8 @@ def walk_back(passes: list[LayerPass], weights: list[_engine.Weights], grad_out:
         features, clears = layer[0].part.input_size, False
         if index > 0:
             grad_x = _engine.carve("gradients", structure.dtype, ((*shape, features),))[0]
-        elif of_input == "all steps" and batch is not None:
-            grad_x, clears = batch.room(features, structure.dtype), not batch.mostly_padding
-        elif of_input == "all steps" or of_input == "active rows":
-            grad_x = _engine.room((*shape, features), structure.dtype)
         else:
-            grad_x = None
+            grad_x, clears = _room_for_input(of_input, batch, (*shape, features), structure)
         for layer_pass in layer:
             part = layer_pass.part
             own, lookup = weights[part.position], layer_pass.lookup if of_input == "table" else None
@@ -106,12 +102,11 @@ def walk_back(passes: list[LayerPass], weights: list[_engine.Weights], grad_out:
             _drop(grad_x, mask, batch)
         grad_out = grad_x
     if batch is not None:
-        for array, ours in zip(given, carry, strict=True):
-            array[...] = batch.in_given_order(ours)
+        _put_back(batch, carry, given)
     return grad_table if of_input == "table" else grad_x
 
 
-def walk_back_whole(structure: Structure, recorded: WholePass, lookup: Lookup | None,
+def walk_back_whole(structure: Structure, recorded: WholePass, batch: Batch | None, lookup: Lookup | None,
                     weights: list[_engine.Weights], grad_out: Array | None, carry: list[Array],
                     wanted: Wanted) -> Array | None:
     """The same as `walk_back`, for one cotangent, through what `_engine.record` has recorded."""
@@ -120,14 +115,35 @@ def walk_back_whole(structure: Structure, recorded: WholePass, lookup: Lookup | 
     lowest = structure.parts[:structure.directions] if of_input == "table" else ()
     rest = dict(parameters)
     through_table = [rest.pop("weight_ih" + part.suffix) for part in lowest]
-    x_wanted = of_input is not None and of_input != "table"
-    grad_x = _engine.room(recorded[0].shape, structure.dtype) if x_wanted else None
-    _engine.walk_back_recorded(weights, recorded, grad_out, carry, structure.engine_order, rest, found, grad_x)
+    grad_x, clears = _room_for_input(of_input, batch, recorded[0].shape, structure)
+    ours = carry if batch is None else list(map(batch.sorted, carry))
+    _engine.walk_back_recorded(weights, recorded, batch, grad_out, ours, structure.engine_order, rest, found, grad_x,
+                               clears)
+    if batch is not None:
+        _put_back(batch, ours, carry)
     grad_table = None
     for direction, grad_w_ih in enumerate(through_table):
         assert lookup is not None
         grad_table = _added(grad_table, lookup.backward(weights[direction], found[3 * direction], grad_w_ih))
     return grad_table if of_input == "table" else grad_x
+
+
+def _room_for_input(of_input: OfInput | None, batch: Batch | None, shape: tuple[int, ...],
+                    structure: Structure) -> tuple[Array | None, bool]:
+    """An array for the gradient of the input, and whether zeros have to be written past the rows' ends.
+
+    `shape` is (T, R, I), or (N, 1, I) where the rows have unequal lengths.
+    """
+    if of_input == "all steps" and batch is not None:
+        return batch.room(shape[-1], structure.dtype), not batch.mostly_padding
+    wanted = of_input == "all steps" or of_input == "active rows"
+    return _engine.room(shape, structure.dtype) if wanted else None, False
+
+
+def _put_back(batch: Batch, ours: list[Array], given: list[Array]) -> None:
+    """Write states in the order of the batch to the caller's arrays."""
+    for array, one in zip(given, ours, strict=True):
+        array[...] = batch.in_given_order(one)
 
 
 def _added(total: Array | None, one: Array) -> Array:

@@ -346,12 +346,15 @@ class RecurrentLayer(Module, Generic[StateT]):
         if checkpoint_every is not None:
             checkpoint_every = as_size(checkpoint_every, "checkpoint_every")
         dropped = train and self.dropout > 0 and self.num_layers > 1
-        if lengths is None and reset is None and checkpoint_every is None and not dropped:
-            found = self._record_whole(packed, x, state, lookup)
-            if found is not None:
-                return found
-        masks = self.masks if masks is None else masks
+        whole = reset is None and checkpoint_every is None and not dropped and not isinstance(lengths, Batch)
+        found = self._record_whole(packed, x, state, None, lookup) if whole and lengths is None else None
+        if found is not None:
+            return found
         given, layout, batch, T, B = self._check_input(x, lengths)
+        found = self._record_whole(packed, x, state, batch, lookup) if whole and lengths is not None else None
+        if found is not None:
+            return found
+        masks = self.masks if masks is None else masks
         states = self.check_state(state, B, layout)
         marks = self._marks(reset, T, B, layout)
         resets = by_direction(marks, batch, self.directions)
@@ -374,19 +377,19 @@ class RecurrentLayer(Module, Generic[StateT]):
             states = [batch.in_given_order(part) for part in states]
         return Tape(self, packed.version, passes, marks, layout, initial, states, output)
 
-    def _record_whole(self, packed: PackedLayer, x: ArrayLike, state: StateLike,
+    def _record_whole(self, packed: PackedLayer, x: ArrayLike, state: StateLike, batch: Batch | None,
                       lookup: Lookup | None) -> Tape[StateT] | None:
-        """`record_on` of full rows, as one call of the engine; None if an argument has to be converted or refused."""
+        """`record_on` as one call of the engine; None if an argument has to be converted or refused."""
         looked_up = None
         if lookup is not None and isinstance(x, np.ndarray) and x.size:
-            lookup = lookup.arranged(Layout.of(x, self.batch_first), None, self.structure.input_slots)
+            lookup = lookup.arranged(Layout.of(x, self.batch_first), batch, self.structure.input_slots)
             if lookup is not None:
                 looked_up = [lookup.products(weights) for weights in packed.weights[:self.directions]]
-        recorded = _engine.record(packed.weights, x, state, self.directions, self.batch_first, looked_up)
+        recorded = _engine.record(packed.weights, x, state, self.directions, self.batch_first, looked_up, batch)
         if recorded is None:
             return None
-        layout, (_, outs, initial, _, final) = Layout.of(cast("Array", x), self.batch_first), recorded
-        return Tape(self, packed.version, None, None, layout, initial, final, outs[-1], recorded, lookup)
+        layout, (_, outs, _, _, initial, final) = Layout.of(cast("Array", x), self.batch_first), recorded
+        return Tape(self, packed.version, None, None, layout, initial, final, outs[-1], batch, recorded, lookup)
 
     def stream(self, batch_size: int = 1) -> Stream[StateT]:
         """An object that runs the layer one step at a time, with buffers that are allocated once.

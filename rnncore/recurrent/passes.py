@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from .structure import Part, Shape, Structure
 
     Checkpoint = tuple[int, int, list[Array]]   # start, stop, and the states from which the pass ran these steps
-    # What `_engine.record` returns: x (T, B, I); the output (T, B, directions·P) of every layer; the initial states;
-    # the slots and c of every layer and direction, one after the other; the final states.
-    WholePass = tuple[Array, list[Array], list[Array], list[Array | None], list[Array]]
+    # What `_engine.record` returns: x (T, B, I); the output (T, B, directions·P) of every layer; the initial states, in
+    # the order of the batch; the slots and c of every layer and direction, one after the other; and the initial and the
+    # final states in the caller's order. For rows of unequal length, (N, 1, …) is in place of (T, B, …).
+    WholePass = tuple[Array, list[Array], list[Array], list[Array | None], list[Array], list[Array]]
 
 
 class RecordedSteps:
@@ -348,15 +349,16 @@ def record_passes(
     return passes, out
 
 
-def whole_passes(structure: Structure, recorded: WholePass, lookup: Lookup | None) -> list[LayerPass]:
-    """The passes of full rows that `_engine.record` has run: with gates, without resets, dropout and checkpoints."""
-    x, outs, initial, kept, _ = recorded
+def whole_passes(structure: Structure, recorded: WholePass, batch: Batch | None,
+                 lookup: Lookup | None) -> list[LayerPass]:
+    """The passes that `_engine.record` has run: with gates, without resets, dropout and checkpoints."""
+    x, outs, initial, kept, _, _ = recorded
     passes = []
     for part in structure.parts:
         slots, c = kept[2 * part.position:2 * part.position + 2]
         below = x if part.layer == 0 else outs[part.layer - 1]
-        passes.append(LayerPass(structure, part, below, structure.half(outs[part.layer], part), initial, slots, c, None,
-                                None, None))
+        passes.append(LayerPass(structure, part, below, structure.half(outs[part.layer], part), initial, slots, c,
+                                batch, None, None))
         passes[-1].lookup = lookup if part.layer == 0 else None
     return passes
 

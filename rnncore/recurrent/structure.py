@@ -139,12 +139,8 @@ class Structure:
 
     def for_engine(self, part: Part, arrays: Mapping[str, Array]) -> dict[str, Any]:
         """The arrays of a part's parameters, or of their gradients, by the names of the engine's arguments."""
-        return {ours: arrays[name] for ours, name in self._engine_names_by_part[part.position]}
-
-    @cached_property
-    def _engine_names_by_part(self) -> tuple[tuple[tuple[str, str], ...], ...]:
-        return tuple([tuple([(ENGINE_NAMES[name.removesuffix(part.suffix)], name) for name in names])
-                      for part, names in zip(self.parts, self.names_by_part, strict=True)])
+        order = self.engine_order[part.position]
+        return {ours: arrays[name] for ours, name in zip(ENGINE_NAMES.values(), order, strict=True) if name is not None}
 
     def matrices_for_engine(self, part: Part, arrays: Mapping[str, Array]) -> dict[str, Any]:
         """Those of `for_engine` that are matrices: what the backward pass packs the transposes of."""

@@ -1,8 +1,8 @@
 """The tape: the buffers of one recorded pass, by name.
 
 Training and the debugger read the same buffers, so that nothing is copied and nothing is computed twice. A tape holds
-one `LayerPass` for each layer and direction, with the arrays that the time loop wrote, and after `backward` also the
-arrays that BPTT wrote. By name it returns views of these.
+the arrays that the time loop wrote, and after `backward` also those that BPTT wrote; there is a `LayerPass` for each
+layer and direction, which is made when it is first needed. By name it returns views of the arrays.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ class Tape(Generic[StateT]):
 
     def __init__(self, layer: RecurrentLayer[StateT], version: int, passes: list[LayerPass] | None, reset: Bools | None,
                  layout: Layout, initial: list[Array], final: list[Array], recorded_output: Array,
-                 recorded: WholePass | None = None, lookup: Lookup | None = None) -> None:
-        """Either `passes` or `recorded` are given."""
+                 batch: Batch | None = None, recorded: WholePass | None = None, lookup: Lookup | None = None) -> None:
+        """Either `passes`, or what else follows from them, are given."""
         self._layer, self._version, self._layout, self._reset = layer, version, layout, reset
         self._recorded, self._lookup = recorded, lookup
-        self._batch: Batch | None = None
+        self._batch = batch
         self._B: int = initial[0].shape[1]
         if passes is None:
-            self._T: int = len(recorded_output)
+            self._T: int = len(recorded_output) if batch is None else batch.steps
         else:
             self._passes, self._T, self._batch = passes, passes[0].T, passes[0].batch
         self._initial, self._final = initial, final         # of every state (layers·directions, B, H)
@@ -113,7 +113,7 @@ class Tape(Generic[StateT]):
     def _passes(self) -> list[LayerPass]:
         """All layers and directions; what the engine recorded as a whole is divided when they are first needed."""
         assert self._recorded is not None
-        return whole_passes(self._layer.structure, self._recorded, self._lookup)
+        return whole_passes(self._layer.structure, self._recorded, self._batch, self._lookup)
 
     # ---- what was recorded; none of it can be set -----------------------------------------------
 
@@ -324,8 +324,9 @@ class Tape(Generic[StateT]):
         # As one call of the engine; a later pass takes the way below, which first frees the gradients of the last one.
         if self._recorded is not None and self._last is None and (parameters is None or parameters is True):
             structure, layout = self._layer.structure, self._layout
-            whole = _engine.backward_recorded(weights, self._recorded, grad_output, grad_state, layout.batched,
-                                              layout.batch_first, structure.engine_order, structure.shapes)
+            whole = _engine.backward_recorded(weights, self._recorded, self._batch, grad_output, grad_state,
+                                              layout.batched, layout.batch_first, structure.engine_order,
+                                              structure.shapes)
             if whole is not None:
                 *gradients, found = whole
                 self._last = None, None, found
@@ -410,7 +411,8 @@ class Tape(Generic[StateT]):
         if self._recorded is None or many is not None:
             grad_x = walk_back(self._passes, weights, grad_out, carry, wanted)
         else:
-            grad_x = walk_back_whole(structure, self._recorded, self._lookup, weights, grad_out, carry, wanted)
+            grad_x = walk_back_whole(structure, self._recorded, self._batch, self._lookup, weights, grad_out, carry,
+                                     wanted)
         self._last = many, cotangents, found
         return grad_x, cotangents
 
@@ -469,6 +471,7 @@ class Tape(Generic[StateT]):
 
 def _owner(array: Array) -> Any:
     """What the memory of an array belongs to: an array, or an allocation of the engine."""
-    while isinstance(array, np.ndarray) and array.base is not None:
-        array = array.base
-    return array
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and hasattr(owner.base, "nbytes"):      # not a pickle's bytes
+        owner = owner.base
+    return owner

@@ -172,7 +172,7 @@ cdef list copies_of_states(given, Weights w, idx parts, const Axes *axes, bint b
 cdef object copy_of_state(given, idx parts, const Axes *axes, bint batched, idx width, int kind):
     """A caller's state, or zeros, as a new array; None if it is not plain or has another shape.
 
-    Where the caller's sequences are not batched, the new array may still be: (parts, 1, width).
+    It is (parts, B, width), or (parts, width) where a single sequence is not `batched`.
     """
     cdef Py_ssize_t[3] shape
     cdef Py_ssize_t *has

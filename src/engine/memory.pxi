@@ -191,6 +191,10 @@ cdef class Allocation:
     def __dealloc__(self):
         give_back(self.m)
 
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        # numpy asks whether it may be written to, where an array that was made read-only is to be writable again
+        PyBuffer_FillInfo(view, self, self.m.p, <Py_ssize_t>self.nbytes, 0, flags)
+
 
 def carve(str purpose, dtype, tuple shapes, idx nets=0):
     """Arrays of these shapes (None: no array) on one allocation, with undefined contents; no two share a cache line.
@@ -223,6 +227,8 @@ cdef object array_on(Allocation owner, size_t at, tuple shape, idx item, idx row
     cdef Py_ssize_t[6] strides
     cdef int ndim = 0, lead = nets > 0
     cdef idx stride = item
+    if len(shape) > 5:
+        raise ValueError(f"shape: got {len(shape)} axes, expected at most 5")
     for n in shape:
         lengths[lead + ndim] = n
         ndim += 1

@@ -80,8 +80,8 @@ cdef class Sums:
     cdef Summing *s             # one for each net
     cdef idx nets
     cdef Weights w
-    cdef tuple arrays           # what `s` points to, beside the rows of
-    cdef object steps
+    cdef tuple arrays           # the arrays that `s` points to
+    cdef object steps           # as given: it has the rows that `s` points to
     cdef Memory own
 
     def __cinit__(self, Weights w=None, steps=None, bint windows=False, w_ih=None, w_hh=None, b_ih=None, b_hh=None,
@@ -94,6 +94,8 @@ cdef class Sums:
         """
         cdef Rows rows
         if w is not None:
+            if w_hh is None:
+                raise TypeError("w_hh: got None, expected an array")
             rows = take_batch(steps.batch, steps.x.shape[steps.x.ndim - 2])
             self.begin(w, (w_ih, w_hh, b_ih, b_hh, w_hr, peepholes), &rows, steps.T, windows, nets)
             self.steps = steps

@@ -1,6 +1,6 @@
 """A pass on plain arrays is recorded, and walked back, as one call of the engine; any other goes through Python.
 
-Lengths of rows that are all full take the way through Python, which is the judge here.
+A pass with resets takes the way through Python, which is the judge here, with resets that mark no step.
 """
 
 import copy
@@ -27,11 +27,10 @@ VARIANTS = {
 }
 
 
-def both_ways(layer, x, state, g, grad_state):
+def both_ways(layer, x, state, g, grad_state, lengths=None):
     """The tapes of the two ways, and their gradients."""
-    T, B = (len(x), None) if x.ndim == 2 else x.shape[::-1][1:] if layer.batch_first else x.shape[:2]
-    judge = layer.record(x, state, T if B is None else [T] * B)
-    tape = layer.record(x, state)
+    judge = layer.record(x, state, lengths, reset=np.zeros(x.shape[:-1], bool))
+    tape = layer.record(x, state, lengths)
     assert tape._recorded is not None
     assert judge._recorded is None
     return (tape, tape.backward(g, grad_state)), (judge, judge.backward(g, grad_state))
@@ -40,8 +39,9 @@ def both_ways(layer, x, state, g, grad_state):
 @settings(max_examples=150, deadline=None)
 @given(kind=st.sampled_from([*KINDS, *VARIANTS]), layout=st.sampled_from(["time first", "batch first", "one row"]),
        both=st.booleans(), dtype=st.sampled_from(["float32", "float64"]), T=st.integers(1, 70), B=st.integers(1, 9),
-       starts=st.booleans(), ends=st.sampled_from(["output", "state", "both"]), seed=st.integers(0, 999))
-def test_both_ways_have_the_same_bits(kind, layout, both, dtype, T, B, starts, ends, seed):
+       starts=st.booleans(), ends=st.sampled_from(["output", "state", "both"]),
+       rows=st.sampled_from(["full", "unequal", "unequal", "mostly padding"]), seed=st.integers(0, 999))
+def test_both_ways_have_the_same_bits(kind, layout, both, dtype, T, B, starts, ends, rows, seed):
     rng = np.random.default_rng(seed)
     options = {"bidirectional": both, "dtype": dtype, "batch_first": layout == "batch first"}
     layer = VARIANTS[kind](**options) if kind in VARIANTS else make(kind, 3, 5, 2, **options)
@@ -55,60 +55,71 @@ def test_both_ways_have_the_same_bits(kind, layout, both, dtype, T, B, starts, e
         x, g = x[:, 0].copy(), g[:, 0].copy()
         state, grad_state = (None if s is None else whole(layer, [part[:, 0].copy() for part in parts(s)])
                              for s in (state, grad_state))
-    given_x = x.copy()
-    ours, judge = both_ways(layer, x, state, None if ends == "state" else g, None if ends == "output" else grad_state)
+    lengths = None if rows == "full" else rng.integers(0, (T if rows == "unequal" else T // 9) + 1, B)
+    if lengths is not None:
+        lengths[0] = max(lengths[0], 1)             # without a step at all it is left to Python
+        lengths = int(lengths[0]) if layout == "one row" else lengths.tolist() if rows == "unequal" else lengths
+    ours, judge = both_ways(layer, x, state, None if ends == "state" else g, None if ends == "output" else grad_state,
+                            lengths)
     x[...] = np.nan                                 # the tape has its own copy
-    assert ours[1].input.shape == given_x.shape
+    assert ours[1].input.shape == x.shape
     same_bits(everything(*ours), everything(*judge))
     same_bits(ours[0].input, judge[0].input)
+    same_bits(ours[0].lengths, judge[0].lengths)
+    assert (ours[0].T, ours[0].B) == (judge[0].T, judge[0].B)
     same_bits(parts(ours[0].initial), parts(judge[0].initial))
     for name, array in ours[1].parameters.items():
         assert array.flags.c_contiguous, name
         assert array.flags.writeable, name
 
 
+@pytest.mark.parametrize("lengths", [None, [4, 7, 0]])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_else_a_tape_can_do(kind, rng):
+def test_what_else_a_tape_can_do(kind, lengths, rng):
     """Passes after the first one, without parameters, for several cotangents, pickled, copied, and the pullback."""
     layer = make(kind, 3, 6, 2, bidirectional=True)
     T, B = 7, 3
     x, (g, grad_state) = random_input(layer, T, B, rng), random_cotangents(layer, T, B, rng)
-    (tape, first), (judge, expected) = both_ways(layer, x, None, g, grad_state)
+    (tape, first), (judge, expected) = both_ways(layer, x, None, g, grad_state, lengths)
+    one = pickle.loads(pickle.dumps(tape))          # before anything is read by name
+    same_bits(one.backward(g, grad_state).parameters, expected.parameters)
+    assert one.nbytes > 0
     assert abs(tape.nbytes / judge.nbytes - 1) < 0.2
     for again in (tape.backward(g, grad_state), tape.backward(g.tolist(), list(parts(grad_state)) if isinstance(
-            grad_state, tuple) else grad_state), layer.record(x).backward(g[:], grad_state)):
+            grad_state, tuple) else grad_state), layer.record(x, lengths=lengths).backward(g[:], grad_state)):
         same_bits(everything(judge, again) | {"input": again.input}, everything(judge, expected))
         same_bits(again.parameters, first.parameters)
-    without = layer.record(x)
+    without = layer.record(x, lengths=lengths)
     found = without.backward(g, grad_state, parameters=False)
     assert found.parameters == {}
     same_bits(found.input, expected.input)
     same_bits(without.grad["l0.reverse.h"], judge.grad["l0.reverse.h"])
     many = np.stack([g, 2 * g])
     for parameters in (None, True):
-        a, b = layer.record(x).backward(many, parameters=parameters), judge.backward(many, parameters=parameters)
+        a, b = (one.backward(many, parameters=parameters) for one in (layer.record(x, lengths=lengths), judge))
         same_bits(a.input, b.input)
         same_bits(a.parameters, b.parameters)
     for other in (pickle.loads(pickle.dumps(tape)), copy.deepcopy(tape)):
         same_bits(other["l1.h"], judge["l1.h"])
         same_bits(other.backward(g, grad_state).parameters, expected.parameters)
-    for one, other in zip(layer.record(x).pullback(every=3), judge.pullback(every=3), strict=True):
+    for one, other in zip(layer.record(x, lengths=lengths).pullback(every=3), judge.pullback(every=3), strict=True):
         same_bits(one.value, other.value)
 
 
+@pytest.mark.parametrize("lengths", [None, [4, 7, 0]])
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_on_arrays_of_the_engine_s_form(kind, rng):
+def test_gradients_on_arrays_of_the_engine_s_form(kind, lengths, rng):
     """What the layers of torch and the models call."""
     layer = make(kind, 3, 6, 2, bidirectional=True)
     T, B = 7, 3
     x, (g, grad_state) = random_input(layer, T, B, rng), random_cotangents(layer, T, B, rng)
-    judge = layer.record(x, lengths=[T] * B)
+    judge = layer.record(x, lengths=lengths, reset=np.zeros((T, B), bool))
     wide = np.full((T, B, 2 * g.shape[2]), np.nan, g.dtype)
     wide[:, :, :g.shape[2]] = g
     for grad_input in (True, False):
         for parameters in (True, False):
             found = []
-            for tape, cotangent in ((layer.record(x), wide[:, :, :g.shape[2]]), (judge, g)):
+            for tape, cotangent in ((layer.record(x, lengths=lengths), wide[:, :, :g.shape[2]]), (judge, g)):
                 carry = [part.copy() for part in parts(grad_state)]
                 found.append((tape.backward_on(cotangent, carry, grad_input=grad_input, parameters=parameters), carry))
             (ours, carry), (expected, expected_carry) = found
@@ -117,20 +128,28 @@ def test_gradients_on_arrays_of_the_engine_s_form(kind, rng):
             assert (ours[0] is None) == (not grad_input)
             if grad_input:
                 same_bits(ours[0], expected[0])
+    if lengths is not None:
+        tape = layer.record(x, lengths=lengths)
+        carry = [part.copy() for part in parts(grad_state)]
+        active, _ = tape.backward_on(tape.batch.gather(g), carry, active_rows_alone=True)
+        same_bits(tape.batch.spread(active), expected_input := judge.backward(g, grad_state).input)
+        assert expected_input.any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_models_that_look_up_their_tokens(kind, batch_first, monkeypatch, rng):
+def test_models_that_look_up_their_tokens(kind, batch_first, ragged, monkeypatch, rng):
     monkeypatch.setattr(lookup, "LEAST_SAVED", 0)
     layer = make(kind, 4, 6, 2, bidirectional=True, batch_first=batch_first)
     model = SequenceModel(Embedding(5, 4, seed=1), layer, Linear(layer.structure.features, 3, seed=2))
     tokens, targets = (rng.integers(0, n, (8, 9)) for n in (4, 3))
+    lengths = rng.integers(4, 9, 8 if batch_first else 9) if ragged else None
     found = []
-    for lengths in (None, [9 if batch_first else 8] * (8 if batch_first else 9)):
-        record = model.record(tokens, lengths=lengths)
+    for reset in (None, np.zeros(tokens.shape, bool)):
+        record = model.record(tokens, lengths=lengths, reset=reset)
         assert record.tape.has_lookup
-        assert (record.tape._recorded is None) == (lengths is not None)
+        assert (record.tape._recorded is None) == (reset is not None)
         found.append((record, record.backward(model.loss(record.output, targets)[1])))
     (ours, grads), (judge, expected) = found
     same_bits(ours.output, judge.output)
@@ -157,7 +176,7 @@ def test_dropout_goes_through_python(rng):
 def test_the_engine_leaves_to_python_what_it_cannot_take(wrong):
     layer = rc.LSTM(3, 5, seed=0)
     given = {"x": np.ones((4, 2, 3), "f"), "state": None} | wrong
-    assert _engine.record(layer.packed().weights, given["x"], given["state"], 1, False, None) is None
+    assert _engine.record(layer.packed().weights, given["x"], given["state"], 1, False, None, None) is None
 
 
 @pytest.mark.parametrize("wrong", [
@@ -168,7 +187,7 @@ def test_so_it_does_with_cotangents(wrong):
     layer = rc.LSTM(3, 5, seed=0)
     tape, structure = layer.record(np.ones((4, 2, 3), "f")), layer.structure
     given = {"g": np.ones((4, 2, 5), "f"), "state": None} | wrong
-    assert _engine.backward_recorded(tape.packed(), tape._recorded, given["g"], given["state"], True, False,
+    assert _engine.backward_recorded(tape.packed(), tape._recorded, None, given["g"], given["state"], True, False,
                                      structure.engine_order, structure.shapes) is None
 
 

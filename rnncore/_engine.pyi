@@ -10,6 +10,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from rnncore._typing import ArrayLike
 from rnncore.module import Module
+from rnncore.recurrent.lookup import Lookup
 from rnncore.recurrent.nets import NetsSteps, NetsWalk
 from rnncore.recurrent.passes import RecordedSteps, Walk, WholePass
 from rnncore.recurrent.ragged import Batch, Batches
@@ -209,7 +210,7 @@ def call(
 ) -> tuple[_Array, Any] | None: ...
 def record(
     weights: list[Weights], x: object, state: object, directions: int, batch_first: bool,
-    looked_up: list[tuple[_Array, _Array]] | None, batch: Batch | None,
+    lookup: Lookup | None, batch: Batch | None,
 ) -> WholePass | None: ...
 def backward_recorded(
     weights: list[Weights], recorded: WholePass, batch: Batch | None, grad_output: object, grad_state: object,

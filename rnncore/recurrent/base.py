@@ -347,13 +347,11 @@ class RecurrentLayer(Module, Generic[StateT]):
             checkpoint_every = as_size(checkpoint_every, "checkpoint_every")
         dropped = train and self.dropout > 0 and self.num_layers > 1
         whole = reset is None and checkpoint_every is None and not dropped and not isinstance(lengths, Batch)
-        found = self._record_whole(packed, x, state, None, lookup) if whole and lengths is None else None
-        if found is not None:
-            return found
+        if whole and lengths is None and (tape := self._record_whole(packed, x, state, None, lookup)) is not None:
+            return tape
         given, layout, batch, T, B = self._check_input(x, lengths)
-        found = self._record_whole(packed, x, state, batch, lookup) if whole and lengths is not None else None
-        if found is not None:
-            return found
+        if whole and lengths is not None and (tape := self._record_whole(packed, x, state, batch, lookup)) is not None:
+            return tape
         masks = self.masks if masks is None else masks
         states = self.check_state(state, B, layout)
         marks = self._marks(reset, T, B, layout)
@@ -380,16 +378,14 @@ class RecurrentLayer(Module, Generic[StateT]):
     def _record_whole(self, packed: PackedLayer, x: ArrayLike, state: StateLike, batch: Batch | None,
                       lookup: Lookup | None) -> Tape[StateT] | None:
         """`record_on` as one call of the engine; None if an argument has to be converted or refused."""
-        looked_up = None
         if lookup is not None and isinstance(x, np.ndarray) and x.size:
             lookup = lookup.arranged(Layout.of(x, self.batch_first), batch, self.structure.input_slots)
-            if lookup is not None:
-                looked_up = [lookup.products(weights) for weights in packed.weights[:self.directions]]
-        recorded = _engine.record(packed.weights, x, state, self.directions, self.batch_first, looked_up, batch)
+        recorded = _engine.record(packed.weights, x, state, self.directions, self.batch_first, lookup, batch)
         if recorded is None:
             return None
         layout, (_, outs, _, _, initial, final) = Layout.of(cast("Array", x), self.batch_first), recorded
-        return Tape(self, packed.version, None, None, layout, initial, final, outs[-1], batch, recorded, lookup)
+        return Tape(self, packed.version, None, None, layout, initial, final, outs[-1], batch=batch, recorded=recorded,
+                    lookup=lookup)
 
     def stream(self, batch_size: int = 1) -> Stream[StateT]:
         """An object that runs the layer one step at a time, with buffers that are allocated once.

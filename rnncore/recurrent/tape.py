@@ -89,9 +89,9 @@ class Tape(Generic[StateT]):
     _lookup: Lookup | None = None
 
     def __init__(self, layer: RecurrentLayer[StateT], version: int, passes: list[LayerPass] | None, reset: Bools | None,
-                 layout: Layout, initial: list[Array], final: list[Array], recorded_output: Array,
+                 layout: Layout, initial: list[Array], final: list[Array], recorded_output: Array, *,
                  batch: Batch | None = None, recorded: WholePass | None = None, lookup: Lookup | None = None) -> None:
-        """Either `passes`, or what else follows from them, are given."""
+        """Either `passes` is given, or what `_engine.record` returned, with the batch and the lookup of that pass."""
         self._layer, self._version, self._layout, self._reset = layer, version, layout, reset
         self._recorded, self._lookup = recorded, lookup
         self._batch = batch

@@ -125,8 +125,7 @@ cdef int run_walk(Backward *j, Weights w, Sums sums, idx first_step) except -1:
         j.chunk_start = 0
         while True:
             j.s0, j.s1 = pace.s0, pace.s1
-            while chunk_end_of_walk(j, j.chunk_start) <= j.s0 < j.T:
-                j.chunk_start = chunk_end_of_walk(j, j.chunk_start)
+            find_chunk(j)
             memset(&j.barrier, 0, sizeof(j.barrier))
             with nogil:
                 rc_pool_run(backward_thread, j, j.plan.threads)
@@ -171,6 +170,12 @@ cdef inline idx chunk_end_of_walk(const Backward *j, idx s) noexcept nogil:
     if j.reverse:
         return min(j.T, chunk_stop(&j.numbering, j.first_step + s) - j.first_step)
     return j.T - max(0, chunk_first(&j.numbering, j.first_step + j.T - 1 - s) - j.first_step)
+
+
+cdef inline void find_chunk(Backward *j) noexcept nogil:
+    """Go on to the chunk in which s0 lies; there are rows."""
+    while chunk_end_of_walk(j, j.chunk_start) <= j.s0 < j.T:
+        j.chunk_start = chunk_end_of_walk(j, j.chunk_start)
 
 
 cdef inline char *delta_at(const Backward *j, idx t, idx low) noexcept nogil:

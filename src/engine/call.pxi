@@ -40,7 +40,7 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
     cdef Rows rows
     cdef Places places
     cdef Allocation arranged
-    if not take_sequences(x, kind_of(w), batch_first, w.input_size, &axes):
+    if not take_sequences(x, w, batch_first, w.input_size, &axes):
         return None
     states = copies_of_states(state, w, parts, &axes, axes.batched)
     if states is None:
@@ -138,14 +138,10 @@ cdef Allocation arrange_rows(const idx *lengths, idx T, Rows *rows, Places *plac
     return found
 
 
-cdef inline int kind_of(Weights w) noexcept:
-    return NPY_FLOAT if w.item == 4 else NPY_DOUBLE
-
-
-cdef bint take_sequences(x, int kind, bint batch_first, idx features, Axes *axes) noexcept:
+cdef bint take_sequences(x, Weights w, bint batch_first, idx features, Axes *axes) noexcept:
     """Find the axes of a caller's sequences; whether they are plain, and have so many features."""
     cdef Py_ssize_t *shape
-    if not is_plain(x, kind) or not 2 <= PyArray_NDIM(<PyArrayObject *>x) <= 3:
+    if not is_plain(x, kind_of(w.item)) or not 2 <= PyArray_NDIM(<PyArrayObject *>x) <= 3:
         return False
     shape = PyArray_DIMS(<PyArrayObject *>x)
     axes.batched = PyArray_NDIM(<PyArrayObject *>x) == 3
@@ -162,14 +158,14 @@ cdef list copies_of_states(given, Weights w, idx parts, const Axes *axes, bint b
         if type(given) is not tuple or len(<tuple>given) != 2:
             return None
         h, c = <tuple>given
-    h = copy_of_state(h, parts, axes, batched, w.output_size, kind_of(w))
+    h = copy_of_state(h, parts, axes, batched, w.output_size, w.item)
     if h is None or w.cell.states == 1:
         return None if h is None else [h]
-    c = copy_of_state(c, parts, axes, batched, w.hidden_size, kind_of(w))
+    c = copy_of_state(c, parts, axes, batched, w.hidden_size, w.item)
     return None if c is None else [h, c]
 
 
-cdef object copy_of_state(given, idx parts, const Axes *axes, bint batched, idx width, int kind):
+cdef object copy_of_state(given, idx parts, const Axes *axes, bint batched, idx width, idx item):
     """A caller's state, or zeros, as a new array; None if it is not plain or has another shape.
 
     It is (parts, B, width), or (parts, width) where a single sequence is not `batched`.
@@ -179,7 +175,7 @@ cdef object copy_of_state(given, idx parts, const Axes *axes, bint batched, idx 
     cdef int ndim = 3 if axes.batched else 2, i
     shape[0], shape[1], shape[ndim - 1] = parts, axes.B, width
     if given is not None:
-        if not is_plain(given, kind) or PyArray_NDIM(<PyArrayObject *>given) != ndim:
+        if not is_plain(given, kind_of(item)) or PyArray_NDIM(<PyArrayObject *>given) != ndim:
             return None
         has = PyArray_DIMS(<PyArrayObject *>given)
         for i in range(ndim):
@@ -187,8 +183,8 @@ cdef object copy_of_state(given, idx parts, const Axes *axes, bint batched, idx 
                 return None
     if batched and not axes.batched:
         shape[1], shape[2], ndim = 1, width, 3
-    found = PyArray_SimpleNew(ndim, shape, kind)
-    set_state(address(found), address(given), parts * axes.B * width * (4 if kind == NPY_FLOAT else 8))
+    found = PyArray_SimpleNew(ndim, shape, kind_of(item))
+    set_state(address(found), address(given), parts * axes.B * width * item)
     return found
 
 

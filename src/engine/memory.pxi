@@ -24,6 +24,11 @@ cdef int take(object a, Array *out, int axes) except -1:
     return 0
 
 
+cdef inline int kind_of(idx item) noexcept:
+    """numpy's number of the type whose values have so many bytes."""
+    return NPY_FLOAT if item == 4 else NPY_DOUBLE
+
+
 cdef inline bint is_plain(a, int kind) noexcept:
     """Whether it is an array of numpy's own class, aligned, C-contiguous, and of this type."""
     return (PyArray_CheckExact(a) and PyArray_TYPE(<PyArrayObject *>a) == kind
@@ -239,7 +244,7 @@ cdef object array_on(Allocation owner, size_t at, tuple shape, idx item, idx row
             stride = row
     if lead:
         lengths[0], strides[0] = nets, of_net
-    return array_of(owner, owner.m.p + at, lead + ndim, lengths, strides, NPY_FLOAT if item == 4 else NPY_DOUBLE)
+    return array_of(owner, owner.m.p + at, lead + ndim, lengths, strides, kind_of(item))
 
 
 def room(tuple shape, dtype):

@@ -321,11 +321,8 @@ cdef bint shares_loops(Weights w, const Rows *rows) noexcept:
 
     Their weights have to stay in L1 together.
     """
-    cdef idx groups = 0
-    cdef int s
-    for s in range(w.cell.stages):
-        groups += w.cell.stage[s].groups
-    return rows.B == 1 and rows.starts == NULL and w.hidden_size * w.output_size * groups * w.item <= RC_L1_BYTES
+    cdef idx size = w.cell.blocks * w.hidden_size * w.output_size * w.item
+    return rows.B == 1 and rows.starts == NULL and size <= RC_L1_BYTES
 
 
 cdef void backward_nets_thread(void *context, int thread, int threads) noexcept nogil:
@@ -348,8 +345,7 @@ cdef void begin_net(const Nets *nets, idx net, int thread, Backward *j) noexcept
     use_scratch_back(j, scratch_of(nets, net, thread))
     j.s0, j.s1, j.chunk_start = nets.s0, nets.s1, 0
     if rows_between(&j.rows, 0, j.T) > 0:
-        while chunk_end_of_walk(j, j.chunk_start) <= j.s0 < j.T:
-            j.chunk_start = chunk_end_of_walk(j, j.chunk_start)
+        find_chunk(j)
 
 
 # ---- their weights ------------------------------------------------------------------------------

@@ -2,15 +2,15 @@
 # it is Python around the loops that is left out.
 
 
-def record(list weights, x, state, int directions, bint batch_first, list looked_up, batch):
+def record(list weights, x, state, int directions, bint batch_first, lookup, batch):
     """Run a stack of layers and keep what BPTT needs: `RecurrentLayer.record_on`, without resets and dropout.
 
     Parameters
     ----------
     weights, x, state, directions, batch_first
         As for `call`.
-    looked_up : list of (products, tokens) or None
-        As for `forward`, for each direction of the lowest layer, where x is rows of a table.
+    lookup : Lookup or None
+        Which rows of a table x is, arranged for this batch.
     batch : ragged.Batch or None
         The rows of unequal length.
 
@@ -27,7 +27,7 @@ def record(list weights, x, state, int directions, bint batch_first, list looked
     cdef rc_copy copy
     cdef idx parts = len(weights), P = w.output_size, H = w.hidden_size, T, B, N, position, direction
     cdef list outs = [], given, initial, final, arrays, shapes
-    if not take_sequences(x, kind_of(w), batch_first, w.input_size, &axes) or axes.T == 0 or axes.B == 0:
+    if not take_sequences(x, w, batch_first, w.input_size, &axes) or axes.T == 0 or axes.B == 0:
         return None
     rows, T, B = take_batch(batch, axes.B), axes.T, axes.B
     N = rows_between(&rows, 0, T)
@@ -75,9 +75,10 @@ def record(list weights, x, state, int directions, bint batch_first, list looked
         take_rows(arrays[1 + 2 * position], &job.slots, &rows)
         take_rows(arrays[2 + 2 * position], &job.c_out, &rows)
         job.h[0], job.c = state_at(final, 0, position), state_at(final, 1, position)
-        if looked_up is not None and position < directions:
-            take(looked_up[direction][0], &job.looked_up, 1)
-            take(looked_up[direction][1], &tokens, 0)
+        if lookup is not None and position < directions:
+            looked_up = lookup.products(w)
+            take(looked_up[0], &job.looked_up, 1)
+            take(looked_up[1], &tokens, 0)
             job.tokens = <const idx *>tokens.p
         run_job(&job, w, axes.T)
     if batch is not None:
@@ -93,6 +94,8 @@ def backward_recorded(list weights, tuple recorded, batch, grad_output, grad_sta
     ----------
     weights : list of Weights
         With their transposes packed.
+    batch : ragged.Batch or None
+        As for `record`.
     grad_output, grad_state
         As given to the tape.
     batched, batch_first
@@ -125,7 +128,7 @@ def backward_recorded(list weights, tuple recorded, batch, grad_output, grad_sta
         axes.T, axes.B = batch.steps, PyArray_DIMS(<PyArrayObject *>(final[0]))[1]
     grad_out.p = NULL
     if grad_output is not None:
-        if not take_sequences(grad_output, kind_of(w), batch_first, features, &of_grad) or of_grad.batched != batched:
+        if not take_sequences(grad_output, w, batch_first, features, &of_grad) or of_grad.batched != batched:
             return None
         if of_grad.T != axes.T or of_grad.B != axes.B:
             return None

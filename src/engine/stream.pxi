@@ -165,7 +165,7 @@ cdef class Stepper:
         self.weights, self.h, self.c = weights, h, c
         H = w.hidden_size
         self.layers, self.batch, self.P, self.I = len(weights), batch, w.output_size, w.input_size
-        self.kind = NPY_FLOAT if w.item == 4 else NPY_DOUBLE
+        self.kind = kind_of(w.item)
         self.chunk = 1 if h is None or batch == 0 else max(1, FORWARD_CHUNK // batch)
         self.state = batch * H * w.item
         take(h, &self.of_h, 1)

@@ -27,6 +27,12 @@ VARIANTS = {
 }
 
 
+def stack(kind, rng):
+    """Two layers in both directions, an input of 7 steps and 3 rows, and cotangents."""
+    layer = make(kind, 3, 6, 2, bidirectional=True)
+    return layer, random_input(layer, 7, 3, rng), *random_cotangents(layer, 7, 3, rng)
+
+
 def both_ways(layer, x, state, g, grad_state, lengths=None):
     """The tapes of the two ways, and their gradients."""
     judge = layer.record(x, state, lengths, reset=np.zeros(x.shape[:-1], bool))
@@ -77,9 +83,7 @@ def test_both_ways_have_the_same_bits(kind, layout, both, dtype, T, B, starts, e
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_else_a_tape_can_do(kind, lengths, rng):
     """Passes after the first one, without parameters, for several cotangents, pickled, copied, and the pullback."""
-    layer = make(kind, 3, 6, 2, bidirectional=True)
-    T, B = 7, 3
-    x, (g, grad_state) = random_input(layer, T, B, rng), random_cotangents(layer, T, B, rng)
+    layer, x, g, grad_state = stack(kind, rng)
     (tape, first), (judge, expected) = both_ways(layer, x, None, g, grad_state, lengths)
     one = pickle.loads(pickle.dumps(tape))          # before anything is read by name
     same_bits(one.backward(g, grad_state).parameters, expected.parameters)
@@ -110,11 +114,9 @@ def test_what_else_a_tape_can_do(kind, lengths, rng):
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_on_arrays_of_the_engine_s_form(kind, lengths, rng):
     """What the layers of torch and the models call."""
-    layer = make(kind, 3, 6, 2, bidirectional=True)
-    T, B = 7, 3
-    x, (g, grad_state) = random_input(layer, T, B, rng), random_cotangents(layer, T, B, rng)
-    judge = layer.record(x, lengths=lengths, reset=np.zeros((T, B), bool))
-    wide = np.full((T, B, 2 * g.shape[2]), np.nan, g.dtype)
+    layer, x, g, grad_state = stack(kind, rng)
+    judge = layer.record(x, lengths=lengths, reset=np.zeros(x.shape[:2], bool))
+    wide = np.full((*g.shape[:2], 2 * g.shape[2]), np.nan, g.dtype)
     wide[:, :, :g.shape[2]] = g
     for grad_input in (True, False):
         for parameters in (True, False):

@@ -190,6 +190,22 @@ def forward(
     clears: bool = False,
 ) -> None: ...
 def backward(walk: Walk) -> None: ...
+@disjoint_base
+class Unpacked:
+    def __new__(
+        cls,
+        cell: str,
+        w_ih: _Array,
+        w_hh: _Array,
+        b_ih: _Array | None = None,
+        b_hh: _Array | None = None,
+        w_hr: _Array | None = None,
+        *,
+        peepholes: _Array | None = None,
+        variant: _Variant | None = None,
+    ) -> Self: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, k: int, /) -> Weights: ...
 def pack_nets(
     cell: str,
     earlier: list[Weights | None],
@@ -222,7 +238,7 @@ def walk_back_recorded(
     clears: bool,
 ) -> None: ...
 def forward_nets(
-    weights: list[Weights],
+    weights: list[Weights] | Unpacked,
     x: _Array,
     out: _Array,
     states: list[_Array],
@@ -235,7 +251,7 @@ def forward_nets(
     first_step: int = 0,
     reverse: bool = False,
 ) -> None: ...
-def backward_nets(weights: list[Weights], walk: NetsWalk) -> None: ...
+def backward_nets(weights: list[Weights] | Unpacked, walk: NetsWalk) -> None: ...
 def linear_forward(w: LinearWeights, x: _Array, y: _Array) -> None: ...
 def linear_backward(
     w: LinearWeights,

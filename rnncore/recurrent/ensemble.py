@@ -20,29 +20,33 @@ from .ragged import Batches
 from .resets import by_direction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rnncore._typing import ArrayLike, StateLike
 
     from .base import RecurrentLayer
     from .layout import Layout
+    from .nets import NetsWeights
 
 # Which ensemble owns the weights of a layer, so that no two do.
 _OWNERS: WeakKeyDictionary[RecurrentLayer, ref[Ensemble]] = WeakKeyDictionary()
 
 
 class PackedEnsemble(Packed):
-    """The packed weights: for every layer and direction one `Weights` for each net.
+    """The packed weights: for every layer and direction one `Weights` for each net, or `Unpacked` ones of all nets.
 
     Attributes
     ----------
     versions : list of int
         The version of each net's weights; `version` is their sum.
+    kept : bool
+        Whether the weights have been packed. Otherwise the threads of a pass pack them on their way, and a pass is
+        worthless if they change meanwhile, so that the versions have to be compared after it.
     """
 
-    def __init__(self, versions: list[int], weights: list[list[_engine.Weights]]) -> None:
+    def __init__(self, versions: list[int], weights: Sequence[NetsWeights], *, kept: bool = True) -> None:
         super().__init__(sum(versions))
-        self.versions, self.weights = versions, weights
+        self.versions, self.weights, self.kept = versions, weights, kept
         self.has_transposes = False
 
 
@@ -88,6 +92,7 @@ class Ensemble(Module, Generic[StateT]):
     """
 
     _fixed = frozenset({"layers", "cell", "structure", "batch_first"})
+    _recorded: int | None = None            # the version of the weights of the last recorded pass, see `packed_once`
 
     def __init__(self, layers: Iterable[RecurrentLayer[StateT]]) -> None:
         found = cast("tuple[RecurrentLayer[StateT], ...]", check_layers(layers))
@@ -135,7 +140,7 @@ class Ensemble(Module, Generic[StateT]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items()
-                if name not in ("_stacked", "_owned")}
+                if name not in ("_stacked", "_owned", "_recorded")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -166,8 +171,34 @@ class Ensemble(Module, Generic[StateT]):
                         for weights, part in zip(earlier, self.structure.parts, strict=True)])
         return packed
 
-    def packed_at(self, version: int) -> PackedEnsemble:
+    def packed_once(self) -> PackedEnsemble:
+        """The weights of the current version for a pass that is recorded; packed on the way if they have just changed.
+
+        So it is in training, where every pass has new weights. A second pass with the same weights packs them.
+        """
+        packed, version = cast("PackedEnsemble | None", self._packed), self.version
+        if version in (self._recorded, None if packed is None else packed.version):
+            return self.packed()
+        self.__dict__["_recorded"] = version
+        with LOCK:
+            return self._where_they_lie()
+
+    def _where_they_lie(self) -> PackedEnsemble:
+        stacked = self._stack()
+        return PackedEnsemble([layer._version for layer in self.layers], [
+            _engine.Unpacked(self.cell.kernel, **self.structure.for_engine(part, stacked),
+                             variant=self.structure.variant_for_engine(part)) for part in self.structure.parts],
+            kept=False)
+
+    def check_version(self, version: int) -> None:
+        """Raise a RuntimeError if the weights of a net are no longer those of a recorded pass."""
+        if version != self.version:
+            raise RuntimeError("tape: the weights of a net changed since this pass was recorded; record it again")
+
+    def packed_at(self, version: int, *, once: bool) -> PackedEnsemble:
         """The packed weights, with their transposes, for the backward pass of a pass that used this `version` of them.
+
+        Those that are needed only `once` are packed on the way, unless they are packed already.
 
         Raises a RuntimeError if the weights of a net have changed since.
         """
@@ -175,11 +206,13 @@ class Ensemble(Module, Generic[StateT]):
         if packed is not None and packed.has_transposes and packed.version == version == self.version:
             return packed
         with LOCK:
-            if version != self.version:
-                raise RuntimeError("tape: the weights of a net changed since this pass was recorded; record it again")
+            self.check_version(version)
+            if once and (packed is None or packed.version != version):
+                return self._where_they_lie()
             packed = self.packed()
             for weights, part in zip(packed.weights, self.structure.parts, strict=True):
-                _engine.pack_nets_backward(weights, **self.structure.matrices_for_engine(part, self._stacked))
+                matrices = self.structure.matrices_for_engine(part, self._stacked)
+                _engine.pack_nets_backward(cast("list[_engine.Weights]", weights), **matrices)
             packed.has_transposes = True
             return packed
 
@@ -267,7 +300,6 @@ class Ensemble(Module, Generic[StateT]):
         as_flag(train, "train")
         if checkpoint_every is not None:
             checkpoint_every = as_size(checkpoint_every, "checkpoint_every")
-        packed = self.packed()
         given, layout = check_input(x, len(self), self.structure, self.batch_first)
         nets, T, B = given.shape[:3]
         row_lengths = check_lengths(lengths, nets, T, B)
@@ -276,14 +308,19 @@ class Ensemble(Module, Generic[StateT]):
         marks = check_reset(reset, nets, T, B, layout)
         resets = by_direction(marks, batch, self.structure.directions)
         start = initial if batch is None else [batch.sorted(part) for part in initial]
-        states = [part.copy() for part in start]
         numbers: list[int | None] = []
         try:
             if train and self.structure.num_layers > 1:
                 numbers.extend(layer.masks.next() if layer.dropout else None for layer in self.layers)
             mask_of = self._masks(numbers) if any(number is not None for number in numbers) else None
-            passes, output = record_nets(self.structure, packed.weights, given, start, states, batch, resets,
-                                         mask_of, checkpoint_every)
+            packed = self.packed() if checkpoint_every else self.packed_once()
+            while True:
+                states = [part.copy() for part in start]
+                passes, output = record_nets(self.structure, packed.weights, given, start, states, batch, resets,
+                                             mask_of, checkpoint_every)
+                if packed.kept or packed.version == self.version:
+                    break
+                packed = self.packed()          # another thread has changed the weights meanwhile
         except BaseException:                   # Ctrl-C among others
             for layer, number in zip(self.layers, numbers, strict=False):
                 layer.masks.take_back(number)

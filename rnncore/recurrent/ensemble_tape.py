@@ -125,12 +125,12 @@ class EnsembleTape(Generic[StateT]):
         Raises
         ------
         RuntimeError
-            The weights of a net changed since the pass was recorded.
+            The weights of a net changed since the pass was recorded, or meanwhile.
         ValueError
             Neither gradient is given, or one has the wrong shape.
         """
         ensemble, structure = self.ensemble, self.ensemble.structure
-        weights = ensemble.packed_at(self._version).weights
+        packed = ensemble.packed_at(self._version, once=self._passes[0].checkpoints is None)
         if grad_output is None and grad_state is None:
             raise ValueError("backward: got neither grad_output nor grad_state, expected at least one")
         grad_out = None
@@ -147,7 +147,9 @@ class EnsembleTape(Generic[StateT]):
             found = self._room_for_steps()
         else:                                           # needed again, by the tapes of single nets
             cotangents = None if grad_out is None else grad_out.copy(), [part.copy() for part in carry]
-        grad_x = walk_nets(structure, weights, self._passes, grad_out, carry, wanted, found)
+        grad_x = walk_nets(structure, packed.weights, self._passes, grad_out, carry, wanted, found)
+        if not packed.kept:
+            ensemble.check_version(self._version)       # another thread may have changed them meanwhile
         self._last = cotangents, found
         for k, tape in self._tapes.items():
             self._give_gradients(k, tape)

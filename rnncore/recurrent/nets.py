@@ -12,7 +12,7 @@ from rnncore import _engine
 from .passes import LayerPass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rnncore._typing import Array
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .resets import Resets
     from .structure import Part, Shape, Structure
 
+    NetsWeights = list[_engine.Weights] | _engine.Unpacked      # of one layer and direction
     Checkpoint = tuple[int, int, list[Array]]   # start, stop, and the states from which the pass ran these steps
 
 
@@ -117,7 +118,7 @@ class NetsPass(NetsSteps):
                                  for start, stop, before in self.checkpoints]
         return found
 
-    def forward(self, weights: list[_engine.Weights], states: list[Array], checkpoint_every: int | None) -> None:
+    def forward(self, weights: NetsWeights, states: list[Array], checkpoint_every: int | None) -> None:
         """Run all steps; `states` (nets, n, B, H) are the initial states, and are overwritten with the final ones."""
         if checkpoint_every is None:
             _engine.forward_nets(weights, self.x, self.h, states, self.position, slots=self.slots, c_out=self.c,
@@ -134,7 +135,7 @@ class NetsPass(NetsSteps):
             _engine.forward_nets(weights, steps.x, steps.h, states, self.position, batch=steps.batch,
                                  resets=self.resets, first_step=start, reverse=self.reverse)
 
-    def recomputed(self, weights: list[_engine.Weights]) -> Iterator[tuple[int, int, NetsSteps]]:
+    def recomputed(self, weights: NetsWeights) -> Iterator[tuple[int, int, NetsSteps]]:
         """Recompute slots and c from each checkpoint, from the end of the pass to its start; see `LayerPass`.
 
         The outputs are written again, with the same bits.
@@ -152,7 +153,7 @@ class NetsPass(NetsSteps):
                                  reverse=self.reverse)
             yield start, stop, steps
 
-    def walk_back(self, weights: list[_engine.Weights], walk: NetsWalk) -> None:
+    def walk_back(self, weights: NetsWeights, walk: NetsWalk) -> None:
         """BPTT over all steps at once, or, if the pass has checkpoints, from one checkpoint to the one before it."""
         if self.checkpoints is None:
             _engine.backward_nets(weights, walk)
@@ -171,7 +172,7 @@ class NetsPass(NetsSteps):
         return NetsSteps(x, h, initial, 0, slots, c, batch, self.reverse, self.resets, start)
 
 
-def record_nets(structure: Structure, weights: list[list[_engine.Weights]], given: Array, initial: list[Array],
+def record_nets(structure: Structure, weights: Sequence[NetsWeights], given: Array, initial: list[Array],
                 states: list[Array], batch: Batches | None, resets: list[Resets | None],
                 mask_of: Callable[[int, Shape], Array] | None, checkpoint_every: int | None
                 ) -> tuple[list[NetsPass], Array]:
@@ -207,7 +208,7 @@ def record_nets(structure: Structure, weights: list[list[_engine.Weights]], give
     return passes, out
 
 
-def walk_nets(structure: Structure, weights: list[list[_engine.Weights]], passes: list[NetsPass],
+def walk_nets(structure: Structure, weights: Sequence[NetsWeights], passes: list[NetsPass],
               grad_out: Array | None, carry: list[Array], wanted: Mapping[str, Array],
               found: list[Array | None] | None) -> Array:
     """BPTT, layer by layer from the top; returns the gradient of the input, (nets, T, B, I).

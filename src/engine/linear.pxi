@@ -34,7 +34,7 @@ cdef class LinearWeights:
         self.w.n, self.w.k, self.w.groups = self.out_features, self.in_features, 1
         self.wt.n, self.wt.k, self.wt.groups = self.in_features, self.out_features, 1
         size = rounded(self.out_features * self.item) if bias is not None else 0
-        self.packed = memory(size + self.bytes_of(&self.w), PACKED_WEIGHTS)
+        self.packed = memory(size + bytes_of_pack(&self.w, self.k), PACKED_WEIGHTS)
         self.w.w = self.packed.p + size
         if bias is not None:
             self.bias = self.packed.p
@@ -44,9 +44,6 @@ cdef class LinearWeights:
     def __dealloc__(self):
         give_back(self.packed)
         give_back(self.packed_t)
-
-    cdef size_t bytes_of(self, const rc_pack *p) noexcept:
-        return rounded(self.k.pack_size(p.n, p.k, p.groups) * self.item)
 
     @property
     def nbytes(self):
@@ -58,7 +55,7 @@ cdef class LinearWeights:
         cdef Array of_w
         if self.packed_t.p == NULL:
             take(weight, &of_w, 0)
-            self.packed_t = memory(self.bytes_of(&self.wt), PACKED_WEIGHTS)
+            self.packed_t = memory(bytes_of_pack(&self.wt, self.k), PACKED_WEIGHTS)
             self.wt.w = self.packed_t.p
             self.pack_matrix(of_w.p, True)
 

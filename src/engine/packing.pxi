@@ -19,6 +19,16 @@ cdef struct Packing:
     char *w_hr                  # NULL: there is no projection, and P is H
 
 
+cdef inline size_t bytes_of_pack(const rc_pack *p, const rc_kernels *k) noexcept nogil:
+    return rounded(k.pack_size(p.n, p.k, p.groups) * (k.bits // 8))
+
+
+cdef inline char *place_pack(rc_pack *p, const rc_kernels *k, char *at) noexcept nogil:
+    """Let a matrix be packed at this place; returns where the next one can be."""
+    p.w = at
+    return at + bytes_of_pack(p, k)
+
+
 cdef void pack_on_threads(Packing *job) noexcept:
     cdef idx size = job.H * job.cell.blocks * (job.I + job.P) * job.item
     rc_pool_run(packing_thread, job, rnncore_get_num_threads() if size > PACK_ON_THREADS else 1)

@@ -76,22 +76,11 @@ cdef class Weights:
 
     cdef Packing begin(self, char *w_ih, char *w_hh, char *w_hr, char *b_ih, char *b_hh, char *peepholes) noexcept:
         """Add up the biases, copy the peepholes, and return the job that packs the matrices. The memory is there."""
-        cdef size_t size = self.hidden_size * self.item
-        cdef char *b
-        cdef int g, second
-        cdef rc_blocks one
-        one.first, one.resumes, one.pauses, one.overwrite = 1, False, False, False
         self.bias = self.packed.p
-        memset(self.bias, 0, self.cell.slots * size)
-        for second in range(2 if b_ih != NULL else 0):
-            b = b_hh if second else b_ih
-            for g in range(self.cell.blocks):
-                # column sums of one row: adds the bias to that of the slot
-                self.k.column_sums(self.bias + slot_of(self.cell, second, g) * size, NULL,
-                                   b + block_of(self.cell, second, g) * size, 0, 1, &one, 0, self.hidden_size)
+        add_biases(self.k, self.cell, self.hidden_size, self.item, self.bias, b_ih, b_hh)
         if peepholes != NULL:
-            self.variant.peepholes = self.bias + self.cell.slots * size
-            memcpy(<void *>self.variant.peepholes, peepholes, RC_PEEPHOLES * size)
+            self.variant.peepholes = self.bias + self.cell.slots * self.hidden_size * self.item
+            memcpy(<void *>self.variant.peepholes, peepholes, RC_PEEPHOLES * self.hidden_size * self.item)
         return self.packing(w_ih, w_hh, w_hr, False)
 
     cdef size_t bytes_of_vectors(self) noexcept:
@@ -107,17 +96,14 @@ cdef class Weights:
         p.n, p.k, p.groups, p.w = n, k, groups, NULL
         return p
 
-    cdef size_t bytes_of(self, const rc_pack *p) noexcept:
-        return rounded(self.k.pack_size(p.n, p.k, p.groups) * self.item)
-
     cdef size_t size_of(self, bint transposed) noexcept:
         """Bytes of the packed matrices, the biases and the peepholes, or of the transposed matrices."""
         cdef const rc_pack *h = &self.ht[0] if transposed else &self.h[0]
-        cdef size_t size = self.bytes_of(&self.xt if transposed else &self.x)
+        cdef size_t size = bytes_of_pack(&self.xt if transposed else &self.x, self.k)
         cdef int s
-        size += self.bytes_of(&self.rt if transposed else &self.r)
+        size += bytes_of_pack(&self.rt if transposed else &self.r, self.k)
         for s in range(self.cell.stages):
-            size += self.bytes_of(&h[s])
+            size += bytes_of_pack(&h[s], self.k)
         return size + (0 if transposed else self.bytes_of_vectors())
 
     @property
@@ -211,12 +197,10 @@ cdef class Weights:
         job.x, job.h = &self.xt if transposed else &self.x, &self.ht[0] if transposed else &self.h[0]
         job.r = &self.rt if transposed else &self.r
         job.w_ih, job.w_hh, job.w_hr = w_ih, w_hh, w_hr
-        job.x.w = at
-        at += self.bytes_of(job.x)
+        at = place_pack(job.x, self.k, at)
         for s in range(self.cell.stages):
-            job.h[s].w = at
-            at += self.bytes_of(&job.h[s])
-        job.r.w = at
+            at = place_pack(&job.h[s], self.k, at)
+        place_pack(job.r, self.k, at)
         return job
 
     cdef const rc_pack *projection(self, bint transposed) noexcept:
@@ -226,3 +210,18 @@ cdef class Weights:
     cdef double work_of_row(self) noexcept:
         """Multiply-adds of a forward step for one row."""
         return <double>self.cell.blocks * self.hidden_size * (self.output_size + self.input_size) + self.r.n * self.r.k
+
+
+cdef void add_biases(const rc_kernels *k, const rc_cell *cell, idx H, idx item, char *to, const char *b_ih,
+                     const char *b_hh) noexcept nogil:
+    """What the sum in each slot starts from, [slots][H]: the sum of its two biases, which may be NULL."""
+    cdef const char *b
+    cdef int g, second
+    cdef rc_blocks one
+    one.first, one.resumes, one.pauses, one.overwrite = 1, False, False, False
+    memset(to, 0, cell.slots * H * item)
+    for second in range(2 if b_ih != NULL else 0):
+        b = b_hh if second else b_ih
+        for g in range(cell.blocks):    # column sums of one row: adds the bias to that of the slot
+            k.column_sums(to + slot_of(cell, second, g) * H * item, NULL, b + block_of(cell, second, g) * H * item, 0, 1,
+                          &one, 0, H)

@@ -62,26 +62,39 @@ static void pack(const rc_pack *p, const void *const *src, rc_idx ld, rc_idx uni
     }
 }
 
+/* `count` rows of a panel of `nv` vectors, a constant, of which the last one has `last` values. */
+INLINE void pack_panel_rows(const rc_pack *p, real *w, const real *s, rc_idx count, rc_idx ld, const int nv, int last)
+{
+    const rc_idx step = STRIP(nv) * LANES;
+    rc_idx at[RC_PANEL_VECTORS];
+UNROLL
+    for (int v = 0; v < nv; v++) at[v] = vector_offset(p, 0, nv, v);
+    for (rc_idx k = 0; k < count; k++, s += ld, w += step) {
+UNROLL
+        for (int v = 0; v < nv - 1; v++) vstore(w + at[v], vload(s + v * LANES));
+        const real *const end = s + (nv - 1) * LANES;
+        vstore(w + at[nv - 1], last == LANES ? vload(end) : vload_part(end, last));
+    }
+}
+
 /* All vectors of a row are packed before the next row (one vector after the other for all rows takes 1.4 times as
  * long), and ROWS rows of every panel before the next ROWS, while their lines are in L1. */
 static void pack_rows(const rc_pack *p, rc_idx k0, rc_idx rows, const void *src, rc_idx ld)
 {
     enum { ROWS = 8 };
-    const rc_idx end = panels(p, p->n), units = RC_PANEL_VECTORS * LANES;
-    for (rc_idx first = 0; first < rows; first += ROWS) {
-        const rc_idx count = rows - first < ROWS ? rows - first : ROWS;
+    const rc_idx end = panels(p, p->n), units = RC_PANEL_VECTORS * LANES, at_once = end > 1 ? ROWS : rows;
+    for (rc_idx first = 0; first < rows; first += at_once) {
+        const rc_idx count = rows - first < at_once ? rows - first : at_once;
         for (rc_idx i = 0; i < end; i++) {
-            const int nv = panel_vectors(p, i);
-            const rc_idx step = STRIP(nv) * LANES, left = p->n - i * units;
-            const real *s = (const real *)src + first * ld + i * units;
-            real *w = (real *)p->w + panel_offset(p, i) + (k0 + first) * step;
-            for (rc_idx k = 0; k < count; k++, s += ld, w += step)
-                if (left >= units)
-                    for (int v = 0; v < RC_PANEL_VECTORS; v++)
-                        vstore(w + vector_offset(p, 0, RC_PANEL_VECTORS, v), vload(s + v * LANES));
-                else
-                    for (int v = 0; v < nv; v++)
-                        vstore(w + vector_offset(p, 0, nv, v), vload_n(s + v * LANES, left - v * LANES));
+            const int nv = panel_vectors(p, i), last = i < end - 1 ? LANES : (int)(p->n - i * units - (nv - 1) * LANES);
+            const real *const s = (const real *)src + first * ld + i * units;
+            real *const w = (real *)p->w + panel_offset(p, i) + (k0 + first) * STRIP(nv) * LANES;
+            switch (nv) {
+            case 1: pack_panel_rows(p, w, s, count, ld, 1, last); break;
+            case 2: pack_panel_rows(p, w, s, count, ld, 2, last); break;
+            case 3: pack_panel_rows(p, w, s, count, ld, 3, last); break;
+            default: pack_panel_rows(p, w, s, count, ld, 4, last);
+            }
         }
     }
 }

@@ -30,12 +30,15 @@ def random_states(e, B, rng):
 
 
 def judge(e, x, states, lengths, cotangents, reset=None, **options):
-    """Call, record and backward of an ensemble against those of each net alone, to the bit."""
-    y, final = e(x, states, lengths, reset)
-    tape = e.record(x, states, lengths, reset=reset, **options)
-    grads = tape.backward(*cotangents)
-    same_bits(tape.output, y)
-    same_bits(tape.state, final)
+    """Call, record and backward of an ensemble against those of each net alone, to the bit.
+
+    The first pass that is recorded packs the weights on its way, the second one finds them packed by the call.
+    """
+    found = []
+    for _ in range(2):
+        tape = e.record(x, states, lengths, reset=reset, **options)
+        found.append((tape, tape.backward(*cotangents)))
+        y, final = e(x, states, lengths, reset)
     for k, layer in enumerate(e.layers):
         own = x if x.ndim == 3 else x[k]
         B = y.shape[1 if e.batch_first else 2]
@@ -45,13 +48,15 @@ def judge(e, x, states, lengths, cotangents, reset=None, **options):
         alone = layer(own, state, row_lengths, marks)
         same_bits((y[k], *parts(of_net(final, k))), (alone[0], *parts(alone[1])), f"net {k}")
         single = layer.record(own, state, row_lengths, reset=marks, **options)
-        same_bits(tape.reset[k], single.reset)
         grad_out, grad_state = cotangents
         expected = single.backward(grad_out[k], None if grad_state is None else of_net(grad_state, k))
-        same_bits({name: array[k] for name, array in grads.parameters.items()}, expected.parameters)
-        same_bits(grads.input[k], expected.input)
-        same_bits(of_net(grads.state, k), expected.state)
-        same_bits(everything(tape[k], expected), everything(single, expected))
+        for tape, grads in found:
+            same_bits((tape.output[k], *parts(of_net(tape.state, k))), (alone[0], *parts(alone[1])), f"net {k}")
+            same_bits(tape.reset[k], single.reset)
+            same_bits({name: array[k] for name, array in grads.parameters.items()}, expected.parameters)
+            same_bits(grads.input[k], expected.input)
+            same_bits(of_net(grads.state, k), expected.state)
+            same_bits(everything(tape[k], expected), everything(single, expected))
 
 
 @st.composite
@@ -357,6 +362,68 @@ def test_interrupted_passes_do_not_use_up_masks(rng, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             e.record(x, train=True)
     assert [layer.masks.passes for layer in e.layers] == [0, 0]
+
+
+@pytest.mark.parametrize("checkpoint_every", [None, 2])
+def test_weights_that_another_thread_changes_during_a_pass(checkpoint_every, rng, monkeypatch):
+    """A pass that packs weights on its way is computed again, or refused; one that has packed weights goes on."""
+    from rnncore.recurrent import ensemble, ensemble_tape
+
+    e = nets("lstm", 3, 2, 4, 2, dtype="float64")
+    x = rng.normal(size=(3, 5, 2, 2))
+    seen = []
+
+    def change():
+        with e.layers[1].writable() as weights:
+            weights["weight_hh_l1"] += 1
+
+    def then_change(function):
+        def changed(*arguments):
+            found = function(*arguments)
+            seen.append(e.version)
+            if len(seen) == 1:
+                change()
+            return found
+
+        return changed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ensemble, "record_nets", then_change(ensemble.record_nets))
+        tape = e.record(x, checkpoint_every=checkpoint_every)
+    assert len(seen) == (2 if checkpoint_every is None else 1)
+    if checkpoint_every is None:
+        same_bits(tape.output, e(x)[0])                 # packed now
+    else:
+        with pytest.raises(RuntimeError, match="changed since"):
+            tape.backward(tape.output)
+    for kept in (True, False):
+        if not kept:
+            change()
+        tape = e.record(x, checkpoint_every=checkpoint_every)
+        expected = tape.backward(tape.output)
+        tape = e.record(x, checkpoint_every=checkpoint_every) if kept or checkpoint_every else tape
+        seen.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(ensemble_tape, "walk_nets", then_change(ensemble_tape.walk_nets))
+            if kept or checkpoint_every:
+                same_bits(tape.backward(tape.output).parameters, expected.parameters)
+            else:
+                with pytest.raises(RuntimeError, match="changed since"):
+                    tape.backward(tape.output)
+                assert "no gradients" in repr(tape)
+
+
+def test_weights_that_stay_are_packed_by_the_second_pass_that_is_recorded(rng):
+    e = nets("gru", 2, 2, 3)
+    x = rng.normal(size=(2, 4, 1, 2)).astype(np.float32)
+    kept = []
+    for change in (False, False, False, True, False):
+        if change:
+            with e.writable() as weights:
+                weights["1.bias_ih_l0"] += 1
+        e.record(x).backward(np.ones((2, 4, 1, 3), np.float32))
+        kept.append(e._packed is not None and e._packed.version == e.version)
+    assert kept == [False, True, True, False, True]
 
 
 def test_random_inputs_of_the_support_module_fit(rng):

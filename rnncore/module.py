@@ -5,6 +5,7 @@ arrays, whose values are copied into the module when its block closes. The optim
 method. Every change increments the module's version. A call does not read the arrays either, but a packed copy of them:
 weights are packed once per version, a pack is replaced and never overwritten, and a call takes its pack before it
 begins. So no view that a caller kept can make a call run on old weights, and no change affects a call that has begun.
+(A pass of an ensemble may pack new weights on its way. If the version is another one after it, it is computed again.)
 
 Changes that must happen as a whole (opening or closing a block, setting all weights) are made in the engine, because
 Python runs signal handlers, which may raise, between any two of its instructions.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary, ref
 
 import numpy as np
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from .base import RecurrentLayer
     from .layout import Layout
-    from .nets import NetsWeights
+    from .nets import NetsPass, NetsWeights
 
+Found = TypeVar("Found")
 # Which ensemble owns the weights of a layer, so that no two do.
 _OWNERS: WeakKeyDictionary[RecurrentLayer, ref[Ensemble]] = WeakKeyDictionary()
 
@@ -92,7 +93,7 @@ class Ensemble(Module, Generic[StateT]):
     """
 
     _fixed = frozenset({"layers", "cell", "structure", "batch_first"})
-    _recorded: int | None = None            # the version of the weights of the last recorded pass, see `packed_once`
+    _used: int | None = None        # the version of the weights of the last pass, see `packed_once`
 
     def __init__(self, layers: Iterable[RecurrentLayer[StateT]]) -> None:
         found = cast("tuple[RecurrentLayer[StateT], ...]", check_layers(layers))
@@ -140,7 +141,7 @@ class Ensemble(Module, Generic[StateT]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items()
-                if name not in ("_stacked", "_owned", "_recorded")}
+                if name not in ("_stacked", "_owned", "_used")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -172,14 +173,14 @@ class Ensemble(Module, Generic[StateT]):
         return packed
 
     def packed_once(self) -> PackedEnsemble:
-        """The weights of the current version for a pass that is recorded; packed on the way if they have just changed.
+        """The weights of the current version, for a pass that packs them on its way if they are new.
 
-        So it is in training, where every pass has new weights. A second pass with the same weights packs them.
+        In training every pass has new weights. A second pass with the same weights packs them for good.
         """
         packed, version = cast("PackedEnsemble | None", self._packed), self.version
-        if version in (self._recorded, None if packed is None else packed.version):
+        if version in (self._used, None if packed is None else packed.version):
             return self.packed()
-        self.__dict__["_recorded"] = version
+        self.__dict__["_used"] = version
         with LOCK:
             return self._where_they_lie()
 
@@ -258,26 +259,31 @@ class Ensemble(Module, Generic[StateT]):
         TypeError, ValueError
             An argument has the wrong type, shape or length; the message names it.
         """
-        packed, structure = self.packed(), self.structure
-        out, layout = check_input(x, len(self), structure, self.batch_first)
-        nets, T, B = out.shape[:3]
+        structure = self.structure
+        given, layout = check_input(x, len(self), structure, self.batch_first)
+        nets, T, B = given.shape[:3]
         row_lengths = check_lengths(lengths, nets, T, B)
-        states = check_state(state, nets, structure, B)
+        initial = check_state(state, nets, structure, B)
         batch = None if row_lengths is None else Batches(row_lengths, T)
         resets = by_direction(check_reset(reset, nets, T, B, layout), batch, structure.directions)
         if batch is not None:
-            states = [batch.sorted(part) for part in states]
-        for part in structure.parts:
-            if part.direction == 0:
-                inputs = out
-                if part.layer == structure.num_layers - 1:
-                    out = self._empty(T, B, layout, zeros=batch is not None)
-                else:
-                    rows = (T, B) if batch is None else (batch.N, 1)
-                    out = _engine.room((nets, *rows, structure.features), self.dtype)
-            _engine.forward_nets(packed.weights[part.position], inputs, structure.half(out, part), states,
-                                 part.position, batch=batch, resets=resets[part.direction],
-                                 reverse=part.direction == 1)
+            initial = [batch.sorted(part) for part in initial]
+
+        def run(weights: Sequence[NetsWeights]) -> tuple[Array, list[Array]]:
+            out, states = given, [part.copy() for part in initial]
+            for part in structure.parts:
+                if part.direction == 0:
+                    inputs = out
+                    if part.layer == structure.num_layers - 1:
+                        out = self._empty(T, B, layout, zeros=batch is not None)
+                    else:
+                        rows = (T, B) if batch is None else (batch.N, 1)
+                        out = _engine.room((nets, *rows, structure.features), self.dtype)
+                _engine.forward_nets(weights[part.position], inputs, structure.half(out, part), states, part.position,
+                                     batch=batch, resets=resets[part.direction], reverse=part.direction == 1)
+            return out, states
+
+        _, (out, states) = self._run(self.packed_once(), run)
         if batch is not None:
             states = [batch.in_given_order(part) for part in states]
         return layout.as_given(out), cast("StateT", layout.states(states))
@@ -309,18 +315,18 @@ class Ensemble(Module, Generic[StateT]):
         resets = by_direction(marks, batch, self.structure.directions)
         start = initial if batch is None else [batch.sorted(part) for part in initial]
         numbers: list[int | None] = []
+
+        def run(weights: Sequence[NetsWeights]) -> tuple[list[Array], list[NetsPass], Array]:
+            states = [part.copy() for part in start]
+            return states, *record_nets(self.structure, weights, given, start, states, batch, resets, mask_of,
+                                        checkpoint_every)
+
         try:
             if train and self.structure.num_layers > 1:
                 numbers.extend(layer.masks.next() if layer.dropout else None for layer in self.layers)
             mask_of = self._masks(numbers) if any(number is not None for number in numbers) else None
-            packed = self.packed() if checkpoint_every else self.packed_once()
-            while True:
-                states = [part.copy() for part in start]
-                passes, output = record_nets(self.structure, packed.weights, given, start, states, batch, resets,
-                                             mask_of, checkpoint_every)
-                if packed.kept or packed.version == self.version:
-                    break
-                packed = self.packed()          # another thread has changed the weights meanwhile
+            packed, (states, passes, output) = self._run(
+                self.packed() if checkpoint_every else self.packed_once(), run)
         except BaseException:                   # Ctrl-C among others
             for layer, number in zip(self.layers, numbers, strict=False):
                 layer.masks.take_back(number)
@@ -328,6 +334,15 @@ class Ensemble(Module, Generic[StateT]):
         if batch is not None:
             states, output = [batch.in_given_order(part) for part in states], batch.spread(output)
         return EnsembleTape(self, packed, passes, row_lengths, marks, layout, initial, states, output)
+
+    def _run(self, packed: PackedEnsemble, run: Callable[[Sequence[NetsWeights]], Found]
+             ) -> tuple[PackedEnsemble, Found]:
+        """What a pass gives, and the weights that it used: others if these changed while it packed them on its way."""
+        found = run(packed.weights)
+        if not packed.kept and packed.version != self.version:
+            packed = self.packed()
+            found = run(packed.weights)
+        return packed, found
 
     def _masks(self, numbers: list[int | None]) -> Callable[[int, tuple[int, ...]], Array]:
         """The masks of all nets, (N, T, B, I), for the index of a layer and the shape (T, B, I) of its input."""

@@ -32,13 +32,16 @@ def random_states(e, B, rng):
 def judge(e, x, states, lengths, cotangents, reset=None, **options):
     """Call, record and backward of an ensemble against those of each net alone, to the bit.
 
-    The first pass that is recorded packs the weights on its way, the second one finds them packed by the call.
+    The first pass with new weights packs them on its way, the second one packs them for good.
     """
-    found = []
+    called, found = [e(x, states, lengths, reset)], []
+    with e.writable():
+        pass                            # the weights count as new
     for _ in range(2):
         tape = e.record(x, states, lengths, reset=reset, **options)
         found.append((tape, tape.backward(*cotangents)))
-        y, final = e(x, states, lengths, reset)
+    called.append(e(x, states, lengths, reset))
+    y = called[0][0]
     for k, layer in enumerate(e.layers):
         own = x if x.ndim == 3 else x[k]
         B = y.shape[1 if e.batch_first else 2]
@@ -46,7 +49,8 @@ def judge(e, x, states, lengths, cotangents, reset=None, **options):
         state = None if states is None else of_net(states, k)
         marks = reset if reset is None or reset.ndim == 2 else reset[k]
         alone = layer(own, state, row_lengths, marks)
-        same_bits((y[k], *parts(of_net(final, k))), (alone[0], *parts(alone[1])), f"net {k}")
+        for output, final in called:
+            same_bits((output[k], *parts(of_net(final, k))), (alone[0], *parts(alone[1])), f"net {k}")
         single = layer.record(own, state, row_lengths, reset=marks, **options)
         grad_out, grad_state = cotangents
         expected = single.backward(grad_out[k], None if grad_state is None else of_net(grad_state, k))
@@ -367,6 +371,7 @@ def test_interrupted_passes_do_not_use_up_masks(rng, monkeypatch):
 @pytest.mark.parametrize("checkpoint_every", [None, 2])
 def test_weights_that_another_thread_changes_during_a_pass(checkpoint_every, rng, monkeypatch):
     """A pass that packs weights on its way is computed again, or refused; one that has packed weights goes on."""
+    from rnncore import _engine
     from rnncore.recurrent import ensemble, ensemble_tape
 
     e = nets("lstm", 3, 2, 4, 2, dtype="float64")
@@ -378,8 +383,8 @@ def test_weights_that_another_thread_changes_during_a_pass(checkpoint_every, rng
             weights["weight_hh_l1"] += 1
 
     def then_change(function):
-        def changed(*arguments):
-            found = function(*arguments)
+        def changed(*arguments, **options):
+            found = function(*arguments, **options)
             seen.append(e.version)
             if len(seen) == 1:
                 change()
@@ -387,6 +392,13 @@ def test_weights_that_another_thread_changes_during_a_pass(checkpoint_every, rng
 
         return changed
 
+    with monkeypatch.context() as patch:
+        patch.setattr(_engine, "forward_nets", then_change(_engine.forward_nets))
+        y, state = e(x)
+    assert len(seen) == 4                               # two layers, twice
+    same_bits((y, *state), (e(x)[0], *e(x)[1]))
+    change()
+    seen.clear()
     with monkeypatch.context() as patch:
         patch.setattr(ensemble, "record_nets", then_change(ensemble.record_nets))
         tape = e.record(x, checkpoint_every=checkpoint_every)

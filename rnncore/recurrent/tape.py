@@ -94,10 +94,9 @@ class Tape(Generic[StateT]):
         """Either `passes` is given, or what `_engine.record` returned, with the batch and the lookup of that pass."""
         self._layer, self._version, self._layout, self._reset = layer, version, layout, reset
         self._recorded, self._lookup = recorded, lookup
-        self._batch = batch
         self._B: int = initial[0].shape[1]
         if passes is None:
-            self._T: int = len(recorded_output) if batch is None else batch.steps
+            self._T, self._batch = len(recorded_output) if batch is None else batch.steps, batch
         else:
             self._passes, self._T, self._batch = passes, passes[0].T, passes[0].batch
         self._initial, self._final = initial, final         # of every state (layers·directions, B, H)
@@ -208,7 +207,11 @@ class Tape(Generic[StateT]):
         return self.names()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_spread": {}}
+        state = self.__dict__ | {"_spread": {}}
+        if self._recorded is not None:
+            for derived in ("_passes", "_where"):       # views, which would be pickled as arrays of their own
+                state.pop(derived, None)
+        return state
 
     def names(self, pattern: str = "*") -> list[str]:
         """Names that match a shell pattern ("*.f", "l1.*"), in the order of the layers.

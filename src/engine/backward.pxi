@@ -115,6 +115,8 @@ cdef int run_walk(Backward *j, Weights w, Sums sums, idx first_step) except -1:
     cdef int passes = 2
     j.numbering.starts, j.numbering.B, j.numbering.T = j.rows.starts, j.R, j.T
     if sums is not None:
+        if sums.s == NULL:
+            raise ValueError("sums: got some that are not set up, expected those of a pass")
         j.sums, j.numbering, j.first_step, passes = sums.s, sums.s.numbering, first_step, 3
     j.delta_wanted = j.delta.p != NULL
     j.plan = make_plan(w, j.T, rows_between(&j.rows, 0, j.T), j.R, passes)

@@ -397,7 +397,7 @@ cdef void set_up_products(const Forward *j, const Share *mine, Products *product
     cdef rc_product *p = &products.of_x
     cdef StageProduct *r
     cdef idx units
-    cdef int s, g
+    cdef int s, g, down
     p[0] = product_with(j.x_pack)
     p.ldc, p.gc, p.prepared = j.slots.stride[1] // j.item, j.H, &products.prepared
     p.prepared.count = 0
@@ -416,7 +416,8 @@ cdef void set_up_products(const Forward *j, const Share *mine, Products *product
         r.offset = stage.slot * j.H * j.item
         units = (1 if stage.groups > 1 else RC_PANEL_VECTORS) * j.k.lanes
         r.units_at_once = max(1, RC_L1_BYTES // (max(1, mine.row1 - mine.row0) * units * stage.groups * j.item)) * units
-        r.prepared[0].count = r.prepared[1].count = 0
+        for down in range(2):
+            r.prepared[down].count = r.prepared[down].row1 = 0
     if j.r_pack != NULL:
         r = &products.of_m
         r.p = product_with(j.r_pack)

@@ -221,19 +221,21 @@ def carve(str purpose, dtype, tuple shapes, idx nets=0):
             arrays.append(None)
             continue
         size = extent(shape, item, &row)
-        arrays.append(array_on(memory_of_all, at, shape, item, row, nets, size))
+        arrays.append(array_on(memory_of_all, at, shape, dtype, row, nets, size))
         at += rounded(each * size)
     return arrays
 
 
-cdef object array_on(Allocation owner, size_t at, tuple shape, idx item, idx row, idx nets, idx of_net):
+cdef object array_on(Allocation owner, size_t at, tuple shape, dtype, idx row, idx nets, idx of_net):
     """An array on the memory of an allocation, from byte `at` on; `row`, `nets` and `of_net` are bytes as in `carve`."""
     cdef Py_ssize_t[6] lengths
     cdef Py_ssize_t[6] strides
-    cdef int ndim = 0, lead = nets > 0
-    cdef idx stride = item
+    cdef int ndim = 0, lead = nets > 0, kind = dtype.num
+    cdef idx stride = dtype.itemsize
     if len(shape) > 5:
         raise ValueError(f"shape: got {len(shape)} axes, expected at most 5")
+    if kind not in (NPY_FLOAT, NPY_DOUBLE):
+        raise TypeError(f"dtype: got {dtype}, expected float32 or float64")
     for n in shape:
         lengths[lead + ndim] = n
         ndim += 1
@@ -244,7 +246,7 @@ cdef object array_on(Allocation owner, size_t at, tuple shape, idx item, idx row
             stride = row
     if lead:
         lengths[0], strides[0] = nets, of_net
-    return array_of(owner, owner.m.p + at, lead + ndim, lengths, strides, kind_of(item))
+    return array_of(owner, owner.m.p + at, lead + ndim, lengths, strides, kind)
 
 
 def room(tuple shape, dtype):
@@ -262,7 +264,7 @@ def room(tuple shape, dtype):
         return ndarray(shape, dtype)
     own = Allocation.__new__(Allocation)
     own.m, own.nbytes = memory(size, RESULTS), size
-    return array_on(own, 0, shape, dtype.itemsize, 0, 0, 0)
+    return array_on(own, 0, shape, dtype, 0, 0, 0)
 
 
 cdef idx extent(tuple shape, idx item, idx *row) except -1:

@@ -140,7 +140,7 @@ def backward_recorded(list weights, tuple recorded, batch, grad_output, grad_sta
         take(batch.order, &order, 0)
         grad_out_row = <const idx *>order.p
         carry = [reordered(one, grad_out_row) for one in given]
-    parameters = dict(zip(shapes, carve("gradients of parameters", x.dtype, tuple(shapes.values()))))
+    parameters = dict(zip(shapes, carve("gradients of parameters", x.dtype, tuple(shapes.values()))))    # there are steps
     steps = carve("gradients", x.dtype, (
         (T, B, w.cell.slots, w.hidden_size), (T, B, w.output_size),
         (T, B, w.hidden_size) if w.cell.states == 2 else None) * parts)

@@ -90,7 +90,8 @@ cdef class Sums:
 
         `w_ih` is None where the input is rows of a table: see `table_backward`.
 
-        Where there are several nets, the arrays have a leading axis for them. Without arguments `begin` does it.
+        Where there are several nets, the arrays have a leading axis for them. Without arguments nothing is set up, which
+        is then for `begin` to do.
         """
         cdef Rows rows
         if w is not None:
@@ -101,7 +102,10 @@ cdef class Sums:
             self.steps = steps
 
     cdef int begin(self, Weights w, tuple arrays, const Rows *rows, idx T, bint windows, idx nets) except -1:
-        """`arrays` are the six of the constructor in their order. What `rows` points to has to stay."""
+        """`arrays` are the six of the constructor in their order, which is also that of `structure.ENGINE_NAMES`.
+
+        What `rows` points to has to stay.
+        """
         cdef Array[6] of
         cdef Summing one
         cdef Summing *s

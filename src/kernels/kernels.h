@@ -307,8 +307,9 @@ typedef struct {
     void (*product)(const rc_product *p, rc_idx row0, rc_idx row1, rc_idx unit0, rc_idx unit1);
     /* The same for one step and the ranges of rows and units for which `p->prepared` was made; its count is not 0. */
     void (*product_again)(const rc_product *p, rc_idx row0);
-    /* The same for the only rows of two nets of one shape, whose sums start from C or from zero.  The sums of one row
-     * have to wait for each other; those of another net fill that time. */
+    /* The same for the only rows of two nets of one shape, both prepared, whose sums start from C or from zero.  The sums
+     * of one row have to wait for each other; those of another net fill that time.  It leaves other strides in
+     * p->prepared, which no other product must use afterwards. */
     void (*product_of_two)(const rc_product *p, const rc_product *q);
     void (*weight_gradient)(const rc_weight_gradient *p, rc_idx m0, rc_idx m1);     /* rows m0 .. m1 of C */
     /* sum[m] += sum_q d[q, m], q ascending */

@@ -119,7 +119,7 @@ static void product_of_two(const rc_product *p, const rc_product *q)
 {
     sweep *s = (sweep *)p->prepared->sweeps;
     const sweep *const other = (const sweep *)q->prepared->sweeps;
-    if (p->prepared->count > 1 || s->one != s->tiles[1]) {
+    if (p->prepared->count > 1 || s->one != s->tiles[1]) {      /* several sweeps, or panels in a tile */
         product_again(p, 0);
         product_again(q, 0);
         return;

@@ -23,7 +23,7 @@ enum { TILE_LIMIT = 8, PANEL_LIMIT = 4 };       /* most rows, and most panels, o
  * `w` is A, packed. */
 typedef struct {
     const real *a; rc_idx lda;              /* element (r, k) at r*lda + k; weight gradient: at k*R + r */
-    const real *w; rc_idx wstrip, wpanel;   /* strides of strip and panel, or of the rows' own strips */
+    const real *w; rc_idx wstrip, wpanel;   /* strides of strip and panel, or to the next row's weights */
     rc_idx k;                               /* inner size */
     rc_idx wk;                              /* stride of k; a tile of a step knows it as a constant */
     real *c; rc_idx ldc, cv, cp;            /* strides of row, vector, panel */

@@ -146,3 +146,11 @@ def test_reused_memory_shows_nothing_of_its_earlier_contents(limit, rng):
         del dirt, tape
         gc.collect()
         same_bits(numbers(), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int32", "int64", "complex64", "longdouble"])
+def test_the_engine_makes_no_array_of_another_type_in_its_memory(dtype):
+    for make_one in (lambda: _engine.room((1 << 18,), np.dtype(dtype)),
+                     lambda: _engine.carve("a tape", np.dtype(dtype), ((3, 2),))):
+        with pytest.raises(TypeError, match="float32 or float64"):
+            make_one()

@@ -17,6 +17,7 @@ from rnncore import _engine
 from rnncore.nn import Embedding, Linear, SequenceModel
 from rnncore.recurrent import lookup
 from rnncore.recurrent.dropout import Masks
+from rnncore.recurrent.passes import Walk
 
 VARIANTS = {
     "peepholes": lambda **o: rc.LSTM(3, 5, 2, seed=1, peepholes=True, cell_clip=0.4, **o),
@@ -201,3 +202,11 @@ def test_a_flag_is_checked(wrong):
     with pytest.raises(ValueError, match="neither"):
         tape.backward()
     assert not tape._last
+
+
+def test_a_walk_refuses_sums_that_are_not_set_up():
+    tape = rc.GRU(3, 5, seed=0).record(np.ones((4, 2, 3), "f"))
+    walk = Walk(tape.packed()[0], tape._passes[0], [np.zeros((1, 2, 5), "f")], 0, np.ones((4, 2, 5), "f"), None)
+    walk.sums = _engine.Sums()
+    with pytest.raises(ValueError, match="not set up"):
+        _engine.backward(walk)

@@ -36,8 +36,7 @@ DEBUG = SANITIZE or switched_on("RNNCORE_DEBUG")
 QUICK = switched_on("RNNCORE_QUICK")
 ANNOTATE = switched_on("RNNCORE_ANNOTATE")
 
-# Each kind of build has its own generated C: a change of options alone does not make Cython
-# write it again.
+# Each kind of build has its own generated C, so that going from one to another does not make Cython write it again.
 GENERATED = "build/" + ("annotated" if ANNOTATE else "cython-debug" if DEBUG else "cython")
 
 # ---------------------------------------------------------------------------------- flags
@@ -74,6 +73,10 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": DEBUG,
     "cdivision": True,
+    # Cython's own kind of function, as a method, takes any object for `self`, and crashes on one of another class.
+    "binding": False,
+    "embedsignature": True,         # for inspect.signature and help()
+    "embedsignature.format": "clinic",
     "show_performance_hints": not DEBUG,  # the bounds checks are asked for
 }
 
@@ -86,6 +89,8 @@ def flags_stamp():
     stamp = Path("build/flags.txt")
     if not stamp.exists() or stamp.read_text() != text:
         stamp.parent.mkdir(exist_ok=True)
+        for generated in Path(GENERATED).rglob("*.c"):      # a change of DIRECTIVES alone does not make Cython write it again
+            generated.unlink()
         stamp.write_text(text)
     return str(stamp)
 

@@ -31,7 +31,7 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
     C-contiguous array of the right shape and type (that of the weights, or intp for lengths, which may also be a list
     of integers), where the pair (h, c) is no tuple, or where rows of unequal length have no step at all.
     """
-    cdef Weights w = weights[0]
+    cdef Weights w = first_of(weights)
     cdef Forward job
     cdef Axes axes, inside
     cdef Array of_x, of_y

@@ -56,14 +56,14 @@ cdef int sum_by_token(Embedding *j) except -1:
     return 0
 
 
-def project_table(Weights w, table, products):
+def project_table(Weights w not None, table, products):
     """products (V, blocks·H) = W_ih x + bias of every row x of a table (V, I), in the order of the slots."""
     cdef Linear job
     set_table(&job, w, table, products)
     run_linear_forward(&job, table.shape[0])
 
 
-def table_backward(Weights w, table, tokens, delta, grad_table, grad_w_ih):
+def table_backward(Weights w not None, table, tokens, delta, grad_table, grad_w_ih):
     """The gradients of a table (V, I), and of weight_ih through it, from those of the pre-activations.
 
     `delta` is as `backward` leaves it, and `tokens` as `forward` takes them; `w.pack_backward` must have been called.

@@ -44,7 +44,7 @@ cdef struct Forward:
     Products *products          # prepared once for many calls; NULL: each thread prepares its own
 
 
-def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None, resets=None,
+def forward(Weights w not None, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None, resets=None,
             idx first_step=0, bint reverse=False, looked_up=None, bint clears=False):
     """Run one layer and direction over time.
 

@@ -119,7 +119,7 @@ cdef inline idx linear_stretch(idx I, idx O, idx passes) noexcept:
     return max(1, LINEAR_STRETCH // (I * O * passes) // SUM_CHUNK) * SUM_CHUNK
 
 
-def linear_forward(LinearWeights w, x, y):
+def linear_forward(LinearWeights w not None, x, y):
     """y (M, O) = x (M, I) Wᵀ + b; both arrays are contiguous and of the type of the weights."""
     cdef Linear job
     set_linear(&job, w, x, y)
@@ -185,7 +185,7 @@ cdef void multiply_rows(const Linear *j, const rc_pack *pack, const void *bias, 
         j.k.product(&p, start + low, start + high, unit0, unit1)
 
 
-def linear_backward(LinearWeights w, x, grad_y, grad_x, grad_weight, grad_bias=None):
+def linear_backward(LinearWeights w not None, x, grad_y, grad_x, grad_weight, grad_bias=None):
     """From grad_y (M, O) the gradients of x (M, I), which may be None, of the weight (O, I) and of the bias (O,).
 
     All arrays are contiguous and of the type of the weights; the gradients need not be initialised. For a gradient of x,

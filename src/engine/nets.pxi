@@ -198,7 +198,7 @@ def forward_nets(weights, x, out, list states, idx position=0, *, slots=None, c_
     batch : ragged.Batches or None
         Then x and out, unless they are in the caller's order, hold the rows of all steps of the pass.
     """
-    cdef Weights w = weights[0]
+    cdef Weights w = first_of_nets(weights)
     cdef NetRows rows = take_batches(batch, x.shape[1], x.shape[2])
     cdef idx count = len(weights), T = rows.T, B = rows.rows.B, n
     cdef Resets of_first = take_resets(resets, first_step)
@@ -279,7 +279,7 @@ def backward_nets(weights, walk):
     As `backward`, for one cotangent on each row, where all arrays have a leading axis of nets. Those of rows of unequal
     length hold the rows of all steps of the pass, but for slots and c, which hold those of these steps.
     """
-    cdef Weights w = weights[0]
+    cdef Weights w = first_of_nets(weights)
     cdef Sums sums = walk.sums
     cdef list initial, carry = walk.carry
     steps = walk.steps
@@ -436,6 +436,11 @@ cdef class Unpacked:
         u.next_b_ih, u.next_b_hh, u.next_peepholes = self.x_bias.stride[0], self.h_bias.stride[0], self.of_c.stride[0]
         u.of_vectors = 0 if transposed else w.bytes_of_vectors()
         return w.size_of(transposed)
+
+
+cdef Weights first_of_nets(weights):
+    """As `first_of`, where the weights need not be packed."""
+    return (<Unpacked>weights).like if isinstance(weights, Unpacked) else first_of(weights)
 
 
 cdef size_t take_unpacked(weights, Nets *nets, UnpackedNets *u, bint transposed) noexcept:

@@ -161,7 +161,7 @@ cdef class Stepper:
         cdef char *at
         cdef size_t state, out, slots, steps
         cdef idx i, H
-        w = weights[0]
+        w = first_of(weights)
         self.weights, self.h, self.c = weights, h, c
         H = w.hidden_size
         self.layers, self.batch, self.P, self.I = len(weights), batch, w.output_size, w.input_size
@@ -227,7 +227,7 @@ cdef class Stepper:
             self.run_step(address(x), address(out))
         return True
 
-    def predict(self, tokens, table, LinearWeights head, x, h, out):
+    def predict(self, tokens, table, LinearWeights head not None, x, h, out):
         """A step of tokens (B,), whose x are rows of a table (V, I), and of a head, into out (B, O).
 
         `x` (B, I) and `h` (B, P) are room for what is in between. False, and nothing is done: `tokens` is no C-contiguous

@@ -225,3 +225,14 @@ cdef void add_biases(const rc_kernels *k, const rc_cell *cell, idx H, idx item, 
         for g in range(cell.blocks):    # column sums of one row: adds the bias to that of the slot
             k.column_sums(to + slot_of(cell, second, g) * H * item, NULL, b + block_of(cell, second, g) * H * item, 0, 1,
                           &one, 0, H)
+
+
+cdef Weights first_of(list weights):
+    """The first of several packed weights, after a check that all of them are there: loops read them unchecked."""
+    cdef Weights w
+    if not weights:
+        raise ValueError("weights: got none, expected packed weights")
+    for w in weights:
+        if w is None or w.k == NULL:
+            raise TypeError(f"weights: got {w!r}, expected packed weights")
+    return weights[0]

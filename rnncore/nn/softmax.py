@@ -50,7 +50,7 @@ def draw(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int
     temperature : float
         `logits` are divided by it; 0 selects the most likely class.
     rng : numpy.random.Generator
-        One uniform number is drawn from it, or none at temperature 0.
+        One uniform number is drawn from it, or none at temperature 0 and by a call that raises an error.
 
     Raises
     ------
@@ -75,4 +75,4 @@ def draw(logits: ArrayLike, temperature: float, rng: np.random.Generator) -> int
     values: Array = np.require(logits, requirements=("C", "ALIGNED")).reshape(-1)
     if values.dtype not in FLOATS:
         values = values.astype(np.float64)
-    return _engine.draw(values, temperature, 0.0 if temperature == 0 else rng.random())
+    return _engine.draw(values, temperature, rng.random)

@@ -255,15 +255,16 @@ cdef void squared_error_thread(void *context, int thread, int threads) noexcept 
                             block * SQUARES_BLOCK, min(j.size, (block + 1) * SQUARES_BLOCK), j.grad.p, j.scale)
 
 
-def draw(logits, double temperature, double uniform):
+def draw(logits, double temperature, random):
     """A class with the probabilities softmax(logits / temperature): the first whose cumulative probability is above
-    `uniform`, a number in [0, 1). At temperature 0 it is the first of the most likely classes.
+    a number in [0, 1), which `random()` returns. At temperature 0 it is the first of the most likely classes.
 
-    `logits` are contiguous and of float32 or float64; all is computed in float64.
+    `logits` are contiguous and of float32 or float64; all is computed in float64. `random` is called at most once, and
+    only after the logits are found to be right, so that a refused call leaves a generator as it was.
     """
     cdef Array a
     cdef Memory scratch
-    cdef double top = -INFINITY, total = 0
+    cdef double top = -INFINITY, total = 0, uniform
     cdef idx n, i, likeliest = -1
     cdef bint known = True
     if not is_plain(logits, NPY_FLOAT) and not is_plain(logits, NPY_DOUBLE):
@@ -286,6 +287,11 @@ def draw(logits, double temperature, double uniform):
         raise ValueError(f"logits: got {'-inf for every class' if known else 'NaN or infinity'}, expected finite numbers, "
                          "or -inf for classes that are impossible, at least one of them finite; if they are a model's, "
                          "its weights or its inputs are not finite")
+    try:
+        uniform = random()
+    except BaseException:
+        give_back(scratch)
+        raise
     for i in range(n):              # at a tiny temperature all but the most likely become 0
         total += exp((cumulative[i] - top) / temperature)
         cumulative[i] = total

@@ -77,8 +77,20 @@ NAN, INF = float("nan"), float("inf")
     (None, TypeError, "got object values"),
 ])  # fmt: skip
 def test_logits_that_are_no_distribution_are_refused(logits, error, said, temperature):
+    rng = np.random.default_rng(0)
+    before = rng.bit_generator.state
     with pytest.raises(error, match=f"logits: {said}"):
-        draw(logits, temperature, np.random.default_rng(0))
+        draw(logits, temperature, rng)
+    assert rng.bit_generator.state == before
+
+
+def test_an_error_of_the_generator_is_passed_on():
+    class Broken:
+        def random(self):
+            raise OSError("no numbers")
+
+    with pytest.raises(OSError, match="no numbers"):
+        draw([0.0, 1.0], 1, Broken())
 
 
 def test_a_model_whose_weights_are_not_finite_draws_nothing():
@@ -86,8 +98,11 @@ def test_a_model_whose_weights_are_not_finite_draws_nothing():
     with model.network_.writable() as weights:
         weights["head.bias"][1] = NAN
     for temperature in (0, 1):
+        rng = np.random.default_rng(0)
+        before = rng.bit_generator.state
         with pytest.raises(ValueError, match="logits: got NaN or infinity"):
-            model.sample(5, "ab", seed=0, temperature=temperature)
+            model.sample(5, "ab", seed=rng, temperature=temperature)
+        assert rng.bit_generator.state == before
 
 
 def unaligned(values):

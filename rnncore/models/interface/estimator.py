@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -182,6 +183,17 @@ def generator(seed: RandomSource) -> np.random.Generator:
     except (TypeError, ValueError) as error:
         raise type(error)(f"seed: got {seed!r:.60}, expected None, a whole number >= 0, several of them, or a numpy "
                           "Generator") from None
+
+
+@contextmanager
+def unmoved_by_errors(rng: np.random.Generator) -> Iterator[None]:
+    """A block after whose errors a generator, which may be the caller's, is as it was before."""
+    before = rng.bit_generator.state
+    try:
+        yield
+    except BaseException:
+        rng.bit_generator.state = before
+        raise
 
 
 def _shown(value: Any) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from rnncore import _engine
 from rnncore._checks import as_number, as_size
 from rnncore.models.interface.base import check_fitted, generator
+from rnncore.models.interface.estimator import unmoved_by_errors
 from rnncore.models.interface.exog import TakesExog
 from rnncore.models.interface.forecasts import SampledForecast
 from rnncore.nn import log_softmax
@@ -106,11 +107,12 @@ class Continues(TakesExog):
         inputs, rng = self._check_exog(exog, len(past) + steps, missing=self.missing), generator(seed)
         F = self.n_features_
         drawn, mean, covariance = np.empty((paths, steps, F)), np.empty((steps, F)), np.empty((steps, F, F))
-        for t, expected in self._continue(past, steps, paths, inputs, drawn):
-            variance = self._variance_after(past, t)
-            mean[t] = expected.mean(axis=0)
-            covariance[t] = np.diag(variance) + np.cov(expected.T, bias=True)
-            drawn[:, t] = expected + np.sqrt(variance) * rng.standard_normal((paths, F))
+        with unmoved_by_errors(rng):
+            for t, expected in self._continue(past, steps, paths, inputs, drawn):
+                variance = self._variance_after(past, t)
+                mean[t] = expected.mean(axis=0)
+                covariance[t] = np.diag(variance) + np.cov(expected.T, bias=True)
+                drawn[:, t] = expected + np.sqrt(variance) * rng.standard_normal((paths, F))
         lower, upper = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2], axis=0)
         return SampledForecast(mean, lower, upper, covariance, drawn)
 
@@ -148,12 +150,13 @@ class Continues(TakesExog):
         steps, paths, rng = as_size(steps, "steps", least=0), as_size(paths, "paths"), generator(seed)
         probabilities = np.empty((steps, self._alphabet.size))
         drawn = np.empty((paths, steps), np.int64)
-        for t, output in self._continue(past, steps, paths, np.empty((len(past) + steps, 0)), drawn):
-            each = np.exp(log_softmax(output))
-            probabilities[t] = each.mean(axis=0)
-            ladder = np.cumsum(each, axis=1)
-            below = ladder <= rng.random((paths, 1)) * ladder[:, -1:]
-            drawn[:, t] = np.minimum(below.sum(axis=1), self._alphabet.size - 1)
+        with unmoved_by_errors(rng):
+            for t, output in self._continue(past, steps, paths, np.empty((len(past) + steps, 0)), drawn):
+                each = np.exp(log_softmax(output))
+                probabilities[t] = each.mean(axis=0)
+                ladder = np.cumsum(each, axis=1)
+                below = ladder <= rng.random((paths, 1)) * ladder[:, -1:]
+                drawn[:, t] = np.minimum(below.sum(axis=1), self._alphabet.size - 1)
         return probabilities
 
     def _continue(
@@ -209,15 +212,16 @@ class Continues(TakesExog):
         temperature = as_number(temperature, "temperature", least=0)
         inputs = self._check_exog(exog, len(past) + length, missing=self.missing)
         drawn: Array = np.empty((1, length, *past.shape[1:]), past.dtype)
-        uniforms = [0.0] * length if self._real or temperature == 0 else rng.random(length).tolist()
-        for t, outputs in self._continue(past, length, 1, inputs, drawn):
-            output = outputs[0]
-            if self._real:
-                deviation = np.sqrt(self._variance_after(past, t))
-                noise = rng.standard_normal(self.n_features_)
-                drawn[0, t] = output + temperature * deviation * noise
-            else:
-                drawn[0, t] = _engine.draw(output, temperature, uniforms[t])
+        with unmoved_by_errors(rng):
+            uniforms = iter([] if self._real or temperature == 0 else rng.random(length).tolist()).__next__
+            for t, outputs in self._continue(past, length, 1, inputs, drawn):
+                output = outputs[0]
+                if self._real:
+                    deviation = np.sqrt(self._variance_after(past, t))
+                    noise = rng.standard_normal(self.n_features_)
+                    drawn[0, t] = output + temperature * deviation * noise
+                else:
+                    drawn[0, t] = _engine.draw(output, temperature, uniforms)
         return drawn[0] if self._real else self._alphabet.decode(drawn[0])
 
     def beam(

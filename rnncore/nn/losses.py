@@ -189,7 +189,7 @@ def _squares(
     options : (ndarray, ndarray)
         Which rows, or which of their values, count, and the weights of the rows; None: all, and 1.
     """
-    predicted, expected = _floating(pred, "pred"), as_array(target, "target")
+    predicted, expected = as_floating(pred, "pred"), as_array(target, "target")
     if expected.dtype.kind not in REAL_KINDS:
         raise TypeError(f"target: got {expected.dtype}, expected real numbers")
     if expected.shape != predicted.shape:
@@ -265,7 +265,7 @@ def _rows_of_loss(
     class_weight: ArrayLike | None = None, label_smoothing: float = 0.0, weights: ArrayLike | None = None,
 ) -> _Rows:
     """Check the arguments of a cross-entropy; see there for the formula."""
-    smoothing, scores = as_probability(label_smoothing, "label_smoothing"), _floating(logits, "logits")
+    smoothing, scores = as_probability(label_smoothing, "label_smoothing"), as_floating(logits, "logits")
     classes = as_indices(targets, "targets")
     if not isinstance(ignore_index, numbers.Integral) or isinstance(ignore_index, bool):
         raise TypeError(f"ignore_index: got {ignore_index!r:.60}, expected a whole number")
@@ -331,7 +331,8 @@ def as_weights(weights: ArrayLike | None, shape: tuple[int, ...], name: str = "w
     return found.astype(np.float64)
 
 
-def _floating(values: ArrayLike, name: str) -> Array:
+def as_floating(values: ArrayLike, name: str) -> Array:
+    """An array of float32 or float64, in the byte order of the machine."""
     array = as_array(values, name)
     own = array.dtype.newbyteorder("=")         # of the machine
     if own not in (np.float32, np.float64):

@@ -10,7 +10,7 @@ from rnncore.module import LOCK, Module
 from rnncore.nn.configuration import build, check_sizes, config_of, read_config
 from rnncore.nn.counted import counted_steps, step_weights
 from rnncore.nn.layers import Dropout, Embedding, Linear
-from rnncore.nn.losses import LOSSES, as_weights
+from rnncore.nn.losses import LOSSES, as_floating, as_weights
 from rnncore.nn.readout import READOUTS, read_out
 from rnncore.nn.record import SequenceRecord
 from rnncore.nn.stream import ModelStream
@@ -257,7 +257,7 @@ class SequenceModel(Module):
 
     def loss(
         self,
-        prediction: Array,
+        prediction: ArrayLike,
         targets: ArrayLike,
         lengths: ArrayLike | None = None,
         counted: ArrayLike | None = None,
@@ -267,7 +267,7 @@ class SequenceModel(Module):
 
         Parameters
         ----------
-        prediction : ndarray
+        prediction : array_like of float32 or float64
         targets : array_like
             Integer classes for cross-entropy, or values of the shape of `prediction` for squared error.
         lengths : array_like of int, (B,), optional
@@ -282,7 +282,7 @@ class SequenceModel(Module):
 
     def mean_loss(
         self,
-        prediction: Array,
+        prediction: ArrayLike,
         targets: ArrayLike,
         lengths: ArrayLike | None = None,
         counted: ArrayLike | None = None,
@@ -292,13 +292,13 @@ class SequenceModel(Module):
 
         With weights, of classes or of rows or steps, it is followed by the sum of the weights.
         """
-        mean, _ = LOSSES[self.loss_name]
+        (mean, _), prediction = LOSSES[self.loss_name], as_floating(prediction, "prediction")
         return mean(prediction, targets, mask=self._counted(prediction.shape, lengths, counted),
                     **self._weighing(prediction.shape, weights))
 
     def summed_loss(
         self,
-        prediction: Array,
+        prediction: ArrayLike,
         targets: ArrayLike,
         lengths: ArrayLike | None = None,
         counted: ArrayLike | None = None,
@@ -308,7 +308,7 @@ class SequenceModel(Module):
 
         With weights it is the sum of the weighted losses, and the sum of the weights.
         """
-        _, summed = LOSSES[self.loss_name]
+        (_, summed), prediction = LOSSES[self.loss_name], as_floating(prediction, "prediction")
         return summed(prediction, targets, mask=self._counted(prediction.shape, lengths, counted),
                       **self._weighing(prediction.shape, weights))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnncore import _engine
-from rnncore._checks import REAL_KINDS, as_array, as_number
+from rnncore._checks import REAL_KINDS, as_array, as_number, as_real
 
 if TYPE_CHECKING:
     from rnncore._typing import Array, ArrayLike, Floats
@@ -34,7 +34,9 @@ def log_softmax(logits: ArrayLike) -> Floats:
     >>> np.exp(log_softmax(np.zeros(4, "float32"))).tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    values = np.asarray(as_array(logits, "logits"), np.float64)
+    values = as_real(logits, "logits", np.dtype("float64"))
+    if values.shape[-1:] == (0,):
+        raise ValueError(f"logits: got shape {values.shape}, expected (..., C), at least one class")
     shifted: Floats = values - values.max(axis=-1, keepdims=True)
     normalised: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return normalised

@@ -212,6 +212,24 @@ def test_loss_is_cross_entropy_of_the_output(rng):
     same_bits(grad, expected[1])
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+@pytest.mark.parametrize("method", ["loss", "mean_loss", "summed_loss"])
+def test_a_prediction_is_anything_array_like(rng, loss, method):
+    model = SequenceModel(None, rc.GRU(2, 3, seed=0), Linear(3, 4, seed=1), loss=loss)
+    values = rng.normal(size=(5, 3, 4))
+    targets = rng.integers(0, 4, (5, 3)) if loss == "cross_entropy" else rng.normal(size=(5, 3, 4))
+    call = getattr(model, method)
+    options = {"lengths": [5, 0, 2], "weights": [1, 2, 3]}
+    wanted, got = call(values, targets, **options), call(values.tolist(), targets.tolist(), **options)
+    for a, b in zip(wanted, got, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for wrong in (None, [[[1]]], 3, "abc", values.astype("float16"), values * 1j):
+        with pytest.raises(TypeError, match="prediction: got .*, expected float32 or float64"):
+            call(wrong, targets)
+    with pytest.raises(ValueError, match="prediction: got a list that is not an array"):
+        call([[1.0], [1.0, 2.0]], targets)
+
+
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("length", [5, 3, 0])
 def test_one_sequence_without_a_batch_axis_may_have_a_length(batch_first, length):

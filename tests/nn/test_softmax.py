@@ -21,6 +21,16 @@ def test_log_softmax_equals_scipy(dtype, rng):
     assert np.isfinite(log_softmax([1e4, -1e4])).all()
 
 
+@pytest.mark.parametrize(("logits", "error", "said"), [
+    (None, TypeError, "got object values"), ([1j], TypeError, "got complex128 values"), ("ab", TypeError, "got <U2 values"),
+    ([], ValueError, r"got shape \(0,\), expected \(..., C\)"), (np.zeros((2, 0)), ValueError, r"got shape \(2, 0\)"),
+])
+def test_log_softmax_refuses_what_are_no_logits(logits, error, said):
+    with pytest.raises(error, match=f"logits: {said}"):
+        log_softmax(logits)
+    assert log_softmax(np.zeros((0, 3))).shape == (0, 3)
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_frequencies_of_draws_match_the_probabilities(temperature):
     p, N = np.array([0.5, 0.1, 0.0, 0.4]), 4000

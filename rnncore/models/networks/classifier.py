@@ -32,6 +32,7 @@ from .build import (
     network_state,
     scale_from,
 )
+from .continuations import log_probabilities
 
 if TYPE_CHECKING:
     from typing import Self
@@ -296,10 +297,17 @@ class SequenceClassifier(SequenceReader):
         return outputs
 
     def predict(self, X: SequencesLike) -> Array:
-        """The label or number of every sequence, ``(N,)``."""
+        """The label or number of every sequence, ``(N,)``.
+
+        Raises
+        ------
+        ValueError
+            An output of the network for labels is NaN or infinite, as where its weights are.
+        """
         outputs = self._outputs(X)
         found: Array
         if self.task_ == "label":
+            log_probabilities(outputs)
             found = self.classes_[outputs.argmax(axis=1)]
         else:
             found = outputs[:, 0].astype(np.float64) * self.y_scale_ + self.y_shift_

@@ -86,7 +86,7 @@ class Continues(TakesExog):
         Returns
         -------
         SampledForecast
-            Its ``quantile`` gives other intervals.
+            Its ``quantile`` gives other intervals. Where an output of the network is NaN or infinite, all fields are.
 
         Examples
         --------
@@ -137,6 +137,11 @@ class Continues(TakesExog):
         -------
         ndarray (steps, n_symbols)
 
+        Raises
+        ------
+        ValueError
+            An output of the network is NaN or infinite, as where its weights are: no symbol can be drawn then.
+
         Examples
         --------
         >>> from rnncore.models import Recurrent
@@ -152,7 +157,7 @@ class Continues(TakesExog):
         drawn = np.empty((paths, steps), np.int64)
         with unmoved_by_errors(rng):
             for t, output in self._continue(past, steps, paths, np.empty((len(past) + steps, 0)), drawn):
-                each = np.exp(log_softmax(output))
+                each = np.exp(log_probabilities(output))
                 probabilities[t] = each.mean(axis=0)
                 ladder = np.cumsum(each, axis=1)
                 below = ladder <= rng.random((paths, 1)) * ladder[:, -1:]
@@ -234,6 +239,11 @@ class Continues(TakesExog):
         continuation : str or integer array
         log_prob : float
             Of the continuation, given the context.
+
+        Raises
+        ------
+        ValueError
+            An output of the network is NaN or infinite.
         """
         if self._real:
             raise TypeError("beam: fitted on real values, expected symbols; sample(temperature=0) "
@@ -241,7 +251,7 @@ class Continues(TakesExog):
         length, width = as_size(length, "length", least=0), as_size(width, "width")
         past = self._check(context, "context")
         output, state = self._absorb(past, np.empty((len(past) + 1, 0)))
-        logs, score, feed = log_softmax(output), np.zeros(1), self._feed()
+        logs, score, feed = log_probabilities(output), np.zeros(1), self._feed()
         paths, size = np.empty((1, 0), np.int64), self._alphabet.size
         for t in range(length):
             joint = (score[:, None] + logs).ravel()
@@ -251,7 +261,7 @@ class Continues(TakesExog):
             paths = np.concatenate([paths[rows], symbols[:, None]], axis=1)
             if t < length - 1:
                 (output,), state = self.network_(feed.encode(symbols)[None], take_rows(state, rows))
-                logs = log_softmax(output)
+                logs = log_probabilities(output)
         return self._alphabet.decode(paths[0]), float(score[0])
 
     def _real_feed(self) -> RealFeed:
@@ -279,6 +289,16 @@ class Continues(TakesExog):
         check_fitted(self, "variance_")
         variance: Floats = np.where(np.isnan(last), self.variance_[0], self.variance_[1])
         return variance
+
+
+def log_probabilities(output: Array) -> Floats:
+    """The log probabilities of symbols or labels; NaN is refused, of which no largest can be chosen, and none drawn."""
+    with np.errstate(invalid="ignore"):
+        logs = log_softmax(output)
+    if np.isnan(logs).any():
+        raise ValueError("logits: got NaN or infinity from the network, expected finite numbers; its weights or its inputs "
+                         "are not finite")
+    return logs
 
 
 def _encoded(feed: RealFeed, elements: Array, inputs: Floats, before: Floats | None) -> Array:

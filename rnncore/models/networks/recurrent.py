@@ -388,7 +388,7 @@ class Recurrent(Continues):
         if self._real:
             mean, variance = self._gaussian(array, inputs)
             density = -0.5 * ((array - mean) ** 2 / variance + np.log(2 * np.pi * variance))
-            steps: Floats = np.nansum(density, axis=1)  # missing values do not count
+            steps: Floats = np.where(np.isnan(array), 0, density).sum(axis=1)   # missing values do not count
         else:
             parts = [np.take_along_axis(log_softmax(output[:, 0]), window.targets, axis=1)[:, 0]
                      for output, window in self._outputs([array])]

@@ -212,12 +212,15 @@ def as_marks(value: object, name: str, shape: tuple[int, ...], axes: str) -> Boo
     return found
 
 
-def as_lengths(lengths: Any, steps: int, batch: int) -> Ints | None:
-    """The lengths of a ragged batch as a new array, or None where every row is full."""
+def as_lengths(lengths: Any, steps: int, batch: int, nets: int = 1) -> Ints | None:
+    """The lengths of a ragged batch as a new array, or None where every row is full.
+
+    With several `nets`, the batch has the rows of each, one net after the other, and an error names net and row.
+    """
     if lengths is None:
         return None
     found = np.array(as_array(lengths, "lengths"))     # a copy: the caller's array may change after it was checked
-    expected = f"{batch} whole numbers from 0 to {steps}, one per row"
+    expected = f"{batch // nets} whole numbers from 0 to {steps}, one per row{' of each net' if nets > 1 else ''}"
     if found.shape != (batch,) and not (batch == 1 and found.ndim == 0):
         raise ValueError(f"lengths: got shape {found.shape}, expected ({batch},): {expected}")
     if found.dtype.kind not in "iuf":
@@ -228,9 +231,10 @@ def as_lengths(lengths: Any, steps: int, batch: int) -> Ints | None:
     if found.dtype.kind == "f":
         right &= found == np.floor(found)
     if not right.all():
-        row = int(np.flatnonzero(~right)[0])
-        value = found.reshape(-1)[row]
-        raise ValueError(f"lengths: got {value} in row {row}, expected {expected}"
+        place = int(np.flatnonzero(~right)[0])
+        value, (net, row) = found.reshape(-1)[place], divmod(place, batch // nets)
+        where = f"row {row} of net {net}" if nets > 1 else f"row {row}"
+        raise ValueError(f"lengths: got {value} in {where}, expected {expected}"
                          + ("; pad x to the longest row" if value > steps else "; an empty row has the length 0"
                             if value < 0 else ""))
     found = found.reshape(batch).astype(np.intp)

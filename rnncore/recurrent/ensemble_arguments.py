@@ -61,7 +61,7 @@ def check_lengths(lengths: ArrayLike | None, nets: int, T: int, B: int) -> Ints 
     given = as_array(lengths, "lengths")
     if given.ndim == 2 and given.shape != (nets, B):
         raise ValueError(f"lengths: got shape {given.shape}, expected (N, B) = {(nets, B)}, or (B,) for all nets")
-    found = as_lengths(given.reshape(-1), T, nets * B) if given.ndim == 2 else as_lengths(given, T, B)
+    found = as_lengths(given.reshape(-1), T, nets * B, nets) if given.ndim == 2 else as_lengths(given, T, B)
     if found is None:
         return None
     return found.reshape(nets, B) if given.ndim == 2 else np.tile(found, (nets, 1))

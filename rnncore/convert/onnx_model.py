@@ -78,7 +78,8 @@ def from_onnx(source: Any) -> OnnxModel:
 class OnnxModel:
     """A graph of ONNX: its RNN, GRU and LSTM operators are layers of rnncore, the rest is run by onnx's evaluator.
 
-    `from_onnx` makes one.
+    `from_onnx` makes one. A pickle has the graph and the layers, with the weights that they have then. A shallow copy
+    uses the same layers; a deep copy and a pickle contain copies.
 
     Attributes
     ----------
@@ -91,6 +92,7 @@ class OnnxModel:
         reference = package("onnx.reference", "from_onnx")
         if proto.functions:             # the evaluator would run what is inside by its own operators
             proto = package("onnx.inliner", "from_onnx").inline_local_functions(proto)
+        self._proto = proto
         graph = proto.graph
         self._defaults = {one.name for one in graph.initializer} | {one.values.name for one in graph.sparse_initializer}
         self._types = {one.name: one.type for one in graph.input}
@@ -117,6 +119,15 @@ class OnnxModel:
 
     def __repr__(self) -> str:
         return f"<OnnxModel: {', '.join(self.inputs)} → {', '.join(self.outputs)}; {self.layers}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"proto": self._proto.SerializeToString(),
+                "layers": {outputs: node.layer for outputs, node in self._nodes.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        OnnxModel.__init__(self, package("onnx", "from_onnx").load_from_string(state["proto"]))
+        for outputs, layer in state["layers"].items():
+            self._nodes[outputs].layer = layer
 
     def _name_nodes(self) -> None:
         """Names of nodes need not be different: of several with one name, each is called by its first output."""

@@ -1,6 +1,8 @@
 """ONNX's recurrent operators run by our layers: the package's node tests, and random models by ONNX Runtime."""
 
+import copy
 import importlib
+import pickle
 
 import numpy as np
 import pytest
@@ -307,6 +309,30 @@ def test_weights_of_a_layer_may_be_changed(rng):
 
 
 # ---- tapes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
+                         ids=["copy", "deepcopy", "pickle"])
+@pytest.mark.parametrize("weights", ["initializers", "inputs"])
+@pytest.mark.parametrize("kind", GATES)
+def test_copies_and_pickles(kind, weights, again, rng):
+    model, feeds = a_model(kind, rng, weights=weights, name="one")
+    ours = convert.from_onnx(model)
+    assert list(again(ours).layers) == list(ours.layers)
+    if weights == "initializers":
+        with ours.layers["one"].writable() as own:
+            own["weight_hh_l0"] *= 0.5
+    wanted = ours.run(feeds)
+    other = again(ours)
+    assert (other.inputs, other.outputs, repr(other)) == (ours.inputs, ours.outputs, repr(ours))
+    for name, array in other.run(feeds).items():
+        same_bits(array, wanted[name])
+    assert list(other.record(feeds)) == ["one"]
+    if weights == "initializers":
+        assert (other.layers["one"] is ours.layers["one"]) is (again is copy.copy)
+        with other.layers["one"].writable() as own:
+            own["weight_hh_l0"] *= 0
+        assert np.array_equal(ours.run(feeds)["Y"], wanted["Y"]) is (again is not copy.copy)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

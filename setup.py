@@ -89,7 +89,7 @@ def flags_stamp():
     stamp = Path("build/flags.txt")
     if not stamp.exists() or stamp.read_text() != text:
         stamp.parent.mkdir(exist_ok=True)
-        for generated in Path(GENERATED).rglob("*.c"):      # a change of DIRECTIVES alone does not make Cython write it again
+        for generated in Path(GENERATED).rglob("*.c"):      # other DIRECTIVES alone do not make Cython write it
             generated.unlink()
         stamp.write_text(text)
     return str(stamp)

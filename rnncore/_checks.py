@@ -76,6 +76,21 @@ def as_size(value: object, name: str, least: int = 1, also: str = "") -> int:
     return int(value)
 
 
+def check_memory(count: int, dtype: np.dtype[Any], what: str, **sizes: int) -> None:
+    """Refuse sizes with which `count` numbers, the `what` of something, do not fit into memory; the largest is named.
+
+    The array is not written to, so it uses no memory; most systems refuse one that is larger than all that they have.
+    """
+    try:
+        np.empty(min(count, 2**62), dtype)
+    except (MemoryError, ValueError) as error:      # a ValueError where no machine could have so much
+        name = max(sizes, key=lambda one: sizes[one])
+        others = ", ".join(f"{one}={size}" for one, size in sizes.items() if one != name)
+        raise (ValueError if isinstance(error, ValueError) else MemoryError)(
+            f"{name}: got {sizes[name]}, expected a size with which the {what} fit into memory; with {others} they "
+            f"take {count * dtype.itemsize / 1e9:.3g} GB") from None
+
+
 def as_number(value: object, name: str, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf,
               finite: bool = True, also: str = "") -> float:
     """A real number as a float: at least `least`, more than `above`, less than `below`, and never NaN.

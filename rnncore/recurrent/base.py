@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 import numpy as np
 
 from rnncore import _engine
-from rnncore._checks import as_flag, as_lengths, as_marks, as_probability, as_real, as_rows, as_seed, as_size
+from rnncore._checks import (
+    as_flag,
+    as_lengths,
+    as_marks,
+    as_probability,
+    as_real,
+    as_rows,
+    as_seed,
+    as_size,
+    check_memory,
+)
 from rnncore._typing import Array, StateT
 from rnncore.module import LOCK, Module, Packed
 
@@ -117,6 +127,8 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     def _initialise(self, rng: np.random.Generator) -> None:
         """Draw all weights and biases uniformly from ±1/√H, as torch does."""
+        check_memory(self.structure.count_weights(), self.dtype, "weights", input_size=self.input_size,
+                     hidden_size=self.hidden_size, num_layers=self.num_layers)
         bound = 1 / np.sqrt(self.hidden_size)
         for name, shape in self.structure.iter_shapes():
             self._parameters[name] = rng.uniform(-bound, bound, shape).astype(self.dtype)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 import numpy as np
 
 from rnncore import _engine
-from rnncore._checks import as_array, as_rows
+from rnncore._checks import as_array, as_rows, check_memory
 from rnncore._typing import Array, StateT
 
 from .layout import Layout
@@ -46,8 +47,10 @@ class Stream(_engine.Steps, Generic[StateT]):
     def __init__(self, layer: RecurrentLayer[StateT], batch_size: int) -> None:
         self._layer = layer
         self._batch = batch_size
-        self._states: list[Array] = [
-            np.zeros(shape, layer.dtype) for shape in layer.structure.state_shapes(batch_size)]
+        shapes = layer.structure.state_shapes(batch_size)
+        check_memory(sum(map(math.prod, shapes)), layer.dtype, "states", batch_size=batch_size,
+                     hidden_size=layer.hidden_size)
+        self._states: list[Array] = [np.zeros(shape, layer.dtype) for shape in shapes]
         self._bind()
 
     def __repr__(self) -> str:

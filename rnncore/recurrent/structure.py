@@ -5,6 +5,7 @@ A `RecurrentLayer` is a stack of ``num_layers`` layers, each of which runs in on
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -164,6 +165,12 @@ class Structure:
         """
         for part in self._parts():
             yield from self._shapes_of(part).items()
+
+    def count_weights(self) -> int:
+        """The number of all weights, without a list of them, see `iter_shapes`."""
+        lowest, upper = (sum(math.prod(shape) for shape in self._shapes_of(Part(0, 0, 0, size)).values())
+                         for size in (self.input_size, self.features))
+        return self.directions * (lowest + (self.num_layers - 1) * upper)
 
     def _shapes_of(self, part: Part) -> dict[str, Shape]:
         shapes = self.cell.shapes(part.input_size, self.hidden_size, self.bias, self.proj_size)

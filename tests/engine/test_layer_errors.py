@@ -255,3 +255,37 @@ def test_numbers_of_threads_must_be_positive_whole_numbers(n):
     before = rc.num_threads()
     refused(lambda: rc.set_num_threads(n), ("n", "threads"), str(n))
     assert rc.num_threads() == before
+
+
+LARGE = 2**62
+MANY = 10**15       # of bytes more than any machine has, and fewer than an address has room for: 4e15 < 2**63
+
+
+@pytest.mark.parametrize(("make", "error", "named"), [
+    (lambda: rc.LSTM(1, LARGE), ValueError, "hidden_size"),
+    (lambda: rc.GRU(3, LARGE, 2, bidirectional=True), ValueError, "hidden_size"),
+    (lambda: rc.RNN(LARGE, 2), ValueError, "input_size"),
+    (lambda: rc.RNN(MANY, 1), MemoryError, "input_size"),
+    (lambda: rc.RNN(1, 1, LARGE), ValueError, "num_layers"),        # they used to be made until memory was full
+    (lambda: rc.RNN(1, 1, MANY // 4), MemoryError, "num_layers"),
+    (lambda: rc.LSTM(1, LARGE, proj_size=2), ValueError, "hidden_size"),
+    (lambda: rc.GRUCell(1, LARGE), ValueError, "hidden_size"),
+    (lambda: rc.nn.Linear(LARGE, 3), ValueError, "in_features"),
+    (lambda: rc.nn.Linear(3, MANY), MemoryError, "out_features"),
+    (lambda: rc.nn.Embedding(LARGE, 3), ValueError, "num_embeddings"),
+    (lambda: rc.nn.Embedding(3, MANY), MemoryError, "embedding_dim"),
+    (lambda: rc.nn.sequence_model("gru", 5, hidden_size=LARGE), ValueError, "hidden_size"),
+    (lambda: rc.GRU(1, 2).stream(LARGE), ValueError, "batch_size"),
+    (lambda: rc.GRU(1, 2).stream(MANY), MemoryError, "batch_size"),
+    (lambda: rc.nn.sequence_model("gru", 5, hidden_size=2).stream(LARGE), ValueError, "batch_size"),
+])  # fmt: skip
+def test_sizes_that_do_not_fit_into_memory_are_named(make, error, named):
+    with pytest.raises(error, match=f"^{named}: got {LARGE if error is ValueError else '[0-9]+'}, expected a size with "
+                                    r"which the (weights|states) fit into memory; with .*=.* they take .* GB$"):
+        make()
+
+
+def test_the_number_of_weights_is_that_of_the_arrays():
+    for layer in (rc.RNN(3, 5), rc.LSTM(3, 5, 3, bidirectional=True, proj_size=2, peepholes=True),
+                  rc.GRU(4, 2, 2, bias=False)):
+        assert layer.structure.count_weights() == sum(array.size for array in layer.parameters.values())

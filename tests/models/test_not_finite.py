@@ -36,7 +36,7 @@ def wave():
 def test_no_symbol_is_drawn_or_chosen(letters, call, value):
     rng = np.random.default_rng(0)
     before = rng.bit_generator.state
-    with pytest.raises(ValueError, match="logits: got NaN or infinity.*, expected finite numbers"):
+    with pytest.raises(ValueError, match=r"logits: got NaN or infinity.*, expected finite numbers"):
         call(broken(letters, value), rng)
     assert rng.bit_generator.state == before
 

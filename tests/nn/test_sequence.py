@@ -224,7 +224,7 @@ def test_a_prediction_is_anything_array_like(rng, loss, method):
     for a, b in zip(wanted, got, strict=True):
         np.testing.assert_array_equal(a, b)
     for wrong in (None, [[[1]]], 3, "abc", values.astype("float16"), values * 1j):
-        with pytest.raises(TypeError, match="prediction: got .*, expected float32 or float64"):
+        with pytest.raises(TypeError, match=r"prediction: got .*, expected float32 or float64"):
             call(wrong, targets)
     with pytest.raises(ValueError, match="prediction: got a list that is not an array"):
         call([[1.0], [1.0, 2.0]], targets)

@@ -22,7 +22,8 @@ def test_log_softmax_equals_scipy(dtype, rng):
 
 
 @pytest.mark.parametrize(("logits", "error", "said"), [
-    (None, TypeError, "got object values"), ([1j], TypeError, "got complex128 values"), ("ab", TypeError, "got <U2 values"),
+    (None, TypeError, "got object values"), ([1j], TypeError, "got complex128 values"),
+    ("ab", TypeError, "got <U2 values"),
     ([], ValueError, r"got shape \(0,\), expected \(..., C\)"), (np.zeros((2, 0)), ValueError, r"got shape \(2, 0\)"),
 ])
 def test_log_softmax_refuses_what_are_no_logits(logits, error, said):

@@ -296,7 +296,7 @@ def test_tapes_of_single_nets(rng):
     (lambda e, x: e(x, (np.zeros((1, 2, 4)), None)), r"h0: got shape \(1, 2, 4\), expected \(3, 1, 2, 4\)"),
     (lambda e, x: e(x, lengths=[[1, 2]]), r"lengths: got shape \(1, 2\), expected \(N, B\) = \(3, 2\)"),
     (lambda e, x: e(x, lengths=[6, 1]), "lengths: got 6 in row 0, expected 2 whole numbers from 0 to 5, one per row"),
-    (lambda e, x: e(x, lengths=[[1, 2], [3, 4], [5, 6]]), "lengths: got 6 in row 1 of net 2, expected 2 whole .* of each"),
+    (lambda e, x: e(x, lengths=[[1, 2], [3, 4], [5, 6]]), r"lengths: got 6 in row 1 of net 2, .* of each net"),
     (lambda e, x: e.record(x, lengths=np.float32([[1, 2], [3.5, 4], [5, 5]])), "lengths: got 3.5 in row 0 of net 1"),
     (lambda e, x: e(x, lengths=[[1, 2], [3, -1], [5, 6]]), "lengths: got -1 in row 1 of net 1, .* length 0"),
     (lambda e, x: e(x, reset=np.zeros((2, 5), bool)), r"reset: got shape \(2, 5\), expected \(5, 2\): \(T, B\)"),

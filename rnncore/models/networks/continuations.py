@@ -296,8 +296,8 @@ def log_probabilities(output: Array) -> Floats:
     with np.errstate(invalid="ignore"):
         logs = log_softmax(output)
     if np.isnan(logs).any():
-        raise ValueError("logits: got NaN or infinity from the network, expected finite numbers; its weights or its inputs "
-                         "are not finite")
+        raise ValueError("logits: got NaN or infinity from the network, expected finite numbers; its weights or its "
+                         "inputs are not finite")
     return logs
 
 

@@ -18,6 +18,7 @@ from rnncore.command.all_cells import figures
 from rnncore.command.all_cells.training import Budget, train_cells
 from rnncore.command.cli import main
 from rnncore.data import Corpus
+from rnncore.viz.plots._words import number
 
 TEXT = 'the <cat> sat on the mat & the rat sat on the "cat".\n' * 100
 
@@ -48,10 +49,16 @@ def test_the_table_shows_the_measured_numbers(report):
         half_life = f"{steps} steps" if steps else f"over {len(row['jacobian_norms']) - 1} steps"
         line = (
             f"{row['label']} +{row['parameters']:,} +{row['bits_per_character']:.3f} "
-            f"+{half_life} +([\\d.]+ %|[\\d.]+·10⁻\\S+|0|[\\d.]+-fold) +{row['seconds']:.1f}"
+            f"+{number(row['jacobian_norms'][1])} +{half_life} +{number(row['jacobian_norms'][20])} "
+            f"+{row['seconds']:.1f}"
         )
         assert re.search(line, printed), line
     assert str((out / "index.html").resolve()) in printed
+    for text in (printed, (out / "index.html").read_text()):
+        text = re.sub(r"\s+", " ", text)
+        for said in ("norm at lag 1", "its half-life", "norm at lag 20", "above 1 it can grow",
+                     "the first lag at which the norm is less than half of that at lag 1"):
+            assert said in text
 
 
 def test_the_numbers_are_those_of_the_text_and_the_budget(report):

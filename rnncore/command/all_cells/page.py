@@ -12,7 +12,7 @@ import numpy as np
 
 import rnncore
 from rnncore.command.all_cells.figures import NAMES, draw_all
-from rnncore.command.all_cells.training import LATER, Budget, TrainedCell
+from rnncore.command.all_cells.training import LATER, NORM_TITLES, Budget, TrainedCell
 from rnncore.command.options import write_folder
 from rnncore.data import Corpus
 
@@ -46,14 +46,14 @@ code {{ overflow-wrap: anywhere }}
 <p>{text}</p>
 <p>{budget}</p>
 <table>
-<tr><th>cell<th>parameters<th>bits per character<th>gradient half-life<th>remaining at lag {later}
-<th>seconds</tr>
+<tr><th>cell<th>parameters<th>bits per character<th>{norm_titles}<th>seconds</tr>
 {rows}
 </table>
-<p>Bits per character are those of held-out text. The gradient's half-life is the first lag k at which
-the Jacobian norm ‖∂s<sub>T</sub>/∂s<sub>T−k</sub>‖ is less than half of its value at lag 1; the next column
-is the norm at lag {later} itself, which is 1 at lag 0. Both are of the median over the stretches of text.
-All numbers are in <a href="results.json">results.json</a>.</p>
+<p>Bits per character are those of held-out text. The norm at lag k is the Jacobian norm
+‖∂s<sub>T</sub>/∂s<sub>T−k</sub>‖: a gradient that goes back k steps is multiplied by at most this; below 1 it shrinks,
+above 1 it can grow. Its half-life is the first lag at which the norm is less than half of that at lag 1. Norms that fall
+at first and then stay level have a short half-life, and much is left at lag {later}. All are of the median over the
+stretches of text. All numbers are in <a href="results.json">results.json</a>.</p>
 {figures}
 </html>
 """
@@ -121,7 +121,7 @@ def _page(
 ) -> str:
     rows = "\n".join(
         f"<tr><td>{escape(one.label)}<td>{one.parameters:,}<td>{one.bits_text}"
-        f"<td>{one.half_life_text}<td>{one.remaining_text}<td>{one.seconds:.1f}</tr>"
+        f"<td>{'<td>'.join(one.norm_texts)}<td>{one.seconds:.1f}</tr>"
         for one in trained
     )
     pictures = "\n".join(
@@ -135,6 +135,7 @@ def _page(
         f"{budget.window} steps, {budget.hidden_size} hidden units, Adam at {budget.lr:g}, "
         f"seed {budget.seed}.",
         later=LATER,
+        norm_titles="<th>".join(NORM_TITLES),
         rows=rows,
         figures=pictures,
     )

@@ -20,7 +20,13 @@ from rnncore.train import Trainer
 if TYPE_CHECKING:
     from rnncore._typing import Floats
 
-LATER = 20  # the lag at which the remaining gradient is shown
+LATER = 20  # the lag whose Jacobian norm the table and the figure show
+NORM_TITLES = ("norm at lag 1", "its half-life", f"norm at lag {LATER}")
+# What the columns of the table mean.
+NORMS = f"""\
+norm at lag k: a gradient that goes back k steps is multiplied by at most this; below 1 it shrinks, above 1 it can grow.
+its half-life: the first lag at which the norm is less than half of that at lag 1. Norms that fall at first and then stay
+level have a short half-life, and much is left at lag {LATER}. All are medians over stretches of held-out text."""
 # All cells except the GRU that resets before the product: its gates are those of the other GRU, and it would take
 # as long again to train.
 TRAINED = {name: cell for name, cell in CELLS.items() if name != "gru-reset-before"}
@@ -89,7 +95,7 @@ class TrainedCell:
 
     @property
     def half_life(self) -> int | None:
-        """The gradient's half-life in steps; None if it is longer than the recorded stretch."""
+        """The half-life of the norm at lag 1, in steps; None if it is longer than the recorded stretch."""
         from rnncore import viz
 
         steps = viz.half_life(self.decay)[0]
@@ -111,11 +117,15 @@ class TrainedCell:
         return float(norms.min()), float(np.median(norms)), float(norms.max())
 
     @property
-    def remaining_text(self) -> str:
-        """The median of `remaining`."""
-        from rnncore.viz.plots._words import share
+    def norm_texts(self) -> tuple[str, str, str]:
+        """What the table says of the norms: at lag 1, the half-life from there, and at lag `LATER`; medians.
 
-        return share(self.remaining[1])
+        The norm at lag 1 may be above 1, and a GRU's or an LSTM's usually is. Without it the half-life, which counts
+        from there, and the norm at a later lag seem to contradict each other: 4.5, 7 steps and 1.6.
+        """
+        from rnncore.viz.plots._words import number
+
+        return number(self.decay[min(1, len(self.decay) - 1)]), self.half_life_text, number(self.remaining[1])
 
     @property
     def bits_text(self) -> str:
@@ -179,27 +189,24 @@ def look_back(model: SequenceModel, corpus: Corpus, budget: Budget) -> tuple[Seq
 
 def table(trained: list[TrainedCell]) -> str:
     """The trained cells as aligned text, one per line."""
-    remaining = f"remaining at lag {LATER}"
-    lines: list[tuple[str, ...]] = [
-        ("cell", "parameters", "bits per char", "gradient half-life", remaining, "seconds")
-    ]
+    lines: list[tuple[str, ...]] = [("cell", "parameters", "bits per char", *NORM_TITLES, "seconds")]
     lines += [
         (
             one.label,
             f"{one.parameters:,}",
             one.bits_text,
-            one.half_life_text,
-            one.remaining_text,
+            *one.norm_texts,
             f"{one.seconds:.1f}",
         )
         for one in trained
     ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, tuple("-" * width for width in widths))
-    return "\n".join(
+    rows = "\n".join(
         "  ".join(
             cell.ljust(width) if i == 0 else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         for line in lines
     )
+    return f"{rows}\n\n{NORMS}\n"

@@ -87,10 +87,12 @@ def flags_stamp():
     names = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")
     text = repr((COMPILE, LINK, MACROS, DIRECTIVES, [os.environ.get(n) for n in names]))
     stamp = Path("build/flags.txt")
-    if not stamp.exists() or stamp.read_text() != text:
+    before = stamp.read_text() if stamp.exists() else ""
+    if before != text:
         stamp.parent.mkdir(exist_ok=True)
-        for generated in Path(GENERATED).rglob("*.c"):      # other DIRECTIVES alone do not make Cython write it
-            generated.unlink()
+        if repr(DIRECTIVES) not in before:      # they alone do not make Cython write its C again
+            for generated in Path(GENERATED).rglob("*.c"):
+                generated.unlink()
         stamp.write_text(text)
     return str(stamp)
 

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rnncore.viz.plots._words import number
 from support import close
 
 from rnncore.command.all_cells import figures
 from rnncore.command.all_cells.training import Budget, train_cells
 from rnncore.command.cli import main
 from rnncore.data import Corpus
-from rnncore.viz.plots._words import number
 
 TEXT = 'the <cat> sat on the mat & the rat sat on the "cat".\n' * 100
 

@@ -49,6 +49,11 @@ FITTED = {
     "Recurrent": lambda: Recurrent("gru", 4, epochs=1, dropout=0.2, seed=0).fit(WORDS),
     "Recurrent of numbers": lambda: Recurrent(
         "lstm", 4, 2, epochs=1, missing="mask", seed=0).fit([SERIES]),
+    "Recurrent, projected": lambda: Recurrent("lstm", 4, layer_options={
+        "proj_size": 2, "peepholes": True, "activations": ("sigmoid", ("scaledtanh", 1.7, 0.7), "tanh")},
+        epochs=1, seed=0).fit(WORDS),
+    "Classifier in two directions": lambda: SequenceClassifier("gru", 4, layer_options={
+        "bidirectional": True, "bias": False}, epochs=1, seed=0).fit(WORDS, [word[0] for word in WORDS]),
     "Classifier": lambda: SequenceClassifier("rnn", 4, epochs=1, seed=0).fit(
         WORDS, [word[0] for word in WORDS]),
     "Classifier of numbers": lambda: SequenceClassifier("gru", 4, epochs=1, seed=0).fit(

@@ -51,9 +51,9 @@ code {{ overflow-wrap: anywhere }}
 </table>
 <p>Bits per character are those of held-out text. The norm at lag k is the Jacobian norm
 ‖∂s<sub>T</sub>/∂s<sub>T−k</sub>‖: a gradient that goes back k steps is multiplied by at most this; below 1 it shrinks,
-above 1 it can grow. Its half-life is the first lag at which the norm is less than half of that at lag 1. Norms that fall
-at first and then stay level have a short half-life, and much is left at lag {later}. All are of the median over the
-stretches of text. All numbers are in <a href="results.json">results.json</a>.</p>
+above 1 it can grow. Its half-life is the first lag at which the norm is less than half of that at lag 1. Norms that
+fall at first and then stay level have a short half-life, and much is left at lag {later}. All are of the median over
+the stretches of text. All numbers are in <a href="results.json">results.json</a>.</p>
 {figures}
 </html>
 """

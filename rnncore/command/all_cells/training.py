@@ -25,8 +25,8 @@ NORM_TITLES = ("norm at lag 1", "its half-life", f"norm at lag {LATER}")
 # What the columns of the table mean.
 NORMS = f"""\
 norm at lag k: a gradient that goes back k steps is multiplied by at most this; below 1 it shrinks, above 1 it can grow.
-its half-life: the first lag at which the norm is less than half of that at lag 1. Norms that fall at first and then stay
-level have a short half-life, and much is left at lag {LATER}. All are medians over stretches of held-out text."""
+its half-life: the first lag at which the norm is less than half of that at lag 1. Norms that fall at first and then
+stay level have a short half-life, and much is left at lag {LATER}. All are medians over stretches of held-out text."""
 # All cells except the GRU that resets before the product: its gates are those of the other GRU, and it would take
 # as long again to train.
 TRAINED = {name: cell for name, cell in CELLS.items() if name != "gru-reset-before"}

@@ -273,8 +273,8 @@ class SequenceModelBase(SequenceReader):
                             "values; perplexity is the measure for symbols")
         one_step = cast(Callable[..., Gaussian], self.one_step)
         pairs = zip(arrays, _each(inputs, len(arrays)), strict=True)
-        errors = [(s - one_step(s, **each).mean)[~np.isnan(s)] for s, each in pairs]
-        errors = np.concatenate([np.empty(0), *errors])
+        parts = [(s - one_step(s, **each).mean)[~np.isnan(s)] for s, each in pairs]
+        errors = np.concatenate([np.empty(0), *parts])
         if errors.size == 0:
             raise ValueError("sequences: got no value at all, expected at least one")
         return float(np.mean(errors**2))

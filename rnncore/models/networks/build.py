@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from rnncore._checks import as_dtype, as_number, as_probability, as_seed, as_size
+from rnncore._checks import as_dtype, as_flag, as_number, as_probability, as_seed, as_size, did_you_mean
 from rnncore.io.fields import Field
 from rnncore.models.interface.estimator import Names, check_fitted
 from rnncore.models.interface.sequences import MISSING
 from rnncore.nn import SequenceModel, make_model
-from rnncore.recurrent.descriptions import named
+from rnncore.recurrent.descriptions import find, named, option_names
+from rnncore.recurrent.layers import layer_class
 
 from .feed import Differences, RealFeed, SymbolFeed
 
@@ -44,6 +45,30 @@ def check_network(model: NetworkModel) -> None:
     as_seed(model.seed)
     for name in ("lr", "max_norm"):
         as_number(getattr(model, name), name, least=0)
+    layer_options(model)
+
+
+def layer_options(model: NetworkModel) -> dict[str, Any]:
+    """The arguments of the layer that are not settings of a model themselves, checked as far as no layer is needed."""
+    if model.layer_options is None:
+        return {}
+    if not isinstance(model.layer_options, Mapping):
+        raise TypeError(f"layer_options: got {type(model.layer_options).__name__}, expected None or a dict of "
+                        "arguments of the layer, as in {'bias': False}")
+    options, cell = dict(model.layer_options), named(model.cell)
+    flags = ("bias", "bidirectional") if hasattr(model, "readout") else ("bias",)   # see `why` below
+    known = (*flags, *option_names(cell.mode), *layer_class(cell.mode).own_options)
+    for name, value in options.items():
+        if name not in known:
+            why = f": {name} is an argument of the model" if name in model.get_params() else (
+                ": the prediction of a step must not depend on later ones" if name == "bidirectional" else
+                did_you_mean(name, known))
+            raise ValueError(f"layer_options: got {name!r}, expected arguments of a layer of the cell {model.cell!r}, "
+                             f"{', '.join(known)}{why}")
+        if name in flags:
+            as_flag(value, f"layer_options, {name}")
+    find(cell.mode, **dict(cell.options) | {name: options[name] for name in option_names(cell.mode) if name in options})
+    return options
 
 
 def feed_of(model: NetworkModel) -> SymbolFeed | RealFeed:
@@ -94,7 +119,7 @@ def build_network(
     Parameters
     ----------
     model : Recurrent or SequenceClassifier
-        Has cell, hidden_size, num_layers, embedding_size, dropout, label_smoothing and dtype.
+        Has cell, hidden_size, num_layers, layer_options, embedding_size, dropout, label_smoothing and dtype.
     feed : SymbolFeed or RealFeed
     outputs : int
     loss, readout : str
@@ -116,7 +141,7 @@ def build_network(
         embedding_size=model.embedding_size if feed.symbols else None,
         hidden_size=model.hidden_size, num_layers=model.num_layers, dropout=model.dropout,
         loss=loss, readout=readout, class_weight=class_weight, label_smoothing=model.label_smoothing,
-        dtype=model.dtype, seed=seed)
+        dtype=model.dtype, seed=seed, **layer_options(model))
 
 
 def network_state(network: SequenceModel) -> dict[str, Any]:
@@ -148,8 +173,8 @@ def network_from(
     layer, embedding = network.layer, network.embedding
     inputs = layer.input_size if embedding is None else embedding.num_embeddings
     if ((embedding is not None, inputs, network.head.out_features) != (
-            feed.symbols, feed.inputs, outputs) or layer.bidirectional or layer.batch_first):
-        raise config.refuse(f"{feed.inputs} inputs and {outputs} outputs of one direction, "
+            feed.symbols, feed.inputs, outputs) or (layer.bidirectional and readout == "steps") or layer.batch_first):
+        raise config.refuse(f"{feed.inputs} inputs and {outputs} outputs{' of one direction' * (readout == 'steps')}, "
                             "time first, as the model's sequences have")
     if (network.loss_name, network.readout) != (loss, readout):
         raise config.refuse(f"the loss {loss} and the readout {readout}, as in the model's settings")

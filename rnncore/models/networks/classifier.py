@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -62,6 +62,8 @@ class SequenceClassifier(SequenceReader):
     cell : str
         "rnn", "gru", "lstm", or another name, see `rnncore.nn.make_layer`.
     hidden_size, num_layers : int
+    layer_options : dict, optional
+        As for `Recurrent`, and ``{"bidirectional": True}`` for a layer in two directions.
     task : {"auto", "label", "number"}
         Whether `y` has labels or numbers. With "auto", floating-point numbers are numbers and
         everything else is labels.
@@ -134,6 +136,7 @@ class SequenceClassifier(SequenceReader):
         hidden_size: int = 64,
         num_layers: int = 1,
         *,
+        layer_options: Mapping[str, Any] | None = None,
         task: Task = "auto",
         readout: Readout = "last",
         embedding_size: int | None = None,
@@ -154,6 +157,7 @@ class SequenceClassifier(SequenceReader):
         self.cell = cell
         self.hidden_size = hidden_size
         self.num_layers = num_layers
+        self.layer_options = layer_options
         self.task = task
         self.readout = readout
         self.embedding_size = embedding_size

@@ -12,7 +12,7 @@ learns START as "nothing is known about earlier elements".
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 
 import numpy as np
@@ -70,6 +70,9 @@ class Recurrent(Continues):
     cell : str
         "rnn", "gru", "lstm", or another name, see `rnncore.nn.make_layer`.
     hidden_size, num_layers : int
+    layer_options : dict, optional
+        More arguments of the layer's class, as in ``{"peepholes": True, "proj_size": 16}``: ``bias``, and those of
+        `LSTM`, `GRU` or `RNN` alone. A layer in two directions would see what it predicts, and is refused.
     embedding_size : int, optional
         Of symbols; by default the smaller of 64 and `hidden_size`.
     dropout : float
@@ -184,6 +187,7 @@ class Recurrent(Continues):
         hidden_size: int = 64,
         num_layers: int = 1,
         *,
+        layer_options: Mapping[str, Any] | None = None,
         embedding_size: int | None = None,
         dropout: float = 0.0,
         window: int = 64,
@@ -203,6 +207,7 @@ class Recurrent(Continues):
         self.cell = cell
         self.hidden_size = hidden_size
         self.num_layers = num_layers
+        self.layer_options = layer_options
         self.embedding_size = embedding_size
         self.dropout = dropout
         self.window = window

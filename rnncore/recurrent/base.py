@@ -359,10 +359,11 @@ class RecurrentLayer(Module, Generic[StateT]):
             checkpoint_every = as_size(checkpoint_every, "checkpoint_every")
         dropped = train and self.dropout > 0 and self.num_layers > 1
         whole = reset is None and checkpoint_every is None and not dropped and not isinstance(lengths, Batch)
-        if whole and lengths is None and (tape := self._record_whole(packed, x, state, None, lookup)) is not None:
+        plain, batch = Batch.of_plain(lengths, x, self.batch_first) if whole else (False, None)
+        if plain and (tape := self._record_whole(packed, x, state, batch, lookup)) is not None:
             return tape
         given, layout, batch, T, B = self._check_input(x, lengths)
-        if whole and lengths is not None and (tape := self._record_whole(packed, x, state, batch, lookup)) is not None:
+        if whole and not plain and (tape := self._record_whole(packed, x, state, batch, lookup)) is not None:
             return tape
         masks = self.masks if masks is None else masks
         states = self.check_state(state, B, layout)

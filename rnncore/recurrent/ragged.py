@@ -45,6 +45,15 @@ class Batch:
         self.N = self.starts.item(steps)
 
     @classmethod
+    def of_plain(cls, lengths: object, x: object, batch_first: bool) -> tuple[bool, Batch | None]:
+        """Whether arguments of a layer need no conversion, and their batch then; None: every row has all steps."""
+        if lengths is None:
+            return True, None
+        batch = object.__new__(cls)
+        found = _engine.arrange_plain(batch, lengths, x, batch_first)
+        return found is not None, batch if found else None
+
+    @classmethod
     def of_active_rows(cls, active: Ints, order: Ints) -> Batch:
         """The batch whose rows someone else has sorted: `order` is its order, and ``active[t]`` rows have step t."""
         batch = object.__new__(cls)

@@ -405,7 +405,7 @@ cdef void input_gradient(Backward *j, idx low, idx high, const Share *mine) noex
 
 cdef void copy_input_gradient(Backward *j, idx low, idx high, idx row0, idx row1, bint to_chunk) noexcept nogil:
     """Copy the rows row0 .. row1 of a chunk between `grad_x`, in the caller's order, and the chunk's own array."""
-    cdef idx t = low, first = 0, n, r0, count, ld = j.grad_x.stride[1] // j.item
+    cdef idx t = low, first = 0, n, r0, count, steps, ld = j.grad_x.stride[1] // j.item
     cdef const idx *order
     cdef char *mine
     cdef char *theirs
@@ -415,19 +415,24 @@ cdef void copy_input_gradient(Backward *j, idx low, idx high, idx row0, idx row1
         r0 = max(row0 - first, 0)
         count, order = min(row1 - first, n) - r0, j.grad_x_row + r0
         mine, theirs = j.grad_x_chunk + (first + r0) * j.I * j.item, j.grad_x.p + t * j.grad_x.stride[0]
+        steps = 1
+        if r0 == 0 and count == n and n > 0:        # and all steps after it that are alike
+            steps = min(end_of_equal_steps(&j.rows, t, high) - t, (row1 - first) // n)
         if to_chunk:
             c = copy_of(mine, j.I, NULL, theirs, ld, order, count, j.I)
+            c.step_to, c.step_from = n * j.I, j.grad_x.stride[0] // j.item
         else:
             c = copy_of(theirs, ld, order, mine, j.I, NULL, count, j.I)
+            c.step_from, c.step_to = n * j.I, j.grad_x.stride[0] // j.item
+        c.steps = steps
         j.k.copy_rows(&c)
-        first += n
-        t += 1
+        first += steps * n
+        t += steps
 
 
 cdef void pack_chunk(Backward *j, idx low, idx high, const Share *mine) noexcept nogil:
     """Pack x, and h before each step, in the order of the walk. Each thread packs its share of the steps."""
-    cdef idx n0, n1, t0, t1, at, t, first, all0, all1
-    cdef bint even = j.rows.starts == NULL and (j.B == 1 or j.h.stride[0] == j.B * j.h.stride[1])
+    cdef idx n0, n1, t0, t1, at, n, first, stop, all0, all1
     j.packed_x.k = j.packed_h.k = rows_between(&j.rows, low, high)
     split(high - low, 1, mine.thread, mine.threads, &n0, &n1)
     t0, t1 = (low + n0, low + n1) if j.reverse else (high - n1, high - n0)
@@ -435,17 +440,22 @@ cdef void pack_chunk(Backward *j, idx low, idx high, const Share *mine) noexcept
     at = rows_between(&j.rows, low, t0) if j.reverse else rows_between(&j.rows, t1, high)
     if j.sums.w_ih.sum != NULL:
         pack_steps(j, &j.packed_x, at, &j.x, t0, t1)
-    if even and t0 < t1:        # h before all of these steps in one call, but for the step that begins with h0
+    while t0 < t1:              # steps of as many rows, for which h before them is in one piece, but for one of them
+        n, first, stop = active_rows(&j.rows, t0 if j.reverse else t1 - 1), t0, t1
         if j.reverse:
-            first = 1 if t1 == j.T else 0
-            pack_steps(j, &j.packed_h, at, &j.h, t0 + 1, t1 + 1 - first)
-            at, t0 = at + (t1 - t0 - first) * j.B, t1 - first
+            if j.rows.starts != NULL:
+                stop = end_of_equal_steps(&j.rows, t0, t1)
+            pack_steps(j, &j.packed_h, at, &j.h, t0 + 1, stop)
+            at += (stop - 1 - t0) * n
+            at += pack_before(j, at, stop - 1)
+            t0 = stop
         else:
-            first = 1 if t0 == 0 else 0
-            pack_steps(j, &j.packed_h, at, &j.h, t0 - 1 + first, t1 - 1)
-            at, t1 = at + (t1 - t0 - first) * j.B, t0 + first
-    for t in range(t1 - t0):
-        at += pack_before(j, at, t0 + t if j.reverse else t1 - 1 - t)
+            if n < j.rows.B:
+                first = max(t0, j.rows.lengths[n])
+            pack_steps(j, &j.packed_h, at, &j.h, first, t1 - 1)
+            at += (t1 - 1 - first) * n
+            at += pack_before(j, at, first)
+            t1 = first
     if j.resets.starts != NULL:
         pack_resets(j, low, high, all0, all1)
 

@@ -84,6 +84,43 @@ def arrange(batch):
                     <idx *>sorted_lengths.p + n * B, <idx *>starts.p + n * (T + 1), T, B)
 
 
+def arrange_plain(batch, lengths, x, bint batch_first):
+    """Give a new `ragged.Batch` its rows, where the arguments of a layer need no conversion.
+
+    Returns
+    -------
+    bool or None
+        Whether it was done; False: all rows are full. None: an argument has to be converted or refused.
+    """
+    cdef Py_ssize_t B, ends
+    cdef idx T
+    cdef int unequal
+    if not PyArray_CheckExact(x) or not 2 <= PyArray_NDIM(<PyArrayObject *>x) <= 3:
+        return None
+    B, T = 1, PyArray_DIMS(<PyArrayObject *>x)[0]
+    if PyArray_NDIM(<PyArrayObject *>x) == 3:
+        B = PyArray_DIMS(<PyArrayObject *>x)[1]
+        if batch_first:
+            B, T = T, B
+    if type(lengths) is list:
+        lengths = whole_numbers(lengths)
+    if (not is_plain(lengths, NPY_INTP) or PyArray_NDIM(<PyArrayObject *>lengths) != 1
+            or PyArray_DIMS(<PyArrayObject *>lengths)[0] != B or B == 0):
+        return None
+    lengths = PyArray_NewCopy(<PyArrayObject *>lengths, NPY_CORDER)     # the caller's may change after it was checked
+    unequal = unequal_lengths(<const idx *>address(lengths), B, T)
+    if unequal <= 0:
+        return None if unequal == 0 else False
+    order, rank, sorted_lengths = [PyArray_SimpleNew(1, &B, NPY_INTP) for _ in range(3)]
+    ends = T + 1
+    starts = PyArray_SimpleNew(1, &ends, NPY_INTP)
+    arrange_net(<const idx *>address(lengths), <idx *>address(order), <idx *>address(rank),
+                <idx *>address(sorted_lengths), <idx *>address(starts), T, B)
+    batch.lengths, batch.steps, batch.N = lengths, T, (<idx *>address(starts))[T]
+    batch.order, batch.rank, batch.sorted_lengths, batch.starts = order, rank, sorted_lengths, starts
+    return True
+
+
 cdef void arrange_net(const idx *lengths, idx *order, idx *rank, idx *sorted_lengths, idx *starts, idx T,
                       idx B) noexcept:
     """A counting sort."""

@@ -112,6 +112,7 @@ class SwitchingAutoRegressive(ChainModel[Any]):
     """
 
     _names: ClassVar[Names] = {"form": FORMS, "missing": MISSING}
+    _may_not_predict = True
 
     transmat_ = Parameter()
     means_ = Parameter()

@@ -167,6 +167,8 @@ class SequenceModelBase(SequenceReader):
     `_check_no_targets` and `_read` at the start of `fit`, and `_check` on every sequence afterwards.
     """
 
+    _may_not_predict: ClassVar[bool] = False    # whether `one_step` is NaN for steps after a missing value
+
     # -- to be defined by every model ----------------------------------------
     def fit(self, sequences: SequencesLike, y: None = None, *, progress: Progress = False) -> Self:
         """Learn from a list of sequences; returns self. `y` is None; scikit-learn's pipelines give it."""
@@ -273,8 +275,9 @@ class SequenceModelBase(SequenceReader):
                             "values; perplexity is the measure for symbols")
         one_step = cast(Callable[..., Gaussian], self.one_step)
         pairs = zip(arrays, _each(inputs, len(arrays)), strict=True)
-        parts = [(s - one_step(s, **each).mean)[~np.isnan(s)] for s, each in pairs]
-        errors = np.concatenate([np.empty(0), *parts])
+        parts = [s - one_step(s, **each).mean for s, each in pairs]
+        missing = parts if self._may_not_predict else arrays
+        errors = np.concatenate([np.empty(0), *(p[~np.isnan(m)] for p, m in zip(parts, missing, strict=True))])
         if errors.size == 0:
             raise ValueError("sequences: got no value at all, expected at least one")
         return float(np.mean(errors**2))

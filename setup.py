@@ -87,14 +87,20 @@ def flags_stamp():
     names = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")
     text = repr((COMPILE, LINK, MACROS, DIRECTIVES, [os.environ.get(n) for n in names]))
     stamp = Path("build/flags.txt")
-    before = stamp.read_text() if stamp.exists() else ""
-    if before != text:
+    if not stamp.exists() or stamp.read_text() != text:
         stamp.parent.mkdir(exist_ok=True)
-        if repr(DIRECTIVES) not in before:      # they alone do not make Cython write its C again
-            for generated in Path(GENERATED).rglob("*.c"):
-                generated.unlink()
         stamp.write_text(text)
     return str(stamp)
+
+
+def empty_where_directives_changed():
+    """Delete the C that was generated with other directives: they alone do not make Cython write it again."""
+    stamp = Path(GENERATED) / "directives.txt"
+    if not stamp.exists() or stamp.read_text() != repr(DIRECTIVES):
+        for generated in Path(GENERATED).rglob("*.c"):
+            generated.unlink()
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(repr(DIRECTIVES))
 
 
 def extension(name, c_sources=()):
@@ -127,6 +133,7 @@ def cythonize_strictly(modules):
     from what Cython prints, and the generated C is removed so that the next build says it again.
     """
     Options.warning_errors = True
+    empty_where_directives_changed()
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):

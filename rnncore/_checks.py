@@ -76,7 +76,7 @@ def as_size(value: object, name: str, least: int = 1, also: str = "") -> int:
     return int(value)
 
 
-def check_memory(count: int, dtype: np.dtype[Any], what: str, **sizes: int) -> None:
+def check_fits(count: int, dtype: np.dtype[Any], what: str, **sizes: int) -> None:
     """Refuse sizes with which `count` numbers, the `what` of something, do not fit into memory; the largest is named.
 
     The array is not written to, so it uses no memory; most systems refuse one that is larger than all that they have.

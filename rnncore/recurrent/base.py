@@ -21,7 +21,7 @@ from rnncore._checks import (
     as_rows,
     as_seed,
     as_size,
-    check_memory,
+    check_fits,
 )
 from rnncore._typing import Array, StateT
 from rnncore.module import LOCK, Module, Packed
@@ -127,7 +127,7 @@ class RecurrentLayer(Module, Generic[StateT]):
 
     def _initialise(self, rng: np.random.Generator) -> None:
         """Draw all weights and biases uniformly from ±1/√H, as torch does."""
-        check_memory(self.structure.count_weights(), self.dtype, "weights", input_size=self.input_size,
+        check_fits(self.structure.count_weights(), self.dtype, "weights", input_size=self.input_size,
                      hidden_size=self.hidden_size, num_layers=self.num_layers)
         bound = 1 / np.sqrt(self.hidden_size)
         for name, shape in self.structure.iter_shapes():

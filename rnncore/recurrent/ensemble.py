@@ -50,6 +50,11 @@ class PackedEnsemble(Packed):
         self.versions, self.weights, self.kept = versions, weights, kept
         self.has_transposes = False
 
+    def serves_most_of(self, ensemble: Ensemble[Any]) -> bool:
+        """Whether most nets still have the weights that have been packed."""
+        same = sum(layer._version == before for layer, before in zip(ensemble.layers, self.versions, strict=True))
+        return 2 * same > len(ensemble)
+
 
 class Ensemble(Module, Generic[StateT]):
     """Many nets of one kind and shape, in one call: seeds, populations, sweeps.
@@ -173,12 +178,12 @@ class Ensemble(Module, Generic[StateT]):
         return packed
 
     def packed_once(self) -> PackedEnsemble:
-        """The weights of the current version, for a pass that packs them on its way if they are new.
+        """The weights of the current version, for a pass that packs them on its way if those of most nets are new.
 
         In training every pass has new weights. A second pass with the same weights packs them for good.
         """
         packed, version = cast("PackedEnsemble | None", self._packed), self.version
-        if version in (self._used, None if packed is None else packed.version):
+        if version == self._used or (packed is not None and (packed.version == version or packed.serves_most_of(self))):
             return self.packed()
         self.__dict__["_used"] = version
         with LOCK:

@@ -142,6 +142,8 @@ class EnsembleTape(Generic[StateT]):
         carry = check_state(grad_state, len(self), structure, self.B, "grad_state")
         wanted = self._room_for_parameters() if as_flag(parameters, "parameters") else {}
         self._last = None                               # until this backward pass is complete
+        for tape in self._tapes.values():
+            tape._last = None
         found = cotangents = None
         if self._passes[0].checkpoints is None:
             found = self._room_for_steps()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 import numpy as np
 
 from rnncore import _engine
-from rnncore._checks import as_array, as_rows, check_memory
+from rnncore._checks import as_array, as_rows, check_fits
 from rnncore._typing import Array, StateT
 
 from .layout import Layout
@@ -48,7 +48,7 @@ class Stream(_engine.Steps, Generic[StateT]):
         self._layer = layer
         self._batch = batch_size
         shapes = layer.structure.state_shapes(batch_size)
-        check_memory(sum(map(math.prod, shapes)), layer.dtype, "states", batch_size=batch_size,
+        check_fits(sum(map(math.prod, shapes)), layer.dtype, "states", batch_size=batch_size,
                      hidden_size=layer.hidden_size)
         self._states: list[Array] = [np.zeros(shape, layer.dtype) for shape in shapes]
         self._bind()

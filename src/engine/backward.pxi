@@ -57,7 +57,7 @@ def backward(walk):
     """
     cdef Backward job
     cdef Array a
-    cdef Weights w = walk.weights
+    cdef Weights w = packed_weights(walk.weights, True)
     cdef Sums sums = walk.sums
     cdef list initial, carry = walk.carry
     steps = walk.steps

@@ -56,14 +56,15 @@ cdef int sum_by_token(Embedding *j) except -1:
     return 0
 
 
-def project_table(Weights w not None, table, products):
+def project_table(Weights w, table, products):
     """products (V, blocks·H) = W_ih x + bias of every row x of a table (V, I), in the order of the slots."""
     cdef Linear job
+    packed_weights(w)
     set_table(&job, w, table, products)
     run_linear_forward(&job, table.shape[0])
 
 
-def table_backward(Weights w not None, table, tokens, delta, grad_table, grad_w_ih):
+def table_backward(Weights w, table, tokens, delta, grad_table, grad_w_ih):
     """The gradients of a table (V, I), and of weight_ih through it, from those of the pre-activations.
 
     `delta` is as `backward` leaves it, and `tokens` as `forward` takes them; `w.pack_backward` must have been called.
@@ -72,7 +73,8 @@ def table_backward(Weights w not None, table, tokens, delta, grad_table, grad_w_
     cdef Embedding sums
     cdef Linear job
     cdef Array a
-    cdef object summed = carve("gradients", table.dtype, ((table.shape[0], w.cell.blocks * w.hidden_size),))[0]
+    packed_weights(w, True)
+    summed = carve("gradients", table.dtype, ((table.shape[0], w.cell.blocks * w.hidden_size),))[0]
     take(delta, &a, 2)
     set_embedding(&sums, summed, tokens, summed)
     sums.rows = a.p + w.cell.x_slot * w.hidden_size * w.item

@@ -44,7 +44,7 @@ cdef struct Forward:
     Products *products          # prepared once for many calls; NULL: each thread prepares its own
 
 
-def forward(Weights w not None, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None, resets=None,
+def forward(Weights w, x, out, list states, idx position=0, *, slots=None, c_out=None, batch=None, resets=None,
             idx first_step=0, bint reverse=False, looked_up=None, bint clears=False):
     """Run one layer and direction over time.
 
@@ -70,6 +70,7 @@ def forward(Weights w not None, x, out, list states, idx position=0, *, slots=No
     cdef Forward job
     cdef Array order
     cdef idx T
+    packed_weights(w)
     set_up_job(&job, w, reverse)
     job.rows = take_batch(batch, x.shape[1])
     T = x.shape[0] if batch is None else batch.steps

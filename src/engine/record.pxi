@@ -111,7 +111,7 @@ def backward_recorded(list weights, tuple recorded, batch, grad_output, grad_sta
         The gradients of the input and of the initial state in the caller's layout, those of the parameters by name, and
         those at every step, as from `backward.room_for_steps`. None where an argument has to be converted or refused.
     """
-    cdef Weights w = first_of(weights)
+    cdef Weights w = first_of(weights, True)
     cdef Axes axes, of_grad
     cdef Array grad_out, order
     cdef const idx *grad_out_row = NULL

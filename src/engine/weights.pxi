@@ -6,6 +6,8 @@ cdef class Weights:
     """The weights of one layer and direction, packed for the kernels. What it holds never changes.
 
     Forward needs the matrices, and backward their transposes, which `pack_backward` adds when they are first needed.
+
+    Made without arguments it is empty, for `pack_nets` to fill, or for `Unpacked`, which needs the sizes alone.
     """
     cdef const rc_kernels *k
     cdef const rc_cell *cell
@@ -30,7 +32,6 @@ cdef class Weights:
         They are laid out as torch's: contiguous arrays of one type.
 
         `variant` makes it a variant of the cell: see `take_variant`. Its peepholes are those of i, f and o, or None.
-        Without arguments `pack_nets` does it.
         """
         cdef Array of_x, of_h, of_r, x_bias, h_bias, of_c
         cdef Packing job
@@ -109,7 +110,7 @@ cdef class Weights:
     @property
     def input_blocks(self):
         """How many slots the input adds to."""
-        return self.cell.blocks
+        return 0 if self.cell == NULL else self.cell.blocks
 
     @property
     def nbytes(self):
@@ -136,8 +137,10 @@ cdef class Weights:
         """
         cdef Array of_x, of_h, of_r
         cdef Comparison job
-        cdef idx s, most, size = self.hidden_size * self.cell.blocks * (self.input_size + self.output_size) * self.item
+        cdef idx s, most, size
         cdef Memory scratch
+        packed_weights(self)
+        size = self.hidden_size * self.cell.blocks * (self.input_size + self.output_size) * self.item
         take(w_ih, &of_x, 0)
         take(w_hh, &of_h, 0)
         take(w_hr, &of_r, 0)
@@ -227,12 +230,21 @@ cdef void add_biases(const rc_kernels *k, const rc_cell *cell, idx H, idx item, 
                           &one, 0, H)
 
 
-cdef Weights first_of(list weights):
-    """The first of several packed weights, after a check that all of them are there: loops read them unchecked."""
+cdef Weights packed_weights(given, bint transposed=False):
+    """Weights after a check that they are packed, and where it is wanted their transposes: loops read them unchecked."""
     cdef Weights w
+    if not isinstance(given, Weights) or (<Weights>given).packed.p == NULL:
+        raise TypeError(f"weights: got {given!r}, expected packed weights")
+    w = given
+    if transposed and w.packed_t.p == NULL:
+        raise ValueError("weights: got some without their transposes, expected a call of pack_backward before")
+    return w
+
+
+cdef Weights first_of(list weights, bint transposed=False):
+    """The first of several packed weights, after a check of all of them."""
     if not weights:
         raise ValueError("weights: got none, expected packed weights")
     for w in weights:
-        if w is None or w.k == NULL:
-            raise TypeError(f"weights: got {w!r}, expected packed weights")
+        packed_weights(w, transposed)
     return weights[0]

@@ -78,7 +78,8 @@ UNROLL
 }
 
 /* All vectors of a row are packed before the next row (one vector after the other for all rows takes 1.4 times as
- * long), and ROWS rows of every panel before the next ROWS, while their lines are in L1. */
+ * long), and of several panels ROWS rows of each before the next ROWS, while their lines are in L1.  That the number of
+ * vectors is a constant in the loop halves the time for matrices of one panel (128 rows of 32 values, Xeon). */
 static void pack_rows(const rc_pack *p, rc_idx k0, rc_idx rows, const void *src, rc_idx ld)
 {
     enum { ROWS = 8 };

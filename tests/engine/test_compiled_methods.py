@@ -50,3 +50,22 @@ def test_what_are_no_weights_is_refused(call, weights, said):
     done = support.run_python(code, check=False)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+NAMES = "x = np.ones((1, 1, 1, 1), 'f'); w = _engine.Weights(); import rnncore as rc; p = rc.RNN(1, 1).packed().weights"
+
+
+@pytest.mark.parametrize(("call", "said"), [
+    ("forward(w, x, x, [x])", "TypeError: weights: got"), ("forward(None, x, x, [x])", "TypeError: weights: got None"),
+    ("project_table(w, x, x)", "TypeError: weights: got"),
+    ("table_backward(w, x, x, x, x, x)", "TypeError: weights: got"),
+    ("table_backward(p[0], x, x, x, x, x)", "ValueError: weights: got some without their transposes"),
+    ("backward_recorded(p, (x,) * 9, None, x, None, True, False, (), dict())", "ValueError: weights: got some without"),
+    ("Weights().holds(x, x)", "TypeError: weights: got"),
+    ("Unpacked('lstm', x[0], x[0])[1]", "IndexError: weights: got net 1"),
+    ("forward([*_engine.Unpacked('rnn_tanh', x[0], x[0])][0], x, x, [x])", "TypeError: weights: got"),
+])
+def test_weights_that_are_not_packed_are_refused(call, said):
+    done = support.run_python(f"import numpy as np; from rnncore import _engine; {NAMES}; _engine.{call}", check=False)
+    assert done.returncode == 1
+    assert said in done.stderr

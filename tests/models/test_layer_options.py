@@ -92,3 +92,11 @@ def test_wrong_options_are_refused_by_fit(options, error, said):
 def test_a_prediction_of_the_next_element_must_not_see_it():
     with pytest.raises(ValueError, match=r"layer_options: got 'bidirectional', .* must not depend on later ones"):
         Recurrent("lstm", 4, layer_options={"bidirectional": True}, epochs=1).fit([TEXT])
+
+
+@pytest.mark.parametrize(("cell", "options"), [
+    ("rnn-relu", {"nonlinearity": "tanh"}), ("gru-reset-before", {"reset_after": True})])
+def test_they_do_not_contradict_the_name_of_the_cell(cell, options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"layer_options, {name}"):
+        Recurrent(cell, 4, epochs=1, layer_options=options).fit(TEXT)

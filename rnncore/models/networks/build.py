@@ -68,8 +68,8 @@ def layer_options(model: NetworkModel) -> dict[str, Any]:
         if name in flags:
             as_flag(value, f"layer_options, {name}")
         if "-" in model.cell and value != cell.options.get(name, value):
-            raise ValueError(f"layer_options, {name}: got {value!r}, expected {cell.options[name]!r}, as the name of the "
-                             f"cell {model.cell!r} says; {cell.mode.lower()!r} leaves the choice")
+            raise ValueError(f"layer_options, {name}: got {value!r}, expected {cell.options[name]!r}, as the name of "
+                             f"the cell {model.cell!r} says; {cell.mode.lower()!r} leaves the choice")
     find(cell.mode, **dict(cell.options) | {name: options[name] for name in option_names(cell.mode) if name in options})
     return options
 

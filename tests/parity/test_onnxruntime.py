@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support import CELLS, close, make, parts, whole
 from twin import OWN
@@ -120,6 +120,7 @@ def test_any_options_equal_those_of_onnxruntime(data):
     feed = {"x": x, "lengths": np.full(B, T, np.int32)}
     feed |= {f"{n}0": a for n, a in zip("hc", s0, strict=False)}
     y, *state = session(layer).run(None, feed)
+    assume(all(np.isfinite(one).all() for one in (y, *state)))    # its softplus is infinite above 88
     out, own = layer(x, whole(layer, s0))
     close(out, y.transpose(0, 2, 1, 3).reshape(T, B, -1), 1e-5)
     for a, b in zip(parts(own), state, strict=True):

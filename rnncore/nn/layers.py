@@ -72,7 +72,7 @@ class Embedding(Module):
         self.num_embeddings = as_size(num_embeddings, "num_embeddings")
         self.embedding_dim = as_size(embedding_dim, "embedding_dim")
         check_fits(self.num_embeddings * self.embedding_dim, self.dtype, "weights",
-                     num_embeddings=self.num_embeddings, embedding_dim=self.embedding_dim)
+                   num_embeddings=self.num_embeddings, embedding_dim=self.embedding_dim)
         rows = np.random.default_rng(as_seed(seed)).standard_normal((num_embeddings, embedding_dim))
         self._parameters = {"weight": rows.astype(self.dtype)}
 
@@ -172,7 +172,7 @@ class Linear(Module):
         self.out_features = as_size(out_features, "out_features")
         self.bias = as_flag(bias, "bias")
         check_fits((self.in_features + self.bias) * self.out_features, self.dtype, "weights",
-                     in_features=self.in_features, out_features=self.out_features)
+                   in_features=self.in_features, out_features=self.out_features)
         rng, bound = np.random.default_rng(as_seed(seed)), in_features**-0.5
         shapes: dict[str, tuple[int, ...]] = {"weight": (out_features, in_features), "bias": (out_features,)}
         if not bias:

@@ -128,7 +128,7 @@ class RecurrentLayer(Module, Generic[StateT]):
     def _initialise(self, rng: np.random.Generator) -> None:
         """Draw all weights and biases uniformly from ±1/√H, as torch does."""
         check_fits(self.structure.count_weights(), self.dtype, "weights", input_size=self.input_size,
-                     hidden_size=self.hidden_size, num_layers=self.num_layers)
+                   hidden_size=self.hidden_size, num_layers=self.num_layers)
         bound = 1 / np.sqrt(self.hidden_size)
         for name, shape in self.structure.iter_shapes():
             self._parameters[name] = rng.uniform(-bound, bound, shape).astype(self.dtype)

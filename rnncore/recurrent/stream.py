@@ -49,7 +49,7 @@ class Stream(_engine.Steps, Generic[StateT]):
         self._batch = batch_size
         shapes = layer.structure.state_shapes(batch_size)
         check_fits(sum(map(math.prod, shapes)), layer.dtype, "states", batch_size=batch_size,
-                     hidden_size=layer.hidden_size)
+                   hidden_size=layer.hidden_size)
         self._states: list[Array] = [np.zeros(shape, layer.dtype) for shape in shapes]
         self._bind()
 

@@ -49,12 +49,8 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
     rows.B, rows.starts, rows.lengths = axes.B, NULL, NULL
     places.order = places.rank = NULL
     if lengths is not None:
-        if type(lengths) is list:
-            lengths = whole_numbers(lengths)
-        if (not is_plain(lengths, NPY_INTP) or PyArray_NDIM(<PyArrayObject *>lengths) != 1
-                or PyArray_DIMS(<PyArrayObject *>lengths)[0] != axes.B):
-            return None
-        if axes.B == 0:
+        lengths = plain_lengths(lengths, axes.B)
+        if lengths is None:
             return None
         arranged = arrange_rows(<const idx *>address(lengths), axes.T, &rows, &places)
         if arranged is None:
@@ -100,6 +96,16 @@ def call(list weights, x, state, lengths, int directions, bint batch_first):
         h = reordered(h, places.rank)
         c = None if c is None else reordered(c, places.rank)
     return y, h if c is None else (h, c)
+
+
+cdef object plain_lengths(given, idx B):
+    """The lengths of B rows as an array of intp; None: they have to be converted or refused, or there is no row."""
+    if type(given) is list:
+        given = whole_numbers(given)
+    if (B == 0 or not is_plain(given, NPY_INTP) or PyArray_NDIM(<PyArrayObject *>given) != 1
+            or PyArray_DIMS(<PyArrayObject *>given)[0] != B):
+        return None
+    return given
 
 
 cdef object whole_numbers(list given):

@@ -102,10 +102,8 @@ def arrange_plain(batch, lengths, x, bint batch_first):
         B = PyArray_DIMS(<PyArrayObject *>x)[1]
         if batch_first:
             B, T = T, B
-    if type(lengths) is list:
-        lengths = whole_numbers(lengths)
-    if (not is_plain(lengths, NPY_INTP) or PyArray_NDIM(<PyArrayObject *>lengths) != 1
-            or PyArray_DIMS(<PyArrayObject *>lengths)[0] != B or B == 0):
+    lengths = plain_lengths(lengths, B)
+    if lengths is None:
         return None
     lengths = PyArray_NewCopy(<PyArrayObject *>lengths, NPY_CORDER)     # the caller's may change after it was checked
     unequal = unequal_lengths(<const idx *>address(lengths), B, T)
